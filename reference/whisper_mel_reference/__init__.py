@@ -1,0 +1,34 @@
+"""Whisper's log-Mel front-end in pure NumPy: its specification, its stages, its error bound.
+
+``FrontEndSpec`` says what a front-end computes, ``log_mel`` computes it in float64 or float32,
+``stages`` shows every intermediate, ``error_bound`` says how far a float32 implementation may be
+off in each value, and ``score`` divides the one by the other.
+"""
+
+from whisper_mel_reference.bound import (
+    CLASS_A,
+    CLASS_B,
+    MAX_AMPLITUDE,
+    Comparison,
+    compare,
+    error_bound,
+    score,
+)
+from whisper_mel_reference.filterbank import mel_filterbank
+from whisper_mel_reference.pipeline import log_mel, stages
+from whisper_mel_reference.spec import WHISPER, FrontEndSpec
+
+__all__ = [
+    "CLASS_A",
+    "CLASS_B",
+    "MAX_AMPLITUDE",
+    "WHISPER",
+    "Comparison",
+    "FrontEndSpec",
+    "compare",
+    "error_bound",
+    "log_mel",
+    "mel_filterbank",
+    "score",
+    "stages",
+]

@@ -1,0 +1,191 @@
+"""How far a float32 front-end may be off in each value, and how far one is.
+
+The derivation, its sources and its calibration are in ``docs/error-bound.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from whisper_mel_reference.filterbank import mel_filterbank
+from whisper_mel_reference.pipeline import (
+    Array,
+    finish,
+    logarithm,
+    mean_3x3,
+    mel_blocks,
+    split_clips,
+)
+from whisper_mel_reference.spec import WHISPER, FrontEndSpec
+
+CLASS_A = 1.0
+"""The highest score of a careful float32 implementation."""
+CLASS_B = 4.0
+"""The highest score of a careless but conforming one."""
+MAX_AMPLITUDE = 1e16
+"""The bound's domain: above, the power of a float32 spectrum may overflow."""
+
+# One rounding to float32 is off by at most EPS relatively; the factors are calibrated on
+# real implementations (docs/error-bound.md).
+EPS = 2.0**-24
+FFT_ERROR = 16.0  # of a spectrum value, in EPS times the norm of the windowed frame
+WINDOW_ERROR = 4.0  # of the same, from a float32 window, in EPS times the norm of the frame
+SUM_ERROR = 8.0  # of a mel power, relative, in EPS
+LAST_ERROR = 8.0  # of logarithm, scaling and smoothing, in EPS times max(|value|, 1)
+
+
+class _Truth(NamedTuple):
+    features: NDArray[np.float64]
+    bound: NDArray[np.float64]
+
+
+class Comparison(NamedTuple):
+    """The worst value of an output, in units of the bound.
+
+    ``score`` is ``|actual - expected| / bound`` there (infinite if one of them is not finite),
+    ``index`` its position, ``reason`` one sentence for people.
+    """
+
+    score: float
+    index: tuple[int, ...]
+    actual: float
+    expected: float
+    bound: float
+    reason: str
+
+
+def error_bound(
+    audio: ArrayLike, spec: FrontEndSpec = WHISPER, *, lengths: Sequence[int] | None = None
+) -> NDArray[np.float64]:
+    """The admissible error of each feature of a float32 implementation.
+
+    Parameters as :func:`whisper_mel_reference.log_mel`; float64 of the features' shape, in the
+    features' unit. Raises what ``log_mel`` raises, and ``ValueError`` for amplitudes above
+    ``MAX_AMPLITUDE``, where float32 power may overflow.
+    """
+    return _truth(audio, spec, lengths).bound
+
+
+def score(
+    actual: ArrayLike,
+    audio: ArrayLike,
+    spec: FrontEndSpec = WHISPER,
+    *,
+    lengths: Sequence[int] | None = None,
+) -> float:
+    """The largest error of ``actual``, in units of :func:`error_bound`; infinite for any NaN.
+
+    Up to ``CLASS_A`` the output is as good as careful float32 can be; up to ``CLASS_B`` it
+    conforms. Raises ``ValueError`` if ``actual`` has not the features' shape, and whatever
+    :func:`error_bound` raises.
+    """
+    return compare(actual, audio, spec, lengths=lengths).score
+
+
+def compare(
+    actual: ArrayLike,
+    audio: ArrayLike,
+    spec: FrontEndSpec = WHISPER,
+    *,
+    lengths: Sequence[int] | None = None,
+) -> Comparison:
+    """As :func:`score`, with the position and the values of the worst feature."""
+    given = np.asarray(actual)
+    truth = _truth(audio, spec, lengths)
+    if given.shape != truth.features.shape:
+        raise ValueError(f"actual has shape {given.shape}: expected {truth.features.shape}")
+    return compare_with(given, truth.features, truth.bound)
+
+
+def compare_with(actual: Array, expected: Array, bound: Array) -> Comparison:
+    """``actual`` against given values and bounds, all of one shape."""
+    values = np.asarray(actual, np.float64)
+    with np.errstate(invalid="ignore"):
+        excess = np.abs(values - expected) / bound
+    excess[~np.isfinite(values)] = np.inf
+    index = tuple(int(i) for i in np.unravel_index(int(np.argmax(excess)), excess.shape))
+    worst = float(excess[index])
+    if np.isinf(worst):
+        reason = f"value{list(index)} is {values[index]}: expected {expected[index]:.7g}"
+    else:
+        reason = (
+            f"value{list(index)} is {values[index]:.9g}: expected {expected[index]:.9g} "
+            f"within {bound[index]:.3g}; the error is {worst:.3g} bounds"
+        )
+    return Comparison(
+        worst, index, float(values[index]), float(expected[index]), float(bound[index]), reason
+    )
+
+
+def _truth(audio: ArrayLike, spec: FrontEndSpec, lengths: Sequence[int] | None) -> _Truth:
+    """The features in float64 and their bounds, of a clip or of a batch."""
+    clips, is_batch = split_clips(audio, lengths)
+    peak = max(float(np.abs(clip).max()) for clip in clips)
+    if not peak <= MAX_AMPLITUDE:
+        raise ValueError(
+            f"audio has amplitudes up to {peak:.3g}: expected at most {MAX_AMPLITUDE:.3g}"
+        )
+    shape = (len(clips), *spec.feature_shape(np.shape(audio)[-1]))
+    truth = _Truth(np.empty(shape), np.empty(shape))
+    for row, clip in enumerate(clips):
+        own, silence = _clip_truth(clip, spec)
+        n_frames = own.features.shape[1]
+        for whole, part, fill in zip(truth, own, silence, strict=True):
+            whole[row, :, :n_frames] = part
+            whole[row, :, n_frames:] = fill
+    return truth if is_batch else _Truth(truth.features[0], truth.bound[0])
+
+
+def _clip_truth(clip: Array, spec: FrontEndSpec) -> tuple[_Truth, _Truth]:
+    """The truth about one clip, and about a value of it that is silent (shape ``(1, 1)``)."""
+    mel, mel_error = _mel_with_error(clip, spec)
+    values = [logarithm(m, spec) for m in (mel - mel_error, mel, mel + mel_error)]
+    # The clip's maximum is uncertain by every value that could be it.
+    bottoms = [log.max() - spec.dynamic_range for log in values]
+
+    def truth(logs: list[Array]) -> _Truth:
+        low, exact, high = (np.maximum(log, least) for log, least in zip(logs, bottoms, strict=True))
+        features = finish(exact, spec.replace(smoothing=None))
+        spread = np.maximum(high - exact, exact - low) / spec.divisor
+        return _Truth(features, spread + _last_error(features))
+
+    silence = truth([logarithm(np.zeros((1, 1)), spec)] * 3)
+    own = truth(values)
+    if spec.smoothing is not None:
+        smooth = mean_3x3(own.features, spec)
+        own = _Truth(smooth, mean_3x3(own.bound, spec) + _last_error(smooth))
+    return own, silence
+
+
+def _mel_with_error(clip: Array, spec: FrontEndSpec) -> tuple[Array, Array]:
+    """The mel powers in float64, and how far float32 ones may be off, both ``(n_mels, n_frames)``.
+
+    A spectrum value is off by delta at most; a mel power ``sum F P`` by the cross term of
+    ``|X + delta|**2`` (bounded by Cauchy-Schwarz), delta's own square, and the sum's roundings.
+    """
+    shape = spec.n_mels, spec.n_frames(clip.size)
+    mel, mel_error = np.empty(shape), np.empty(shape)
+    weight_sum = mel_filterbank(spec.n_mels, spec).sum(axis=1, dtype=np.float64)[:, np.newaxis]
+    for block in mel_blocks(clip, spec, np.dtype(np.float64)):
+        delta = EPS * (FFT_ERROR * _norm(block.windowed) + WINDOW_ERROR * _norm(block.frames))
+        if spec.power == 2.0:
+            error = 2.0 * np.sqrt(block.mel * weight_sum) * delta + weight_sum * delta**2
+        else:
+            error = weight_sum * delta
+        mel[:, block.where] = block.mel
+        mel_error[:, block.where] = error + SUM_ERROR * EPS * block.mel
+    return mel, mel_error
+
+
+def _norm(frames: Array) -> NDArray[np.float64]:
+    squares: NDArray[np.float64] = np.einsum("ij,ij->i", frames, frames)
+    return np.sqrt(squares)
+
+
+def _last_error(features: Array) -> Array:
+    error: Array = LAST_ERROR * EPS * np.maximum(np.abs(features), 1.0)
+    return error

@@ -1,0 +1,254 @@
+"""From PCM to log-Mel features, one function for each stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from whisper_mel_reference.filterbank import mel_filterbank
+from whisper_mel_reference.spec import WHISPER, FrontEndSpec, require_count
+
+Array = NDArray[Any]
+
+INT16_SCALE = 1.0 / 32768.0  # exact in binary: int16 PCM becomes [-1, 1)
+_BLOCK = 256  # frames computed at a time, so that a block's arrays stay in the L2 cache
+_PAD_MODES = {"reflect": "reflect", "symmetric": "symmetric", "edge": "edge", "zero": "constant"}
+
+
+def log_mel(
+    audio: ArrayLike,
+    spec: FrontEndSpec = WHISPER,
+    *,
+    dtype: DTypeLike = np.float64,
+    lengths: Sequence[int] | None = None,
+) -> Array:
+    """Log-Mel features of one clip or of a batch of clips.
+
+    Parameters
+    ----------
+    audio : array of shape ``(n,)`` or ``(batch, n)``; float32 or float64 with full scale 1, or
+        int16 PCM, which is divided by 32768. It is not modified.
+    spec : what to compute; Whisper's front-end with 80 bands by default.
+    dtype : float64 (the truth that the error bound refers to) or float32 (every stage rounded to
+        it, as common implementations do).
+    lengths : the samples of each clip of a batch that count, where clips differ. The frames of
+        the result beyond a clip's own hold the value that silence has in that clip.
+
+    Returns
+    -------
+    array of ``dtype`` and shape ``(n_mels, n_frames)`` or ``(batch, n_mels, n_frames)`` (two
+    bands and two frames fewer with ``smoothing="valid"``). Each clip has its own maximum.
+    Values are dimensionless: ``(log10 of mel power + 4) / 4`` for Whisper.
+
+    Raises
+    ------
+    TypeError
+        ``audio`` is not float32, float64 or int16; ``lengths`` are not ints.
+    ValueError
+        ``audio`` is empty, too short, longer than ``pad_to``, not of rank 1 or 2, or contains NaN
+        or infinity; ``lengths`` do not fit it; ``dtype`` is neither float64 nor float32; or
+        float32 overflows (amplitudes above about 1e17).
+
+    Source: openai-whisper, ``whisper/audio.py``, ``log_mel_spectrogram``.
+    """
+    real = _require_dtype(dtype)
+    clips, is_batch = split_clips(audio, lengths)
+    shape = spec.feature_shape(np.shape(audio)[-1])
+    features = np.empty((len(clips), *shape), real)
+    for row, clip in zip(features, clips, strict=True):
+        n_frames = spec.feature_shape(clip.size)[1]
+        log = clip_log(clip, spec, real)
+        row[:, :n_frames] = finish(clamp(log, spec), spec)
+        row[:, n_frames:] = silence(log, spec)
+    return features if is_batch else features[0]
+
+
+def stages(audio: ArrayLike, spec: FrontEndSpec = WHISPER, *, dtype: DTypeLike = np.float64) -> dict[str, Array]:
+    """Every stage of one clip by name, in the order of computation.
+
+    ``frames`` and ``windowed`` ``(n_frames, n_fft)``; ``spectrum`` (complex) and ``power``
+    ``(n_frames, n_fft // 2 + 1)``; ``mel``, ``log``, ``clamped`` and ``features``
+    ``(n_mels, n_frames)`` (``features`` two smaller each way with ``smoothing="valid"``).
+    ``power`` is ``|spectrum| ** spec.power``; ``log`` is the logarithm of ``max(mel, floor)``.
+
+    Parameters and errors as :func:`log_mel`, for audio of shape ``(n,)``.
+    """
+    real = _require_dtype(dtype)
+    clips, is_batch = split_clips(audio, None)
+    if is_batch:
+        raise ValueError(f"audio has shape {np.shape(audio)}: expected one clip of shape (n,)")
+    framed = frames(clips[0], spec, real)
+    windowed = framed * window(spec, real)
+    spectrum = np.fft.rfft(windowed, axis=-1)
+    power = _power(spectrum, spec)
+    mel = mel_filterbank(spec.n_mels, spec).astype(real) @ power.T
+    log = logarithm(mel, spec)
+    clamped = clamp(log, spec)
+    return {
+        "frames": framed,
+        "windowed": windowed,
+        "spectrum": spectrum,
+        "power": power,
+        "mel": mel,
+        "log": log,
+        "clamped": clamped,
+        "features": finish(clamped, spec),
+    }
+
+
+# --------------------------------------------------------------------------- input
+
+
+def split_clips(audio: ArrayLike, lengths: Sequence[int] | None) -> tuple[list[Array], bool]:
+    """The clips of ``audio``, checked, as float arrays of shape ``(n,)``; and if it is a batch."""
+    array = np.asarray(audio)
+    if array.dtype not in (np.float32, np.float64, np.int16):
+        raise TypeError(
+            f"audio has dtype {array.dtype}: expected float32, float64 or int16 (PCM)"
+        )
+    if array.ndim not in (1, 2):
+        raise ValueError(f"audio has shape {array.shape}: expected (n,) or (batch, n)")
+    if array.size == 0:
+        raise ValueError(f"audio is empty (shape {array.shape}): expected at least one sample")
+    if not np.isfinite(array).all():
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        where = index[0] if array.ndim == 1 else index
+        raise ValueError(f"audio[{where}] is {array[index]}: expected finite samples")
+    if array.dtype == np.int16:
+        array = array * INT16_SCALE
+    if array.ndim == 1:
+        if lengths is not None:
+            raise ValueError(f"lengths={lengths!r}: expected a batch of audio of shape (batch, n)")
+        return [array], False
+    if lengths is None:
+        return list(array), True
+    if len(lengths) != len(array):
+        raise ValueError(f"lengths has {len(lengths)} entries: expected {len(array)}, one a clip")
+    counts = [require_count(f"lengths[{i}]", n, at_least=1) for i, n in enumerate(lengths)]
+    for i, count in enumerate(counts):
+        if count > array.shape[1]:
+            raise ValueError(f"lengths[{i}]={count}: expected at most {array.shape[1]} samples")
+    return [clip[:count] for clip, count in zip(array, counts, strict=True)], True
+
+
+def _require_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    real = np.dtype(dtype)
+    if real not in (np.float32, np.float64):
+        raise ValueError(f"dtype={real}: expected float64 or float32")
+    return real
+
+
+# --------------------------------------------------------------------------- stages
+
+
+def frames(clip: Array, spec: FrontEndSpec, real: np.dtype[Any]) -> Array:
+    """The frames of a clip that are kept, a read-only view of shape ``(n_frames, n_fft)``."""
+    length = spec.padded_length(clip.size)
+    padded = np.zeros(length, real)
+    padded[: clip.size] = clip
+    if spec.reach:
+        padded = np.pad(padded, spec.reach, mode=_PAD_MODES[spec.pad_mode])  # type: ignore[call-overload]
+    starts = np.lib.stride_tricks.sliding_window_view(padded, spec.n_fft)
+    return starts[:: spec.hop][: spec.n_frames(clip.size)]
+
+
+@lru_cache(maxsize=32)
+def _window(name: str, n_fft: int) -> NDArray[np.float64]:
+    turns = np.arange(n_fft) / (n_fft if name.endswith("periodic") else n_fft - 1)
+    hann = 0.5 - 0.5 * np.cos(2.0 * np.pi * turns)
+    return {
+        "hann-periodic": hann,
+        "hann-symmetric": hann,
+        "hamming-periodic": 0.08 + 0.92 * hann,
+        "povey": hann**0.85,
+        "rectangular": np.ones(n_fft),
+    }[name]
+
+
+def window(spec: FrontEndSpec, real: np.dtype[Any]) -> Array:
+    """The window's weights, shape ``(n_fft,)``, rounded once from float64."""
+    return _window(spec.window, spec.n_fft).astype(real, copy=False)
+
+
+def _power(spectrum: Array, spec: FrontEndSpec) -> Array:
+    squared: Array = spectrum.real**2 + spectrum.imag**2
+    return squared if spec.power == 2.0 else np.sqrt(squared)
+
+
+class MelBlock(NamedTuple):
+    """Some frames on their way: samples and windowed samples, and what the filterbank made."""
+
+    where: slice
+    frames: Array  # (block, n_fft)
+    windowed: Array  # (block, n_fft)
+    mel: Array  # (n_mels, block)
+
+
+def mel_blocks(clip: Array, spec: FrontEndSpec, real: np.dtype[Any]) -> Iterator[MelBlock]:
+    """The mel powers of a clip, a block of frames at a time."""
+    framed = frames(clip, spec, real)
+    weights = window(spec, real)
+    bank = mel_filterbank(spec.n_mels, spec).astype(real)
+    with np.errstate(over="ignore", invalid="ignore"):  # the caller looks for what is not finite
+        for start in range(0, len(framed), _BLOCK):
+            block = framed[start : start + _BLOCK]
+            windowed = block * weights
+            power = _power(np.fft.rfft(windowed, axis=-1), spec)
+            yield MelBlock(slice(start, start + len(block)), block, windowed, bank @ power.T)
+
+
+def logarithm(mel: Array, spec: FrontEndSpec) -> Array:
+    """The logarithm of ``max(mel, floor)``; NaN stays NaN."""
+    raised = np.maximum(mel, mel.dtype.type(spec.floor))
+    return np.log10(raised) if spec.log == "log10" else np.log(raised)
+
+
+def clamp(log: Array, spec: FrontEndSpec) -> Array:
+    """Values more than ``dynamic_range`` below the clip's maximum, raised to that."""
+    return np.maximum(log, log.max() - log.dtype.type(spec.dynamic_range))
+
+
+def finish(clamped: Array, spec: FrontEndSpec) -> Array:
+    """Scaled and smoothed: the features."""
+    real = clamped.dtype.type
+    scaled = (clamped + real(spec.offset)) / real(spec.divisor)
+    return scaled if spec.smoothing is None else mean_3x3(scaled, spec)
+
+
+def mean_3x3(values: Array, spec: FrontEndSpec) -> Array:
+    """The mean of the 3x3 neighbourhood, as ``spec.smoothing`` says; shape as it says, too."""
+    if spec.smoothing == "valid":
+        total = _sum_3x3(values)
+        return total / values.dtype.type(9)
+    neighbours = _sum_3x3(np.pad(np.ones_like(values), 1))
+    return _sum_3x3(np.pad(values, 1)) / neighbours
+
+
+def _sum_3x3(values: Array) -> Array:
+    rows = values[:-2] + values[1:-1] + values[2:]
+    total: Array = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
+    return total
+
+
+def clip_log(clip: Array, spec: FrontEndSpec, real: np.dtype[Any]) -> Array:
+    """The logarithm of a clip's mel powers, ``(n_mels, n_frames)``."""
+    log = np.empty((spec.n_mels, spec.n_frames(clip.size)), real)
+    for block in mel_blocks(clip, spec, real):
+        log[:, block.where] = logarithm(block.mel, spec)
+    if not np.isfinite(log).all():
+        raise ValueError(
+            f"audio has amplitudes up to {np.abs(clip).max():.3g}: its power overflows {real}"
+        )
+    return log
+
+
+def silence(log: Array, spec: FrontEndSpec) -> Array:
+    """The features' value where this clip is silent: the floor, or the bottom of its range."""
+    real = log.dtype.type
+    floor = logarithm(np.zeros((1, 1), log.dtype), spec)
+    bottom = np.maximum(floor, log.max() - real(spec.dynamic_range))
+    return finish(bottom, spec.replace(smoothing=None))[0, 0]

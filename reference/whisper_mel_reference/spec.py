@@ -1,0 +1,165 @@
+"""What a log-Mel front-end computes, as data."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, Literal
+
+import numpy as np
+
+Window = Literal["hann-periodic", "hann-symmetric", "hamming-periodic", "povey", "rectangular"]
+PadMode = Literal["reflect", "zero", "symmetric", "edge"]
+MelScale = Literal["slaney", "htk"]
+Log = Literal["log10", "ln"]
+Smoothing = Literal["valid", "same"]
+
+_CHOICES: dict[str, tuple[object, ...]] = {
+    "window": ("hann-periodic", "hann-symmetric", "hamming-periodic", "povey", "rectangular"),
+    "pad_mode": ("reflect", "zero", "symmetric", "edge"),
+    "mel_scale": ("slaney", "htk"),
+    "mel_norm": ("slaney", None),
+    "log": ("log10", "ln"),
+    "power": (1.0, 2.0),
+    "smoothing": (None, "valid", "same"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class FrontEndSpec:
+    """A log-Mel front-end. The defaults are Whisper's (openai-whisper, ``whisper/audio.py``).
+
+    Attributes
+    ----------
+    sample_rate : samples per second of the audio.
+    n_fft : samples in a frame, and the size of its Fourier transform.
+    hop : samples from one frame to the next.
+    window : the weight of each sample of a frame; Whisper's is the periodic Hann window,
+        ``w[j] = 0.5 - 0.5 cos(2 pi j / n_fft)``.
+    centre : frame ``t`` is centred on sample ``t * hop``; the clip is extended by ``n_fft // 2``
+        samples on both sides. Without it, frame ``t`` begins there.
+    pad_mode : how a centred clip is extended: mirrored without repeating the edge sample
+        (``reflect``), mirrored with it (``symmetric``), by zeros, or by the edge sample.
+    drop_last_frame : the last frame is not part of the features (nor of their maximum).
+    power : exponent of the spectrum's magnitude.
+    mel_scale, mel_norm, f_min, f_max, n_mels : the filterbank: triangles equidistant on the mel
+        scale between two frequencies in hertz; ``slaney`` norm gives each the area of 1 Hz.
+    log, floor : the logarithm, taken of ``max(mel, floor)``.
+    dynamic_range : values further below the clip's maximum (in units of the logarithm) are raised
+        to that distance.
+    offset, divisor : the features are ``(log + offset) / divisor``.
+    smoothing : the 3x3 mean of the finished features: none; ``valid`` (only whole neighbourhoods:
+        two bands and two frames fewer); or ``same`` (the mean over the neighbours that exist).
+    pad_to : the number of samples to which zeros are appended before anything else, or none.
+
+    Raises
+    ------
+    ValueError, TypeError
+        for a field outside its range; the message names the field, its value and what is allowed.
+    """
+
+    sample_rate: int = 16000
+    n_fft: int = 400
+    hop: int = 160
+    window: Window = "hann-periodic"
+    centre: bool = True
+    pad_mode: PadMode = "reflect"
+    drop_last_frame: bool = True
+    power: float = 2.0
+    mel_scale: MelScale = "slaney"
+    mel_norm: Literal["slaney"] | None = "slaney"
+    f_min: float = 0.0
+    f_max: float = 8000.0
+    n_mels: int = 80
+    log: Log = "log10"
+    floor: float = 1e-10
+    dynamic_range: float = 8.0
+    offset: float = 4.0
+    divisor: float = 4.0
+    smoothing: Smoothing | None = None
+    pad_to: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}={getattr(self, name)!r}: expected one of {allowed}")
+        for name in ("sample_rate", "n_fft", "hop", "n_mels"):
+            require_count(name, getattr(self, name), at_least=1)
+        if self.pad_to is not None:
+            require_count("pad_to", self.pad_to, at_least=1)
+        for name in ("floor", "dynamic_range", "divisor"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}={getattr(self, name)!r}: expected a positive number")
+        if not math.isfinite(self.offset):
+            raise ValueError(f"offset={self.offset!r}: expected a finite number")
+        if not 0 <= self.f_min < self.f_max <= self.sample_rate / 2:
+            raise ValueError(
+                f"f_min={self.f_min!r}, f_max={self.f_max!r}: expected "
+                f"0 <= f_min < f_max <= sample_rate / 2 = {self.sample_rate / 2}"
+            )
+
+    def replace(self, **changes: Any) -> FrontEndSpec:
+        """A copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    @property
+    def reach(self) -> int:
+        """Samples by which a centred clip is extended on each side."""
+        return self.n_fft // 2 if self.centre else 0
+
+    def padded_length(self, n_samples: int) -> int:
+        """Samples after the zeros of ``pad_to``.
+
+        Raises ``ValueError`` if the clip is longer than ``pad_to`` (nothing is cut off silently)
+        or too short to be extended or to give one frame.
+        """
+        require_count("number of samples", n_samples, at_least=0)
+        if self.pad_to is not None and n_samples > self.pad_to:
+            raise ValueError(
+                f"audio has {n_samples} samples: expected at most pad_to={self.pad_to}"
+            )
+        if n_samples == 0:
+            raise ValueError("audio is empty: expected at least one sample")
+        length = n_samples if self.pad_to is None else self.pad_to
+        needs = self.reach + 1 if self.pad_mode == "reflect" else max(self.reach, 1)
+        if length < needs:
+            raise ValueError(
+                f"audio has {length} samples: {self.pad_mode} padding by {self.reach} "
+                f"needs at least {needs} (or pad_to)"
+            )
+        if self._count_frames(length) < 1:
+            raise ValueError(f"audio has {length} samples: too short for a single frame")
+        return length
+
+    def n_frames(self, n_samples: int) -> int:
+        """Frames in the features of ``n_samples`` samples, before any smoothing."""
+        return self._count_frames(self.padded_length(n_samples))
+
+    def feature_shape(self, n_samples: int) -> tuple[int, int]:
+        """Shape ``(bands, frames)`` of the features of a clip, smoothing included."""
+        n_frames = self.n_frames(n_samples)
+        if self.smoothing != "valid":
+            return self.n_mels, n_frames
+        if n_frames < 3 or self.n_mels < 3:
+            raise ValueError(
+                f"audio gives {n_frames} frames of {self.n_mels} bands: "
+                "smoothing='valid' needs at least 3 of each"
+            )
+        return self.n_mels - 2, n_frames - 2
+
+    def _count_frames(self, length: int) -> int:
+        whole = 1 + (length + 2 * self.reach - self.n_fft) // self.hop
+        return whole - 1 if self.drop_last_frame else whole
+
+
+def require_count(name: str, value: object, *, at_least: int) -> int:
+    """``value`` as an int; a ``TypeError`` or ``ValueError`` naming it if it is not a count."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name}={value!r}: expected an int, not {type(value).__name__}")
+    if value < at_least:
+        raise ValueError(f"{name}={value!r}: expected at least {at_least}")
+    return int(value)
+
+
+WHISPER = FrontEndSpec()
+"""The front-end of every Whisper model (the large-v3 family uses ``n_mels=128``)."""
