@@ -51,10 +51,11 @@ def _filterbank(spec: FrontEndSpec) -> NDArray[np.float32]:
     low, high = (hz_to_mel(hz, spec.mel_scale) for hz in (spec.f_min, spec.f_max))
     edges = mel_to_hz(np.linspace(low, high, spec.n_mels + 2), spec.mel_scale)
     bins = np.arange(spec.n_fft // 2 + 1) * (spec.sample_rate / spec.n_fft)
-    distance = bins - edges[:, np.newaxis]
+    below = edges[:, np.newaxis] - bins
     width = np.diff(edges)[:, np.newaxis]
-    rising, falling = distance[:-2] / width[:-1], -distance[2:] / width[1:]
-    weights: NDArray[Any] = np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+    triangles = np.minimum(-below[:-2] / width[:-1], below[2:] / width[1:])
+    # Not np.maximum: theirs has -0.0 where a band's lower edge is a bin, and so has this.
+    weights: NDArray[Any] = np.where(triangles < 0.0, 0.0, triangles).astype(np.float32)
     if spec.mel_norm == "slaney":
         norm = 2.0 / (edges[2:] - edges[:-2])
         weights = (weights * norm[:, np.newaxis]).astype(np.float32)
