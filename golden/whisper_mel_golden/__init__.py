@@ -1,0 +1,1 @@
+"""Test signals, and what openai-whisper makes of them: the goldens of whisper-mel."""
