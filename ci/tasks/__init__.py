@@ -1,0 +1,92 @@
+"""The project's tasks: what each does and which layers of the environment it needs.
+
+This module is imported by ./dev before there is an environment: standard library only.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import build, lint, lock
+from .paths import ROOT
+
+__all__ = ["TASKS", "Task", "find", "main"]
+
+DEFAULT = ("default",)
+TEST = ("default", "test")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task: ``run(arguments)`` returns the exit status, ``layers(arguments)`` what it needs."""
+
+    summary: str
+    run: Callable[[list[str]], int]
+    layers: Callable[[list[str]], tuple[str, ...]] = lambda arguments: DEFAULT
+
+
+def _env(arguments: list[str]) -> int:
+    """Nothing is left to do: ./dev has made the environment."""
+    print(f"{sys.prefix}: Python {sys.version.split()[0]}")
+    return 0
+
+
+def _test(arguments: list[str]) -> int:
+    # The script, not `python -m pytest`: that would put the root, with its folder `mojo`, first
+    # on sys.path.
+    return subprocess.call(["pytest", *arguments], cwd=ROOT)
+
+
+def _conformance(arguments: list[str]) -> int:
+    return subprocess.call([sys.executable, "-m", "whisper_mel_conformance", *arguments])
+
+
+def _golden(arguments: list[str]) -> int:
+    return subprocess.call([sys.executable, "-m", "whisper_mel_golden", *arguments])
+
+
+def _repro(arguments: list[str]) -> int:
+    return _conformance(["repro", *arguments])
+
+
+TASKS = {
+    "env": Task(
+        "make the environment; `env test` with torch and MAX",
+        _env,
+        lambda arguments: TEST if arguments == ["test"] else DEFAULT,
+    ),
+    "test": Task("the project's own tests; arguments go to pytest", _test, lambda arguments: TEST),
+    "lint": Task("ruff, mypy and the format of Mojo sources", lint.run),
+    "conformance": Task("judge front-ends: --frontend, --profile, --report …", _conformance),
+    "golden": Task(
+        "make, verify or list the goldens; calibrate the error bound",
+        _golden,
+        lambda arguments: TEST if arguments[:1] in (["make"], ["calibrate"]) else DEFAULT,
+    ),
+    "repro": Task("replay a failing case that conformance has written", _repro),
+    "build": Task("wheels and source distributions of the four packages, in dist/", build.run),
+    "lock": Task("resolve ci/locks/*.in anew into ci/locks/*.txt", lock.run),
+}
+
+
+def find(arguments: list[str]) -> Task:
+    """The task that `arguments` name first; otherwise ends the program with the list of tasks."""
+    if arguments and arguments[0] in TASKS:
+        return TASKS[arguments[0]]
+    listing = "\n".join(f"  {name:12} {task.summary}" for name, task in TASKS.items())
+    usage = f"usage: ./dev TASK [arguments]\n{listing}"
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage)
+        sys.exit(0)
+    sys.exit(f"unknown task {arguments[0]!r}\n{usage}")
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the task that `arguments` name first; returns its exit status."""
+    try:
+        return find(arguments).run(arguments[1:])
+    except KeyboardInterrupt:
+        return 130

@@ -1,0 +1,30 @@
+"""Static checks. Every checker runs, also after one has failed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from .paths import PACKAGES, ROOT
+
+# What `mojo format` runs, asked for the difference instead of rewriting the file.
+MOJO_FORMAT = ["mblack", "--fast", "--preview", "-t", "mojo", "--quiet", "--check", "--diff"]
+
+
+def run(arguments: list[str]) -> int:
+    """Runs all checkers; 1 if any found something."""
+    mojo_sources = sorted(str(path) for path in (ROOT / "mojo").rglob("*.mojo"))
+    checkers = [
+        ["ruff", "check"],
+        ["ruff", "format", "--check"],
+        ["mypy"],
+        [*MOJO_FORMAT, *mojo_sources],
+    ]
+    failed = []
+    for command in checkers:
+        name = " ".join(command[:2]) if command[0] == "ruff" else command[0]
+        print(f"== {name}", flush=True)
+        if subprocess.call(command, cwd=ROOT):
+            failed.append(name)
+    print(f"failed: {', '.join(failed)}" if failed else "all clean")
+    return 1 if failed else 0
