@@ -140,7 +140,8 @@ def noise(n: int, seed: int = 0, distribution: str = "uniform") -> Array:
     if distribution == "normal":
         parts = bits.view(np.uint16).reshape(n, 4)
         total = parts.sum(axis=1, dtype=np.int64).astype(np.float64)
-        return (total - 2 * 65535) * (math.sqrt(3.0) * 2.0**-16)
+        scaled: Array = (total - 2 * 65535) * (math.sqrt(3.0) * 2.0**-16)
+        return scaled
     raise ValueError(f"distribution={distribution!r}: expected uniform or normal")
 
 

@@ -1,0 +1,100 @@
+"""The goldens as test cases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from whisper_mel_reference import WHISPER, FrontEndSpec
+
+from whisper_mel_golden.manifest import load_manifest
+from whisper_mel_golden.signals import render
+from whisper_mel_golden.store import DATA, features_path, fingerprint, read_features
+
+
+@dataclass(frozen=True)
+class GoldenCase:
+    """One output of openai-whisper, and everything that is needed to compute it again.
+
+    Attributes
+    ----------
+    id : permanent: ``golden/<input>/<n_mels>``, with ``-pad<samples>`` and ``-<smoothing>``.
+    input_id, purpose, flags, recipe : the input: what it is for, and how it is rendered.
+    n_mels, pad_to, smoothing : as in ``FrontEndSpec``.
+    shape : of the features, ``(bands, frames)``.
+    score : the golden's own, against the float64 reference.
+    input_sha256, sha256 : of the samples, and of the features.
+    """
+
+    id: str
+    input_id: str
+    purpose: str
+    flags: tuple[str, ...]
+    recipe: Mapping[str, Any]
+    n_mels: int
+    pad_to: int | None
+    smoothing: str | None
+    shape: tuple[int, int]
+    score: float
+    input_sha256: str
+    sha256: str
+    data: Path = DATA
+
+    @property
+    def spec(self) -> FrontEndSpec:
+        return WHISPER.replace(n_mels=self.n_mels, pad_to=self.pad_to, smoothing=self.smoothing)
+
+    def audio(self) -> NDArray[np.float32] | NDArray[np.int16]:
+        """The samples, float32 or int16 of shape ``(n,)``.
+
+        Raises ``ValueError`` if they are not the ones that the golden was made from.
+        """
+        samples = render(self.recipe)
+        self._require(fingerprint(samples), self.input_sha256, f"input {self.input_id}")
+        return samples
+
+    def expected(self) -> NDArray[np.float32]:
+        """openai-whisper's features, float32 of shape ``shape``.
+
+        Raises ``FileNotFoundError``, or ``ValueError`` if the file is damaged.
+        """
+        features = read_features(features_path(self.id, self.data), self.shape)
+        self._require(fingerprint(features), self.sha256, "features")
+        return features
+
+    def _require(self, actual: str, expected: str, what: str) -> None:
+        if actual != expected:
+            raise ValueError(
+                f"{self.id}: {what} has sha256 {actual[:16]}…: expected {expected[:16]}…"
+            )
+
+
+def golden_cases(data: Path = DATA) -> list[GoldenCase]:
+    """Every golden, in the manifest's order."""
+    manifest = load_manifest(data)
+    return [read_case(manifest, case_id, data) for case_id in manifest["cases"]]
+
+
+def read_case(manifest: Mapping[str, Any], case_id: str, data: Path = DATA) -> GoldenCase:
+    """The case of this id, as the manifest has it."""
+    case = manifest["cases"][case_id]
+    source = manifest["inputs"][case["input"]]
+    return GoldenCase(
+        id=case_id,
+        input_id=case["input"],
+        purpose=source["purpose"],
+        flags=tuple(source["flags"]),
+        recipe=source["recipe"],
+        n_mels=case["n_mels"],
+        pad_to=case["pad_to"],
+        smoothing=case["smoothing"],
+        shape=(case["shape"][0], case["shape"][1]),
+        score=case["score"],
+        input_sha256=source["sha256"],
+        sha256=case["sha256"],
+        data=data,
+    )

@@ -1,0 +1,157 @@
+"""Makes the goldens: renders the catalogue, asks openai-whisper, writes features and manifest."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from whisper_mel_reference import WHISPER, compare
+
+from whisper_mel_golden import openai
+from whisper_mel_golden.catalogue import FLAGS, INPUTS, RECORDINGS, Input, case_variants
+from whisper_mel_golden.manifest import load_manifest, write_manifest
+from whisper_mel_golden.signals import render
+from whisper_mel_golden.speech import SPEECH, load_recording, recordings, write_wav
+from whisper_mel_golden.store import (
+    DATA,
+    features_path,
+    file_fingerprint,
+    fingerprint,
+    write_features,
+)
+from whisper_mel_golden.voices import VOICES, espeak_version, speak
+
+Entries = dict[str, dict[str, Any]]
+
+
+def make(input_ids: Collection[str] = (), data: Path = DATA) -> None:
+    """Make all goldens anew, or those of some inputs; they take the old ones' place at the end.
+
+    Raises ``RuntimeError`` if the pinned openai-whisper is not installed, or if only some are
+    wanted and the others are missing or come from other versions or another CPU; ``ValueError``
+    for an unknown id.
+    """
+    for name in input_ids:
+        if name not in INPUTS:
+            raise ValueError(f"input {name!r} is not in the catalogue")
+    openai.require()
+    made_with = openai.made_with()
+    old = _others(made_with, data) if input_ids else {"inputs": {}, "cases": {}}
+    renew_voices()
+    inputs: Entries = {}
+    cases: Entries = {}
+    with tempfile.TemporaryDirectory(dir=data.parent, prefix=".making-") as folder:
+        stage = Path(folder) / "data"
+        shutil.copytree(SPEECH, stage / "speech")
+        for entry in INPUTS.values():
+            if not input_ids or entry.id in input_ids:
+                inputs[entry.id], own = _make_input(entry, stage)
+            else:
+                inputs[entry.id], own = _keep_input(entry, old, data, stage)
+            cases.update(own)
+        manifest = {
+            "schema": 1,
+            "made_with": made_with,
+            "flags": FLAGS,
+            "recordings": {
+                name: {**facts, "sha256": file_fingerprint(SPEECH / f"{name}.wav")}
+                for name, facts in RECORDINGS.items()
+            },
+            "inputs": inputs,
+            "cases": cases,
+        }
+        write_manifest(manifest, stage)
+        _replace(data, stage, Path(folder) / "old")
+    worst = max(cases, key=lambda name: cases[name]["score"])
+    print(f"{len(inputs)} inputs, {len(cases)} goldens; worst: {cases[worst]['score']} at {worst}")
+
+
+def _make_input(entry: Input, stage: Path) -> tuple[dict[str, Any], Entries]:
+    """The manifest's entries for an input and its cases; writes the features."""
+    audio = render(entry.recipe)
+    own: Entries = {}
+    for case_id, n_mels, (pad_to, smoothing) in case_variants(entry):
+        features = openai.whisper_features(audio, n_mels, pad_to, smoothing)
+        write_features(features_path(case_id, stage), features)
+        spec = WHISPER.replace(n_mels=n_mels, pad_to=pad_to, smoothing=smoothing)
+        own[case_id] = {
+            "input": entry.id,
+            "n_mels": n_mels,
+            "pad_to": pad_to,
+            "smoothing": smoothing,
+            "shape": list(features.shape),
+            "sha256": fingerprint(features),
+            "score": round(compare(features, audio, spec).score, 6),
+        }
+        print(f"{case_id}: score {own[case_id]['score']}", flush=True)
+    fields = {
+        "purpose": entry.purpose,
+        "flags": list(entry.flags),
+        "recipe": entry.recipe,
+        "sha256": fingerprint(audio),
+    }
+    return fields, own
+
+
+def _others(made_with: dict[str, str], data: Path) -> dict[str, Any]:
+    """The manifest whose entries can stay beside ones made here and now."""
+    manifest = load_manifest(data)
+    if manifest["made_with"] != made_with:
+        raise RuntimeError(
+            f"the other goldens were made with {manifest['made_with']}, here is {made_with}: "
+            "make all of them"
+        )
+    return manifest
+
+
+def _keep_input(
+    entry: Input, old: dict[str, Any], data: Path, stage: Path
+) -> tuple[dict[str, Any], Entries]:
+    """The same as :func:`_make_input`, of what was made before."""
+    own: Entries = {}
+    for case_id, *_ in case_variants(entry):
+        if case_id not in old["cases"]:
+            raise RuntimeError(f"{case_id} has not been made: make {entry.id}, too")
+        own[case_id] = old["cases"][case_id]
+        target = features_path(case_id, stage)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(features_path(case_id, data), target)
+    return old["inputs"][entry.id], own
+
+
+def renew_voices() -> None:
+    """Render the synthetic voices that are missing; say whether the others would come out equal.
+
+    The committed samples are the truth: to renew one, delete its file. Raises ``RuntimeError`` if
+    one is missing and espeak-ng is, too.
+    """
+    version = espeak_version()
+    for name, voice in VOICES.items():
+        missing = name not in recordings()
+        if version is None:
+            if missing:
+                raise RuntimeError(f"recording {name} is missing, and espeak-ng is not installed")
+            print(f"{name}: kept (espeak-ng is not installed)")
+            continue
+        spoken = speak(voice)
+        if missing:
+            write_wav(SPEECH / f"{name}.wav", spoken)
+            print(f"{name}: rendered by {version}")
+        elif np.array_equal(spoken, load_recording(name)):
+            print(f"{name}: {version} renders the same")
+        else:
+            print(f"{name}: kept, {version} renders it differently")
+
+
+def _replace(current: Path, new: Path, old: Path) -> None:
+    """Put ``new`` in the place of ``current``, which goes to ``old``; both or neither."""
+    current.rename(old)
+    try:
+        new.rename(current)
+    except BaseException:
+        old.rename(current)
+        raise

@@ -1,0 +1,74 @@
+"""The pinned openai-whisper, which says what is right."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+VERSION = "20250625"
+
+
+def installed_version() -> str | None:
+    """openai-whisper's version, or none where it or torch is not installed."""
+    try:
+        metadata.version("torch")
+        return metadata.version("openai-whisper")
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def require() -> None:
+    """Raises ``RuntimeError`` if the pinned openai-whisper is not installed."""
+    found = installed_version()
+    if found != VERSION:
+        raise RuntimeError(
+            f"goldens come from openai-whisper {VERSION}, here is {found or 'none'}: "
+            "install whisper-mel-golden[make]"
+        )
+
+
+def whisper_features(
+    audio: NDArray[np.generic], n_mels: int, pad_to: int | None, smoothing: str | None
+) -> NDArray[np.float32]:
+    """What openai-whisper and torch make of a clip, on the CPU.
+
+    int16 is divided by 32768, as openai-whisper's ``load_audio`` does. Smoothing is torch's
+    ``avg_pool2d``: ``valid`` without padding, ``same`` with padding that is not counted.
+    """
+    import torch
+    from whisper.audio import log_mel_spectrogram
+
+    samples = audio.astype(np.float32)
+    if audio.dtype == np.int16:
+        samples /= 32768.0
+    padding = 0 if pad_to is None else pad_to - samples.size
+    features = log_mel_spectrogram(samples, n_mels, padding=padding, device="cpu")
+    if smoothing is not None:
+        pad = {"valid": 0, "same": 1}[smoothing]
+        features = torch.nn.functional.avg_pool2d(
+            features[None], 3, stride=1, padding=pad, count_include_pad=False
+        )[0]
+    result: NDArray[np.float32] = features.numpy()
+    return result
+
+
+def made_with() -> dict[str, str]:
+    """The versions and the processor that goldens made here come from."""
+    versions = {name: metadata.version(name) for name in ("openai-whisper", "torch", "numpy")}
+    return {
+        **versions,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu_model(),
+    }
+
+
+def _cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown"
