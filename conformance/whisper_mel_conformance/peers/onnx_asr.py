@@ -1,0 +1,41 @@
+"""onnx-asr: the NumPy preprocessor that its Whisper models use on a CPU; always 30 s."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx_asr.preprocessors.numpy_preprocessor import WhisperPreprocessorNumpy
+
+from whisper_mel_conformance.peers import versions
+
+_THIRTY_SECONDS = 480_000
+
+
+@lru_cache(maxsize=2)
+def _preprocessor(n_mels: int) -> WhisperPreprocessorNumpy:
+    return WhisperPreprocessorNumpy(f"whisper{n_mels}")
+
+
+class _OnnxAsr:
+    name = "onnx-asr"
+    device = "cpu"
+    versions = versions("onnx-asr", "numpy")
+    capabilities = {"n_mels": (80, 128), "pad_to": True, "batch": True}
+
+    def log_mel(
+        self, audio: NDArray[Any], n_mels: int = 80, *, pad_to: int | None = None
+    ) -> NDArray[np.float32]:
+        if pad_to is None and audio.shape[-1] != _THIRTY_SECONDS:
+            raise NotImplementedError("always pads to 30 s")
+        if pad_to not in (None, _THIRTY_SECONDS):
+            raise NotImplementedError("pads to 30 s only")
+        clips = np.atleast_2d(audio)
+        lengths = np.full(len(clips), clips.shape[1], np.int64)
+        features, _ = _preprocessor(n_mels)(clips, lengths)
+        return features if audio.ndim == 2 else features[0]
+
+
+front_end = _OnnxAsr()

@@ -1,0 +1,49 @@
+"""transformers without PyTorch: ``WhisperFeatureExtractor`` on NumPy, in float64."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers.models.whisper import feature_extraction_whisper
+
+from whisper_mel_conformance.peers import versions
+
+
+@lru_cache(maxsize=2)
+def extractor(n_mels: int) -> feature_extraction_whisper.WhisperFeatureExtractor:
+    return feature_extraction_whisper.WhisperFeatureExtractor(feature_size=n_mels)
+
+
+def extract(audio: NDArray[Any], n_mels: int, pad_to: int | None) -> NDArray[np.float32]:
+    """The features by ``WhisperFeatureExtractor.__call__``, without its default 30 s."""
+    options = {"padding": False} if pad_to is None else {"padding": "max_length"}
+    batch = extractor(n_mels)(
+        audio,
+        sampling_rate=16000,
+        truncation=False,
+        max_length=pad_to,
+        return_tensors="np",
+        **options,
+    )
+    features: NDArray[np.float32] = batch["input_features"]
+    return features if audio.ndim == 2 else features[0]
+
+
+class _Transformers:
+    name = "transformers"
+    device = "cpu"
+    versions = versions("transformers", "numpy")
+    capabilities = {"n_mels": (80, 128), "pad_to": True, "batch": True}
+
+    def log_mel(
+        self, audio: NDArray[Any], n_mels: int = 80, *, pad_to: int | None = None
+    ) -> NDArray[np.float32]:
+        # It takes PyTorch wherever that is installed. This process judges the path without.
+        feature_extraction_whisper.is_torch_available = lambda: False
+        return extract(audio, n_mels, pad_to)
+
+
+front_end = _Transformers()

@@ -1,0 +1,26 @@
+"""transformers with PyTorch: ``WhisperFeatureExtractor`` on ``torch.stft``, in float32."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_mel_conformance.peers import versions
+from whisper_mel_conformance.peers.transformers_numpy import extract
+
+
+class _TransformersTorch:
+    name = "transformers-torch"
+    device = "cpu"
+    versions = versions("transformers", "torch")
+    capabilities = {"n_mels": (80, 128), "pad_to": True, "batch": True}
+
+    def log_mel(
+        self, audio: NDArray[Any], n_mels: int = 80, *, pad_to: int | None = None
+    ) -> NDArray[np.float32]:
+        return extract(audio, n_mels, pad_to)
+
+
+front_end = _TransformersTorch()
