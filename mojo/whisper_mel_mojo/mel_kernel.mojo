@@ -1,0 +1,1485 @@
+"""Whisper's log-Mel features on a CPU, from PCM samples to the finished features.
+
+How it is laid out (docs/kernel.md says why):
+
+* One vector lane holds one frame. A group of WIDTH frames goes through all stages at once, in
+  scratch memory that stays in the L1 cache, so that no stage ever permutes lanes.
+* The 400-point transform of a real frame is a prime-factor transform, 400 = 16 x 25: 25 real
+  DFTs of 16, then 2 real and 7 complex DFTs of 25, without twiddle factors between them.
+* A clip is done in two passes: `analyse` writes 1 + log10(mel) / 4 of every group straight into
+  the output and keeps the maximum; `finish` clamps to the maximum (2 below it, since values are
+  scaled already) and smoothes, in place.
+* Threads share clips, or pieces of clips. Every value depends on its frame's samples and on the
+  clip's maximum only, whatever the lane, the group or the thread, and so do its bits.
+
+All tables are computed by the compiler from their definitions. The library needs libc only.
+"""
+
+from std.atomic import Atomic
+from std.ffi import external_call
+from std.math import cos, exp, log, pi, sin, sqrt
+from std.memory import bitcast, stack_allocation
+from std.sys import CompilationTarget, simd_width_of
+from std.sys.info import size_of
+from std.sys.intrinsics import PrefetchOptions, prefetch
+from std.utils import IndexList
+
+comptime Vec[W: Int] = SIMD[DType.float32, W]
+comptime Memory[T: DType] = Pointer[Scalar[T], MutUntrackedOrigin]
+comptime Floats = Memory[DType.float32]
+
+comptime WIDTH = simd_width_of[DType.float32]()
+"""Frames in a group: the lanes of the target's widest vector (4, 8 or 16)."""
+comptime N_FFT = 400
+comptime HOP = 160
+comptime REACH = N_FFT // 2
+"""Samples by which the clip is mirrored on each side."""
+comptime LINE = 64
+"""Bytes in a cache line."""
+comptime NAN = Float32.MAX - Float32.MAX
+
+
+# ===--------------------------------------------------------------------------------------=== #
+# Arithmetic
+# ===--------------------------------------------------------------------------------------=== #
+
+
+@always_inline
+def mul_add[W: Int](a: Vec[W], b: Vec[W], c: Vec[W]) -> Vec[W]:
+    """`a * b + c`, rounded once where the target can; else twice, never by a library call."""
+    comptime if CompilationTarget.is_x86() and not CompilationTarget.has_fma():
+        return a * b + c
+    else:
+        return a.fma(b, c)
+
+
+@always_inline
+def greater[W: Int](a: Vec[W], b: Vec[W]) -> Vec[W]:
+    """The larger of two numbers, neither NaN: one instruction, which `max` is not."""
+    return a.gt(b).select(a, b)
+
+
+@fieldwise_init
+struct Complex[W: Int](ImplicitlyCopyable, TrivialRegisterPassable):
+    """One complex number in each lane."""
+
+    var re: Vec[Self.W]
+    var im: Vec[Self.W]
+
+    @always_inline
+    def __add__(self, other: Self) -> Self:
+        return Self(self.re + other.re, self.im + other.im)
+
+    @always_inline
+    def __sub__(self, other: Self) -> Self:
+        return Self(self.re - other.re, self.im - other.im)
+
+    @always_inline
+    def scaled_onto(self, factor: Float32, base: Self) -> Self:
+        """`base + factor * self`."""
+        return Self(
+            mul_add(Vec[Self.W](factor), self.re, base.re),
+            mul_add(Vec[Self.W](factor), self.im, base.im),
+        )
+
+    @always_inline
+    def turned_onto(self, factor: Float32, base: Self) -> Self:
+        """`base + i * factor * self`."""
+        return Self(
+            mul_add(Vec[Self.W](-factor), self.im, base.re),
+            mul_add(Vec[Self.W](factor), self.re, base.im),
+        )
+
+    @always_inline
+    def rotated[numerator: Int, denominator: Int](self) -> Self:
+        """This times `exp(2 pi i numerator / denominator)`."""
+        comptime turn = 2.0 * pi * Float64(numerator) / Float64(denominator)
+        comptime real = Float32(cos(turn))
+        comptime imaginary = Float32(sin(turn))
+        comptime if numerator == 0:
+            return self
+        var c = Vec[Self.W](real)
+        var s = Vec[Self.W](imaginary)
+        return Self(
+            mul_add(self.re, c, -(self.im * s)), mul_add(self.re, s, self.im * c)
+        )
+
+    @always_inline
+    def power(self) -> Vec[Self.W]:
+        return mul_add(self.re, self.re, self.im * self.im)
+
+
+# ===--------------------------------------------------------------------------------------=== #
+# Butterflies. All transforms have the positive exponent, exp(+2 pi i j k / n): of real frames
+# only the power is wanted, and that is the same.
+# ===--------------------------------------------------------------------------------------=== #
+
+comptime SQRT5_4 = Float32(sqrt(Float64(5)) / 4.0)
+"""Half the difference of `cos(2 pi / 5)` and `cos(4 pi / 5)`, whose mean is -1/4."""
+comptime SIN_72 = Float32(sin(2.0 * pi / 5.0))
+comptime SIN_36_BY_72 = Float32(sin(4.0 * pi / 5.0) / sin(2.0 * pi / 5.0))
+
+
+@always_inline
+def dft5[W: Int](x: Array[Complex[W], 5]) -> Array[Complex[W], 5]:
+    """The transform of 5 complex numbers."""
+    var sum1 = x[1] + x[4]
+    var sum2 = x[2] + x[3]
+    var odd1 = x[1] - x[4]
+    var odd2 = x[2] - x[3]
+    var total = sum1 + sum2
+    var middle = total.scaled_onto(-0.25, x[0])
+    var even1 = (sum1 - sum2).scaled_onto(SQRT5_4, middle)
+    var even2 = (sum1 - sum2).scaled_onto(-SQRT5_4, middle)
+    var turn1 = odd2.scaled_onto(SIN_36_BY_72, odd1)
+    var turn2 = odd1.scaled_onto(SIN_36_BY_72, Complex[W](-odd2.re, -odd2.im))
+    var y = Array[Complex[W], 5](fill=x[0] + total)
+    y[1] = turn1.turned_onto(SIN_72, even1)
+    y[2] = turn2.turned_onto(SIN_72, even2)
+    y[3] = turn2.turned_onto(-SIN_72, even2)
+    y[4] = turn1.turned_onto(-SIN_72, even1)
+    return y^
+
+
+@always_inline
+def real_dft5[W: Int](x: Array[Vec[W], 5]) -> Array[Complex[W], 3]:
+    """The transform of 5 real numbers, bins 0 to 2; the others are their conjugates."""
+    var sum1 = x[1] + x[4]
+    var sum2 = x[2] + x[3]
+    var odd1 = x[1] - x[4]
+    var odd2 = x[2] - x[3]
+    var total = sum1 + sum2
+    var difference = sum1 - sum2
+    var middle = mul_add(Vec[W](-0.25), total, x[0])
+    var ratio = Vec[W](SIN_36_BY_72)
+    var y = Array[Complex[W], 3](fill=Complex[W](x[0] + total, 0))
+    y[1] = Complex[W](
+        mul_add(Vec[W](SQRT5_4), difference, middle),
+        Vec[W](SIN_72) * mul_add(ratio, odd2, odd1),
+    )
+    y[2] = Complex[W](
+        mul_add(Vec[W](-SQRT5_4), difference, middle),
+        Vec[W](SIN_72) * mul_add(ratio, odd1, -odd2),
+    )
+    return y^
+
+
+comptime SQRT_HALF = Float32(sqrt(Float64(0.5)))
+comptime COS_22 = Float32(cos(pi / 8.0))
+comptime TAN_22 = Float32(sin(pi / 8.0) / cos(pi / 8.0))
+
+
+@always_inline
+def real_dft16[
+    W: Int
+](s: Array[Vec[W], 8], d: Array[Vec[W], 8]) -> Array[Complex[W], 9]:
+    """The transform of 16 real numbers `x`, bins 0 to 8.
+
+    The first butterfly is done already: `s[n] = x[n] + x[n + 8]`, `d[n] = x[n] - x[n + 8]`.
+    The sums give the even bins, the differences the odd ones.
+    """
+    var c = Vec[W](SQRT_HALF)
+    var t = Vec[W](TAN_22)
+    var c22 = Vec[W](COS_22)
+    var y = Array[Complex[W], 9](fill=Complex[W](0, 0))
+
+    var e0 = s[0] + s[4]
+    var e2 = s[2] + s[6]
+    var f0 = s[0] - s[4]
+    var f2 = s[2] - s[6]
+    var e1 = s[1] + s[5]
+    var e3 = s[3] + s[7]
+    var f1 = s[1] - s[5]
+    var f3 = s[3] - s[7]
+    y[0] = Complex[W]((e0 + e2) + (e1 + e3), 0)
+    y[8] = Complex[W]((e0 + e2) - (e1 + e3), 0)
+    y[4] = Complex[W](e0 - e2, e1 - e3)
+    var f_minus = f1 - f3
+    var f_plus = f1 + f3
+    y[2] = Complex[W](mul_add(c, f_minus, f0), mul_add(c, f_plus, f2))
+    y[6] = Complex[W](mul_add(-c, f_minus, f0), mul_add(c, f_plus, -f2))
+
+    var u1 = d[1] - d[7]
+    var v1 = d[1] + d[7]
+    var u2 = d[2] - d[6]
+    var v2 = d[2] + d[6]
+    var u3 = d[3] - d[5]
+    var v3 = d[3] + d[5]
+    var p = mul_add(c, u2, d[0])
+    var q = mul_add(-c, u2, d[0])
+    var g = mul_add(c, v2, d[4])
+    var h = mul_add(-c, v2, d[4])
+    var u_plus = mul_add(t, u3, u1)
+    var u_minus = mul_add(t, u1, -u3)
+    var v_plus = mul_add(t, v1, v3)
+    var v_minus = mul_add(-t, v3, v1)
+    y[1] = Complex[W](mul_add(c22, u_plus, p), mul_add(c22, v_plus, g))
+    y[7] = Complex[W](mul_add(-c22, u_plus, p), mul_add(c22, v_plus, -g))
+    y[3] = Complex[W](mul_add(c22, u_minus, q), mul_add(c22, v_minus, -h))
+    y[5] = Complex[W](mul_add(-c22, u_minus, q), mul_add(c22, v_minus, h))
+    return y^
+
+
+# ===--------------------------------------------------------------------------------------=== #
+# A group's scratch memory
+# ===--------------------------------------------------------------------------------------=== #
+
+
+struct Layout[W: Int]:
+    """Where a group of W frames keeps what, in floats. W floats make a slot.
+
+    Three blocks, each within reach of the L1 cache:
+    `samples` [HOP][ROW]: column t of a row holds sample `HOP * t + row` of the group, so that
+    sample j of all frames is one load at row j % HOP, column j // HOP (frames overlap).
+    `columns`: what the DFTs of 16 hand to those of 25: columns 1 to 7 complex, then 0 and 8 real.
+    `window`, `offsets`: the tables of the first stage.
+    Powers and mel energies take the place of the samples; the samples of a group at an edge, and
+    features that cannot go straight to the output, that of the columns.
+    """
+
+    comptime ROW = 2 * Self.W
+    comptime ENERGIES = 208 * Self.W
+    comptime COLUMNS = max(HOP * Self.ROW, Self.ENERGIES + 128 * Self.W)
+    comptime REAL_COLUMNS = 7 * 25 * 2 * Self.W
+    comptime WINDOW = Self.COLUMNS + N_FFT * Self.W
+    comptime OFFSETS = Self.WINDOW + REACH
+    comptime SIZE = Self.OFFSETS + N_FFT // 2
+
+    comptime GROUP_SAMPLES = HOP * (Self.W + 2)
+    """Samples that `transpose` reads, some of them beyond the last frame."""
+
+
+def time_index(n1: Int, n2: Int) -> Int:
+    """The sample at `(n1, n2)` of the 16 x 25 transform (Good's mapping)."""
+    return (25 * n1 + 16 * n2) % N_FFT
+
+
+def power_slot(k1: Int, k2: Int) -> Int:
+    """The slot of the power at `(k1, k2)`, for k1 = 0 to 8.
+
+    Columns 0 and 8 are real and have 13 bins each, the others 25.
+    """
+    if k1 == 0:
+        return k2
+    if k1 == 8:
+        return 13 + k2
+    return 26 + 25 * (k1 - 1) + k2
+
+
+def slot_of_bin() -> Array[Int, 201]:
+    """Where each frequency bin's power lies (Chinese remainder theorem).
+
+    `9 = 1 / 25 mod 16`, `11 = 1 / 16 mod 25`; bins above 200 are the conjugates of those below.
+    """
+    var slots = Array[Int, 201](fill=0)
+    for k1 in range(9):
+        for k2 in range(25 if k1 % 8 != 0 else 13):
+            var k = (25 * 9 * k1 + 16 * 11 * k2) % N_FFT
+            slots[min(k, N_FFT - k)] = power_slot(k1, k2)
+    return slots^
+
+
+def window_table() -> Array[Float32, REACH]:
+    """The periodic Hann window at `(n1, n2)`, n1 < 8; at n1 + 8, half a turn on, it is 1 - that."""
+    var table = Array[Float32, REACH](fill=0)
+    for n2 in range(25):
+        for n1 in range(8):
+            var turns = Float64(time_index(n1, n2)) / Float64(N_FFT)
+            table[8 * n2 + n1] = Float32(0.5 - 0.5 * cos(2.0 * pi * turns))
+    return table^
+
+
+def offset_table[W: Int]() -> Array[UInt16, N_FFT]:
+    """Where sample `(n1, n2)` of the frames lies among the transposed samples."""
+    var table = Array[UInt16, N_FFT](fill=0)
+    for n2 in range(25):
+        for n1 in range(16):
+            var j = time_index(n1, n2)
+            table[16 * n2 + n1] = UInt16((j % HOP) * Layout[W].ROW + j // HOP)
+    return table^
+
+
+@always_inline
+def prepare_tables[W: Int](scratch: Floats):
+    """Copies the tables of the first stage next to its data."""
+    var window = materialize[window_table()]()
+    var offsets = materialize[offset_table[W]()]()
+    for i in range(REACH):
+        scratch[unsafe_offset = Layout[W].WINDOW + i] = window[i]
+    var place = scratch.unsafe_offset(Layout[W].OFFSETS).unsafe_bitcast[UInt16]()
+    for i in range(N_FFT):
+        place[unsafe_offset=i] = offsets[i]
+
+
+# ===--------------------------------------------------------------------------------------=== #
+# Stage 1: samples, transposed
+# ===--------------------------------------------------------------------------------------=== #
+
+
+@always_inline
+def load_samples[
+    T: DType, width: Int
+](audio: Memory[T], index: Int) -> Vec[width]:
+    """Samples as float32 of full scale 1; int16 PCM is divided by 32768, exactly."""
+    var samples = audio.unsafe_load[width=width](index)
+    comptime if T == DType.int16:
+        return samples.cast[DType.float32]() * Vec[width](1.0 / 32768.0)
+    else:
+        return rebind[Vec[width]](samples)
+
+
+def unpack_mask[W: Int, high: Bool, pairs: Bool]() -> IndexList[W]:
+    """Within each four lanes: a0 b0 a1 b1 of two vectors (`pairs`: a0 a1 b0 b1), or their upper halves."""
+    var mask = IndexList[W]()
+    for i in range(W):
+        var lane = i % 4
+        var first = (i - lane) + (2 if high else 0)
+        comptime if pairs:
+            mask[i] = first + lane % 2 + (W if lane >= 2 else 0)
+        else:
+            mask[i] = first + lane // 2 + (W if lane % 2 == 1 else 0)
+    return mask
+
+
+@always_inline
+def unpack[
+    W: Int, *, high: Bool, pairs: Bool
+](a: Vec[W], b: Vec[W]) -> Vec[W]:
+    return a.shuffle[unpack_mask[W, high, pairs]()](b)
+
+
+@always_inline
+def load_quads[
+    W: Int, T: DType
+](audio: Memory[T], index: Int) -> Vec[W]:
+    """Four samples of each of the rows 0, 4, 8, ..., each in four lanes."""
+    comptime if W == 4:
+        return rebind[Vec[W]](load_samples[T, 4](audio, index))
+    else:
+        var low = load_quads[W // 2, T](audio, index)
+        var high = load_quads[W // 2, T](audio, index + W // 2 * HOP)
+        return rebind[Vec[W]](low.join(high))
+
+
+@no_inline
+def transpose[W: Int, T: DType](audio: Memory[T], samples: Floats):
+    """`samples[j][t] = audio[HOP * t + j]` for t < W + 2, in blocks of 4 x W."""
+    comptime ROW = Layout[W].ROW
+    for j in range(0, HOP, 4):
+        var r0 = load_quads[W, T](audio, j)
+        var r1 = load_quads[W, T](audio, j + HOP)
+        var r2 = load_quads[W, T](audio, j + 2 * HOP)
+        var r3 = load_quads[W, T](audio, j + 3 * HOP)
+        var low01 = unpack[high=False, pairs=False](r0, r1)
+        var low23 = unpack[high=False, pairs=False](r2, r3)
+        var high01 = unpack[high=True, pairs=False](r0, r1)
+        var high23 = unpack[high=True, pairs=False](r2, r3)
+        var to = samples.unsafe_offset(ROW * j)
+        to.unsafe_store(0, unpack[high=False, pairs=True](low01, low23))
+        to.unsafe_store(ROW, unpack[high=True, pairs=True](low01, low23))
+        to.unsafe_store(2 * ROW, unpack[high=False, pairs=True](high01, high23))
+        to.unsafe_store(3 * ROW, unpack[high=True, pairs=True](high01, high23))
+        # The two columns into which the last frames reach.
+        var last = load_samples[T, 4](audio, j + W * HOP).interleave(
+            load_samples[T, 4](audio, j + (W + 1) * HOP)
+        )
+        comptime for i in range(4):
+            to.unsafe_store(i * ROW + W, last.slice[2, offset=2 * i]())
+
+
+@no_inline
+def gather_edge[
+    T: DType
+](audio: Memory[T], samples: Int, length: Int, start: Int, count: Int, to: Floats):
+    """Samples `start` to `start + count` of a clip that is mirrored at both ends.
+
+    The clip has `samples` samples and counts as `length` long, filled up with zeros. Positions
+    beyond the mirror, which belong to no frame that is kept, become zero as well.
+    """
+    var inside = max(-start, 0)
+    var outside = max(min(samples - start, count), inside)
+    for i in range(count):
+        if inside <= i < outside:
+            continue
+        var at = abs(start + i)
+        if at >= length:
+            at = 2 * (length - 1) - at
+        to[unsafe_offset=i] = load_samples[T, 1](audio, at) if 0 <= at < samples else 0
+    var i = inside
+    while i + 8 <= outside:
+        to.unsafe_store(i, load_samples[T, 8](audio, start + i))
+        i += 8
+    while i < outside:
+        to[unsafe_offset=i] = load_samples[T, 1](audio, start + i)
+        i += 1
+
+
+# ===--------------------------------------------------------------------------------------=== #
+# Stage 2: power spectrum
+# ===--------------------------------------------------------------------------------------=== #
+
+
+@always_inline
+def windowed_dft16[W: Int](scratch: Floats, n2: Int):
+    """Column n2 of the 16 x 25 transform: window, DFT over n1, and where its bins go."""
+    var offsets = scratch.unsafe_offset(Layout[W].OFFSETS).unsafe_bitcast[UInt16]()
+    var s = Array[Vec[W], 8](fill=0)
+    var d = Array[Vec[W], 8](fill=0)
+    comptime for n1 in range(8):
+        # x[n1] = w a and x[n1 + 8] = (1 - w) b; their sum and difference in four instructions.
+        var w = Vec[W](scratch[unsafe_offset = Layout[W].WINDOW + 8 * n2 + n1])
+        var a = scratch.unsafe_load[width=W](Int(offsets[unsafe_offset = 16 * n2 + n1]))
+        var b = scratch.unsafe_load[width=W](Int(offsets[unsafe_offset = 16 * n2 + n1 + 8]))
+        s[n1] = mul_add(w, a - b, b)
+        d[n1] = mul_add(w, a + b, -b)
+    var bins = real_dft16[W](s, d)
+
+    var columns = scratch.unsafe_offset(Layout[W].COLUMNS)
+    var complex_column = columns.unsafe_offset(2 * W * n2)
+    comptime for k1 in range(1, 8):
+        complex_column.unsafe_store(50 * W * (k1 - 1), bins[k1].re)
+        complex_column.unsafe_store(50 * W * (k1 - 1) + W, bins[k1].im)
+    var real_column = columns.unsafe_offset(Layout[W].REAL_COLUMNS + W * n2)
+    real_column.unsafe_store(0, bins[0].re)
+    real_column.unsafe_store(25 * W, bins[8].re)
+
+
+@always_inline
+def dft25_power[W: Int](column: Floats, power: Floats):
+    """The power of the 25 bins of a complex column: DFT over n2, as 5 x 5."""
+    var half = Array[Complex[W], 25](fill=Complex[W](0, 0))
+    comptime for b in range(5):
+        var x = Array[Complex[W], 5](fill=Complex[W](0, 0))
+        comptime for a in range(5):
+            x[a] = Complex[W](
+                column.unsafe_load[width=W](2 * W * (5 * a + b)),
+                column.unsafe_load[width=W](2 * W * (5 * a + b) + W),
+            )
+        var y = dft5[W](x)
+        comptime for c in range(5):
+            half[5 * c + b] = y[c].rotated[b * c, 25]()
+    comptime for c in range(5):
+        var x = Array[Complex[W], 5](fill=Complex[W](0, 0))
+        comptime for b in range(5):
+            x[b] = half[5 * c + b]
+        var y = dft5[W](x)
+        comptime for d in range(5):
+            power.unsafe_store(W * (c + 5 * d), y[d].power())
+
+
+@always_inline
+def real_dft25_power[W: Int](column: Floats, power: Floats):
+    """The power of bins 1 to 12 of a real column. Bin 0 has no weight in any mel band."""
+    var half0 = Array[Vec[W], 5](fill=0)
+    var half1 = Array[Complex[W], 5](fill=Complex[W](0, 0))
+    var half2 = Array[Complex[W], 5](fill=Complex[W](0, 0))
+    comptime for b in range(5):
+        var x = Array[Vec[W], 5](fill=0)
+        comptime for a in range(5):
+            x[a] = column.unsafe_load[width=W](W * (5 * a + b))
+        var y = real_dft5[W](x)
+        half0[b] = y[0].re
+        half1[b] = y[1].rotated[b, 25]()
+        half2[b] = y[2].rotated[2 * b, 25]()
+    var bins0 = real_dft5[W](half0)
+    comptime for d in range(1, 3):
+        power.unsafe_store(W * 5 * d, bins0[d].power())
+    var bins1 = dft5[W](half1)
+    var bins2 = dft5[W](half2)
+    comptime for d in range(5):
+        # Bins above 12 are the conjugates of those below.
+        comptime k1 = min(1 + 5 * d, 25 - (1 + 5 * d))
+        comptime k2 = min(2 + 5 * d, 25 - (2 + 5 * d))
+        power.unsafe_store(W * k1, bins1[d].power())
+        power.unsafe_store(W * k2, bins2[d].power())
+
+
+@no_inline
+def power_spectrum[W: Int](scratch: Floats, next_samples: Int, next_end: Int):
+    """From the transposed samples to the powers, which take their place.
+
+    Meanwhile the bytes from `next_samples` to `next_end`, the next group's, come to the cache.
+    """
+    for n2 in range(25):
+        windowed_dft16[W](scratch, n2)
+        comptime for i in range(4):
+            var line = next_samples + LINE * (4 * n2 + i)
+            if line < next_end:
+                prefetch[PrefetchOptions().for_read().high_locality().to_data_cache()](
+                    Floats(unsafe_from_address=line)
+                )
+    var columns = scratch.unsafe_offset(Layout[W].COLUMNS)
+    for i in range(2):
+        real_dft25_power[W](
+            columns.unsafe_offset(Layout[W].REAL_COLUMNS + 25 * W * i),
+            scratch.unsafe_offset(W * 13 * i),
+        )
+    for i in range(7):
+        dft25_power[W](columns.unsafe_offset(50 * W * i), scratch.unsafe_offset(W * (26 + 25 * i)))
+
+
+# ===--------------------------------------------------------------------------------------=== #
+# Stage 3: mel filterbank, unrolled
+# ===--------------------------------------------------------------------------------------=== #
+
+
+@fieldwise_init
+struct MelTerm(ImplicitlyCopyable, TrivialRegisterPassable):
+    """One weight of the filterbank: `energy[band] += weight * power[slot]`."""
+
+    var slot: Int
+    var band: Int
+    """Negative: no term, the stream has ended."""
+    var weight: Float32
+    var loads: Bool
+    """The stream's previous term had another slot."""
+    var first: Bool
+    """Of its band."""
+    var last: Bool
+
+
+def mel_edges[n_mels: Int]() -> Array[Float64, n_mels + 2]:
+    """The corners of the triangles in hertz: equidistant on Slaney's scale from 0 to 8000 Hz.
+
+    The scale (Auditory Toolbox, Technical Report 1998-010) is linear below 1000 Hz, 200/3 Hz to
+    a mel, then logarithmic, 27 mel to a factor of 6.4.
+    """
+    var log_step = log(Float64(6.4)) / 27.0
+    var step = (15.0 + log(Float64(8.0)) / log_step) / Float64(n_mels + 1)
+    var edges = Array[Float64, n_mels + 2](fill=0)
+    for i in range(n_mels + 2):
+        var mel = Float64(i) * step
+        if mel < 15.0:
+            edges[i] = 200.0 / 3.0 * mel
+        else:
+            edges[i] = 1000.0 * exp(log_step * (mel - 15.0))
+    return edges^
+
+
+comptime STREAMS = 4
+"""Chains of dependent multiply-adds that run interleaved, to hide their latency."""
+comptime STREAM_TERMS = 112
+"""More than the longest stream has (each of 199 bins lies in two bands at most)."""
+
+
+def mel_plan[n_mels: Int]() -> Array[MelTerm, STREAMS * STREAM_TERMS]:
+    """The filterbank's terms in the order of execution; term i belongs to stream i % STREAMS.
+
+    Each stream does a contiguous range of bands, bin after bin.
+    """
+    var edges = mel_edges[n_mels]()
+    var slots = slot_of_bin()
+    # Bin k lies between two edges: it is on the falling side of the one band and on the rising
+    # side of the next. Both weights are rounded twice, as those the models were trained with.
+    var falling_band = Array[Int, 201](fill=-1)
+    var weights = Array[Float32, 402](fill=0)
+    var terms_of = Array[Int, n_mels + 1](fill=0)
+    var n_terms = 0
+    var rising = 0
+    for k in range(1, 200):
+        var hz = 40.0 * Float64(k)
+        while hz >= edges[rising + 1]:
+            rising += 1
+        falling_band[k] = rising - 1
+        var width = edges[rising + 1] - edges[rising]
+        if rising > 0:
+            var norm = 2.0 / (edges[rising + 1] - edges[rising - 1])
+            var part = Float32((edges[rising + 1] - hz) / width)
+            weights[2 * k] = Float32(Float64(part) * norm)
+            terms_of[rising - 1] += 1
+            n_terms += 1
+        if rising < n_mels and hz > edges[rising]:
+            var norm = 2.0 / (edges[rising + 2] - edges[rising])
+            var part = Float32((hz - edges[rising]) / width)
+            weights[2 * k + 1] = Float32(Float64(part) * norm)
+            terms_of[rising] += 1
+            n_terms += 1
+
+    var stream_of = Array[Int, n_mels](fill=0)
+    var before = 0
+    for band in range(n_mels):
+        stream_of[band] = STREAMS * before // n_terms
+        before += terms_of[band]
+
+    var plan = Array[MelTerm, STREAMS * STREAM_TERMS](fill=MelTerm(0, -1, 0, False, False, False))
+    var length = Array[Int, STREAMS](fill=0)
+    var last_slot = Array[Int, STREAMS](fill=-1)
+    var last_term = Array[Int, n_mels](fill=-1)
+    for k in range(1, 200):
+        for side in range(2):
+            var weight = weights[2 * k + side]
+            if weight > 0:
+                var band = falling_band[k] + side
+                var stream = stream_of[band]
+                var i = STREAMS * length[stream] + stream
+                plan[i] = MelTerm(
+                    slots[k],
+                    band,
+                    weight,
+                    last_slot[stream] != slots[k],
+                    last_term[band] < 0,
+                    False,
+                )
+                length[stream] += 1
+                last_slot[stream] = slots[k]
+                last_term[band] = i
+    for band in range(n_mels):
+        var term = plan[last_term[band]]
+        term.last = True
+        plan[last_term[band]] = term
+    return plan^
+
+
+@no_inline
+def mel_energies[W: Int, n_mels: Int](power: Floats, energies: Floats):
+    """The filterbank times the powers: straight-line code, one instruction for each weight."""
+    comptime PLAN = mel_plan[n_mels]()
+    var bins = Array[Vec[W], STREAMS](fill=0)
+    # At most two bands of a stream are under way at a time: neighbours.
+    var sums = Array[Vec[W], 2 * STREAMS](fill=0)
+    comptime for i in range(STREAMS * STREAM_TERMS):
+        comptime term = PLAN[i]
+        comptime if term.band >= 0:
+            comptime stream = i % STREAMS
+            comptime sum = 2 * stream + term.band % 2
+            comptime if term.loads:
+                bins[stream] = power.unsafe_load[width=W](W * term.slot)
+            comptime if term.first:
+                sums[sum] = Vec[W](term.weight) * bins[stream]
+            else:
+                sums[sum] = mul_add(Vec[W](term.weight), bins[stream], sums[sum])
+            comptime if term.last:
+                energies.unsafe_store(W * term.band, sums[sum])
+
+
+# ===--------------------------------------------------------------------------------------=== #
+# Stage 4: logarithm
+# ===--------------------------------------------------------------------------------------=== #
+
+comptime FLOOR = Float32(1e-10)
+comptime SILENCE = quarter_log10[1](0)
+"""The value of a mel energy at or below the floor: -1.5."""
+comptime OVERFLOW = quarter_log10[1](Float32.MAX)
+"""The value of infinity. NaN gives a larger one, every finite energy a smaller one."""
+comptime RANGE = Float32(2)
+"""How far below the clip's maximum a value may lie: 8 in units of log10, so 2 in these."""
+
+
+@always_inline
+def quarter_log10[W: Int](energy: Vec[W]) -> Vec[W]:
+    """`1 + log10(max(energy, FLOOR)) / 4`, within 1e-7, of numbers that are not negative.
+
+    The exponent times log10(2) / 4, plus a polynomial in the mantissa from 1 to 2: the minimax
+    one of degree 7 (Remez exchange in float64), its coefficients rounded to float32 one by one
+    from the highest, the lower ones fitted anew after each. Compared as unsigned integers, NaN
+    of either sign is above the floor and infinity, and comes out as a number above OVERFLOW.
+    """
+    comptime Bits = SIMD[DType.uint32, W]
+    comptime LOG_OF_2 = Float32(log(Float64(2.0)) / log(Float64(10.0)) / 4.0)
+    comptime floor_bits = bitcast[DType.uint32, 1](FLOOR)
+    var bits = max(bitcast[DType.uint32, W](energy), Bits(floor_bits))
+    # 127 is taken off as an integer: within the polynomial's constant it would cost precision.
+    var exponent = (bits >> 23).cast[DType.int32]() - 127
+    var m = bitcast[DType.float32, W]((bits & 0x7FFFFF) | 0x3F800000)
+    var y = mul_add(m, Vec[W](1.138296677e-03), Vec[W](-1.384153496e-02))
+    y = mul_add(y, m, Vec[W](7.359562069e-02))
+    y = mul_add(y, m, Vec[W](-2.245896161e-01))
+    y = mul_add(y, m, Vec[W](4.349761307e-01))
+    y = mul_add(y, m, Vec[W](-5.638462305e-01))
+    y = mul_add(y, m, Vec[W](5.367962718e-01))
+    y = mul_add(y, m, Vec[W](7.557711005e-01))
+    return mul_add(exponent.cast[DType.float32](), Vec[W](LOG_OF_2), y)
+
+
+comptime BANDS = 4
+"""Bands whose logarithms are computed interleaved, to hide the polynomial's latency."""
+
+
+@always_inline
+def four_logarithms[
+    W: Int
+](energies: Floats, band: Int, to: Floats, stride: Int, last: Floats, last_stride: Int) -> Vec[W]:
+    """Four bands of a group to the output; their maximum. The last two go to `last`."""
+    var values = quarter_log10(energies.unsafe_load[width = BANDS * W](W * band))
+    var maximum = values.slice[W, offset=0]()
+    comptime for i in range(BANDS):
+        var value = values.slice[W, offset = i * W]()
+        var place = to.unsafe_offset(i * stride)
+        comptime if i >= 2:
+            place = last.unsafe_offset((i - 2) * last_stride)
+        comptime if i > 0:
+            maximum = greater(maximum, value)
+        prefetch[PrefetchOptions().for_write().high_locality().to_data_cache()](
+            place.unsafe_offset(3 * W)
+        )
+        place.unsafe_store(0, value)
+    return maximum
+
+
+@no_inline
+def logarithms[
+    W: Int
+](
+    energies: Floats,
+    n_mels: Int,
+    to: Floats,
+    stride: Int,
+    last: Floats,
+    last_stride: Int,
+    so_far: Vec[W],
+) -> Vec[W]:
+    """All bands of a group to the output, `stride` floats from band to band; the maximum of them
+    and of `so_far`. The last two bands lie elsewhere: at `last`.
+    """
+    var maximum = so_far
+    for band in range(0, n_mels - BANDS, BANDS):
+        var rows = to.unsafe_offset(band * stride)
+        var here = four_logarithms[W](
+            energies, band, rows, stride, rows.unsafe_offset(2 * stride), stride
+        )
+        maximum = greater(maximum, here)
+    var band = n_mels - BANDS
+    var here = four_logarithms[W](
+        energies, band, to.unsafe_offset(band * stride), stride, last, last_stride
+    )
+    return greater(maximum, here)
+
+
+# ===--------------------------------------------------------------------------------------=== #
+# A call, and a clip of it
+# ===--------------------------------------------------------------------------------------=== #
+
+comptime NONE = 0
+comptime VALID = 1
+comptime SAME = 2
+"""The codes of `smoothing`."""
+
+
+@fieldwise_init
+struct Job(ImplicitlyCopyable, TrivialRegisterPassable):
+    """What to compute, and how it is divided. Counts are 64 bits wide."""
+
+    var audio: Int
+    """Address of the first clip's first sample."""
+    var is_int16: Bool
+    var clips: Int
+    var samples: Int
+    """In each clip."""
+    var clip_stride: Int
+    """Samples from one clip to the next."""
+    var length: Int
+    """Samples of a clip with the zeros of `pad_to`."""
+    var n_mels: Int
+    var smoothing: Int
+    var out_: Floats
+    var pieces: Int
+    """In each clip; more than one: all are analysed before one is finished."""
+    var piece_frames: Int
+    var borders: Floats
+    """For `VALID`: see `Features`; one for each clip, or with whole clips for each thread."""
+    var halos: Floats
+    """With pieces and smoothing: the first and the last frame of each, [items][2][n_mels]."""
+    var maxima: Floats
+    """With pieces: that of each, [items]."""
+
+    def frames(self) -> Int:
+        return self.length // HOP
+
+    def sounding_frames(self) -> Int:
+        """Frames that reach into the samples; those after them see nothing but zeros."""
+        return min(self.frames(), (self.samples + REACH + HOP - 1) // HOP)
+
+    def items(self) -> Int:
+        return self.clips * self.pieces
+
+    def clip_audio(self, clip: Int) -> Int:
+        return self.audio + clip * self.clip_stride * (2 if self.is_int16 else 4)
+
+    def border_size(self) -> Int:
+        return 2 * self.frames() + 2 * self.n_mels if self.smoothing == VALID else 0
+
+    def features(self, clip: Int, slot: Int) -> Features:
+        var trim = 2 if self.smoothing == VALID else 0
+        var size = (self.n_mels - trim) * (self.frames() - trim)
+        return Features(
+            self.out_.unsafe_offset(clip * size),
+            self.borders.unsafe_offset(slot * self.border_size()),
+            self.frames(),
+            self.n_mels,
+            trim,
+        )
+
+
+@fieldwise_init
+struct Features(ImplicitlyCopyable, TrivialRegisterPassable):
+    """Where the values of a clip are before they are smoothed: in the output as far as they fit.
+
+    Without smoothing and with `SAME` (`trim` 0) all of them do. With `VALID` (`trim` 2) the
+    output is two bands and two frames smaller: the last two bands are kept in `border`, then the
+    first and the last frame of the other bands.
+    """
+
+    var out_: Floats
+    var border: Floats
+    var frames: Int
+    var n_mels: Int
+    var trim: Int
+
+    @always_inline
+    def stride(self) -> Int:
+        """From band to band in the output."""
+        return self.frames - self.trim
+
+    @always_inline
+    def row(self, band: Int) -> Floats:
+        """The band's values, by frame; not frame 0 and the last one if they are in the border."""
+        if band < self.n_mels - self.trim:
+            return self.out_.unsafe_offset(band * self.stride() - self.trim // 2)
+        return self.border.unsafe_offset((band - self.n_mels + self.trim) * self.frames)
+
+    @always_inline
+    def holds(self, begin: Int, end: Int) -> Bool:
+        """If these frames of all bands can be addressed by `row`."""
+        return self.trim == 0 or (begin >= 1 and end <= self.frames - 1)
+
+    @always_inline
+    def at(self, band: Int, frame: Int) -> Floats:
+        """Where one value is."""
+        if band >= self.n_mels - self.trim or self.holds(frame, frame + 1):
+            return self.row(band).unsafe_offset(frame)
+        var side = 0 if frame == 0 else 1
+        return self.border.unsafe_offset(2 * self.frames + 2 * band + side)
+
+
+# ===--------------------------------------------------------------------------------------=== #
+# First pass: from samples to logarithms
+# ===--------------------------------------------------------------------------------------=== #
+
+
+@always_inline
+def load_group[
+    W: Int, T: DType
+](job: Job, clip: Int, frame: Int, scratch: Floats):
+    """The transposed samples of W frames, mirrored and filled up where necessary."""
+    var audio = Memory[T](unsafe_from_address=job.clip_audio(clip))
+    var start = HOP * frame - REACH
+    comptime count = Layout[W].GROUP_SAMPLES
+    if start >= 0 and start + count <= job.samples:
+        transpose[W, T](audio.unsafe_offset(start), scratch)
+    else:
+        var edge = scratch.unsafe_offset(Layout[W].COLUMNS)
+        gather_edge[T](audio, job.samples, job.length, start, count, edge)
+        transpose[W, DType.float32](edge, scratch)
+
+
+@no_inline
+def analyse(job: Job, clip: Int, features: Features, begin: Int, end: Int) -> Float32:
+    """The logarithms of the clip's frames `begin` to `end`, and their maximum."""
+    comptime W = WIDTH
+    # A page boundary, so that the blocks' places in the cache don't depend on the caller.
+    var scratch = rebind[Floats](
+        stack_allocation[Layout[W].SIZE, Float32, alignment=4096]().as_unsafe_any_origin()
+    )
+    prepare_tables[W](scratch)
+    var energies = scratch.unsafe_offset(Layout[W].ENERGIES)
+    var maximum = Vec[W](SILENCE)
+    var sample_bytes = 2 if job.is_int16 else 4
+    var audio_end = job.clip_audio(clip) + job.samples * sample_bytes
+    var stride = features.stride()
+    var sounding = max(begin, min(end, job.sounding_frames()))
+
+    for frame in range(begin, sounding, W):
+        if job.is_int16:
+            load_group[W, DType.int16](job, clip, frame, scratch)
+        else:
+            load_group[W, DType.float32](job, clip, frame, scratch)
+        var next_samples = HOP * (frame + 2 * W) - REACH
+        power_spectrum[W](scratch, job.clip_audio(clip) + next_samples * sample_bytes, audio_end)
+        if job.n_mels == 80:
+            mel_energies[W, 80](scratch, energies)
+        else:
+            mel_energies[W, 128](scratch, energies)
+        var count = min(W, sounding - frame)
+        if count == W and features.holds(frame, frame + W):
+            maximum = logarithms[W](
+                energies,
+                job.n_mels,
+                features.row(0).unsafe_offset(frame),
+                stride,
+                features.row(job.n_mels - 2).unsafe_offset(frame),
+                features.frames if job.smoothing == VALID else stride,
+                maximum,
+            )
+        else:
+            # Only some lanes are frames of ours, or they have no common place in the output.
+            var tile = scratch.unsafe_offset(Layout[W].COLUMNS)
+            var last = tile.unsafe_offset(W * (job.n_mels - 2))
+            var each = logarithms[W](
+                energies, job.n_mels, tile, W, last, W, Vec[W](SILENCE)
+            )
+            for lane in range(count):
+                maximum[0] = max(maximum[0], each[lane])
+                for band in range(job.n_mels):
+                    features.at(band, frame + lane)[] = tile[unsafe_offset = W * band + lane]
+
+    if sounding < end:
+        var stop = end if features.holds(sounding, end) else end - 1
+        for band in range(job.n_mels):
+            fill(SILENCE, features.row(band).unsafe_offset(sounding), stop - sounding)
+            features.at(band, end - 1)[] = SILENCE
+    if end == job.frames() and not job.is_int16 and not unused_are_finite(job, clip):
+        return OVERFLOW
+    return maximum.reduce_max()
+
+
+def unused_are_finite(job: Job, clip: Int) -> Bool:
+    """If the samples after the last frame's, at most 119, are neither infinite nor NaN."""
+    var audio = Floats(unsafe_from_address=job.clip_audio(clip))
+    for i in range(HOP * (job.frames() - 1) + REACH, job.samples):
+        if not is_finite(audio[unsafe_offset=i]):
+            return False
+    return True
+
+
+def is_finite(x: Float32) -> Bool:
+    return abs(x) < Float32.MAX
+
+
+# ===--------------------------------------------------------------------------------------=== #
+# Second pass: clamp and smooth, in place
+# ===--------------------------------------------------------------------------------------=== #
+
+
+@no_inline
+def raise_to(least: Float32, values: Floats, count: Int):
+    """`values = max(values, least)`."""
+    comptime W = WIDTH
+    comptime UNROLL = 8
+    var bound = Vec[W](least)
+    var i = 0
+    while i + UNROLL * W <= count:
+        comptime for k in range(UNROLL):
+            var value = values.unsafe_load[width=W](i + k * W)
+            values.unsafe_store(i + k * W, greater(value, bound))
+        i += UNROLL * W
+    while i + W <= count:
+        values.unsafe_store(i, greater(values.unsafe_load[width=W](i), bound))
+        i += W
+    while i < count:
+        values[unsafe_offset=i] = max(values[unsafe_offset=i], least)
+        i += 1
+
+
+@no_inline
+def fill(value: Float32, values: Floats, count: Int):
+    """`values = value`."""
+    comptime W = WIDTH
+    var i = 0
+    while i + W <= count:
+        values.unsafe_store(i, Vec[W](value))
+        i += W
+    while i < count:
+        values[unsafe_offset=i] = value
+        i += 1
+
+
+comptime TILE = 256
+"""Frames that are smoothed at a time."""
+
+
+@no_inline
+def smooth(job: Job, item: Int, features: Features, begin: Int, end: Int, least: Float32):
+    """The 3 x 3 mean of the clamped values around each of the frames `begin` to `end`.
+
+    Tile after tile, band after band. A result replaces a value that has been added up before:
+    `sums` holds the last three bands' sums over three frames, and `left` the frame before the
+    tile. Neighbours that do not exist count as zero.
+    """
+    comptime W = WIDTH
+    comptime SIZE = TILE + 2 * W
+    var scratch = rebind[Floats](
+        stack_allocation[4 * SIZE + 128, Float32, alignment=LINE]().as_unsafe_any_origin()
+    )
+    var line = scratch.unsafe_offset(3 * SIZE + W)  # one value before it is used, too
+    var left = scratch.unsafe_offset(4 * SIZE)
+    var n_mels = features.n_mels
+    var frames = features.frames
+    var edge = features.trim // 2  # bands and frames at each end that are no centres
+    var start = max(begin, edge)
+    var stop = min(end, frames - edge)
+
+    for first in range(start, stop, TILE):
+        var after = min(first + TILE, stop)
+        var count = after - first
+        var sum_above = scratch
+        var sum_centre = scratch.unsafe_offset(SIZE)
+        var sum_below = scratch.unsafe_offset(2 * SIZE)
+        fill(0, sum_centre, SIZE)
+        for band in range(n_mels + 1):
+            if band == n_mels:
+                fill(0, sum_below, SIZE)
+            else:
+                var row = features.row(band).unsafe_offset(first)
+                copy_raised(least, row, line, count)
+                line[unsafe_offset=-1] = 0
+                line[unsafe_offset=count] = 0
+                if first > start:
+                    line[unsafe_offset=-1] = max(left[unsafe_offset=band], least)
+                elif first > begin:
+                    line[unsafe_offset=-1] = max(features.at(band, first - 1)[], least)
+                elif first > 0:
+                    var halo = job.halos.unsafe_offset((2 * item - 1) * n_mels)
+                    line[unsafe_offset=-1] = max(halo[unsafe_offset=band], least)
+                if after < end:
+                    line[unsafe_offset=count] = max(features.at(band, after)[], least)
+                elif after < frames:
+                    var halo = job.halos.unsafe_offset((2 * item + 2) * n_mels)
+                    line[unsafe_offset=count] = max(halo[unsafe_offset=band], least)
+                left[unsafe_offset=band] = row[unsafe_offset = count - 1]
+                for i in range(0, count, W):
+                    var sum = line.unsafe_load[width=W](i - 1) + line.unsafe_load[width=W](i)
+                    sum_below.unsafe_store(i, sum + line.unsafe_load[width=W](i + 1))
+
+            var centre = band - 1
+            if edge <= centre < n_mels - edge:
+                var bands = 3 - Int(centre == 0) - Int(centre == n_mels - 1)
+                var to = features.row(centre - edge).unsafe_offset(first)
+                var factor = 1 / Float32(3 * bands)
+                var i = 0
+                while i + W <= count:
+                    to.unsafe_store(i, sum3[W](sum_above, sum_centre, sum_below, i) * factor)
+                    i += W
+                while i < count:
+                    to[unsafe_offset=i] = sum3[1](sum_above, sum_centre, sum_below, i) * factor
+                    i += 1
+                # The frames at the clip's ends have fewer neighbours.
+                for i in range(0, count, max(count - 1, 1)):
+                    var ends = Int(first + i == 0) + Int(first + i == frames - 1)
+                    if ends > 0:
+                        var sum = sum3[1](sum_above, sum_centre, sum_below, i)
+                        to[unsafe_offset=i] = sum * (1 / Float32((3 - ends) * bands))
+            var free = sum_above
+            sum_above = sum_centre
+            sum_centre = sum_below
+            sum_below = free
+
+
+@always_inline
+def sum3[W: Int](a: Floats, b: Floats, c: Floats, i: Int) -> Vec[W]:
+    return a.unsafe_load[width=W](i) + b.unsafe_load[width=W](i) + c.unsafe_load[width=W](i)
+
+
+@always_inline
+def copy_raised(least: Float32, values: Floats, to: Floats, count: Int):
+    """`to = max(values, least)`."""
+    comptime W = WIDTH
+    var i = 0
+    while i + W <= count:
+        to.unsafe_store(i, greater(values.unsafe_load[width=W](i), Vec[W](least)))
+        i += W
+    while i < count:
+        to[unsafe_offset=i] = max(values[unsafe_offset=i], least)
+        i += 1
+
+
+def finish(
+    job: Job, item: Int, features: Features, begin: Int, end: Int, maximum: Float32
+) -> Bool:
+    """The final values of the clip's frames `begin` to `end`; all NaN, and False, if some sample
+    was not finite or the power overflowed.
+    """
+    var least = maximum - RANGE
+    var edge = features.trim // 2
+    var first = max(begin, edge)
+    var count = min(end, features.frames - edge) - first
+    if not maximum < OVERFLOW:
+        for band in range(features.n_mels - features.trim):
+            fill(NAN, features.row(band).unsafe_offset(first), count)
+        return False
+    if job.smoothing != NONE:
+        smooth(job, item, features, begin, end, least)
+    elif count == features.frames:
+        raise_to(least, features.out_, features.n_mels * count)
+    else:
+        for band in range(features.n_mels):
+            raise_to(least, features.row(band).unsafe_offset(begin), count)
+    return True
+
+
+# ===--------------------------------------------------------------------------------------=== #
+# Threads
+# ===--------------------------------------------------------------------------------------=== #
+
+
+@always_inline
+def first_pass(job: Job, item: Int, slot: Int) -> Bool:
+    """A whole clip, finished; or of a piece what has to be known before any is finished."""
+    if job.pieces == 1:
+        var features = job.features(item, slot)
+        var maximum = analyse(job, item, features, 0, job.frames())
+        return finish(job, item, features, 0, job.frames(), maximum)
+    var clip = item // job.pieces
+    var begin = item % job.pieces * job.piece_frames
+    var end = min(begin + job.piece_frames, job.frames())
+    var features = job.features(clip, clip)
+    job.maxima[unsafe_offset=item] = analyse(job, clip, features, begin, end)
+    if job.smoothing != NONE:
+        var halo = job.halos.unsafe_offset(2 * item * job.n_mels)
+        for band in range(job.n_mels):
+            halo[unsafe_offset=band] = features.at(band, begin)[]
+            halo[unsafe_offset = job.n_mels + band] = features.at(band, end - 1)[]
+    return True
+
+
+@always_inline
+def second_pass(job: Job, item: Int) -> Bool:
+    """A piece, finished, when all pieces of its clip have been analysed."""
+    var clip = item // job.pieces
+    var begin = item % job.pieces * job.piece_frames
+    var end = min(begin + job.piece_frames, job.frames())
+    var maximum = SILENCE
+    for i in range(clip * job.pieces, (clip + 1) * job.pieces):
+        maximum = max(maximum, job.maxima[unsafe_offset=i])
+    return finish(job, item, job.features(clip, clip), begin, end, maximum)
+
+
+comptime MAX_THREADS = 64
+comptime SPINS = 2000
+"""Looks at a word before a thread that waits for it yields or goes to sleep."""
+
+
+struct Pool:
+    """Worker threads that sleep until there is work. The calling thread works, too.
+
+    One call uses the pool at a time (`users`); others, and forked children (`process`), which
+    have no workers, compute alone. A call is a round: it opens the `gate`, wakes the workers,
+    takes items itself until none is left, closes the gate and waits until the last worker has
+    come out. A worker that wakes too late finds the gate closed and is not waited for.
+    """
+
+    var mutex: Array[Int64, 8]
+    var condition: Array[Int64, 8]
+    var process: Int32
+    var users: Int64
+    var workers: Int64
+    var round: Int64
+    var gate: Int64
+    """OPEN while open, plus the number of workers inside."""
+    var job: Job
+    var places: Int64
+    """For workers in this round."""
+    var next_first: Int64
+    """The next item of the first pass."""
+    var done_first: Int64
+    """Items that have passed it."""
+    var next_second: Int64
+    var damaged: Int64
+    """Items that were not finite."""
+
+
+comptime PoolPointer = Pointer[Pool, MutUntrackedOrigin]
+comptime OPEN = Int64(1 << 32)
+
+
+@always_inline
+def add(mut word: Int64, value: Int64) -> Int64:
+    """Atomically; the value before."""
+    return Atomic.fetch_add(Pointer(to=word), value)
+
+
+@always_inline
+def wait_until(mut word: Int64, value: Int64):
+    """Spins, then lets other threads run, until the word has the value."""
+    var spins = 0
+    while add(word, 0) != value:
+        spins += 1
+        if spins > SPINS:
+            _ = external_call["sched_yield", Int32]()
+
+
+def take_part(pool: PoolPointer, slot: Int):
+    """Takes items until none is left."""
+    var job = pool[].job
+    var items = Int64(job.items())
+    while True:
+        var item = add(pool[].next_first, 1)
+        if item >= items:
+            break
+        if not first_pass(job, Int(item), slot):
+            _ = add(pool[].damaged, 1)
+        _ = add(pool[].done_first, 1)
+    if job.pieces == 1:
+        return
+    wait_until(pool[].done_first, items)
+    while True:
+        var item = add(pool[].next_second, 1)
+        if item >= items:
+            break
+        if not second_pass(job, Int(item)):
+            _ = add(pool[].damaged, 1)
+
+
+def worker(pool: PoolPointer) abi("C") -> Int:
+    """What a worker thread does as long as the process lives."""
+    var seen = Int64(0)
+    while True:
+        var spins = 0
+        while add(pool[].round, 0) == seen and spins < SPINS:
+            spins += 1
+        _ = external_call["pthread_mutex_lock", Int32](Pointer(to=pool[].mutex))
+        while add(pool[].round, 0) == seen:
+            _ = external_call["pthread_cond_wait", Int32](
+                Pointer(to=pool[].condition), Pointer(to=pool[].mutex)
+            )
+        seen = add(pool[].round, 0)
+        _ = external_call["pthread_mutex_unlock", Int32](Pointer(to=pool[].mutex))
+        if add(pool[].gate, 1) >= OPEN:
+            var place = add(pool[].places, -1)
+            if place > 0:
+                take_part(pool, Int(place))
+        _ = add(pool[].gate, -1)
+
+
+def start_workers(pool: PoolPointer, wanted: Int64):
+    """Starts workers up to the wanted number, if the system lets us; signals are not for them."""
+    comptime SET_MASK = Int32(3) if CompilationTarget.is_macos() else Int32(2)
+    var every = Array[Int64, 16](fill=-1)
+    var own = Array[Int64, 16](fill=0)
+    _ = external_call["pthread_sigmask", Int32](SET_MASK, Pointer(to=every), Pointer(to=own))
+    while pool[].workers < wanted:
+        var thread = Int64(0)
+        if external_call["pthread_create", Int32](Pointer(to=thread), 0, worker, pool) != 0:
+            break
+        _ = external_call["pthread_detach", Int32](thread)
+        pool[].workers += 1
+    _ = external_call["pthread_sigmask", Int32](SET_MASK, Pointer(to=own), Pointer(to=every))
+
+
+def run_with_workers(pool: PoolPointer, job: Job, threads: Int) -> Bool:
+    """Runs the job on several threads; the caller has the pool. False if items are damaged."""
+    start_workers(pool, Int64(threads - 1))
+    pool[].job = job
+    pool[].places = Int64(threads - 1)
+    pool[].next_first = 0
+    pool[].done_first = 0
+    pool[].next_second = 0
+    pool[].damaged = 0
+    _ = add(pool[].gate, OPEN)
+    _ = external_call["pthread_mutex_lock", Int32](Pointer(to=pool[].mutex))
+    _ = add(pool[].round, 1)
+    _ = external_call["pthread_cond_broadcast", Int32](Pointer(to=pool[].condition))
+    _ = external_call["pthread_mutex_unlock", Int32](Pointer(to=pool[].mutex))
+    take_part(pool, 0)
+    _ = add(pool[].gate, -OPEN)
+    wait_until(pool[].gate, 0)
+    return add(pool[].damaged, 0) == 0
+
+
+def run_alone(job: Job) -> Bool:
+    """Runs a job of whole clips on the calling thread. False if a clip is damaged."""
+    var finite = True
+    for clip in range(job.clips):
+        finite = first_pass(job, clip, 0) and finite
+    return finite
+
+
+# ===--------------------------------------------------------------------------------------=== #
+# C interface
+# ===--------------------------------------------------------------------------------------=== #
+
+comptime OK = 0
+comptime BAD_POINTER = 1
+comptime BAD_MELS = 2
+comptime BAD_SMOOTHING = 3
+comptime BAD_SHAPE = 4
+comptime BAD_PAD_TO = 5
+comptime TOO_SHORT = 6
+comptime TOO_FEW_FRAMES = 7
+comptime BAD_OUT = 8
+comptime BAD_THREADS = 9
+comptime NO_MEMORY = 10
+comptime NOT_FINITE = 11
+comptime OVERFLOWED = 12
+
+comptime MIN_PIECE = 64
+"""Frames; smaller pieces cost more than they help."""
+comptime ITEMS_PER_THREAD = 4
+"""So that a thread that wakes late or is interrupted does not keep the others waiting."""
+
+
+@export
+def whisper_mel_pool_new() abi("C") -> Int:
+    """A pool of threads for calls of this process, for as long as it lives; 0 without memory."""
+    var address = external_call["calloc", Int](1, size_of[Pool]())
+    if address != 0:
+        var pool = PoolPointer(unsafe_from_address=address)
+        pool[].process = external_call["getpid", Int32]()
+        _ = external_call["pthread_mutex_init", Int32](Pointer(to=pool[].mutex), 0)
+        _ = external_call["pthread_cond_init", Int32](Pointer(to=pool[].condition), 0)
+    return address
+
+
+@export
+def whisper_mel_log_mel(
+    audio: Int,
+    is_int16: Int,
+    clips: Int,
+    samples: Int,
+    clip_stride: Int,
+    pad_to: Int,
+    n_mels: Int,
+    smoothing: Int,
+    out_: Int,
+    out_len: Int,
+    threads: Int,
+    pool: Int,
+    bad_sample: Int,
+) abi("C") -> Int:
+    """Log-Mel features of a batch of clips of equal length. Returns 0, or a status for
+    `whisper_mel_message`.
+
+    audio: address of float32 samples of full scale 1, or with `is_int16` of int16 PCM;
+        16000 a second, clip i beginning `clip_stride * i` samples after the first. Only read.
+    pad_to: zeros are appended up to this number of samples; 0: none.
+    n_mels: 80 or 128. smoothing: 0 none, 1 valid, 2 same.
+    out: address of float32 [clips][n_mels][frames] (with smoothing 1 of two bands and two frames
+        fewer), frames = (pad_to or samples) / 160. out_len: floats that fit there; more than
+        necessary are not touched.
+    threads: at most this many work on it. pool: from `whisper_mel_pool_new`; 0: one thread only.
+    bad_sample: 0, or the address of an int64: for NOT_FINITE set to clip * samples + index of
+        the first sample that is infinite or NaN.
+
+    Nothing is written on errors, except that for NOT_FINITE and OVERFLOWED the features of the
+    clips concerned are NaN, and those of the others valid.
+    """
+    if audio == 0 or out_ == 0:
+        return BAD_POINTER
+    if n_mels != 80 and n_mels != 128:
+        return BAD_MELS
+    if smoothing < NONE or smoothing > SAME:
+        return BAD_SMOOTHING
+    if clips < 1 or samples < 1:
+        return BAD_SHAPE
+    if pad_to != 0 and pad_to < samples:
+        return BAD_PAD_TO
+    if threads < 1:
+        return BAD_THREADS
+    var length = max(samples, pad_to)
+    if length < REACH + 1:
+        return TOO_SHORT
+    var frames = length // HOP
+    var trim = 2 if smoothing == VALID else 0
+    if frames <= trim:
+        return TOO_FEW_FRAMES
+    if out_len // (frames - trim) // (n_mels - trim) < clips:
+        return BAD_OUT
+
+    # One thread, or all items for the pool if nobody else is using it.
+    var workforce = max(1, min(threads, MAX_THREADS, clips * (frames // MIN_PIECE)))
+    if pool == 0:
+        workforce = 1
+    var shared = PoolPointer(unsafe_from_address=pool if pool != 0 else out_)  # not null
+    if workforce > 1:
+        if shared[].process != external_call["getpid", Int32]():
+            workforce = 1
+        elif add(shared[].users, 1) != 0:
+            _ = add(shared[].users, -1)
+            workforce = 1
+    var pieces = 1
+    var piece_frames = frames
+    if workforce > 1 and clips < ITEMS_PER_THREAD * workforce:
+        var wanted = (ITEMS_PER_THREAD * workforce + clips - 1) // clips
+        piece_frames = max(MIN_PIECE, ((frames + wanted - 1) // wanted + WIDTH - 1) // WIDTH * WIDTH)
+        pieces = (frames + piece_frames - 1) // piece_frames
+
+    var features = Floats(unsafe_from_address=out_)
+    var job = Job(
+        audio,
+        is_int16 != 0,
+        clips,
+        samples,
+        clip_stride,
+        length,
+        n_mels,
+        smoothing,
+        features,
+        pieces,
+        piece_frames,
+        borders=features,
+        halos=features,
+        maxima=features,
+    )
+    var borders = job.border_size() * (workforce if pieces == 1 else clips)
+    var halos = 2 * n_mels * job.items() if pieces > 1 and smoothing != NONE else 0
+    var maxima = job.items() if pieces > 1 else 0
+    var status = OK
+    var memory = 0
+    if borders + halos + maxima > 0:
+        memory = external_call["malloc", Int](4 * (borders + halos + maxima))
+        if memory == 0:
+            status = NO_MEMORY
+        else:
+            job.borders = Floats(unsafe_from_address=memory)
+            job.halos = job.borders.unsafe_offset(borders)
+            job.maxima = job.halos.unsafe_offset(halos)
+    if status == OK:
+        var finite = run_alone(job) if workforce == 1 else run_with_workers(shared, job, workforce)
+        if not finite:
+            status = explain(job, bad_sample)
+    if workforce > 1:
+        _ = add(shared[].users, -1)
+    external_call["free", NoneType](memory)
+    return status
+
+
+def explain(job: Job, bad_sample: Int) -> Int:
+    """Why the job's values were not finite: because of a sample, or by overflow."""
+    if not job.is_int16:
+        for clip in range(job.clips):
+            var audio = Floats(unsafe_from_address=job.clip_audio(clip))
+            for i in range(job.samples):
+                if not is_finite(audio[unsafe_offset=i]):
+                    if bad_sample != 0:
+                        Memory[DType.int64](unsafe_from_address=bad_sample)[] = Int64(
+                            clip * job.samples + i
+                        )
+                    return NOT_FINITE
+    return OVERFLOWED
+
+
+@always_inline
+def address_of(text: StaticString) -> Int:
+    """Of a literal, which the compiler ends with a zero."""
+    return Int(text.unsafe_ptr())
+
+
+@export
+def whisper_mel_message(status: Int) abi("C") -> Int:
+    """What a status means: the address of a constant C string."""
+    if status == OK:
+        return address_of("success")
+    if status == BAD_POINTER:
+        return address_of("audio or out is null")
+    if status == BAD_MELS:
+        return address_of("n_mels must be 80 or 128")
+    if status == BAD_SMOOTHING:
+        return address_of("smoothing must be 0 (none), 1 (valid) or 2 (same)")
+    if status == BAD_SHAPE:
+        return address_of("there must be at least one clip of at least one sample")
+    if status == BAD_PAD_TO:
+        return address_of("pad_to must be 0 or at least the number of samples")
+    if status == TOO_SHORT:
+        return address_of("at least 201 samples are needed, or pad_to")
+    if status == TOO_FEW_FRAMES:
+        return address_of("smoothing valid needs at least 3 frames")
+    if status == BAD_OUT:
+        return address_of("the features do not fit into out_len floats")
+    if status == BAD_THREADS:
+        return address_of("threads must be at least 1")
+    if status == NO_MEMORY:
+        return address_of("out of memory")
+    if status == NOT_FINITE:
+        return address_of("a sample is infinite or NaN")
+    if status == OVERFLOWED:
+        return address_of("amplitudes are so large that float32 power overflows")
+    return address_of("unknown status")
