@@ -1,0 +1,209 @@
+"""``log_mel``: checks its arguments, then calls the kernel."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from functools import lru_cache
+from operator import index
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from whisper_mel_mojo.library import NOT_FINITE, OVERFLOWED, SMOOTHING, library
+
+_FLOAT32 = np.dtype(np.float32)
+_FLOAT64 = np.dtype(np.float64)
+_INT16 = np.dtype(np.int16)
+_HOP = 160
+_MIN_SAMPLES = 201  # mirroring 200 samples takes one more
+_FRAMES_PER_THREAD = 500  # five seconds: less is not worth waking a thread for
+
+
+def log_mel(
+    audio: ArrayLike,
+    n_mels: int = 80,
+    *,
+    pad_to: int | None = None,
+    smoothing: Literal["valid", "same"] | None = None,
+    out: NDArray[np.float32] | None = None,
+    threads: int | None = None,
+) -> NDArray[np.float32]:
+    """Log-Mel features of one clip or of a batch of clips, as Whisper's models expect them.
+
+    Parameters
+    ----------
+    audio : array of shape ``(n,)`` or ``(batch, n)``, 16 000 samples a second: float32 or float64
+        with full scale 1, or int16 PCM, which is divided by 32768. It is only read; copied only
+        if it is float64, or if the samples of a clip are not contiguous.
+    n_mels : 80 or 128 (the large-v3 family).
+    pad_to : number of samples up to which zeros are appended first; Whisper's 30 s are 480 000.
+    smoothing : mean of each 3x3 neighbourhood of the features: ``"valid"`` where it is whole (two
+        bands and two frames fewer), ``"same"`` over those of the neighbours that exist.
+    out : float32 array of the features' shape, C-contiguous and writable, which does not overlap
+        ``audio``, for the result.
+    threads : how many may work on it; by default ``$WHISPER_MEL_THREADS``, or one for every five
+        seconds up to the number of CPUs that this process may use. The result is the same.
+
+    Returns
+    -------
+    ``out``, or a new float32 array of shape ``(n_mels, n_frames)`` or ``(batch, n_mels,
+    n_frames)``, where ``n_frames = n // 160``. Each clip has its own maximum.
+
+    Raises
+    ------
+    TypeError
+        ``audio`` or ``out`` has another dtype, or an argument another type.
+    ValueError
+        ``audio`` is empty, has fewer than 201 samples, more than ``pad_to``, another rank, or
+        contains NaN or infinity (``out`` is then NaN for the clips concerned); its amplitudes
+        are above about 1e17, where float32 power overflows; ``n_mels`` or ``smoothing`` is
+        another; ``smoothing="valid"`` with fewer than three frames; ``out`` is not as above; or
+        ``threads`` is less than one.
+    BuildError
+        the kernel could not be compiled (first call only).
+    """
+    given = np.asarray(audio)
+    samples = _kernel_samples(given)
+    n_mels = _integer("n_mels", n_mels)
+    if n_mels not in (80, 128):
+        raise ValueError(f"n_mels={n_mels}: expected 80 or 128")
+    if smoothing not in SMOOTHING:
+        raise ValueError(f"smoothing={smoothing!r}: expected None, 'valid' or 'same'")
+    n_samples = samples.shape[-1]
+    length = n_samples
+    if pad_to is not None:
+        length = _integer("pad_to", pad_to)
+        if n_samples > length:
+            raise ValueError(f"audio has {n_samples} samples: expected at most pad_to={length}")
+    if length < _MIN_SAMPLES:
+        raise ValueError(
+            f"audio has {length} samples: expected at least {_MIN_SAMPLES}, or pad_to"
+        )
+    n_frames = length // _HOP
+    shape: tuple[int, ...] = (n_mels, n_frames)
+    if smoothing == "valid":
+        if n_frames < 3:
+            raise ValueError(
+                f"audio gives {n_frames} frames: smoothing='valid' needs at least 3 frames"
+            )
+        shape = (n_mels - 2, n_frames - 2)
+    clips = 1
+    stride = n_samples
+    if samples.ndim == 2:
+        clips = samples.shape[0]
+        stride = samples.strides[0] // samples.itemsize
+        shape = (clips, *shape)
+    if threads is None:
+        threads = min(default_threads(), max(1, clips * n_frames // _FRAMES_PER_THREAD))
+    else:
+        threads = _integer("threads", threads)
+        if threads < 1:
+            raise ValueError(f"threads={threads}: expected at least 1")
+    kernel = library()
+    if out is None:
+        out = np.empty(shape, _FLOAT32)
+    else:
+        _check_out(out, shape, given)
+
+    bad_sample = ctypes.c_int64()
+    status = kernel.log_mel(
+        samples.__array_interface__["data"][0],
+        samples.dtype == _INT16,
+        clips,
+        n_samples,
+        stride,
+        0 if pad_to is None else length,
+        n_mels,
+        SMOOTHING[smoothing],
+        out.__array_interface__["data"][0],
+        out.size,
+        threads,
+        kernel.pool,
+        ctypes.addressof(bad_sample),
+    )
+    if status != 0:
+        raise _error(status, given, bad_sample.value)
+    return out
+
+
+def _kernel_samples(given: NDArray[Any]) -> NDArray[Any]:
+    """The samples as the kernel takes them: itself if possible, else a copy."""
+    dtype = given.dtype
+    if dtype != _FLOAT32 and dtype != _INT16 and dtype != _FLOAT64:
+        raise TypeError(f"audio has dtype {dtype}: expected float32, float64 or int16 (PCM)")
+    if given.ndim not in (1, 2):
+        raise ValueError(f"audio has shape {given.shape}: expected (n,) or (batch, n)")
+    if given.size == 0:
+        raise ValueError(f"audio is empty (shape {given.shape}): expected at least one sample")
+    if dtype == _FLOAT64:
+        with np.errstate(over="ignore"):  # the kernel finds infinities
+            return given.astype(_FLOAT32, order="C")
+    flags = given.flags
+    if flags.c_contiguous and flags.aligned:
+        return given
+    # Rows may lie anywhere, forwards or backwards, as long as each is contiguous.
+    if given.ndim == 2 and flags.aligned and given.strides[1] == given.itemsize:
+        return given
+    return given.copy(order="C")
+
+
+def _check_out(out: Any, shape: tuple[int, ...], audio: NDArray[Any]) -> None:
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out is a {type(out).__name__}: expected a numpy.ndarray")
+    if out.dtype != _FLOAT32:
+        raise TypeError(f"out has dtype {out.dtype}: expected float32")
+    if out.shape != shape:
+        raise ValueError(f"out has shape {out.shape}: expected {shape}")
+    flags = out.flags
+    if not (flags.c_contiguous and flags.aligned):
+        raise ValueError(f"out has strides {out.strides}: expected a C-contiguous, aligned array")
+    if not flags.writeable:
+        raise ValueError("out is read-only: expected a writable array")
+    if np.may_share_memory(out, audio) and np.shares_memory(out, audio):
+        raise ValueError("out overlaps audio: expected memory of its own")
+
+
+def _integer(name: str, value: object) -> int:
+    if type(value) is int:
+        return value
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}={value!r}: expected an int, not a bool")
+    try:
+        return index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(
+            f"{name}={value!r}: expected an int, not {type(value).__name__}"
+        ) from None
+
+
+@lru_cache(maxsize=1)
+def default_threads() -> int:
+    """``$WHISPER_MEL_THREADS``, or the number of CPUs that this process may use."""
+    chosen = os.environ.get("WHISPER_MEL_THREADS")
+    if chosen:
+        if not chosen.isdecimal() or int(chosen) < 1:
+            raise ValueError(f"WHISPER_MEL_THREADS={chosen!r}: expected a number, at least 1")
+        return int(chosen)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _error(status: int, audio: NDArray[Any], bad_sample: int) -> Exception:
+    """What the kernel's status means for the audio as the caller gave it."""
+    if status == NOT_FINITE:
+        position = np.unravel_index(bad_sample, audio.shape)
+        if not np.isfinite(audio[position]):
+            where = ", ".join(str(int(i)) for i in position)
+            where = where if audio.ndim == 1 else f"({where})"
+            return ValueError(f"audio[{where}] is {audio[position]}: expected finite samples")
+    if status in (NOT_FINITE, OVERFLOWED):
+        peak = np.abs(audio).max()
+        return ValueError(
+            f"audio has amplitudes up to {peak:.3g}: its power overflows float32 "
+            "(expected at most about 1e17)"
+        )
+    message = library().message(status).decode()
+    return MemoryError(message) if message == "out of memory" else ValueError(message)

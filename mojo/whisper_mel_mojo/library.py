@@ -1,0 +1,69 @@
+"""The kernel's C interface (described in ``mel_kernel.mojo``), loaded once."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from typing import NamedTuple
+
+from whisper_mel_mojo.builder import built_library
+
+NOT_FINITE = 11
+OVERFLOWED = 12
+SMOOTHING = {None: 0, "valid": 1, "same": 2}
+
+_address = ctypes.c_void_p
+_count = ctypes.c_ssize_t
+
+
+class Library(NamedTuple):
+    """The functions of the kernel, and the pool of threads of this process."""
+
+    log_mel: ctypes._CFuncPtr  # type: ignore[name-defined]
+    message: ctypes._CFuncPtr  # type: ignore[name-defined]
+    pool: int
+
+
+_loaded: ctypes.CDLL | None = None
+_library: Library | None = None
+_lock = threading.Lock()
+
+
+def library() -> Library:
+    """The kernel, built and loaded if it isn't yet."""
+    global _library, _loaded
+    if _library is None:
+        with _lock:
+            if _loaded is None:
+                _loaded = _load()
+            if _library is None:
+                pool = _loaded.whisper_mel_pool_new() or 0
+                _library = Library(_loaded.whisper_mel_log_mel, _loaded.whisper_mel_message, pool)
+    return _library
+
+
+def _load() -> ctypes.CDLL:
+    # Called through ctypes, which releases the interpreter's lock during the call.
+    loaded = ctypes.CDLL(str(built_library()))
+    loaded.whisper_mel_pool_new.restype = _address
+    loaded.whisper_mel_message.argtypes = [_count]
+    loaded.whisper_mel_message.restype = ctypes.c_char_p
+    loaded.whisper_mel_log_mel.argtypes = [
+        *(_address, _count, _count, _count, _count),  # audio, is_int16, clips, samples, stride
+        *(_count, _count, _count),  # pad_to, n_mels, smoothing
+        *(_address, _count),  # out, out_len
+        *(_count, _address, _address),  # threads, pool, bad_sample
+    ]
+    loaded.whisper_mel_log_mel.restype = _count
+    return loaded
+
+
+def _after_fork_in_child() -> None:
+    """The pool's threads stayed in the parent, and its locks as they were: the child gets anew."""
+    global _library, _lock
+    _library = None
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
