@@ -54,7 +54,7 @@ class GoldenCase:
         Raises ``ValueError`` if they are not the ones that the golden was made from.
         """
         samples = render(self.recipe)
-        self._require(fingerprint(samples), self.input_sha256, f"input {self.input_id}")
+        _require(fingerprint(samples), self.input_sha256, f"input {self.input_id}")
         return samples
 
     def expected(self) -> NDArray[np.float32]:
@@ -62,15 +62,15 @@ class GoldenCase:
 
         Raises ``FileNotFoundError``, or ``ValueError`` if the file is damaged.
         """
-        features = read_features(features_path(self.id, self.data), self.shape)
-        self._require(fingerprint(features), self.sha256, "features")
+        path = features_path(self.id, self.data)
+        features = read_features(path, self.shape)
+        _require(fingerprint(features), self.sha256, str(path))
         return features
 
-    def _require(self, actual: str, expected: str, what: str) -> None:
-        if actual != expected:
-            raise ValueError(
-                f"{self.id}: {what} has sha256 {actual[:16]}…: expected {expected[:16]}…"
-            )
+
+def _require(actual: str, expected: str, what: str) -> None:
+    if actual != expected:
+        raise ValueError(f"{what} has sha256 {actual}: expected {expected}")
 
 
 def golden_cases(data: Path = DATA) -> list[GoldenCase]:

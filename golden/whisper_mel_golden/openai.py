@@ -46,12 +46,17 @@ def whisper_features(
     if audio.dtype == np.int16:
         samples /= 32768.0
     padding = 0 if pad_to is None else pad_to - samples.size
-    features = log_mel_spectrogram(samples, n_mels, padding=padding, device="cpu")
-    if smoothing is not None:
-        pad = {"valid": 0, "same": 1}[smoothing]
-        features = torch.nn.functional.avg_pool2d(
-            features[None], 3, stride=1, padding=pad, count_include_pad=False
-        )[0]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # clips are short, and bits shall not depend on the number of cores
+    try:
+        features = log_mel_spectrogram(samples, n_mels, padding=padding, device="cpu")
+        if smoothing is not None:
+            pad = {"valid": 0, "same": 1}[smoothing]
+            features = torch.nn.functional.avg_pool2d(
+                features[None], 3, stride=1, padding=pad, count_include_pad=False
+            )[0]
+    finally:
+        torch.set_num_threads(threads)
     result: NDArray[np.float32] = features.numpy()
     return result
 
@@ -63,11 +68,11 @@ def made_with() -> dict[str, str]:
         **versions,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
     }
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

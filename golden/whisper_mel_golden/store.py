@@ -34,11 +34,9 @@ def read_features(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
     try:
         planes = np.frombuffer(lzma.decompress(path.read_bytes()), np.uint8)
     except (lzma.LZMAError, EOFError) as error:
-        raise ValueError(f"{path.name} is damaged: {error}") from error
+        raise ValueError(f"{path} is damaged: {error}") from error
     if planes.size != 4 * shape[0] * shape[1]:
-        raise ValueError(
-            f"{path.name} holds {planes.size} bytes: expected float32 of shape {shape}"
-        )
+        raise ValueError(f"{path} holds {planes.size} bytes: expected float32 of shape {shape}")
     values = np.ascontiguousarray(planes.reshape(4, -1).T).view("<f4")
     return values.astype(np.float32, copy=False).reshape(shape)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -150,7 +151,7 @@ def _check_files(manifest: Entry, data: Path) -> Iterator[Problem]:
         yield Problem(f"file {path.relative_to(data)}", "is missing")
     for name, path in speech.items():
         if path in found and file_fingerprint(path) != manifest["recordings"][name]["sha256"]:
-            yield Problem(f"recording {name}", f"speech/{path.name} is damaged: another sha256")
+            yield Problem(f"recording {name}", f"speech/{path.name} has another sha256")
 
 
 def _check_arrays(manifest: Entry, data: Path, say: Say) -> Iterator[Problem]:
@@ -167,13 +168,16 @@ def _check_arrays(manifest: Entry, data: Path, say: Say) -> Iterator[Problem]:
         audio: NDArray[Any] | None = None
         try:
             audio = cases[0].audio()
-        except (OSError, ValueError, TypeError) as error:
-            yield Problem(f"input {input_id}", str(error))
+        except (ValueError, TypeError) as error:
+            yield Problem(f"input {input_id}", str(error).removeprefix(f"input {input_id} "))
         for case in cases:
             try:
                 golden = case.expected()
-            except (OSError, ValueError) as error:
-                yield Problem(case.id, str(error))
+            except FileNotFoundError as error:
+                yield Problem(case.id, f"{_relative(error.filename, data)} is missing")
+                continue
+            except ValueError as error:
+                yield Problem(case.id, _relative(str(error), data))
                 continue
             if audio is None:
                 continue
@@ -194,6 +198,10 @@ def _check_arrays(manifest: Entry, data: Path, say: Say) -> Iterator[Problem]:
             f"openai-whisper {whisper} made anew: {same_bits} of {len(fresh_scores)} have the "
             f"golden's bits (they may differ between processors); {_worst(fresh_scores)}"
         )
+
+
+def _relative(message: object, data: Path) -> str:
+    return str(message).replace(f"{data}{os.sep}", "")
 
 
 def _cases_by_input(manifest: Entry) -> dict[str, list[str]]:

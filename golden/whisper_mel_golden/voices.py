@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from whisper_mel_reference import WHISPER
 
-
 ESPEAK = "1.51"
 """The version that the committed recordings come from."""
 
