@@ -1,0 +1,84 @@
+"""``python -m whisper_mel_conformance``: judge front-ends, print the table, write the report.
+
+Exit status: 0 if every front-end reaches what is required of it and declared divergences are all
+there is; 1 if not; 2 for wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from whisper_mel_conformance.report import replay
+from whisper_mel_conformance.running import PROFILES
+
+OURS = "mojo-cpu"
+_EXIT = {pytest.ExitCode.OK: 0, pytest.ExitCode.TESTS_FAILED: 1}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; its exit status."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["repro"]:
+        return _repro(given[1:])
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {__package__}",
+        description="Judge implementations of Whisper's log-Mel front-end.",
+        epilog=f"`python -m {__package__} repro PATH` replays a failure of an earlier run.",
+    )
+    parser.add_argument(
+        "--frontend",
+        action="append",
+        default=[],
+        metavar="SOURCE",
+        help="a registered name, package.module:attribute, path/to/file.py:attribute or "
+        f"cmd:'./prog {{in}} {{out}} {{n_mels}}' (repeatable; default: {OURS} and, beside it, "
+        "every peer that is installed)",
+    )
+    parser.add_argument("--profile", choices=PROFILES, default="quick")
+    parser.add_argument("--seed", type=int, default=0, help="of the drawn cases (default: 0)")
+    parser.add_argument("--report", type=Path, default=Path("report"), metavar="DIR")
+    parser.add_argument(
+        "--known-failures", action="append", default=[], metavar="FILE", help="TOML (repeatable)"
+    )
+    parser.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS", help="of a call")
+    parser.add_argument(
+        "-k", dest="select", default=None, metavar="WORDS", help="only cases whose id matches"
+    )
+    options = parser.parse_args(given)
+    # pytest as in an empty folder: neither the configuration nor the plugins found around here
+    # shall change what a verdict means.
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    os.environ.pop("PYTEST_ADDOPTS", None)
+    words = [str(Path(__file__).parent), "-c", os.devnull, f"--rootdir={Path.cwd()}"]
+    words += ["-q", "--tb=no", "-rN", "--no-header", "-p", "no:cacheprovider"]
+    words += ["-p", "_hypothesis_pytestplugin", "-p", f"{__package__}.plugin"]
+    words += [f"--frontend={source}" for source in options.frontend or [OURS]]
+    words += ["--frontend-peers"] if not options.frontend else []
+    words += [f"--frontend-known={path}" for path in options.known_failures]
+    words += [
+        f"--frontend-profile={options.profile}",
+        f"--frontend-report={options.report}",
+        f"--frontend-timeout={options.timeout}",
+        f"--hypothesis-seed={options.seed}",
+    ]
+    if options.select is not None:
+        words += ["-k", options.select]
+    return _EXIT.get(pytest.ExitCode(pytest.main(words)), 2)
+
+
+def _repro(given: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {__package__} repro",
+        description="Replay a failure: exit status 1 if it fails again, 0 if it passes.",
+    )
+    parser.add_argument("path", type=Path, help="a case.json, or the folder that it is in")
+    return replay(parser.parse_args(given).path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

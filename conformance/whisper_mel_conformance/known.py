@@ -1,0 +1,95 @@
+"""Declared divergences: strict, dated, explained.
+
+A file in TOML names a front-end and the cases that it is known to fail::
+
+    front-end = "librosa"
+
+    [[failure]]
+    cases = ["errors/overflow-*"]
+    since = 2026-11-24
+    version = "0.11.0"
+    mechanism = "what happens, and why"
+    link = "https://…"
+
+``cases`` are ids, with ``*`` for any characters. A case named there that passes is a failure, and
+so is a pattern that matches no case.
+"""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_FIELDS = {"cases", "since", "version", "mechanism", "link"}
+
+
+@dataclass(frozen=True)
+class KnownFailure:
+    """Cases that a front-end is known to fail, and why."""
+
+    front_end: str
+    patterns: tuple[str, ...]
+    since: datetime.date
+    version: str
+    mechanism: str
+    link: str
+
+    def covers(self, case_id: str) -> bool:
+        return any(fnmatchcase(case_id, pattern) for pattern in self.patterns)
+
+
+def read(path: Path) -> list[KnownFailure]:
+    """The entries of a file. Raises ``ValueError`` naming the file and what is wrong in it."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    name = data.pop("front-end", None)
+    entries = data.pop("failure", [])
+    if not isinstance(name, str) or data or not isinstance(entries, list):
+        raise ValueError(f"{path}: expected front-end = \"name\" and [[failure]] tables only")
+    known = []
+    for entry in entries:
+        if set(entry) != _FIELDS:
+            raise ValueError(
+                f"{path}: a failure has {sorted(entry)}: expected {', '.join(sorted(_FIELDS))}"
+            )
+        if not isinstance(entry["since"], datetime.date):
+            raise ValueError(f"{path}: since={entry['since']!r}: expected a date")
+        known.append(
+            KnownFailure(
+                name,
+                tuple(entry["cases"]),
+                entry["since"],
+                str(entry["version"]),
+                str(entry["mechanism"]),
+                str(entry["link"]),
+            )
+        )
+    return known
+
+
+def of_peers() -> list[KnownFailure]:
+    """The entries that come with the peers' adapters."""
+    files = sorted(Path(__file__).with_name("peers").glob("*.toml"))
+    return [entry for path in files for entry in read(path)]
+
+
+def matching_nothing(known: Iterable[KnownFailure], case_ids: Iterable[str]) -> list[str]:
+    """Sentences about patterns that match no case."""
+    ids = list(case_ids)
+    return [
+        f"{entry.front_end}: known failure {pattern!r} matches no case"
+        for entry in known
+        for pattern in entry.patterns
+        if not any(fnmatchcase(case_id, pattern) for case_id in ids)
+    ]

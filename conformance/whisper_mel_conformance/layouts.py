@@ -1,0 +1,93 @@
+"""The same samples in different memory: strides, alignment, guard pages, canaries."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+_LINE = 64  # bytes: alignment is counted from here
+_CANARIES = 64  # values on each side
+
+
+def lay_out(audio: Array, layout: str) -> Array:
+    """A copy of ``audio`` in memory of its own, as ``layout`` says (a key of ``LAYOUTS``).
+
+    What lies between and beside its samples is NaN, or the largest integer, so that a sample read
+    at the wrong place is seen; before and behind a guarded array no memory can be read at all.
+    """
+    if layout.startswith("offset-"):
+        copy = _at_offset(audio, int(layout.removeprefix("offset-")))
+    else:
+        copy = LAYOUTS[layout](audio)
+    if layout not in ("read-only", "big-endian"):
+        copy[...] = audio
+    return copy
+
+
+def _poisoned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    return np.full(shape, np.nan if dtype.kind == "f" else np.iinfo(dtype).max, dtype)
+
+
+def _at_offset(audio: Array, offset: int) -> Array:
+    """``offset`` bytes behind an aligned address."""
+    buffer = _poisoned(((audio.nbytes + 3 * _LINE) // audio.itemsize,), audio.dtype)
+    start = -buffer.ctypes.data % _LINE + offset
+    return np.ndarray(audio.shape, audio.dtype, buffer=buffer.data.cast("B"), offset=start)
+
+
+def _strided(audio: Array, step: int) -> Array:
+    return _poisoned((*audio.shape[:-1], audio.shape[-1] * step), audio.dtype)[..., ::step]
+
+
+def _read_only(audio: Array) -> Array:
+    copy = np.array(audio)
+    copy.flags.writeable = False
+    return copy
+
+
+def _guarded(shape: tuple[int, ...], dtype: np.dtype[Any], at_end: bool) -> Array:
+    """An array that touches a page without access: behind its end, or before its start."""
+    n_bytes = int(np.prod(shape)) * dtype.itemsize
+    pages = -(-n_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
+    memory = mmap.mmap(-1, pages + 2 * mmap.PAGESIZE)
+    base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    libc = ctypes.CDLL(None, use_errno=True)
+    for address in (base, base + mmap.PAGESIZE + pages):
+        if libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(mmap.PAGESIZE), 0):
+            raise OSError(ctypes.get_errno(), "mprotect failed")
+    offset = mmap.PAGESIZE + (pages - n_bytes if at_end else 0)
+    return np.ndarray(shape, dtype, buffer=memory, offset=offset)
+
+
+LAYOUTS: dict[str, Callable[[Array], Array]] = {
+    "plain": np.array,
+    "read-only": _read_only,
+    "stride-2": lambda audio: _strided(audio, 2),
+    "stride-5": lambda audio: _strided(audio, 5),
+    "reversed": lambda audio: np.array(audio)[..., ::-1],
+    "column": lambda audio: _poisoned((*audio.shape, 3), audio.dtype)[..., 1],
+    "fortran": lambda audio: np.array(audio, order="F"),
+    "big-endian": lambda audio: audio.astype(audio.dtype.newbyteorder(">")),
+    "guard-before": lambda audio: _guarded(audio.shape, audio.dtype, at_end=False),
+    "guard-behind": lambda audio: _guarded(audio.shape, audio.dtype, at_end=True),
+}
+"""Memory of the audio's shape and dtype, by layout; ``offset-<bytes>`` besides."""
+
+
+def output_memory(
+    shape: tuple[int, ...], memory: str, sentinel: np.float32
+) -> tuple[Array, list[Array]]:
+    """Room for features, and what must keep the sentinel; ``canaries`` or a guarded layout."""
+    if memory.startswith("guard-"):
+        return _guarded(shape, np.dtype(np.float32), memory == "guard-behind"), []
+    size = int(np.prod(shape))
+    buffer = np.full(size + 2 * _CANARIES, sentinel)
+    out = buffer[_CANARIES : _CANARIES + size].reshape(shape)
+    return out, [buffer[:_CANARIES], buffer[_CANARIES + size :]]

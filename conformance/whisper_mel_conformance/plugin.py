@@ -1,0 +1,90 @@
+"""The pytest plugin. It is loaded into every pytest run of its environment, so it imports only
+pytest, adds one group of options, and is silent unless a front-end is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from whisper_mel_conformance.running import Run
+
+RUN: pytest.StashKey[Run] = pytest.StashKey()
+_SUITE = Path(__file__).with_name("suite.py")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("whisper-mel", "conformance of Whisper's log-Mel front-ends")
+    group.addoption(
+        "--frontend",
+        action="append",
+        default=[],
+        metavar="NAME|MODULE:ATTR|FILE.py:ATTR|cmd:COMMAND",
+        help="a front-end to judge (repeatable); then `pytest --pyargs whisper_mel_conformance`",
+    )
+    group.addoption(
+        "--frontend-peers",
+        action="store_true",
+        help="judge the installed implementations that the suite has adapters for, too",
+    )
+    group.addoption(
+        "--frontend-profile",
+        choices=("quick", "ci", "nightly"),
+        default="quick",
+        help="how many and how long cases (default: quick)",
+    )
+    group.addoption(
+        "--frontend-report",
+        type=Path,
+        default=Path("report"),
+        metavar="DIR",
+        help="folder for report.json and the reproductions of failures (default: report)",
+    )
+    group.addoption(
+        "--frontend-known",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="TOML file of known failures (repeatable)",
+    )
+    group.addoption(
+        "--frontend-timeout",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="for a call; the first one may take six times as long (default: 30)",
+    )
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    if file_path != _SUITE or parent.session.isinitpath(file_path):
+        return None  # a file that is named is collected without our help
+    options = parent.config.option
+    if not (options.frontend or options.frontend_peers):
+        return None
+    collector: Any = pytest.Module.from_parent(parent, path=file_path)
+    return collector  # type: ignore[no-any-return]
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    run = config.stash.get(RUN, None)
+    if run is not None and run.results:
+        from whisper_mel_conformance.report import summary
+
+        terminalreporter.section("whisper-mel conformance")
+        for line in summary(run, config.option.frontend_report):
+            terminalreporter.write_line(line)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    run = session.config.stash.get(RUN, None)
+    if run is not None:
+        from whisper_mel_conformance.report import write
+
+        run.stop()
+        write(run, session.config.option.frontend_report)
+        if run.problems() and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,0 +1,230 @@
+"""What a run leaves behind: the table, ``report.json``, a reproduction of every failure."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+import shutil
+import sys
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from whisper_mel_reference import WHISPER
+
+from whisper_mel_conformance.catalogue import FAMILIES
+from whisper_mel_conformance.checks import CHECKS
+from whisper_mel_conformance.client import FrontEnd, Refused, Unsupported
+from whisper_mel_conformance.command import COMMAND_PREFIX
+from whisper_mel_conformance.judging import Failure
+from whisper_mel_conformance.running import STATUSES, Result, Run
+
+FORMAT = 1
+_DISTRIBUTIONS = (
+    "numpy",
+    "hypothesis",
+    "whisper-mel-reference",
+    "whisper-mel-golden",
+    "whisper-mel-conformance",
+)
+_SHOWN = 15  # failures in the summary
+
+
+# --------------------------------------------------------------------------- for people
+
+
+def table(run: Run) -> list[str]:
+    """Front-end × family: passed/failed/skipped; the declared failures; the worst score."""
+    header = ["front-end", *FAMILIES, "known", "worst", "class", "worst case"]
+    rows = [header]
+    for front_end in run.front_ends:
+        name = front_end.name
+        if not run.of(name):
+            continue
+        cells = [name]
+        for family in FAMILIES:
+            of_family = [r for r in run.of(name) if r.case.family == family]
+            counts = [sum(r.status == s for r in of_family) for s in STATUSES[:3]]
+            cells.append("/".join(map(str, counts)))
+        worst = run.worst(name)
+        cells.append(str(len(run.of(name, "known"))))
+        cells.append("-" if worst is None else f"{worst.score:.3g}")
+        cells += [run.class_of(name), "-" if worst is None else worst.case.id]
+        rows.append(cells)
+    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+    return [lines[0], "-" * len(lines[0]), *lines[1:]]
+
+
+def summary(run: Run, folder: Path) -> list[str]:
+    """The table, and what is to be done."""
+    lines = []
+    for front_end in run.front_ends:
+        failed = run.of(front_end.name, "failed")
+        for result in failed[:_SHOWN]:
+            lines.append(f"FAILED {front_end.name} {result.case.id}: {result.message}")
+        if len(failed) > _SHOWN:
+            lines.append(f"… and {len(failed) - _SHOWN} more failures of {front_end.name}")
+    lines += [f"PROBLEM {problem}" for problem in run.problems()]
+    lines += [f"not available: {name} ({why})" for name, why in run.unavailable.items()]
+    lines += ["", "passed/failed/skipped; known: declared divergences; worst: error / bound", ""]
+    lines += table(run)
+    lines += ["", f"report: {folder / 'report.json'}"]
+    if any(result.status == "failed" for result in run.results):
+        lines.append(f"replay a failure: python -m {__package__} repro {folder / 'failures'}/…")
+    return lines
+
+
+# --------------------------------------------------------------------------- for machines
+
+
+def machine() -> dict[str, Any]:
+    """The machine and the versions that a result depends on."""
+    versions = {"python": platform.python_version()}
+    for name in _DISTRIBUTIONS:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    return {"platform": platform.platform(), "machine": platform.machine(), "versions": versions}
+
+
+def as_json(run: Run) -> dict[str, Any]:
+    """The run as plain data; described by ``report.schema.json``."""
+    return {
+        "format": FORMAT,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "profile": run.profile,
+        "seed": run.seed,
+        "environment": machine(),
+        "unavailable": run.unavailable,
+        "problems": run.problems(),
+        "front_ends": [_front_end(run, f) for f in run.front_ends if run.of(f.name)],
+    }
+
+
+def _front_end(run: Run, front_end: FrontEnd) -> dict[str, Any]:
+    name = front_end.name
+    worst = run.worst(name)
+    return {
+        "name": name,
+        "source": front_end.source,
+        "device": front_end.device,
+        "versions": front_end.versions,
+        "named": name in run.named,
+        "class": run.class_of(name),
+        "required_class": front_end.capabilities.required_class,
+        "calls": front_end.calls,
+        "counts": {status: len(run.of(name, status)) for status in STATUSES},
+        "worst": None if worst is None else {"case": worst.case.id, "score": _number(worst.score)},
+        "cases": [
+            {
+                "id": result.case.id,
+                "status": result.status,
+                "score": _number(result.score),
+                "seconds": round(result.seconds, 4),
+                "message": result.message,
+            }
+            for result in run.of(name)
+        ],
+    }
+
+
+def _number(value: float | None) -> float | str | None:
+    """JSON knows no infinity."""
+    return value if value is None or np.isfinite(value) else str(value)
+
+
+def write(run: Run, folder: Path) -> None:
+    """``report.json`` and ``table.txt``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(as_json(run), indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+    (folder / "table.txt").write_text("\n".join(table(run)) + "\n", encoding="utf-8")
+
+
+# --------------------------------------------------------------------------- reproductions
+
+
+def failure_folder(front_end: str, folder: Path) -> Path:
+    """Where the reproductions of a front-end are."""
+    return folder / "failures" / "".join(c if c.isalnum() or c in "-_." else "_" for c in front_end)
+
+
+def forget_failures(front_end: str, folder: Path) -> None:
+    """Remove the reproductions of an earlier run."""
+    shutil.rmtree(failure_folder(front_end, folder), ignore_errors=True)
+
+
+def write_failure(result: Result, front_end: FrontEnd, folder: Path) -> Path:
+    """Write down all that is needed to replay a failure; the path of its ``case.json``."""
+    where = failure_folder(front_end.name, folder) / result.case.id.replace("/", "--")
+    where.mkdir(parents=True, exist_ok=True)
+    path = where / "case.json"
+    case = {
+        "format": FORMAT,
+        "case": result.case.id,
+        "front_end": {
+            "source": _absolute(front_end.source),
+            "name": front_end.name,
+            "device": front_end.device,
+            "versions": front_end.versions,
+        },
+        "check": result.case.check,
+        "arguments": result.arguments,
+        "specification": _specification(result),
+        "score": _number(result.score),
+        "message": result.message,
+        "environment": machine(),
+        "command": shlex.join(["python", "-m", str(__package__), "repro", str(path)]),
+    }
+    path.write_text(json.dumps(case, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    for name, array in result.arrays.items():
+        np.save(where / f"{name}.npy", array)
+    return path
+
+
+def _absolute(source: str) -> str:
+    module, colon, attribute = source.rpartition(":")
+    if source.startswith(COMMAND_PREFIX) or not module.endswith(".py"):
+        return source
+    return f"{Path(module).resolve()}{colon}{attribute}"
+
+
+def _specification(result: Result) -> dict[str, Any]:
+    """How the case's features are specified, where they differ from Whisper's defaults."""
+    given = {**result.case.context, **result.arguments}
+    fields = {name: given.get(name) for name in ("n_mels", "pad_to", "smoothing")}
+    changed = {name: value for name, value in fields.items() if value is not None}
+    spec = WHISPER.replace(**changed)
+    return {"n_mels": spec.n_mels, "pad_to": spec.pad_to, "smoothing": spec.smoothing}
+
+
+def replay(path: Path) -> int:
+    """Run the failure described by a ``case.json`` (or its folder) again; 1 if it fails again."""
+    if path.is_dir():
+        path = path / "case.json"
+    try:
+        case = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        print(f"{path}: {error}", file=sys.stderr)
+        return 2
+    if case.get("format") != FORMAT:
+        print(f"{path}: format {case.get('format')!r}: expected {FORMAT}", file=sys.stderr)
+        return 2
+    front_end = FrontEnd(case["front_end"]["source"])
+    print(f"{case['case']} of {case['front_end']['name']}: {case['check']}")
+    print(json.dumps(case["arguments"], indent=1))
+    try:
+        front_end.start()
+        score = CHECKS[case["check"]](front_end, **case["arguments"])
+    except (Failure, Refused, Unsupported) as error:
+        print(f"fails again: {error}\n(then: {case['message']})")
+        return 1
+    finally:
+        front_end.stop()
+    print(f"passes now, score {score} (then: {case['message']})")
+    return 0

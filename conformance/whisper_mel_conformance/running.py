@@ -1,0 +1,221 @@
+"""One run: front-ends, their cases, what became of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from whisper_mel_reference import CLASS_A, CLASS_B
+
+from whisper_mel_conformance import known as known_failures
+from whisper_mel_conformance.catalogue import Case, fixed_cases
+from whisper_mel_conformance.checks import CHECKS
+from whisper_mel_conformance.client import FrontEnd, Refused, Unsupported
+from whisper_mel_conformance.frontend import UnknownFrontEnd, peers, require_known
+from whisper_mel_conformance.judging import Failure
+from whisper_mel_conformance.known import KnownFailure
+from whisper_mel_conformance.properties import PROPERTIES, Found, Property, search
+
+PROFILES = ("quick", "ci", "nightly")
+STATUSES = ("passed", "failed", "skipped", "known")
+
+
+@dataclass
+class Result:
+    """What became of a case. ``known`` is a failure that was declared."""
+
+    front_end: str
+    case: Case
+    status: str
+    message: str = ""
+    score: float | None = None
+    seconds: float = 0.0
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Mapping[str, Any] = field(default_factory=dict)
+
+
+def all_cases(profile: str) -> tuple[Case, ...]:
+    """Fixed cases and properties, in the order of the families."""
+    return (*fixed_cases(profile), *PROPERTIES)
+
+
+def judge_case(front_end: FrontEnd, case: Case, *, profile: str, seed: int) -> Result:
+    """Run one case; declared divergences are not considered here."""
+    result = Result(front_end.name, case, "passed", arguments=case.arguments)
+    start = time.perf_counter()
+    reason = case.beyond(front_end.capabilities)
+    if reason is not None:
+        result.status, result.message = "skipped", reason
+        return result
+
+    def attempt(arguments: Mapping[str, Any]) -> float | None:
+        return CHECKS[case.check](front_end, **arguments)
+
+    try:
+        if isinstance(case, Property):
+            result.score, result.arguments = search(
+                case, front_end.capabilities, attempt, profile=profile, seed=seed
+            )
+        else:
+            result.score = attempt(case.arguments)
+    except Found as found:
+        result.arguments = found.arguments
+        _note(result, found.error)
+    except (Failure, Refused, Unsupported) as error:
+        _note(result, error)
+    result.seconds = time.perf_counter() - start
+    return result
+
+
+def _note(result: Result, error: Exception) -> None:
+    if isinstance(error, Unsupported):
+        result.status, result.message = "skipped", f"unsupported: {error}"
+        return
+    result.status, result.message = "failed", str(error)
+    if isinstance(error, Failure):
+        result.score, result.arrays = error.score, error.arrays
+    elif isinstance(error, Refused):
+        result.message = f"raised {error}"
+    else:
+        raise error
+
+
+class Run:
+    """Front-ends to be judged, and the results so far.
+
+    ``sources`` name front-ends that must be there; with ``with_peers`` those of the suite's
+    adapters that can be imported are judged, too. Raises ``UnknownFrontEnd`` for a front-end that
+    does not exist or cannot be loaded, ``ValueError`` for a broken file of known failures.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[str],
+        *,
+        with_peers: bool = False,
+        profile: str = "quick",
+        seed: int = 0,
+        timeout: float = 30.0,
+        known_files: Sequence[Path] = (),
+    ) -> None:
+        self.profile = profile
+        self.seed = seed
+        self.results: list[Result] = []
+        self.unavailable: dict[str, str] = {}
+        self.known: list[KnownFailure] = known_failures.of_peers()
+        for path in known_files:
+            self.known += known_failures.read(path)
+        for source in sources:
+            require_known(source)
+        self.front_ends = [self._start(source, timeout) for source in dict.fromkeys(sources)]
+        self.named = [front_end.name for front_end in self.front_ends]
+        if with_peers:
+            self._add_peers(timeout)
+        names = [front_end.name for front_end in self.front_ends]
+        for name in names:
+            if names.count(name) > 1:
+                raise UnknownFrontEnd(f"two front-ends are called {name}")
+
+    def _start(self, source: str, timeout: float) -> FrontEnd:
+        front_end = FrontEnd(source, timeout=timeout)
+        try:
+            front_end.start()
+        except Refused as error:
+            raise UnknownFrontEnd(
+                f"front-end {source!r} cannot be loaded: {error}\n{error.traceback}"
+            ) from error
+        except Failure as error:
+            raise UnknownFrontEnd(f"front-end {source!r} cannot be loaded: {error}") from error
+        return front_end
+
+    def _add_peers(self, timeout: float) -> None:
+        for source in peers():
+            if source in self.named:
+                continue
+            front_end = FrontEnd(source, timeout=timeout)
+            try:
+                front_end.start()
+            except Refused as error:
+                if "ImportError" not in error.types:
+                    raise UnknownFrontEnd(f"peer {source} cannot be loaded: {error}") from error
+                self.unavailable[source] = error.message
+            else:
+                self.front_ends.append(front_end)
+
+    def plan(self) -> Iterator[tuple[FrontEnd, Case]]:
+        """Every case of every front-end, one front-end after the other."""
+        for front_end in self.front_ends:
+            for case in all_cases(self.profile):
+                yield front_end, case
+
+    def judge(self, front_end: FrontEnd, case: Case) -> Result:
+        """Run a case and note its result."""
+        if self.results and self.results[-1].front_end != front_end.name:
+            self._by_name(self.results[-1].front_end).stop()
+        result = judge_case(front_end, case, profile=self.profile, seed=self.seed)
+        declared = [
+            entry
+            for entry in self.known
+            if entry.front_end == front_end.name and entry.covers(case.id)
+        ]
+        if declared and result.status == "failed":
+            result.status = "known"
+            result.message = f"{declared[0].mechanism} ({result.message})"
+        elif declared and result.status == "passed":
+            result.status = "failed"
+            result.message = (
+                f"passes, but is declared as a known failure since {declared[0].since}: "
+                "remove the entry"
+            )
+        self.results.append(result)
+        return result
+
+    def _by_name(self, name: str) -> FrontEnd:
+        return next(f for f in self.front_ends if f.name == name)
+
+    def stop(self) -> None:
+        """End every process."""
+        for front_end in self.front_ends:
+            front_end.stop()
+
+    def of(self, name: str, status: str | None = None) -> list[Result]:
+        """The results of a front-end."""
+        return [
+            result
+            for result in self.results
+            if result.front_end == name and status in (None, result.status)
+        ]
+
+    def worst(self, name: str) -> Result | None:
+        """The result with the highest score among those that passed or failed."""
+        scored = [r for r in self.of(name) if r.score is not None and r.status != "known"]
+        return max(scored, key=lambda r: r.score or 0.0, default=None)
+
+    def class_of(self, name: str) -> str:
+        """``A``, ``B`` or ``fails``; ``-`` where nothing was scored."""
+        worst = self.worst(name)
+        if self.of(name, "failed"):
+            return "fails"
+        if worst is None or worst.score is None:
+            return "-"
+        return "A" if worst.score <= CLASS_A else "B" if worst.score <= CLASS_B else "fails"
+
+    def problems(self) -> list[str]:
+        """What is wrong with the run beside its failed cases."""
+        sentences = []
+        for front_end in self.front_ends:
+            if not self.of(front_end.name):
+                continue
+            if front_end.calls == 0:
+                sentences.append(f"{front_end.name} was never called")
+            elif not self.of(front_end.name, "passed"):
+                sentences.append(f"{front_end.name} passed no case")
+        judged = {f.name for f in self.front_ends}
+        declared = [entry for entry in self.known if entry.front_end in judged]
+        ids = [case.id for case in all_cases("nightly")]
+        return sentences + known_failures.matching_nothing(declared, ids)
+
+
