@@ -6,12 +6,13 @@ import hashlib
 import inspect
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from whisper_mel_golden.signals import GENERATORS, HOP, render
-from whisper_mel_golden.speech import load_recording, recordings
+from whisper_mel_golden.speech import SPEECH, load_recording, read_wav, recordings
 from whisper_mel_reference import FrontEndSpec, stages
 
 READING = "sense-and-sensibility"
@@ -119,6 +120,24 @@ def test_speech_begins_anew_where_it_ends() -> None:
     twice = render(_recipe("speech", 2 * pcm.size - 7, start=7, dtype="int16"))
     assert np.array_equal(twice, np.concatenate([pcm, pcm])[7:])
     assert READING in recordings()
+
+
+@pytest.mark.parametrize(
+    ("position", "value", "message"),
+    [(0, b"X", "is damaged"), (22, b"\x02", r"has \(2, 2, 16000\)"), (None, b"", "is damaged")],
+)
+def test_a_damaged_recording_is_named(
+    position: int | None, value: bytes, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "cards.wav"
+    content = bytearray((SPEECH / path.name).read_bytes())
+    if position is None:
+        content.clear()
+    else:
+        content[position : position + 1] = value
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"cards.wav {message}"):
+        read_wav(path)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def recordings(folder: Path = SPEECH) -> tuple[str, ...]:
 def load_recording(name: str) -> NDArray[np.int16]:
     """The samples of a recording: int16, shape ``(n,)``, read-only.
 
-    Raises ``ValueError`` if there is no such recording, or if it is not 16-bit mono at 16 kHz.
+    Raises ``ValueError`` if there is no such recording, or what :func:`read_wav` raises.
     """
     if name not in recordings():
         raise ValueError(f"recording={name!r}: expected one of {', '.join(recordings())}")
@@ -30,14 +30,20 @@ def load_recording(name: str) -> NDArray[np.int16]:
 
 @lru_cache(maxsize=32)
 def read_wav(path: Path) -> NDArray[np.int16]:
-    with wave.open(str(path)) as file:
-        form = file.getnchannels(), file.getsampwidth(), file.getframerate()
-        if form != (1, 2, WHISPER.sample_rate):
-            raise ValueError(f"{path} has {form}: expected 1 channel of 2 bytes at 16000 Hz")
-        return np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    """The samples of a WAV file; ``ValueError`` if it is not 16-bit mono at 16 kHz."""
+    try:
+        with wave.open(str(path)) as file:
+            form = file.getnchannels(), file.getsampwidth(), file.getframerate()
+            samples = file.readframes(file.getnframes())
+    except (wave.Error, EOFError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if form != (1, 2, WHISPER.sample_rate):
+        raise ValueError(f"{path} has {form}: expected 1 channel of 2 bytes at 16000 Hz")
+    return np.frombuffer(samples, "<i2")
 
 
 def write_wav(path: Path, samples: NDArray[np.int16]) -> None:
+    """What :func:`read_wav` reads."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
