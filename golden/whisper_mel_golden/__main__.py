@@ -1,10 +1,11 @@
-"""``python -m whisper_mel_golden make|verify|list``."""
+"""``python -m whisper_mel_golden make|verify|list|calibrate``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
+from whisper_mel_golden import calibration
 from whisper_mel_golden.cases import golden_cases
 from whisper_mel_golden.make import make
 from whisper_mel_golden.verify import verify
@@ -17,9 +18,13 @@ def main(arguments: list[str] | None = None) -> int:
     making.add_argument("input", nargs="*", help="only those of these inputs (default: all)")
     commands.add_parser("verify", help="check every golden, name everything that is wrong")
     commands.add_parser("list", help="list the goldens: id, score, flags, purpose")
+    commands.add_parser("calibrate", help="measure how much of the error bound front-ends use")
     options = parser.parse_args(arguments)
     if options.command == "verify":
         return _verify()
+    if options.command == "calibrate":
+        calibration.write(calibration.calibrate())
+        return 0
     if options.command == "list":
         for case in golden_cases():
             print(f"{case.id}  {case.score:.3f}  [{' '.join(case.flags)}]  {case.purpose}")

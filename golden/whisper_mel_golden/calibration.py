@@ -1,0 +1,321 @@
+"""How much of the error bound float32 front-ends use: the bound's calibration.
+
+``calibration.json`` holds each front-end's worst score over many clips, and over a search for the
+clip that is worst for it; ``docs/error-bound.md`` quotes it. ``python -m whisper_mel_golden
+calibrate`` makes all of it anew.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import platform
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from whisper_mel_reference import CLASS_A, CLASS_B, WHISPER, FrontEndSpec, error_bound, log_mel
+from whisper_mel_reference import bound as bound_module
+from whisper_mel_reference.bound import compare_with
+from whisper_mel_reference.pipeline import mean_3x3
+
+from whisper_mel_golden.calibration_figure import figure
+from whisper_mel_golden.catalogue import INPUTS, N_MELS, SECOND
+from whisper_mel_golden.float32_front_ends import FRONT_ENDS, FrontEnd
+from whisper_mel_golden.openai import cpu_model
+from whisper_mel_golden.signals import render
+
+Recipe = Mapping[str, Any]
+Scores = dict[str, dict[str, Any]]
+
+CALIBRATION = Path(__file__).parent / "calibration.json"
+DOCS = Path(__file__).parents[2] / "docs"  # where this is a checkout
+COMMAND = "python -m whisper_mel_golden calibrate"
+PACKAGES = ("numpy", "scipy", "pyfftw", "ducc0", "torch", "openai-whisper")
+CONSTANTS = ("FFT_ERROR", "WINDOW_ERROR", "SUM_ERROR", "LAST_ERROR")
+SMOOTHINGS = (None, "same")
+LIMITS = {
+    "careful": (0.0, CLASS_A),
+    "careless": (0.0, CLASS_B),
+    "fault": (CLASS_B, np.inf),
+    "equivalent": (0.0, 0.1),
+}
+"""The worst scores that front-ends of each kind may have: from the first to the second."""
+
+BEGIN = "<!-- calibration: from here on written by `python -m whisper_mel_golden calibrate` -->"
+END = "<!-- calibration: up to here -->"
+
+SEARCH_SEED = 20
+SEARCH_STEPS = 1500
+_LONGEST = 6 * SECOND  # most catalogued clips are shorter; two of 30 s are added
+
+
+# --------------------------------------------------------------------------- measurement
+
+
+def recipes() -> dict[str, Recipe]:
+    """The clips of the calibration by name: inputs of the goldens, and some more."""
+    found: dict[str, Recipe] = {
+        name: entry.recipe
+        for name, entry in INPUTS.items()
+        if WHISPER.reach < entry.recipe["n"] <= _LONGEST
+    }
+    found["reading-30s"] = INPUTS["reading-30s"].recipe
+    # A band of one bin meets a spectrum value near zero: the more frames, the nearer.
+    found["noise-30s"] = {"signal": "noise", "n": 30 * SECOND, "seed": 50, "gain": 0.3}
+    # Whole frames quiet beside loud ones, and not so quiet that they are clamped.
+    for period in (800, 1600):
+        found[f"on-off-{period}"] = {
+            "signal": "on_off",
+            "n": SECOND,
+            "seed": period,
+            "period": period,
+            "quiet_db": -60.0,
+        }
+    return found
+
+
+def available(front_end: FrontEnd) -> bool:
+    return front_end.requires is None or importlib.util.find_spec(front_end.requires) is not None
+
+
+def measure(clips: Mapping[str, Recipe], front_ends: Iterable[FrontEnd] = FRONT_ENDS) -> Scores:
+    """The worst score of each front-end over all clips, 80 and 128 bands, smoothed or not.
+
+    By name: ``score``, and the ``signal``, ``n_mels`` and ``smoothing`` where it was found.
+    """
+    usable = [front_end for front_end in front_ends if available(front_end)]
+    worst: Scores = {front_end.name: {"score": -1.0} for front_end in usable}
+    for signal, recipe in clips.items():
+        audio = render(recipe)
+        for n_mels in N_MELS:
+            judges = [Judge(audio, n_mels, smoothing) for smoothing in SMOOTHINGS]
+            for front_end in usable:
+                features = front_end.log_mel(audio, n_mels)
+                for judge in judges:
+                    score = judge.score(features)
+                    if score > worst[front_end.name]["score"]:
+                        where = {"n_mels": n_mels, "smoothing": judge.spec.smoothing}
+                        worst[front_end.name] = {"score": score, "signal": signal, **where}
+    return worst
+
+
+class Judge:
+    """The truth about one clip under one specification, to score many front-ends by."""
+
+    def __init__(self, audio: NDArray[Any], n_mels: int, smoothing: Any = None) -> None:
+        self.spec: FrontEndSpec = WHISPER.replace(n_mels=n_mels, smoothing=smoothing)
+        self.features = log_mel(audio, self.spec)
+        self.bound = error_bound(audio, self.spec)
+
+    def score(self, features: NDArray[Any]) -> float:
+        """The score of features that are not smoothed yet: that is done here, in their dtype."""
+        smooth = features if self.spec.smoothing is None else mean_3x3(features, self.spec)
+        return compare_with(smooth, self.features, self.bound).score
+
+
+# --------------------------------------------------------------------------- the record
+
+
+def calibrate(
+    clips: Mapping[str, Recipe] | None = None,
+    steps: int = SEARCH_STEPS,
+    seed: int = SEARCH_SEED,
+    front_ends: tuple[FrontEnd, ...] = FRONT_ENDS,
+) -> dict[str, Any]:
+    """Measure (on ``recipes()`` by default) and search: the contents of ``calibration.json``.
+
+    A front-end whose library is not installed stays in the table, with that as its reason.
+    """
+    clips = recipes() if clips is None else clips
+    scores, worst = measure(clips, front_ends), search(steps, seed, front_ends)
+    rows = []
+    for front_end in front_ends:
+        row = {"name": front_end.name, "kind": front_end.kind}
+        if front_end.name in scores:
+            rows.append({**row, **scores[front_end.name]})
+        else:
+            rows.append({**row, "absent": f"{front_end.requires} is not installed"})
+    return {
+        "command": COMMAND,
+        "made_with": _made_with(),
+        "constants": constants(),
+        "clips": len(clips),
+        "front_ends": rows,
+        "search": {"seed": seed, "steps": steps, "worst": worst},
+        "frame": _one_frame("tone-in-noise", 50, "radices 4 4 5 5"),
+    }
+
+
+def constants() -> dict[str, float]:
+    """The bound's calibrated constants, which the scores belong to."""
+    return {name: getattr(bound_module, name) for name in CONSTANTS}
+
+
+def load_calibration() -> dict[str, Any]:
+    calibration: dict[str, Any] = json.loads(CALIBRATION.read_text(encoding="utf-8"))
+    return calibration
+
+
+def write(calibration: dict[str, Any]) -> None:
+    """Write ``calibration.json`` and, in a checkout, the table and the figure in its docs."""
+    text = json.dumps(calibration, indent=1, ensure_ascii=False) + "\n"
+    CALIBRATION.write_text(text, encoding="utf-8")
+    page = DOCS / "error-bound.md"
+    if page.exists():
+        page.with_suffix(".svg").write_text(figure(calibration), encoding="utf-8")
+        text = page.read_text(encoding="utf-8")
+        page.write_text(with_tables(text, calibration), encoding="utf-8")
+
+
+def with_tables(page: str, calibration: dict[str, Any]) -> str:
+    """The text of a page with its generated part, between two marks, made anew.
+
+    Raises ``ValueError`` if a mark is missing.
+    """
+    before, found_begin, rest = page.partition(BEGIN)
+    _, found_end, after = rest.partition(END)
+    if not (found_begin and found_end):
+        raise ValueError(f"page without {BEGIN} … {END}")
+    return f"{before}{BEGIN}\n\n{tables(calibration)}\n{END}{after}"
+
+
+def tables(calibration: dict[str, Any]) -> str:
+    """The calibration in Markdown."""
+    worst = calibration["search"]["worst"]
+    lines = [
+        f"{calibration['clips']} clips, 80 and 128 bands, without smoothing and with `same`; "
+        f"search: {calibration['search']['steps']} recipes. Constants: "
+        + ", ".join(f"`{name}` {value:g}" for name, value in calibration["constants"].items())
+        + ".",
+        "",
+        "| front-end | kind | worst score | of clip | bands | smoothing | search |",
+        "|---|---|--:|---|--:|---|--:|",
+    ]
+    for row in calibration["front_ends"]:
+        if "absent" in row:
+            lines.append(f"| {row['name']} | {row['kind']} | {row['absent']} | | | | |")
+            continue
+        found = f"{worst[row['name']]['score']:.2f}" if row["name"] in worst else ""
+        lines.append(
+            f"| {row['name']} | {row['kind']} | {_short(row['score'])} | {row['signal']} | "
+            f"{row['n_mels']} | {row['smoothing'] or 'none'} | {found} |"
+        )
+    made = ", ".join(f"{name} {value}" for name, value in calibration["made_with"].items())
+    return "\n".join([*lines, "", f"Measured with `{calibration['command']}`: {made}.", ""])
+
+
+def _short(score: float) -> str:
+    return f"{score:.2f}" if 0.005 <= score < 10 else f"{score:.0f}" if score >= 10 else "0.00"
+
+
+def _made_with() -> dict[str, str]:
+    found = {name: _version(name) for name in PACKAGES}
+    return {**found, "Python": platform.python_version(), "CPU": cpu_model()}
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _one_frame(signal: str, index: int, name: str) -> dict[str, Any]:
+    """The bound of every band of one frame, and the error of one front-end there."""
+    (front_end,) = (f for f in FRONT_ENDS if f.name.startswith(name))
+    audio = render(INPUTS[signal].recipe)
+    judge = Judge(audio, 80)
+    error = np.abs(front_end.log_mel(audio, 80) - judge.features)
+    columns = {"feature": judge.features, "bound": judge.bound, "error": error}
+    return {
+        "signal": signal,
+        "index": index,
+        "front_end": front_end.name,
+        **{key: [float(f"{x:.3g}") for x in a[:, index]] for key, a in columns.items()},
+    }
+
+
+# --------------------------------------------------------------------------- search
+
+
+def search(steps: int, seed: int, front_ends: Iterable[FrontEnd] = FRONT_ENDS) -> Scores:
+    """The worst clip for each careful front-end that random recipes and climbing from them find.
+
+    By turns a recipe is drawn afresh, or one is varied that is the worst so far for somebody.
+    By name: ``score``, ``n_mels`` and the ``recipe``.
+    """
+    usable = [f for f in front_ends if f.kind == "careful" and available(f)]
+    worst: Scores = {front_end.name: {"score": -1.0} for front_end in usable}
+    rng = np.random.default_rng(seed)
+    for step in range(steps):
+        if step % 2 == 0:
+            recipe = draw_recipe(rng)
+        else:
+            recipe = vary_recipe(worst[usable[step // 2 % len(usable)].name]["recipe"], rng)
+        n_mels = int(rng.choice(N_MELS))
+        audio = render(recipe)
+        judge = Judge(audio, n_mels)
+        for front_end in usable:
+            score = judge.score(front_end.log_mel(audio, n_mels))
+            if score > worst[front_end.name]["score"]:
+                worst[front_end.name] = {"score": score, "n_mels": n_mels, "recipe": recipe}
+    return worst
+
+
+_FREQUENCY = (0.0, 8000.0)
+_QUIET = (-120.0, -20.0)
+RANGES: dict[str, dict[str, tuple[float, float]]] = {
+    "noise": {},
+    "tone": {"frequency": _FREQUENCY, "phase": (0.0, 1.0)},
+    "square": {"frequency": _FREQUENCY},
+    "chirp": {"start": _FREQUENCY, "stop": _FREQUENCY},
+    "tone_in_noise": {"frequency": _FREQUENCY, "noise_db": _QUIET},
+    "noise_ramp": {"start_db": (-100.0, 0.0), "stop_db": (-100.0, 0.0)},
+    "on_off": {"period": (1, 2000), "quiet_db": _QUIET},
+    "burst": {"start": (0, 8000), "length": (1, 8000)},
+    "loud_tail": {"length": (1, 1000), "quiet_db": _QUIET},
+    "clicks": {"spacing": (1, 3000), "quiet_db": _QUIET},
+    "click_train": {"period": (1, 2000), "offset": (0, 400)},
+    "corner": {"noise_db": _QUIET},
+    "ramp": {},
+}
+"""What is searched: the generators, and from where to where their parameters go (between
+integers: integers)."""
+_SEEDED = ("noise", "tone_in_noise", "noise_ramp", "on_off", "burst", "loud_tail", "clicks")
+
+
+def draw_recipe(rng: np.random.Generator) -> dict[str, Any]:
+    signal = str(rng.choice(list(RANGES)))
+    recipe: dict[str, Any] = {"signal": signal, "n": int(rng.integers(201, SECOND))}
+    recipe["gain"] = float(10 ** rng.uniform(-5, 1))
+    if signal in _SEEDED:
+        recipe["seed"] = int(rng.integers(2**31))
+    for name, (low, high) in RANGES[signal].items():
+        recipe[name] = _uniform(low, high, rng)
+    return recipe
+
+
+def vary_recipe(recipe: Recipe, rng: np.random.Generator) -> dict[str, Any]:
+    """A neighbour: another seed or a slightly different gain or parameter, of the same length."""
+    varied = dict(recipe)
+    ranges = RANGES[varied["signal"]]
+    name = str(rng.choice([key for key in varied if key not in ("signal", "n")]))
+    if name == "seed":
+        varied["seed"] = int(rng.integers(2**31))
+    elif name == "gain":
+        varied["gain"] *= float(2 ** rng.uniform(-1, 1))
+    else:
+        low, high = ranges[name]
+        step = (high - low) * 10 ** rng.uniform(-4, -1) * (rng.integers(2) * 2 - 1)
+        value = min(max(varied[name] + float(step), low), high)
+        varied[name] = round(value) if isinstance(low, int) else value
+    return varied
+
+
+def _uniform(low: float, high: float, rng: np.random.Generator) -> float:
+    value = float(rng.uniform(low, high))
+    return round(value) if isinstance(low, int) else value
