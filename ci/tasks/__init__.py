@@ -59,7 +59,7 @@ TASKS = {
         lambda arguments: TEST if arguments == ["test"] else DEFAULT,
     ),
     "test": Task("the project's own tests; arguments go to pytest", _test, lambda arguments: TEST),
-    "lint": Task("ruff, mypy and the format of Mojo sources", lint.run),
+    "lint": Task("ruff, mypy, the format of Mojo sources, the workflows", lint.run),
     "conformance": Task("judge front-ends: --frontend, --profile, --report …", _conformance),
     "golden": Task(
         "make, verify or list the goldens; calibrate the error bound",

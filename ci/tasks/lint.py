@@ -19,6 +19,8 @@ def run(arguments: list[str]) -> int:
         ["ruff", "format", "--check"],
         ["mypy"],
         [*MOJO_FORMAT, *mojo_sources],
+        ["actionlint"],
+        ["zizmor", "--quiet", "--offline", ".github/workflows"],
     ]
     failed = []
     for command in checkers:

@@ -1,0 +1,334 @@
+"""./dev: what it makes, when, and what it leaves behind when something goes wrong."""
+
+from __future__ import annotations
+
+import ast
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tasks.paths import LOCKS, ROOT
+
+DEV = ROOT / "dev"
+DEFAULT = ("default",)
+TEST = ("default", "test")
+
+
+def load(path: Path) -> Any:
+    loader = SourceFileLoader("dev", str(path))
+    spec = spec_from_loader("dev", loader)
+    assert spec is not None
+    module = module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of what ./dev reads, with two local packages."""
+    shutil.copy(DEV, tmp_path)
+    shutil.copytree(LOCKS, tmp_path / "ci" / "locks")
+    shutil.copytree(ROOT / "ci" / "tasks", tmp_path / "ci" / "tasks")
+    shutil.copy(ROOT / "ci" / "__main__.py", tmp_path / "ci")
+    for name in ("reference", "mojo"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "pyproject.toml").write_text(f"# {name}\n")
+    return tmp_path
+
+
+class Installers:
+    """Stands in for venv, pip and uv: keeps their commands in short, can fail at one of them."""
+
+    def __init__(self, dev: Any) -> None:
+        self.dev = dev
+        self.commands: list[str] = []
+        self.fail_at: str | None = None
+        self.interrupt_at: int | None = None
+
+    def run(self, command: list[str], **options: Any) -> int:
+        if "venv" in command:
+            short = "venv"
+            Path(self.dev.PYTHON).parent.mkdir(parents=True, exist_ok=True)
+            Path(self.dev.PYTHON).touch()
+        elif "-r" in command:
+            assert "--require-hashes" in command
+            short = Path(command[command.index("-r") + 1]).stem
+        else:
+            short = "+".join(Path(x).name for x in command if Path(x).parent == Path(self.dev.ROOT))
+        if self.interrupt_at == len(self.commands):
+            raise KeyboardInterrupt
+        self.commands.append(short)
+        return int(short == self.fail_at)
+
+    def of(self, layers: tuple[str, ...]) -> list[str]:
+        """The commands that making sure of these layers takes."""
+        self.commands = []
+        self.dev.ensure(layers)
+        return self.commands
+
+
+@pytest.fixture
+def dev(checkout: Path) -> Any:
+    return load(checkout / "dev")
+
+
+@pytest.fixture
+def installers(dev: Any, monkeypatch: pytest.MonkeyPatch) -> Installers:
+    fake = Installers(dev)
+    monkeypatch.setattr(dev, "run", fake.run)
+    monkeypatch.setattr(dev, "pip_settings", dict)
+    return fake
+
+
+FIRST_RUN = ["venv", "bootstrap", "default", "reference+mojo"]
+
+
+def test_first_run_makes_everything_and_the_second_nothing(installers: Installers) -> None:
+    assert installers.of(DEFAULT) == FIRST_RUN
+    assert installers.of(DEFAULT) == []
+
+
+def test_the_test_layer_is_put_on_top(installers: Installers) -> None:
+    installers.of(DEFAULT)
+    assert installers.of(TEST) == ["test", "torch-cpu", "reference+mojo"]
+    assert installers.of(TEST) == []
+    assert installers.of(DEFAULT) == []
+
+
+def test_torch_comes_from_the_index_where_there_is_no_cpu_wheel(
+    installers: Installers, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installers.fail_at = "torch-cpu"
+    assert installers.of(TEST)[-3:] == ["torch-cpu", "torch", "reference+mojo"]
+    assert "GB" in capsys.readouterr().err
+    assert installers.of(TEST) == []
+
+
+def test_a_changed_lock_makes_everything_anew(checkout: Path, installers: Installers) -> None:
+    installers.of(TEST)
+    with open(checkout / "ci" / "locks" / "default.txt", "a") as lock:
+        lock.write("# another\n")
+    assert installers.of(DEFAULT) == FIRST_RUN
+    assert "test" in installers.of(TEST), "the test layer went with the old .venv"
+    with open(checkout / "ci" / "locks" / "torch.txt", "a") as lock:
+        lock.write("# another\n")
+    assert installers.of(DEFAULT) == []
+    assert installers.of(TEST)[:3] == FIRST_RUN[:3], "stale test packages must go"
+
+
+def test_a_changed_manifest_installs_the_local_packages_again(
+    checkout: Path, installers: Installers
+) -> None:
+    installers.of(DEFAULT)
+    (checkout / "mojo" / "pyproject.toml").write_text("# other entry points\n")
+    assert installers.of(DEFAULT) == ["reference+mojo"]
+    (checkout / "golden").mkdir()
+    (checkout / "golden" / "pyproject.toml").touch()
+    assert installers.of(DEFAULT) == ["reference+golden+mojo"]
+
+
+def test_another_python_or_a_moved_checkout_makes_everything_anew(
+    dev: Any, installers: Installers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    installers.of(DEFAULT)
+    with monkeypatch.context() as patch:
+        other = SimpleNamespace(version_info=(3, 99), executable="python3.99", stderr=sys.stderr)
+        patch.setattr(dev, "sys", other)
+        assert installers.of(DEFAULT) == FIRST_RUN
+    assert installers.of(DEFAULT) == FIRST_RUN
+    moved = tmp_path / "moved"
+    shutil.copytree(dev.VENV, moved / ".venv")
+    paths = {"VENV": ".venv", "PYTHON": ".venv/bin/python", "STAMP": ".venv/dev.json"}
+    for name, value in paths.items():
+        monkeypatch.setattr(dev, name, str(moved / value))
+    assert installers.of(DEFAULT) == FIRST_RUN
+
+
+def test_a_lost_python_makes_everything_anew(dev: Any, installers: Installers) -> None:
+    installers.of(DEFAULT)
+    os.remove(dev.PYTHON)
+    os.symlink("/nowhere/python3", dev.PYTHON)
+    assert not dev.finished()
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_interrupted_at_any_step_the_next_run_starts_over(
+    installers: Installers, step: int
+) -> None:
+    installers.interrupt_at = step
+    with pytest.raises(KeyboardInterrupt):
+        installers.of(TEST)
+    installers.interrupt_at = None
+    assert installers.of(TEST) == [*FIRST_RUN[:3], "test", "torch-cpu", FIRST_RUN[3]]
+    assert installers.of(TEST) == []
+
+
+@pytest.mark.parametrize("content", ["", "{"])
+def test_a_damaged_stamp_counts_as_none(dev: Any, installers: Installers, content: str) -> None:
+    installers.of(DEFAULT)
+    Path(dev.STAMP).write_text(content)
+    assert installers.of(DEFAULT) == FIRST_RUN
+
+
+@pytest.mark.parametrize("lock", ["bootstrap", "default", "test", "torch"])
+def test_a_failed_install_names_its_lock_and_is_repaired(installers: Installers, lock: str) -> None:
+    installers.fail_at = lock
+    if lock == "torch":
+        dev = installers.dev
+        dev.uv_install = lambda *args, **options: not any("torch" in str(arg) for arg in args)
+    with pytest.raises(SystemExit, match=rf"ci/locks/{lock}\.txt.*network"):
+        installers.of(TEST)
+    assert not installers.dev.finished()
+
+
+def test_pips_settings_are_passed_on_to_uv(
+    dev: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tmp_path / "pip.conf"
+    config.write_text(
+        "[global]\nindex-url = file:///global\nextra-index-url =\n  file:///one\n  file:///two\n"
+        "cert = /global.pem\nfind-links = /global\n[install]\nindex-url = file:///install\n"
+    )
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
+    monkeypatch.setenv("PIP_FIND_LINKS", "/environment")
+    for name in ("PIP_CERT", "SSL_CERT_FILE", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(dev, "PYTHON", sys.executable)
+    seen: dict[str, Any] = {}
+    monkeypatch.setattr(
+        dev, "run", lambda command, **options: seen.update(options, command=command)
+    )
+    dev.uv_install("wheel")
+    passed = list(zip(seen["command"], seen["command"][1:], strict=False))
+    assert ("--default-index", "file:///install") in passed
+    assert ("--index", "file:///one") in passed
+    assert ("--index", "file:///two") in passed
+    assert ("--find-links", "/environment") in passed
+    assert ("--find-links", "/global") not in passed
+    assert seen["env"]["SSL_CERT_FILE"] == "/global.pem"
+
+
+def test_a_second_dev_waits_and_then_finds_everything_made(
+    dev: Any, installers: Installers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = threading.Event()
+    monkeypatch.setattr(dev, "say", lambda text: waiting.set() if "waiting" in text else None)
+    first = os.open(dev.ROOT, os.O_RDONLY)
+    fcntl.flock(first, fcntl.LOCK_EX)
+    second = threading.Thread(target=dev.ensure, args=(DEFAULT,))
+    second.start()
+    assert waiting.wait(timeout=60)
+    Path(dev.PYTHON).parent.mkdir(parents=True)
+    Path(dev.PYTHON).touch()
+    Path(dev.STAMP).write_text(json.dumps(dev.wanted(DEFAULT)))
+    os.close(first)
+    second.join(timeout=60)
+    assert not second.is_alive()
+    assert installers.commands == []
+
+
+def test_an_installer_that_outlives_a_killed_dev_keeps_the_lock(checkout: Path) -> None:
+    """Otherwise the next ./dev would remake .venv while the old installer still writes into it."""
+    started, gate = checkout / "started", checkout / "gate"
+    os.mkfifo(started)
+    os.mkfifo(gate)
+    installer = f"open({str(started)!r}, 'w').close(); open({str(gate)!r}).read()"
+    program = (
+        "import sys; from importlib.machinery import SourceFileLoader\n"
+        f"dev = SourceFileLoader('dev', {str(checkout / 'dev')!r}).load_module()\n"
+        f"dev.update = lambda *a: dev.run([sys.executable, '-c', {installer!r}])\n"
+        "dev.ensure(['default'])"
+    )
+    process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", program])
+    started.read_text()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    lock = os.open(checkout, os.O_RDONLY)
+    with pytest.raises(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    gate.write_text("")
+    fcntl.flock(lock, fcntl.LOCK_EX)  # comes as soon as the installer has ended
+    os.close(lock)
+
+
+def test_without_a_network_the_message_says_what_is_missing(checkout: Path) -> None:
+    """With a real venv and pip, which are told of no index."""
+    environment = dict(os.environ, PIP_NO_INDEX="1", PIP_FIND_LINKS=str(checkout))
+    command = [sys.executable, str(checkout / "dev"), "env"]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "could not install ci/locks/bootstrap.txt" in result.stderr
+    assert "network" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (checkout / ".venv" / "dev.json").exists()
+
+
+def test_the_task_runs_in_the_environment_from_any_directory(
+    checkout: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    dev = load(checkout / "dev")
+    Path(dev.PYTHON).parent.mkdir(parents=True)
+    Path(dev.PYTHON).write_text('#!/bin/sh\necho "${PATH%%:*}"; pwd; printf "%s\\n" "$@"\n')
+    Path(dev.PYTHON).chmod(0o755)
+    Path(dev.STAMP).write_text(json.dumps(dev.wanted(DEFAULT)))
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    command = [sys.executable, str(checkout / "dev"), "repro", "a b", "--shrink"]
+    result = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines() == [
+        str(checkout / ".venv" / "bin"),
+        str(elsewhere),
+        str(checkout / "ci"),
+        "repro",
+        "a b",
+        "--shrink",
+    ]
+
+
+def test_an_unknown_task_is_an_error_before_anything_is_made(checkout: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, str(checkout / "dev"), "tset"], capture_output=True, text=True
+    )
+    assert result.returncode == 1
+    assert "unknown task 'tset'" in result.stderr
+    assert "conformance" in result.stderr
+    assert not (checkout / ".venv").exists()
+
+
+@pytest.mark.parametrize("version", [(3, 6), (3, 9), (3, 15)])
+def test_an_unsupported_python_gets_a_message(
+    dev: Any, monkeypatch: pytest.MonkeyPatch, version: tuple[int, int]
+) -> None:
+    monkeypatch.setattr(dev, "sys", SimpleNamespace(version_info=version, executable="/old"))
+    with pytest.raises(SystemExit, match=r"needs Python 3.10 to 3.14, this is 3\.\d+, /old"):
+        dev.main(["env"])
+
+
+def test_dev_parses_on_python_3_6() -> None:
+    tree = ast.parse(DEV.read_text(), feature_version=(3, 6))
+    modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert "__future__" not in modules, "annotations came with 3.7"
+
+
+def test_what_runs_before_the_environment_is_made_needs_the_standard_library_only() -> None:
+    for path in (DEV, *(ROOT / "ci" / "tasks").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [str(node.module)]
+            else:
+                continue
+            for name in names:
+                root = name.partition(".")[0]
+                assert root in sys.stdlib_module_names or root == "tasks", f"{path}: {name}"
