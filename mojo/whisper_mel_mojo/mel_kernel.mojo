@@ -387,6 +387,15 @@ def transpose[W: Int, T: DType](audio: Memory[T], samples: Floats):
             to.unsafe_store(i * ROW + W, last.slice[2, offset=2 * i]())
 
 
+@always_inline
+def load_mirrored[T: DType](audio: Memory[T], samples: Int, length: Int, at: Int) -> Float32:
+    """One sample of the mirrored clip."""
+    var index = abs(at)
+    if index >= length:
+        index = 2 * (length - 1) - index
+    return load_samples[T, 1](audio, index) if 0 <= index < samples else 0
+
+
 @no_inline
 def gather_edge[
     T: DType
@@ -398,13 +407,10 @@ def gather_edge[
     """
     var inside = max(-start, 0)
     var outside = max(min(samples - start, count), inside)
-    for i in range(count):
-        if inside <= i < outside:
-            continue
-        var at = abs(start + i)
-        if at >= length:
-            at = 2 * (length - 1) - at
-        to[unsafe_offset=i] = load_samples[T, 1](audio, at) if 0 <= at < samples else 0
+    for i in range(inside):
+        to[unsafe_offset=i] = load_mirrored[T](audio, samples, length, start + i)
+    for i in range(outside, count):
+        to[unsafe_offset=i] = load_mirrored[T](audio, samples, length, start + i)
     var i = inside
     while i + 8 <= outside:
         to.unsafe_store(i, load_samples[T, 8](audio, start + i))
@@ -660,35 +666,39 @@ comptime FLOOR = Float32(1e-10)
 comptime SILENCE = quarter_log10[1](0)
 """The value of a mel energy at or below the floor: -1.5."""
 comptime OVERFLOW = quarter_log10[1](Float32.MAX)
-"""The value of infinity. NaN gives a larger one, every finite energy a smaller one."""
+"""The value of infinity. NaN gives a larger one; only the largest float32 come as high."""
 comptime RANGE = Float32(2)
 """How far below the clip's maximum a value may lie: 8 in units of log10, so 2 in these."""
 
 
 @always_inline
 def quarter_log10[W: Int](energy: Vec[W]) -> Vec[W]:
-    """`1 + log10(max(energy, FLOOR)) / 4`, within 1e-7, of numbers that are not negative.
+    """`1 + log10(max(energy, FLOOR)) / 4` of numbers that are not negative, to 2 ulp at most.
 
-    The exponent times log10(2) / 4, plus a polynomial in the mantissa from 1 to 2: the minimax
-    one of degree 7 (Remez exchange in float64), its coefficients rounded to float32 one by one
-    from the highest, the lower ones fitted anew after each. Compared as unsigned integers, NaN
-    of either sign is above the floor and infinity, and comes out as a number above OVERFLOW.
+    The exponent times log10(2) / 4, in two parts, plus a polynomial in the mantissa minus 1: the
+    minimax one of degree 7 on [0, 1] (Remez exchange in float64), its coefficients rounded to
+    float32 one by one from the highest, the lower ones fitted anew after each. Compared as
+    unsigned integers, NaN of either sign is above the floor and infinity, and comes out as a
+    number of at least OVERFLOW.
     """
     comptime Bits = SIMD[DType.uint32, W]
-    comptime LOG_OF_2 = Float32(log(Float64(2.0)) / log(Float64(10.0)) / 4.0)
+    comptime exact = log(Float64(2.0)) / log(Float64(10.0)) / 4.0
+    comptime LOG_OF_2 = Float32(exact)
+    comptime LOW_BITS = Float32(exact - Float64(LOG_OF_2))
     comptime floor_bits = bitcast[DType.uint32, 1](FLOOR)
     var bits = max(bitcast[DType.uint32, W](energy), Bits(floor_bits))
     # 127 is taken off as an integer: within the polynomial's constant it would cost precision.
     var exponent = (bits >> 23).cast[DType.int32]() - 127
-    var m = bitcast[DType.float32, W]((bits & 0x7FFFFF) | 0x3F800000)
-    var y = mul_add(m, Vec[W](1.138296677e-03), Vec[W](-1.384153496e-02))
-    y = mul_add(y, m, Vec[W](7.359562069e-02))
-    y = mul_add(y, m, Vec[W](-2.245896161e-01))
-    y = mul_add(y, m, Vec[W](4.349761307e-01))
-    y = mul_add(y, m, Vec[W](-5.638462305e-01))
-    y = mul_add(y, m, Vec[W](5.367962718e-01))
-    y = mul_add(y, m, Vec[W](7.557711005e-01))
-    return mul_add(exponent.cast[DType.float32](), Vec[W](LOG_OF_2), y)
+    var e = exponent.cast[DType.float32]()
+    var t = bitcast[DType.float32, W]((bits & 0x7FFFFF) | 0x3F800000) - 1
+    var y = mul_add(t, Vec[W](1.138296677e-03), Vec[W](-5.873457994e-03))
+    y = mul_add(y, t, Vec[W](1.445063949e-02))
+    y = mul_add(y, t, Vec[W](-2.439414524e-02))
+    y = mul_add(y, t, Vec[W](3.558353335e-02))
+    y = mul_add(y, t, Vec[W](-5.421810597e-02))
+    y = mul_add(y, t, Vec[W](1.085707396e-01))
+    y = mul_add(y, t, mul_add(e, Vec[W](LOW_BITS), Vec[W](1)))
+    return mul_add(e, Vec[W](LOG_OF_2), y)
 
 
 comptime BANDS = 4
@@ -928,7 +938,7 @@ def analyse(job: Job, clip: Int, features: Features, begin: Int, end: Int) -> Fl
             fill(SILENCE, features.row(band).unsafe_offset(sounding), stop - sounding)
             features.at(band, end - 1)[] = SILENCE
     if end == job.frames() and not job.is_int16 and not unused_are_finite(job, clip):
-        return OVERFLOW
+        return OVERFLOW  # as if it had been seen
     return maximum.reduce_max()
 
 
