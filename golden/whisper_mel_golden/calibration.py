@@ -66,6 +66,15 @@ def recipes() -> dict[str, Recipe]:
     found["reading-30s"] = INPUTS["reading-30s"].recipe
     # A band of one bin meets a spectrum value near zero: the more frames, the nearer.
     found["noise-30s"] = {"signal": "noise", "n": 30 * SECOND, "seed": 50, "gain": 0.3}
+    # A transform of real input makes bin 200 - k from the same two numbers as bin k.
+    for frequency, noise_db in ((7071.0, -61.0), (7839.0, -50.0), (7968.0, -37.0)):
+        found[f"tone-{frequency:.0f}-in-noise"] = {
+            "signal": "tone_in_noise",
+            "n": SECOND,
+            "seed": int(frequency),
+            "frequency": frequency,
+            "noise_db": noise_db,
+        }
     # Whole frames quiet beside loud ones, and not so quiet that they are clamped.
     for period in (800, 1600):
         found[f"on-off-{period}"] = {
@@ -146,7 +155,7 @@ def calibrate(
         "clips": len(clips),
         "front_ends": rows,
         "search": {"seed": seed, "steps": steps, "worst": worst},
-        "frame": _one_frame("tone-in-noise", 50, "radices 4 4 5 5"),
+        "frame": _one_frame("tone-7071-in-noise", 50, "radices 4 4 5 5"),
     }
 
 
@@ -227,7 +236,7 @@ def _version(package: str) -> str:
 def _one_frame(signal: str, index: int, name: str) -> dict[str, Any]:
     """The bound of every band of one frame, and the error of one front-end there."""
     (front_end,) = (f for f in FRONT_ENDS if f.name.startswith(name))
-    audio = render(INPUTS[signal].recipe)
+    audio = render(recipes()[signal])
     judge = Judge(audio, 80)
     error = np.abs(front_end.log_mel(audio, 80) - judge.features)
     columns = {"feature": judge.features, "bound": judge.bound, "error": error}

@@ -202,7 +202,7 @@ def packed_pair(windowed: Array) -> Array:
 
 
 def fftw(windowed: Array) -> Array:
-    import pyfftw  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    import pyfftw
 
     spectrum = pyfftw.empty_aligned((len(windowed), BINS), np.complex64)
     plan = pyfftw.FFTW(pyfftw.byte_align(windowed), spectrum, flags=["FFTW_ESTIMATE"])
@@ -210,13 +210,13 @@ def fftw(windowed: Array) -> Array:
 
 
 def scipy_fft(windowed: Array) -> Array:
-    import scipy.fft  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    import scipy.fft
 
     return np.asarray(scipy.fft.rfft(windowed))
 
 
 def ducc_fft(windowed: Array) -> Array:
-    import ducc0  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    import ducc0
 
     return np.asarray(ducc0.fft.r2c(windowed, axes=(1,)))
 
@@ -426,15 +426,15 @@ FRONT_ENDS: tuple[FrontEnd, ...] = tuple(
                 partial(mixed_radix, radices=(2, 2, 2, 2, 25)), mel=sum_in_order, log=log_by_ln
             ),
         ),
+        ("Bluestein, 1024 in radix 2", "careful", assembled(bluestein, power=squared_magnitude)),
         (
-            "the same, twiddles of float32 angles",
-            "careful",
+            "radix 2, then 25, twiddles of float32 angles",
+            "careless",
             assembled(
                 partial(mixed_radix, radices=(2, 2, 2, 2, 25), table=roots_of_float32_angles),
                 mel=sum_in_order,
             ),
         ),
-        ("Bluestein, 1024 in radix 2", "careful", assembled(bluestein, power=squared_magnitude)),
         ("DFT as a float32 matrix product", "careless", assembled(dft_as_product)),
         ("DFT as three TF32 matrix products", "careless", assembled(partial(dft_in_tf32, terms=2))),
         ("DFT summed in order", "careless", assembled(dft_in_order)),
