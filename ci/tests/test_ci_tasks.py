@@ -1,0 +1,104 @@
+"""The tasks themselves: lint finds what it should, build packs what it should, lock is repeatable."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from tasks import TASKS, build, find, lint, lock, main
+from tasks.paths import LOCKS, PACKAGES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needs_test"),
+    [
+        (["test"], True),
+        (["golden", "make"], True),
+        (["golden", "verify"], False),
+        (["conformance", "--profile", "ci"], False),
+        (["env"], False),
+        (["env", "test"], True),
+        (["lint"], False),
+    ],
+)
+def test_only_what_runs_torch_needs_the_test_layer(arguments: list[str], needs_test: bool) -> None:
+    assert ("test" in find(arguments).layers(arguments[1:])) == needs_test
+
+
+def test_no_task_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ending:
+        main([])
+    assert ending.value.code == 0
+    listing = capsys.readouterr().out
+    assert all(f"  {name} " in listing for name in TASKS)
+
+
+def test_an_unknown_task_names_the_known_ones() -> None:
+    with pytest.raises(SystemExit, match="unknown task 'bnech'") as ending:
+        main(["bnech"])
+    assert all(f"  {name} " in str(ending.value.code) for name in TASKS)
+
+
+@pytest.mark.parametrize("failing", ["ruff", "mypy", "mblack", "actionlint", "zizmor", None])
+def test_lint_runs_every_checker_and_fails_if_one_did(
+    monkeypatch: pytest.MonkeyPatch, failing: str | None
+) -> None:
+    ran = []
+
+    def call(command: list[str], **options: object) -> int:
+        ran.append(command[0])
+        return int(command[0] == failing)
+
+    monkeypatch.setattr(subprocess, "call", call)
+    assert lint.run([]) == (failing is not None)
+    assert ran == ["ruff", "ruff", "mypy", "mblack", "actionlint", "zizmor"]
+
+
+def test_lint_asks_of_mojo_sources_what_mojo_format_makes_of_them(tmp_path: Path) -> None:
+    source = tmp_path / "source.mojo"
+    source.write_text("def main():\n  print( 'hop' )\n")
+    assert subprocess.run([*lint.MOJO_FORMAT, source], capture_output=True).returncode == 1
+    subprocess.run(["mojo", "format", "--quiet", source], check=True)
+    assert source.read_text() == 'def main():\n    print("hop")\n'
+    assert subprocess.run([*lint.MOJO_FORMAT, source], capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+def test_build_makes_a_wheel_and_a_source_distribution_with_everything(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    monkeypatch.setattr(build, "PACKAGES", [package])
+    assert build.run([]) == 0
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    (source,) = (tmp_path / "dist").glob("*.tar.gz")
+    command = ["git", "ls-files", "-z", f"whisper_mel_{package.name}"]
+    listing = subprocess.run(command, cwd=package, capture_output=True, text=True, check=True)
+    files = set(filter(None, listing.stdout.split("\0")))
+    with zipfile.ZipFile(wheel) as packed:
+        assert files <= set(packed.namelist())
+        assert any(name.endswith("licenses/LICENSE") for name in packed.namelist())
+    with tarfile.open(source) as packed_source:
+        names = {name.partition("/")[2] for name in packed_source.getnames()}
+    assert {*files, "pyproject.toml", "LICENSE"} <= names
+    assert not any("tests/" in name for name in zipfile.ZipFile(wheel).namelist())
+
+
+def test_lock_takes_every_input_and_passes_on_failures(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert {path.stem for path in LOCKS.glob("*.in")} == set(lock.LOCK_FILES)
+    ran: list[list[str]] = []
+
+    def run(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        ran.append(command)
+        return subprocess.CompletedProcess(command, int("test.in" in command))
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert lock.run(["--upgrade"]) == 1
+    assert [command[-1] for command in ran] == ["--upgrade"] * 3, "nothing after the failure"
+    assert "--constraint=default.txt" in ran[-1]
