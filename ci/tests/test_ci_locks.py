@@ -1,4 +1,4 @@
-"""The locks: fully hashed, free of addresses, complete, and one with each other and with pixi.toml."""
+"""The locks: hashed, free of addresses, complete, and of one mind with each other and pixi.toml."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""The tasks themselves: lint finds what it should, build packs what it should, lock is repeatable."""
+"""The tasks: what each needs, what lint finds, what build packs, what lock resolves."""
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import tarfile
 import zipfile
@@ -60,10 +59,11 @@ def test_lint_runs_every_checker_and_fails_if_one_did(
 
 def test_lint_asks_of_mojo_sources_what_mojo_format_makes_of_them(tmp_path: Path) -> None:
     source = tmp_path / "source.mojo"
-    source.write_text("def main():\n  print( 'hop' )\n")
+    long = 80 * "x"
+    source.write_text(f"def main():\n  print( '{long}' , 0)\n")
     assert subprocess.run([*lint.MOJO_FORMAT, source], capture_output=True).returncode == 1
-    subprocess.run(["mojo", "format", "--quiet", source], check=True)
-    assert source.read_text() == 'def main():\n    print("hop")\n'
+    subprocess.run(["mojo", "format", "--quiet", "--line-length", "100", source], check=True)
+    assert source.read_text() == f'def main():\n    print("{long}", 0)\n'
     assert subprocess.run([*lint.MOJO_FORMAT, source], capture_output=True).returncode == 0
 
 
