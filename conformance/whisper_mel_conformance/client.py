@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_mel_conformance.frontend import Capabilities
+from whisper_mel_conformance.frontend import Capabilities, peers
 from whisper_mel_conformance.judging import Failure
 
 MEMORY_LIMIT = min(4 << 30, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
@@ -23,10 +24,13 @@ FIRST_CALL_PATIENCE = 6.0  # times the time-out: a front-end may be built at its
 MAX_TIMEOUTS = 2  # then it is not called any more
 MAX_DEATHS = 10
 
+# Peers compute short clips by libraries whose idle threads spin: on a busy machine that makes them
+# many times slower. What they compute is the same.
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
 # Imports find in the worker what they find here, while the environment is left as it is.
 _BOOTSTRAP = (
-    "import sys; sys.path[:] = {path!r}; "
-    "from whisper_mel_conformance.worker import main; main()"
+    "import sys; sys.path[:] = {path!r}; from whisper_mel_conformance.worker import main; main()"
 )
 
 
@@ -61,7 +65,7 @@ class FrontEnd:
         self._timeout = timeout
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as this object
         self._timeouts = self._deaths = 0
         self._given_up: str | None = None
 
@@ -78,7 +82,11 @@ class FrontEnd:
                 start_new_session=True,
                 # Memory that malloc gives out is filled, so that what a front-end forgets to
                 # write is 3e38 (GNU libc; elsewhere the variable means nothing).
-                env={**os.environ, "MALLOC_PERTURB_": "128"},
+                env={
+                    **os.environ,
+                    **(_ONE_THREAD if self.source in peers() else {}),
+                    "MALLOC_PERTURB_": "128",
+                },
             )
         self._connection = Connection(ours.detach())
         setup = {"source": self.source, "memory": MEMORY_LIMIT}
@@ -109,10 +117,8 @@ class FrontEnd:
     def stop(self) -> None:
         """End the process."""
         if self._process is not None:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             self._process.wait()
             self._process = None
         if self._connection is not None:
@@ -156,4 +162,3 @@ class FrontEnd:
         self._log.seek(max(size - 1500, 0))
         said = self._log.read().decode(errors="replace").strip()
         return f"{how}; it said: …{said}" if said else how
-

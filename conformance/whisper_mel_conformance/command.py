@@ -106,7 +106,8 @@ class CommandFrontEnd:
                 text=True,
                 bufsize=1,
             )
-        assert self._server.stdin is not None and self._server.stdout is not None
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
         try:
             self._server.stdin.write(json.dumps(request) + "\n")
             line = self._server.stdout.readline()

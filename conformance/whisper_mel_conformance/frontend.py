@@ -2,7 +2,8 @@
 
 A front-end is an object with ``log_mel(audio, n_mels=80, *, pad_to=None, smoothing=None,
 out=None, threads=None)``, a factory of one, or just a function ``f(audio, n_mels=80)``. What it
-cannot do it says in ``capabilities``, by leaving the parameter out, or with ``NotImplementedError``.
+cannot do it says in ``capabilities``, by leaving out the parameter, or by raising
+``NotImplementedError``.
 """
 
 from __future__ import annotations
@@ -172,7 +173,8 @@ def load(source: str) -> Loaded:
 def _load_file(path: Path) -> ModuleType:
     sys.path.insert(0, str(path.resolve().parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)

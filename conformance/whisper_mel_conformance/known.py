@@ -56,7 +56,7 @@ def read(path: Path) -> list[KnownFailure]:
     name = data.pop("front-end", None)
     entries = data.pop("failure", [])
     if not isinstance(name, str) or data or not isinstance(entries, list):
-        raise ValueError(f"{path}: expected front-end = \"name\" and [[failure]] tables only")
+        raise ValueError(f'{path}: expected front-end = "name" and [[failure]] tables only')
     known = []
     for entry in entries:
         if set(entry) != _FIELDS:

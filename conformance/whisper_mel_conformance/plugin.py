@@ -65,8 +65,8 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     options = parent.config.option
     if not (options.frontend or options.frontend_peers):
         return None
-    collector: Any = pytest.Module.from_parent(parent, path=file_path)
-    return collector  # type: ignore[no-any-return]
+    module: pytest.Module = pytest.Module.from_parent(parent, path=file_path)
+    return module
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -94,14 +94,15 @@ def call_with_bad_out(
     """The error with which an impossible ``out`` is refused (None: it was not)."""
     right = tuple(shape)
     audio = np.array(audio)
-    out = {
+    makers: dict[str, Callable[[], Array]] = {
         "shape": lambda: np.empty((right[0], right[1] + 1), np.float32),
         "rank": lambda: np.empty(int(np.prod(right)), np.float32),
         "dtype": lambda: np.empty(right, np.float64),
         "strides": lambda: np.empty((right[1], right[0]), np.float32).T,
         "read-only": lambda: np.empty(right, np.float32),
         "overlap": lambda: audio[: int(np.prod(right))].reshape(right),
-    }[bad]()
+    }
+    out = makers[bad]()
     if bad != "overlap":
         out[...] = _OUT_SENTINEL
     out.flags.writeable = bad != "read-only"
@@ -168,9 +169,7 @@ def repeat(caller: Caller, audio: Array, *, times: int, **options: Any) -> Array
     return first
 
 
-def in_threads(
-    caller: Caller, calls: Sequence[CallSpec], *, times: int
-) -> list[list[Array]]:
+def in_threads(caller: Caller, calls: Sequence[CallSpec], *, times: int) -> list[list[Array]]:
     """For each call the different results it had in a thread of its own, all at the same time."""
     results: list[list[Array]] = [[] for _ in calls]
     errors: list[BaseException] = []
@@ -188,9 +187,7 @@ def in_threads(
         except BaseException as error:  # raised again below, in the thread that replies
             errors.append(error)
 
-    threads = [
-        threading.Thread(target=run, args=pair) for pair in zip(calls, results, strict=True)
-    ]
+    threads = [threading.Thread(target=run, args=pair) for pair in zip(calls, results, strict=True)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -213,7 +210,6 @@ def growth(caller: Caller, audio: Array, *, times: int, **options: Any) -> dict[
         gc.collect()
         return np.array([usage() for usage in _USAGE.values()], np.float64)
 
-    run()
     first, second, third = run(), run(), run()
     least = np.minimum(second - first, third - second) / times
     return dict(zip(_USAGE, least.tolist(), strict=True))

@@ -37,7 +37,7 @@ _SHOWN = 15  # failures in the summary
 
 
 def table(run: Run) -> list[str]:
-    """Front-end × family: passed/failed/skipped; the declared failures; the worst score."""
+    """Front-end by family: passed/failed/skipped; the declared failures; the worst score."""
     header = ["front-end", *FAMILIES, "known", "worst", "class", "worst case"]
     rows = [header]
     for front_end in run.front_ends:

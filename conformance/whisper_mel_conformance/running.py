@@ -217,5 +217,3 @@ class Run:
         declared = [entry for entry in self.known if entry.front_end in judged]
         ids = [case.id for case in all_cases("nightly")]
         return sentences + known_failures.matching_nothing(declared, ids)
-
-

@@ -6,6 +6,7 @@ from random import SystemRandom
 
 import pytest
 
+import whisper_mel_conformance.quiet_blas  # noqa: F401  before anything imports NumPy
 from whisper_mel_conformance.catalogue import Case
 from whisper_mel_conformance.client import FrontEnd
 from whisper_mel_conformance.plugin import RUN

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from faster_whisper.feature_extractor import FeatureExtractor
@@ -21,7 +21,7 @@ class _FasterWhisper:
     name = "faster-whisper"
     device = "cpu"
     versions = versions("faster-whisper", "numpy")
-    capabilities = {"n_mels": (80, 128), "pad_to": True}
+    capabilities: ClassVar[dict[str, Any]] = {"n_mels": (80, 128), "pad_to": True}
 
     def log_mel(
         self, audio: NDArray[Any], n_mels: int = 80, *, pad_to: int | None = None

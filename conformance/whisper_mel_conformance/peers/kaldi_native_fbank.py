@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import kaldi_native_fbank
 import numpy as np
@@ -15,7 +15,7 @@ class _KaldiNativeFbank:
     name = "kaldi-native-fbank"
     device = "cpu"
     versions = versions("kaldi-native-fbank")
-    capabilities = {"n_mels": (80, 128)}
+    capabilities: ClassVar[dict[str, Any]] = {"n_mels": (80, 128)}
 
     def log_mel(self, audio: NDArray[Any], n_mels: int = 80) -> NDArray[np.float32]:
         options = kaldi_native_fbank.WhisperFeatureOptions()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import librosa
 import numpy as np
@@ -15,7 +15,11 @@ class _Librosa:
     name = "librosa"
     device = "cpu"
     versions = versions("librosa", "numpy")
-    capabilities = {"n_mels": (80, 128), "dtypes": ("float32", "float64"), "batch": True}
+    capabilities: ClassVar[dict[str, Any]] = {
+        "n_mels": (80, 128),
+        "dtypes": ("float32", "float64"),
+        "batch": True,
+    }
 
     def log_mel(self, audio: NDArray[Any], n_mels: int = 80) -> NDArray[np.float32]:
         mel = librosa.feature.melspectrogram(

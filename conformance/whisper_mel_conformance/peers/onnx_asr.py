@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ class _OnnxAsr:
     name = "onnx-asr"
     device = "cpu"
     versions = versions("onnx-asr", "numpy")
-    capabilities = {"n_mels": (80, 128), "pad_to": True, "batch": True}
+    capabilities: ClassVar[dict[str, Any]] = {"n_mels": (80, 128), "pad_to": True, "batch": True}
 
     def log_mel(
         self, audio: NDArray[Any], n_mels: int = 80, *, pad_to: int | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ class _OpenAIWhisper:
     name = "openai-whisper"
     device = "cpu"
     versions = versions("openai-whisper", "torch")
-    capabilities = {"n_mels": (80, 128), "pad_to": True, "batch": True}
+    capabilities: ClassVar[dict[str, Any]] = {"n_mels": (80, 128), "pad_to": True, "batch": True}
 
     def log_mel(
         self, audio: NDArray[Any], n_mels: int = 80, *, pad_to: int | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ class _TransformersTorch:
     name = "transformers-torch"
     device = "cpu"
     versions = versions("transformers", "torch")
-    capabilities = {"n_mels": (80, 128), "pad_to": True, "batch": True}
+    capabilities: ClassVar[dict[str, Any]] = {"n_mels": (80, 128), "pad_to": True, "batch": True}
 
     def log_mel(
         self, audio: NDArray[Any], n_mels: int = 80, *, pad_to: int | None = None

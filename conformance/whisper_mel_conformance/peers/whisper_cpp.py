@@ -13,7 +13,7 @@ import struct
 from functools import lru_cache
 from importlib.metadata import files
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import _pywhispercpp  # noqa: F401  loads the libraries that libwhisper needs
 import numpy as np
@@ -93,7 +93,7 @@ class _WhisperCpp:
     name = "whisper-cpp"
     device = "cpu"
     versions = versions("pywhispercpp")
-    capabilities = {"n_mels": (80, 128), "pad_to": True}
+    capabilities: ClassVar[dict[str, Any]] = {"n_mels": (80, 128), "pad_to": True}
 
     def log_mel(
         self, audio: NDArray[Any], n_mels: int = 80, *, pad_to: int | None = None
@@ -116,9 +116,7 @@ class _WhisperCpp:
         return _features(library, state, n_mels, n_frames)[:, : pad_to // 160].copy()
 
 
-def _features(
-    library: ctypes.CDLL, state: int, n_mels: int, n_frames: int
-) -> NDArray[np.float32]:
+def _features(library: ctypes.CDLL, state: int, n_mels: int, n_frames: int) -> NDArray[np.float32]:
     """``whisper_mel::data``: after ``int n_len, n_len_org, n_mel`` and padding, a std::vector."""
     n_own = library.whisper_n_len_from_state(state)
     memory = ctypes.string_at(state, _STATE_BYTES)
