@@ -403,14 +403,16 @@ def gather_edge[
     """Samples `start` to `start + count` of a clip that is mirrored at both ends.
 
     The clip has `samples` samples and counts as `length` long, filled up with zeros. Positions
-    beyond the mirror, which belong to no frame that is kept, become zero as well.
+    more than REACH beyond it belong to no frame that is kept and become zero.
     """
     var inside = max(-start, 0)
     var outside = max(min(samples - start, count), inside)
     for i in range(inside):
         to[unsafe_offset=i] = load_mirrored[T](audio, samples, length, start + i)
-    for i in range(outside, count):
+    var mirrored = max(min(length + REACH - start, count), outside)
+    for i in range(outside, mirrored):
         to[unsafe_offset=i] = load_mirrored[T](audio, samples, length, start + i)
+    fill(0, to.unsafe_offset(mirrored), count - mirrored)
     var i = inside
     while i + 8 <= outside:
         to.unsafe_store(i, load_samples[T, 8](audio, start + i))
@@ -501,19 +503,18 @@ def real_dft25_power[W: Int](column: Floats, power: Floats):
 
 
 @no_inline
-def power_spectrum[W: Int](scratch: Floats, next_samples: Int, next_end: Int):
+def power_spectrum[W: Int](scratch: Floats, next_samples: Int):
     """From the transposed samples to the powers, which take their place.
 
-    Meanwhile the bytes from `next_samples` to `next_end`, the next group's, come to the cache.
+    Meanwhile samples from the address `next_samples` on, soon to be used, come to the cache.
     """
     for n2 in range(25):
         windowed_dft16[W](scratch, n2)
         comptime for i in range(4):
             var line = next_samples + LINE * (4 * n2 + i)
-            if line < next_end:
-                prefetch[PrefetchOptions().for_read().high_locality().to_data_cache()](
-                    Floats(unsafe_from_address=line)
-                )
+            prefetch[PrefetchOptions().for_read().high_locality().to_data_cache()](
+                Floats(unsafe_from_address=line)
+            )
     var columns = scratch.unsafe_offset(Layout[W].COLUMNS)
     for i in range(2):
         real_dft25_power[W](
@@ -701,28 +702,23 @@ def quarter_log10[W: Int](energy: Vec[W]) -> Vec[W]:
     return mul_add(e, Vec[W](LOG_OF_2), y)
 
 
-comptime BANDS = 4
-"""Bands whose logarithms are computed interleaved, to hide the polynomial's latency."""
+comptime BANDS = 2
+"""Bands whose logarithms are computed interleaved."""
 
 
 @always_inline
-def four_logarithms[
-    W: Int
-](energies: Floats, band: Int, to: Floats, stride: Int, last: Floats, last_stride: Int) -> Vec[W]:
-    """Four bands of a group to the output; their maximum. The last two go to `last`."""
-    var values = quarter_log10(energies.unsafe_load[width = BANDS * W](W * band))
+def some_logarithms[W: Int](energies: Floats, to: Floats, stride: Int) -> Vec[W]:
+    """BANDS bands of a group to the output; their maximum."""
+    var values = quarter_log10(energies.unsafe_load[width = BANDS * W](0))
     var maximum = values.slice[W, offset=0]()
     comptime for i in range(BANDS):
         var value = values.slice[W, offset = i * W]()
-        var place = to.unsafe_offset(i * stride)
-        comptime if i >= 2:
-            place = last.unsafe_offset((i - 2) * last_stride)
         comptime if i > 0:
             maximum = greater(maximum, value)
         prefetch[PrefetchOptions().for_write().high_locality().to_data_cache()](
-            place.unsafe_offset(3 * W)
+            to.unsafe_offset(i * stride + 3 * W)
         )
-        place.unsafe_store(0, value)
+        to.unsafe_store(i * stride, value)
     return maximum
 
 
@@ -743,14 +739,12 @@ def logarithms[
     """
     var maximum = so_far
     for band in range(0, n_mels - BANDS, BANDS):
-        var rows = to.unsafe_offset(band * stride)
-        var here = four_logarithms[W](
-            energies, band, rows, stride, rows.unsafe_offset(2 * stride), stride
+        var here = some_logarithms[W](
+            energies.unsafe_offset(W * band), to.unsafe_offset(band * stride), stride
         )
         maximum = greater(maximum, here)
-    var band = n_mels - BANDS
-    var here = four_logarithms[W](
-        energies, band, to.unsafe_offset(band * stride), stride, last, last_stride
+    var here = some_logarithms[W](
+        energies.unsafe_offset(W * (n_mels - BANDS)), last, last_stride
     )
     return greater(maximum, here)
 
@@ -894,7 +888,6 @@ def analyse(job: Job, clip: Int, features: Features, begin: Int, end: Int) -> Fl
     var energies = scratch.unsafe_offset(Layout[W].ENERGIES)
     var maximum = Vec[W](SILENCE)
     var sample_bytes = 2 if job.is_int16 else 4
-    var audio_end = job.clip_audio(clip) + job.samples * sample_bytes
     var stride = features.stride()
     var sounding = max(begin, min(end, job.sounding_frames()))
 
@@ -904,7 +897,7 @@ def analyse(job: Job, clip: Int, features: Features, begin: Int, end: Int) -> Fl
         else:
             load_group[W, DType.float32](job, clip, frame, scratch)
         var next_samples = HOP * (frame + 2 * W) - REACH
-        power_spectrum[W](scratch, job.clip_audio(clip) + next_samples * sample_bytes, audio_end)
+        power_spectrum[W](scratch, job.clip_audio(clip) + next_samples * sample_bytes)
         if job.n_mels == 80:
             mel_energies[W, 80](scratch, energies)
         else:
