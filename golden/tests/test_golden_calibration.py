@@ -86,7 +86,10 @@ def test_the_docs_show_the_record() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_front_end_scores_here_as_recorded(name: str) -> None:
-    """On the clip that was worst for it. Rounding differs between processors, by less than 3."""
+    """On the clip that was worst for it. Rounding differs between processors, by less than 3.
+
+    A fault's score may depend on a value next to the clamp: it only has to stay a fault's.
+    """
     front_end, row = _named(name), ROWS[name]
     if front_end.requires is not None:
         pytest.importorskip(front_end.requires, reason=f"{front_end.requires} is not installed")
@@ -95,7 +98,7 @@ def test_a_front_end_scores_here_as_recorded(name: str) -> None:
     score = judge.score(front_end.log_mel(audio, row["n_mels"]))
     low, high = LIMITS[row["kind"]]
     assert low <= score <= high
-    if row["kind"] != "equivalent":
+    if row["kind"] in ("careful", "careless"):
         assert row["score"] / 3 <= score <= row["score"] * 3
 
 
