@@ -91,7 +91,7 @@ expected = log_mel(audio, threads=1)
 
 def test_a_forked_child_computes_and_so_does_its_parent() -> None:
     """Forked while the pool exists, and from another thread while the pool is at work."""
-    program = PRELUDE + """
+    program = """
 assert np.array_equal(log_mel(audio, threads=4), expected)
 stop = threading.Event()
 def busy():
@@ -112,12 +112,12 @@ for thread in threads:
 assert np.array_equal(log_mel(audio, threads=4), expected)
 print("done")
 """
-    assert run(program, PYTHONWARNINGS="ignore") == "done\n"
+    assert run(PRELUDE + program, PYTHONWARNINGS="ignore") == "done\n"
 
 
 def test_a_pool_of_another_process_is_not_used() -> None:
     """A C program that forks has no hook: the kernel itself sees that the workers are gone."""
-    program = PRELUDE + """
+    program = """
 from whisper_mel_mojo import library
 log_mel(audio, threads=4)
 mine = library.library()
@@ -128,12 +128,12 @@ if child == 0:
 assert os.waitpid(child, 0)[1] == 0
 print("done")
 """
-    assert run(program, PYTHONWARNINGS="ignore") == "done\n"
+    assert run(PRELUDE + program, PYTHONWARNINGS="ignore") == "done\n"
 
 
 def test_idle_workers_sleep() -> None:
     """After a call no time is spent: processor seconds stand still while we wait."""
-    program = PRELUDE + """
+    program = """
 import time
 log_mel(audio, threads=4)
 time.sleep(0.2)
@@ -141,7 +141,7 @@ before = time.process_time()
 time.sleep(1)
 print(time.process_time() - before < 0.2)
 """
-    assert run(program) == "True\n"
+    assert run(PRELUDE + program) == "True\n"
 
 
 def test_threads_by_environment() -> None:

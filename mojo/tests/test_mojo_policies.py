@@ -68,7 +68,7 @@ def test_overflow(amplitude: float, smoothing: Any) -> None:
 
 
 def test_float64_beyond_float32() -> None:
-    with pytest.raises(ValueError, match=r"audio has amplitudes up to 1e\+300: its power overflows"):
+    with pytest.raises(ValueError, match=r"up to 1e\+300: its power overflows float32"):
         log_mel(np.full(SECOND, 1e300))
 
 
@@ -201,7 +201,7 @@ def test_any_layout_of_a_batch(dtype: type) -> None:
     clips = np.stack([noise(2000, seed) for seed in range(3)])
     batch = (clips * 32767).astype(np.int16) if dtype is np.int16 else clips.astype(dtype)
     expected = log_mel(batch)
-    wide = np.zeros((3, 2500), dtype)
+    wide: Array = np.zeros((3, 2500), dtype)
     wide[:, 250:2250] = batch
     for view in (
         wide[:, 250:2250],

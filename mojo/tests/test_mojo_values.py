@@ -52,7 +52,10 @@ def require_class_a(actual: Array, audio: Array, **spec: Any) -> None:
 @pytest.mark.parametrize("case", golden_cases(), ids=lambda case: case.id)
 def test_goldens(case: GoldenCase) -> None:
     actual = log_mel(
-        case.audio(), case.n_mels, pad_to=case.pad_to, smoothing=case.smoothing  # type: ignore[arg-type]
+        case.audio(),
+        case.n_mels,
+        pad_to=case.pad_to,
+        smoothing=case.smoothing,  # type: ignore[arg-type]
     )
     require_class_a(
         actual, case.audio(), n_mels=case.n_mels, pad_to=case.pad_to, smoothing=case.smoothing

@@ -157,7 +157,7 @@ def run_compiler(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     """Runs the compiler of the installed package, wherever that is: nothing need be on PATH."""
     from mojo.run import subprocess_run_mojo
 
-    return subprocess_run_mojo(arguments, capture_output=True, text=True)  # type: ignore[no-any-return]
+    return subprocess_run_mojo(arguments, capture_output=True, text=True)
 
 
 def _announce(message: str) -> None:

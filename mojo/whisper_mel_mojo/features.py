@@ -78,9 +78,7 @@ def log_mel(
         if n_samples > length:
             raise ValueError(f"audio has {n_samples} samples: expected at most pad_to={length}")
     if length < _MIN_SAMPLES:
-        raise ValueError(
-            f"audio has {length} samples: expected at least {_MIN_SAMPLES}, or pad_to"
-        )
+        raise ValueError(f"audio has {length} samples: expected at least {_MIN_SAMPLES}, or pad_to")
     n_frames = length // _HOP
     shape: tuple[int, ...] = (n_mels, n_frames)
     if smoothing == "valid":
@@ -109,7 +107,7 @@ def log_mel(
 
     bad_sample = ctypes.c_int64()
     status = kernel.log_mel(
-        samples.__array_interface__["data"][0],
+        _address(samples),
         samples.dtype == _INT16,
         clips,
         n_samples,
@@ -117,7 +115,7 @@ def log_mel(
         0 if pad_to is None else length,
         n_mels,
         SMOOTHING[smoothing],
-        out.__array_interface__["data"][0],
+        _address(out),
         out.size,
         threads,
         kernel.pool,
@@ -149,6 +147,17 @@ def _kernel_samples(given: NDArray[Any]) -> NDArray[Any]:
     return given.copy(order="C")
 
 
+def _address(array: NDArray[Any]) -> int:
+    """Of the first element. The buffer protocol is four times as fast as ``array.ctypes.data``,
+    but ctypes takes only writable, contiguous buffers.
+    """
+    flags = array.flags
+    if flags.writeable and flags.c_contiguous:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array.data))
+    address: int = array.ctypes.data
+    return address
+
+
 def _check_out(out: Any, shape: tuple[int, ...], audio: NDArray[Any]) -> None:
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out is a {type(out).__name__}: expected a numpy.ndarray")
@@ -173,9 +182,7 @@ def _integer(name: str, value: object) -> int:
     try:
         return index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise TypeError(
-            f"{name}={value!r}: expected an int, not {type(value).__name__}"
-        ) from None
+        raise TypeError(f"{name}={value!r}: expected an int, not {type(value).__name__}") from None
 
 
 @lru_cache(maxsize=1)

@@ -100,9 +100,7 @@ struct Complex[W: Int](ImplicitlyCopyable, TrivialRegisterPassable):
             return self
         var c = Vec[Self.W](real)
         var s = Vec[Self.W](imaginary)
-        return Self(
-            mul_add(self.re, c, -(self.im * s)), mul_add(self.re, s, self.im * c)
-        )
+        return Self(mul_add(self.re, c, -(self.im * s)), mul_add(self.re, s, self.im * c))
 
     @always_inline
     def power(self) -> Vec[Self.W]:
@@ -170,9 +168,7 @@ comptime TAN_22 = Float32(sin(pi / 8.0) / cos(pi / 8.0))
 
 
 @always_inline
-def real_dft16[
-    W: Int
-](s: Array[Vec[W], 8], d: Array[Vec[W], 8]) -> Array[Complex[W], 9]:
+def real_dft16[W: Int](s: Array[Vec[W], 8], d: Array[Vec[W], 8]) -> Array[Complex[W], 9]:
     """The transform of 16 real numbers `x`, bins 0 to 8.
 
     The first butterfly is done already: `s[n] = x[n] + x[n + 8]`, `d[n] = x[n] - x[n + 8]`.
@@ -305,7 +301,7 @@ def prepare_tables[W: Int](scratch: Floats):
     var window = materialize[window_table()]()
     var offsets = materialize[offset_table[W]()]()
     for i in range(REACH):
-        scratch[unsafe_offset = Layout[W].WINDOW + i] = window[i]
+        scratch[unsafe_offset=Layout[W].WINDOW + i] = window[i]
     var place = scratch.unsafe_offset(Layout[W].OFFSETS).unsafe_bitcast[UInt16]()
     for i in range(N_FFT):
         place[unsafe_offset=i] = offsets[i]
@@ -317,9 +313,7 @@ def prepare_tables[W: Int](scratch: Floats):
 
 
 @always_inline
-def load_samples[
-    T: DType, width: Int
-](audio: Memory[T], index: Int) -> Vec[width]:
+def load_samples[T: DType, width: Int](audio: Memory[T], index: Int) -> Vec[width]:
     """Samples as float32 of full scale 1; int16 PCM is divided by 32768, exactly."""
     var samples = audio.unsafe_load[width=width](index)
     comptime if T == DType.int16:
@@ -329,7 +323,9 @@ def load_samples[
 
 
 def unpack_mask[W: Int, high: Bool, pairs: Bool]() -> IndexList[W]:
-    """Within each four lanes: a0 b0 a1 b1 of two vectors (`pairs`: a0 a1 b0 b1), or their upper halves."""
+    """Within each four lanes of two vectors: a0 b0 a1 b1, or with `pairs` a0 a1 b0 b1; with `high`
+    the same of their upper halves.
+    """
     var mask = IndexList[W]()
     for i in range(W):
         var lane = i % 4
@@ -342,16 +338,12 @@ def unpack_mask[W: Int, high: Bool, pairs: Bool]() -> IndexList[W]:
 
 
 @always_inline
-def unpack[
-    W: Int, *, high: Bool, pairs: Bool
-](a: Vec[W], b: Vec[W]) -> Vec[W]:
+def unpack[W: Int, *, high: Bool, pairs: Bool](a: Vec[W], b: Vec[W]) -> Vec[W]:
     return a.shuffle[unpack_mask[W, high, pairs]()](b)
 
 
 @always_inline
-def load_quads[
-    W: Int, T: DType
-](audio: Memory[T], index: Int) -> Vec[W]:
+def load_quads[W: Int, T: DType](audio: Memory[T], index: Int) -> Vec[W]:
     """Four samples of each of the rows 0, 4, 8, ..., each in four lanes."""
     comptime if W == 4:
         return rebind[Vec[W]](load_samples[T, 4](audio, index))
@@ -435,9 +427,9 @@ def windowed_dft16[W: Int](scratch: Floats, n2: Int):
     var d = Array[Vec[W], 8](fill=0)
     comptime for n1 in range(8):
         # x[n1] = w a and x[n1 + 8] = (1 - w) b; their sum and difference in four instructions.
-        var w = Vec[W](scratch[unsafe_offset = Layout[W].WINDOW + 8 * n2 + n1])
-        var a = scratch.unsafe_load[width=W](Int(offsets[unsafe_offset = 16 * n2 + n1]))
-        var b = scratch.unsafe_load[width=W](Int(offsets[unsafe_offset = 16 * n2 + n1 + 8]))
+        var w = Vec[W](scratch[unsafe_offset=Layout[W].WINDOW + 8 * n2 + n1])
+        var a = scratch.unsafe_load[width=W](Int(offsets[unsafe_offset=16 * n2 + n1]))
+        var b = scratch.unsafe_load[width=W](Int(offsets[unsafe_offset=16 * n2 + n1 + 8]))
         s[n1] = mul_add(w, a - b, b)
         d[n1] = mul_add(w, a + b, -b)
     var bins = real_dft16[W](s, d)
@@ -709,10 +701,10 @@ comptime BANDS = 2
 @always_inline
 def some_logarithms[W: Int](energies: Floats, to: Floats, stride: Int) -> Vec[W]:
     """BANDS bands of a group to the output; their maximum."""
-    var values = quarter_log10(energies.unsafe_load[width = BANDS * W](0))
+    var values = quarter_log10(energies.unsafe_load[width=BANDS * W](0))
     var maximum = values.slice[W, offset=0]()
     comptime for i in range(BANDS):
-        var value = values.slice[W, offset = i * W]()
+        var value = values.slice[W, offset=i * W]()
         comptime if i > 0:
             maximum = greater(maximum, value)
         prefetch[PrefetchOptions().for_write().high_locality().to_data_cache()](
@@ -743,9 +735,7 @@ def logarithms[
             energies.unsafe_offset(W * band), to.unsafe_offset(band * stride), stride
         )
         maximum = greater(maximum, here)
-    var here = some_logarithms[W](
-        energies.unsafe_offset(W * (n_mels - BANDS)), last, last_stride
-    )
+    var here = some_logarithms[W](energies.unsafe_offset(W * (n_mels - BANDS)), last, last_stride)
     return greater(maximum, here)
 
 
@@ -861,9 +851,7 @@ struct Features(ImplicitlyCopyable, TrivialRegisterPassable):
 
 
 @always_inline
-def load_group[
-    W: Int, T: DType
-](job: Job, clip: Int, frame: Int, scratch: Floats):
+def load_group[W: Int, T: DType](job: Job, clip: Int, frame: Int, scratch: Floats):
     """The transposed samples of W frames, mirrored and filled up where necessary."""
     var audio = Memory[T](unsafe_from_address=job.clip_audio(clip))
     var start = HOP * frame - REACH
@@ -917,13 +905,11 @@ def analyse(job: Job, clip: Int, features: Features, begin: Int, end: Int) -> Fl
             # Only some lanes are frames of ours, or they have no common place in the output.
             var tile = scratch.unsafe_offset(Layout[W].COLUMNS)
             var last = tile.unsafe_offset(W * (job.n_mels - 2))
-            var each = logarithms[W](
-                energies, job.n_mels, tile, W, last, W, Vec[W](SILENCE)
-            )
+            var each = logarithms[W](energies, job.n_mels, tile, W, last, W, Vec[W](SILENCE))
             for lane in range(count):
                 maximum[0] = max(maximum[0], each[lane])
                 for band in range(job.n_mels):
-                    features.at(band, frame + lane)[] = tile[unsafe_offset = W * band + lane]
+                    features.at(band, frame + lane)[] = tile[unsafe_offset=W * band + lane]
 
     if sounding < end:
         var stop = end if features.holds(sounding, end) else end - 1
@@ -1038,7 +1024,7 @@ def smooth(job: Job, item: Int, features: Features, begin: Int, end: Int, least:
                 elif after < frames:
                     var halo = job.halos.unsafe_offset((2 * item + 2) * n_mels)
                     line[unsafe_offset=count] = max(halo[unsafe_offset=band], least)
-                left[unsafe_offset=band] = row[unsafe_offset = count - 1]
+                left[unsafe_offset=band] = row[unsafe_offset=count - 1]
                 for i in range(0, count, W):
                     var sum = line.unsafe_load[width=W](i - 1) + line.unsafe_load[width=W](i)
                     sum_below.unsafe_store(i, sum + line.unsafe_load[width=W](i + 1))
@@ -1085,9 +1071,7 @@ def copy_raised(least: Float32, values: Floats, to: Floats, count: Int):
         i += 1
 
 
-def finish(
-    job: Job, item: Int, features: Features, begin: Int, end: Int, maximum: Float32
-) -> Bool:
+def finish(job: Job, item: Int, features: Features, begin: Int, end: Int, maximum: Float32) -> Bool:
     """The final values of the clip's frames `begin` to `end`; all NaN, and False, if some sample
     was not finite or the power overflowed.
     """
@@ -1130,7 +1114,7 @@ def first_pass(job: Job, item: Int, slot: Int) -> Bool:
         var halo = job.halos.unsafe_offset(2 * item * job.n_mels)
         for band in range(job.n_mels):
             halo[unsafe_offset=band] = features.at(band, begin)[]
-            halo[unsafe_offset = job.n_mels + band] = features.at(band, end - 1)[]
+            halo[unsafe_offset=job.n_mels + band] = features.at(band, end - 1)[]
     return True
 
 
@@ -1392,7 +1376,9 @@ def whisper_mel_log_mel(
     var piece_frames = frames
     if workforce > 1 and clips < ITEMS_PER_THREAD * workforce:
         var wanted = (ITEMS_PER_THREAD * workforce + clips - 1) // clips
-        piece_frames = max(MIN_PIECE, ((frames + wanted - 1) // wanted + WIDTH - 1) // WIDTH * WIDTH)
+        piece_frames = max(
+            MIN_PIECE, ((frames + wanted - 1) // wanted + WIDTH - 1) // WIDTH * WIDTH
+        )
         pieces = (frames + piece_frames - 1) // piece_frames
 
     var features = Floats(unsafe_from_address=out_)
