@@ -949,10 +949,10 @@ def raise_to(least: Float32, values: Floats, count: Int):
     while i + UNROLL * W <= count:
         comptime for k in range(UNROLL):
             var value = values.unsafe_load[width=W](i + k * W)
-            values.unsafe_store(i + k * W, greater(value, bound))
+            values.unsafe_store(i + k * W, greater[W](value, bound))
         i += UNROLL * W
     while i + W <= count:
-        values.unsafe_store(i, greater(values.unsafe_load[width=W](i), bound))
+        values.unsafe_store(i, greater[W](values.unsafe_load[width=W](i), bound))
         i += W
     while i < count:
         values[unsafe_offset=i] = max(values[unsafe_offset=i], least)
@@ -1064,7 +1064,7 @@ def copy_raised(least: Float32, values: Floats, to: Floats, count: Int):
     comptime W = WIDTH
     var i = 0
     while i + W <= count:
-        to.unsafe_store(i, greater(values.unsafe_load[width=W](i), Vec[W](least)))
+        to.unsafe_store(i, greater[W](values.unsafe_load[width=W](i), Vec[W](least)))
         i += W
     while i < count:
         to[unsafe_offset=i] = max(values[unsafe_offset=i], least)
