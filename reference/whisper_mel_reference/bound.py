@@ -51,7 +51,7 @@ class Comparison(NamedTuple):
     """
 
     score: float
-    index: tuple[int, ...]
+    index: tuple[int, ...]  # type: ignore[assignment]  # hides tuple.index
     actual: float
     expected: float
     bound: float
@@ -148,7 +148,9 @@ def _clip_truth(clip: Array, spec: FrontEndSpec) -> tuple[_Truth, _Truth]:
     bottoms = [log.max() - spec.dynamic_range for log in values]
 
     def truth(logs: list[Array]) -> _Truth:
-        low, exact, high = (np.maximum(log, least) for log, least in zip(logs, bottoms, strict=True))
+        low, exact, high = (
+            np.maximum(log, least) for log, least in zip(logs, bottoms, strict=True)
+        )
         features = finish(exact, spec.replace(smoothing=None))
         spread = np.maximum(high - exact, exact - low) / spec.divisor
         return _Truth(features, spread + _last_error(features))

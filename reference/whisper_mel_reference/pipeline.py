@@ -67,7 +67,9 @@ def log_mel(
     return features if is_batch else features[0]
 
 
-def stages(audio: ArrayLike, spec: FrontEndSpec = WHISPER, *, dtype: DTypeLike = np.float64) -> dict[str, Array]:
+def stages(
+    audio: ArrayLike, spec: FrontEndSpec = WHISPER, *, dtype: DTypeLike = np.float64
+) -> dict[str, Array]:
     """Every stage of one clip by name, in the order of computation.
 
     ``frames`` and ``windowed`` ``(n_frames, n_fft)``; ``spectrum`` (complex) and ``power``
@@ -107,9 +109,7 @@ def split_clips(audio: ArrayLike, lengths: Sequence[int] | None) -> tuple[list[A
     """The clips of ``audio``, checked, as float arrays of shape ``(n,)``; and if it is a batch."""
     array = np.asarray(audio)
     if array.dtype not in (np.float32, np.float64, np.int16):
-        raise TypeError(
-            f"audio has dtype {array.dtype}: expected float32, float64 or int16 (PCM)"
-        )
+        raise TypeError(f"audio has dtype {array.dtype}: expected float32, float64 or int16 (PCM)")
     if array.ndim not in (1, 2):
         raise ValueError(f"audio has shape {array.shape}: expected (n,) or (batch, n)")
     if array.size == 0:
