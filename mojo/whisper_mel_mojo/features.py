@@ -36,7 +36,7 @@ def log_mel(
     ----------
     audio : array of shape ``(n,)`` or ``(batch, n)``, 16 000 samples a second: float32 or float64
         with full scale 1, or int16 PCM, which is divided by 32768. It is only read; copied only
-        if it is float64, or if the samples of a clip are not contiguous.
+        if it is float64, of foreign byte order, or if the samples of a clip are not contiguous.
     n_mels : 80 or 128 (the large-v3 family).
     pad_to : number of samples up to which zeros are appended first; Whisper's 30 s are 480 000.
     smoothing : mean of each 3x3 neighbourhood of the features: ``"valid"`` where it is whole (two
@@ -128,9 +128,9 @@ def log_mel(
 
 def _kernel_samples(given: NDArray[Any]) -> NDArray[Any]:
     """The samples as the kernel takes them: itself if possible, else a copy."""
-    dtype = given.dtype
+    dtype = given.dtype.newbyteorder("=")
     if dtype != _FLOAT32 and dtype != _INT16 and dtype != _FLOAT64:
-        raise TypeError(f"audio has dtype {dtype}: expected float32, float64 or int16 (PCM)")
+        raise TypeError(f"audio has dtype {given.dtype}: expected float32, float64 or int16 (PCM)")
     if given.ndim not in (1, 2):
         raise ValueError(f"audio has shape {given.shape}: expected (n,) or (batch, n)")
     if given.size == 0:
@@ -139,6 +139,8 @@ def _kernel_samples(given: NDArray[Any]) -> NDArray[Any]:
         with np.errstate(over="ignore"):  # the kernel finds infinities
             return given.astype(_FLOAT32, order="C")
     flags = given.flags
+    if not given.dtype.isnative:
+        return given.astype(dtype, order="C")
     if flags.c_contiguous and flags.aligned:
         return given
     # Rows may lie anywhere, forwards or backwards, as long as each is contiguous.
