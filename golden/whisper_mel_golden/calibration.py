@@ -35,7 +35,7 @@ CALIBRATION = Path(__file__).parent / "calibration.json"
 DOCS = Path(__file__).parents[2] / "docs"  # where this is a checkout
 COMMAND = "python -m whisper_mel_golden calibrate"
 PACKAGES = ("numpy", "scipy", "pyfftw", "ducc0", "torch", "openai-whisper")
-CONSTANTS = ("FFT_ERROR", "WINDOW_ERROR", "SUM_ERROR", "LAST_ERROR")
+CONSTANTS = ("FFT_ERROR", "PEAK_ERROR", "WINDOW_ERROR", "SUM_ERROR", "LAST_ERROR")
 SMOOTHINGS = (None, "same")
 LIMITS = {
     "careful": (0.0, CLASS_A),

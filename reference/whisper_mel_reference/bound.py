@@ -32,7 +32,8 @@ MAX_AMPLITUDE = 1e16
 # One rounding to float32 is off by at most EPS relatively; the factors are calibrated on
 # real implementations (docs/error-bound.md).
 EPS = 2.0**-24
-FFT_ERROR = 16.0  # of a spectrum value, in EPS times the norm of the windowed frame
+FFT_ERROR = 12.0  # of a spectrum value, in EPS times the norm of the windowed frame
+PEAK_ERROR = 1.5  # of the same, in EPS times the largest magnitude in the frame's spectrum
 WINDOW_ERROR = 4.0  # of the same, from a float32 window, in EPS times the norm of the frame
 SUM_ERROR = 8.0  # of a mel power, relative, in EPS
 LAST_ERROR = 8.0  # of logarithm, scaling and smoothing, in EPS times max(|value|, 1)
@@ -173,7 +174,12 @@ def _mel_with_error(clip: Array, spec: FrontEndSpec) -> tuple[Array, Array]:
     mel, mel_error = np.empty(shape), np.empty(shape)
     weight_sum = mel_filterbank(spec.n_mels, spec).sum(axis=1, dtype=np.float64)[:, np.newaxis]
     for block in mel_blocks(clip, spec, np.dtype(np.float64)):
-        delta = EPS * (FFT_ERROR * _norm(block.windowed) + WINDOW_ERROR * _norm(block.frames))
+        peak = block.power.max(axis=1) ** (1.0 / spec.power)
+        delta = EPS * (
+            FFT_ERROR * _norm(block.windowed)
+            + PEAK_ERROR * peak
+            + WINDOW_ERROR * _norm(block.frames)
+        )
         if spec.power == 2.0:
             error = 2.0 * np.sqrt(block.mel * weight_sum) * delta + weight_sum * delta**2
         else:

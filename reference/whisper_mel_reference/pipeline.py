@@ -185,6 +185,7 @@ class MelBlock(NamedTuple):
     where: slice
     frames: Array  # (block, n_fft)
     windowed: Array  # (block, n_fft)
+    power: Array  # (block, n_fft // 2 + 1)
     mel: Array  # (n_mels, block)
 
 
@@ -198,7 +199,8 @@ def mel_blocks(clip: Array, spec: FrontEndSpec, real: np.dtype[Any]) -> Iterator
             block = framed[start : start + _BLOCK]
             windowed = block * weights
             power = _power(np.fft.rfft(windowed, axis=-1), spec)
-            yield MelBlock(slice(start, start + len(block)), block, windowed, bank @ power.T)
+            where = slice(start, start + len(block))
+            yield MelBlock(where, block, windowed, power, bank @ power.T)
 
 
 def logarithm(mel: Array, spec: FrontEndSpec) -> Array:
