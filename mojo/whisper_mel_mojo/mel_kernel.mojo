@@ -1242,8 +1242,27 @@ def start_workers(pool: PoolPointer, wanted: Int64):
     _ = external_call["pthread_sigmask", Int32](SET_MASK, Pointer(to=own), Pointer(to=every))
 
 
-def run_with_workers(pool: PoolPointer, job: Job, threads: Int) -> Bool:
-    """Runs the job on several threads; the caller has the pool. False if items are damaged."""
+def reserve(address: Int) -> Bool:
+    """Makes a pool the caller's own, unless it is null, in use, or another process's."""
+    if address == 0:
+        return False
+    var pool = PoolPointer(unsafe_from_address=address)
+    if pool[].process != external_call["getpid", Int32]():
+        return False
+    if add(pool[].users, 1) == 0:
+        return True
+    release(address)
+    return False
+
+
+def release(address: Int):
+    """Takes back what `reserve` has counted."""
+    _ = add(PoolPointer(unsafe_from_address=address)[].users, -1)
+
+
+def run_with_workers(address: Int, job: Job, threads: Int) -> Bool:
+    """Runs the job on several threads with a reserved pool. False if items are damaged."""
+    var pool = PoolPointer(unsafe_from_address=address)
     start_workers(pool, Int64(threads - 1))
     pool[].job = job
     pool[].places = Int64(threads - 1)
@@ -1361,17 +1380,9 @@ def whisper_mel_log_mel(
     if out_len // (frames - trim) // (n_mels - trim) < clips:
         return BAD_OUT
 
-    # One thread, or all items for the pool if nobody else is using it.
-    var workforce = max(1, min(threads, MAX_THREADS, clips * (frames // MIN_PIECE)))
-    if pool == 0:
+    var workforce = max(1, min(threads, MAX_THREADS, clips * frames // MIN_PIECE))
+    if workforce > 1 and not reserve(pool):
         workforce = 1
-    var shared = PoolPointer(unsafe_from_address=pool if pool != 0 else out_)  # not null
-    if workforce > 1:
-        if shared[].process != external_call["getpid", Int32]():
-            workforce = 1
-        elif add(shared[].users, 1) != 0:
-            _ = add(shared[].users, -1)
-            workforce = 1
     var pieces = 1
     var piece_frames = frames
     if workforce > 1 and clips < ITEMS_PER_THREAD * workforce:
@@ -1394,7 +1405,7 @@ def whisper_mel_log_mel(
         features,
         pieces,
         piece_frames,
-        borders=features,
+        borders=features,  # these three: where there is memory for them, if any is needed
         halos=features,
         maxima=features,
     )
@@ -1412,11 +1423,10 @@ def whisper_mel_log_mel(
             job.halos = job.borders.unsafe_offset(borders)
             job.maxima = job.halos.unsafe_offset(halos)
     if status == OK:
-        var finite = run_alone(job) if workforce == 1 else run_with_workers(shared, job, workforce)
-        if not finite:
+        if not (run_alone(job) if workforce == 1 else run_with_workers(pool, job, workforce)):
             status = explain(job, bad_sample)
     if workforce > 1:
-        _ = add(shared[].users, -1)
+        release(pool)
     external_call["free", NoneType](memory)
     return status
 
