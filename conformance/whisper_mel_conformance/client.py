@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,12 +65,13 @@ class FrontEnd:
         self._timeout = timeout
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as this object
+        self._log: IO[bytes] | None = None
         self._timeouts = self._deaths = 0
         self._given_up: str | None = None
 
     def start(self) -> None:
         """Load the front-end. Raises ``Refused`` with its exception, or ``Failure``."""
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  stop() closes it
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -124,6 +125,9 @@ class FrontEnd:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        if self._log is not None:
+            self._log.close()
+            self._log = None
 
     def _ask(self, request: Any, timeout: float) -> Any:
         assert self._connection is not None
@@ -154,6 +158,7 @@ class FrontEnd:
 
     def _last_words(self) -> str:
         assert self._process is not None
+        assert self._log is not None
         status = self._process.wait(timeout=10)
         how = f"exited with status {status}"
         if status < 0:

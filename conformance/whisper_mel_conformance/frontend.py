@@ -183,11 +183,11 @@ def _load_file(path: Path) -> ModuleType:
 
 def _inspect(value: Any, source: str) -> Loaded:
     """A front-end from an object, a factory (no required parameter) or a function of audio."""
-    is_object = hasattr(value, "log_mel")
-    if not is_object and callable(value) and (isinstance(value, type) or not _required(value)):
+    is_factory = isinstance(value, type) or not (hasattr(value, "log_mel") or _required(value))
+    if callable(value) and is_factory:
         value = value()
-        is_object = True
-    log_mel = getattr(value, "log_mel", None) if is_object else value
+    is_object = hasattr(value, "log_mel")
+    log_mel = value.log_mel if is_object else value
     if not callable(log_mel):
         raise TypeError(
             f"front-end {source!r} is {type(value).__name__}: expected an object with log_mel, "

@@ -1,0 +1,311 @@
+"""The suite as its users see it: command line, pytest, report, reproductions, known failures."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+from whisper_mel_conformance.__main__ import main
+from whisper_mel_conformance.catalogue import FAMILIES
+from whisper_mel_conformance.client import MAX_TIMEOUTS, FrontEnd, Refused
+from whisper_mel_conformance.frontend import UnknownFrontEnd, require_known
+from whisper_mel_conformance.judging import Failure
+from whisper_mel_conformance.known import matching_nothing, of_peers, read
+from whisper_mel_conformance.running import all_cases
+
+GALLERY = Path(__file__).with_name("faulty_front_ends.py")
+FEW = "length-401 or rising-noise/80"
+
+
+def conformance(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """The command line in a process and a folder of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "whisper_mel_conformance", *map(str, arguments)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def report_of(folder: Path) -> dict:
+    report = json.loads((folder / "report" / "report.json").read_text())
+    schema = json.loads(files("whisper_mel_conformance").joinpath("report.schema.json").read_text())
+    jsonschema.validate(report, schema)
+    return report
+
+
+# --------------------------------------------------------------------------- command line
+
+
+def test_everything_passes_and_is_reported(tmp_path: Path) -> None:
+    """A front-end that claims all there is runs cases of every family but the slowest."""
+    words = f"({FEW} or batch/three or errors/nan or out-canaries-1600 or threads or property/gain)"
+    done = conformance(
+        "--frontend",
+        f"{GALLERY}:Everything",
+        "-k",
+        f"{words} or bad-out or determinism/interleaved or memory/left-behind-short/80 or pad_to "
+        "or golden/reading-quiet or bytes or rank or int or n_mels or smoothing",
+        folder=tmp_path,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = report_of(tmp_path)
+    [front_end] = report["front_ends"]
+    assert front_end["class"] == "A"
+    assert front_end["counts"]["failed"] == 0
+    assert front_end["calls"] > 100
+    assert {c["id"].split("/")[0] for c in front_end["cases"] if c["status"] == "passed"} == set(
+        FAMILIES
+    )
+    assert "everything" in done.stdout
+
+
+def test_a_faulty_front_end_fails_and_can_be_replayed(tmp_path: Path) -> None:
+    source = f"{GALLERY}:all_zero"
+    done = conformance("--frontend", source, "-k", FEW, folder=tmp_path)
+    assert done.returncode == 1
+    [front_end] = report_of(tmp_path)["front_ends"]
+    assert front_end["class"] == "fails"
+    [path] = (tmp_path / "report" / "failures").glob("*/boundary--length-401--80/case.json")
+    case = json.loads(path.read_text())
+    assert case["arguments"]["recipe"] == {"signal": "noise_ramp", "n": 401, "seed": 401}
+    assert (path.parent / "actual.npy").exists()
+    assert conformance("repro", path, folder=tmp_path).returncode == 1
+    case["front_end"]["source"] = f"{GALLERY}:Everything"
+    path.write_text(json.dumps(case))
+    assert conformance("repro", path.parent, folder=tmp_path).returncode == 0
+    assert conformance("repro", tmp_path, folder=tmp_path).returncode == 2
+
+
+def test_unknown_front_ends_are_errors_that_name_what_exists(tmp_path: Path) -> None:
+    done = conformance("--frontend", "nonesuch", folder=tmp_path)
+    assert done.returncode == 2
+    assert "librosa" in done.stdout + done.stderr
+    for source, message in (
+        ("no_such_module:f", "no module"),
+        ("no/such/file.py:f", "no file"),
+        ("cmd:prog {in}", r"\{out\}"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            require_known(source)
+    front_end = FrontEnd(f"{GALLERY}:nonesuch")
+    with pytest.raises(Refused, match="has no nonesuch; it has .*Everything"):
+        front_end.start()
+    front_end.stop()
+
+
+def test_a_front_end_that_is_never_called_fails(tmp_path: Path) -> None:
+    source = tmp_path / "lazy.py"
+    source.write_text(
+        "class F:\n"
+        "    capabilities = {'n_mels': (80,), 'max_samples': 10}\n"
+        "    def log_mel(self, audio, n_mels=80): raise NotImplementedError('later')\n"
+    )
+    done = conformance("--frontend", f"{source}:F", "-k", "length-401", folder=tmp_path)
+    assert done.returncode == 1
+    assert "was never called" in done.stdout
+    source.write_text("def f(audio): raise NotImplementedError('later')\n")
+    done = conformance("--frontend", f"{source}:f", "-k", "length-401", folder=tmp_path)
+    assert done.returncode == 1
+    assert "passed no case" in done.stdout
+
+
+# --------------------------------------------------------------------------- programs
+
+
+PROGRAM = """
+import json, sys
+import numpy as np
+sys.path.insert(0, {folder!r})
+from faulty_front_ends import right
+
+def answer(source, target, n_mels):
+    y = right(np.fromfile(source, "<f4"), int(n_mels))
+    y.tofile(target)
+    return json.dumps({{"shape": list(y.shape)}})
+
+if len(sys.argv) > 1:
+    print("hello")
+    print(answer(*sys.argv[1:]))
+else:
+    for line in sys.stdin:
+        call = json.loads(line)
+        if call["pad_to"] or call["smoothing"]:
+            print(json.dumps({{"unsupported": "not here"}}), flush=True)
+        else:
+            print(answer(call["in"], call["out"], call["n_mels"]), flush=True)
+"""
+
+
+@pytest.mark.parametrize("placeholders", [" {in} {out} {n_mels}", ""])
+def test_programs_are_front_ends(tmp_path: Path, placeholders: str) -> None:
+    program = tmp_path / "prog.py"
+    program.write_text(PROGRAM.format(folder=str(GALLERY.parent)))
+    source = f"cmd:{sys.executable} {program}{placeholders}"
+    done = conformance("--frontend", source, "-k", f"{FEW} or pad-37", folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    [front_end] = report_of(tmp_path)["front_ends"]
+    assert front_end["counts"]["passed"] >= 3
+    assert front_end["counts"]["skipped"] >= 2
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("import os; os.abort()", "SIGABRT|signal 6"),
+        ("import json; print(json.dumps({'shape': [80, 2]}))", "wrote no file"),
+        ("print('done')", "one line of JSON"),
+        ("open(__import__('sys').argv[2], 'wb').write(b'1234'); print('{\"shape\": [80, 2]}')", "4 b"),
+        ("import sys; sys.exit('no such thing')", "exit status 1: no such thing"),
+    ],
+)
+def test_programs_that_misbehave_are_named(tmp_path: Path, body: str, message: str) -> None:
+    program = tmp_path / "prog.py"
+    program.write_text(body)
+    front_end = FrontEnd(f"cmd:{sys.executable} {program} {{in}} {{out}}")
+    with pytest.raises((Failure, Refused), match=message):
+        front_end.call(np.ones(400, np.float32))
+    front_end.stop()
+
+
+# --------------------------------------------------------------------------- processes
+
+
+def test_a_crash_is_reported_and_the_process_replaced() -> None:
+    front_end = FrontEnd(f"{GALLERY}:crashes_on_empty")
+    with pytest.raises(Failure, match="SIGABRT"):
+        front_end.call(np.empty(0, np.float32))
+    assert front_end.call(np.ones(400, np.float32)).shape == (80, 2)
+    front_end.stop()
+
+
+def test_a_front_end_that_hangs_is_given_up() -> None:
+    front_end = FrontEnd(f"{GALLERY}:hangs", timeout=0.2)
+    front_end._timeout = 5.0  # to import
+    front_end.start()
+    front_end._timeout = 0.2
+    for _ in range(MAX_TIMEOUTS):
+        with pytest.raises(Failure, match="no answer within"):
+            front_end.call(np.ones(400, np.float32))
+        front_end._timeout = 5.0 if front_end._connection is None else 0.2
+    with pytest.raises(Failure, match="not called"):
+        front_end.call(np.ones(400, np.float32))
+
+
+def test_memory_is_limited() -> None:
+    front_end = FrontEnd(f"{GALLERY}:eats_memory")
+    with pytest.raises(Refused, match="MemoryError"):
+        front_end.call(np.ones(400, np.float32))
+    front_end.stop()
+
+
+# --------------------------------------------------------------------------- known failures
+
+
+ENTRY = """
+front-end = "{name}"
+[[failure]]
+cases = ["{cases}"]
+since = 2026-11-24
+version = "1"
+mechanism = "all zeros"
+link = "https://example.org"
+"""
+
+
+def test_known_failures_are_strict(tmp_path: Path) -> None:
+    known = tmp_path / "known.toml"
+    for name, cases, status in (
+        ("all_zero", "boundary/length-401/*", 1),  # another case still fails
+        ("all_zero", "*", 0),
+        ("right", "boundary/length-401/80", 1),  # passes unexpectedly
+        ("right", "boundary/nonesuch", 1),  # matches nothing
+    ):
+        source = f"{GALLERY}:{name}"
+        known.write_text(ENTRY.format(name=source, cases=cases))
+        words = ["--frontend", source, "--known-failures", known, "-k", FEW]
+        done = conformance(*words, folder=tmp_path)
+        if cases == "*":
+            assert "passed no case" in done.stdout
+        else:
+            assert done.returncode == status, done.stdout
+
+
+def test_files_of_known_failures_are_checked(tmp_path: Path) -> None:
+    path = tmp_path / "known.toml"
+    for text, message in (
+        ("front-end = 3", "expected front-end"),
+        ("x", "known.toml"),
+        (ENTRY.replace("since = 2026-11-24\n", ""), "since"),
+        (ENTRY.replace("2026-11-24", '"soon"'), "expected a date"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            read(path)
+
+
+def test_peers_entries_match_cases() -> None:
+    ids = [case.id for case in all_cases("nightly")]
+    assert len(of_peers()) > 0
+    assert matching_nothing(of_peers(), ids) == []
+
+
+# --------------------------------------------------------------------------- pytest
+
+
+def run_pytest(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    plugin = ["-p", "whisper_mel_conformance.plugin"]
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    environment.pop("PYTEST_ADDOPTS", None)
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *plugin, *map(str, arguments)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_by_pyargs(tmp_path: Path) -> None:
+    words = ("--pyargs", "whisper_mel_conformance", "-p", "no:cacheprovider", "-k", FEW)
+    done = run_pytest(*words, "--frontend", f"{GALLERY}:right", folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "numerics" in done.stdout
+    report_of(tmp_path)
+    assert run_pytest(*words, folder=tmp_path).returncode == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_silent_beside_a_foreign_suite(tmp_path: Path) -> None:
+    (tmp_path / "test_theirs.py").write_text(
+        "import sys\n"
+        "def test_theirs():\n"
+        "    ours = [m for m in sys.modules if m.startswith('whisper_mel')]\n"
+        "    assert ours == ['whisper_mel_conformance', 'whisper_mel_conformance.plugin']\n"
+        "    assert 'numpy' not in sys.modules\n"
+        "    assert 'hypothesis' not in sys.modules\n"
+    )
+    done = run_pytest("-q", folder=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "whisper" not in done.stdout
+    assert not (tmp_path / "report").exists()
+
+
+def test_help_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert stopped.value.code == 0
+    assert "cmd:'./prog {in} {out} {n_mels}'" in capsys.readouterr().out
+
+
+def test_a_name_is_required() -> None:
+    with pytest.raises(UnknownFrontEnd, match="expected an attribute"):
+        require_known("module:")
