@@ -51,7 +51,7 @@ def test_workflows_only_call_dev(path: Path) -> None:
     commands = re.findall(r"^\s*(?:- )?run: *(.*)", path.read_text(), flags=re.MULTILINE)
     assert commands
     for command in commands:
-        assert re.fullmatch(r"\./dev [a-z][-\w /]*", command), command
+        assert re.fullmatch(r'\./dev [a-z][-\w /"$]*', command), command
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
