@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import whisper_mel_conformance.quiet_blas  # noqa: F401  before anything imports NumPy
 from faulty_front_ends import FAULTS
+
+import whisper_mel_conformance.quiet_blas  # noqa: F401  before anything imports NumPy
 from whisper_mel_conformance.client import FrontEnd
 from whisper_mel_conformance.properties import PROPERTIES
 from whisper_mel_conformance.running import all_cases, judge_case
@@ -15,7 +16,7 @@ from whisper_mel_conformance.running import all_cases, judge_case
 GALLERY = Path(__file__).with_name("faulty_front_ends.py")
 CASES = {case.id: case for case in all_cases("quick")}
 TIMEOUT = 20.0
-SHORT_TIMEOUT = 0.5  # for front-ends that hang for ever; the first call may take six times as long
+SHORT_TIMEOUT = 1.0  # for front-ends that hang for ever; the first call may take six times as long
 HANGS = ("hangs", "deadlocks_in_threads")
 
 
@@ -48,7 +49,7 @@ def test_the_gallery_is_large_enough() -> None:
 @pytest.mark.parametrize("name", ["naive_dft", "other_order", "Everything"])
 def test_a_correct_front_end_passes_drawn_cases_with_any_seed(start, name: str) -> None:
     front_end = start(name)
-    seeds = {"property/any-clip": range(10), "property/call-order": range(3)}
+    seeds = {"property/any-clip": range(10)}
     for case in PROPERTIES:
         for seed in seeds.get(case.id, [0]):
             result = judge_case(front_end, case, profile="quick", seed=seed)

@@ -12,7 +12,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
-from whisper_mel_conformance.__main__ import main
+
 from whisper_mel_conformance.catalogue import FAMILIES
 from whisper_mel_conformance.client import MAX_TIMEOUTS, FrontEnd, Refused
 from whisper_mel_conformance.frontend import UnknownFrontEnd, require_known
@@ -163,7 +163,10 @@ def test_programs_are_front_ends(tmp_path: Path, placeholders: str) -> None:
         ("import os; os.abort()", "SIGABRT|signal 6"),
         ("import json; print(json.dumps({'shape': [80, 2]}))", "wrote no file"),
         ("print('done')", "one line of JSON"),
-        ("open(__import__('sys').argv[2], 'wb').write(b'1234'); print('{\"shape\": [80, 2]}')", "4 b"),
+        (
+            "open(__import__('sys').argv[2], 'wb').write(b'1234'); print('{\"shape\": [80, 2]}')",
+            "4 b",
+        ),
         ("import sys; sys.exit('no such thing')", "exit status 1: no such thing"),
     ],
 )
@@ -188,15 +191,11 @@ def test_a_crash_is_reported_and_the_process_replaced() -> None:
 
 
 def test_a_front_end_that_hangs_is_given_up() -> None:
-    front_end = FrontEnd(f"{GALLERY}:hangs", timeout=0.2)
-    front_end._timeout = 5.0  # to import
-    front_end.start()
-    front_end._timeout = 0.2
+    front_end = FrontEnd(f"{GALLERY}:hangs", timeout=1.0)
     for _ in range(MAX_TIMEOUTS):
         with pytest.raises(Failure, match="no answer within"):
             front_end.call(np.ones(400, np.float32))
-        front_end._timeout = 5.0 if front_end._connection is None else 0.2
-    with pytest.raises(Failure, match="not called"):
+    with pytest.raises(Failure, match="not called: no answer"):
         front_end.call(np.ones(400, np.float32))
 
 
@@ -297,13 +296,6 @@ def test_silent_beside_a_foreign_suite(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
     assert "whisper" not in done.stdout
     assert not (tmp_path / "report").exists()
-
-
-def test_help_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        main(["--help"])
-    assert stopped.value.code == 0
-    assert "cmd:'./prog {in} {out} {n_mels}'" in capsys.readouterr().out
 
 
 def test_a_name_is_required() -> None:

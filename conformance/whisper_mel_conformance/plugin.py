@@ -59,12 +59,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_collection(session: pytest.Session) -> None:
+    options = session.config.option
+    if options.frontend or options.frontend_peers:
+        from whisper_mel_conformance.suite import make_run
+
+        session.config.stash[RUN] = make_run(session.config)
+
+
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    if file_path != _SUITE or parent.session.isinitpath(file_path):
-        return None  # a file that is named is collected without our help
-    options = parent.config.option
-    if not (options.frontend or options.frontend_peers):
+    if file_path != _SUITE or RUN not in parent.config.stash:
         return None
+    if parent.session.isinitpath(file_path):
+        return None  # a file that is named is collected without our help
     module: pytest.Module = pytest.Module.from_parent(parent, path=file_path)
     return module
 
@@ -82,9 +89,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 def pytest_sessionfinish(session: pytest.Session) -> None:
     run = session.config.stash.get(RUN, None)
     if run is not None:
+        run.stop()
+    if run is not None and run.results:
         from whisper_mel_conformance.report import write
 
-        run.stop()
         write(run, session.config.option.frontend_report)
         if run.problems() and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

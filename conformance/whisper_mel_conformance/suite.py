@@ -20,7 +20,8 @@ def _seed(config: pytest.Config) -> int:
     return SystemRandom().getrandbits(32) if given == "random" else int(given or 0)
 
 
-def _make_run(config: pytest.Config) -> Run:
+def make_run(config: pytest.Config) -> Run:
+    """The run that the options describe. Raises ``pytest.UsageError``."""
     if hasattr(config, "workerinput"):
         raise pytest.UsageError("front-ends are judged one after the other: leave out -n")
     options = config.option
@@ -41,12 +42,9 @@ def _make_run(config: pytest.Config) -> Run:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    config = metafunc.config
-    if RUN not in config.stash:
-        config.stash[RUN] = _make_run(config)
     plan = [
         pytest.param(front_end, case, id=f"{front_end.name}:{case.id}")
-        for front_end, case in config.stash[RUN].plan()
+        for front_end, case in metafunc.config.stash[RUN].plan()
     ]
     metafunc.parametrize(("front_end", "case"), plan)
 
