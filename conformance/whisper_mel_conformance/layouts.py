@@ -14,13 +14,15 @@ Array = NDArray[Any]
 
 _LINE = 64  # bytes: alignment is counted from here
 _CANARIES = 64  # values on each side
+_LOUD = 12345.0
 
 
 def lay_out(audio: Array, layout: str) -> Array:
     """A copy of ``audio`` in memory of its own, as ``layout`` says (a key of ``LAYOUTS``).
 
-    What lies between and beside its samples is NaN, or the largest integer, so that a sample read
-    at the wrong place is seen; before and behind a guarded array no memory can be read at all.
+    What lies between and beside its samples is louder than any of them, so that a sample read at
+    the wrong place is seen (NaN would be refused, or swallowed); before and behind a guarded array
+    no memory can be read at all.
     """
     if layout.startswith("offset-"):
         copy = _at_offset(audio, int(layout.removeprefix("offset-")))
@@ -32,7 +34,7 @@ def lay_out(audio: Array, layout: str) -> Array:
 
 
 def _poisoned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    return np.full(shape, np.nan if dtype.kind == "f" else np.iinfo(dtype).max, dtype)
+    return np.full(shape, _LOUD if dtype.kind == "f" else np.iinfo(dtype).max, dtype)
 
 
 def _at_offset(audio: Array, offset: int) -> Array:
