@@ -7,7 +7,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
-
 from whisper_mel_conformance.catalogue import FAMILIES, fixed_cases
 
 PAGE = Path(__file__).parents[2] / "docs" / "specification.md"
