@@ -319,7 +319,9 @@ def cached_by_length() -> Any:
     cache: dict[tuple[int, int], Array] = {}
 
     def f(audio: Array, n_mels: int = 80) -> Array:
-        return cache.setdefault((len(audio), n_mels), right(audio, n_mels)).copy()
+        if (len(audio), n_mels) not in cache:
+            cache[len(audio), n_mels] = right(audio, n_mels)
+        return cache[len(audio), n_mels].copy()
 
     return f
 
@@ -330,7 +332,9 @@ def cached_by_the_first_thousand() -> Any:
 
     def f(audio: Array, n_mels: int = 80) -> Array:
         key = audio[:1000].tobytes(), len(audio), n_mels
-        return cache.setdefault(key, right(audio, n_mels)).copy()
+        if key not in cache:
+            cache[key] = right(audio, n_mels)
+        return cache[key].copy()
 
     return f
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,8 +20,12 @@ SHORT_TIMEOUT = 1.0  # for front-ends that hang for ever; the first call may tak
 HANGS = ("hangs", "deadlocks_in_threads")
 
 
+Start = Callable[..., FrontEnd]
+
+
 @pytest.fixture
-def start() -> Iterator[object]:
+def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # many small products: see quiet_blas
     started: list[FrontEnd] = []
 
     def start_one(name: str, timeout: float = TIMEOUT) -> FrontEnd:
@@ -35,7 +39,7 @@ def start() -> Iterator[object]:
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_is_rejected_by_its_case(start, name: str) -> None:
+def test_a_fault_is_rejected_by_its_case(start: Start, name: str) -> None:
     front_end = start(name, SHORT_TIMEOUT if name in HANGS else TIMEOUT)
     result = judge_case(front_end, CASES[FAULTS[name][1]], profile="quick", seed=0)
     assert result.status == "failed", result
@@ -47,7 +51,7 @@ def test_the_gallery_is_large_enough() -> None:
 
 
 @pytest.mark.parametrize("name", ["naive_dft", "other_order", "Everything"])
-def test_a_correct_front_end_passes_drawn_cases_with_any_seed(start, name: str) -> None:
+def test_a_correct_front_end_passes_drawn_cases_with_any_seed(start: Start, name: str) -> None:
     front_end = start(name)
     seeds = {"property/any-clip": range(10)}
     for case in PROPERTIES:
@@ -57,7 +61,7 @@ def test_a_correct_front_end_passes_drawn_cases_with_any_seed(start, name: str) 
 
 
 @pytest.mark.parametrize("name", ["wrong_at_128_bands", "wrong_at_remainder_159"])
-def test_drawn_cases_shrink_to_something_readable(start, name: str) -> None:
+def test_drawn_cases_shrink_to_something_readable(start: Start, name: str) -> None:
     front_end = start(name)
     [any_clip] = [case for case in PROPERTIES if case.id == "property/any-clip"]
     results = [judge_case(front_end, any_clip, profile="ci", seed=s) for s in (0, 0)]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import numpy as np
@@ -35,8 +36,8 @@ def conformance(*arguments: str | Path, folder: Path) -> subprocess.CompletedPro
     )
 
 
-def report_of(folder: Path) -> dict:
-    report = json.loads((folder / "report" / "report.json").read_text())
+def report_of(folder: Path) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((folder / "report" / "report.json").read_text())
     schema = json.loads(files("whisper_mel_conformance").joinpath("report.schema.json").read_text())
     jsonschema.validate(report, schema)
     return report
@@ -97,7 +98,7 @@ def test_unknown_front_ends_are_errors_that_name_what_exists(tmp_path: Path) -> 
         with pytest.raises(ValueError, match=message):
             require_known(source)
     front_end = FrontEnd(f"{GALLERY}:nonesuch")
-    with pytest.raises(Refused, match="has no nonesuch; it has .*Everything"):
+    with pytest.raises(Refused, match=r"has no nonesuch; it has .*Everything"):
         front_end.start()
     front_end.stop()
 
@@ -230,7 +231,7 @@ def test_known_failures_are_strict(tmp_path: Path) -> None:
     ):
         source = f"{GALLERY}:{name}"
         known.write_text(ENTRY.format(name=source, cases=cases))
-        words = ["--frontend", source, "--known-failures", known, "-k", FEW]
+        words = ["--frontend", source, "--known-failures", str(known), "-k", FEW]
         done = conformance(*words, folder=tmp_path)
         if cases == "*":
             assert "passed no case" in done.stdout

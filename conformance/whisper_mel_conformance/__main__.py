@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import whisper_mel_conformance.quiet_blas  # noqa: F401  before anything imports NumPy
 from whisper_mel_conformance.report import replay
 from whisper_mel_conformance.running import PROFILES
 

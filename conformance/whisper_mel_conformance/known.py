@@ -12,7 +12,7 @@ A file in TOML names a front-end and the cases that it is known to fail::
     link = "https://…"
 
 ``cases`` are ids, with ``*`` for any characters. A case named there that passes is a failure, and
-so is a pattern that matches no case. Only a drawn case may pass: another seed draws other arguments.
+so is a pattern that matches no case. Only a drawn case may pass: another seed draws something else.
 """
 
 from __future__ import annotations

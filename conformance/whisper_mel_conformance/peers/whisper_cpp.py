@@ -41,9 +41,8 @@ class _ContextParameters(ctypes.Structure):  # struct whisper_context_params
     ]
 
 
-@ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
-def _silent(level: int, text: bytes, user_data: int) -> None:
-    """Takes the place of a log on standard error."""
+_LOG = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+_silent = _LOG(lambda level, text, user_data: None)  # in place of a log on standard error
 
 
 @lru_cache(maxsize=1)
