@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from faulty_front_ends import FAULTS
-
 import whisper_mel_conformance.quiet_blas  # noqa: F401  before anything imports NumPy
+from faulty_front_ends import FAULTS
 from whisper_mel_conformance.client import FrontEnd
 from whisper_mel_conformance.properties import PROPERTIES
 from whisper_mel_conformance.running import all_cases, judge_case

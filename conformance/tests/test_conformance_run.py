@@ -13,7 +13,6 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-
 from whisper_mel_conformance.catalogue import FAMILIES
 from whisper_mel_conformance.client import MAX_TIMEOUTS, FrontEnd, Refused
 from whisper_mel_conformance.frontend import UnknownFrontEnd, require_known
@@ -227,6 +226,8 @@ def test_known_failures_are_strict(tmp_path: Path) -> None:
         ("all_zero", "boundary/length-401/*", 1),  # another case still fails
         ("all_zero", "*", 0),
         ("right", "boundary/length-401/80", 1),  # passes unexpectedly
+        ("right", 'boundary/length-401/80"]\nexcept = ["boundary/*/80', 0),  # taken out again
+        ("right", 'boundary/length-401/80"]\nexcept = ["*/80", "nonesuch', 1),  # matches nothing
         ("right", "boundary/nonesuch", 1),  # matches nothing
     ):
         source = f"{GALLERY}:{name}"

@@ -30,6 +30,7 @@ else:
     import tomli as tomllib
 
 _FIELDS = {"cases", "since", "version", "mechanism", "link"}
+_OPTIONAL = {"except"}
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,18 @@ class KnownFailure:
 
     front_end: str
     patterns: tuple[str, ...]
+    exceptions: tuple[str, ...]
     since: datetime.date
     version: str
     mechanism: str
     link: str
 
     def covers(self, case_id: str) -> bool:
-        return any(fnmatchcase(case_id, pattern) for pattern in self.patterns)
+        return _matches(case_id, self.patterns) and not _matches(case_id, self.exceptions)
+
+
+def _matches(case_id: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(case_id, pattern) for pattern in patterns)
 
 
 def read(path: Path) -> list[KnownFailure]:
@@ -59,9 +65,10 @@ def read(path: Path) -> list[KnownFailure]:
         raise ValueError(f'{path}: expected front-end = "name" and [[failure]] tables only')
     known = []
     for entry in entries:
-        if set(entry) != _FIELDS:
+        if set(entry) - _OPTIONAL != _FIELDS:
             raise ValueError(
-                f"{path}: a failure has {sorted(entry)}: expected {', '.join(sorted(_FIELDS))}"
+                f"{path}: a failure has {sorted(entry)}: expected {', '.join(sorted(_FIELDS))} "
+                f"(and {', '.join(_OPTIONAL)})"
             )
         if not isinstance(entry["since"], datetime.date):
             raise ValueError(f"{path}: since={entry['since']!r}: expected a date")
@@ -69,6 +76,7 @@ def read(path: Path) -> list[KnownFailure]:
             KnownFailure(
                 name,
                 tuple(entry["cases"]),
+                tuple(entry.get("except", ())),
                 entry["since"],
                 str(entry["version"]),
                 str(entry["mechanism"]),
@@ -90,6 +98,6 @@ def matching_nothing(known: Iterable[KnownFailure], case_ids: Iterable[str]) -> 
     return [
         f"{entry.front_end}: known failure {pattern!r} matches no case"
         for entry in known
-        for pattern in entry.patterns
-        if not any(fnmatchcase(case_id, pattern) for case_id in ids)
+        for pattern in (*entry.patterns, *entry.exceptions)
+        if not any(_matches(case_id, [pattern]) for case_id in ids)
     ]

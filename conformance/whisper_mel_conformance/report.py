@@ -50,9 +50,12 @@ def table(run: Run) -> list[str]:
             counts = [sum(r.status == s for r in of_family) for s in STATUSES[:3]]
             cells.append("/".join(map(str, counts)))
         worst = run.worst(name)
-        cells.append(str(len(run.of(name, "known"))))
-        cells.append("-" if worst is None else f"{worst.score:.3g}")
-        cells += [run.class_of(name), "-" if worst is None else worst.case.id]
+        known = len(run.of(name, "known"))
+        cells += [str(known), "-" if worst is None else f"{worst.score:.3g}"]
+        cells += [
+            run.class_of(name) + ("*" if known else ""),
+            "-" if worst is None else worst.case.id,
+        ]
         rows.append(cells)
     widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
@@ -70,7 +73,8 @@ def summary(run: Run, folder: Path) -> list[str]:
             lines.append(f"… and {len(failed) - _SHOWN} more failures of {front_end.name}")
     lines += [f"PROBLEM {problem}" for problem in run.problems()]
     lines += [f"not available: {name} ({why})" for name, why in run.unavailable.items()]
-    lines += ["", "passed/failed/skipped; known: declared divergences; worst: error / bound", ""]
+    lines += ["", "passed/failed/skipped; worst: error / bound; known: declared divergences"]
+    lines += ["(class*: but for those)", ""]
     lines += table(run)
     lines += ["", f"report: {folder / 'report.json'}"]
     if any(result.status == "failed" for result in run.results):
