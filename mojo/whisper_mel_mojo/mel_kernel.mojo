@@ -15,18 +15,25 @@ How it is laid out (docs/kernel.md says why):
 All tables are computed by the compiler from their definitions. The library needs libc only.
 """
 
+from max.gpu import MAX_THREADS_PER_BLOCK_METADATA, block_idx, thread_idx
+from max.gpu.memory import AddressSpace, external_memory
+from max.gpu.primitives.cluster import cluster_sync
+from max.gpu.sync import barrier
 from std.atomic import Atomic
+from std.builtin.globals import global_constant
 from std.ffi import external_call
-from std.math import cos, exp, log, pi, sin, sqrt
+from std.math import pi, sqrt
 from std.memory import bitcast, stack_allocation
-from std.sys import CompilationTarget, simd_width_of
-from std.sys.info import size_of
+from std.sys import CompilationTarget, is_nvidia_gpu, simd_width_of
+from std.sys._assembly import inlined_assembly
+from std.sys.info import _is_sm_9x_or_newer, size_of
 from std.sys.intrinsics import PrefetchOptions, prefetch
-from std.utils import IndexList
+from std.utils import IndexList, StaticTuple
 
 comptime Vec[W: Int] = SIMD[DType.float32, W]
 comptime Memory[T: DType] = Pointer[Scalar[T], MutUntrackedOrigin]
 comptime Floats = Memory[DType.float32]
+comptime SharedFloats = Pointer[Float32, MutUntrackedOrigin, address_space=AddressSpace.SHARED]
 
 comptime WIDTH = simd_width_of[DType.float32]()
 """Frames in a group: the lanes of the target's widest vector (4, 8 or 16)."""
@@ -57,6 +64,56 @@ def mul_add[W: Int](a: Vec[W], b: Vec[W], c: Vec[W]) -> Vec[W]:
 def greater[W: Int](a: Vec[W], b: Vec[W]) -> Vec[W]:
     """The larger of two numbers, neither NaN: one instruction, which `max` is not."""
     return a.gt(b).select(a, b)
+
+
+# Functions for tables, in float64 by their power series: the compiler evaluates them, for GPUs as
+# well, for which the library has none in float64.
+
+
+def sin(x: Float64) -> Float64:
+    """Of an angle up to a turn, within 1e-15."""
+    var angle = x - 2.0 * pi if x > pi else x
+    var term = angle
+    var sum = angle
+    for k in range(1, 20):
+        term *= -angle * angle / Float64(2 * k * (2 * k + 1))
+        sum += term
+    return sum
+
+
+def cos(x: Float64) -> Float64:
+    """Of an angle up to a turn, within 1e-15."""
+    var angle = x - 2.0 * pi if x > pi else x
+    var term = Float64(1)
+    var sum = term
+    for k in range(1, 20):
+        term *= -angle * angle / Float64((2 * k - 1) * 2 * k)
+        sum += term
+    return sum
+
+
+def exp(x: Float64) -> Float64:
+    """Of numbers between 0 and 3."""
+    var term = Float64(1)
+    var sum = term
+    for k in range(1, 40):
+        term *= x / Float64(k)
+        sum += term
+    return sum
+
+
+def log(x: Float64) -> Float64:
+    """Of numbers between 1 and 2 as `2 artanh((x - 1) / (x + 1))`; those of larger ones are halves
+    of them."""
+    if x > 2.0:
+        return log(Float64(2.0)) + log(x / 2.0)
+    var ratio = (x - 1.0) / (x + 1.0)
+    var power = ratio
+    var sum = ratio
+    for k in range(1, 20):
+        power *= ratio * ratio
+        sum += power / Float64(2 * k + 1)
+    return 2.0 * sum
 
 
 @fieldwise_init
@@ -221,6 +278,47 @@ def real_dft16[W: Int](s: Array[Vec[W], 8], d: Array[Vec[W], 8]) -> Array[Comple
 # ===--------------------------------------------------------------------------------------=== #
 
 
+trait Scratch(ImplicitlyCopyable, TrivialRegisterPassable):
+    """Memory that the stages work in, counted in floats: whose it is, they need not know."""
+
+    def load[W: Int](self, at: Int) -> Vec[W]:
+        ...
+
+    def store[W: Int](self, at: Int, value: Vec[W]):
+        ...
+
+    def short(self, at: Int) -> Int:
+        """Element `at` of a table of 16-bit numbers."""
+        ...
+
+    def offset(self, floats: Int) -> Self:
+        """The same memory, counted from there."""
+        ...
+
+
+@fieldwise_init
+struct Private(Scratch):
+    """A CPU thread's own memory."""
+
+    var start: Floats
+
+    @always_inline
+    def load[W: Int](self, at: Int) -> Vec[W]:
+        return self.start.unsafe_load[width=W](at)
+
+    @always_inline
+    def store[W: Int](self, at: Int, value: Vec[W]):
+        self.start.unsafe_store(at, value)
+
+    @always_inline
+    def short(self, at: Int) -> Int:
+        return Int(self.start.unsafe_bitcast[UInt16]()[unsafe_offset=at])
+
+    @always_inline
+    def offset(self, floats: Int) -> Self:
+        return Self(self.start.unsafe_offset(floats))
+
+
 struct Layout[W: Int]:
     """Where a group of W frames keeps what, in floats. W floats make a slot.
 
@@ -236,7 +334,6 @@ struct Layout[W: Int]:
     comptime ROW = 2 * Self.W
     comptime ENERGIES = 208 * Self.W
     comptime COLUMNS = max(HOP * Self.ROW, Self.ENERGIES + 128 * Self.W)
-    comptime REAL_COLUMNS = 7 * 25 * 2 * Self.W
     comptime WINDOW = Self.COLUMNS + N_FFT * Self.W
     comptime OFFSETS = Self.WINDOW + REACH
     comptime SIZE = Self.OFFSETS + N_FFT // 2
@@ -250,11 +347,18 @@ def time_index(n1: Int, n2: Int) -> Int:
     return (25 * n1 + 16 * n2) % N_FFT
 
 
-def power_slot(k1: Int, k2: Int) -> Int:
+comptime REAL_SLOTS = 7 * 25 * 2
+"""Columns lie in slots: 1 to 7, which are complex, then 0 and 8, which are real."""
+
+
+def power_slot(k1: Int, k2: Int, in_place: Bool) -> Int:
     """The slot of the power at `(k1, k2)`, for k1 = 0 to 8.
 
-    Columns 0 and 8 are real and have 13 bins each, the others 25.
+    Columns 0 and 8 are real and have 13 bins each, the others 25. `in_place`: the powers of a
+    column begin where the column did; else they lie side by side.
     """
+    if in_place:
+        return k2 + (50 * (k1 - 1) if k1 % 8 != 0 else REAL_SLOTS + 25 * (k1 // 8))
     if k1 == 0:
         return k2
     if k1 == 8:
@@ -262,7 +366,7 @@ def power_slot(k1: Int, k2: Int) -> Int:
     return 26 + 25 * (k1 - 1) + k2
 
 
-def slot_of_bin() -> Array[Int, 201]:
+def slot_of_bin(in_place: Bool) -> Array[Int, 201]:
     """Where each frequency bin's power lies (Chinese remainder theorem).
 
     `9 = 1 / 25 mod 16`, `11 = 1 / 16 mod 25`; bins above 200 are the conjugates of those below.
@@ -271,7 +375,7 @@ def slot_of_bin() -> Array[Int, 201]:
     for k1 in range(9):
         for k2 in range(25 if k1 % 8 != 0 else 13):
             var k = (25 * 9 * k1 + 16 * 11 * k2) % N_FFT
-            slots[min(k, N_FFT - k)] = power_slot(k1, k2)
+            slots[min(k, N_FFT - k)] = power_slot(k1, k2, in_place)
     return slots^
 
 
@@ -420,40 +524,42 @@ def gather_edge[
 
 
 @always_inline
-def windowed_dft16[W: Int](scratch: Floats, n2: Int):
-    """Column n2 of the 16 x 25 transform: window, DFT over n1, and where its bins go."""
-    var offsets = scratch.unsafe_offset(Layout[W].OFFSETS).unsafe_bitcast[UInt16]()
+def windowed_dft16[
+    M: Scratch, //, W: Int, PITCH: Int
+](samples: M, window: M, offsets: M, columns: M, n2: Int):
+    """Column n2 of the 16 x 25 transform: window, DFT over n1, and where its bins go.
+
+    `columns` has slots of PITCH floats, of which each thread has W: as many frames.
+    """
     var s = Array[Vec[W], 8](fill=0)
     var d = Array[Vec[W], 8](fill=0)
     comptime for n1 in range(8):
         # x[n1] = w a and x[n1 + 8] = (1 - w) b; their sum and difference in four instructions.
-        var w = Vec[W](scratch[unsafe_offset=Layout[W].WINDOW + 8 * n2 + n1])
-        var a = scratch.unsafe_load[width=W](Int(offsets[unsafe_offset=16 * n2 + n1]))
-        var b = scratch.unsafe_load[width=W](Int(offsets[unsafe_offset=16 * n2 + n1 + 8]))
+        var w = Vec[W](window.load[1](8 * n2 + n1))
+        var a = samples.load[W](offsets.short(16 * n2 + n1))
+        var b = samples.load[W](offsets.short(16 * n2 + n1 + 8))
         s[n1] = mul_add(w, a - b, b)
         d[n1] = mul_add(w, a + b, -b)
     var bins = real_dft16[W](s, d)
 
-    var columns = scratch.unsafe_offset(Layout[W].COLUMNS)
-    var complex_column = columns.unsafe_offset(2 * W * n2)
     comptime for k1 in range(1, 8):
-        complex_column.unsafe_store(50 * W * (k1 - 1), bins[k1].re)
-        complex_column.unsafe_store(50 * W * (k1 - 1) + W, bins[k1].im)
-    var real_column = columns.unsafe_offset(Layout[W].REAL_COLUMNS + W * n2)
-    real_column.unsafe_store(0, bins[0].re)
-    real_column.unsafe_store(25 * W, bins[8].re)
+        columns.store[W](PITCH * (50 * (k1 - 1) + 2 * n2), bins[k1].re)
+        columns.store[W](PITCH * (50 * (k1 - 1) + 2 * n2 + 1), bins[k1].im)
+    columns.store[W](PITCH * (REAL_SLOTS + n2), bins[0].re)
+    columns.store[W](PITCH * (REAL_SLOTS + 25 + n2), bins[8].re)
 
 
 @always_inline
-def dft25_power[W: Int](column: Floats, power: Floats):
-    """The power of the 25 bins of a complex column: DFT over n2, as 5 x 5."""
+def dft25_power[M: Scratch, //, W: Int, PITCH: Int](column: M, power: M):
+    """The power of the 25 bins of a complex column, which they may replace: DFT over n2, as 5 x 5.
+    """
     var half = Array[Complex[W], 25](fill=Complex[W](0, 0))
     comptime for b in range(5):
         var x = Array[Complex[W], 5](fill=Complex[W](0, 0))
         comptime for a in range(5):
             x[a] = Complex[W](
-                column.unsafe_load[width=W](2 * W * (5 * a + b)),
-                column.unsafe_load[width=W](2 * W * (5 * a + b) + W),
+                column.load[W](PITCH * 2 * (5 * a + b)),
+                column.load[W](PITCH * (2 * (5 * a + b) + 1)),
             )
         var y = dft5[W](x)
         comptime for c in range(5):
@@ -464,34 +570,35 @@ def dft25_power[W: Int](column: Floats, power: Floats):
             x[b] = half[5 * c + b]
         var y = dft5[W](x)
         comptime for d in range(5):
-            power.unsafe_store(W * (c + 5 * d), y[d].power())
+            power.store[W](PITCH * (c + 5 * d), y[d].power())
 
 
 @always_inline
-def real_dft25_power[W: Int](column: Floats, power: Floats):
-    """The power of bins 1 to 12 of a real column. Bin 0 has no weight in any mel band."""
+def real_dft25_power[M: Scratch, //, W: Int, PITCH: Int](column: M, power: M):
+    """The power of bins 1 to 12 of a real column, which they may replace. Bin 0 has no weight in
+    any mel band."""
     var half0 = Array[Vec[W], 5](fill=0)
     var half1 = Array[Complex[W], 5](fill=Complex[W](0, 0))
     var half2 = Array[Complex[W], 5](fill=Complex[W](0, 0))
     comptime for b in range(5):
         var x = Array[Vec[W], 5](fill=0)
         comptime for a in range(5):
-            x[a] = column.unsafe_load[width=W](W * (5 * a + b))
+            x[a] = column.load[W](PITCH * (5 * a + b))
         var y = real_dft5[W](x)
         half0[b] = y[0].re
         half1[b] = y[1].rotated[b, 25]()
         half2[b] = y[2].rotated[2 * b, 25]()
     var bins0 = real_dft5[W](half0)
     comptime for d in range(1, 3):
-        power.unsafe_store(W * 5 * d, bins0[d].power())
+        power.store[W](PITCH * 5 * d, bins0[d].power())
     var bins1 = dft5[W](half1)
     var bins2 = dft5[W](half2)
     comptime for d in range(5):
         # Bins above 12 are the conjugates of those below.
         comptime k1 = min(1 + 5 * d, 25 - (1 + 5 * d))
         comptime k2 = min(2 + 5 * d, 25 - (2 + 5 * d))
-        power.unsafe_store(W * k1, bins1[d].power())
-        power.unsafe_store(W * k2, bins2[d].power())
+        power.store[W](PITCH * k1, bins1[d].power())
+        power.store[W](PITCH * k2, bins2[d].power())
 
 
 @no_inline
@@ -500,21 +607,25 @@ def power_spectrum[W: Int](scratch: Floats, next_samples: Int):
 
     Meanwhile samples from the address `next_samples` on, soon to be used, come to the cache.
     """
+    var memory = Private(scratch)
+    var columns = memory.offset(Layout[W].COLUMNS)
     for n2 in range(25):
-        windowed_dft16[W](scratch, n2)
+        windowed_dft16[W, W](
+            memory,
+            memory.offset(Layout[W].WINDOW),
+            memory.offset(Layout[W].OFFSETS),
+            columns,
+            n2,
+        )
         comptime for i in range(4):
             var line = next_samples + LINE * (4 * n2 + i)
             prefetch[PrefetchOptions().for_read().high_locality().to_data_cache()](
                 Floats(unsafe_from_address=line)
             )
-    var columns = scratch.unsafe_offset(Layout[W].COLUMNS)
     for i in range(2):
-        real_dft25_power[W](
-            columns.unsafe_offset(Layout[W].REAL_COLUMNS + 25 * W * i),
-            scratch.unsafe_offset(W * 13 * i),
-        )
+        real_dft25_power[W, W](columns.offset(W * (REAL_SLOTS + 25 * i)), memory.offset(W * 13 * i))
     for i in range(7):
-        dft25_power[W](columns.unsafe_offset(50 * W * i), scratch.unsafe_offset(W * (26 + 25 * i)))
+        dft25_power[W, W](columns.offset(W * 50 * i), memory.offset(W * (26 + 25 * i)))
 
 
 # ===--------------------------------------------------------------------------------------=== #
@@ -556,18 +667,18 @@ def mel_edges[n_mels: Int]() -> Array[Float64, n_mels + 2]:
 
 
 comptime STREAMS = 4
-"""Chains of dependent multiply-adds that run interleaved, to hide their latency."""
+"""Chains of dependent multiply-adds that a CPU runs interleaved, to hide their latency."""
 comptime STREAM_TERMS = 112
 """More than the longest stream has (each of 199 bins lies in two bands at most)."""
 
 
-def mel_plan[n_mels: Int]() -> Array[MelTerm, STREAMS * STREAM_TERMS]:
-    """The filterbank's terms in the order of execution; term i belongs to stream i % STREAMS.
+def mel_plan[n_mels: Int, streams: Int, in_place: Bool]() -> Array[MelTerm, streams * STREAM_TERMS]:
+    """The filterbank's terms in the order of execution; term i belongs to stream i % streams.
 
     Each stream does a contiguous range of bands, bin after bin.
     """
     var edges = mel_edges[n_mels]()
-    var slots = slot_of_bin()
+    var slots = slot_of_bin(in_place)
     # Bin k lies between two edges: it is on the falling side of the one band and on the rising
     # side of the next. Both weights are rounded twice, as those the models were trained with.
     var falling_band = Array[Int, 201](fill=-1)
@@ -597,12 +708,12 @@ def mel_plan[n_mels: Int]() -> Array[MelTerm, STREAMS * STREAM_TERMS]:
     var stream_of = Array[Int, n_mels](fill=0)
     var before = 0
     for band in range(n_mels):
-        stream_of[band] = STREAMS * before // n_terms
+        stream_of[band] = streams * before // n_terms
         before += terms_of[band]
 
-    var plan = Array[MelTerm, STREAMS * STREAM_TERMS](fill=MelTerm(0, -1, 0, False, False, False))
-    var length = Array[Int, STREAMS](fill=0)
-    var last_slot = Array[Int, STREAMS](fill=-1)
+    var plan = Array[MelTerm, streams * STREAM_TERMS](fill=MelTerm(0, -1, 0, False, False, False))
+    var length = Array[Int, streams](fill=0)
+    var last_slot = Array[Int, streams](fill=-1)
     var last_term = Array[Int, n_mels](fill=-1)
     for k in range(1, 200):
         for side in range(2):
@@ -610,7 +721,7 @@ def mel_plan[n_mels: Int]() -> Array[MelTerm, STREAMS * STREAM_TERMS]:
             if weight > 0:
                 var band = falling_band[k] + side
                 var stream = stream_of[band]
-                var i = STREAMS * length[stream] + stream
+                var i = streams * length[stream] + stream
                 plan[i] = MelTerm(
                     slots[k],
                     band,
@@ -629,26 +740,56 @@ def mel_plan[n_mels: Int]() -> Array[MelTerm, STREAMS * STREAM_TERMS]:
     return plan^
 
 
-@no_inline
-def mel_energies[W: Int, n_mels: Int](power: Floats, energies: Floats):
-    """The filterbank times the powers: straight-line code, one instruction for each weight."""
-    comptime PLAN = mel_plan[n_mels]()
-    var bins = Array[Vec[W], STREAMS](fill=0)
+def stream_bands[n_mels: Int, streams: Int]() -> Array[Int, streams + 1]:
+    """The first band of each stream, and one more than the last band."""
+    var plan = mel_plan[n_mels, streams, False]()
+    var bands = Array[Int, streams + 1](fill=n_mels)
+    for i in range(streams * STREAM_TERMS):
+        if plan[i].band >= 0:
+            bands[i % streams] = min(bands[i % streams], plan[i].band)
+    return bands^
+
+
+@always_inline
+def mel_terms[
+    M: Scratch,
+    //,
+    W: Int,
+    PITCH: Int,
+    n_mels: Int,
+    streams: Int,
+    in_place: Bool,
+    only: Int = -1,
+](power: M, energies: M, energies_pitch: Int):
+    """The filterbank times the powers: straight-line code, one instruction for each weight.
+
+    All streams, interleaved, or `only` one of them.
+    """
+    comptime PLAN = mel_plan[n_mels, streams, in_place]()
+    comptime BEGIN = max(only, 0)
+    comptime STEP = 1 if only < 0 else streams
+    var bins = Array[Vec[W], streams](fill=0)
     # At most two bands of a stream are under way at a time: neighbours.
-    var sums = Array[Vec[W], 2 * STREAMS](fill=0)
-    comptime for i in range(STREAMS * STREAM_TERMS):
+    var sums = Array[Vec[W], 2 * streams](fill=0)
+    comptime for i in range(BEGIN, streams * STREAM_TERMS, STEP):
         comptime term = PLAN[i]
         comptime if term.band >= 0:
-            comptime stream = i % STREAMS
+            comptime stream = i % streams
             comptime sum = 2 * stream + term.band % 2
             comptime if term.loads:
-                bins[stream] = power.unsafe_load[width=W](W * term.slot)
+                bins[stream] = power.load[W](PITCH * term.slot)
             comptime if term.first:
                 sums[sum] = Vec[W](term.weight) * bins[stream]
             else:
                 sums[sum] = mul_add(Vec[W](term.weight), bins[stream], sums[sum])
             comptime if term.last:
-                energies.unsafe_store(W * term.band, sums[sum])
+                energies.store[W](energies_pitch * term.band, sums[sum])
+
+
+@no_inline
+def mel_energies[W: Int, n_mels: Int](power: Floats, energies: Floats):
+    """The mel energies of a group, from its powers."""
+    mel_terms[W, W, n_mels, STREAMS, False](Private(power), Private(energies), W)
 
 
 # ===--------------------------------------------------------------------------------------=== #
@@ -749,6 +890,12 @@ comptime SAME = 2
 """The codes of `smoothing`."""
 
 
+@always_inline
+def frames_within(samples: Int) -> Int:
+    """Frames that reach into the samples; those after them see nothing but zeros."""
+    return (samples + REACH + HOP - 1) // HOP
+
+
 @fieldwise_init
 struct Job(ImplicitlyCopyable, TrivialRegisterPassable):
     """What to compute, and how it is divided. Counts are 64 bits wide."""
@@ -780,8 +927,7 @@ struct Job(ImplicitlyCopyable, TrivialRegisterPassable):
         return self.length // HOP
 
     def sounding_frames(self) -> Int:
-        """Frames that reach into the samples; those after them see nothing but zeros."""
-        return min(self.frames(), (self.samples + REACH + HOP - 1) // HOP)
+        return min(self.frames(), frames_within(self.samples))
 
     def items(self) -> Int:
         return self.clips * self.pieces
@@ -921,10 +1067,16 @@ def analyse(job: Job, clip: Int, features: Features, begin: Int, end: Int) -> Fl
     return maximum.reduce_max()
 
 
+@always_inline
+def first_unused(frames: Int) -> Int:
+    """The first sample that no frame reaches."""
+    return HOP * (frames - 1) + REACH
+
+
 def unused_are_finite(job: Job, clip: Int) -> Bool:
     """If the samples after the last frame's, at most 119, are neither infinite nor NaN."""
     var audio = Floats(unsafe_from_address=job.clip_audio(clip))
-    for i in range(HOP * (job.frames() - 1) + REACH, job.samples):
+    for i in range(first_unused(job.frames()), job.samples):
         if not is_finite(audio[unsafe_offset=i]):
             return False
     return True
@@ -1290,6 +1442,551 @@ def run_alone(job: Job) -> Bool:
 
 
 # ===--------------------------------------------------------------------------------------=== #
+# GPU: what one block of threads does, in phases (docs/gpu.md)
+# ===--------------------------------------------------------------------------------------=== #
+
+comptime WORKERS = 8
+"""Threads for each frame of a group: as many as there are columns after the DFTs of 16."""
+comptime MEL_BINS = REAL_SLOTS + 50
+"""Slots of a group's columns."""
+
+
+trait SharedMemory(Scratch):
+    """A block's shared memory."""
+
+    def set_short(self, at: Int, value: Int):
+        ...
+
+    def of_block(self, rank: Int, at: Int) -> Float32:
+        """A float of another block of the same cluster."""
+        ...
+
+
+@fieldwise_init
+struct Batch(ImplicitlyCopyable, TrivialRegisterPassable):
+    """The clips of one launch, in the device's memory. Counts are 64 bits wide."""
+
+    var audio: Floats
+    """Or int16."""
+    var is_int16: Bool
+    var lengths: Memory[DType.int64]
+    """If `ragged`: samples of each clip, at most `samples`."""
+    var ragged: Bool
+    var samples: Int
+    """In each clip, or in the longest."""
+    var clip_stride: Int
+    """Samples from one clip to the next."""
+    var pad_to: Int
+    """Or 0."""
+    var smoothing: Int
+    var out_: Floats
+
+    @always_inline
+    def clip[n_mels: Int](self, clip: Int) -> DeviceClip:
+        var samples = Int(self.lengths[unsafe_offset=clip]) if self.ragged else self.samples
+        var edge = 1 if self.smoothing == VALID else 0
+        var rows = max(self.samples, self.pad_to) // HOP
+        var size = (n_mels - 2 * edge) * (rows - 2 * edge)
+        var first = clip * self.clip_stride
+        return DeviceClip(
+            self.audio.unsafe_offset(0 if self.is_int16 else first),
+            self.audio.unsafe_bitcast[Int16]().unsafe_offset(first if self.is_int16 else 0),
+            self.is_int16,
+            samples,
+            max(samples, self.pad_to),
+            self.smoothing,
+            self.out_.unsafe_offset(clip * size),
+            rows,
+        )
+
+
+@fieldwise_init
+struct DeviceClip(ImplicitlyCopyable, TrivialRegisterPassable):
+    """One clip of a launch."""
+
+    var floats: Floats
+    var shorts: Memory[DType.int16]
+    """The samples are here if `is_int16`, else there."""
+    var is_int16: Bool
+    var samples: Int
+    var length: Int
+    """With the zeros of `pad_to`."""
+    var smoothing: Int
+    var out_: Floats
+    var rows: Int
+    """Frames for which there is room in the output, apart from `VALID`'s two; the clip's own come
+    first, the others are as silence."""
+
+    @always_inline
+    def frames(self) -> Int:
+        return self.length // HOP
+
+    @always_inline
+    def sounding_frames(self) -> Int:
+        return min(self.frames(), frames_within(self.samples))
+
+    @always_inline
+    def too_short(self) -> Bool:
+        """Nothing can be computed; the host refuses such clips where it knows their lengths."""
+        return self.length <= REACH or (self.smoothing == VALID and self.frames() < 3)
+
+    @always_inline
+    def margin(self) -> Int:
+        """Frames that a tile needs on each side to smooth its own."""
+        return 0 if self.smoothing == NONE else 1
+
+
+comptime PREPARE = 0
+comptime FETCH = 1
+comptime COLUMNS = 2
+comptime POWERS = 3
+comptime BANDS_OF_GROUP = 4
+comptime MAXIMA = 5
+comptime FEWER_MAXIMA = 6
+comptime MAXIMUM = 7
+comptime AGREE = 8
+comptime FINISH = 9
+comptime PHASES = 10
+"""What all threads of a block do before any of them goes on."""
+
+
+@fieldwise_init
+struct Step(ImplicitlyCopyable, TrivialRegisterPassable):
+    """Where a block's program is: the same for all its threads, and for all blocks of a cluster."""
+
+    var round: Int
+    """Tiles that the block has done."""
+    var group: Int
+    """Of the tile."""
+
+
+trait Team:
+    """The threads that carry out a block's program together."""
+
+    def phase[
+        n_mels: Int,
+        group: Int,
+        tile: Int,
+        cluster: Int,
+        //,
+        phase: Int,
+        whole_cluster: Bool = False,
+    ](mut self, block: Block[n_mels, group, tile, cluster], step: Step):
+        """A phase by all threads of the block, who then wait for each other, or for the
+        `whole_cluster`."""
+        ...
+
+
+@fieldwise_init
+struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
+    ImplicitlyCopyable, TrivialRegisterPassable
+):
+    """The program of a block, for one clip, which the blocks of a cluster share.
+
+    GROUP frames are computed at a time, WORKERS threads for each of them; the values of TILE
+    frames are kept. A tile is finished from memory if every block has but one, else it is
+    computed a second time, when the clip's maximum is known.
+    """
+
+    var clip: DeviceClip
+    var tile_frames: Int
+    """Frames that each tile finishes."""
+    var rounds: Int
+    """Tiles of each block."""
+
+    comptime THREADS = WORKERS * Self.GROUP
+    comptime COUNT = HOP * (Self.GROUP + 2)
+    """Samples in a group."""
+    comptime PITCH = HOP + 1
+    """From frame to frame in shared memory: an odd number, so that threads of neighbouring
+    frames use different banks."""
+
+    # Shared memory, in floats.
+    comptime WINDOW = 0
+    comptime OFFSETS = Self.WINDOW + REACH
+    comptime PARTS = Self.OFFSETS + N_FFT // 2
+    comptime FEWER_PARTS = Self.PARTS + Self.THREADS
+    comptime OWN_MAXIMUM = Self.FEWER_PARTS + Self.GROUP
+    comptime CLIP_MAXIMUM = Self.OWN_MAXIMUM + 1
+    comptime SAMPLES = Self.CLIP_MAXIMUM + 1
+    comptime SLOTS = Self.SAMPLES + Self.PITCH * (Self.GROUP + 2)
+    comptime VALUES = Self.SLOTS + MEL_BINS * Self.GROUP
+    comptime SIZE = Self.VALUES + Self.n_mels * Self.TILE
+
+    @always_inline
+    def __init__(out self, clip: DeviceClip):
+        var most = Self.TILE - 2 * clip.margin()
+        self.clip = clip
+        self.tile_frames = min(most, (clip.rows + Self.CLUSTER - 1) // Self.CLUSTER)
+        var together = Self.CLUSTER * self.tile_frames
+        self.rounds = (clip.rows + together - 1) // together
+
+    @always_inline
+    def run[T: Team](self, mut team: T):
+        """The whole program. Between two phases all threads wait for each other."""
+        var groups = (self.tile_frames + 2 * self.clip.margin() + Self.GROUP - 1) // Self.GROUP
+        team.phase[PREPARE](self, Step(0, 0))
+        for sweep in range(2):
+            for round in range(self.rounds):
+                if sweep == 0 or self.rounds > 1:
+                    team.phase[FETCH](self, Step(round, 0))
+                    for group in range(groups):
+                        var step = Step(round, group)
+                        team.phase[COLUMNS](self, step)
+                        team.phase[POWERS](self, step)
+                        team.phase[BANDS_OF_GROUP](self, step)
+                if sweep == 1:
+                    team.phase[FINISH](self, Step(round, 0))
+            if sweep == 0:
+                team.phase[MAXIMA](self, Step(0, 0))
+                team.phase[FEWER_MAXIMA](self, Step(0, 0))
+                team.phase[MAXIMUM, whole_cluster=True](self, Step(0, 0))
+                team.phase[AGREE, whole_cluster=True](self, Step(0, 0))
+
+    @always_inline
+    def phase[
+        M: SharedMemory, //, phase: Int
+    ](self, step: Step, rank: Int, thread: Int, memory: M, mut maximum: Float32):
+        """One thread's part of a phase. `maximum` is what it keeps from phase to phase."""
+        comptime if phase == PREPARE:
+            self.prepare(rank, thread, memory, maximum)
+        elif phase == FETCH:
+            self.fetch(step.round, step.group, rank, thread, memory)
+        elif phase == COLUMNS:
+            self.columns(step, rank, thread, memory)
+        elif phase == POWERS:
+            self.fetch(step.round, step.group + 1, rank, thread, memory)
+            self.powers(step, rank, thread, memory)
+        elif phase == BANDS_OF_GROUP:
+            self.bands(step, rank, thread, memory, maximum)
+        elif phase == MAXIMA:
+            memory.store[1](Self.PARTS + thread, maximum)
+        elif phase == FEWER_MAXIMA:
+            if thread < Self.GROUP:
+                for worker in range(1, WORKERS):
+                    var part = memory.load[1](Self.PARTS + worker * Self.GROUP + thread)
+                    maximum = greater[1](maximum, part)
+                memory.store[1](Self.FEWER_PARTS + thread, maximum)
+        elif phase == MAXIMUM:
+            if thread == 0:
+                for i in range(1, Self.GROUP):
+                    maximum = greater[1](maximum, memory.load[1](Self.FEWER_PARTS + i))
+                memory.store[1](Self.OWN_MAXIMUM, maximum)
+        elif phase == AGREE:
+            if thread == 0:
+                for other in range(Self.CLUSTER):
+                    maximum = greater[1](maximum, memory.of_block(other, Self.OWN_MAXIMUM))
+                memory.store[1](Self.CLIP_MAXIMUM, maximum)
+        else:
+            self.finish(step.round, rank, thread, memory)
+
+    @always_inline
+    def first_frame(self, round: Int, rank: Int) -> Int:
+        """The first that a block's tile finishes."""
+        return (round * Self.CLUSTER + rank) * self.tile_frames
+
+    @always_inline
+    def first_in_group(self, step: Step, rank: Int) -> Int:
+        return self.first_frame(step.round, rank) - self.clip.margin() + step.group * Self.GROUP
+
+    @always_inline
+    def exists(self, step: Step, rank: Int) -> Bool:
+        """If there is anything to compute for a group: a tile's may be beyond it or silent."""
+        var margin = self.clip.margin()
+        var in_tile = step.group * Self.GROUP < self.tile_frames + 2 * margin
+        return in_tile and self.first_in_group(step, rank) < self.clip.sounding_frames()
+
+    @always_inline
+    def prepare[M: SharedMemory, //](self, rank: Int, thread: Int, memory: M, mut maximum: Float32):
+        """The tables of the transform; and the samples that no frame reaches must be finite."""
+        ref window = global_constant[window_table()]()
+        for i in range(thread, REACH, Self.THREADS):
+            memory.store[1](Self.WINDOW + i, window[i])
+        var offsets = memory.offset(Self.OFFSETS)
+        for i in range(2 * thread, N_FFT, 2 * Self.THREADS):  # both halves of a word
+            for half in range(2):
+                var j = time_index((i + half) % 16, (i + half) // 16)
+                offsets.set_short(i + half, j + j // HOP)
+        if rank == 0 and not self.clip.is_int16:
+            for i in range(
+                first_unused(self.clip.frames()) + thread, self.clip.samples, Self.THREADS
+            ):
+                if not is_finite(self.clip.floats[unsafe_offset=i]):
+                    maximum = OVERFLOW
+
+    @always_inline
+    def fetch[M: SharedMemory, //](self, round: Int, group: Int, rank: Int, thread: Int, memory: M):
+        """A group's samples to shared memory."""
+        var step = Step(round, group)
+        if self.exists(step, rank):
+            var start = HOP * self.first_in_group(step, rank) - REACH
+            var samples = memory.offset(Self.SAMPLES)
+            if self.clip.is_int16:
+                self.fetch_from(self.clip.shorts, start, thread, samples)
+            else:
+                self.fetch_from(self.clip.floats, start, thread, samples)
+
+    @always_inline
+    def fetch_from[
+        T: DType, M: SharedMemory, //
+    ](self, audio: Memory[T], start: Int, thread: Int, to: M):
+        if start >= 0 and start + Self.COUNT <= self.clip.samples:
+            # Unrolled, so that all loads are under way together.
+            comptime for i in range(0, Self.COUNT, Self.THREADS):
+                if i + Self.THREADS <= Self.COUNT or i + thread < Self.COUNT:
+                    var at = i + thread
+                    to.store[1](at + at // HOP, load_samples[T, 1](audio, start + at))
+        else:
+            for i in range(thread, Self.COUNT, Self.THREADS):
+                var sample = load_mirrored[T](audio, self.clip.samples, self.clip.length, start + i)
+                to.store[1](i + i // HOP, sample)
+
+    @always_inline
+    def columns[M: SharedMemory, //](self, step: Step, rank: Int, thread: Int, memory: M):
+        """Windowed DFTs of 16, each worker every eighth of a frame's 25."""
+        var frame = thread % Self.GROUP
+        if self.exists(step, rank):
+            for n2 in range(thread // Self.GROUP, 25, WORKERS):
+                windowed_dft16[1, Self.GROUP](
+                    memory.offset(Self.SAMPLES + Self.PITCH * frame),
+                    memory.offset(Self.WINDOW),
+                    memory.offset(Self.OFFSETS),
+                    memory.offset(Self.SLOTS + frame),
+                    n2,
+                )
+
+    @always_inline
+    def powers[M: SharedMemory, //](self, step: Step, rank: Int, thread: Int, memory: M):
+        """DFTs of 25 and powers, in place: each worker a complex column, the first both real ones.
+        """
+        var slots = memory.offset(Self.SLOTS + thread % Self.GROUP)
+        var worker = thread // Self.GROUP
+        if not self.exists(step, rank):
+            return
+        if worker == 0:
+            for i in range(2):
+                var column = slots.offset(Self.GROUP * (REAL_SLOTS + 25 * i))
+                real_dft25_power[1, Self.GROUP](column, column)
+        else:
+            var column = slots.offset(Self.GROUP * 50 * (worker - 1))
+            dft25_power[1, Self.GROUP](column, column)
+
+    @always_inline
+    def bands[
+        M: SharedMemory, //
+    ](self, step: Step, rank: Int, thread: Int, memory: M, mut maximum: Float32):
+        """Mel energies and their logarithms: each worker a range of bands, with equal work."""
+        var frame = thread % Self.GROUP
+        var worker = thread // Self.GROUP
+        var place = step.group * Self.GROUP + frame
+        if place >= Self.TILE or not self.exists(step, rank):
+            return
+        var powers = memory.offset(Self.SLOTS + frame)
+        var values = memory.offset(Self.VALUES + place)
+        var begin = 0
+        var end = 0
+        comptime for stream in range(WORKERS):
+            if worker == stream:
+                mel_terms[1, Self.GROUP, Self.n_mels, WORKERS, True, only=stream](
+                    powers, values, Self.TILE
+                )
+                comptime edges = stream_bands[Self.n_mels, WORKERS]()
+                comptime first = edges[stream]
+                comptime after = edges[stream + 1]
+                begin = first
+                end = after
+        var at = self.first_in_group(step, rank) + frame
+        var counts = 0 <= at < self.clip.frames()
+        for band in range(begin, end):
+            var value = quarter_log10[1](values.load[1](Self.TILE * band))
+            values.store[1](Self.TILE * band, value)
+            if counts:
+                maximum = greater[1](maximum, value)
+
+    @always_inline
+    def finish[M: SharedMemory, //](self, round: Int, rank: Int, thread: Int, memory: M):
+        """The tile's own frames to the output: clamped and smoothed."""
+        var clip = self.clip
+        var edge = 1 if clip.smoothing == VALID else 0
+        var clip_maximum = memory.load[1](Self.CLIP_MAXIMUM)
+        var least = clip_maximum - RANGE
+        var damaged = not clip_maximum < OVERFLOW or clip.too_short()
+        var begin = self.first_frame(round, rank)
+        var end = min(begin + self.tile_frames, clip.rows - edge)
+        var width = clip.rows - 2 * edge
+        var values = memory.offset(Self.VALUES)
+        var place = clip.margin() - begin
+        for band in range(edge + thread // Self.GROUP, Self.n_mels - edge, WORKERS):
+            var row = clip.out_.unsafe_offset((band - edge) * width - edge)
+            for frame in range(begin + thread % Self.GROUP, end, Self.GROUP):
+                if frame < edge:
+                    continue
+                var value = max(SILENCE, least)
+                if damaged:
+                    value = NAN
+                elif frame < clip.frames() - edge:
+                    if clip.smoothing == NONE:
+                        value = self.clamped(values, band, frame, place, least)
+                    else:
+                        value = self.smoothed(values, band, frame, place, least)
+                row[unsafe_offset=frame] = value
+
+    @always_inline
+    def clamped[
+        M: SharedMemory, //
+    ](self, values: M, band: Int, frame: Int, place: Int, least: Float32) -> Float32:
+        """A value of the tile, in which frame i lies at `place + i`."""
+        if frame >= self.clip.sounding_frames():
+            return max(SILENCE, least)
+        return max(values.load[1](Self.TILE * band + place + frame), least)
+
+    @always_inline
+    def smoothed[
+        M: SharedMemory, //
+    ](self, values: M, band: Int, frame: Int, place: Int, least: Float32) -> Float32:
+        """The mean over those of the nine neighbours that exist."""
+        var sum = Float32(0)
+        var count = 0
+        for near_band in range(max(band - 1, 0), min(band + 2, Self.n_mels)):
+            for near in range(max(frame - 1, 0), min(frame + 2, self.clip.frames())):
+                sum += self.clamped(values, near_band, near, place, least)
+                count += 1
+        return sum * (1 / Float32(count))
+
+
+# ===--------------------------------------------------------------------------------------=== #
+# GPU: the threads of a device
+# ===--------------------------------------------------------------------------------------=== #
+
+
+@fieldwise_init
+struct OnChip(SharedMemory):
+    """A device's shared memory."""
+
+    var start: SharedFloats
+
+    @always_inline
+    def load[W: Int](self, at: Int) -> Vec[W]:
+        return self.start.unsafe_load[width=W](at)
+
+    @always_inline
+    def store[W: Int](self, at: Int, value: Vec[W]):
+        self.start.unsafe_store(at, value)
+
+    @always_inline
+    def short(self, at: Int) -> Int:
+        return Int(self.start.unsafe_bitcast[UInt16]()[unsafe_offset=at])
+
+    @always_inline
+    def set_short(self, at: Int, value: Int):
+        self.start.unsafe_bitcast[UInt16]()[unsafe_offset=at] = UInt16(value)
+
+    @always_inline
+    def offset(self, floats: Int) -> Self:
+        return Self(self.start.unsafe_offset(floats))
+
+    @always_inline
+    def of_block(self, rank: Int, at: Int) -> Float32:
+        comptime if has_clusters():
+            return inlined_assembly[
+                (
+                    "{ .reg .b32 there; mapa.shared::cluster.u32 there, $1, $2;"
+                    " ld.shared::cluster.f32 $0, [there]; }"
+                ),
+                Float32,
+                constraints="=f,r,r",
+                has_side_effect=True,
+            ](Int32(Int(self.start.unsafe_offset(at))), UInt32(rank))
+        else:
+            return self.start[unsafe_offset=at]
+
+
+@always_inline
+def has_clusters() -> Bool:
+    """Blocks that can read each other's shared memory: NVIDIA's Hopper and newer."""
+    comptime if is_nvidia_gpu():
+        return _is_sm_9x_or_newer()
+    else:
+        return False
+
+
+@fieldwise_init
+struct DeviceTeam(Team):
+    """One of the device's threads; the others are at the same place in the program."""
+
+    var rank: Int
+    var thread: Int
+    var memory: OnChip
+    var maximum: Float32
+
+    @always_inline
+    def phase[
+        n_mels: Int,
+        group: Int,
+        tile: Int,
+        cluster: Int,
+        //,
+        phase: Int,
+        whole_cluster: Bool = False,
+    ](mut self, block: Block[n_mels, group, tile, cluster], step: Step):
+        block.phase[phase](step, self.rank, self.thread, self.memory, self.maximum)
+        comptime if whole_cluster and cluster > 1:
+            cluster_sync()
+        else:
+            barrier()
+
+
+@always_inline
+def shared_memory[floats: Int]() -> OnChip:
+    """NVIDIA gives more than 48 KiB only at the launch."""
+    comptime if is_nvidia_gpu():
+        return OnChip(
+            rebind[SharedFloats](
+                external_memory[Float32, address_space=AddressSpace.SHARED, alignment=16]()
+            )
+        )
+    else:
+        return OnChip(
+            rebind[SharedFloats](
+                stack_allocation[floats, Float32, address_space=AddressSpace.SHARED]()
+            )
+        )
+
+
+@__llvm_metadata(MAX_THREADS_PER_BLOCK_METADATA=StaticTuple[Int32, 1](Int32(WORKERS * group)))
+def mel_kernel[
+    n_mels: Int, group: Int, tile: Int, cluster: Int
+](
+    audio: Floats,
+    lengths: Memory[DType.int64],
+    out_: Floats,
+    is_int16: Int32,
+    ragged: Int32,
+    smoothing: Int32,
+    samples: Int64,
+    clip_stride: Int64,
+    pad_to: Int64,
+):
+    """The kernel: `cluster` blocks for each clip. Arguments as in `Batch`."""
+    comptime B = Block[n_mels, group, tile, cluster]
+    var batch = Batch(
+        audio,
+        is_int16 != 0,
+        lengths,
+        ragged != 0,
+        Int(samples),
+        Int(clip_stride),
+        Int(pad_to),
+        Int(smoothing),
+        out_,
+    )
+    var team = DeviceTeam(
+        Int(block_idx.x) % cluster, Int(thread_idx.x), shared_memory[B.SIZE](), SILENCE
+    )
+    B(batch.clip[n_mels](Int(block_idx.x) // cluster)).run(team)
+
+
+# ===--------------------------------------------------------------------------------------=== #
 # C interface
 # ===--------------------------------------------------------------------------------------=== #
 
@@ -1311,6 +2008,42 @@ comptime MIN_PIECE = 64
 """Frames; smaller pieces cost more than they help."""
 comptime ITEMS_PER_THREAD = 4
 """So that a thread that wakes late or is interrupted does not keep the others waiting."""
+
+
+def argument_error(
+    audio: Int,
+    clips: Int,
+    samples: Int,
+    pad_to: Int,
+    n_mels: Int,
+    smoothing: Int,
+    out_: Int,
+    out_len: Int,
+    threads: Int,
+) -> Int:
+    """The status of the first argument that is wrong, or OK."""
+    if audio == 0 or out_ == 0:
+        return BAD_POINTER
+    if n_mels != 80 and n_mels != 128:
+        return BAD_MELS
+    if smoothing < NONE or smoothing > SAME:
+        return BAD_SMOOTHING
+    if clips < 1 or samples < 1:
+        return BAD_SHAPE
+    if pad_to != 0 and pad_to < samples:
+        return BAD_PAD_TO
+    if threads < 1:
+        return BAD_THREADS
+    var length = max(samples, pad_to)
+    if length < REACH + 1:
+        return TOO_SHORT
+    var frames = length // HOP
+    var trim = 2 if smoothing == VALID else 0
+    if frames <= trim:
+        return TOO_FEW_FRAMES
+    if out_len // (frames - trim) // (n_mels - trim) < clips:
+        return BAD_OUT
+    return OK
 
 
 @export
@@ -1358,27 +2091,13 @@ def whisper_mel_log_mel(
     Nothing is written on errors, except that for NOT_FINITE and OVERFLOWED the features of the
     clips concerned are NaN, and those of the others valid.
     """
-    if audio == 0 or out_ == 0:
-        return BAD_POINTER
-    if n_mels != 80 and n_mels != 128:
-        return BAD_MELS
-    if smoothing < NONE or smoothing > SAME:
-        return BAD_SMOOTHING
-    if clips < 1 or samples < 1:
-        return BAD_SHAPE
-    if pad_to != 0 and pad_to < samples:
-        return BAD_PAD_TO
-    if threads < 1:
-        return BAD_THREADS
+    var status = argument_error(
+        audio, clips, samples, pad_to, n_mels, smoothing, out_, out_len, threads
+    )
+    if status != OK:
+        return status
     var length = max(samples, pad_to)
-    if length < REACH + 1:
-        return TOO_SHORT
     var frames = length // HOP
-    var trim = 2 if smoothing == VALID else 0
-    if frames <= trim:
-        return TOO_FEW_FRAMES
-    if out_len // (frames - trim) // (n_mels - trim) < clips:
-        return BAD_OUT
 
     var workforce = max(1, min(threads, MAX_THREADS, clips * frames // MIN_PIECE))
     if workforce > 1 and not reserve(pool):
@@ -1412,7 +2131,6 @@ def whisper_mel_log_mel(
     var borders = job.border_size() * (workforce if pieces == 1 else clips)
     var halos = 2 * n_mels * job.items() if pieces > 1 and smoothing != NONE else 0
     var maxima = job.items() if pieces > 1 else 0
-    var status = OK
     var memory = 0
     if borders + halos + maxima > 0:
         memory = external_call["malloc", Int](4 * (borders + halos + maxima))
