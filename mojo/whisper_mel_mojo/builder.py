@@ -32,22 +32,24 @@ class BuildError(RuntimeError):
     """The kernel could not be built; the message says why."""
 
 
-def built_library() -> Path:
+def built_library(source: Path | None = None, *options: str) -> Path:
     """The shared library of the kernel for this machine; compiles it if it isn't there yet.
 
-    Raises ``BuildError`` if there is no compiler, no place to write, or if compilation fails.
+    ``source``: another file than the kernel itself, which may import its neighbours;
+    ``options``: what the compiler is told besides. Raises ``BuildError`` if there is no compiler, no place to write, or if compilation fails.
     """
     target = target_cpu()
-    flags = (*FLAGS, "--target-cpu", target)
-    source = SOURCE.read_bytes()
-    parts = [source, " ".join(flags).encode(), compiler_version().encode()]
+    source = source or SOURCE
+    flags = (*FLAGS, "--target-cpu", target, *options)
+    parts = [path.read_bytes() for path in sorted(source.parent.glob("*.mojo"))]
+    parts += [" ".join(flags).encode(), compiler_version().encode()]
     key = hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
     folder = cache_folder()
-    library = folder / f"mel_kernel-{target}-{key[:20]}.so"
+    library = folder / f"{source.stem}-{target}-{key[:20]}.so"
     if not _is_intact(library):
         with _locked(library.with_suffix(".lock")):
             if not _is_intact(library):  # another process may have built it meanwhile
-                _build(library, flags)
+                _build(source, library, flags)
     return library
 
 
@@ -138,14 +140,14 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _build(library: Path, flags: tuple[str, ...]) -> None:
+def _build(source: Path, library: Path, flags: tuple[str, ...]) -> None:
     _announce(f"compiling the kernel (once): {library}")
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         made = Path(folder) / library.name
-        result = run_compiler(["build", *flags, str(SOURCE), "-o", str(made)])
+        result = run_compiler(["build", *flags, str(source), "-o", str(made)])
         if result.returncode != 0 or not made.exists():
             raise BuildError(
-                f"mojo {compiler_version()} could not compile {SOURCE} "
+                f"mojo {compiler_version()} could not compile {source} "
                 f"(exit status {result.returncode}):\n{result.stderr.strip()}"
             )
         _digest_file(made).write_text(_digest(made))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from operator import index
 from typing import Any, Literal
@@ -11,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from whisper_mel_mojo.library import NOT_FINITE, OVERFLOWED, SMOOTHING, library
+from whisper_mel_mojo.library import NOT_FINITE, OVERFLOWED, SMOOTHING, Library, library
 
 _FLOAT32 = np.dtype(np.float32)
 _FLOAT64 = np.dtype(np.float64)
@@ -64,6 +65,19 @@ def log_mel(
     BuildError
         the kernel could not be compiled (first call only).
     """
+    return compute(library, audio, n_mels, pad_to, smoothing, out, threads)
+
+
+def compute(
+    load: Callable[[], Library],
+    audio: ArrayLike,
+    n_mels: int,
+    pad_to: int | None,
+    smoothing: str | None,
+    out: NDArray[np.float32] | None,
+    threads: int | None,
+) -> NDArray[np.float32]:
+    """``log_mel`` by the library that ``load`` returns."""
     given = np.asarray(audio)
     samples = _kernel_samples(given)
     n_mels = _integer("n_mels", n_mels)
@@ -99,7 +113,7 @@ def log_mel(
         threads = _integer("threads", threads)
         if threads < 1:
             raise ValueError(f"threads={threads}: expected at least 1")
-    kernel = library()
+    kernel = load()
     if out is None:
         out = np.empty(shape, _FLOAT32)
     else:

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable
 from typing import Any
 
+from whisper_mel_mojo import lockstep
 from whisper_mel_mojo.features import log_mel
 
 
 class FrontEnd:
     """A front-end under test: what it is called, what it claims, and the function itself."""
 
-    def __init__(self, name: str, device: str, capabilities: Mapping[str, Any]) -> None:
-        self.name = name
-        self.device = device
-        self.capabilities = capabilities
-
-    log_mel = staticmethod(log_mel)
-
-
-mojo_cpu = FrontEnd(
-    "mojo-cpu",
-    "cpu",
-    {
+    device = "cpu"
+    capabilities = {  # noqa: RUF012
         "n_mels": (80, 128),
         "smoothing": (None, "valid", "same"),
         "pad_to": True,
@@ -32,5 +24,15 @@ mojo_cpu = FrontEnd(
         "errors": "strict",
         "out": True,
         "required_class": "A",
-    },
+    }
+
+    def __init__(self, name: str, log_mel: Callable[..., Any]) -> None:
+        self.name = name
+        self.log_mel = log_mel
+
+
+mojo_cpu = FrontEnd("mojo-cpu", log_mel)
+mojo_lockstep = FrontEnd("mojo-lockstep", lockstep.log_mel)
+mojo_lockstep_cluster = FrontEnd(
+    "mojo-lockstep-cluster", functools.partial(lockstep.log_mel, clusters=True)
 )

@@ -17,6 +17,14 @@ _address = ctypes.c_void_p
 _count = ctypes.c_ssize_t
 
 
+LOG_MEL = [
+    *(_address, _count, _count, _count, _count),  # audio, is_int16, clips, samples, stride
+    *(_count, _count, _count),  # pad_to, n_mels, smoothing
+    *(_address, _count),  # out, out_len
+    *(_count, _address, _address),  # threads, pool, bad_sample
+]
+
+
 class Library(NamedTuple):
     """The functions of the kernel, and the pool of threads of this process."""
 
@@ -49,12 +57,7 @@ def _load() -> ctypes.CDLL:
     loaded.whisper_mel_pool_new.restype = _address
     loaded.whisper_mel_message.argtypes = [_count]
     loaded.whisper_mel_message.restype = ctypes.c_char_p
-    loaded.whisper_mel_log_mel.argtypes = [
-        *(_address, _count, _count, _count, _count),  # audio, is_int16, clips, samples, stride
-        *(_count, _count, _count),  # pad_to, n_mels, smoothing
-        *(_address, _count),  # out, out_len
-        *(_count, _address, _address),  # threads, pool, bad_sample
-    ]
+    loaded.whisper_mel_log_mel.argtypes = LOG_MEL
     loaded.whisper_mel_log_mel.restype = _count
     return loaded
 

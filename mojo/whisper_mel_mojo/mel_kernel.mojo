@@ -2142,23 +2142,25 @@ def whisper_mel_log_mel(
             job.maxima = job.halos.unsafe_offset(halos)
     if status == OK:
         if not (run_alone(job) if workforce == 1 else run_with_workers(pool, job, workforce)):
-            status = explain(job, bad_sample)
+            status = explain(audio, is_int16 != 0, clips, samples, clip_stride, bad_sample)
     if workforce > 1:
         release(pool)
     external_call["free", NoneType](memory)
     return status
 
 
-def explain(job: Job, bad_sample: Int) -> Int:
-    """Why the job's values were not finite: because of a sample, or by overflow."""
-    if not job.is_int16:
-        for clip in range(job.clips):
-            var audio = Floats(unsafe_from_address=job.clip_audio(clip))
-            for i in range(job.samples):
-                if not is_finite(audio[unsafe_offset=i]):
+def explain(
+    audio: Int, is_int16: Bool, clips: Int, samples: Int, clip_stride: Int, bad_sample: Int
+) -> Int:
+    """Why values were not finite: because of a sample, or by overflow."""
+    if not is_int16:
+        for clip in range(clips):
+            var clip_audio = Floats(unsafe_from_address=audio + 4 * clip * clip_stride)
+            for i in range(samples):
+                if not is_finite(clip_audio[unsafe_offset=i]):
                     if bad_sample != 0:
                         Memory[DType.int64](unsafe_from_address=bad_sample)[] = Int64(
-                            clip * job.samples + i
+                            clip * samples + i
                         )
                     return NOT_FINITE
     return OVERFLOWED

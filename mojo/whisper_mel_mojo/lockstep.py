@@ -1,0 +1,82 @@
+"""The GPU's program on a CPU, one thread after the other (``lockstep.mojo``, ``docs/gpu.md``)."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from whisper_mel_mojo.builder import SOURCE, built_library
+from whisper_mel_mojo.features import compute
+from whisper_mel_mojo.library import LOG_MEL, Library, library
+
+LOCKSTEP = SOURCE.with_name("lockstep.mojo")
+
+
+class Session(ctypes.Structure):
+    """What is to be run, and what was found: ``Session`` in ``lockstep.mojo``."""
+
+    _fields_ = [  # noqa: RUF012
+        (name, ctypes.c_int64)
+        for name in (
+            *("clusters", "order", "lengths"),
+            *("phases", "races", "unwritten", "outside"),
+            *("phase", "word", "thread", "other"),
+        )
+    ]
+
+
+def log_mel(
+    audio: ArrayLike,
+    n_mels: int = 80,
+    *,
+    pad_to: int | None = None,
+    smoothing: Literal["valid", "same"] | None = None,
+    out: NDArray[np.float32] | None = None,
+    threads: int | None = None,
+    clusters: bool = False,
+    lengths: ArrayLike | None = None,
+    order: int = 0,
+    session: Session | None = None,
+    path: Path | None = None,
+) -> NDArray[np.float32]:
+    """As :func:`whisper_mel_mojo.log_mel`, by the GPU's program.
+
+    Parameters
+    ----------
+    threads : is checked, and has no effect.
+    clusters : as on devices whose blocks can read each other's shared memory.
+    lengths : samples of each clip of a batch that count; those after them are not looked at. As
+        on a device, nothing is raised for them: a clip that is too short or not finite is NaN.
+    order : of a phase's threads: 0 forwards, 1 backwards, others shuffle, with this seed.
+    session : what was found (in a build that watches memory) is added here.
+    path : of the library; by default it is built on first use.
+    """
+    session = session or Session()
+    session.clusters = clusters
+    session.order = order
+    counts: NDArray[Any] | None = None
+    if lengths is not None:
+        counts = np.ascontiguousarray(lengths, np.int64)
+        batch = np.shape(audio)
+        if counts.shape != batch[:-1] or not ((counts >= 1) & (counts <= batch[-1])).all():
+            raise ValueError(f"lengths={lengths!r}: expected one from 1 to {batch[-1]} for each clip")
+    session.lengths = 0 if counts is None else counts.ctypes.data
+
+    def load() -> Library:
+        function = _function(path or built_library(LOCKSTEP))
+        return Library(function, library().message, ctypes.addressof(session))
+
+    return compute(load, audio, n_mels, pad_to, smoothing, out, threads)
+
+
+@lru_cache
+def _function(path: Path) -> Any:
+    function = ctypes.CDLL(str(path)).whisper_mel_lockstep
+    function.argtypes = LOG_MEL
+    function.restype = ctypes.c_ssize_t
+    return function
