@@ -36,7 +36,8 @@ def built_library(source: Path | None = None, *options: str) -> Path:
     """The shared library of the kernel for this machine; compiles it if it isn't there yet.
 
     ``source``: another file than the kernel itself, which may import its neighbours;
-    ``options``: what the compiler is told besides. Raises ``BuildError`` if there is no compiler, no place to write, or if compilation fails.
+    ``options``: what the compiler is told besides. Raises ``BuildError`` if there is no compiler,
+    no place to write, or if compilation fails.
     """
     target = target_cpu()
     source = source or SOURCE

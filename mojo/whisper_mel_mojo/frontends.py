@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from whisper_mel_mojo import lockstep
@@ -14,7 +14,7 @@ class FrontEnd:
     """A front-end under test: what it is called, what it claims, and the function itself."""
 
     device = "cpu"
-    capabilities = {  # noqa: RUF012
+    capabilities: Mapping[str, Any] = {
         "n_mels": (80, 128),
         "smoothing": (None, "valid", "same"),
         "pad_to": True,

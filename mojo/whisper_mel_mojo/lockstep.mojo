@@ -1,8 +1,8 @@
 """The GPU's program on a CPU: of every phase, one thread after the other.
 
 The phases are those of `mel_kernel.mojo`, run by the same `Block.run`: here are only the threads,
-and a memory that looks like a block's. It begins as NaN. Built with `-D WATCHED`, every access is
-noted, and these are found:
+and a memory that looks like a block's. It begins as NaN. Every access is noted, and these are
+found:
 
 * races: two threads use a word in the same phase (those of different blocks: without a barrier of
   the cluster in between), and at least one of them writes it;
@@ -10,7 +10,7 @@ noted, and these are found:
 * accesses outside the block's memory.
 
 Every block's memory is allocated for itself, in its exact size, so that AddressSanitizer finds
-what is outside of it, too.
+what is outside of it: in a build with `-D UNWATCHED`, in which nothing is noted.
 """
 
 from std.ffi import external_call
@@ -19,6 +19,8 @@ from std.sys.info import size_of
 
 from mel_kernel import (
     NAN,
+    BLOCK_GROUP,
+    CLUSTER_GROUP,
     HOP,
     OK,
     SILENCE,
@@ -32,11 +34,13 @@ from mel_kernel import (
     VALID,
     Vec,
     argument_error,
+    cluster_blocks,
+    cluster_tile,
     explain,
     is_finite,
 )
 
-comptime WATCHED = is_defined["WATCHED"]()
+comptime WATCHED = not is_defined["UNWATCHED"]()
 comptime NOBODY = -1
 comptime SEVERAL = -2
 
@@ -67,9 +71,9 @@ struct Session:
     var races: Int
     var unwritten: Int
     var outside: Int
-    """Accesses of each kind of fault. The first of all:"""
+    """Accesses of each kind of fault."""
     var phase: Int
-    """Its kind: `PREPARE`, ..."""
+    """Of the first fault of all: `PREPARE`, ..."""
     var word: Int
     var thread: Int
     var other: Int
@@ -107,6 +111,7 @@ struct Emulated(SharedMemory):
         """The thread's number in the cluster."""
         return self.rank << 16 | self.thread
 
+    @no_inline
     def note(self, rank: Int, at: Int, writes: Bool) -> Bool:
         """Checks an access, and keeps it in mind. False if there is no such word."""
         if not 0 <= at < self.size:
@@ -340,13 +345,13 @@ def whisper_mel_lockstep(
         Floats(unsafe_from_address=out_),
     )
     if wanted[].clusters != 0 and n_mels == 80:
-        run_grid[80, 32, 480, 8](batch, clips, wanted)
+        run_grid[80, CLUSTER_GROUP, cluster_tile(80), cluster_blocks(80)](batch, clips, wanted)
     elif wanted[].clusters != 0:
-        run_grid[128, 32, 288, 16](batch, clips, wanted)
+        run_grid[128, CLUSTER_GROUP, cluster_tile(128), cluster_blocks(128)](batch, clips, wanted)
     elif n_mels == 80:
-        run_grid[80, 16, 16, 1](batch, clips, wanted)
+        run_grid[80, BLOCK_GROUP, BLOCK_GROUP, 1](batch, clips, wanted)
     else:
-        run_grid[128, 16, 16, 1](batch, clips, wanted)
+        run_grid[128, BLOCK_GROUP, BLOCK_GROUP, 1](batch, clips, wanted)
 
     # The device leaves NaN, and the host finds out why; of a ragged batch it does not ask.
     var size = (n_mels - trim) * (max(samples, pad_to) // HOP - trim)

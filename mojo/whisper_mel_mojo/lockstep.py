@@ -20,7 +20,7 @@ LOCKSTEP = SOURCE.with_name("lockstep.mojo")
 class Session(ctypes.Structure):
     """What is to be run, and what was found: ``Session`` in ``lockstep.mojo``."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         (name, ctypes.c_int64)
         for name in (
             *("clusters", "order", "lengths"),
@@ -28,6 +28,9 @@ class Session(ctypes.Structure):
             *("phase", "word", "thread", "other"),
         )
     ]
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}={getattr(self, name)}" for name, _ in self._fields_)
 
 
 def log_mel(
@@ -53,9 +56,10 @@ def log_mel(
     lengths : samples of each clip of a batch that count; those after them are not looked at. As
         on a device, nothing is raised for them: a clip that is too short or not finite is NaN.
     order : of a phase's threads: 0 forwards, 1 backwards, others shuffle, with this seed.
-    session : what was found (in a build that watches memory) is added here.
+    session : what was found is added here; without it, faults raise ``RuntimeError``.
     path : of the library; by default it is built on first use.
     """
+    strict = session is None
     session = session or Session()
     session.clusters = clusters
     session.order = order
@@ -64,14 +68,19 @@ def log_mel(
         counts = np.ascontiguousarray(lengths, np.int64)
         batch = np.shape(audio)
         if counts.shape != batch[:-1] or not ((counts >= 1) & (counts <= batch[-1])).all():
-            raise ValueError(f"lengths={lengths!r}: expected one from 1 to {batch[-1]} for each clip")
+            raise ValueError(
+                f"lengths={lengths!r}: expected one from 1 to {batch[-1]} for each clip"
+            )
     session.lengths = 0 if counts is None else counts.ctypes.data
 
     def load() -> Library:
         function = _function(path or built_library(LOCKSTEP))
         return Library(function, library().message, ctypes.addressof(session))
 
-    return compute(load, audio, n_mels, pad_to, smoothing, out, threads)
+    features = compute(load, audio, n_mels, pad_to, smoothing, out, threads)
+    if strict and session.races + session.unwritten + session.outside > 0:
+        raise RuntimeError(f"faults in shared memory: {session}")
+    return features
 
 
 @lru_cache

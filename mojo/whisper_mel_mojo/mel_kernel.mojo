@@ -1447,8 +1447,25 @@ def run_alone(job: Job) -> Bool:
 
 comptime WORKERS = 8
 """Threads for each frame of a group: as many as there are columns after the DFTs of 16."""
-comptime MEL_BINS = REAL_SLOTS + 50
-"""Slots of a group's columns."""
+comptime COLUMN_SLOTS = REAL_SLOTS + 50
+
+comptime BLOCK_GROUP = 16
+"""Frames in a group where one block does a clip: fits into 48 KiB, which every device has that is
+not Apple's."""
+comptime APPLE_GROUP = 8
+"""The same in 32 KiB."""
+comptime CLUSTER_GROUP = 32
+"""The same where a cluster of blocks does a clip: a warp's threads then have the same worker."""
+
+
+def cluster_blocks(n_mels: Int) -> Int:
+    """Blocks whose shared memory together holds the values of a clip of 30 s."""
+    return 8 if n_mels == 80 else 16
+
+
+def cluster_tile(n_mels: Int) -> Int:
+    """Frames in each of them: what 227 KiB have room for."""
+    return 480 if n_mels == 80 else 288
 
 
 trait SharedMemory(Scratch):
@@ -1610,7 +1627,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
     comptime CLIP_MAXIMUM = Self.OWN_MAXIMUM + 1
     comptime SAMPLES = Self.CLIP_MAXIMUM + 1
     comptime SLOTS = Self.SAMPLES + Self.PITCH * (Self.GROUP + 2)
-    comptime VALUES = Self.SLOTS + MEL_BINS * Self.GROUP
+    comptime VALUES = Self.SLOTS + COLUMN_SLOTS * Self.GROUP
     comptime SIZE = Self.VALUES + Self.n_mels * Self.TILE
 
     @always_inline

@@ -1,0 +1,340 @@
+"""The GPU's program in lockstep on the CPU: its values, and the faults that it is there to find."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from whisper_mel_golden.cases import GoldenCase, golden_cases
+from whisper_mel_golden.signals import render
+from whisper_mel_mojo import lockstep
+from whisper_mel_mojo.builder import SOURCE, built_library
+from whisper_mel_mojo.lockstep import Session, log_mel
+from whisper_mel_reference import CLASS_A, WHISPER, score
+
+Array = NDArray[Any]
+SECOND = 16000
+SMOOTHING: tuple[Any, ...] = (None, "valid", "same")
+# Phases, as numbered in mel_kernel.mojo.
+COLUMNS, POWERS, AGREE = 2, 3, 8
+
+
+def noise(n: int, seed: int = 0, gain: float = 0.1) -> Array:
+    return render({"signal": "noise", "n": n, "seed": seed, "gain": gain})
+
+
+def require_class_a(actual: Array, audio: Array, lengths: Any = None, **spec: Any) -> None:
+    assert score(actual, audio, WHISPER.replace(**spec), lengths=lengths) <= CLASS_A
+
+
+# --------------------------------------------------------------------- values
+
+
+@pytest.mark.parametrize("case", golden_cases(), ids=lambda case: case.id)
+def test_goldens(case: GoldenCase) -> None:
+    """One block for each clip, and clusters of blocks: of class A, and the same bits."""
+    audio = case.audio()
+    smoothing: Any = case.smoothing
+    features = log_mel(audio, case.n_mels, pad_to=case.pad_to, smoothing=smoothing)
+    require_class_a(
+        features, audio, n_mels=case.n_mels, pad_to=case.pad_to, smoothing=case.smoothing
+    )
+    clustered = log_mel(audio, case.n_mels, pad_to=case.pad_to, smoothing=smoothing, clusters=True)
+    np.testing.assert_array_equal(clustered, features)
+
+
+@pytest.mark.parametrize("smoothing", SMOOTHING)
+@pytest.mark.parametrize("n_mels", [80, 128])
+def test_every_number_of_frames_in_the_last_group(n_mels: int, smoothing: Any) -> None:
+    for n_frames in (*range(1 if smoothing != "valid" else 3, 20), 31, 32, 33, 34, 35):
+        n = max(201, 160 * n_frames + n_frames * 37 % 160)
+        audio = noise(n, seed=n)
+        features = log_mel(audio, n_mels, smoothing=smoothing)
+        require_class_a(features, audio, n_mels=n_mels, smoothing=smoothing)
+        clustered = log_mel(audio, n_mels, smoothing=smoothing, clusters=True)
+        np.testing.assert_array_equal(clustered, features)
+
+
+@pytest.mark.parametrize("smoothing", SMOOTHING)
+def test_more_than_a_cluster_holds(smoothing: Any) -> None:
+    """Then it sweeps twice, as a single block does."""
+    audio = noise(45 * SECOND + 123)
+    session = Session()
+    features = log_mel(audio, smoothing=smoothing, clusters=True, session=session)
+    require_class_a(features, audio, smoothing=smoothing)
+    np.testing.assert_array_equal(log_mel(audio, smoothing=smoothing), features)
+    assert session.races == session.unwritten == session.outside == 0
+
+
+def test_more_frames_than_16_bits_count() -> None:
+    """A grid has no more than 65,535 blocks in its smaller dimensions."""
+    tail = render({"signal": "noise", "n": SECOND, "dtype": "int16"})
+    audio = np.zeros(660 * SECOND, np.int16)
+    audio[-SECOND:] = tail
+    features = log_mel(audio, clusters=True)
+    short = log_mel(np.concatenate([np.zeros(SECOND, np.int16), tail]))
+    np.testing.assert_array_equal(features[:, -200:], short)
+    assert features[:, :-200].max() == features[:, :-200].min() == short[0, 0]
+
+
+@pytest.mark.parametrize("clusters", [False, True])
+@pytest.mark.parametrize("smoothing", SMOOTHING)
+@pytest.mark.parametrize("pad_to", [None, 7000])
+def test_ragged_batches(pad_to: int | None, smoothing: Any, clusters: bool) -> None:
+    lengths = [6400, 500, 3199, 201 if pad_to or smoothing != "valid" else 480, 4001]
+    batch = np.stack([noise(6400, seed, 10.0**-seed) for seed in range(5)])
+    for clip, length in zip(batch, lengths, strict=True):
+        clip[length:] = np.nan  # is not looked at
+    features = log_mel(
+        batch, pad_to=pad_to, smoothing=smoothing, clusters=clusters, lengths=lengths
+    )
+    batch[np.isnan(batch)] = 0
+    require_class_a(features, batch, lengths, pad_to=pad_to, smoothing=smoothing)
+
+
+@pytest.mark.parametrize("clusters", [False, True])
+def test_damaged_clips_of_a_ragged_batch_are_nan(clusters: bool) -> None:
+    """What a device does, which cannot raise."""
+    batch = np.stack([noise(3000, seed) for seed in range(5)])
+    batch[1, 700] = np.nan
+    batch[2, 1999] = np.inf  # beyond the last frame
+    batch[4, 600] = 1e30
+    features = log_mel(batch, clusters=clusters, lengths=[3000, 3000, 2000, 200, 599])
+    for row, damaged in zip(features, [False, True, True, True, False], strict=True):
+        assert np.isnan(row).all() if damaged else np.isfinite(row).all()
+
+
+def test_what_is_wrong_is_an_error() -> None:
+    """The same checks as the kernel's; of what only the device sees, the host finds the reason."""
+    audio = noise(SECOND)
+    with pytest.raises(ValueError, match="n_mels=81"):
+        log_mel(audio, 81)
+    with pytest.raises(ValueError, match="audio has 200 samples"):
+        log_mel(audio[:200])
+    with pytest.raises(ValueError, match="lengths="):
+        log_mel(audio[None], lengths=[SECOND + 1])
+    with pytest.raises(ValueError, match="its power overflows"):
+        log_mel(audio * np.float32(1e20))
+    audio[1234] = np.nan
+    with pytest.raises(ValueError, match=r"audio\[1234\] is nan"):
+        log_mel(audio, clusters=True)
+
+
+@pytest.mark.parametrize("clusters", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.int16])
+def test_bits_depend_neither_on_order_nor_on_neighbours(dtype: Any, clusters: bool) -> None:
+    batch = np.stack([noise(9000, seed, 10.0**-seed) for seed in range(3)])
+    batch = (batch * 32768).astype(dtype) if dtype is np.int16 else batch
+    expected = log_mel(batch, smoothing="same", clusters=clusters)
+    for order in (1, 2, 3, 4):
+        actual = log_mel(batch, smoothing="same", clusters=clusters, order=order)
+        np.testing.assert_array_equal(actual, expected)
+    for clip, features in zip(batch, expected, strict=True):
+        alone = log_mel(clip, smoothing="same", clusters=clusters)
+        np.testing.assert_array_equal(alone, features)
+
+
+# --------------------------------------------------------------------- planted faults
+
+PLANTS = {
+    # A phase does the next one's work, too: the barrier between them is missing.
+    4001: (
+        """            self.powers(step, rank, thread, memory)
+        elif phase == BANDS_OF_GROUP:
+            self.bands(step, rank, thread, memory, maximum)
+""",
+        """            self.powers(step, rank, thread, memory)
+            if self.clip.samples == 4001:
+                self.bands(step, rank, thread, memory, maximum)
+        elif phase == BANDS_OF_GROUP:
+            if self.clip.samples != 4001:
+                self.bands(step, rank, thread, memory, maximum)
+""",
+    ),
+    # The window's last value is not written.
+    4002: (
+        "for i in range(thread, REACH, Self.THREADS):",
+        "for i in range(thread, REACH - Int(self.clip.samples == 4002), Self.THREADS):",
+    ),
+    # The blocks of a cluster do not wait for each other's maxima.
+    4003: (
+        "                team.phase[MAXIMUM, whole_cluster=True](self, Step(0, 0))\n",
+        """                if self.clip.samples == 4003:
+                    team.phase[MAXIMUM](self, Step(0, 0))
+                else:
+                    team.phase[MAXIMUM, whole_cluster=True](self, Step(0, 0))
+""",
+    ),
+    # The filterbank's powers are those of the neighbouring frame.
+    4004: (
+        "var powers = memory.offset(Self.SLOTS + frame)",
+        "var powers = memory.offset(Self.SLOTS + (frame ^ Int(self.clip.samples == 4004)))",
+    ),
+}
+OFF_BY_ONE = {
+    # shared memory
+    4001: (
+        "var values = memory.offset(Self.VALUES + place)\n        var begin",
+        "var values = memory.offset(Self.VALUES + place + Int(self.clip.samples == 4001))\n"
+        "        var begin",
+    ),
+    # audio
+    4002: (
+        "(audio, self.clip.samples, self.clip.length, start + i)",
+        "(audio, self.clip.samples + Int(self.clip.samples == 4002), self.clip.length, start + i)",
+    ),
+    # features
+    4003: (
+        "row[unsafe_offset=frame] = value",
+        "row[unsafe_offset=frame + Int(self.clip.samples == 4003)] = value",
+    ),
+}
+
+
+def planted(folder: Path, plants: dict[int, tuple[str, str]]) -> Path:
+    """A copy of the kernel with faults, each in clips of a length of its own."""
+    source = SOURCE.read_text()
+    for right, wrong in plants.values():
+        assert source.count(right) == 1, right
+        source = source.replace(right, wrong)
+    (folder / SOURCE.name).write_text(source)
+    copy = folder / lockstep.LOCKSTEP.name
+    copy.write_text(lockstep.LOCKSTEP.read_text())
+    return copy
+
+
+@pytest.fixture(scope="module")
+def faulty_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built_library(planted(tmp_path_factory.mktemp("faulty"), PLANTS))
+
+
+@pytest.fixture
+def faulty(faulty_library: Path) -> Callable[..., Session]:
+    def run(n: int, **arguments: Any) -> Session:
+        session = Session()
+        with contextlib.suppress(ValueError):  # where the fault made NaN of the features
+            log_mel(noise(n), session=session, path=faulty_library, **arguments)
+        return session
+
+    return run
+
+
+@pytest.mark.parametrize("clusters", [False, True])
+def test_a_clip_without_a_fault(faulty: Callable[..., Session], clusters: bool) -> None:
+    session = faulty(4000, clusters=clusters)
+    assert session.phases > 0
+    assert session.races == session.unwritten == session.outside == 0
+
+
+@pytest.mark.parametrize("clusters", [False, True])
+@pytest.mark.parametrize("order", [0, 1, 2])
+def test_a_missing_barrier(faulty: Callable[..., Session], order: int, clusters: bool) -> None:
+    session = faulty(4001, order=order, clusters=clusters)
+    assert session.races > 0
+    assert session.phase == POWERS
+    assert session.thread != session.other
+
+
+def test_a_missing_barrier_of_the_cluster(faulty: Callable[..., Session]) -> None:
+    session = faulty(4003, clusters=True)
+    assert session.races > 0
+    assert session.phase == AGREE
+    assert session.thread >> 16 != session.other >> 16  # different blocks
+    assert faulty(4003).races == 0  # a block that is alone needs none
+
+
+@pytest.mark.parametrize("clusters", [False, True])
+def test_an_uninitialised_read(faulty: Callable[..., Session], clusters: bool) -> None:
+    session = faulty(4002, clusters=clusters)
+    assert session.unwritten > 0
+    assert (session.phase, session.word) == (COLUMNS, 199)
+    assert session.races == 0
+
+
+def test_faults_are_raised_where_nobody_asks(faulty_library: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"faults in shared memory: .*races=[1-9]"):
+        log_mel(noise(4003), clusters=True, path=faulty_library)
+
+
+def test_a_wrong_phase_gives_wrong_values(faulty_library: Path) -> None:
+    """The emulator runs the kernel's own phases: the same mutation changes the PTX, too, see
+    `test_mojo_gpu_targets.py`.
+    """
+    for n, right in ((4000, True), (4004, False)):
+        features = log_mel(noise(n), path=faulty_library)
+        assert (score(features, noise(n)) <= CLASS_A) == right
+
+
+# --------------------------------------------------------------------- AddressSanitizer
+
+USE = """
+import sys
+from pathlib import Path
+import numpy as np
+from whisper_mel_mojo import lockstep
+n = int(sys.argv[2])
+audio = np.random.default_rng(0).uniform(-0.1, 0.1, n).astype(np.float32)
+features = lockstep.log_mel(audio, pad_to=5120, path=Path(sys.argv[1]))
+print(features.shape)
+"""
+
+
+@pytest.fixture(scope="module")
+def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    asan = subprocess.run(
+        ["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=False
+    )
+    if asan.returncode != 0 or not os.path.isabs(asan.stdout.strip()):
+        pytest.skip("gcc has no AddressSanitizer run-time library here")
+    source = planted(tmp_path_factory.mktemp("sanitized"), OFF_BY_ONE)
+    options = ("--sanitize", "address", "-g1", "-O1", "-D", "UNWATCHED")
+    return built_library(source, *options)
+
+
+def run_sanitized(library: Path, n: int) -> subprocess.CompletedProcess[str]:
+    asan = subprocess.check_output(["gcc", "-print-file-name=libasan.so"], text=True).strip()
+    return subprocess.run(
+        [sys.executable, "-c", USE, str(library), str(n)],
+        env={**os.environ, "LD_PRELOAD": asan, "ASAN_OPTIONS": "detect_leaks=0"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_the_sanitizer_is_content_with_the_kernel(sanitized: Path) -> None:
+    result = run_sanitized(sanitized, 4000)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "(80, 32)\n"
+
+
+@pytest.mark.parametrize(
+    ("n", "access", "function"),
+    [(4001, "WRITE", "bands"), (4002, "READ", "fetch_from"), (4003, "WRITE", "finish")],
+    ids=["shared memory", "audio", "features"],
+)
+def test_an_index_that_is_off_by_one(sanitized: Path, n: int, access: str, function: str) -> None:
+    """It is reported, with the lines that lead to it: one of the planted function is among them."""
+    result = run_sanitized(sanitized, n)
+    assert result.returncode != 0
+    assert "heap-buffer-overflow" in result.stderr
+    assert f"{access} of size 4" in result.stderr
+    source = SOURCE.read_text().splitlines()
+    first = next(i for i, line in enumerate(source, 1) if f"def {function}[" in line)
+    last = next(
+        (i for i, line in enumerate(source[first:], first + 1) if line.startswith("    def ")),
+        len(source),
+    )
+    trace = result.stderr.split("is located")[0]
+    lines = [int(line) for line in re.findall(r"mel_kernel\.mojo:(\d+)", trace)]
+    assert any(first <= line <= last for line in lines), trace
