@@ -206,10 +206,9 @@ def planted(folder: Path, plants: dict[int, tuple[str, str]]) -> Path:
     for right, wrong in plants.values():
         assert source.count(right) == 1, right
         source = source.replace(right, wrong)
-    (folder / SOURCE.name).write_text(source)
-    copy = folder / lockstep.LOCKSTEP.name
-    copy.write_text(lockstep.LOCKSTEP.read_text())
-    return copy
+    for file in SOURCE.parent.glob("*.mojo"):
+        (folder / file.name).write_text(source if file == SOURCE else file.read_text())
+    return folder / lockstep.LOCKSTEP.name
 
 
 @pytest.fixture(scope="module")
