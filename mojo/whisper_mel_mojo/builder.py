@@ -35,14 +35,15 @@ class BuildError(RuntimeError):
 def built_library(source: Path | None = None, *options: str) -> Path:
     """The shared library of the kernel for this machine; compiles it if it isn't there yet.
 
-    ``source``: another file than the kernel itself, which may import its neighbours;
+    ``source``: another file than the kernel itself, with the kernel, which it imports, beside it;
     ``options``: what the compiler is told besides. Raises ``BuildError`` if there is no compiler,
     no place to write, or if compilation fails.
     """
     target = target_cpu()
     source = source or SOURCE
     flags = (*FLAGS, "--target-cpu", target, *options)
-    parts = [path.read_bytes() for path in sorted(source.parent.glob("*.mojo"))]
+    sources = {source, source.with_name(SOURCE.name)}
+    parts = [path.read_bytes() for path in sorted(sources)]
     parts += [" ".join(flags).encode(), compiler_version().encode()]
     key = hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
     folder = cache_folder()
