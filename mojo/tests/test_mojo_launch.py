@@ -38,9 +38,13 @@ AUDIO, OUT, LENGTHS, STREAM = 0x10_0000_0000, 0x20_0000_0000, 0x30_0000_0000, 0x
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the stand-ins for the driver's libraries."""
     folder = tmp_path_factory.mktemp("driver")
-    import modular
-
-    bindings = next(Path(modular.__path__[0]).rglob("libAsyncRTMojoBindings.so")).read_bytes()
+    package = importlib.util.find_spec("modular")
+    assert package
+    assert package.submodule_search_locations
+    places = map(Path, package.submodule_search_locations)
+    bindings = next(
+        library for place in places for library in place.rglob("libAsyncRTMojoBindings.so")
+    ).read_bytes()
     names = set(re.findall(rb"\0((?:cu|nvml)[A-Z]\w+)(?=\0)", bindings))
     stubs = [
         f'__attribute__((weak)) int {name}() {{ note("{name}"); return 0; }}'

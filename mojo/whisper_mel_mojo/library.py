@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from whisper_mel_mojo.builder import built_library
 
@@ -17,7 +17,7 @@ _address = ctypes.c_void_p
 _count = ctypes.c_ssize_t
 
 
-LOG_MEL = [
+LOG_MEL: list[Any] = [
     *(_address, _count, _count, _count, _count),  # audio, is_int16, clips, samples, stride
     *(_count, _count, _count),  # pad_to, n_mels, smoothing
     *(_address, _count),  # out, out_len

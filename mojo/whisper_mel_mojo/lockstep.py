@@ -30,7 +30,7 @@ class Session(ctypes.Structure):
     ]
 
     def __str__(self) -> str:
-        return ", ".join(f"{name}={getattr(self, name)}" for name, _ in self._fields_)
+        return ", ".join(f"{name}={getattr(self, name)}" for name, *_ in self._fields_)
 
 
 def log_mel(

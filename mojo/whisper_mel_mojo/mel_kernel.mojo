@@ -1,6 +1,7 @@
-"""Whisper's log-Mel features on a CPU, from PCM samples to the finished features.
+"""Whisper's log-Mel features, from PCM samples to the finished features, on CPUs and on GPUs.
 
-How it is laid out (docs/kernel.md says why):
+How it is laid out on a CPU (docs/kernel.md says why; the sections on GPUs are further below, and
+share the stages, see docs/gpu.md):
 
 * One vector lane holds one frame. A group of WIDTH frames goes through all stages at once, in
   scratch memory that stays in the L1 cache, so that no stage ever permutes lanes.
@@ -12,7 +13,7 @@ How it is laid out (docs/kernel.md says why):
 * Threads share clips, or pieces of clips. Every value depends on its frame's samples and on the
   clip's maximum only, whatever the lane, the group or the thread, and so do its bits.
 
-All tables are computed by the compiler from their definitions. The library needs libc only.
+All tables are computed by the compiler from their definitions. The CPU's library needs libc only.
 """
 
 from max.gpu import MAX_THREADS_PER_BLOCK_METADATA, block_idx, thread_idx
