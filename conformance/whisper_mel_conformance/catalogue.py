@@ -165,6 +165,10 @@ def _boundary(profile: str) -> Iterator[Case]:
     yield from _both("boundary/powers-of-two", "sweep", recipe=rising(0, 8), lengths=powers)
     whole = [SECOND * seconds for seconds in range(1, 11)]
     yield from _both("boundary/whole-seconds", "sweep", recipe=noise(0, 9), lengths=whole)
+    for seconds, step in ((3, 797), (30, 15_401)):  # primes: no length is special
+        some = list(range(2000, SECOND * seconds, step))
+        name = f"boundary/lengths-up-to-{seconds}-seconds"
+        yield from _both(name, "sweep", recipe=noise(0, 9), lengths=some)
     # A loud end that only the dropped last frame hears well, and mirrored frames beyond it.
     tails = list(range(4000, 4160, 4))
     for length in (60, 200):
