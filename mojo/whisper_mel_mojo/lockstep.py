@@ -74,8 +74,7 @@ def log_mel(
     session.lengths = 0 if counts is None else counts.ctypes.data
 
     def load() -> Library:
-        function = _function(path or built_library(LOCKSTEP))
-        return Library(function, library().message, ctypes.addressof(session))
+        return Library(_function(path), library().message, ctypes.addressof(session))
 
     features = compute(load, audio, n_mels, pad_to, smoothing, out, threads)
     if strict and session.races + session.unwritten + session.outside > 0:
@@ -84,8 +83,9 @@ def log_mel(
 
 
 @lru_cache
-def _function(path: Path) -> Any:
-    function = ctypes.CDLL(str(path)).whisper_mel_lockstep
+def _function(path: Path | None) -> Any:
+    # Cached as a whole: looking a library up reads and hashes it and its sources.
+    function = ctypes.CDLL(str(path or built_library(LOCKSTEP))).whisper_mel_lockstep
     function.argtypes = LOG_MEL
     function.restype = ctypes.c_ssize_t
     return function
