@@ -19,14 +19,13 @@ from std.sys.info import size_of
 
 from mel_kernel import (
     NAN,
-    BLOCK_GROUP,
-    CLUSTER_GROUP,
     HOP,
     OK,
     SILENCE,
     Batch,
     Block,
     Floats,
+    Mapping,
     Memory,
     SharedMemory,
     Step,
@@ -34,8 +33,6 @@ from mel_kernel import (
     VALID,
     Vec,
     argument_error,
-    cluster_blocks,
-    cluster_tile,
     explain,
     is_finite,
 )
@@ -294,12 +291,11 @@ def allocate(size: Int) -> Int:
     return address
 
 
-def run_grid[
-    n_mels: Int, group: Int, tile: Int, cluster: Int
-](batch: Batch, clips: Int, session: SessionPointer):
+def run_grid[n_mels: Int, clusters: Bool](batch: Batch, clips: Int, session: SessionPointer):
     """What a launch does: a cluster of blocks for each clip."""
-    comptime B = Block[n_mels, group, tile, cluster]
-    var team = LockstepTeam[B.THREADS, cluster, B.SIZE](session)
+    comptime M = Mapping[n_mels, clusters]
+    comptime B = Block[n_mels, M.GROUP, M.TILE, M.BLOCKS]
+    var team = LockstepTeam[B.THREADS, M.BLOCKS, B.SIZE](session)
     for clip in range(clips):
         team.start_clip()
         B(batch.clip[n_mels](clip)).run(team)
@@ -345,13 +341,13 @@ def whisper_mel_lockstep(
         Floats(unsafe_from_address=out_),
     )
     if wanted[].clusters != 0 and n_mels == 80:
-        run_grid[80, CLUSTER_GROUP, cluster_tile(80), cluster_blocks(80)](batch, clips, wanted)
+        run_grid[80, True](batch, clips, wanted)
     elif wanted[].clusters != 0:
-        run_grid[128, CLUSTER_GROUP, cluster_tile(128), cluster_blocks(128)](batch, clips, wanted)
+        run_grid[128, True](batch, clips, wanted)
     elif n_mels == 80:
-        run_grid[80, BLOCK_GROUP, BLOCK_GROUP, 1](batch, clips, wanted)
+        run_grid[80, False](batch, clips, wanted)
     else:
-        run_grid[128, BLOCK_GROUP, BLOCK_GROUP, 1](batch, clips, wanted)
+        run_grid[128, False](batch, clips, wanted)
 
     # The device leaves NaN, and the host finds out why; of a ragged batch it does not ask.
     var size = (n_mels - trim) * (max(samples, pad_to) // HOP - trim)
