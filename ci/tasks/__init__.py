@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import build, lint, lock
+from . import build, gpu, lint, lock
 from .paths import ROOT
 
 __all__ = ["TASKS", "Task", "find", "main"]
@@ -67,6 +67,11 @@ TASKS = {
         lambda arguments: TEST if arguments[:1] in (["make"], ["calibrate"]) else DEFAULT,
     ),
     "repro": Task("replay a failing case that conformance has written", _repro),
+    "gpu": Task(
+        "the kernel for GPUs, without one: compile, driver, reproduce",
+        gpu.run,
+        lambda arguments: TEST,
+    ),
     "build": Task("wheels and source distributions of the four packages, in dist/", build.run),
     "lock": Task("resolve ci/locks/*.in anew into ci/locks/*.txt", lock.run),
 }

@@ -211,14 +211,14 @@ static int run_in_lockstep(long clips, unsigned cluster, unsigned shared, void *
     long (*run)(long, long, long, long, long, long, long, long, long, long, long, void *, long *);
     *(void **)&run = dlsym(dlopen(path, RTLD_NOW), "whisper_mel_lockstep");
     int is_128 = cluster > 1 ? cluster == 16 : shared > 46000;
-    long session[11] = {cluster > 1, 0, *(int *)arguments[4] ? *(long *)arguments[1] : 0};
+    long session[12] = {cluster > 1, 0, *(int *)arguments[4] ? *(long *)arguments[1] : 0};
     long bad_sample;
     run(*(long *)arguments[0], *(int *)arguments[3], clips, *(long *)arguments[6],
         *(long *)arguments[7], *(long *)arguments[8], is_128 ? 128 : 80, *(int *)arguments[5],
         *(long *)arguments[2], 1L << 50, 1, session, &bad_sample);
     char line[100];
     snprintf(line, sizeof line, "lockstep phases=%ld faults=%ld", session[3],
-             session[4] + session[5] + session[6]);
+             session[4] + session[5] + session[6] + session[7]);
     note(line);
     return OK;
 }

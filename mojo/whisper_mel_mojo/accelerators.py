@@ -39,6 +39,7 @@ _OF_CAPABILITY = {
     (12, 0): Accelerator("sm_120a"),
     (12, 1): Accelerator("sm_121a"),
 }
+NVIDIA = {it.name: it for it in _OF_CAPABILITY.values()}
 
 
 def accelerator(capability: tuple[int, int]) -> Accelerator:
@@ -47,17 +48,16 @@ def accelerator(capability: tuple[int, int]) -> Accelerator:
     Raises ``BuildError`` for devices that the kernel has not been compiled for.
     """
     chosen = os.environ.get("WHISPER_MEL_ACCELERATOR")
-    known = {it.name: it for it in _OF_CAPABILITY.values()}
     if chosen:
-        if chosen not in known:
+        if chosen not in NVIDIA:
             raise BuildError(
-                f"WHISPER_MEL_ACCELERATOR={chosen}: expected one of {', '.join(known)}"
+                f"WHISPER_MEL_ACCELERATOR={chosen}: expected one of {', '.join(NVIDIA)}"
             )
-        return known[chosen]
+        return NVIDIA[chosen]
     if capability not in _OF_CAPABILITY:
         major, minor = capability
         raise BuildError(
             f"the kernel is not built for CUDA devices of compute capability {major}.{minor}: "
-            f"set WHISPER_MEL_ACCELERATOR to one of {', '.join(known)} to try another's code"
+            f"set WHISPER_MEL_ACCELERATOR to one of {', '.join(NVIDIA)} to try another's code"
         )
     return _OF_CAPABILITY[capability]

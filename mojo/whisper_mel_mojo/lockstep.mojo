@@ -6,8 +6,11 @@ found:
 
 * races: two threads use a word in the same phase (those of different blocks: without a barrier of
   the cluster in between), and at least one of them writes it;
+* reads of another block's memory after which the blocks do not wait for each other: that block
+  may have ended by then;
 * reads of words that nothing has written;
-* accesses outside the block's memory.
+* accesses outside the block's memory;
+* values of the output that nothing has written.
 
 Every block's memory is allocated for itself, in its exact size, so that AddressSanitizer finds
 what is outside of it: in a build with `-D UNWATCHED`, in which nothing is noted.
@@ -38,6 +41,8 @@ from mel_kernel import (
 )
 
 comptime WATCHED = not is_defined["UNWATCHED"]()
+comptime NOT_WRITTEN = UInt32(0x7FB5A5A5)
+"""The bits of a NaN that nothing computes: what the output is full of before."""
 comptime NOBODY = -1
 comptime SEVERAL = -2
 
@@ -52,6 +57,8 @@ struct Word(ImplicitlyCopyable, TrivialRegisterPassable):
     var reader: Int
     """Or SEVERAL, in the same phase."""
     var read: Int
+    var abroad: Int
+    """When another block used it last."""
 
 
 struct Session:
@@ -69,6 +76,8 @@ struct Session:
     var unwritten: Int
     var outside: Int
     """Accesses of each kind of fault."""
+    var omitted: Int
+    """Values of the output that were not written."""
     var phase: Int
     """Of the first fault of all: `PREPARE`, ..."""
     var word: Int
@@ -136,6 +145,8 @@ struct Emulated(SharedMemory):
             word.read = now
         elif word.reader != self.identity():
             word.reader = SEVERAL
+        if rank != self.rank:
+            word.abroad = now
         words[unsafe_offset=at] = word
         return True
 
@@ -240,7 +251,17 @@ struct LockstepTeam[THREADS: Int, CLUSTER: Int, SIZE: Int](Team):
                 var shadow = self.blocks[unsafe_offset=Self.CLUSTER + rank]
                 var words = Words(unsafe_from_address=Int(shadow))
                 for i in range(Self.SIZE):
-                    words[unsafe_offset=i] = Word(NOBODY, 0, NOBODY, 0)
+                    words[unsafe_offset=i] = Word(NOBODY, 0, NOBODY, 0, NOBODY)
+
+    def end_clip(self):
+        """The blocks end: their memory is gone for those who have not waited for each other."""
+        comptime if WATCHED:
+            for rank in range(Self.CLUSTER):
+                var shadow = self.blocks[unsafe_offset=Self.CLUSTER + rank]
+                var words = Words(unsafe_from_address=Int(shadow))
+                for i in range(Self.SIZE):
+                    if words[unsafe_offset=i].abroad >= self.since_cluster:
+                        self.session[].races += 1
 
     def in_turn(self, i: Int) -> Int:
         """Which thread of the cluster is the i-th."""
@@ -299,6 +320,7 @@ def run_grid[n_mels: Int, clusters: Bool](batch: Batch, clips: Int, session: Ses
     for clip in range(clips):
         team.start_clip()
         B(batch.clip[n_mels](clip)).run(team)
+        team.end_clip()
 
 
 @export
@@ -340,6 +362,10 @@ def whisper_mel_lockstep(
         smoothing,
         Floats(unsafe_from_address=out_),
     )
+    var size = (n_mels - trim) * (max(samples, pad_to) // HOP - trim)
+    var bits = batch.out_.unsafe_bitcast[UInt32]()
+    for i in range(clips * size):
+        bits[unsafe_offset=i] = NOT_WRITTEN
     if wanted[].clusters != 0 and n_mels == 80:
         run_grid[80, True](batch, clips, wanted)
     elif wanted[].clusters != 0:
@@ -349,8 +375,9 @@ def whisper_mel_lockstep(
     else:
         run_grid[128, False](batch, clips, wanted)
 
+    for i in range(clips * size):
+        wanted[].omitted += Int(bits[unsafe_offset=i] == NOT_WRITTEN)
     # The device leaves NaN, and the host finds out why; of a ragged batch it does not ask.
-    var size = (n_mels - trim) * (max(samples, pad_to) // HOP - trim)
     for clip in range(0 if ragged else clips):
         if not is_finite(batch.out_[unsafe_offset=clip * size]):
             return explain(audio, is_int16 != 0, clips, samples, clip_stride, bad_sample)

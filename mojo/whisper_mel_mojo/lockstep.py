@@ -24,10 +24,15 @@ class Session(ctypes.Structure):
         (name, ctypes.c_int64)
         for name in (
             *("clusters", "order", "lengths"),
-            *("phases", "races", "unwritten", "outside"),
+            *("phases", "races", "unwritten", "outside", "omitted"),
             *("phase", "word", "thread", "other"),
         )
     ]
+
+    @property
+    def faults(self) -> int:
+        """Accesses that are no good, and values that were forgotten."""
+        return self.races + self.unwritten + self.outside + self.omitted
 
     def __str__(self) -> str:
         return ", ".join(f"{name}={getattr(self, name)}" for name, *_ in self._fields_)
@@ -76,8 +81,8 @@ def log_mel(
         return Library(_function(path), library().message, ctypes.addressof(session))
 
     features = compute(load, audio, n_mels, pad_to, smoothing, out, threads)
-    if strict and session.races + session.unwritten + session.outside > 0:
-        raise RuntimeError(f"faults in shared memory: {session}")
+    if strict and session.faults > 0:
+        raise RuntimeError(f"faults in the kernel: {session}")
     return features
 
 

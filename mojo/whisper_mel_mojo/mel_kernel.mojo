@@ -1978,7 +1978,11 @@ def shared_memory[floats: Int]() -> OnChip:
         )
 
 
-@__llvm_metadata(MAX_THREADS_PER_BLOCK_METADATA=StaticTuple[Int32, 1](Int32(WORKERS * group)))
+@__llvm_metadata(
+    MAX_THREADS_PER_BLOCK_METADATA=StaticTuple[Int32, 1](Int32(WORKERS * group)),
+    # Without it, some devices' assembler takes fewer registers, to have more blocks, and spills.
+    `nvvm.minctasm`=__mlir_attr.`1 : i32`,
+)
 def mel_kernel[
     n_mels: Int, group: Int, tile: Int, cluster: Int
 ](

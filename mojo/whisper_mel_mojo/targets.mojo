@@ -12,7 +12,7 @@ from mel_kernel import APPLE_GROUP, BLOCK_GROUP, Mapping
 
 comptime TARGET = get_defined_string["TARGET"]()
 comptime N_MELS = get_defined_int["N_MELS"]()
-comptime ALONE = APPLE_GROUP if TARGET.startswith("metal") else BLOCK_GROUP
+comptime ALONE = APPLE_GROUP if TARGET.startswith("apple") else BLOCK_GROUP
 comptime M = Mapping[N_MELS, is_defined["CLUSTERS"](), ALONE]
 
 
