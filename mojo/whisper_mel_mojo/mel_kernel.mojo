@@ -1293,12 +1293,21 @@ def second_pass(job: Job, item: Int) -> Bool:
 
 comptime MAX_THREADS = 64
 comptime SPINS = 1000
-"""Looks at a word before a thread that waits for it yields or goes to sleep: some 20 us, so that
-calls in quick succession find the workers awake, and idle ones cost nothing."""
+"""Looks at a word (up to 50 ns each) before a thread that waits for others lets them run."""
+comptime IDLE_SPINS = 10 * SPINS
+"""The same before a worker without work goes to sleep: as long as a clip of 30 s takes, so that
+calls in quick succession find it awake. To wake it takes up to 0.1 ms."""
+
+
+comptime OWN_LINE = LINE // 8
+"""Words from one thread's to the next one's, so that they don't share a cache line."""
 
 
 struct Pool:
     """Worker threads that sleep until there is work. The calling thread works, too.
+
+    Each has a share of the items, the same in both passes and from call to call: it finds in its
+    cache what it has left there. Who has none left takes what others have not begun.
 
     One call uses the pool at a time (`users`); others, and forked children (`process`), which
     have no workers, compute alone. A call is a round: it opens the `gate`, wakes the workers,
@@ -1311,17 +1320,18 @@ struct Pool:
     var process: Int32
     var users: Int64
     var workers: Int64
+    var started: Int64
+    """Workers that have given themselves a number."""
     var round: Int64
     var gate: Int64
     """OPEN while open, plus the number of workers inside."""
     var job: Job
-    var places: Int64
-    """For workers in this round."""
-    var next_first: Int64
-    """The next item of the first pass."""
+    var threads: Int64
+    """In this round, with the calling one, which is number 0."""
+    var taken: Array[Int64, 2 * MAX_THREADS * OWN_LINE]
+    """For each pass and thread: how many items of its share have been taken."""
     var done_first: Int64
-    """Items that have passed it."""
-    var next_second: Int64
+    """Items that have passed the first pass."""
     var damaged: Int64
     """Items that were not finite."""
 
@@ -1361,34 +1371,52 @@ def wait_until(mut word: Int64, value: Int64):
             relax()
 
 
-def take_part(pool: PoolPointer, slot: Int):
+def take_item(pool: PoolPointer, number: Int, second: Int) -> Int:
+    """An item that nobody has taken in this pass, of the thread's own share or else of another's;
+    -1 if there is none.
+    """
+    var items = pool[].job.items()
+    var threads = Int(pool[].threads)
+    for i in range(threads):
+        var owner = (number + i) % threads
+        var begin = items * owner // threads
+        var end = items * (owner + 1) // threads
+        ref taken = pool[].taken[(MAX_THREADS * second + owner) * OWN_LINE]
+        if begin + Int(look(taken)) < end:
+            var item = begin + Int(add(taken, 1))
+            if item < end:
+                return item
+    return -1
+
+
+def take_part(pool: PoolPointer, number: Int):
     """Takes items until none is left."""
     var job = pool[].job
-    var items = Int64(job.items())
     while True:
-        var item = add(pool[].next_first, 1)
-        if item >= items:
+        var item = take_item(pool, number, 0)
+        if item < 0:
             break
-        if not first_pass(job, Int(item), slot):
+        if not first_pass(job, item, number):
             _ = add(pool[].damaged, 1)
         _ = add(pool[].done_first, 1)
     if job.pieces == 1:
         return
-    wait_until(pool[].done_first, items)
+    wait_until(pool[].done_first, Int64(job.items()))
     while True:
-        var item = add(pool[].next_second, 1)
-        if item >= items:
+        var item = take_item(pool, number, 1)
+        if item < 0:
             break
-        if not second_pass(job, Int(item)):
+        if not second_pass(job, item):
             _ = add(pool[].damaged, 1)
 
 
 def worker(pool: PoolPointer) abi("C") -> Int:
     """What a worker thread does as long as the process lives."""
+    var number = add(pool[].started, 1) + 1
     var seen = Int64(0)
     while True:
         var spins = 0
-        while look(pool[].round) == seen and spins < SPINS:
+        while look(pool[].round) == seen and spins < IDLE_SPINS:
             spins += 1
             relax()
         _ = external_call["pthread_mutex_lock", Int32](Pointer(to=pool[].mutex))
@@ -1398,10 +1426,8 @@ def worker(pool: PoolPointer) abi("C") -> Int:
             )
         seen = look(pool[].round)
         _ = external_call["pthread_mutex_unlock", Int32](Pointer(to=pool[].mutex))
-        if add(pool[].gate, 1) >= OPEN:
-            var place = add(pool[].places, -1)
-            if place > 0:
-                take_part(pool, Int(place))
+        if add(pool[].gate, 1) >= OPEN and number < pool[].threads:
+            take_part(pool, Int(number))
         _ = add(pool[].gate, -1)
 
 
@@ -1443,10 +1469,11 @@ def run_with_workers(address: Int, job: Job, threads: Int) -> Bool:
     var pool = PoolPointer(unsafe_from_address=address)
     start_workers(pool, Int64(threads - 1))
     pool[].job = job
-    pool[].places = Int64(threads - 1)
-    pool[].next_first = 0
+    pool[].threads = Int64(threads)
+    for number in range(threads):
+        pool[].taken[number * OWN_LINE] = 0
+        pool[].taken[(MAX_THREADS + number) * OWN_LINE] = 0
     pool[].done_first = 0
-    pool[].next_second = 0
     pool[].damaged = 0
     _ = add(pool[].gate, OPEN)
     _ = external_call["pthread_mutex_lock", Int32](Pointer(to=pool[].mutex))
