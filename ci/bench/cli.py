@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[2]
 RECORD = ROOT / "docs" / "measurements" / "cpu.json"
 PICTURE = RECORD.with_suffix(".svg")
 README = ROOT / "README.md"
-SECONDS, QUICK_SECONDS = 2.0, 0.5  # for each row, where its calls are not too long for it
+SECONDS, QUICK_SECONDS = 2.0, 0.5
+"""For each row: no more rounds than go into it, but some in any case."""
 SAME_WORK = 1e-3
 """The largest difference of the features at which the baseline has done the same work."""
 
@@ -37,6 +38,11 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         metavar="PATTERN",
         help="rows by id, as `openai-whisper/30s/*`; several times for several",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        help=f"for each row (by default {SECONDS}, with --quick {QUICK_SECONDS})",
     )
     parser.add_argument(
         "--against",
@@ -66,6 +72,8 @@ def main(arguments: list[str], measure: Callable[..., Iterator[Any]] = measure_i
     if options.readme:
         publish(results.load(RECORD))
         return 0
+    if options.seconds is None:
+        options.seconds = QUICK_SECONDS if options.quick else SECONDS
     if options.record and (options.quick or options.only):
         parser().error("--record: expected all rows, neither --quick nor --only")
     try:
@@ -73,7 +81,7 @@ def main(arguments: list[str], measure: Callable[..., Iterator[Any]] = measure_i
         rows = _chosen(options)
     except ValueError as error:
         parser().error(str(error))
-    document = _measured(rows, options.quick, measure)
+    document = _measured(rows, options, measure)
     output = options.output / "bench.json"
     results.save(document, output)
     output.with_suffix(".svg").write_text(figure.figure(document))
@@ -116,12 +124,14 @@ def installed_peers() -> list[str]:
     ]
 
 
-def _measured(rows: list[Row], quick: bool, measure: Callable[..., Iterator[Any]]) -> Any:
+def _measured(
+    rows: list[Row], options: argparse.Namespace, measure: Callable[..., Iterator[Any]]
+) -> Any:
     """The document of a run, whose results are printed as they come."""
     document = {
         "format": 1,
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "quick": quick,
+        "quick": options.quick,
         **machine.checkout(),
         "machine": machine.machine(),
         "versions": machine.versions(),
@@ -136,7 +146,7 @@ def _measured(rows: list[Row], quick: bool, measure: Callable[..., Iterator[Any]
             reason = f"takes {process[1]} CPUs, there is {cpus}"
             found: Any = ({"id": row.id, "skipped": reason} for row in ours)
         else:
-            found = measure(ours, QUICK_SECONDS if quick else SECONDS)
+            found = measure(ours, options.seconds)
         for result in found:
             document["versions"].update(result.pop("versions", {}))
             document["rows"].append(result)

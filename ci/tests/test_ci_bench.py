@@ -442,10 +442,12 @@ class Measure:
     def __init__(self, **ratios: float) -> None:
         self.ratios = ratios
         self.processes: list[tuple[str, int, str]] = []
+        self.budgets: set[float] = set()
 
     def __call__(self, rows: list[Row], budget: float) -> Iterator[dict[str, Any]]:
         assert len({row.process for row in rows}) == 1
         self.processes.append(rows[0].process)
+        self.budgets.add(budget)
         for row in rows:
             ratio = self.ratios.get(row.id, 10.0)
             yield {**measured_row(row.id, ratio), "versions": {row.other.front_end: "1"}}
@@ -550,6 +552,17 @@ def test_a_record_becomes_readmes_table(checkout: Path) -> None:
     (checkout / "README.md").write_text(f"{table.BEGIN}\n{table.END}")
     assert cli.main(["--readme"]) == 0
     assert row in (checkout / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seconds"),
+    [([], cli.SECONDS), (["--quick"], cli.QUICK_SECONDS), (["--quick", "--seconds", "0.1"], 0.1)],
+)
+def test_how_long_a_row_is_measured(checkout: Path, arguments: list[str], seconds: float) -> None:
+    measure = Measure()
+    assert bench(checkout, *arguments, measure=measure) == 0
+    assert measure.budgets == {seconds}
+    assert results.load(checkout / "report" / "bench.json")["quick"] == ("--quick" in arguments)
 
 
 @pytest.mark.parametrize("partial", [["--quick"], ["--only", NAME]])
