@@ -17,7 +17,7 @@ from pathlib import Path
 WARM_CALLS = 2
 LONG_CALL = 0.1
 """Seconds. Untimed calls before a longer one are left out: no cache survives it."""
-MIN_ROUNDS, MAX_ROUNDS = 5, 101
+MIN_ROUNDS, MAX_ROUNDS = 9, 101
 MIN_LONG_ROUNDS = 3
 """Where a round takes more than a second."""
 MAX_SPREAD = 0.10
