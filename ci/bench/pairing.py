@@ -8,6 +8,7 @@ round, so that neither always follows the other.
 from __future__ import annotations
 
 import dataclasses
+import os
 import random
 import statistics
 import time
@@ -22,19 +23,24 @@ MIN_LONG_ROUNDS = 3
 """Where a round takes more than a second."""
 MAX_SPREAD = 0.10
 """Noisy if the pairwise ratios' quartiles are further apart, relative to the median …"""
-MAX_WAITED = 0.02
-"""… or if the threads were ready to run but did not for more than this share of the time."""
+MAX_OTHERS = 0.05
+"""… or if other processes (or other guests of the host) had more than this share of our CPUs. The
+system counts in hundredths of a second."""
+REST = 0.02
+"""Seconds between the sides if there are several threads: idle ones of OpenMP go on spinning for
+some milliseconds, and would have the CPU that the other side needs.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """Seconds of each round, ours and the other's; ``waited``: the share of the time in which this
-    process stood in the run queue, None where the system does not say.
+    """Seconds of each round, ours and the other's; ``others``: the share of the CPUs' time that
+    other processes had, None where the system does not say.
     """
 
     ours: tuple[float, ...]
     other: tuple[float, ...]
-    waited: float | None
+    others: float | None
 
     def ratio(self, scale: float = 1) -> float:
         """Of the medians: how many times as long the other takes."""
@@ -54,8 +60,8 @@ class Timing:
 
     @property
     def noisy(self) -> bool:
-        waited = self.waited is not None and not self.waited <= MAX_WAITED
-        return waited or not self.spread <= MAX_SPREAD
+        disturbed = self.others is not None and not self.others <= MAX_OTHERS
+        return disturbed or not self.spread <= MAX_SPREAD
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float]:
@@ -63,15 +69,17 @@ def quartiles(values: Sequence[float]) -> tuple[float, float]:
     return low, high
 
 
-def run_delay() -> float | None:
-    """Seconds that the threads of this process have waited for a CPU (Linux: schedstat)."""
-    total = 0
+def others_time() -> float | None:
+    """CPU seconds that other processes have had on this process's CPUs (Linux: /proc/stat)."""
     try:
-        for task in Path("/proc/self/task").iterdir():
-            total += int((task / "schedstat").read_text().split()[1])
-    except (OSError, IndexError, ValueError):
+        lines = dict(line.split(maxsplit=1) for line in Path("/proc/stat").read_text().splitlines())
+        busy = 0
+        for cpu in os.sched_getaffinity(0):
+            user, nice, system, _, _, irq, softirq, steal = lines[f"cpu{cpu}"].split()[:8]
+            busy += sum(map(int, (user, nice, system, irq, softirq, steal)))
+    except (OSError, KeyError, ValueError):
         return None
-    return total / 1e9
+    return busy / os.sysconf("SC_CLK_TCK") - time.process_time()
 
 
 def measure(
@@ -79,34 +87,43 @@ def measure(
     other: Callable[[], object],
     *,
     cold: bool,
+    threads: int,
     budget: float,
     order: random.Random,
     clock: Callable[[], float] = time.perf_counter,
-    delay: Callable[[], float | None] = run_delay,
+    sleep: Callable[[float], None] = time.sleep,
+    taken: Callable[[], float | None] = others_time,
 ) -> Timing:
-    """Times both calls in rounds, for about ``budget`` seconds. Both have been called before."""
+    """Times both calls in rounds, for about ``budget`` seconds. Both have been called before; they
+    use ``threads`` CPUs, and others take what ``taken`` counts.
+    """
     calls = (ours, other)
     once = [timed(call, clock) for call in calls]
     before = [0 if seconds > LONG_CALL else WARM_CALLS for seconds in once]
+    rest = REST if threads > 1 else 0
     if cold:
         one_round = 2 * sum(once)
     else:
         one_round = sum((1 + n) * seconds for n, seconds in zip(before, once, strict=True))
     least = MIN_LONG_ROUNDS if one_round > 1 else MIN_ROUNDS
-    rounds = max(least, min(MAX_ROUNDS, int(budget / max(one_round, 1e-9))))
+    rounds = max(least, min(MAX_ROUNDS, int(budget / max(one_round + 2 * rest, 1e-9))))
     times: tuple[list[float], list[float]] = ([], [])
-    begin, waited = clock(), delay()
+    begin, taken_before = clock(), taken()
     for _ in range(rounds):
         for side in order.sample((0, 1), 2):
+            if rest:
+                sleep(rest)
             if cold:
                 calls[1 - side]()
             else:
                 for _ in range(before[side]):
                     calls[side]()
             times[side].append(timed(calls[side], clock))
-    elapsed, waited_after = clock() - begin, delay()
-    share = None if waited is None or waited_after is None else (waited_after - waited) / elapsed
-    return Timing(tuple(times[0]), tuple(times[1]), share)
+    elapsed, taken_after = clock() - begin, taken()
+    others = None
+    if taken_before is not None and taken_after is not None:
+        others = max(0.0, (taken_after - taken_before) / (threads * elapsed))
+    return Timing(tuple(times[0]), tuple(times[1]), others)
 
 
 def timed(call: Callable[[], object], clock: Callable[[], float]) -> float:

@@ -44,8 +44,8 @@ def noise(row: dict[str, Any]) -> str:
     """What made a row count as noisy."""
     low, high = row["ratio_quartiles"]
     text = f"quartiles {(high - low) / row['ratio']:.0%} apart"
-    if row["waited"] is not None:
-        text += f", waited {row['waited']:.1%} of the time for a CPU"
+    if row["others"] is not None:
+        text += f", {row['others']:.1%} of the CPU's time with others"
     return text
 
 

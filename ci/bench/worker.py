@@ -117,7 +117,8 @@ def _measured(
     try:
         # Drawn, but the same at every run
         order = random.Random(zlib.crc32(row.id.encode()))
-        timing = timer(ours, other, cold=row.cold, budget=budget, order=order)
+        threads = row.process[1]
+        timing = timer(ours, other, cold=row.cold, threads=threads, budget=budget, order=order)
     finally:
         gc.enable()
     return {
@@ -130,7 +131,7 @@ def _measured(
         "rounds": len(timing.ours),
         "ratio": timing.ratio(row.scale),
         "ratio_quartiles": list(timing.ratio_quartiles(row.scale)),
-        "waited": timing.waited,
+        "others": timing.others,
         "noisy": timing.noisy,
         "difference": difference,
     }
