@@ -27,8 +27,8 @@ MAX_OTHERS = 0.05
 """… or if other processes (or other guests of the host) had more than this share of our CPUs. The
 system counts in hundredths of a second."""
 REST = 0.02
-"""Seconds between the sides if there are several threads: idle ones of OpenMP go on spinning for
-some milliseconds, and would have the CPU that the other side needs.
+"""Seconds before each side of a round, where a peer has several threads: idle ones of OpenMP go on
+spinning for some milliseconds, and would have the CPU that the other side needs.
 """
 
 
@@ -82,6 +82,13 @@ def others_time() -> float | None:
     return busy / os.sysconf("SC_CLK_TCK") - time.process_time()
 
 
+def spin(seconds: float) -> None:
+    """Lets time pass without giving up the CPU, which would be slow after it has slept."""
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
 def measure(
     ours: Callable[[], object],
     other: Callable[[], object],
@@ -90,17 +97,17 @@ def measure(
     threads: int,
     budget: float,
     order: random.Random,
+    rest: float = 0,
     clock: Callable[[], float] = time.perf_counter,
-    sleep: Callable[[float], None] = time.sleep,
+    pause: Callable[[float], None] = spin,
     taken: Callable[[], float | None] = others_time,
 ) -> Timing:
     """Times both calls in rounds, for about ``budget`` seconds. Both have been called before; they
-    use ``threads`` CPUs, and others take what ``taken`` counts.
+    use ``threads`` CPUs, and others take what ``taken`` counts. ``rest``: seconds before each side.
     """
     calls = (ours, other)
     once = [timed(call, clock) for call in calls]
     before = [0 if seconds > LONG_CALL else WARM_CALLS for seconds in once]
-    rest = REST if threads > 1 else 0
     if cold:
         one_round = 2 * sum(once)
     else:
@@ -112,7 +119,7 @@ def measure(
     for _ in range(rounds):
         for side in order.sample((0, 1), 2):
             if rest:
-                sleep(rest)
+                pause(rest)
             if cold:
                 calls[1 - side]()
             else:

@@ -24,8 +24,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.pairing import Timing, measure, quartiles, timed
-from bench.rows import HOUR, SAMPLE_RATE, Call, Row
+from bench.pairing import REST, Timing, measure, quartiles, timed
+from bench.rows import HOUR, OURS, SAMPLE_RATE, Call, Row
 
 if TYPE_CHECKING:
     from whisper_mel_conformance.frontend import Loaded
@@ -118,7 +118,9 @@ def _measured(
         # Drawn, but the same at every run
         order = random.Random(zlib.crc32(row.id.encode()))
         threads = row.process[1]
-        timing = timer(ours, other, cold=row.cold, threads=threads, budget=budget, order=order)
+        rest = REST if threads > 1 and row.other.front_end != OURS else 0
+        options: dict[str, Any] = {"cold": row.cold, "threads": threads, "rest": rest}
+        timing = timer(ours, other, budget=budget, order=order, **options)
     finally:
         gc.enable()
     return {

@@ -35,8 +35,8 @@ class Clock:
         self.events.append("clock")
         return self.now
 
-    def sleep(self, seconds: float) -> None:
-        self.events.append("sleep")
+    def pause(self, seconds: float) -> None:
+        self.events.append("pause")
         self.now += seconds
 
     def others(self) -> float | None:
@@ -75,7 +75,7 @@ class Clock:
 
 def run(clock: Clock, ours: Any, other: Any, *, seed: int = 0, **options: Any) -> Timing:
     options = {"cold": False, "threads": 1, "budget": 1.0, **options}
-    options.update(clock=clock, sleep=clock.sleep, taken=clock.others)
+    options.update(clock=clock, pause=clock.pause, taken=clock.others)
     return measure(ours, other, order=random.Random(seed), **options)
 
 
@@ -190,11 +190,11 @@ def test_the_time_of_others_is_what_this_process_did_not_have(
     assert pairing.others_time() is None
 
 
-def test_several_threads_rest_before_their_side_begins() -> None:
+def test_a_rest_comes_before_each_side_begins() -> None:
     clock = Clock()
     ours, other = clock.call("ours", 0.001), clock.call("other", 0.009)
-    timing = run(clock, ours, other, threads=2, budget=1.4)
-    sides = ["sleep", *3 * ["ours"]], ["sleep", *3 * ["other"]]
+    timing = run(clock, ours, other, threads=2, rest=pairing.REST, budget=1.4)
+    sides = ["pause", *3 * ["ours"]], ["pause", *3 * ["other"]]
     events = [event for event in clock.events[7:] if event != "clock"]
     assert [events[i : i + 4] in sides for i in range(0, len(events), 4)] == 40 * [True]
     assert len(timing.ours) == 20, "30 ms of calls and 40 of rest"
@@ -254,7 +254,9 @@ def one_row(other: Loaded, row: Row | None = None) -> dict[str, Any]:
     ours = front_end(zeros, batch=True, pad_to=True, n_mels=(80, 128))
 
     def timer(ours: Any, other: Any, **options: Any) -> Timing:
-        assert options.keys() == {"cold", "threads", "budget", "order"}
+        threaded = "2-threads" in row.id and not row.id.startswith("self/")
+        assert options["rest"] == (pairing.REST if threaded else 0)
+        assert options.keys() == {"cold", "threads", "rest", "budget", "order"}
         return Timing((0.001,) * 5, (0.004,) * 5, 0.0)
 
     [result] = worker.measure_rows([row], 1.0, {OURS: ours, "peer": other}.__getitem__, timer)
@@ -267,6 +269,12 @@ def test_a_result_has_what_the_schema_asks_for() -> None:
     assert result["difference"] == 0
     assert result.pop("versions") == {"fake": "1"}
     results.jsonschema.validate(document(result), json.loads(results.SCHEMA.read_text()))
+
+
+def test_rows_with_a_threaded_peer_rest_between_the_sides() -> None:
+    for name, peer in (("peer/1s/80/2-threads", "peer"), ("self/2-threads-to-1", OURS)):
+        row = Row(name, Call(OURS, 1, threads=2), Call(peer, 1))
+        assert "ratio" in one_row(front_end(zeros), row)
 
 
 def test_a_front_end_that_is_not_installed_is_said_to_be() -> None:
