@@ -58,7 +58,7 @@ def memory_lines(rows: Iterable[dict[str, Any]]) -> list[str]:
                 key = (side["front_end"], side["seconds"], side["n_mels"])
                 seen.setdefault(key, side["peak_bytes"])
     return [
-        f"{name}: peak memory rises by {peak / 1e6:,.0f} MB in a call with {seconds:.0f} s "
+        f"{'whisper-mel' if name == OURS else name}: peak memory rises by {peak / 1e6:,.0f} MB in a call with {seconds:.0f} s "
         f"of audio, {4 * n_mels * seconds * 100 / 1e6:,.0f} MB of features"
         for (name, seconds, n_mels), peak in seen.items()
     ]
