@@ -171,8 +171,9 @@ def fallen(earlier: Any, document: Any) -> list[str]:
     """Prints the comparison with an earlier run; returns what is wrong."""
     changes = results.compare(earlier, document)
     print(*changes, sep="\n")
-    for name in results.measured(earlier).keys() - results.measured(document).keys():
-        print(f"{name:45} not measured this time")
+    left = len(results.measured(earlier)) - len(changes)
+    if left:
+        print(f"{left} more rows of the earlier run were not measured this time")
     if earlier["machine"]["cpu"] != document["machine"]["cpu"]:
         print(f"another CPU: {earlier['machine']['cpu']}. Ratios may differ for that reason.")
     if not changes:

@@ -57,9 +57,10 @@ def memory_lines(rows: Iterable[dict[str, Any]]) -> list[str]:
             if side and side["peak_bytes"] is not None:
                 key = (side["front_end"], side["seconds"], side["n_mels"])
                 seen.setdefault(key, side["peak_bytes"])
+    shown = {OURS: "whisper-mel"}
     return [
-        f"{'whisper-mel' if name == OURS else name}: peak memory rises by {peak / 1e6:,.0f} MB in a call with {seconds:.0f} s "
-        f"of audio, {4 * n_mels * seconds * 100 / 1e6:,.0f} MB of features"
+        f"{shown.get(name, name)}: peak memory rises by {peak / 1e6:,.0f} MB in a call with "
+        f"{seconds:.0f} s of audio, {4 * n_mels * seconds * 100 / 1e6:,.0f} MB of features"
         for (name, seconds, n_mels), peak in seen.items()
     ]
 
