@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import build, gpu, lint, lock
+from . import bench, build, gpu, lint, lock, system
 from .paths import ROOT
 
 __all__ = ["TASKS", "Task", "find", "main"]
@@ -66,6 +66,11 @@ TASKS = {
         _golden,
         lambda arguments: TEST if arguments[:1] in (["make"], ["calibrate"]) else DEFAULT,
     ),
+    "bench": Task(
+        "time the kernel against other front-ends; `bench instructions` counts",
+        bench.run,
+        bench.layers,
+    ),
     "repro": Task("replay a failing case that conformance has written", _repro),
     "gpu": Task(
         "the kernel for GPUs, without one: compile, driver, reproduce",
@@ -73,6 +78,7 @@ TASKS = {
         lambda arguments: TEST,
     ),
     "build": Task("wheels and source distributions of the four packages, in dist/", build.run),
+    "system": Task("install what checks need of the operating system: valgrind", system.run),
     "lock": Task("resolve ci/locks/*.in anew into ci/locks/*.txt", lock.run),
 }
 
