@@ -9,14 +9,11 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import re
-import sys
 from pathlib import Path
-from typing import Any
 
 import fake_driver
-import numpy as np
 import pytest
-from whisper_mel_mojo import BuildError, cuda, gpu
+from whisper_mel_mojo import BuildError, gpu
 from whisper_mel_mojo.accelerators import accelerator
 from whisper_mel_mojo.device_array import device_array
 
@@ -123,12 +120,13 @@ class CuPy:
 class Protocol:
     def __cuda_stream__(self):
         return 0, 0x333
+anywhere = Interface(out, stream=None)
 for stream in (0x4d2, Torch(), CuPy(), Protocol(), 0, None):
-    gpu.log_mel(audio, out=out, stream=stream)
+    gpu.log_mel(audio, out=anywhere, stream=stream)
 made = Interface(audio, stream=0x555)
-gpu.log_mel(made, out=out)
-gpu.log_mel(made, out=out, stream=0x666)
-gpu.log_mel(Interface(audio, stream=None), out=out, stream=0x777)
+gpu.log_mel(made, out=anywhere)
+gpu.log_mel(made, out=anywhere, stream=0x666)
+gpu.log_mel(Interface(audio, stream=None), out=anywhere, stream=0x777)
 """,
     )
     made_elsewhere = ["cuEventRecord", "cuStreamWaitEvent"]
@@ -296,35 +294,60 @@ def test_arrays_of_other_libraries_are_not_imported(driver: Path) -> None:
     )
 
 
+FAKE_TORCH = """
 class FakeTorch:
-    """As much of PyTorch as ``gpu`` asks for."""
+    '''As much of PyTorch as gpu asks for, with memory of the stand-in.'''
 
-    float32 = "torch.float32"
+    float32 = np.float32
 
-    class Tensor:
+    class device:
+        index = 0
+
+    class Tensor(Buffer):
         is_cuda = True
-        device = "cuda:0"
 
-        def new_empty(self, shape: tuple[int, ...], dtype: str) -> tuple[str, Any, str]:
-            return ("new", shape, dtype)
+        def __init__(self, shape, dtype):
+            super().__init__(shape, dtype)
+            self.device = FakeTorch.device
+
+        @property
+        def __cuda_array_interface__(self):
+            interface = dict(super().__cuda_array_interface__, version=2)
+            del interface["stream"]
+            return interface
+
+        def new_empty(self, shape, dtype):
+            return FakeTorch.Tensor(shape, dtype)
 
     class cuda:
-        @staticmethod
-        def current_stream(device: str) -> Any:
+        stream = 0
+
+        @classmethod
+        def current_stream(cls, device):
             class Stream:
-                cuda_stream = {"cuda:0": 0, "cuda:1": 0x99}[device]
+                cuda_stream = cls.stream
 
             return Stream
 
+sys.modules["torch"] = FakeTorch
+tensor = FakeTorch.Tensor(pcm.shape, pcm.dtype)
+cuda.to_device(0, tensor.address, pcm.ctypes.data, pcm.nbytes)
+result = gpu.log_mel(tensor)
+assert type(result) is FakeTorch.Tensor
+np.testing.assert_array_equal(on_host(result), lockstep.log_mel(pcm))
+FakeTorch.cuda.stream = 0x99
+gpu.log_mel(tensor)
+gpu.log_mel(tensor, out=result, stream=0x4d2)
+"""
 
-def test_torch_says_which_stream_and_makes_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torch", FakeTorch)
-    tensor = FakeTorch.Tensor()
-    assert gpu._current_stream(tensor) == cuda.LEGACY_STREAM
-    tensor.device = "cuda:1"
-    assert gpu._current_stream(tensor) == 0x99
-    assert gpu._current_stream(np.zeros(3)) == 0
-    assert gpu._empty_like(tensor, (80, 3)) == ("new", (80, 3), "torch.float32")
+
+def test_torch_says_which_stream_and_makes_the_output(driver: Path) -> None:
+    log = run(driver, FAKE_TORCH, computes=True)
+    actual = [re.sub(r"cuLaunch.* stream=(\S+) .*", r"\1", line) for line in log]
+    assert [line for line in actual if not line.startswith("lockstep")] == [
+        *("0x1", "0x99"),
+        *("cuEventRecord", "cuStreamWaitEvent", "0x4d2"),  # for what is done on 0x99
+    ]
 
 
 def test_tensors_of_torch_on_the_host_are_refused() -> None:

@@ -59,8 +59,8 @@ def log_mel(
     stream : on which the kernel is launched: an address, or an object with ``__cuda_stream__``,
         ``cuda_stream`` (PyTorch) or ``ptr`` (CuPy). By default PyTorch's or CuPy's current stream
         if ``audio`` is of theirs, else the one that its interface names, else the legacy default
-        stream. The stream waits for those on which ``audio`` and ``lengths`` are made, if their
-        protocol tells. To be given together with ``out``.
+        stream. It waits for the streams on which the arrays are made, if that is known; who uses
+        the result on another one has to wait for it. To be given together with ``out``.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def log_mel(
     if stream is not None and out is None:
         raise TypeError("out=None: expected an array when a stream is given")
     handle = _handle(stream) if stream is not None else _current_stream(audio)
-    samples = device_array("audio", audio, handle or LEGACY_STREAM)
+    samples = _array("audio", audio, handle or LEGACY_STREAM)
     handle = handle or samples.stream or LEGACY_STREAM
     if samples.dtype not in (_FLOAT32, _INT16):
         raise TypeError(f"audio has dtype {samples.dtype}: expected float32 or int16 (PCM)")
@@ -101,9 +101,9 @@ def log_mel(
     n_mels, length, _, shape = plan(n_samples, n_mels, pad_to, smoothing)
     shape = (*samples.shape[:-1], *shape)
     result = _empty_like(audio, shape) if out is None else out
-    features = device_array("out", result, handle)
+    features = _array("out", result, handle)
     _check_out(features, shape, samples)
-    counts = None if lengths is None else device_array("lengths", lengths, handle)
+    counts = None if lengths is None else _array("lengths", lengths, handle)
     if counts is not None:
         if counts.dtype != _INT64:
             raise TypeError(f"lengths has dtype {counts.dtype}: expected int64")
@@ -125,9 +125,9 @@ def log_mel(
                 f"audio at {samples.address:#x} is not in a device's memory, or has been freed"
             )
     launch = _library(device)
-    for array in (samples, counts):
-        if array is not None and array.stream not in (None, handle):
-            driver().wait(device, handle, array.stream)
+    for made_on in {array.stream for array in arrays.values() if array is not None}:
+        if made_on not in (None, handle):
+            driver().wait(device, handle, made_on)
     with _lock:
         status = launch.whisper_mel_launch(
             samples.address,
@@ -211,9 +211,20 @@ def _is_of(module: str, class_name: str, array: Any) -> bool:
     return loaded is not None and isinstance(array, getattr(loaded, class_name, ()))
 
 
+def _is_cuda_tensor(array: Any) -> bool:
+    return _is_of("torch", "Tensor", array) and array.is_cuda
+
+
+def _array(name: str, array: Any, stream: int) -> DeviceArray:
+    result = device_array(name, array, stream)
+    if _is_cuda_tensor(array):  # PyTorch's interface tells neither
+        return result._replace(device=array.device.index, stream=_current_stream(array))
+    return result
+
+
 def _current_stream(audio: Any) -> int:
     """Of the library that the array belongs to; 0: nobody knows."""
-    if _is_of("torch", "Tensor", audio) and audio.is_cuda:
+    if _is_cuda_tensor(audio):
         handle: int = sys.modules["torch"].cuda.current_stream(audio.device).cuda_stream
         return handle or LEGACY_STREAM
     if _is_of("cupy", "ndarray", audio):
