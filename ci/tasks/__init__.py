@@ -67,7 +67,9 @@ TASKS = {
         lambda arguments: TEST if arguments[:1] in (["make"], ["calibrate"]) else DEFAULT,
     ),
     "repro": Task("replay a failing case that conformance has written", _repro),
-    "build": Task("wheels and source distributions of the four packages, in dist/", build.run),
+    "build": Task(
+        "wheels and sources of the four packages, in dist/; `build c`: the C library", build.run
+    ),
     "lock": Task("resolve ci/locks/*.in anew into ci/locks/*.txt", lock.run),
 }
 

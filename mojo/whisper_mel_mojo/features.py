@@ -79,7 +79,7 @@ def compute(
 ) -> NDArray[np.float32]:
     """``log_mel`` by the library that ``load`` returns."""
     given = np.asarray(audio)
-    samples = _kernel_samples(given)
+    samples = kernel_samples(given)
     n_mels = _integer("n_mels", n_mels)
     if n_mels not in (80, 128):
         raise ValueError(f"n_mels={n_mels}: expected 80 or 128")
@@ -117,11 +117,11 @@ def compute(
     if out is None:
         out = np.empty(shape, _FLOAT32)
     else:
-        _check_out(out, shape, given)
+        check_out(out, shape, given)
 
     bad_sample = ctypes.c_int64()
     status = kernel.log_mel(
-        _address(samples),
+        address(samples),
         samples.dtype == _INT16,
         clips,
         n_samples,
@@ -129,7 +129,7 @@ def compute(
         0 if pad_to is None else length,
         n_mels,
         SMOOTHING[smoothing],
-        _address(out),
+        address(out),
         out.size,
         threads,
         kernel.pool,
@@ -140,7 +140,7 @@ def compute(
     return out
 
 
-def _kernel_samples(given: NDArray[Any]) -> NDArray[Any]:
+def kernel_samples(given: NDArray[Any]) -> NDArray[Any]:
     """The samples as the kernel takes them: itself if possible, else a copy."""
     dtype = given.dtype.newbyteorder("=")
     if dtype != _FLOAT32 and dtype != _INT16 and dtype != _FLOAT64:
@@ -163,7 +163,7 @@ def _kernel_samples(given: NDArray[Any]) -> NDArray[Any]:
     return given.copy(order="C")
 
 
-def _address(array: NDArray[Any]) -> int:
+def address(array: NDArray[Any]) -> int:
     """Of the first element. The buffer protocol is four times as fast as ``array.ctypes.data``,
     but ctypes takes only writable, contiguous buffers.
     """
@@ -174,7 +174,7 @@ def _address(array: NDArray[Any]) -> int:
     return address
 
 
-def _check_out(out: Any, shape: tuple[int, ...], audio: NDArray[Any]) -> None:
+def check_out(out: Any, shape: tuple[int, ...], audio: NDArray[Any]) -> None:
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out is a {type(out).__name__}: expected a numpy.ndarray")
     if out.dtype != _FLOAT32:

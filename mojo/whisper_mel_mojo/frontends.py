@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from whisper_mel_mojo import lockstep
+from whisper_mel_mojo import c_library, lockstep
 from whisper_mel_mojo.features import log_mel
 
 
@@ -32,6 +32,7 @@ class FrontEnd:
 
 
 mojo_cpu = FrontEnd("mojo-cpu", log_mel)
+mojo_c = FrontEnd("mojo-c", c_library.log_mel)
 mojo_lockstep = FrontEnd("mojo-lockstep", lockstep.log_mel)
 mojo_lockstep_cluster = FrontEnd(
     "mojo-lockstep-cluster", functools.partial(lockstep.log_mel, clusters=True)
