@@ -18,8 +18,8 @@ _FLOAT32 = np.dtype(np.float32)
 _FLOAT64 = np.dtype(np.float64)
 _INT16 = np.dtype(np.int16)
 _HOP = 160
-_MIN_SAMPLES = 201  # mirroring 200 samples takes one more
-_FRAMES_PER_THREAD = 500  # five seconds: less is not worth waking a thread for
+MIN_SAMPLES = 201  # mirroring 200 samples takes one more
+FRAMES_PER_THREAD = 500  # five seconds: less is not worth waking a thread for
 
 
 def log_mel(
@@ -80,35 +80,18 @@ def compute(
     """``log_mel`` by the library that ``load`` returns."""
     given = np.asarray(audio)
     samples = kernel_samples(given)
-    n_mels = _integer("n_mels", n_mels)
-    if n_mels not in (80, 128):
-        raise ValueError(f"n_mels={n_mels}: expected 80 or 128")
-    if smoothing not in SMOOTHING:
-        raise ValueError(f"smoothing={smoothing!r}: expected None, 'valid' or 'same'")
     n_samples = samples.shape[-1]
-    length = n_samples
-    if pad_to is not None:
-        length = _integer("pad_to", pad_to)
-        if n_samples > length:
-            raise ValueError(f"audio has {n_samples} samples: expected at most pad_to={length}")
-    if length < _MIN_SAMPLES:
-        raise ValueError(f"audio has {length} samples: expected at least {_MIN_SAMPLES}, or pad_to")
-    n_frames = length // _HOP
-    shape: tuple[int, ...] = (n_mels, n_frames)
-    if smoothing == "valid":
-        if n_frames < 3:
-            raise ValueError(
-                f"audio gives {n_frames} frames: smoothing='valid' needs at least 3 frames"
-            )
-        shape = (n_mels - 2, n_frames - 2)
+    n_mels, length, clip_shape = checked(n_samples, n_mels, pad_to, smoothing)
+    shape: tuple[int, ...] = clip_shape
     clips = 1
     stride = n_samples
     if samples.ndim == 2:
         clips = samples.shape[0]
         stride = samples.strides[0] // samples.itemsize
         shape = (clips, *shape)
+    frames = clips * (length // _HOP)
     if threads is None:
-        threads = min(default_threads(), max(1, clips * n_frames // _FRAMES_PER_THREAD))
+        threads = min(default_threads(), max(1, frames // FRAMES_PER_THREAD))
     else:
         threads = _integer("threads", threads)
         if threads < 1:
@@ -136,8 +119,37 @@ def compute(
         ctypes.addressof(bad_sample),
     )
     if status != 0:
-        raise _error(status, given, bad_sample.value)
+        raise error_of(status, given, bad_sample.value)
     return out
+
+
+def checked(
+    n_samples: int, n_mels: int, pad_to: int | None, smoothing: str | None
+) -> tuple[int, int, tuple[int, int]]:
+    """``n_mels``, the samples of a clip with ``pad_to``'s zeros, and its features' shape.
+
+    Raises what :func:`log_mel` does. ``n_samples`` may be a symbol that can be compared.
+    """
+    n_mels = _integer("n_mels", n_mels)
+    if n_mels not in (80, 128):
+        raise ValueError(f"n_mels={n_mels}: expected 80 or 128")
+    if smoothing not in SMOOTHING:
+        raise ValueError(f"smoothing={smoothing!r}: expected None, 'valid' or 'same'")
+    length = n_samples
+    if pad_to is not None:
+        length = _integer("pad_to", pad_to)
+        if n_samples > length:
+            raise ValueError(f"audio has {n_samples} samples: expected at most pad_to={length}")
+    if length < MIN_SAMPLES:
+        raise ValueError(f"audio has {length} samples: expected at least {MIN_SAMPLES}, or pad_to")
+    n_frames = length // _HOP
+    if smoothing != "valid":
+        return n_mels, length, (n_mels, n_frames)
+    if n_frames < 3:
+        raise ValueError(
+            f"audio gives {n_frames} frames: smoothing='valid' needs at least 3 frames"
+        )
+    return n_mels, length, (n_mels - 2, n_frames - 2)
 
 
 def kernel_samples(given: NDArray[Any]) -> NDArray[Any]:
@@ -214,7 +226,7 @@ def default_threads() -> int:
     return os.cpu_count() or 1
 
 
-def _error(status: int, audio: NDArray[Any], bad_sample: int) -> Exception:
+def error_of(status: int, audio: NDArray[Any], bad_sample: int) -> Exception:
     """What the kernel's status means for the audio as the caller gave it."""
     if status == NOT_FINITE:
         position = np.unravel_index(bad_sample, audio.shape)

@@ -6,6 +6,9 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from whisper_mel_mojo import c_library, lockstep
 from whisper_mel_mojo.features import log_mel
 
@@ -37,3 +40,32 @@ mojo_lockstep = FrontEnd("mojo-lockstep", lockstep.log_mel)
 mojo_lockstep_cluster = FrontEnd(
     "mojo-lockstep-cluster", functools.partial(lockstep.log_mel, clusters=True)
 )
+
+
+def mojo_torch() -> FrontEnd:
+    """The PyTorch operator. PyTorch is imported here, not by those who do not ask for it."""
+    import torch
+
+    from whisper_mel_mojo import torch as operator
+
+    def log_mel(
+        audio: NDArray[Any],
+        n_mels: int = 80,
+        *,
+        pad_to: int | None = None,
+        smoothing: str | None = None,
+        threads: int | None = None,
+    ) -> NDArray[np.float32]:
+        # PyTorch has no read-only tensors, no negative strides, no foreign byte order.
+        plain = audio.flags.writeable and min(audio.strides, default=0) >= 0
+        if not (plain and audio.dtype.isnative):
+            audio = audio.astype(audio.dtype.newbyteorder("="))
+        samples = torch.from_numpy(audio)
+        features: NDArray[np.float32] = operator.log_mel(
+            samples, n_mels, pad_to=pad_to, smoothing=smoothing, threads=threads
+        ).numpy()
+        return features
+
+    front_end = FrontEnd("mojo-torch", log_mel)
+    front_end.capabilities = {**FrontEnd.capabilities, "out": False}
+    return front_end
