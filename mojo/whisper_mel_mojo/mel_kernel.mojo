@@ -1034,7 +1034,9 @@ def analyse(job: Job, clip: Int, features: Features, begin: Int, end: Int) -> Fl
     var stride = features.stride()
     var sounding = max(begin, min(end, job.sounding_frames()))
 
-    for frame in range(begin, sounding, W):
+    for next in range(begin, sounding, W):
+        # The last group computes some frames again rather than be a part of one: to the same bits.
+        var frame = min(next, max(sounding - W, begin))
         if job.is_int16:
             load_group[W, DType.int16](job, clip, frame, scratch)
         else:
@@ -1100,11 +1102,14 @@ def is_finite(x: Float32) -> Bool:
 # ===--------------------------------------------------------------------------------------=== #
 
 
+comptime UNROLL = 8
+"""Vectors in a step of a long loop."""
+
+
 @no_inline
 def raise_to(least: Float32, values: Floats, count: Int):
     """`values = max(values, least)`."""
     comptime W = WIDTH
-    comptime UNROLL = 8
     var bound = Vec[W](least)
     var i = 0
     while i + UNROLL * W <= count:
@@ -1133,8 +1138,69 @@ def fill(value: Float32, values: Floats, count: Int):
         i += 1
 
 
-comptime TILE = 256
+comptime TILE = 1024
 """Frames that are smoothed at a time."""
+
+
+def shift_mask[W: Int, by: Int]() -> IndexList[W]:
+    """Of two neighbouring vectors, W lanes from lane `by` on."""
+    var mask = IndexList[W]()
+    for i in range(W):
+        mask[i] = i + by
+    return mask
+
+
+@always_inline
+def neighbours[W: Int](before: Vec[W], here: Vec[W], after: Vec[W]) -> Vec[W]:
+    """Each frame's sum with the one before and the one after it."""
+    var left = before.shuffle[shift_mask[W, W - 1]()](here)
+    return left + here + here.shuffle[shift_mask[W, 1]()](after)
+
+
+@fieldwise_init
+struct ThreeBands(ImplicitlyCopyable, TrivialRegisterPassable):
+    """The clamped values of three neighbouring bands, by frame of a tile."""
+
+    var above: Floats
+    var centre: Floats
+    var below: Floats
+
+    @always_inline
+    def sum[W: Int](self, i: Int) -> Vec[W]:
+        """Over the bands, of the frames `i` to `i + W`."""
+        var upper = self.above.unsafe_load[width=W](i) + self.centre.unsafe_load[width=W](i)
+        return upper + self.below.unsafe_load[width=W](i)
+
+    @always_inline
+    def means(self, factor: Float32, to: Floats, count: Int):
+        """`factor` times the sum of a frame, the one before and the one after, for each."""
+        comptime W = WIDTH
+        var before = self.sum[W](-W)
+        var here = self.sum[W](0)
+        var i = 0
+        while i + UNROLL * W <= count:
+            comptime for k in range(UNROLL):
+                var after = self.sum[W](i + (k + 1) * W)
+                to.unsafe_store(i + k * W, neighbours[W](before, here, after) * factor)
+                before = here
+                here = after
+            i += UNROLL * W
+        while i < count:
+            var after = self.sum[W](i + W)
+            var mean = neighbours[W](before, here, after) * factor
+            if i + W <= count:
+                to.unsafe_store(i, mean)
+            else:
+                for lane in range(count - i):
+                    to[unsafe_offset=i + lane] = mean[lane]
+            before = here
+            here = after
+            i += W
+
+    @always_inline
+    def mean(self, factor: Float32, i: Int) -> Float32:
+        """That of one frame."""
+        return (self.sum[1](i - 1) + self.sum[1](i) + self.sum[1](i + 1)) * factor
 
 
 @no_inline
@@ -1142,16 +1208,15 @@ def smooth(job: Job, item: Int, features: Features, begin: Int, end: Int, least:
     """The 3 x 3 mean of the clamped values around each of the frames `begin` to `end`.
 
     Tile after tile, band after band. A result replaces a value that has been added up before:
-    `sums` holds the last three bands' sums over three frames, and `left` the frame before the
-    tile. Neighbours that do not exist count as zero.
+    `bands` holds the last three bands, clamped, and `left` the frame before the tile. Neighbours
+    that do not exist count as zero.
     """
     comptime W = WIDTH
-    comptime SIZE = TILE + 2 * W
+    comptime SIZE = TILE + 3 * W  # a vector before the tile and two after it are looked at
     var scratch = rebind[Floats](
-        stack_allocation[4 * SIZE + 128, Float32, alignment=LINE]().as_unsafe_any_origin()
+        stack_allocation[3 * SIZE + 128, Float32, alignment=LINE]().as_unsafe_any_origin()
     )
-    var line = scratch.unsafe_offset(3 * SIZE + W)  # one value before it is used, too
-    var left = scratch.unsafe_offset(4 * SIZE)
+    var left = scratch.unsafe_offset(3 * SIZE)
     var n_mels = features.n_mels
     var frames = features.frames
     var edge = features.trim // 2  # bands and frames at each end that are no centres
@@ -1161,62 +1226,44 @@ def smooth(job: Job, item: Int, features: Features, begin: Int, end: Int, least:
     for first in range(start, stop, TILE):
         var after = min(first + TILE, stop)
         var count = after - first
-        var sum_above = scratch
-        var sum_centre = scratch.unsafe_offset(SIZE)
-        var sum_below = scratch.unsafe_offset(2 * SIZE)
-        fill(0, sum_centre, SIZE)
+        fill(0, scratch, 3 * SIZE)
+        var bands = ThreeBands(
+            scratch.unsafe_offset(W),
+            scratch.unsafe_offset(SIZE + W),
+            scratch.unsafe_offset(2 * SIZE + W),
+        )
         for band in range(n_mels + 1):
+            var below = bands.below
             if band == n_mels:
-                fill(0, sum_below, SIZE)
+                fill(0, below.unsafe_offset(-W), SIZE)
             else:
                 var row = features.row(band).unsafe_offset(first)
-                copy_raised(least, row, line, count)
-                line[unsafe_offset=-1] = 0
-                line[unsafe_offset=count] = 0
+                copy_raised(least, row, below, count)
                 if first > start:
-                    line[unsafe_offset=-1] = max(left[unsafe_offset=band], least)
+                    below[unsafe_offset=-1] = max(left[unsafe_offset=band], least)
                 elif first > begin:
-                    line[unsafe_offset=-1] = max(features.at(band, first - 1)[], least)
+                    below[unsafe_offset=-1] = max(features.at(band, first - 1)[], least)
                 elif first > 0:
                     var halo = job.halos.unsafe_offset((2 * item - 1) * n_mels)
-                    line[unsafe_offset=-1] = max(halo[unsafe_offset=band], least)
+                    below[unsafe_offset=-1] = max(halo[unsafe_offset=band], least)
                 if after < end:
-                    line[unsafe_offset=count] = max(features.at(band, after)[], least)
+                    below[unsafe_offset=count] = max(features.at(band, after)[], least)
                 elif after < frames:
                     var halo = job.halos.unsafe_offset((2 * item + 2) * n_mels)
-                    line[unsafe_offset=count] = max(halo[unsafe_offset=band], least)
+                    below[unsafe_offset=count] = max(halo[unsafe_offset=band], least)
                 left[unsafe_offset=band] = row[unsafe_offset=count - 1]
-                for i in range(0, count, W):
-                    var sum = line.unsafe_load[width=W](i - 1) + line.unsafe_load[width=W](i)
-                    sum_below.unsafe_store(i, sum + line.unsafe_load[width=W](i + 1))
 
             var centre = band - 1
             if edge <= centre < n_mels - edge:
-                var bands = 3 - Int(centre == 0) - Int(centre == n_mels - 1)
+                var there = 3 - Int(centre == 0) - Int(centre == n_mels - 1)
                 var to = features.row(centre - edge).unsafe_offset(first)
-                var factor = 1 / Float32(3 * bands)
-                var i = 0
-                while i + W <= count:
-                    to.unsafe_store(i, sum3[W](sum_above, sum_centre, sum_below, i) * factor)
-                    i += W
-                while i < count:
-                    to[unsafe_offset=i] = sum3[1](sum_above, sum_centre, sum_below, i) * factor
-                    i += 1
+                bands.means(1 / Float32(3 * there), to, count)
                 # The frames at the clip's ends have fewer neighbours.
                 for i in range(0, count, max(count - 1, 1)):
                     var ends = Int(first + i == 0) + Int(first + i == frames - 1)
                     if ends > 0:
-                        var sum = sum3[1](sum_above, sum_centre, sum_below, i)
-                        to[unsafe_offset=i] = sum * (1 / Float32((3 - ends) * bands))
-            var free = sum_above
-            sum_above = sum_centre
-            sum_centre = sum_below
-            sum_below = free
-
-
-@always_inline
-def sum3[W: Int](a: Floats, b: Floats, c: Floats, i: Int) -> Vec[W]:
-    return a.unsafe_load[width=W](i) + b.unsafe_load[width=W](i) + c.unsafe_load[width=W](i)
+                        to[unsafe_offset=i] = bands.mean(1 / Float32((3 - ends) * there), i)
+            bands = ThreeBands(bands.centre, below, bands.above)
 
 
 @always_inline
@@ -1224,6 +1271,11 @@ def copy_raised(least: Float32, values: Floats, to: Floats, count: Int):
     """`to = max(values, least)`."""
     comptime W = WIDTH
     var i = 0
+    while i + UNROLL * W <= count:
+        comptime for k in range(UNROLL):
+            var value = values.unsafe_load[width=W](i + k * W)
+            to.unsafe_store(i + k * W, greater[W](value, Vec[W](least)))
+        i += UNROLL * W
     while i + W <= count:
         to.unsafe_store(i, greater[W](values.unsafe_load[width=W](i), Vec[W](least)))
         i += W
