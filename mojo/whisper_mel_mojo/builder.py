@@ -14,6 +14,7 @@ import importlib.metadata
 import os
 import platform
 import shlex
+import shutil
 import stat
 import subprocess
 import sys
@@ -26,6 +27,7 @@ SOURCE = Path(__file__).with_name("mel_kernel.mojo")
 FLAGS = ("--emit", "shared-lib", "-Xlinker", "-Bsymbolic")
 # An index out of bounds would be printed by Modular's run-time library: libc is to be enough.
 NO_ASSERTIONS = ("-D", "ASSERT=none")
+MAX_SOURCE = SOURCE.with_name("max_op.mojo")
 C_SOURCE = SOURCE.with_name("whisper_mel.c")
 C_FLAGS = (
     *("-shared", "-fPIC", "-O2", "-std=c11", "-pthread", "-Wall", "-Wextra", "-Werror"),
@@ -58,7 +60,7 @@ def built_library(source: Path | None = None, *options: str) -> Path:
     def make(library: Path) -> None:
         compile_mojo(source, library, flags)
 
-    return _kept(f"{source.stem}-{target}", ".so", sources, flags, make)
+    return _kept(f"{source.stem}-{target}-", ".so", sources, flags, make)
 
 
 def built_c_library() -> Path:
@@ -84,7 +86,26 @@ def built_c_library() -> Path:
             raise BuildError(f"{' '.join(command)} failed:\n{done.stderr.strip()}")
 
     options = (*flags, *compiler, *C_FLAGS)
-    return _kept(f"libwhispermel-{target}", ".so", sources, options, make)
+    return _kept(f"libwhispermel-{target}-", ".so", sources, options, make)
+
+
+def built_max_package() -> Path:
+    """The package of MAX's custom operation, of the kernel and ``max_op.mojo``; compiled to code
+    for no particular machine if it isn't there yet. Raises as :func:`built_library`.
+    """
+    sources = {SOURCE, MAX_SOURCE}
+
+    def make(package: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=package.parent) as folder:
+            for source in sources:
+                shutil.copy(source, folder)
+            Path(folder, "__init__.mojo").write_text(f"from .{MAX_SOURCE.stem} import LogMel\n")
+            result = run_compiler(["precompile", folder, "-o", str(package)])
+        if result.returncode != 0 or not package.exists():
+            raise BuildError(f"mojo precompile failed:\n{result.stderr.strip()}")
+
+    # Named like a Mojo module, which it is: no dashes
+    return _kept("whisper_mel_max_", ".mojoc", sources, ("precompile",), make)
 
 
 def _kept(
@@ -98,7 +119,7 @@ def _kept(
     parts = [path.read_bytes() for path in sorted(sources)]
     parts += [" ".join(options).encode(), compiler_version().encode()]
     key = hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
-    library = cache_folder() / f"{stem}-{key[:20]}{suffix}"
+    library = cache_folder() / f"{stem}{key[:20]}{suffix}"
     if not _is_intact(library):
         with _locked(library.with_suffix(".lock")):
             if not _is_intact(library):  # another process may have built it meanwhile

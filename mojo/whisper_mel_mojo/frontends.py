@@ -69,3 +69,42 @@ def mojo_torch() -> FrontEnd:
     front_end = FrontEnd("mojo-torch", log_mel)
     front_end.capabilities = {**FrontEnd.capabilities, "out": False}
     return front_end
+
+
+def mojo_max() -> FrontEnd:
+    """The operation of MAX graphs. A graph is compiled for each kind of call, which takes seconds,
+    and so not for each value of ``pad_to``.
+    """
+    from max.driver import CPU, Buffer
+    from max.dtype import DType
+    from max.engine import InferenceSession, Model
+    from max.graph import DeviceRef, Graph, TensorType
+
+    from whisper_mel_mojo import max as operation
+
+    session = InferenceSession(devices=[CPU()])
+
+    @functools.cache
+    def model(dtype: DType, rank: int, n_mels: int, smoothing: str | None) -> Model:
+        audio = TensorType(dtype, ["clips", "samples"][-rank:], device=DeviceRef.CPU())
+        with Graph("log_mel", input_types=[audio]) as graph:
+            graph.output(operation.log_mel(graph.inputs[0].tensor, n_mels, smoothing=smoothing))
+        return session.load(graph)
+
+    def log_mel(
+        audio: NDArray[Any], n_mels: int = 80, *, smoothing: str | None = None
+    ) -> NDArray[np.float32]:
+        if audio.size == 0:
+            raise ValueError(f"audio is empty (shape {audio.shape}): expected at least one sample")
+        if not audio.dtype.isnative:
+            audio = audio.astype(audio.dtype.newbyteorder("="))
+        buffer = Buffer.from_numpy(np.ascontiguousarray(audio))
+        kind = (buffer.dtype, audio.ndim, n_mels, smoothing)
+        if audio.ndim not in (1, 2):
+            raise ValueError(f"audio has shape {audio.shape}: expected (n,) or (batch, n)")
+        features: Any = np.from_dlpack(model(*kind).execute(buffer)[0])
+        return features
+
+    front_end = FrontEnd("mojo-max", log_mel)
+    front_end.capabilities = {**FrontEnd.capabilities, "out": False, "pad_to": False}
+    return front_end
