@@ -1,15 +1,21 @@
-"""The library for C (``whisper_mel.h``) as Python's ctypes calls it: what the suite judges."""
+"""The library for C (``whisper_mel.h``) as Python's ctypes calls it: what the suite judges.
+
+``python -m whisper_mel_mojo.c_library FOLDER`` puts library and header there.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import shutil
+import sys
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from whisper_mel_mojo.builder import built_c_library
+from whisper_mel_mojo.builder import C_SOURCE, BuildError, built_c_library
 from whisper_mel_mojo.features import address, check_out, kernel_samples
 from whisper_mel_mojo.library import SMOOTHING
 
@@ -75,3 +81,24 @@ def log_mel(
     if status != 0:
         raise ValueError(library.whisper_mel_last_error().decode())
     return out
+
+
+def install(folder: Path) -> None:
+    """Copies library and header to a folder. Raises ``BuildError`` if there is no library."""
+    library = built_c_library()
+    folder.mkdir(parents=True, exist_ok=True)
+    for source, name in (
+        (library, "libwhispermel.so"),
+        (C_SOURCE.with_suffix(".h"), "whisper_mel.h"),
+    ):
+        new = folder / f"{name}.new"  # renamed into place: programs that run keep what they have
+        shutil.copyfile(source, new)
+        new.replace(folder / name)
+        print(folder / name)
+
+
+if __name__ == "__main__":
+    try:
+        install(Path(sys.argv[1]))
+    except BuildError as error:
+        sys.exit(f"build c: {error}")
