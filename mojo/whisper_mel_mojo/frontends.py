@@ -98,7 +98,10 @@ def mojo_max() -> FrontEnd:
             raise ValueError(f"audio is empty (shape {audio.shape}): expected at least one sample")
         if not audio.dtype.isnative:
             audio = audio.astype(audio.dtype.newbyteorder("="))
-        buffer = Buffer.from_numpy(np.ascontiguousarray(audio))
+        try:
+            buffer = Buffer.from_numpy(np.ascontiguousarray(audio))
+        except TypeError as error:
+            raise TypeError(f"audio has dtype {audio.dtype}, which MAX does not know") from error
         kind = (buffer.dtype, audio.ndim, n_mels, smoothing)
         if audio.ndim not in (1, 2):
             raise ValueError(f"audio has shape {audio.shape}: expected (n,) or (batch, n)")
