@@ -77,7 +77,9 @@ TASKS = {
         gpu.run,
         lambda arguments: TEST,
     ),
-    "build": Task("wheels and source distributions of the four packages, in dist/", build.run),
+    "build": Task(
+        "wheels and sources of the four packages, in dist/; `build c`: the C library", build.run
+    ),
     "system": Task("install what checks need of the operating system: valgrind", system.run),
     "lock": Task("resolve ci/locks/*.in anew into ci/locks/*.txt", lock.run),
 }

@@ -13,16 +13,27 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import shlex
+import shutil
 import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("mel_kernel.mojo")
 # Tables are addressed directly; without this option the linker asks for relocations it refuses.
 FLAGS = ("--emit", "shared-lib", "-Xlinker", "-Bsymbolic")
+# An index out of bounds would be printed by Modular's run-time library: libc is to be enough.
+NO_ASSERTIONS = ("-D", "ASSERT=none")
+MAX_SOURCE = SOURCE.with_name("max_op.mojo")
+C_SOURCE = SOURCE.with_name("whisper_mel.c")
+C_FLAGS = (
+    *("-shared", "-fPIC", "-O2", "-std=c11", "-pthread", "-Wall", "-Wextra", "-Werror"),
+    *("-Wl,--version-script=whisper_mel.map", "-Wl,-soname,libwhispermel.so", "-Wl,-z,defs"),
+    "-Wl,-z,nodelete",  # never unloaded: the pool's threads would go on in it
+)
 # What the kernel gains from in x86-64-v3 is AVX2 and FMA, and in v4 that there are twice as many
 # vector registers. Not the host's own CPU type: for some the compiler turns the clamping loop into
 # masked stores, which take eight times as long.
@@ -43,17 +54,76 @@ def built_library(source: Path | None = None, *options: str) -> Path:
     """
     target = target_cpu()
     source = source or SOURCE
-    flags = (*FLAGS, "--target-cpu", target, *options)
+    flags = (*FLAGS, *NO_ASSERTIONS, "--target-cpu", target, *options)
     sources = {source, source.with_name(SOURCE.name)}
+
+    def make(library: Path) -> None:
+        compile_mojo(source, library, flags)
+
+    return _kept(f"{source.stem}-{target}-", ".so", sources, flags, make)
+
+
+def built_c_library() -> Path:
+    """The library for C (``whisper_mel.h``) for this machine; builds it if it isn't there yet.
+
+    The C compiler is ``$CC``, else ``cc``. Raises as :func:`built_library`.
+    """
+    target = target_cpu()
+    flags = ("--emit", "object", *NO_ASSERTIONS, "--target-cpu", target)
+    compiler = shlex.split(os.environ.get("CC", "cc"))
+    sources = {SOURCE, *(C_SOURCE.with_suffix(suffix) for suffix in (".c", ".h", ".map"))}
+
+    def make(library: Path) -> None:
+        kernel = library.with_suffix(".o")
+        compile_mojo(SOURCE, kernel, flags)
+        command = [*compiler, *C_FLAGS, C_SOURCE.name, str(kernel), "-o", str(library)]
+        try:
+            # In the sources' folder: the flags name the list of exported symbols by its name.
+            done = subprocess.run(command, cwd=C_SOURCE.parent, capture_output=True, text=True)
+        except OSError as error:
+            raise BuildError(f"the C compiler cannot be run: {error}; set CC") from error
+        if done.returncode != 0:
+            raise BuildError(f"{' '.join(command)} failed:\n{done.stderr.strip()}")
+
+    options = (*flags, *compiler, *C_FLAGS)
+    return _kept(f"libwhispermel-{target}-", ".so", sources, options, make)
+
+
+def built_max_package() -> Path:
+    """The package of MAX's custom operation, of the kernel and ``max_op.mojo``; compiled to code
+    for no particular machine if it isn't there yet. Raises as :func:`built_library`.
+    """
+    sources = {SOURCE, MAX_SOURCE}
+
+    def make(package: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=package.parent) as folder:
+            for source in sources:
+                shutil.copy(source, folder)
+            Path(folder, "__init__.mojo").write_text(f"from .{MAX_SOURCE.stem} import LogMel\n")
+            result = run_compiler(["precompile", folder, "-o", str(package)])
+        if result.returncode != 0 or not package.exists():
+            raise BuildError(f"mojo precompile failed:\n{result.stderr.strip()}")
+
+    # Named like a Mojo module, which it is: no dashes
+    return _kept("whisper_mel_max_", ".mojoc", sources, ("precompile",), make)
+
+
+def _kept(
+    stem: str,
+    suffix: str,
+    sources: set[Path],
+    options: tuple[str, ...],
+    make: Callable[[Path], None],
+) -> Path:
+    """The file in the cache that ``make`` writes of these sources; made if it isn't there yet."""
     parts = [path.read_bytes() for path in sorted(sources)]
-    parts += [" ".join(flags).encode(), compiler_version().encode()]
+    parts += [" ".join(options).encode(), compiler_version().encode()]
     key = hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
-    folder = cache_folder()
-    library = folder / f"{source.stem}-{target}-{key[:20]}.so"
+    library = cache_folder() / f"{stem}{key[:20]}{suffix}"
     if not _is_intact(library):
         with _locked(library.with_suffix(".lock")):
             if not _is_intact(library):  # another process may have built it meanwhile
-                _build(source, library, flags)
+                _build(library, make)
     return library
 
 
@@ -145,19 +215,24 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _build(source: Path, library: Path, flags: tuple[str, ...]) -> None:
+def _build(library: Path, make: Callable[[Path], None]) -> None:
     _announce(f"compiling the kernel (once): {library}")
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         made = Path(folder) / library.name
-        result = run_compiler(["build", *flags, str(source), "-o", str(made)])
-        if result.returncode != 0 or not made.exists():
-            raise BuildError(
-                f"mojo {compiler_version()} could not compile {source} "
-                f"(exit status {result.returncode}):\n{result.stderr.strip()}"
-            )
+        make(made)
         _digest_file(made).write_text(_digest(made))
         _digest_file(made).replace(_digest_file(library))
         made.replace(library)
+
+
+def compile_mojo(source: Path, made: Path, flags: tuple[str, ...]) -> None:
+    """``mojo build``. Raises ``BuildError`` with what the compiler says if it fails."""
+    result = run_compiler(["build", *flags, str(source), "-o", str(made)])
+    if result.returncode != 0 or not made.exists():
+        raise BuildError(
+            f"mojo {compiler_version()} could not compile {source} "
+            f"(exit status {result.returncode}):\n{result.stderr.strip()}"
+        )
 
 
 def run_compiler(arguments: list[str]) -> subprocess.CompletedProcess[str]:

@@ -18,8 +18,8 @@ _FLOAT32 = np.dtype(np.float32)
 _FLOAT64 = np.dtype(np.float64)
 _INT16 = np.dtype(np.int16)
 _HOP = 160
-_MIN_SAMPLES = 201  # mirroring 200 samples takes one more
-_FRAMES_PER_THREAD = 500  # five seconds: less is not worth waking a thread for
+MIN_SAMPLES = 201  # mirroring 200 samples takes one more
+FRAMES_PER_THREAD = 500  # five seconds: less is not worth waking a thread for
 
 
 def log_mel(
@@ -79,7 +79,7 @@ def compute(
 ) -> NDArray[np.float32]:
     """``log_mel`` by the library that ``load`` returns."""
     given = np.asarray(audio)
-    samples = _kernel_samples(given)
+    samples = kernel_samples(given)
     n_samples = samples.shape[-1]
     n_mels, length, n_frames, shape = plan(n_samples, n_mels, pad_to, smoothing)
     clips = 1
@@ -89,7 +89,7 @@ def compute(
         stride = samples.strides[0] // samples.itemsize
         shape = (clips, *shape)
     if threads is None:
-        threads = min(default_threads(), max(1, clips * n_frames // _FRAMES_PER_THREAD))
+        threads = min(default_threads(), max(1, clips * n_frames // FRAMES_PER_THREAD))
     else:
         threads = _integer("threads", threads)
         if threads < 1:
@@ -98,11 +98,11 @@ def compute(
     if out is None:
         out = np.empty(shape, _FLOAT32)
     else:
-        _check_out(out, shape, given)
+        check_out(out, shape, given)
 
     bad_sample = ctypes.c_int64()
     status = kernel.log_mel(
-        _address(samples),
+        address(samples),
         samples.dtype == _INT16,
         clips,
         n_samples,
@@ -110,14 +110,14 @@ def compute(
         0 if pad_to is None else length,
         n_mels,
         SMOOTHING[smoothing],
-        _address(out),
+        address(out),
         out.size,
         threads,
         kernel.pool,
         ctypes.addressof(bad_sample),
     )
     if status != 0:
-        raise _error(status, given, bad_sample.value)
+        raise error_of(status, given, bad_sample.value)
     return out
 
 
@@ -133,7 +133,10 @@ class Plan(NamedTuple):
 
 
 def plan(n_samples: int, n_mels: int, pad_to: int | None, smoothing: str | None) -> Plan:
-    """Checks what is asked for, whatever holds the samples."""
+    """What becomes of a clip of so many samples (a number, or a symbol that can be compared).
+
+    Raises what :func:`log_mel` does.
+    """
     n_mels = _integer("n_mels", n_mels)
     if n_mels not in (80, 128):
         raise ValueError(f"n_mels={n_mels}: expected 80 or 128")
@@ -144,8 +147,8 @@ def plan(n_samples: int, n_mels: int, pad_to: int | None, smoothing: str | None)
         length = _integer("pad_to", pad_to)
         if n_samples > length:
             raise ValueError(f"audio has {n_samples} samples: expected at most pad_to={length}")
-    if length < _MIN_SAMPLES:
-        raise ValueError(f"audio has {length} samples: expected at least {_MIN_SAMPLES}, or pad_to")
+    if length < MIN_SAMPLES:
+        raise ValueError(f"audio has {length} samples: expected at least {MIN_SAMPLES}, or pad_to")
     n_frames = length // _HOP
     if smoothing != "valid":
         return Plan(n_mels, length, n_frames, (n_mels, n_frames))
@@ -156,7 +159,7 @@ def plan(n_samples: int, n_mels: int, pad_to: int | None, smoothing: str | None)
     return Plan(n_mels, length, n_frames, (n_mels - 2, n_frames - 2))
 
 
-def _kernel_samples(given: NDArray[Any]) -> NDArray[Any]:
+def kernel_samples(given: NDArray[Any]) -> NDArray[Any]:
     """The samples as the kernel takes them: itself if possible, else a copy."""
     dtype = given.dtype.newbyteorder("=")
     if dtype != _FLOAT32 and dtype != _INT16 and dtype != _FLOAT64:
@@ -179,7 +182,7 @@ def _kernel_samples(given: NDArray[Any]) -> NDArray[Any]:
     return given.copy(order="C")
 
 
-def _address(array: NDArray[Any]) -> int:
+def address(array: NDArray[Any]) -> int:
     """Of the first element. The buffer protocol is four times as fast as ``array.ctypes.data``,
     but ctypes takes only writable, contiguous buffers.
     """
@@ -190,7 +193,7 @@ def _address(array: NDArray[Any]) -> int:
     return address
 
 
-def _check_out(out: Any, shape: tuple[int, ...], audio: NDArray[Any]) -> None:
+def check_out(out: Any, shape: tuple[int, ...], audio: NDArray[Any]) -> None:
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out is a {type(out).__name__}: expected a numpy.ndarray")
     if out.dtype != _FLOAT32:
@@ -230,7 +233,7 @@ def default_threads() -> int:
     return os.cpu_count() or 1
 
 
-def _error(status: int, audio: NDArray[Any], bad_sample: int) -> Exception:
+def error_of(status: int, audio: NDArray[Any], bad_sample: int) -> Exception:
     """What the kernel's status means for the audio as the caller gave it."""
     if status == NOT_FINITE:
         position = np.unravel_index(bad_sample, audio.shape)

@@ -6,7 +6,10 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from whisper_mel_mojo import gpu_host, lockstep
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_mel_mojo import c_library, gpu_host, lockstep
 from whisper_mel_mojo.cuda import driver
 from whisper_mel_mojo.features import log_mel
 
@@ -33,6 +36,7 @@ class FrontEnd:
 
 
 mojo_cpu = FrontEnd("mojo-cpu", log_mel)
+mojo_c = FrontEnd("mojo-c", c_library.log_mel)
 mojo_lockstep = FrontEnd("mojo-lockstep", lockstep.log_mel)
 mojo_lockstep_cluster = FrontEnd(
     "mojo-lockstep-cluster", functools.partial(lockstep.log_mel, clusters=True)
@@ -43,3 +47,74 @@ def mojo_gpu() -> FrontEnd:
     """Made when it is asked for: raises ``DeviceError`` where there is no CUDA device."""
     driver()
     return FrontEnd("mojo-gpu", gpu_host.log_mel, device="cuda")
+
+
+def mojo_torch() -> FrontEnd:
+    """The PyTorch operator. PyTorch is imported here, not by those who do not ask for it."""
+    import torch
+
+    from whisper_mel_mojo import torch as operator
+
+    def log_mel(
+        audio: NDArray[Any],
+        n_mels: int = 80,
+        *,
+        pad_to: int | None = None,
+        smoothing: str | None = None,
+        threads: int | None = None,
+    ) -> NDArray[np.float32]:
+        # PyTorch has no read-only tensors, no negative strides, no foreign byte order.
+        plain = audio.flags.writeable and min(audio.strides, default=0) >= 0
+        if not (plain and audio.dtype.isnative):
+            audio = audio.astype(audio.dtype.newbyteorder("="))
+        samples = torch.from_numpy(audio)
+        features: NDArray[np.float32] = operator.log_mel(
+            samples, n_mels, pad_to=pad_to, smoothing=smoothing, threads=threads
+        ).numpy()
+        return features
+
+    front_end = FrontEnd("mojo-torch", log_mel)
+    front_end.capabilities = {**FrontEnd.capabilities, "out": False}
+    return front_end
+
+
+def mojo_max() -> FrontEnd:
+    """The operation of MAX graphs. A graph is compiled for each kind of call, which takes seconds,
+    and so not for each value of ``pad_to``.
+    """
+    from max.driver import CPU, Buffer
+    from max.dtype import DType
+    from max.engine import InferenceSession, Model
+    from max.graph import DeviceRef, Graph, TensorType
+
+    from whisper_mel_mojo import max as operation
+
+    session = InferenceSession(devices=[CPU()])
+
+    @functools.cache
+    def model(dtype: DType, rank: int, n_mels: int, smoothing: str | None) -> Model:
+        audio = TensorType(dtype, ["clips", "samples"][-rank:], device=DeviceRef.CPU())
+        with Graph("log_mel", input_types=[audio]) as graph:
+            graph.output(operation.log_mel(graph.inputs[0].tensor, n_mels, smoothing=smoothing))
+        return session.load(graph)
+
+    def log_mel(
+        audio: NDArray[Any], n_mels: int = 80, *, smoothing: str | None = None
+    ) -> NDArray[np.float32]:
+        if audio.size == 0:
+            raise ValueError(f"audio is empty (shape {audio.shape}): expected at least one sample")
+        if not audio.dtype.isnative:
+            audio = audio.astype(audio.dtype.newbyteorder("="))
+        try:
+            buffer = Buffer.from_numpy(np.ascontiguousarray(audio))
+        except TypeError as error:
+            raise TypeError(f"audio has dtype {audio.dtype}, which MAX does not know") from error
+        kind = (buffer.dtype, audio.ndim, n_mels, smoothing)
+        if audio.ndim not in (1, 2):
+            raise ValueError(f"audio has shape {audio.shape}: expected (n,) or (batch, n)")
+        features: Any = np.from_dlpack(model(*kind).execute(buffer)[0])
+        return features
+
+    front_end = FrontEnd("mojo-max", log_mel)
+    front_end.capabilities = {**FrontEnd.capabilities, "out": False, "pad_to": False}
+    return front_end

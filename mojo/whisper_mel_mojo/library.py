@@ -31,6 +31,7 @@ class Library(NamedTuple):
     log_mel: ctypes._CFuncPtr  # type: ignore[name-defined]
     message: ctypes._CFuncPtr  # type: ignore[name-defined]
     pool: int
+    log_mel_alike: Any = None  # for those who need it
 
 
 _loaded: ctypes.CDLL | None = None
@@ -47,7 +48,12 @@ def library() -> Library:
                 _loaded = _load()
             if _library is None:
                 pool = _loaded.whisper_mel_pool_new() or 0
-                _library = Library(_loaded.whisper_mel_log_mel, _loaded.whisper_mel_message, pool)
+                _library = Library(
+                    _loaded.whisper_mel_log_mel,
+                    _loaded.whisper_mel_message,
+                    pool,
+                    _loaded.whisper_mel_log_mel_alike,
+                )
     return _library
 
 
@@ -58,6 +64,11 @@ def _load() -> ctypes.CDLL:
     loaded.whisper_mel_message.argtypes = [_count]
     loaded.whisper_mel_message.restype = ctypes.c_char_p
     loaded.whisper_mel_log_mel.argtypes = LOG_MEL
+    loaded.whisper_mel_log_mel_alike.argtypes = [
+        *(_address, _address, _count, _address),  # alike, audio, stride, out
+        *(_count, _address),  # threads, bad_sample
+    ]
+    loaded.whisper_mel_log_mel_alike.restype = _count
     loaded.whisper_mel_log_mel.restype = _count
     return loaded
 

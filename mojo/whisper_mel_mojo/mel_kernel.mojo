@@ -2291,6 +2291,32 @@ def whisper_mel_log_mel(
     return status
 
 
+@export
+def whisper_mel_log_mel_alike(
+    alike: Int, audio: Int, clip_stride: Int, out_: Int, threads: Int, bad_sample: Int
+) abi("C") -> Int:
+    """`whisper_mel_log_mel` for callers to whom each argument costs time. `alike`: address of eight
+    int64 that many calls have in common: is_int16, clips, samples, pad_to, n_mels, smoothing,
+    out_len, pool.
+    """
+    var common = Memory[DType.int64](unsafe_from_address=alike)
+    return whisper_mel_log_mel(
+        audio,
+        Int(common[unsafe_offset=0]),
+        Int(common[unsafe_offset=1]),
+        Int(common[unsafe_offset=2]),
+        clip_stride,
+        Int(common[unsafe_offset=3]),
+        Int(common[unsafe_offset=4]),
+        Int(common[unsafe_offset=5]),
+        out_,
+        Int(common[unsafe_offset=6]),
+        threads,
+        Int(common[unsafe_offset=7]),
+        bad_sample,
+    )
+
+
 def explain(
     audio: Int, is_int16: Bool, clips: Int, samples: Int, clip_stride: Int, bad_sample: Int
 ) -> Int:

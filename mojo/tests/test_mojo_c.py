@@ -1,0 +1,287 @@
+"""The library for C: what it exports and needs, its errors, its threads, the examples."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+import wave
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from whisper_mel_golden.signals import render
+from whisper_mel_mojo import BuildError, builder, c_library, log_mel
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+HEADER = builder.C_SOURCE.with_suffix(".h")
+LIMIT = 120  # seconds: a guard against hanging
+STRICT = ("-O2", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
+
+
+def noise(n: int, seed: int = 0) -> NDArray[Any]:
+    return render({"signal": "noise", "n": n, "seed": seed, "gain": 0.1})
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `./dev build c` makes."""
+    from tasks import build
+
+    folder = tmp_path_factory.mktemp("root")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "ROOT", folder)
+        assert build.run(["c"]) == 0
+        assert build.run(["c", "d"]) == 2
+    assert {path.name for path in (folder / "dist").iterdir()} == {
+        "libwhispermel.so",
+        "whisper_mel.h",
+    }
+    return folder / "dist"
+
+
+def compiled(dist: Path, compiler: str, source: Path, *flags: str) -> Path:
+    """A program that is linked as the examples say, and finds the library beside itself."""
+    program = dist / source.stem
+    link = ["-Ldist", "-lwhispermel", "-Wl,-rpath,$ORIGIN", "-o", str(program)]
+    command = [compiler, *flags, *STRICT, "-Idist", str(source), *link]
+    done = subprocess.run(command, cwd=dist.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return program
+
+
+def test_exports_what_the_header_declares_and_needs_libc_only(dist: Path) -> None:
+    library = str(dist / "libwhispermel.so")
+    listing = subprocess.run(
+        ["nm", "-D", "--defined-only", library], capture_output=True, text=True, check=True
+    ).stdout
+    exported = {line.split()[-1] for line in listing.splitlines()}
+    declared = re.findall(r"^(?:int|const char \*)\s*(whisper_mel_\w+)\(", HEADER.read_text(), re.M)
+    assert exported == set(declared)
+    for path in (library, str(builder.built_library())):  # and what Python calls
+        dynamic = subprocess.run(
+            ["readelf", "-d", path], capture_output=True, text=True, check=True
+        ).stdout
+        needed = re.findall(r"NEEDED.*\[(.*)\]", dynamic)
+        assert needed
+        for name in needed:  # parts of libc; the loader knows about thread-local memory
+            assert re.match(r"(libc|libm|libpthread|ld-linux.*)\.so", name), name
+
+
+@pytest.mark.parametrize(("compiler", "flags"), [("gcc", ("-std=c99",)), ("g++", ("-std=c++11",))])
+def test_the_header_alone_compiles(
+    dist: Path, tmp_path: Path, compiler: str, flags: tuple[str, ...]
+) -> None:
+    source = tmp_path / ("alone.c" if compiler == "gcc" else "alone.cpp")
+    source.write_text("#include <whisper_mel.h>\nint main(void) { return WHISPER_MEL_OK; }\n")
+    assert subprocess.run([compiled(dist, compiler, source, *flags)]).returncode == 0
+
+
+def test_values_are_those_of_python() -> None:
+    batch = np.stack([noise(4077, seed) for seed in range(3)])
+    pcm = (batch * 32768).astype(np.int16)
+    for audio in (batch, pcm, batch[0], batch[:, ::-1], batch[::-1], batch[:, 5:3000]):
+        for options in (
+            {},
+            {"n_mels": 128},
+            {"pad_to": 20_000},
+            {"smoothing": "valid"},
+            {"smoothing": "same", "pad_to": 480_000, "threads": 3},
+        ):
+            expected = log_mel(audio, **options)
+            np.testing.assert_array_equal(c_library.log_mel(audio, **options), expected)
+
+
+def call(**change: Any) -> tuple[int, str, NDArray[np.float32]]:
+    """The status and message of a call that is right but for what is changed, and ``out``."""
+    library = c_library.load()
+    audio = change.pop("samples_are", noise(1000))
+    out = np.full(80 * 6 + 1, 7, np.float32)
+    right = {
+        "audio": audio.ctypes.data,
+        "clips": 1,
+        "samples": 1000,
+        "clip_stride": 0,
+        "pad_to": 0,
+        "n_mels": 80,
+        "smoothing": 0,
+        "out": out.ctypes.data,
+        "out_len": 80 * 6,
+        "threads": 1,
+    }
+    assert change.keys() <= right.keys()
+    status = library.whisper_mel_log_mel_f32(*{**right, **change}.values())
+    return status, library.whisper_mel_last_error().decode(), out
+
+
+WRONG = [
+    ("BAD_POINTER", {"audio": 0}, "audio is NULL: expected an address"),
+    ("BAD_POINTER", {"out": 0}, "out is NULL: expected an address"),
+    ("BAD_MELS", {"n_mels": 79}, "n_mels=79: expected 80 or 128"),
+    (
+        "BAD_SMOOTHING",
+        {"smoothing": 3},
+        "smoothing=3: expected 0 (none), 1 (valid) or 2 (same)",
+    ),
+    ("BAD_SHAPE", {"clips": -2}, "clips=-2: expected at least 1"),
+    ("BAD_SHAPE", {"samples": 0}, "samples=0: expected at least 1"),
+    (
+        "BAD_PAD_TO",
+        {"pad_to": 999},
+        "audio has 1000 samples: expected at most pad_to=999, or 0 (none)",
+    ),
+    ("TOO_SHORT", {"samples": 200}, "audio has 200 samples: expected at least 201, or pad_to"),
+    (
+        "TOO_FEW_FRAMES",
+        {"samples": 479, "smoothing": 1},
+        "audio gives 2 frames: smoothing=1 (valid) needs at least 3",
+    ),
+    (
+        "BAD_OUT",
+        {"out_len": 479},
+        "out_len=479: expected at least 1 clips x 80 bands x 6 frames",
+    ),
+    (
+        "BAD_OUT",
+        {"clips": 2**61, "smoothing": 1},
+        f"out_len=480: expected at least {2**61} clips x 78 bands x 4 frames",
+    ),
+    ("BAD_THREADS", {"threads": 0}, "threads=0: expected at least 1"),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "message"), WRONG, ids=lambda value: str(value)[:20])
+def test_errors_have_status_and_message_and_write_nothing(
+    name: str, change: dict[str, int], message: str
+) -> None:
+    number = re.search(rf"WHISPER_MEL_{name} = (\d+)", HEADER.read_text())
+    assert number
+    status, said, out = call(**change)
+    assert (status, said) == (int(number[1]), message)
+    assert (out == 7).all()
+
+
+def test_samples_that_are_not_finite_are_named_and_only_their_clip_is_lost() -> None:
+    batch = np.stack([noise(500), noise(500, 1)])
+    batch[1, 123] = np.inf
+    change = {"clips": 2, "samples": 500, "clip_stride": 500, "samples_are": batch}
+    status, said, out = call(**change)
+    assert (status, said) == (
+        11,
+        "audio[123] of clip 1 is infinite or NaN: expected finite samples",
+    )
+    np.testing.assert_array_equal(out[: 80 * 3].reshape(80, 3), log_mel(batch[0]))
+    assert np.isnan(out[80 * 3 : 80 * 6]).all()
+    assert out[80 * 6] == 7
+    batch[1, 123] = 1e30
+    status, said, _ = call(**change)
+    assert status == 12
+    assert "overflows float32" in said
+
+
+def test_each_thread_has_its_own_last_error() -> None:
+    seen: dict[str, bytes] = {}
+    library = c_library.load()
+    call(n_mels=1)
+
+    def other() -> None:
+        seen["before"] = library.whisper_mel_last_error()
+        call(n_mels=2)
+        seen["after"] = library.whisper_mel_last_error()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    assert seen == {"before": b"", "after": b"n_mels=2: expected 80 or 128"}
+    assert library.whisper_mel_last_error() == b"n_mels=1: expected 80 or 128"
+
+
+def test_a_forked_child_has_a_pool_of_its_own() -> None:
+    audio = noise(160_000)
+    expected = c_library.log_mel(audio, threads=2)  # the parent's pool is running
+    child = os.fork()
+    if child == 0:
+        same = np.array_equal(c_library.log_mel(audio, threads=2), expected)
+        workers = len(os.listdir("/proc/self/task"))
+        os._exit(0 if same and workers == 2 else 1)
+    _, status = os.waitpid(child, 0)
+    assert status == 0
+
+
+def test_the_c_example(dist: Path, tmp_path: Path) -> None:
+    program = compiled(dist, "gcc", EXAMPLES / "features.c", "-std=c11")
+    pcm = (noise(16_000) * 32768).astype(np.int16)
+    speech, target = tmp_path / "speech.wav", tmp_path / "speech.f32"
+
+    def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([program, *words], capture_output=True, text=True, timeout=LIMIT)
+
+    with wave.open(str(speech), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(pcm.tobytes())
+    for n_mels in (80, 128):
+        done = run(speech, target, str(n_mels))
+        assert (done.returncode, done.stdout) == (0, f"{n_mels} bands x 100 frames\n"), done.stderr
+        np.testing.assert_array_equal(
+            np.fromfile(target, np.float32).reshape(n_mels, 100), log_mel(pcm, n_mels)
+        )
+    target.unlink()
+    speech.with_name("cut.wav").write_bytes(speech.read_bytes()[:1000])
+    for words, message in (
+        ((speech, target, "79"), "n_mels=79: expected 80 or 128"),
+        ((tmp_path / "none.wav", target), "cannot be opened"),
+        ((EXAMPLES / "features.c", target), "is no WAV file"),
+        ((tmp_path / "cut.wav", target), "is shorter than it says"),
+    ):
+        done = run(*words)
+        assert done.returncode == 1
+        assert message in done.stderr
+        assert not target.exists()
+
+
+def test_the_cpp_example_is_a_front_end(dist: Path, tmp_path: Path) -> None:
+    program = compiled(dist, "g++", EXAMPLES / "front_end.cpp", "-std=c++11")
+    source = f"cmd:{program} {{in}} {{out}} {{n_mels}} {{pad_to}} {{smoothing}}"
+    few = "length-400 or length-480 or length-0 or rising-noise or errors or pad-37"
+    judge = [sys.executable, "-m", "whisper_mel_conformance", "--frontend", source, "-k", few]
+    done = subprocess.run(judge, cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r" A +(golden|boundary|numerics)/", done.stdout), done.stdout
+
+
+def test_a_missing_or_failing_c_compiler_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WHISPER_MEL_CACHE", str(tmp_path))
+    monkeypatch.setattr(
+        builder, "compile_mojo", lambda source, made, flags: Path(made).write_bytes(b"")
+    )
+    for compiler, message in (("/no/such/cc -O1", "set CC"), ("false", "false .* failed")):
+        monkeypatch.setenv("CC", compiler)
+        with pytest.raises(BuildError, match=message):
+            builder.built_c_library()
+    assert not list(tmp_path.glob("*.so"))
+
+
+def test_every_source_is_in_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A changed header or shim is built anew."""
+    monkeypatch.setenv("WHISPER_MEL_CACHE", str(tmp_path))
+    monkeypatch.setattr(
+        builder, "_build", lambda library, make: library.write_bytes(b"")
+    )  # no digest: never intact
+    copies = tmp_path / "sources"
+    copies.mkdir()
+    for suffix in (".c", ".h", ".map"):
+        source = builder.C_SOURCE.with_suffix(suffix)
+        (copies / source.name).write_bytes(source.read_bytes())
+    monkeypatch.setattr(builder, "C_SOURCE", copies / builder.C_SOURCE.name)
+    names = {builder.built_c_library()}
+    for suffix in (".c", ".h", ".map"):
+        with (copies / builder.C_SOURCE.name).with_suffix(suffix).open("a") as file:
+            file.write("\n")
+        names.add(builder.built_c_library())
+    assert len(names) == 4

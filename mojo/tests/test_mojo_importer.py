@@ -1,0 +1,57 @@
+"""The kernel without a build step: its source, and Mojo's importer."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from whisper_mel_golden.signals import render
+from whisper_mel_mojo import log_mel
+from whisper_mel_mojo.builder import SOURCE
+
+USE = """
+import mojo.importer
+import mel
+import numpy as np
+
+audio = np.load("audio.npy")
+np.save("80.npy", mel.log_mel(audio, 80))
+np.save("128.npy", mel.log_mel(audio[::-1], 128))
+for wrong in ((audio[:200], 80), (audio, 81), (audio.astype(np.int16), 80), (audio[None], 80)):
+    try:
+        mel.log_mel(*wrong)
+    except Exception as error:
+        print(error)
+"""
+
+
+def test_two_files_and_the_importer(tmp_path: Path) -> None:
+    for name in (SOURCE.name, "mel.mojo"):
+        shutil.copy(SOURCE.with_name(name), tmp_path)
+    audio = render({"signal": "noise", "n": 4077, "seed": 0, "gain": 0.1})
+    np.save(tmp_path / "audio.npy", audio)
+    (tmp_path / "use.py").write_text(USE)
+    done = subprocess.run(
+        [sys.executable, "use.py"],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PATH": os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"],
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "80.npy"), log_mel(audio))
+    np.testing.assert_array_equal(np.load(tmp_path / "128.npy"), log_mel(audio[::-1], 128))
+    assert done.stdout.splitlines() == [
+        "log_mel: at least 201 samples are needed, or pad_to",
+        "log_mel: n_mels must be 80 or 128",
+        "audio has dtype int16 and shape (4077,): expected float32 and (n,)",
+        "audio has dtype float32 and shape (1, 4077): expected float32 and (n,)",
+    ]

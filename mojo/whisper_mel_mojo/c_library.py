@@ -1,0 +1,104 @@
+"""The library for C (``whisper_mel.h``) as Python's ctypes calls it: what the suite judges.
+
+``python -m whisper_mel_mojo.c_library FOLDER`` puts library and header there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from whisper_mel_mojo.builder import C_SOURCE, BuildError, built_c_library
+from whisper_mel_mojo.features import address, check_out, kernel_samples
+from whisper_mel_mojo.library import SMOOTHING
+
+_LOG_MEL: list[Any] = [
+    *(ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64),  # audio … clip_stride
+    *(ctypes.c_int64, ctypes.c_int, ctypes.c_int),  # pad_to, n_mels, smoothing
+    *(ctypes.c_void_p, ctypes.c_int64, ctypes.c_int),  # out, out_len, threads
+]
+
+
+@lru_cache
+def load(path: str | None = None) -> ctypes.CDLL:
+    """The library, built if it isn't yet, with its functions' types."""
+    library = ctypes.CDLL(path or str(built_c_library()))
+    for function in (library.whisper_mel_log_mel_f32, library.whisper_mel_log_mel_s16):
+        function.argtypes = _LOG_MEL
+        function.restype = ctypes.c_int
+    library.whisper_mel_last_error.restype = ctypes.c_char_p
+    return library
+
+
+def log_mel(
+    audio: ArrayLike,
+    n_mels: int = 80,
+    *,
+    pad_to: int | None = None,
+    smoothing: Literal["valid", "same"] | None = None,
+    out: NDArray[np.float32] | None = None,
+    threads: int = 1,
+) -> NDArray[np.float32]:
+    """As :func:`whisper_mel_mojo.log_mel`; what C can check is left to it.
+
+    Raises ``ValueError`` with ``whisper_mel_last_error()``.
+    """
+    given = np.asarray(audio)
+    samples = kernel_samples(given)
+    if pad_to == 0:
+        raise ValueError("pad_to=0: expected at least one sample (in C it stands for none)")
+    clips = 1 if samples.ndim == 1 else len(samples)
+    n = samples.shape[-1]
+    trim = 2 if smoothing == "valid" else 0
+    shape = (n_mels - trim, max(n, pad_to or 0) // 160 - trim)
+    shape = (*samples.shape[:-1], *(max(length, 0) for length in shape))
+    if out is None:
+        out = np.empty(shape, np.float32)
+    else:
+        check_out(out, shape, given)
+    library = load()
+    is_int16 = samples.dtype == np.int16
+    function = library.whisper_mel_log_mel_s16 if is_int16 else library.whisper_mel_log_mel_f32
+    status = function(
+        address(samples),
+        clips,
+        n,
+        n if samples.ndim == 1 else samples.strides[0] // samples.itemsize,
+        pad_to or 0,
+        n_mels,
+        SMOOTHING.get(smoothing, -1),
+        out.ctypes.data,  # also where there is nothing to write: C finds out why
+        out.size,
+        threads,
+    )
+    if status != 0:
+        raise ValueError(library.whisper_mel_last_error().decode())
+    return out
+
+
+def install(folder: Path) -> None:
+    """Copies library and header to a folder. Raises ``BuildError`` if there is no library."""
+    library = built_c_library()
+    folder.mkdir(parents=True, exist_ok=True)
+    for source, name in (
+        (library, "libwhispermel.so"),
+        (C_SOURCE.with_suffix(".h"), "whisper_mel.h"),
+    ):
+        new = folder / f"{name}.new"  # renamed into place: programs that run keep what they have
+        shutil.copyfile(source, new)
+        new.replace(folder / name)
+        print(folder / name)
+
+
+if __name__ == "__main__":
+    try:
+        install(Path(sys.argv[1]))
+    except BuildError as error:
+        sys.exit(f"build c: {error}")

@@ -1,0 +1,81 @@
+"""The kernel as an operation of MAX graphs; `max.py` puts it into one."""
+
+from extensibility import InputTensor, OutputTensor, register
+from max.gpu.host import DeviceContext
+from max.gpu.host.info import is_cpu
+from std.ffi import external_call
+
+from .mel_kernel import (
+    BAD_PAD_TO,
+    Memory,
+    NOT_FINITE,
+    OK,
+    OVERFLOWED,
+    TOO_FEW_FRAMES,
+    TOO_SHORT,
+    whisper_mel_log_mel,
+)
+
+
+@register("whisper_mel.log_mel")
+struct LogMel:
+    """From `[clips][samples]` to `[clips][n_mels][frames]` (two smaller each way if `valid`)."""
+
+    @staticmethod
+    def execute[
+        target: StaticString, T: DType, n_mels: Int, pad_to: Int, smoothing: Int
+    ](
+        output: OutputTensor[dtype=DType.float32, rank=3, ...],
+        audio: InputTensor[dtype=T, rank=2, ...],
+        ctx: DeviceContext,
+    ) raises:
+        comptime assert T == DType.float32 or T == DType.int16, "samples are float32 or int16"
+        comptime if not is_cpu[target]():
+            raise Error("whisper_mel.log_mel: audio is on a GPU: expected it on the CPU")
+        else:
+            var clips = audio.dim_size(0)
+            var samples = audio.dim_size(1)
+            # An untracked pointer: the compiler does not see what is written to its address.
+            var bad_sample = Memory[DType.int64](
+                unsafe_from_address=external_call["calloc", Int](1, 8)
+            )
+            var status = whisper_mel_log_mel(
+                Int(audio.unsafe_ptr()),
+                Int(T == DType.int16),
+                clips,
+                samples,
+                samples,
+                pad_to,
+                n_mels,
+                smoothing,
+                Int(output.unsafe_ptr()),
+                clips * output.dim_size(1) * output.dim_size(2),
+                1,
+                0,
+                Int(bad_sample),
+            )
+            var which = Int(bad_sample[])
+            external_call["free", NoneType](Int(bad_sample))
+            if status != OK:
+                raise Error("whisper_mel.log_mel: ", describe(status, samples, pad_to, which))
+
+
+def describe(status: Int, samples: Int, pad_to: Int, bad_sample: Int) -> String:
+    """What was wrong, as far as it can be: `max.py` has checked all that a graph knows."""
+    if status == TOO_SHORT:
+        return String("audio has ", samples, " samples: expected at least 201, or pad_to")
+    if status == BAD_PAD_TO:
+        return String("audio has ", samples, " samples: expected at most pad_to=", pad_to)
+    if status == TOO_FEW_FRAMES:
+        return String("audio has ", samples, " samples: smoothing='valid' needs at least 3 frames")
+    if status == NOT_FINITE:
+        return String(
+            "audio[",
+            bad_sample // samples,
+            ", ",
+            bad_sample % samples,
+            "] is infinite or NaN: expected finite samples",
+        )
+    if status == OVERFLOWED:
+        return "audio has amplitudes so large that its power overflows float32"
+    return String("status ", status)

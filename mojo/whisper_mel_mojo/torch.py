@@ -1,0 +1,368 @@
+"""The kernel as a PyTorch operator, ``torch.ops.whisper_mel.log_mel``, and as a layer.
+
+Importing this module registers the operator. It is eager, ``torch.compile``, ``torch.export``,
+``vmap`` and autograd alike; tensors are neither copied nor moved.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from whisper_mel_mojo.features import FRAMES_PER_THREAD, error_of, plan
+from whisper_mel_mojo.library import SMOOTHING, library
+
+_N_FFT, _HOP, _REACH = 400, 160, 200
+_FLOOR = 1e-10
+_RANGE = 8.0
+
+
+def log_mel(
+    audio: Tensor,
+    n_mels: int = 80,
+    *,
+    pad_to: int | None = None,
+    smoothing: str | None = None,
+    threads: int | None = None,
+) -> Tensor:
+    """Log-Mel features of one clip or of a batch of clips, as Whisper's models expect them.
+
+    The same as ``torch.ops.whisper_mel.log_mel``.
+
+    Parameters
+    ----------
+    audio : tensor of shape ``(n,)`` or ``(batch, n)`` on the CPU, 16 000 samples a second: float32
+        or float64 with full scale 1, or int16 PCM, which is divided by 32768. Copied only if it is
+        float64 or the samples of a clip are not contiguous.
+    n_mels, pad_to, smoothing : as for :func:`whisper_mel_mojo.log_mel`.
+    threads : how many may work on it; by default one for every five seconds, up to
+        ``torch.get_num_threads()``. The result is the same.
+
+    Returns
+    -------
+    float32 tensor of shape ``(n_mels, n_frames)`` or ``(batch, n_mels, n_frames)``, where
+    ``n_frames = n // 160``. Each clip has its own maximum. Gradients are computed in float64 and
+    can be differentiated again.
+
+    Raises
+    ------
+    TypeError, ValueError
+        as :func:`whisper_mel_mojo.log_mel`; NaN and infinity are found when it is computed, not
+        when a graph is traced.
+    NotImplementedError
+        ``audio`` is on another device.
+    """
+    result: Tensor = torch.ops.whisper_mel.log_mel(
+        audio, n_mels, pad_to=pad_to, smoothing=smoothing, threads=threads
+    )
+    return result
+
+
+class LogMel(torch.nn.Module):  # type: ignore[misc]
+    """:func:`log_mel` as the first layer of a model. It has no parameters and no buffers."""
+
+    def __init__(
+        self, n_mels: int = 80, *, pad_to: int | None = None, smoothing: str | None = None
+    ) -> None:
+        super().__init__()
+        plan(480_000 if pad_to is None else 1, n_mels, pad_to, smoothing)
+        self.n_mels = n_mels
+        self.pad_to = pad_to
+        self.smoothing = smoothing
+
+    def forward(self, audio: Tensor) -> Tensor:
+        features: Tensor = torch.ops.whisper_mel.log_mel(
+            audio, self.n_mels, pad_to=self.pad_to, smoothing=self.smoothing
+        )
+        return features
+
+    def extra_repr(self) -> str:
+        return f"{self.n_mels}, pad_to={self.pad_to}, smoothing={self.smoothing!r}"
+
+
+# --------------------------------------------------------------------------- values
+
+
+class _Plan(NamedTuple):
+    """What the kernel is told of all tensors of one shape and dtype."""
+
+    shape: tuple[int, ...]  # of the features
+    counts: tuple[int, ...]  # of `alike` in mel_kernel.mojo, but for the pool
+    threads: int
+    itemsize: int
+
+
+def _plan(
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    n_mels: int,
+    pad_to: int | None,
+    smoothing: str | None,
+    threads: int | None,
+) -> _Plan:
+    """All that can be checked without looking at samples. Sizes may be symbols."""
+    if dtype not in (torch.float32, torch.float64, torch.int16):
+        raise TypeError(f"audio has dtype {dtype}: expected float32, float64 or int16 (PCM)")
+    if len(shape) not in (1, 2):
+        raise ValueError(f"audio has shape {tuple(shape)}: expected (n,) or (batch, n)")
+    clips = shape[0] if len(shape) == 2 else 1
+    n = shape[-1]
+    if n == 0 or clips == 0:
+        raise ValueError(f"audio is empty (shape {tuple(shape)}): expected at least one sample")
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads={threads}: expected at least 1")
+    n_mels, length, _, (bands, frames) = plan(n, n_mels, pad_to, smoothing)
+    zeros = 0 if pad_to is None else length
+    return _Plan(
+        (*shape[:-1], bands, frames),
+        (
+            *(int(dtype == torch.int16), clips, n),
+            *(zeros, n_mels, SMOOTHING[smoothing]),
+            clips * bands * frames,
+        ),
+        clips * (length // _HOP) // FRAMES_PER_THREAD if threads is None else threads,
+        2 if dtype == torch.int16 else 4,
+    )
+
+
+class _Prepared(NamedTuple):
+    """A plan and what belongs to this process."""
+
+    shape: tuple[int, ...]
+    threads: int
+    itemsize: int
+    alike: int  # address of the counts
+    memory: Any  # where they are
+
+
+@lru_cache(maxsize=256)
+def _prepared(
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    n_mels: int,
+    pad_to: int | None,
+    smoothing: str | None,
+    threads: int | None,
+    pool: int,
+) -> _Prepared:
+    plan = _plan(shape, dtype, n_mels, pad_to, smoothing, threads)
+    memory = (ctypes.c_int64 * 8)(*plan.counts, pool)
+    return _Prepared(plan.shape, plan.threads, plan.itemsize, ctypes.addressof(memory), memory)
+
+
+def _compute(
+    audio: Tensor,
+    n_mels: int,
+    pad_to: int | None,
+    smoothing: str | None,
+    threads: int | None,
+) -> Tensor:
+    dtype = audio.dtype
+    _, _, pool, kernel = library()
+    shape, workers, itemsize, alike, _memory = _prepared(
+        audio.shape, dtype, n_mels, pad_to, smoothing, threads, pool
+    )
+    if threads is None:
+        workers = 1 if workers < 2 else min(workers, torch.get_num_threads())
+    samples = audio.to(torch.float32) if dtype is torch.float64 else audio
+    address = samples.data_ptr()
+    strides = samples.stride()
+    if strides[-1] != 1 or address % itemsize:
+        samples = samples.clone(memory_format=torch.contiguous_format)
+        address = samples.data_ptr()
+        strides = samples.stride()
+    out = audio.new_empty(shape, dtype=torch.float32)
+    status = kernel(alike, address, strides[0], out.data_ptr(), workers, 0)
+    if status != 0:
+        which = ctypes.c_int64()  # the sample to blame: only now asked for
+        kernel(alike, address, strides[0], out.data_ptr(), workers, ctypes.addressof(which))
+        raise error_of(status, audio.detach().numpy(), which.value)
+    return out
+
+
+def _on_cpu(
+    audio: Tensor,
+    n_mels: int = 80,
+    *,
+    pad_to: int | None = None,
+    smoothing: str | None = None,
+    threads: int | None = None,
+) -> Tensor:
+    return _compute(audio, n_mels, pad_to, smoothing, threads)
+
+
+def _on_cuda(audio: Tensor, *arguments: Any, **options: Any) -> Tensor:
+    """Where tensors on a GPU go."""
+    raise NotImplementedError(
+        f"audio is on {audio.device}: whisper_mel.log_mel computes on the CPU so far; expected "
+        "audio.cpu()"
+    )
+
+
+def _shape_only(
+    audio: Tensor,
+    n_mels: int = 80,
+    *,
+    pad_to: int | None = None,
+    smoothing: str | None = None,
+    threads: int | None = None,
+) -> Tensor:
+    """What tracers see: a result without values. Sizes may be symbols."""
+    plan = _plan(audio.shape, audio.dtype, n_mels, pad_to, smoothing, threads)
+    return audio.new_empty(plan.shape, dtype=torch.float32)
+
+
+def _batched(
+    info: Any,
+    in_dims: tuple[int | None, ...],
+    audio: Tensor,
+    n_mels: int = 80,
+    *,
+    pad_to: int | None = None,
+    smoothing: str | None = None,
+    threads: int | None = None,
+) -> tuple[Tensor, int]:
+    """``vmap``: its clips are those of one batch."""
+    place = in_dims[0]
+    assert place is not None  # vmap of nothing is not passed on
+    clips = audio.movedim(place, 0)
+    flat = clips.flatten(0, -2)
+    features = torch.ops.whisper_mel.log_mel(
+        flat, n_mels, pad_to=pad_to, smoothing=smoothing, threads=threads
+    )
+    return features.unflatten(0, clips.shape[:-1]), 0
+
+
+# --------------------------------------------------------------------------- gradients
+
+
+class _Differentiable(torch.autograd.Function):  # type: ignore[misc]
+    @staticmethod
+    def forward(
+        audio: Tensor, n_mels: int, pad_to: int | None, smoothing: str | None, threads: int | None
+    ) -> Tensor:
+        with torch._C._AutoDispatchBelowAutograd():
+            return log_mel(audio, n_mels, pad_to=pad_to, smoothing=smoothing, threads=threads)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        audio, *ctx.options, _ = inputs
+        ctx.save_for_backward(audio)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        [audio] = ctx.saved_tensors
+        return audio_gradient(gradient, audio, *ctx.options), None, None, None, None
+
+
+# An ordinary tensor on the CPU, and nothing that wants to see the call
+_PLAIN = (
+    torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
+    | torch._C.DispatchKeySet(torch._C.DispatchKey.AutogradCPU)
+).raw_repr()
+
+
+def _with_gradient(
+    keys: Any,
+    audio: Tensor,
+    n_mels: int = 80,
+    *,
+    pad_to: int | None = None,
+    smoothing: str | None = None,
+    threads: int | None = None,
+) -> Tensor:
+    """The first stop of every call. ``torch.library.register_autograd`` would do the same, but
+    takes 4 µs to find out that no gradient is wanted."""
+    if not (audio.requires_grad and torch.is_grad_enabled()):
+        if keys.raw_repr() == _PLAIN:
+            return _compute(audio, n_mels, pad_to, smoothing, threads)
+        with torch._C._AutoDispatchBelowAutograd():
+            return log_mel(audio, n_mels, pad_to=pad_to, smoothing=smoothing, threads=threads)
+    if torch._C._are_functorch_transforms_active():
+        raise NotImplementedError(
+            "torch.func's gradients of whisper_mel.log_mel: expected torch.autograd.grad or "
+            "backward(), which PyTorch offers to custom operators"
+        )
+    result: Tensor = _Differentiable.apply(audio, n_mels, pad_to, smoothing, threads)
+    return result
+
+
+def audio_gradient(
+    gradient: Tensor, audio: Tensor, n_mels: int, pad_to: int | None, smoothing: str | None
+) -> Tensor:
+    """The loss's gradient with respect to ``audio``, from that with respect to the features.
+
+    Computed in float64, because a quiet band beside a loud one has a large gradient and, in
+    float32, few right digits; the result has ``audio``'s dtype. Values that were raised to 8 below
+    the maximum pass their gradient on to the maximum, those at the floor to nothing.
+    """
+    n = audio.shape[-1]
+    length = n if pad_to is None else pad_to
+    samples = audio.to(torch.float64).reshape(-1, n)
+    window = torch.hann_window(_N_FFT, dtype=torch.float64, device=audio.device)
+    bank = _filterbank(n_mels, audio.device)
+
+    # Where each sample of each frame lies in the clip, mirrored at its ends
+    frame = torch.arange(length // _HOP, device=audio.device).unsqueeze(1)
+    place = (_HOP * frame + torch.arange(_N_FFT, device=audio.device) - _REACH).abs()
+    place = torch.where(place < length, place, 2 * (length - 1) - place)
+
+    padded = torch.nn.functional.pad(samples, (0, length - n))
+    spectrum = torch.fft.rfft(padded[:, place] * window)
+    energy = spectrum.abs().square() @ bank.T
+    heard = energy > _FLOOR
+    log = energy.clamp(min=_FLOOR).log10().detach()
+    peak = log.amax((1, 2), keepdim=True)
+    kept = log > peak - _RANGE
+    is_peak = (log == peak).to(torch.float64)
+
+    scaled = _unsmoothed(gradient.to(torch.float64), n_mels, smoothing) / 4.0
+    scaled = scaled.reshape(-1, n_mels, length // _HOP).transpose(1, 2)
+    raised = torch.where(kept, 0.0, scaled).sum((1, 2), keepdim=True)
+    logs = torch.where(kept, scaled, 0.0) + raised * is_peak / is_peak.sum((1, 2), keepdim=True)
+    energies = torch.where(heard, logs / torch.where(heard, energy, 1.0), 0.0) / math.log(10.0)
+    # |X|² has the derivative 2 Re(X exp(2πijk/400)), an inverse transform: bins 0 and 200, which
+    # stand there once and not twice, have no weight in any band.
+    inner = torch.fft.irfft((energies @ bank) * spectrum, n=_N_FFT) * (_N_FFT * window)
+    total = torch.zeros_like(padded).index_add(1, place.flatten(), inner.flatten(1))
+    return total[:, :n].reshape(audio.shape).to(audio.dtype)
+
+
+def _unsmoothed(gradient: Tensor, n_mels: int, smoothing: str | None) -> Tensor:
+    """The gradient before the 3x3 mean."""
+    if smoothing is None:
+        return gradient
+    bands, frames = gradient.shape[-2:]
+    gradient = gradient.reshape(-1, 1, bands, frames)
+    pool = torch.nn.functional.avg_pool2d
+    if smoothing == "valid":
+        return pool(torch.nn.functional.pad(gradient, (2, 2, 2, 2)), 3, 1)
+    neighbours = pool(torch.ones_like(gradient[:1]), 3, 1, 1)
+    return pool(gradient / neighbours, 3, 1, 1)
+
+
+def _filterbank(n_mels: int, device: torch.device) -> Tensor:
+    """``(n_mels, 201)``, float64. Made anew each time: a tracer takes it for a constant."""
+    from whisper_mel_reference import mel_filterbank
+
+    return torch.tensor(mel_filterbank(n_mels), dtype=torch.float64, device=device)
+
+
+# --------------------------------------------------------------------------- registration
+
+_library = torch.library.Library("whisper_mel", "FRAGMENT")  # unregisters when it is collected
+_library.define(
+    "log_mel(Tensor audio, int n_mels=80, *, int? pad_to=None, str? smoothing=None, "
+    "int? threads=None) -> Tensor",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+_library.impl("log_mel", _on_cpu, "CPU")
+_library.impl("log_mel", _on_cuda, "CUDA")
+_library.impl("log_mel", _with_gradient, "Autograd", with_keyset=True)
+torch.library.register_fake("whisper_mel::log_mel", _shape_only, lib=_library)
+torch.library.register_vmap("whisper_mel::log_mel", _batched, lib=_library)

@@ -1,0 +1,111 @@
+/* What C users need beside the kernel, and Mojo has no words for: a message of each thread's own,
+ * and one pool of threads that belongs to the process. */
+
+#include "whisper_mel.h"
+
+#include <pthread.h>
+#include <stdio.h>
+
+/* The kernel: described in mel_kernel.mojo. */
+extern intptr_t whisper_mel_pool_new(void);
+extern intptr_t whisper_mel_log_mel(intptr_t audio, intptr_t is_int16, intptr_t clips,
+                                    intptr_t samples, intptr_t clip_stride, intptr_t pad_to,
+                                    intptr_t n_mels, intptr_t smoothing, intptr_t out,
+                                    intptr_t out_len, intptr_t threads, intptr_t pool,
+                                    intptr_t bad_sample);
+extern const char *whisper_mel_message(intptr_t status);
+
+static _Thread_local char last_error[160];
+
+const char *whisper_mel_last_error(void) { return last_error; }
+
+static pthread_once_t pool_once = PTHREAD_ONCE_INIT;
+static intptr_t pool; /* 0 without memory: the kernel then does with one thread */
+
+static void make_pool(void) { pool = whisper_mel_pool_new(); }
+
+/* The pool's threads stay in the parent. */
+static void make_pools(void) {
+    make_pool();
+    pthread_atfork(NULL, NULL, make_pool);
+}
+
+static void describe(int status, const void *audio, int64_t clips, int64_t samples, int64_t pad_to,
+                     int n_mels, int smoothing, int64_t out_len, int threads, int64_t bad_sample) {
+#define SAY(...) snprintf(last_error, sizeof last_error, __VA_ARGS__)
+    long long n = samples, padded = pad_to, frames = whisper_mel_frames(samples, pad_to);
+    int trim = smoothing == WHISPER_MEL_SMOOTHING_VALID ? 2 : 0;
+    switch (status) {
+    case WHISPER_MEL_BAD_POINTER:
+        SAY("%s is NULL: expected an address", audio == NULL ? "audio" : "out");
+        break;
+    case WHISPER_MEL_BAD_MELS:
+        SAY("n_mels=%d: expected 80 or 128", n_mels);
+        break;
+    case WHISPER_MEL_BAD_SMOOTHING:
+        SAY("smoothing=%d: expected 0 (none), 1 (valid) or 2 (same)", smoothing);
+        break;
+    case WHISPER_MEL_BAD_SHAPE:
+        SAY("%s=%lld: expected at least 1", clips < 1 ? "clips" : "samples",
+            clips < 1 ? (long long)clips : n);
+        break;
+    case WHISPER_MEL_BAD_PAD_TO:
+        SAY("audio has %lld samples: expected at most pad_to=%lld, or 0 (none)", n, padded);
+        break;
+    case WHISPER_MEL_TOO_SHORT:
+        SAY("audio has %lld samples: expected at least 201, or pad_to", n);
+        break;
+    case WHISPER_MEL_TOO_FEW_FRAMES:
+        SAY("audio gives %lld frames: smoothing=%d (valid) needs at least 3", frames, smoothing);
+        break;
+    case WHISPER_MEL_BAD_OUT:
+        SAY("out_len=%lld: expected at least %lld clips x %d bands x %lld frames",
+            (long long)out_len, (long long)clips, n_mels - trim, frames - trim);
+        break;
+    case WHISPER_MEL_BAD_THREADS:
+        SAY("threads=%d: expected at least 1", threads);
+        break;
+    case WHISPER_MEL_NOT_FINITE:
+        SAY("audio[%lld] of clip %lld is infinite or NaN: expected finite samples",
+            (long long)bad_sample % n, (long long)bad_sample / n);
+        break;
+    case WHISPER_MEL_OVERFLOWED:
+        SAY("audio has amplitudes so large that its power overflows float32: expected at most 1e17");
+        break;
+    default:
+        SAY("%s", whisper_mel_message(status));
+    }
+#undef SAY
+}
+
+static int log_mel(const void *audio, int is_int16, int64_t clips, int64_t samples,
+                   int64_t clip_stride, int64_t pad_to, int n_mels, int smoothing, float *out,
+                   int64_t out_len, int threads) {
+    int64_t bad_sample = 0;
+    intptr_t workers = 0;
+    if (threads > 1) {
+        pthread_once(&pool_once, make_pools);
+        workers = pool;
+    }
+    int status = (int)whisper_mel_log_mel((intptr_t)audio, is_int16, clips, samples, clip_stride,
+                                          pad_to, n_mels, smoothing, (intptr_t)out, out_len,
+                                          threads, workers, (intptr_t)&bad_sample);
+    if (status != WHISPER_MEL_OK)
+        describe(status, audio, clips, samples, pad_to, n_mels, smoothing, out_len, threads,
+                 bad_sample);
+    return status;
+}
+
+int whisper_mel_log_mel_f32(const float *audio, int64_t clips, int64_t samples, int64_t clip_stride,
+                            int64_t pad_to, int n_mels, int smoothing, float *out, int64_t out_len,
+                            int threads) {
+    return log_mel(audio, 0, clips, samples, clip_stride, pad_to, n_mels, smoothing, out, out_len,
+                   threads);
+}
+
+int whisper_mel_log_mel_s16(const int16_t *audio, int64_t clips, int64_t samples,
+                            int64_t clip_stride, int64_t pad_to, int n_mels, int smoothing,
+                            float *out, int64_t out_len, int threads) {
+    return log_mel(audio, 1, clips, samples, clip_stride, pad_to, n_mels, smoothing, out, out_len,
+                   threads);
+}
