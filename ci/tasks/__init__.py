@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import build, lint, lock
+from . import bench, build, lint, lock, system
 from .paths import ROOT
 
 __all__ = ["TASKS", "Task", "find", "main"]
@@ -66,8 +66,14 @@ TASKS = {
         _golden,
         lambda arguments: TEST if arguments[:1] in (["make"], ["calibrate"]) else DEFAULT,
     ),
+    "bench": Task(
+        "time the kernel against other front-ends; `bench instructions` counts",
+        bench.run,
+        bench.layers,
+    ),
     "repro": Task("replay a failing case that conformance has written", _repro),
     "build": Task("wheels and source distributions of the four packages, in dist/", build.run),
+    "system": Task("install what checks need of the operating system: valgrind", system.run),
     "lock": Task("resolve ci/locks/*.in anew into ci/locks/*.txt", lock.run),
 }
 

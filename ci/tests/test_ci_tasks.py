@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
-from tasks import TASKS, build, find, lint, lock, main
+from tasks import TASKS, build, find, lint, lock, main, system
 from tasks.paths import LOCKS, PACKAGES
 
 
@@ -19,6 +21,10 @@ from tasks.paths import LOCKS, PACKAGES
         (["golden", "make"], True),
         (["golden", "verify"], False),
         (["conformance", "--profile", "ci"], False),
+        (["bench"], True),
+        (["bench", "--only", "30s/*"], True),
+        (["bench", "--readme"], False),
+        (["bench", "instructions"], False),
         (["env"], False),
         (["env", "test"], True),
         (["lint"], False),
@@ -102,3 +108,55 @@ def test_lock_takes_every_input_and_passes_on_failures(
     assert lock.run(["--upgrade"]) == 1
     assert [command[-1] for command in ran] == ["--upgrade"] * 3, "nothing after the failure"
     assert "--constraint=default.txt" in ran[-1]
+
+
+class Machine:
+    """Stands in for a machine with some programs: keeps what is run, can refuse to install."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, *programs: str, user: int = 0) -> None:
+        self.programs = set(programs)
+        self.ran: list[str] = []
+        self.offers = True
+        patch.setattr(shutil, "which", lambda name: name if name in self.programs else None)
+        patch.setattr(subprocess, "call", self.call)
+        patch.setattr(os, "getuid", lambda: user)
+
+    def call(self, command: list[str]) -> int:
+        if command[0] not in self.programs:
+            raise FileNotFoundError(command[0])
+        self.ran.append(" ".join(command))
+        if self.offers and "install" in command:
+            self.programs.add(command[-1])
+        return int(not self.offers)
+
+
+def test_system_installs_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, "apt-get")
+    assert system.run([]) == 0
+    update, install = machine.ran
+    assert update.endswith(" update")
+    assert install.endswith(" valgrind")
+    assert system.run([]) == 0
+    assert len(machine.ran) == 2, "it is there now"
+
+
+def test_system_asks_for_the_right_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, "apt-get", "sudo", user=1000)
+    assert system.run([]) == 0
+    assert all(command.startswith("sudo --non-interactive apt-get ") for command in machine.ran)
+
+
+@pytest.mark.parametrize("programs", [(), ("apt-get",)])
+def test_system_fails_and_names_what_is_missing(
+    programs: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No apt-get, or no sudo beside it."""
+    Machine(monkeypatch, *programs, user=1000)
+    assert system.run([]) == 1
+    assert "valgrind is missing" in capsys.readouterr().out
+
+
+def test_system_fails_where_installing_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, "apt-get")
+    machine.offers = False
+    assert system.run([]) == 1

@@ -195,6 +195,11 @@ def test_without_a_home_temporary_files_are_used(
     [
         ("fpu sse sse2 avx avx2 bmi1 bmi2 f16c fma abm movbe", "x86-64-v3"),
         ("fpu sse sse2 avx avx2 bmi1 bmi2 f16c fma abm movbe avx512f avx512vl", "x86-64-v3"),
+        (
+            "fpu sse sse2 avx avx2 bmi1 bmi2 f16c fma abm movbe "
+            "avx512f avx512bw avx512cd avx512dq avx512vl",
+            "x86-64-v4",
+        ),
         ("fpu sse sse2 avx avx2 bmi1 bmi2 f16c abm movbe", "x86-64"),
         ("fpu sse sse2", "x86-64"),
     ],

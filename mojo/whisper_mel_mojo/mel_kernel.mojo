@@ -25,10 +25,10 @@ from std.builtin.globals import global_constant
 from std.ffi import external_call
 from std.math import pi, sqrt
 from std.memory import bitcast, stack_allocation
-from std.sys import CompilationTarget, is_nvidia_gpu, simd_width_of
+from std.sys import CompilationTarget, get_defined_int, is_nvidia_gpu, simd_width_of
 from std.sys._assembly import inlined_assembly
 from std.sys.info import _is_sm_9x_or_newer, size_of
-from std.sys.intrinsics import PrefetchOptions, prefetch
+from std.sys.intrinsics import PrefetchOptions, llvm_intrinsic, prefetch
 from std.utils import IndexList, StaticTuple
 
 comptime Vec[W: Int] = SIMD[DType.float32, W]
@@ -36,8 +36,10 @@ comptime Memory[T: DType] = Pointer[Scalar[T], MutUntrackedOrigin]
 comptime Floats = Memory[DType.float32]
 comptime SharedFloats = Pointer[Float32, MutUntrackedOrigin, address_space=AddressSpace.SHARED]
 
-comptime WIDTH = simd_width_of[DType.float32]()
-"""Frames in a group: the lanes of the target's widest vector (4, 8 or 16)."""
+comptime WIDTH = get_defined_int["WIDTH", min(8, simd_width_of[DType.float32]())]()
+"""Frames in a group, and lanes of a vector: 4 (SSE, NEON) or 8 (AVX2; AVX-512 has twice the
+registers for them). `-D WIDTH=16` takes AVX-512's widest vectors: as many bits, but their scratch
+memory does not fit into an L1 cache of 32 KB, and they were slower (docs/performance.md)."""
 comptime N_FFT = 400
 comptime HOP = 160
 comptime REACH = N_FFT // 2
@@ -532,15 +534,20 @@ def windowed_dft16[
 
     `columns` has slots of PITCH floats, of which each thread has W: as many frames.
     """
+    # x[n1] = w a and x[n1 + 8] = (1 - w) b; their sum and difference in four instructions. All of
+    # the first two come before the others: a CPU looks only so far ahead for one that can start.
+    var b = Array[Vec[W], 8](fill=0)
     var s = Array[Vec[W], 8](fill=0)
     var d = Array[Vec[W], 8](fill=0)
     comptime for n1 in range(8):
-        # x[n1] = w a and x[n1 + 8] = (1 - w) b; their sum and difference in four instructions.
-        var w = Vec[W](window.load[1](8 * n2 + n1))
         var a = samples.load[W](offsets.short(16 * n2 + n1))
-        var b = samples.load[W](offsets.short(16 * n2 + n1 + 8))
-        s[n1] = mul_add(w, a - b, b)
-        d[n1] = mul_add(w, a + b, -b)
+        b[n1] = samples.load[W](offsets.short(16 * n2 + n1 + 8))
+        s[n1] = a - b[n1]
+        d[n1] = a + b[n1]
+    comptime for n1 in range(8):
+        var w = Vec[W](window.load[1](8 * n2 + n1))
+        s[n1] = mul_add(w, s[n1], b[n1])
+        d[n1] = mul_add(w, d[n1], -b[n1])
     var bins = real_dft16[W](s, d)
 
     comptime for k1 in range(1, 8):
@@ -606,7 +613,8 @@ def real_dft25_power[M: Scratch, //, W: Int, PITCH: Int](column: M, power: M):
 def power_spectrum[W: Int](scratch: Floats, next_samples: Int):
     """From the transposed samples to the powers, which take their place.
 
-    Meanwhile samples from the address `next_samples` on, soon to be used, come to the cache.
+    Meanwhile samples from the address `next_samples` on, soon to be used, come to the cache: that
+    of the second level, since the first has no room to spare.
     """
     var memory = Private(scratch)
     var columns = memory.offset(Layout[W].COLUMNS)
@@ -620,7 +628,7 @@ def power_spectrum[W: Int](scratch: Floats, next_samples: Int):
         )
         comptime for i in range(4):
             var line = next_samples + LINE * (4 * n2 + i)
-            prefetch[PrefetchOptions().for_read().high_locality().to_data_cache()](
+            prefetch[PrefetchOptions().for_read().medium_locality().to_data_cache()](
                 Floats(unsafe_from_address=line)
             )
     for i in range(2):
@@ -849,8 +857,8 @@ def some_logarithms[W: Int](energies: Floats, to: Floats, stride: Int) -> Vec[W]
         var value = values.slice[W, offset=i * W]()
         comptime if i > 0:
             maximum = greater(maximum, value)
-        prefetch[PrefetchOptions().for_write().high_locality().to_data_cache()](
-            to.unsafe_offset(i * stride + 3 * W)
+        prefetch[PrefetchOptions().for_write().medium_locality().to_data_cache()](
+            to.unsafe_offset(i * stride + 4 * W)
         )
         to.unsafe_store(i * stride, value)
     return maximum
@@ -1026,12 +1034,14 @@ def analyse(job: Job, clip: Int, features: Features, begin: Int, end: Int) -> Fl
     var stride = features.stride()
     var sounding = max(begin, min(end, job.sounding_frames()))
 
-    for frame in range(begin, sounding, W):
+    for next in range(begin, sounding, W):
+        # The last group computes some frames again rather than be a part of one: to the same bits.
+        var frame = min(next, max(sounding - W, begin))
         if job.is_int16:
             load_group[W, DType.int16](job, clip, frame, scratch)
         else:
             load_group[W, DType.float32](job, clip, frame, scratch)
-        var next_samples = HOP * (frame + 2 * W) - REACH
+        var next_samples = HOP * (frame + 3 * W) - REACH
         power_spectrum[W](scratch, job.clip_audio(clip) + next_samples * sample_bytes)
         if job.n_mels == 80:
             mel_energies[W, 80](scratch, energies)
@@ -1092,11 +1102,14 @@ def is_finite(x: Float32) -> Bool:
 # ===--------------------------------------------------------------------------------------=== #
 
 
+comptime UNROLL = 8
+"""Vectors in a step of a long loop."""
+
+
 @no_inline
 def raise_to(least: Float32, values: Floats, count: Int):
     """`values = max(values, least)`."""
     comptime W = WIDTH
-    comptime UNROLL = 8
     var bound = Vec[W](least)
     var i = 0
     while i + UNROLL * W <= count:
@@ -1125,8 +1138,69 @@ def fill(value: Float32, values: Floats, count: Int):
         i += 1
 
 
-comptime TILE = 256
+comptime TILE = 1024
 """Frames that are smoothed at a time."""
+
+
+def shift_mask[W: Int, by: Int]() -> IndexList[W]:
+    """Of two neighbouring vectors, W lanes from lane `by` on."""
+    var mask = IndexList[W]()
+    for i in range(W):
+        mask[i] = i + by
+    return mask
+
+
+@always_inline
+def neighbours[W: Int](before: Vec[W], here: Vec[W], after: Vec[W]) -> Vec[W]:
+    """Each frame's sum with the one before and the one after it."""
+    var left = before.shuffle[shift_mask[W, W - 1]()](here)
+    return left + here + here.shuffle[shift_mask[W, 1]()](after)
+
+
+@fieldwise_init
+struct ThreeBands(ImplicitlyCopyable, TrivialRegisterPassable):
+    """The clamped values of three neighbouring bands, by frame of a tile."""
+
+    var above: Floats
+    var centre: Floats
+    var below: Floats
+
+    @always_inline
+    def sum[W: Int](self, i: Int) -> Vec[W]:
+        """Over the bands, of the frames `i` to `i + W`."""
+        var upper = self.above.unsafe_load[width=W](i) + self.centre.unsafe_load[width=W](i)
+        return upper + self.below.unsafe_load[width=W](i)
+
+    @always_inline
+    def means(self, factor: Float32, to: Floats, count: Int):
+        """`factor` times the sum of a frame, the one before and the one after, for each."""
+        comptime W = WIDTH
+        var before = self.sum[W](-W)
+        var here = self.sum[W](0)
+        var i = 0
+        while i + UNROLL * W <= count:
+            comptime for k in range(UNROLL):
+                var after = self.sum[W](i + (k + 1) * W)
+                to.unsafe_store(i + k * W, neighbours[W](before, here, after) * factor)
+                before = here
+                here = after
+            i += UNROLL * W
+        while i < count:
+            var after = self.sum[W](i + W)
+            var mean = neighbours[W](before, here, after) * factor
+            if i + W <= count:
+                to.unsafe_store(i, mean)
+            else:
+                for lane in range(count - i):
+                    to[unsafe_offset=i + lane] = mean[lane]
+            before = here
+            here = after
+            i += W
+
+    @always_inline
+    def mean(self, factor: Float32, i: Int) -> Float32:
+        """That of one frame."""
+        return (self.sum[1](i - 1) + self.sum[1](i) + self.sum[1](i + 1)) * factor
 
 
 @no_inline
@@ -1134,16 +1208,15 @@ def smooth(job: Job, item: Int, features: Features, begin: Int, end: Int, least:
     """The 3 x 3 mean of the clamped values around each of the frames `begin` to `end`.
 
     Tile after tile, band after band. A result replaces a value that has been added up before:
-    `sums` holds the last three bands' sums over three frames, and `left` the frame before the
-    tile. Neighbours that do not exist count as zero.
+    `bands` holds the last three bands, clamped, and `left` the frame before the tile. Neighbours
+    that do not exist count as zero.
     """
     comptime W = WIDTH
-    comptime SIZE = TILE + 2 * W
+    comptime SIZE = TILE + 3 * W  # a vector before the tile and two after it are looked at
     var scratch = rebind[Floats](
-        stack_allocation[4 * SIZE + 128, Float32, alignment=LINE]().as_unsafe_any_origin()
+        stack_allocation[3 * SIZE + 128, Float32, alignment=LINE]().as_unsafe_any_origin()
     )
-    var line = scratch.unsafe_offset(3 * SIZE + W)  # one value before it is used, too
-    var left = scratch.unsafe_offset(4 * SIZE)
+    var left = scratch.unsafe_offset(3 * SIZE)
     var n_mels = features.n_mels
     var frames = features.frames
     var edge = features.trim // 2  # bands and frames at each end that are no centres
@@ -1153,62 +1226,44 @@ def smooth(job: Job, item: Int, features: Features, begin: Int, end: Int, least:
     for first in range(start, stop, TILE):
         var after = min(first + TILE, stop)
         var count = after - first
-        var sum_above = scratch
-        var sum_centre = scratch.unsafe_offset(SIZE)
-        var sum_below = scratch.unsafe_offset(2 * SIZE)
-        fill(0, sum_centre, SIZE)
+        fill(0, scratch, 3 * SIZE)
+        var bands = ThreeBands(
+            scratch.unsafe_offset(W),
+            scratch.unsafe_offset(SIZE + W),
+            scratch.unsafe_offset(2 * SIZE + W),
+        )
         for band in range(n_mels + 1):
+            var below = bands.below
             if band == n_mels:
-                fill(0, sum_below, SIZE)
+                fill(0, below.unsafe_offset(-W), SIZE)
             else:
                 var row = features.row(band).unsafe_offset(first)
-                copy_raised(least, row, line, count)
-                line[unsafe_offset=-1] = 0
-                line[unsafe_offset=count] = 0
+                copy_raised(least, row, below, count)
                 if first > start:
-                    line[unsafe_offset=-1] = max(left[unsafe_offset=band], least)
+                    below[unsafe_offset=-1] = max(left[unsafe_offset=band], least)
                 elif first > begin:
-                    line[unsafe_offset=-1] = max(features.at(band, first - 1)[], least)
+                    below[unsafe_offset=-1] = max(features.at(band, first - 1)[], least)
                 elif first > 0:
                     var halo = job.halos.unsafe_offset((2 * item - 1) * n_mels)
-                    line[unsafe_offset=-1] = max(halo[unsafe_offset=band], least)
+                    below[unsafe_offset=-1] = max(halo[unsafe_offset=band], least)
                 if after < end:
-                    line[unsafe_offset=count] = max(features.at(band, after)[], least)
+                    below[unsafe_offset=count] = max(features.at(band, after)[], least)
                 elif after < frames:
                     var halo = job.halos.unsafe_offset((2 * item + 2) * n_mels)
-                    line[unsafe_offset=count] = max(halo[unsafe_offset=band], least)
+                    below[unsafe_offset=count] = max(halo[unsafe_offset=band], least)
                 left[unsafe_offset=band] = row[unsafe_offset=count - 1]
-                for i in range(0, count, W):
-                    var sum = line.unsafe_load[width=W](i - 1) + line.unsafe_load[width=W](i)
-                    sum_below.unsafe_store(i, sum + line.unsafe_load[width=W](i + 1))
 
             var centre = band - 1
             if edge <= centre < n_mels - edge:
-                var bands = 3 - Int(centre == 0) - Int(centre == n_mels - 1)
+                var there = 3 - Int(centre == 0) - Int(centre == n_mels - 1)
                 var to = features.row(centre - edge).unsafe_offset(first)
-                var factor = 1 / Float32(3 * bands)
-                var i = 0
-                while i + W <= count:
-                    to.unsafe_store(i, sum3[W](sum_above, sum_centre, sum_below, i) * factor)
-                    i += W
-                while i < count:
-                    to[unsafe_offset=i] = sum3[1](sum_above, sum_centre, sum_below, i) * factor
-                    i += 1
+                bands.means(1 / Float32(3 * there), to, count)
                 # The frames at the clip's ends have fewer neighbours.
                 for i in range(0, count, max(count - 1, 1)):
                     var ends = Int(first + i == 0) + Int(first + i == frames - 1)
                     if ends > 0:
-                        var sum = sum3[1](sum_above, sum_centre, sum_below, i)
-                        to[unsafe_offset=i] = sum * (1 / Float32((3 - ends) * bands))
-            var free = sum_above
-            sum_above = sum_centre
-            sum_centre = sum_below
-            sum_below = free
-
-
-@always_inline
-def sum3[W: Int](a: Floats, b: Floats, c: Floats, i: Int) -> Vec[W]:
-    return a.unsafe_load[width=W](i) + b.unsafe_load[width=W](i) + c.unsafe_load[width=W](i)
+                        to[unsafe_offset=i] = bands.mean(1 / Float32((3 - ends) * there), i)
+            bands = ThreeBands(bands.centre, below, bands.above)
 
 
 @always_inline
@@ -1216,6 +1271,11 @@ def copy_raised(least: Float32, values: Floats, to: Floats, count: Int):
     """`to = max(values, least)`."""
     comptime W = WIDTH
     var i = 0
+    while i + UNROLL * W <= count:
+        comptime for k in range(UNROLL):
+            var value = values.unsafe_load[width=W](i + k * W)
+            to.unsafe_store(i + k * W, greater[W](value, Vec[W](least)))
+        i += UNROLL * W
     while i + W <= count:
         to.unsafe_store(i, greater[W](values.unsafe_load[width=W](i), Vec[W](least)))
         i += W
@@ -1284,12 +1344,22 @@ def second_pass(job: Job, item: Int) -> Bool:
 
 
 comptime MAX_THREADS = 64
-comptime SPINS = 2000
-"""Looks at a word before a thread that waits for it yields or goes to sleep."""
+comptime SPINS = 1000
+"""Looks at a word (up to 50 ns each) before a thread that waits for others lets them run."""
+comptime IDLE_SPINS = 10 * SPINS
+"""The same before a worker without work goes to sleep: as long as a clip of 30 s takes, so that
+calls in quick succession find it awake. To wake it takes up to 0.1 ms."""
+
+
+comptime OWN_LINE = LINE // 8
+"""Words from one thread's to the next one's, so that they don't share a cache line."""
 
 
 struct Pool:
     """Worker threads that sleep until there is work. The calling thread works, too.
+
+    Each has a share of the items, the same in both passes and from call to call: it finds in its
+    cache what it has left there. Who has none left takes what others have not begun.
 
     One call uses the pool at a time (`users`); others, and forked children (`process`), which
     have no workers, compute alone. A call is a round: it opens the `gate`, wakes the workers,
@@ -1302,17 +1372,18 @@ struct Pool:
     var process: Int32
     var users: Int64
     var workers: Int64
+    var started: Int64
+    """Workers that have given themselves a number."""
     var round: Int64
     var gate: Int64
     """OPEN while open, plus the number of workers inside."""
     var job: Job
-    var places: Int64
-    """For workers in this round."""
-    var next_first: Int64
-    """The next item of the first pass."""
+    var threads: Int64
+    """In this round, with the calling one, which is number 0."""
+    var taken: Array[Int64, 2 * MAX_THREADS * OWN_LINE]
+    """For each pass and thread: how many items of its share have been taken."""
     var done_first: Int64
-    """Items that have passed it."""
-    var next_second: Int64
+    """Items that have passed the first pass."""
     var damaged: Int64
     """Items that were not finite."""
 
@@ -1328,55 +1399,87 @@ def add(mut word: Int64, value: Int64) -> Int64:
 
 
 @always_inline
+def look(mut word: Int64) -> Int64:
+    """Atomically; leaves the word in the caches of those who look at it, too."""
+    return Atomic.load(Pointer(to=word))
+
+
+@always_inline
+def relax():
+    """Leaves the core to its other hardware thread for a moment."""
+    comptime if CompilationTarget.is_x86():
+        llvm_intrinsic["llvm.x86.sse2.pause", NoneType]()
+
+
+@always_inline
 def wait_until(mut word: Int64, value: Int64):
     """Spins, then lets other threads run, until the word has the value."""
     var spins = 0
-    while add(word, 0) != value:
+    while look(word) != value:
         spins += 1
         if spins > SPINS:
             _ = external_call["sched_yield", Int32]()
+        else:
+            relax()
 
 
-def take_part(pool: PoolPointer, slot: Int):
+def take_item(pool: PoolPointer, number: Int, second: Int) -> Int:
+    """An item that nobody has taken in this pass, of the thread's own share or else of another's;
+    -1 if there is none.
+    """
+    var items = pool[].job.items()
+    var threads = Int(pool[].threads)
+    for i in range(threads):
+        var owner = (number + i) % threads
+        var begin = items * owner // threads
+        var end = items * (owner + 1) // threads
+        ref taken = pool[].taken[(MAX_THREADS * second + owner) * OWN_LINE]
+        if begin + Int(look(taken)) < end:
+            var item = begin + Int(add(taken, 1))
+            if item < end:
+                return item
+    return -1
+
+
+def take_part(pool: PoolPointer, number: Int):
     """Takes items until none is left."""
     var job = pool[].job
-    var items = Int64(job.items())
     while True:
-        var item = add(pool[].next_first, 1)
-        if item >= items:
+        var item = take_item(pool, number, 0)
+        if item < 0:
             break
-        if not first_pass(job, Int(item), slot):
+        if not first_pass(job, item, number):
             _ = add(pool[].damaged, 1)
         _ = add(pool[].done_first, 1)
     if job.pieces == 1:
         return
-    wait_until(pool[].done_first, items)
+    wait_until(pool[].done_first, Int64(job.items()))
     while True:
-        var item = add(pool[].next_second, 1)
-        if item >= items:
+        var item = take_item(pool, number, 1)
+        if item < 0:
             break
-        if not second_pass(job, Int(item)):
+        if not second_pass(job, item):
             _ = add(pool[].damaged, 1)
 
 
 def worker(pool: PoolPointer) abi("C") -> Int:
     """What a worker thread does as long as the process lives."""
+    var number = add(pool[].started, 1) + 1
     var seen = Int64(0)
     while True:
         var spins = 0
-        while add(pool[].round, 0) == seen and spins < SPINS:
+        while look(pool[].round) == seen and spins < IDLE_SPINS:
             spins += 1
+            relax()
         _ = external_call["pthread_mutex_lock", Int32](Pointer(to=pool[].mutex))
-        while add(pool[].round, 0) == seen:
+        while look(pool[].round) == seen:
             _ = external_call["pthread_cond_wait", Int32](
                 Pointer(to=pool[].condition), Pointer(to=pool[].mutex)
             )
-        seen = add(pool[].round, 0)
+        seen = look(pool[].round)
         _ = external_call["pthread_mutex_unlock", Int32](Pointer(to=pool[].mutex))
-        if add(pool[].gate, 1) >= OPEN:
-            var place = add(pool[].places, -1)
-            if place > 0:
-                take_part(pool, Int(place))
+        if add(pool[].gate, 1) >= OPEN and number < pool[].threads:
+            take_part(pool, Int(number))
         _ = add(pool[].gate, -1)
 
 
@@ -1418,10 +1521,11 @@ def run_with_workers(address: Int, job: Job, threads: Int) -> Bool:
     var pool = PoolPointer(unsafe_from_address=address)
     start_workers(pool, Int64(threads - 1))
     pool[].job = job
-    pool[].places = Int64(threads - 1)
-    pool[].next_first = 0
+    pool[].threads = Int64(threads)
+    for number in range(threads):
+        pool[].taken[number * OWN_LINE] = 0
+        pool[].taken[(MAX_THREADS + number) * OWN_LINE] = 0
     pool[].done_first = 0
-    pool[].next_second = 0
     pool[].damaged = 0
     _ = add(pool[].gate, OPEN)
     _ = external_call["pthread_mutex_lock", Int32](Pointer(to=pool[].mutex))
@@ -1431,7 +1535,7 @@ def run_with_workers(address: Int, job: Job, threads: Int) -> Bool:
     take_part(pool, 0)
     _ = add(pool[].gate, -OPEN)
     wait_until(pool[].gate, 0)
-    return add(pool[].damaged, 0) == 0
+    return look(pool[].damaged) == 0
 
 
 def run_alone(job: Job) -> Bool:

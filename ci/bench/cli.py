@@ -1,0 +1,191 @@
+"""What ``./dev bench`` takes and does."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from bench import figure, instructions, machine, results, table
+from bench.rows import BASELINE, QUICK, Row, all_rows, select
+from bench.worker import measure_in_process
+
+ROOT = Path(__file__).parents[2]
+RECORD = ROOT / "docs" / "measurements" / "cpu.json"
+PICTURE = RECORD.with_suffix(".svg")
+README = ROOT / "README.md"
+SECONDS, QUICK_SECONDS = 2.0, 0.5
+"""For each row: no more rounds than go into it, but some in any case."""
+SAME_WORK = 1e-3
+"""The largest difference of the features at which the baseline has done the same work."""
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="./dev bench",
+        description="Times the kernel and other front-ends in alternation. What counts is the "
+        "ratio of both, measured in one process, on one CPU for each thread.",
+        epilog="./dev bench instructions [--record] counts the kernel's instructions instead, and "
+        "holds them to the budget (or makes them the budget).",
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer rows, less time for each")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="rows by id, as `openai-whisper/30s/*`; several times for several",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        help=f"for each row (by default {SECONDS}, with --quick {QUICK_SECONDS})",
+    )
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="FILE",
+        help="an earlier bench.json: status 1 if a ratio fell by more than its noise",
+    )
+    parser.add_argument("--output", type=Path, default=ROOT / "report", metavar="DIR")
+    parser.add_argument(
+        "--record",
+        action="store_true",
+        help="make this run README's: docs/measurements/cpu.json, its picture, the table",
+    )
+    parser.add_argument(
+        "--readme",
+        action="store_true",
+        help="measure nothing, write README's table from the record",
+    )
+    return parser
+
+
+def main(arguments: list[str], measure: Callable[..., Iterator[Any]] = measure_in_process) -> int:
+    """Runs ``./dev bench``; returns its exit status."""
+    if arguments[:1] == ["instructions"]:
+        return _instructions(arguments[1:])
+    options = parser().parse_args(arguments)
+    if options.readme:
+        publish(results.load(RECORD))
+        return 0
+    if options.seconds is None:
+        options.seconds = QUICK_SECONDS if options.quick else SECONDS
+    if options.record and (options.quick or options.only):
+        parser().error("--record: expected all rows, neither --quick nor --only")
+    try:
+        earlier = results.load(options.against) if options.against else None
+        rows = _chosen(options)
+    except ValueError as error:
+        parser().error(str(error))
+    document = _measured(rows, options, measure)
+    output = options.output / "bench.json"
+    results.save(document, output)
+    output.with_suffix(".svg").write_text(figure.figure(document))
+    print(*table.memory_lines(document["rows"]), f"{output} and {output.stem}.svg", sep="\n")
+    problems = wrong(document)
+    if options.record and not problems:
+        results.save(document, RECORD)
+        publish(document)
+    if earlier:
+        problems += fallen(earlier, document)
+    for problem in problems:
+        print(problem)
+    return 1 if problems else 0
+
+
+def _instructions(arguments: list[str]) -> int:
+    counting = argparse.ArgumentParser(prog="./dev bench instructions")
+    counting.add_argument("--record", action="store_true", help="make the counts the budget")
+    return instructions.run(counting.parse_args(arguments).record)
+
+
+def _chosen(options: argparse.Namespace) -> list[Row]:
+    """The rows to be measured, those of one process together."""
+    rows = all_rows(installed_peers())
+    if options.quick:
+        rows = select(rows, QUICK)
+    if options.only:
+        rows = select(rows, options.only)
+    return sorted(rows, key=lambda row: row.process)
+
+
+def installed_peers() -> list[str]:
+    """The registered front-ends that are not the kernel's own."""
+    from whisper_mel_conformance.frontend import registered
+
+    return [
+        name
+        for name, entry in registered().items()
+        if not entry.value.startswith("whisper_mel_mojo.")
+    ]
+
+
+def _measured(
+    rows: list[Row], options: argparse.Namespace, measure: Callable[..., Iterator[Any]]
+) -> Any:
+    """The document of a run, whose results are printed as they come."""
+    document = {
+        "format": 1,
+        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "quick": options.quick,
+        **machine.checkout(),
+        "machine": machine.machine(),
+        "versions": machine.versions(),
+        "library": machine.library(),
+        "rows": [],
+    }
+    cpus = len(os.sched_getaffinity(0))
+    print(table.HEADING)
+    for process in dict.fromkeys(row.process for row in rows):
+        ours = [row for row in rows if row.process == process]
+        if process[1] > cpus:
+            reason = f"takes {process[1]} CPUs, there is {cpus}"
+            found: Any = ({"id": row.id, "skipped": reason} for row in ours)
+        else:
+            found = measure(ours, options.seconds)
+        for result in found:
+            document["versions"].update(result.pop("versions", {}))
+            document["rows"].append(result)
+            print(table.line(result), flush=True)
+    return document
+
+
+def wrong(document: Any) -> list[str]:
+    """Why a run says nothing."""
+    rows = results.measured(document)
+    if not rows:
+        return ["no row was measured"]
+    return [
+        f"{name}: the features differ by {row['difference']}, so that both did not do the same work"
+        for name, row in rows.items()
+        if row["other"]["front_end"] == BASELINE
+        and (row["difference"] is None or not row["difference"] <= SAME_WORK)
+    ]
+
+
+def fallen(earlier: Any, document: Any) -> list[str]:
+    """Prints the comparison with an earlier run; returns what is wrong."""
+    changes = results.compare(earlier, document)
+    print(*changes, sep="\n")
+    left = len(results.measured(earlier)) - len(changes)
+    if left:
+        print(f"{left} more rows of the earlier run were not measured this time")
+    if earlier["machine"]["cpu"] != document["machine"]["cpu"]:
+        print(f"another CPU: {earlier['machine']['cpu']}. Ratios may differ for that reason.")
+    if not changes:
+        return ["nothing to compare: the runs have no row in common"]
+    return [
+        f"{change.id} fell by {1 - change.after / change.before:.1%}"
+        for change in changes
+        if change.fell
+    ]
+
+
+def publish(document: Any) -> None:
+    """README's table and the picture beside the record."""
+    PICTURE.write_text(figure.figure(document))
+    table.write_section(document, README)

@@ -1,0 +1,141 @@
+"""Instructions of the kernel for one clip, counted by callgrind and held to a budget.
+
+Unlike a time, the number is the same on every machine and on a busy one: a change of some percent
+is a change of the program. What it can't see (latency, cache misses, page faults) the benchmark
+can.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+BUDGET = Path(__file__).with_name("instructions.json")
+DRIVER = Path(__file__).with_name("callgrind_driver.c")
+# Valgrind knows AVX2 but not AVX-512; this is also what is distributed.
+TARGET = "x86-64-v3"
+ENTRY = "whisper_mel_log_mel"
+TOLERANCE = 0.10
+"""More than the budget by this: too slow. Less by this: the budget must follow, or it guards
+nothing."""
+CASES = {"80": (80, 0), "128": (128, 0), "80 same": (80, 2)}
+"""By the names in the budget: bands, and smoothing as the C interface numbers it."""
+
+
+class NotCounted(RuntimeError):
+    """The instructions could not be counted; the message says why, and what to do."""
+
+
+def require_valgrind() -> str:
+    """The path of valgrind. Raises ``NotCounted`` where there is none."""
+    found = shutil.which("valgrind")
+    if found is None:
+        raise NotCounted("valgrind is not installed: ./dev system installs it, where it can")
+    return found
+
+
+def built_kernel() -> Path:
+    """The kernel's library for ``TARGET``."""
+    from whisper_mel_mojo.builder import built_library
+
+    before = os.environ.get("WHISPER_MEL_TARGET_CPU")
+    os.environ["WHISPER_MEL_TARGET_CPU"] = TARGET
+    try:
+        return built_library()
+    finally:
+        if before is None:
+            del os.environ["WHISPER_MEL_TARGET_CPU"]
+        else:
+            os.environ["WHISPER_MEL_TARGET_CPU"] = before
+
+
+def count(library: Path, driver: Path = DRIVER) -> dict[str, int]:
+    """Instructions within the entry function, for each of ``CASES``. Raises ``NotCounted``."""
+    valgrind = require_valgrind()
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "driver"
+        _run(["cc", "-O1", "-o", str(program), str(driver), "-ldl"])
+        callgrind = [valgrind, "--tool=callgrind", f"--toggle-collect={ENTRY}"]
+        callgrind += [f"--callgrind-out-file={folder}/out"]
+        return {
+            name: collected(_run([*callgrind, str(program), str(library), str(bands), str(mode)]))
+            for name, (bands, mode) in CASES.items()
+        }
+
+
+def collected(report: str) -> int:
+    """The number of instructions in what callgrind has printed."""
+    found = re.search(r"Collected : (\d+)", report)
+    if found is None or int(found[1]) == 0:
+        raise NotCounted(f"callgrind saw no instruction of {ENTRY}:\n{report.strip()}")
+    return int(found[1])
+
+
+def _run(command: list[str]) -> str:
+    """What a command prints to standard error."""
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise NotCounted(
+            f"{' '.join(command)} ended with status {result.returncode}:\n{result.stderr.strip()}"
+        )
+    return result.stderr
+
+
+def judge(counts: dict[str, int], budget: dict[str, int]) -> list[str]:
+    """What is wrong: nothing if every count is within ``TOLERANCE`` of its budget."""
+    problems = []
+    if counts.keys() != budget.keys():
+        problems.append(f"counted are {list(counts)}, the budget is for {list(budget)}")
+    for name in counts.keys() & budget.keys():
+        change = counts[name] / budget[name] - 1
+        if not change <= TOLERANCE:
+            problems.append(
+                f"{name}: {counts[name]} instructions, {change:+.1%} against the budget of "
+                f"{budget[name]}: find what made the kernel slower, or raise the budget and say why"
+            )
+        elif not change >= -TOLERANCE:
+            problems.append(
+                f"{name}: {counts[name]} instructions, {change:+.1%} against the budget of "
+                f"{budget[name]}: lower the budget (./dev bench instructions --record)"
+            )
+    return problems
+
+
+def load_budget(path: Path | None = None) -> dict[str, int]:
+    budget: dict[str, int] = json.loads((path or BUDGET).read_text())["instructions"]
+    return budget
+
+
+def save_budget(counts: dict[str, int]) -> None:
+    content: dict[str, Any] = {
+        "what": "instructions for one clip of 30 s, one thread; written by "
+        "./dev bench instructions --record",
+        "target": TARGET,
+        "instructions": counts,
+    }
+    BUDGET.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def run(record: bool) -> int:
+    """Counts, prints, and judges; with ``record`` the counts become the budget. Exit status."""
+    try:
+        counts = count(built_kernel())
+    except NotCounted as error:
+        print(error)
+        return 1
+    if record:
+        save_budget(counts)
+    budget = load_budget()
+    for name, number in counts.items():
+        share = f"{number / budget[name]:7.1%} of the budget" if name in budget else "no budget"
+        print(f"{name:8} {number:10,d} instructions {number / 375:9,.0f} a group of 8  {share}")
+    problems = judge(counts, budget)
+    for problem in problems:
+        print(problem)
+    return 1 if problems else 0

@@ -1,0 +1,91 @@
+"""``bench.json``: written, read, compared. Its fields are described in ``bench.schema.json``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+SCHEMA = Path(__file__).with_name("bench.schema.json")
+LEAST_FALL = 0.05
+"""Relative. Two runs of the same program differ by that much without noise within either: code and
+data come to lie at other addresses.
+"""
+
+Document = dict[str, Any]
+
+
+class Unreadable(ValueError):
+    """A file that is no ``bench.json``; the message says why."""
+
+
+def save(document: Document, path: Path) -> None:
+    """Writes a document that follows the schema."""
+    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def load(path: Path) -> Document:
+    """A document that ``save`` wrote. Raises ``Unreadable``."""
+    try:
+        document: Document = json.loads(path.read_text())
+        jsonschema.validate(document, json.loads(SCHEMA.read_text()))
+    except (OSError, ValueError) as error:
+        raise Unreadable(f"{path}: {error}") from None
+    except jsonschema.ValidationError as error:
+        raise Unreadable(f"{path} is no result of ./dev bench: {error.message}") from None
+    return document
+
+
+def measured(document: Document) -> dict[str, Any]:
+    """The rows that were measured, by id."""
+    return {row["id"]: row for row in document["rows"] if "ratio" in row}
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """A row in two documents. ``noise``: by how much its ratio may differ and mean nothing."""
+
+    id: str
+    before: float
+    after: float
+    noise: float
+    noisy: bool
+
+    @property
+    def fell(self) -> bool:
+        return not self.after >= self.before - self.noise
+
+    @property
+    def rose(self) -> bool:
+        return self.after > self.before + self.noise
+
+    def __str__(self) -> str:
+        word = "FELL" if self.fell else "rose" if self.rose else "as before"
+        late = "  (noisy: says little)" if self.noisy else ""
+        return (
+            f"{self.id:45} {self.before:8.3g} -> {self.after:8.3g}  "
+            f"noise {self.noise:6.2g}  {word}{late}"
+        )
+
+
+def compare(before: Document, after: Document) -> list[Change]:
+    """The rows that both documents have, by their ratios; times of two runs say nothing."""
+    old, new = measured(before), measured(after)
+    return [_change(name, old[name], new[name]) for name in old if name in new]
+
+
+def _change(name: str, old: dict[str, Any], new: dict[str, Any]) -> Change:
+    """Half the distance of the quartiles of either is noise, and never less than ``LEAST_FALL``."""
+    spread = sum(row["ratio_quartiles"][1] - row["ratio_quartiles"][0] for row in (old, new)) / 2
+    return Change(
+        name,
+        before=old["ratio"],
+        after=new["ratio"],
+        noise=max(spread, LEAST_FALL * old["ratio"]),
+        noisy=old["noisy"] or new["noisy"],
+    )

@@ -1,0 +1,132 @@
+"""What is compared with what: a row pairs one call of the kernel with another call."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+from typing import Any
+
+OURS = "mojo-cpu"
+BASELINE = "openai-whisper"
+SAMPLE_RATE = 16_000
+THIRTY_SECONDS = 30 * SAMPLE_RATE
+HOUR = 3600
+SIZES = {"1s": 1, "10s": 10, "30s": 30, "1h": HOUR}
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """One call of a front-end: what it is given.
+
+    ``clips`` of 0 is one clip of shape ``(n,)``; ``out``: the features go to an array that is given
+    again and again, where otherwise each call returns a new one (as those of all peers do).
+    """
+
+    front_end: str
+    seconds: float
+    n_mels: int = 80
+    clips: int = 0
+    threads: int = 1
+    smoothing: str | None = None
+    pad_to: int | None = None
+    out: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A comparison. Its ratio is ``scale`` times the other's time, divided by ours.
+
+    ``cold``: each timed call is the first after one of the other side; else warm, after two untimed
+    calls of its own. ``malloc``: ``"kept"``, memory that is given back is kept for the next call
+    (for openai-whisper twice as fast); ``"default"``; or ``"fresh"``, every larger array is new
+    memory, whose pages the system has yet to provide.
+    """
+
+    id: str
+    ours: Call
+    other: Call
+    cold: bool = False
+    malloc: str = "kept"
+    scale: float = 1
+
+    @property
+    def process(self) -> tuple[str, int, str]:
+        """Rows that agree in this are measured in one process."""
+        return self.other.front_end, max(self.ours.threads, self.other.threads), self.malloc
+
+    @classmethod
+    def from_dict(cls, row: dict[str, Any]) -> Row:
+        """What ``dataclasses.asdict`` was given."""
+        return cls(**{**row, "ours": Call(**row["ours"]), "other": Call(**row["other"])})
+
+
+def all_rows(peers: Iterable[str]) -> list[Row]:
+    """All rows: against the baseline, against the other peers, against the kernel itself."""
+    others = sorted(set(peers) - {BASELINE})
+    rows = list(_baseline_rows())
+    rows += [row for peer in others for row in _peer_rows(peer)]
+    rows += _self_rows()
+    return rows
+
+
+def _pair(name: str, peer: str, seconds: float, *, cold: bool = False, **call: Any) -> Row:
+    return Row(
+        f"{peer}/{name}",
+        Call(OURS, seconds, out=True, **call),
+        Call(peer, seconds, **call),
+        cold,
+    )
+
+
+def _peer_rows(peer: str) -> Iterator[Row]:
+    for name, seconds in SIZES.items():
+        yield _pair(f"{name}/80", peer, seconds)
+    yield _pair("30s/128", peer, 30, n_mels=128)
+    yield _pair("30s/80/2-threads", peer, 30, threads=2)
+
+
+def _baseline_rows() -> Iterator[Row]:
+    yield from _peer_rows(BASELINE)
+    for n_mels in (80, 128):
+        yield _pair(f"30s/{n_mels}/cold", BASELINE, 30, n_mels=n_mels, cold=True)
+    for name, seconds in SIZES.items():
+        if name != "30s":
+            yield _pair(f"{name}/80/2-threads", BASELINE, seconds, threads=2)
+    yield _pair("16x30s/80", BASELINE, 30, clips=16)
+    yield _pair("16x30s/80/2-threads", BASELINE, 30, clips=16, threads=2)
+    yield _pair("5s-padded/80", BASELINE, 5, pad_to=THIRTY_SECONDS)
+    # As Python's users find it: new output arrays on both sides, memory handled by default.
+    yield Row(f"{BASELINE}/30s/80/default", Call(OURS, 30), Call(BASELINE, 30), malloc="default")
+
+
+def _self_rows() -> Iterator[Row]:
+    """Ratios within the kernel: 1 where something costs nothing, or scales perfectly."""
+
+    def ours(seconds: float = 30, **call: Any) -> Call:
+        return Call(OURS, seconds, out=True, **call)
+
+    yield Row("self/128-to-80-bands", ours(n_mels=128), ours())
+    yield Row("self/smoothing-same-to-none", ours(smoothing="same"), ours())
+    yield Row("self/new-output-to-out", Call(OURS, 30), ours(), malloc="fresh")
+    yield Row("self/5s-padded-to-30s", ours(5, pad_to=THIRTY_SECONDS), ours())
+    yield Row("self/1s-to-thirtieth-of-30s", ours(1), ours(), scale=1 / 30)
+    yield Row("self/16-clips-to-16-calls", ours(clips=16), ours(), scale=16)
+    yield Row("self/2-threads-to-1", ours(threads=2), ours())
+
+
+QUICK = ("*/30s/80", f"{BASELINE}/1s/80", f"{BASELINE}/30s/128", f"{BASELINE}/30s/80/*", "self/*")
+"""What the short form measures."""
+
+
+def select(rows: list[Row], patterns: Iterable[str]) -> list[Row]:
+    """The rows whose id matches one of the patterns, as of shells. Raises ``ValueError`` for a
+    pattern that matches none.
+    """
+    patterns = list(patterns)
+    for pattern in patterns:
+        if not any(fnmatchcase(row.id, pattern) for row in rows):
+            raise ValueError(
+                f"no row matches {pattern!r}; there are\n  " + "\n  ".join(row.id for row in rows)
+            )
+    return [row for row in rows if any(fnmatchcase(row.id, pattern) for pattern in patterns)]

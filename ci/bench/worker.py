@@ -1,0 +1,261 @@
+"""A process that measures the rows of one front-end: ``python -m bench.worker`` in ``ci/``.
+
+Standard input: one JSON object (``Task``). Standard output: one JSON object a line, the results.
+One front-end a process, because some change what others do, and because the number of threads of
+the libraries below them, and how malloc keeps memory, are settled when a process begins.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import gc
+import json
+import os
+import random
+import re
+import statistics
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.pairing import REST, Timing, measure, quartiles, timed
+from bench.rows import HOUR, OURS, SAMPLE_RATE, Call, Row
+
+if TYPE_CHECKING:
+    from whisper_mel_conformance.frontend import Loaded
+
+LONGEST_CALL = 10.0
+"""Seconds: a row whose other call is expected to take longer is skipped."""
+_ESTIMATED_FROM = 30
+_THREAD_SETTINGS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR")
+_MALLOC = {  # what `Row.malloc` names, as glibc's settings
+    "kept": {"MALLOC_TRIM_THRESHOLD_": "1000000000", "MALLOC_MMAP_THRESHOLD_": "1000000000"},
+    "default": {},
+    "fresh": {"MALLOC_MMAP_THRESHOLD_": "65536"},
+}
+
+Result = dict[str, Any]
+_Called = tuple[Callable[[], Any], Any, int | None]  # what can be called again, result, peak
+
+
+def measure_in_process(rows: list[Row], budget: float) -> Iterator[Result]:
+    """The results of rows that agree in ``process``, from a process of their own.
+
+    Raises ``RuntimeError`` if that ends with an error.
+    """
+    name, threads, malloc = rows[0].process
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    for setting in _MALLOC["kept"]:
+        environment.pop(setting, None)
+    environment.update({f"{library}_NUM_THREADS": str(threads) for library in _THREAD_SETTINGS})
+    environment.update(_MALLOC[malloc])
+    task = {"rows": [dataclasses.asdict(row) for row in rows], "threads": threads, "budget": budget}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.worker"],
+        cwd=Path(__file__).parents[1],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin
+    assert process.stdout
+    with process:
+        with contextlib.suppress(BrokenPipeError):  # it died at once: its status says so
+            process.stdin.write(json.dumps(task))
+            process.stdin.close()
+        for line in process.stdout:
+            yield json.loads(line)
+    if process.returncode != 0:
+        raise RuntimeError(
+            f"measuring {name} with {threads} threads ended with status {process.returncode}"
+        )
+
+
+def measure_rows(
+    rows: list[Row],
+    budget: float,
+    load: Callable[[str], Loaded],
+    timer: Callable[..., Timing] = measure,
+) -> Iterator[Result]:
+    """The results of rows, measured in this process. A front-end that isn't installed, or can't
+    do what a row asks for, gives a result that says why the row was skipped.
+    """
+    for row in rows:
+        name = row.other.front_end
+        ours = _first_call(row.ours, load(row.ours.front_end))
+        try:
+            other_end = load(name)
+            if row.other.seconds > _ESTIMATED_FROM:
+                _refuse_long(row.other, other_end)
+            other = _first_call(row.other, other_end)
+        except ImportError as error:
+            yield {"id": row.id, "skipped": f"{name} is not installed ({error})"}
+        except NotImplementedError as error:
+            yield {"id": row.id, "skipped": f"{name}: {error}"}
+        except Exception as error:  # of somebody else's: the other rows are still to be had
+            yield {"id": row.id, "skipped": f"{name} failed: {type(error).__name__}: {error}"}
+        else:
+            result = _measured(row, budget, ours, other, timer)
+            yield {**result, "versions": dict(other_end.versions)}
+
+
+def _measured(
+    row: Row, budget: float, our_call: _Called, other_call: _Called, timer: Callable[..., Timing]
+) -> Result:
+    ours, our_result, our_peak = our_call
+    other, other_result, other_peak = other_call
+    difference = _difference(our_result, other_result)
+    gc.collect()
+    gc.disable()
+    try:
+        # Drawn, but the same at every run
+        order = random.Random(zlib.crc32(row.id.encode()))
+        threads = row.process[1]
+        rest = REST if threads > 1 and row.other.front_end != OURS else 0
+        options: dict[str, Any] = {"cold": row.cold, "threads": threads, "rest": rest}
+        timing = timer(ours, other, budget=budget, order=order, **options)
+    finally:
+        gc.enable()
+    return {
+        "id": row.id,
+        "ours": _side(row.ours, timing.ours, our_peak),
+        "other": _side(row.other, timing.other, other_peak),
+        "cold": row.cold,
+        "malloc": row.malloc,
+        "scale": row.scale,
+        "rounds": len(timing.ours),
+        "ratio": timing.ratio(row.scale),
+        "ratio_quartiles": list(timing.ratio_quartiles(row.scale)),
+        "others": timing.others,
+        "noisy": timing.noisy,
+        "difference": difference,
+    }
+
+
+def _side(call: Call, seconds: tuple[float, ...], peak: int | None) -> Result:
+    return {
+        **dataclasses.asdict(call),
+        "median_ms": 1e3 * statistics.median(seconds),
+        "quartiles_ms": [1e3 * value for value in quartiles(seconds)],
+        "peak_bytes": peak,
+    }
+
+
+def _refuse_long(call: Call, front_end: Loaded) -> None:
+    """Raises ``NotImplementedError`` if the call is expected to take very long."""
+    short, _ = _called(dataclasses.replace(call, seconds=_ESTIMATED_FROM), front_end)
+    took = min(timed(short, time.perf_counter) for _ in range(3))
+    expected = took * call.seconds / _ESTIMATED_FROM
+    if expected > LONGEST_CALL:
+        raise NotImplementedError(f"would take about {expected:.0f} s ({took:.2f} s for 30 s)")
+
+
+@functools.lru_cache(maxsize=4)
+def audio(seconds: float, clips: int) -> Any:
+    """Noise; how long a front-end takes does not depend on what there is to hear."""
+    import numpy as np
+
+    n = int(seconds * SAMPLE_RATE)
+    shape = (clips, n) if clips else (n,)
+    samples = np.random.default_rng(0).random(shape, np.float32)
+    samples -= np.float32(0.5)
+    return samples
+
+
+def bind(call: Call, front_end: Loaded) -> Callable[[], Any]:
+    """The call as a function without arguments, with nothing but the call in it."""
+    import numpy as np
+
+    capabilities = front_end.capabilities
+    if capabilities.process_per_call:
+        raise NotImplementedError("starts a process for every call")
+    if call.n_mels not in capabilities.n_mels:
+        raise NotImplementedError(f"has {capabilities.n_mels} bands only")
+    if call.clips and not capabilities.batch:
+        raise NotImplementedError("takes single clips")
+    samples = audio(call.seconds, call.clips)
+    options: dict[str, Any] = {}
+    for name, value in (("pad_to", call.pad_to), ("smoothing", call.smoothing)):
+        if value is not None:
+            options[name] = value
+    if capabilities.threads:
+        options["threads"] = call.threads
+    if call.out:
+        frames = (call.pad_to or samples.shape[-1]) // 160
+        options["out"] = np.empty((*samples.shape[:-1], call.n_mels, frames), np.float32)
+    arguments: tuple[Any, ...] = (samples,)
+    if front_end.n_mels_as == "keyword":
+        options["n_mels"] = call.n_mels
+    elif front_end.n_mels_as == "positional":
+        arguments = (samples, call.n_mels)
+    return functools.partial(front_end.log_mel, *arguments, **options)
+
+
+def _called(call: Call, front_end: Loaded) -> tuple[Callable[[], Any], Any]:
+    """The bound call, and its result. What always pads is told the length that the clip has."""
+    bound = bind(call, front_end)
+    try:
+        return bound, bound()
+    except NotImplementedError:
+        if call.pad_to is not None or not front_end.capabilities.pad_to:
+            raise
+    bound = bind(dataclasses.replace(call, pad_to=int(call.seconds * SAMPLE_RATE)), front_end)
+    return bound, bound()
+
+
+def _first_call(call: Call, front_end: Loaded) -> _Called:
+    """The bound call, its result, and for an hour by how much memory rose at most meanwhile."""
+    audio(call.seconds, call.clips)
+    before = _resident("VmRSS") if call.seconds >= HOUR and _reset_peak() else None
+    bound, result = _called(call, front_end)
+    return bound, result, None if before is None else _resident("VmHWM") - before
+
+
+def _reset_peak() -> bool:
+    """Lets VmHWM begin anew; False where the system can't."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def _resident(name: str) -> int:
+    found = re.search(name + r":\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1]) << 10
+
+
+def _difference(ours: Any, other: Any) -> float | None:
+    """The largest difference of the features; None if they have different shapes."""
+    import numpy as np
+
+    if np.shape(ours) != np.shape(other):
+        return None
+    return float(np.abs(np.asarray(ours) - np.asarray(other)).max())
+
+
+def main() -> int:
+    task = json.load(sys.stdin)
+    # Nothing that a front-end prints may come between the results.
+    results = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    cpus = sorted(os.sched_getaffinity(0))[-task["threads"] :]
+    os.sched_setaffinity(0, cpus)
+    from whisper_mel_conformance import frontend
+
+    rows = [Row.from_dict(row) for row in task["rows"]]
+    for result in measure_rows(rows, task["budget"], functools.lru_cache(frontend.load)):
+        print(json.dumps(result), file=results, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+/* Preloaded before libc: counts the bytes that a process asks for between two marks.
+ *
+ * Thread stacks and malloc's own requests for memory go from libc to the kernel directly: what is
+ * counted is what the program itself asks for, once.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+extern void *__libc_malloc(size_t);
+extern void *__libc_calloc(size_t, size_t);
+extern void *__libc_realloc(void *, size_t);
+extern void *__libc_memalign(size_t, size_t);
+
+static atomic_int counting;
+static atomic_size_t total, largest, requests;
+
+static void count(size_t bytes) {
+    if (!atomic_load(&counting)) return;
+    atomic_fetch_add(&total, bytes);
+    atomic_fetch_add(&requests, 1);
+    size_t seen = atomic_load(&largest);
+    while (bytes > seen && !atomic_compare_exchange_weak(&largest, &seen, bytes)) {}
+}
+
+void counter_start(void) {
+    atomic_store(&total, 0);
+    atomic_store(&largest, 0);
+    atomic_store(&requests, 0);
+    atomic_store(&counting, 1);
+}
+
+void counter_stop(void) { atomic_store(&counting, 0); }
+size_t counter_total(void) { return atomic_load(&total); }
+size_t counter_largest(void) { return atomic_load(&largest); }
+size_t counter_requests(void) { return atomic_load(&requests); }
+
+void *malloc(size_t size) {
+    count(size);
+    return __libc_malloc(size);
+}
+
+void *calloc(size_t members, size_t size) {
+    count(members * size); /* if this overflows, libc refuses */
+    return __libc_calloc(members, size);
+}
+
+void *realloc(void *old, size_t size) {
+    count(size);
+    return __libc_realloc(old, size);
+}
+
+void *memalign(size_t alignment, size_t size) {
+    count(size);
+    return __libc_memalign(alignment, size);
+}
+
+void *aligned_alloc(size_t alignment, size_t size) {
+    count(size);
+    return __libc_memalign(alignment, size);
+}
+
+int posix_memalign(void **result, size_t alignment, size_t size) {
+    count(size);
+    void *memory = __libc_memalign(alignment, size);
+    if (!memory) return ENOMEM;
+    *result = memory;
+    return 0;
+}
+
+void *mmap(void *address, size_t size, int protection, int flags, int file, off_t offset) {
+    count(size);
+    return (void *)syscall(SYS_mmap, address, size, protection, flags, file, offset);
+}
+
+void *mmap64(void *address, size_t size, int protection, int flags, int file, off64_t offset) {
+    return mmap(address, size, protection, flags, file, offset);
+}
+
+void *mremap(void *old, size_t old_size, size_t size, int flags, ...) {
+    va_list rest;
+    va_start(rest, flags);
+    void *place = va_arg(rest, void *);
+    va_end(rest);
+    count(size);
+    return (void *)syscall(SYS_mremap, old, old_size, size, flags, place);
+}
