@@ -79,6 +79,9 @@ def test_a_faulty_front_end_fails_and_can_be_replayed(tmp_path: Path) -> None:
     case = json.loads(path.read_text())
     assert case["arguments"]["recipe"] == {"signal": "noise_ramp", "n": 401, "seed": 401}
     assert (path.parent / "actual.npy").exists()
+    assert "nothing was computed" in front_end["diagnosis"]["summary"][0]
+    assert "DIAGNOSIS" in done.stdout
+    assert (path.parent.parent / "features.png").exists()
     assert conformance("repro", path, folder=tmp_path).returncode == 1
     case["front_end"]["source"] = f"{CORRECT}:Everything"
     path.write_text(json.dumps(case))

@@ -86,11 +86,14 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             terminalreporter.write_line(line)
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     run = session.config.stash.get(RUN, None)
-    if run is not None:
-        run.stop()
-    if run is not None and run.results:
+    if run is None:
+        return
+    if exitstatus != pytest.ExitCode.INTERRUPTED:
+        run.diagnose()
+    run.stop()
+    if run.results:
         from whisper_mel_conformance.report import write
 
         write(run, session.config.option.frontend_report)

@@ -97,11 +97,19 @@ class Mel(NamedTuple):
     high: Array
 
 
-def mel_powers(clip: Array, call: Call, real: np.dtype[Any]) -> Mel:
+def mel_powers(
+    clip: Array,
+    call: Call,
+    real: np.dtype[Any],
+    *,
+    with_bound: bool = False,
+    max_frames: int | None = None,
+) -> Mel:
     """The stages up to the filterbank, of one clip in floats.
 
-    ``low`` and ``high`` are as far off as float32 arithmetic may be (docs/error-bound.md) where
-    ``real`` is float64; in float32 they are the powers themselves.
+    ``low`` and ``high`` are as far off as float32 arithmetic may be (docs/error-bound.md) with
+    ``with_bound``; without it they are the powers themselves. Raises ``ValueError`` if there are
+    more than ``max_frames`` frames, before the work is done.
     """
     spec = call.spec
     audio = call.stage("audio", np.asarray(clip, real))
@@ -112,6 +120,8 @@ def mel_powers(clip: Array, call: Call, real: np.dtype[Any]) -> Mel:
     extended = call.stage("extended", extended)
     views = np.lib.stride_tricks.sliding_window_view(extended, spec.n_fft)
     frames = call.stage("frames", views[:: spec.hop])
+    if max_frames is not None and len(frames) > max_frames:
+        raise ValueError(f"{len(frames)} frames: expected at most {max_frames}")
     weights = call.stage("window", window(spec, real))
     windowed = frames * weights
     spectrum = call.stage("spectrum", np.fft.rfft(windowed, call.fft_size, axis=-1))
@@ -125,15 +135,15 @@ def mel_powers(clip: Array, call: Call, real: np.dtype[Any]) -> Mel:
         return mel
 
     mel = mel_of(magnitude)
-    if real == np.float32:
+    if not with_bound:
         return Mel(mel, mel, mel)
     delta = EPS * (
         FFT_ERROR * _norm(windowed)
         + PEAK_ERROR * magnitude.max(axis=-1, keepdims=True)
         + WINDOW_ERROR * _norm(frames) * np.abs(weights).max()
     )
-    error = np.abs(mel_of(magnitude + delta) - mel) + SUM_ERROR * EPS * np.abs(mel)
-    call.seen["mel"] = mel
+    high, low = mel_of(magnitude + delta), mel_of(np.maximum(magnitude - delta, 0.0))
+    error = np.maximum(np.abs(high - mel), np.abs(low - mel)) + SUM_ERROR * EPS * np.abs(mel)
     return Mel(mel, mel - error, mel + error)
 
 

@@ -252,6 +252,15 @@ def _rounded_count(frames: Array, call: Call) -> Array:
     return np.concatenate([frames, frames[-1:]]) if rounds_up else frames
 
 
+def _kaldi_extended(extended: Array, call: Call) -> Array:
+    """What frames centred on (t + 1/2) * hop need, round(n / hop) of them and one to be dropped."""
+    padded, hop, n_fft = call.seen["padded"], call.spec.hop, call.spec.n_fft
+    count = (padded.size + hop // 2) // hop + 1
+    left = (n_fft - hop) // 2
+    right = max((count - 1) * hop + n_fft - left - padded.size, 0)
+    return np.pad(padded, (left, right), mode="symmetric")[: (count - 1) * hop + n_fft]
+
+
 def _thousands(frames: Array, call: Call) -> Array:
     """Frames of silence up to a multiple of 1500, and 1500 more."""
     more = -(len(frames) - 1) % 1500 + 1500
@@ -337,6 +346,17 @@ _add_family(
     _KNF_65,
     "https://github.com/k2-fsa/sherpa-onnx/pull/3873",
     "https://github.com/csukuangfj/kaldifeat/issues/116",
+)
+_add(
+    "kaldi-frames",
+    "padding",
+    "Frames as Kaldi has them with snip_edges=false: centred on (t + 1/2) * hop, round(n / hop) of "
+    "them, the mirror image repeating the edge sample.",
+    "everything is half a hop late, and there is one frame too many for half of all lengths",
+    "https://github.com/csukuangfj/kaldifeat/issues/116",
+    _KNF_65,
+    "https://github.com/k2-fsa/sherpa-onnx/pull/3873",
+    extended=_kaldi_extended,
 )
 _add(
     "last-frame-kept",
