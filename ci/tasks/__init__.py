@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import bench, build, lint, lock, system
+from . import bench, build, lint, lock, mutants, system
 from .paths import ROOT
 
 __all__ = ["TASKS", "Task", "find", "main"]
@@ -71,6 +71,7 @@ TASKS = {
         bench.run,
         bench.layers,
     ),
+    "mutants": Task("what the suite must reject: quirks, --kernel, --full", mutants.run),
     "repro": Task("replay a failing case that conformance has written", _repro),
     "build": Task("wheels and source distributions of the four packages, in dist/", build.run),
     "system": Task("install what checks need of the operating system: valgrind", system.run),

@@ -397,6 +397,9 @@ def _errors() -> Iterator[Case]:
             yield Case(f"errors/{value}-at-{at}", "not_finite", {"recipe": recipe})
         recipe = noise(SECOND, 62, poke=[9000, value])
         yield Case(f"errors/{value}/128", "not_finite", {"recipe": recipe, "n_mels": 128})
+    # Samples that no frame reaches.
+    recipe = noise(4079, 63, poke=[4070, "nan"])
+    yield Case("errors/nan-beyond-the-last-frame", "not_finite", {"recipe": recipe})
     for kind in ("rank-0", "rank-3", "no-clips", "int8", "uint8", "uint16", "int32", "int64"):
         yield Case(f"errors/{kind}", "unusual", {"kind": kind})
     for kind in ("bool", "float16", "complex64"):

@@ -451,9 +451,9 @@ def _least_squares(
     def moved(by: Array) -> Variants:
         result = variants
         for i, parameter, (to, back), change in zip(places, parameters, scales, by, strict=True):
-            value = back(to(_value(variants[i])) + float(change))
-            value = min(max(value, parameter.grid[0]), parameter.grid[-1])
-            result = _with(result, i, value)
+            low, high = to(parameter.grid[0]), to(parameter.grid[-1])
+            value = min(max(to(_value(variants[i])) + float(change), low), high)
+            result = _with(result, i, back(value))
         return result
 
     for _ in range(_STEPS):

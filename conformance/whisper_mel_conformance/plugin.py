@@ -90,12 +90,14 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     run = session.config.stash.get(RUN, None)
     if run is None:
         return
-    if exitstatus != pytest.ExitCode.INTERRUPTED:
-        run.diagnose()
-    run.stop()
-    if run.results:
-        from whisper_mel_conformance.report import write
+    try:
+        if exitstatus != pytest.ExitCode.INTERRUPTED:
+            run.diagnose()
+    finally:
+        run.stop()
+        if run.results:
+            from whisper_mel_conformance.report import write
 
-        write(run, session.config.option.frontend_report)
-        if run.problems() and session.exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            write(run, session.config.option.frontend_report)
+    if run.results and run.problems() and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
