@@ -72,7 +72,7 @@ TASKS = {
         bench.layers,
     ),
     "mutants": Task("what the suite must reject: quirks, --kernel, --full", mutants.run),
-    "repro": Task("replay a failing case that conformance has written", _repro),
+    "repro": Task("replay a failing case: --shrink, --issue, --keep NAME --link URL", _repro),
     "build": Task("wheels and source distributions of the four packages, in dist/", build.run),
     "system": Task("install what checks need of the operating system: valgrind", system.run),
     "lock": Task("resolve ci/locks/*.in anew into ci/locks/*.txt", lock.run),

@@ -11,6 +11,7 @@ from whisper_mel_golden import golden_cases
 
 from whisper_mel_conformance.frontend import Capabilities
 from whisper_mel_conformance.layouts import LAYOUTS
+from whisper_mel_conformance.regressions import regressions
 
 FAMILIES = (
     "golden",
@@ -23,6 +24,7 @@ FAMILIES = (
     "concurrency",
     "determinism",
     "memory",
+    "regressions",
 )
 
 THIRTY_SECONDS = 480_000
@@ -99,6 +101,7 @@ def fixed_cases(profile: str) -> tuple[Case, ...]:
         *_concurrency(),
         *_determinism(profile),
         *_memory(),
+        *_regressions(),
     ]
     assert len({case.id for case in cases}) == len(cases)
     return tuple(cases)
@@ -468,3 +471,8 @@ def _memory() -> Iterator[Case]:
     for name, n, times in (("short", 1600, 100), ("long", SECOND, 60)):
         arguments = {"recipe": rising(n, 111), "times": times}
         yield from _both(f"memory/left-behind-{name}", "growth", ("in_process",), **arguments)
+
+
+def _regressions() -> Iterator[Case]:
+    for entry in regressions():
+        yield Case(entry.case, entry.check, entry.arguments, entry.claims)

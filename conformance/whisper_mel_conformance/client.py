@@ -71,6 +71,11 @@ class FrontEnd:
         self._timeouts = self._deaths = 0
         self._given_up: str | None = None
 
+    @property
+    def given_up(self) -> bool:
+        """Whether it has hung or crashed too often, and is not called any more."""
+        return self._given_up is not None
+
     def start(self) -> None:
         """Load the front-end. Raises ``Refused`` with its exception, or ``Failure``."""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  stop() closes it

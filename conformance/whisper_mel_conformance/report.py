@@ -6,7 +6,6 @@ import json
 import platform
 import shlex
 import shutil
-import sys
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,10 +15,8 @@ import numpy as np
 from whisper_mel_reference import WHISPER
 
 from whisper_mel_conformance.catalogue import FAMILIES
-from whisper_mel_conformance.checks import CHECKS
-from whisper_mel_conformance.client import FrontEnd, Refused, Unsupported
+from whisper_mel_conformance.client import FrontEnd
 from whisper_mel_conformance.command import COMMAND_PREFIX
-from whisper_mel_conformance.judging import Failure
 from whisper_mel_conformance.running import STATUSES, Result, Run
 
 FORMAT = 1
@@ -222,30 +219,3 @@ def _specification(result: Result) -> dict[str, Any]:
     changed = {name: value for name, value in fields.items() if value is not None}
     spec = WHISPER.replace(**changed)
     return {"n_mels": spec.n_mels, "pad_to": spec.pad_to, "smoothing": spec.smoothing}
-
-
-def replay(path: Path) -> int:
-    """Run the failure described by a ``case.json`` (or its folder) again; 1 if it fails again."""
-    if path.is_dir():
-        path = path / "case.json"
-    try:
-        case = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        print(f"{path}: {error}", file=sys.stderr)
-        return 2
-    if case.get("format") != FORMAT:
-        print(f"{path}: format {case.get('format')!r}: expected {FORMAT}", file=sys.stderr)
-        return 2
-    front_end = FrontEnd(case["front_end"]["source"])
-    print(f"{case['case']} of {case['front_end']['name']}: {case['check']}")
-    print(json.dumps(case["arguments"], indent=1))
-    try:
-        front_end.start()
-        score = CHECKS[case["check"]](front_end, **case["arguments"])
-    except (Failure, Refused, Unsupported) as error:
-        print(f"fails again: {error}\n(then: {case['message']})")
-        return 1
-    finally:
-        front_end.stop()
-    print(f"passes now, score {score} (then: {case['message']})")
-    return 0
