@@ -128,12 +128,13 @@ def _quirks(word: str, full: bool) -> Iterator[dict[str, Any]]:
 def _kernels(word: str) -> Iterator[dict[str, Any]]:
     from whisper_mel_conformance.client import FrontEnd
     from whisper_mel_conformance.quirks.killing import quick_cases
-    from whisper_mel_conformance.running import judge_case
-    from whisper_mel_mojo.builder import built_library
+    from whisper_mel_conformance.running import Result, judge_case
+    from whisper_mel_mojo.builder import BuildError, built_library
 
     for mutant in kernel_mutants():
         if word not in mutant.id:
             continue
+        case = quick_cases()[mutant.killer]
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             for file in KERNEL.parent.glob("*.mojo"):
@@ -143,13 +144,16 @@ def _kernels(word: str) -> Iterator[dict[str, Any]]:
             try:
                 built = KERNEL if mutant.target == "cpu" else KERNEL.with_name("lockstep.mojo")
                 library = built_library(folder / built.name)
+            except BuildError as error:
+                nothing = Result("mutant", case, "failed", str(error))
+                yield _row(mutant.id, mutant.killer, nothing, "does not compile")
+                continue
             finally:
                 del os.environ["WHISPER_MEL_CACHE"]
             os.environ["WHISPER_MEL_MUTANT"] = str(library)
             front_end = FrontEnd(f"{MUTANTS / 'front_end.py'}:{mutant.target}")
             front_end.start()
             try:
-                case = quick_cases()[mutant.killer]
                 result = judge_case(front_end, case, profile="quick", seed=0)
             finally:
                 front_end.stop()
