@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import bench, build, lint, lock, mutants, system
+from . import bench, build, lint, lock, mutants, sanitize, system
 from .paths import ROOT
 
 __all__ = ["TASKS", "Task", "find", "main"]
@@ -72,6 +72,7 @@ TASKS = {
         bench.layers,
     ),
     "mutants": Task("what the suite must reject: quirks, --kernel, --full", mutants.run),
+    "sanitize": Task("address, thread, guard … lanes, planted faults first", sanitize.run),
     "repro": Task("replay a failing case: --shrink, --issue, --keep NAME --link URL", _repro),
     "build": Task("wheels and source distributions of the four packages, in dist/", build.run),
     "system": Task("install what checks need of the operating system: valgrind", system.run),
