@@ -88,6 +88,7 @@ def installers(dev: Any, monkeypatch: pytest.MonkeyPatch) -> Installers:
     fake = Installers(dev)
     monkeypatch.setattr(dev, "run", fake.run)
     monkeypatch.setattr(dev, "pip_settings", dict)
+    monkeypatch.setattr(dev, "can_import", lambda module: True)
     return fake
 
 
@@ -113,6 +114,27 @@ def test_torch_comes_from_the_index_where_there_is_no_cpu_wheel(
     assert installers.of(TEST)[-3:] == ["torch-cpu", "torch", "reference+mojo"]
     assert "GB" in capsys.readouterr().err
     assert installers.of(TEST) == []
+
+
+def test_a_soundfile_without_its_library_is_replaced(
+    dev: Any, installers: Installers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By pip, which gets that package's pin and hashes, and nothing else."""
+    monkeypatch.setattr(dev, "can_import", lambda module: module != "soundfile")
+    locks: list[str] = []
+    fake = dev.run
+
+    def run(command: list[str], **options: Any) -> int:
+        if "--force-reinstall" in command:
+            locks.append(Path(command[command.index("-r") + 1]).read_text())
+        return int(fake(command, **options))
+
+    monkeypatch.setattr(dev, "run", run)
+    installers.of(DEFAULT)
+    (lock,) = locks
+    pins = [line for line in lock.splitlines() if "==" in line]
+    assert len(pins) == 1 and pins[0].startswith("soundfile==")
+    assert lock.count("--hash=sha256:") > 1 and not lock.rstrip().endswith("\\")
 
 
 def test_a_changed_lock_makes_everything_anew(checkout: Path, installers: Installers) -> None:

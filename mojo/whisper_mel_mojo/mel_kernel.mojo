@@ -1423,6 +1423,15 @@ def wait_until(mut word: Int64, value: Int64):
             relax()
 
 
+@always_inline
+def taken_by(pool: PoolPointer, number: Int, second: Int) -> Memory[DType.int64]:
+    """The thread's word in `taken` for a pass. By address: an index of an array is checked, and to
+    say what is wrong with it takes more libraries than libc.
+    """
+    var words = Memory[DType.int64](unsafe_from_address=Int(Pointer(to=pool[].taken)))
+    return words.unsafe_offset((MAX_THREADS * second + number) * OWN_LINE)
+
+
 def take_item(pool: PoolPointer, number: Int, second: Int) -> Int:
     """An item that nobody has taken in this pass, of the thread's own share or else of another's;
     -1 if there is none.
@@ -1433,9 +1442,9 @@ def take_item(pool: PoolPointer, number: Int, second: Int) -> Int:
         var owner = (number + i) % threads
         var begin = items * owner // threads
         var end = items * (owner + 1) // threads
-        ref taken = pool[].taken[(MAX_THREADS * second + owner) * OWN_LINE]
-        if begin + Int(look(taken)) < end:
-            var item = begin + Int(add(taken, 1))
+        var taken = taken_by(pool, owner, second)
+        if begin + Int(look(taken[])) < end:
+            var item = begin + Int(add(taken[], 1))
             if item < end:
                 return item
     return -1
@@ -1523,8 +1532,8 @@ def run_with_workers(address: Int, job: Job, threads: Int) -> Bool:
     pool[].job = job
     pool[].threads = Int64(threads)
     for number in range(threads):
-        pool[].taken[number * OWN_LINE] = 0
-        pool[].taken[(MAX_THREADS + number) * OWN_LINE] = 0
+        taken_by(pool, number, 0)[] = 0
+        taken_by(pool, number, 1)[] = 0
     pool[].done_first = 0
     pool[].damaged = 0
     _ = add(pool[].gate, OPEN)
