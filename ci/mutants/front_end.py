@@ -19,4 +19,8 @@ if _PATH.name.startswith("lockstep"):
     lockstep_block = FrontEnd("mutant", run)
     lockstep_cluster = FrontEnd("mutant", functools.partial(run, clusters=True))
 else:
-    library.built_library = lambda: _PATH  # type: ignore[assignment]
+
+    def _built_library(source: Path | None = None, *options: str) -> Path:
+        return _PATH
+
+    library.built_library = _built_library

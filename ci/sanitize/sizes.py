@@ -57,6 +57,8 @@ def draw(choice: random.Random) -> dict[str, int]:
     """Arguments, most of them possible."""
     samples = choice.choice([201, 202, 240, 319, 320, 400, 1600, choice.randrange(1, 3000)])
     samples += choice.randrange(-2, 3)
+    if choice.random() < 0.05:  # long enough that threads share a clip
+        samples = choice.randrange(20_000, 70_000)
     call = {
         "is_int16": choice.randrange(2),
         "clips": choice.choice([1, 1, 2, 3, 5]),

@@ -5,12 +5,13 @@ This module is imported by ./dev before there is an environment: standard librar
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import bench, build, lint, lock, mutants, sanitize, system
+from . import bench, build, lint, lock, system
 from .paths import ROOT
 
 __all__ = ["TASKS", "Task", "find", "main"]
@@ -52,6 +53,16 @@ def _repro(arguments: list[str]) -> int:
     return _conformance(["repro", *arguments])
 
 
+def _mutants(arguments: list[str]) -> int:
+    status: int = importlib.import_module("mutants.cli").run(arguments)  # late: it needs packages
+    return status
+
+
+def _sanitize(arguments: list[str]) -> int:
+    status: int = importlib.import_module("sanitize.cli").run(arguments)
+    return status
+
+
 TASKS = {
     "env": Task(
         "make the environment; `env test` with torch and MAX",
@@ -71,8 +82,8 @@ TASKS = {
         bench.run,
         bench.layers,
     ),
-    "mutants": Task("what the suite must reject: quirks, --kernel, --full", mutants.run),
-    "sanitize": Task("address, thread, guard … lanes, planted faults first", sanitize.run),
+    "mutants": Task("what the suite must reject: quirks, --kernel, --full", _mutants),
+    "sanitize": Task("address, thread, guard … lanes, planted faults first", _sanitize),
     "repro": Task("replay a failing case: --shrink, --issue, --keep NAME --link URL", _repro),
     "build": Task("wheels and source distributions of the four packages, in dist/", build.run),
     "system": Task("install what checks need of the operating system: valgrind", system.run),

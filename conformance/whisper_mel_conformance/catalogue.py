@@ -325,6 +325,15 @@ def _buffers() -> Iterator[Case]:
             layout=layout,
             pad_to=2000,
         )
+        # Long enough that whole groups of frames lie between the clip's end and the padding's.
+        yield from _both(
+            f"buffers/{layout}-padded-far",
+            "sweep",
+            recipe=recipe,
+            lengths=[399, 1999, 3999],
+            layout=layout,
+            pad_to=8000,
+        )
 
     clips = [rising(3200, 25), noise(3200, 26), signal("chirp", 3200), noise(3200, 27, 1e-3)]
     mixed = [*clips, rising(1600, 28), noise(8000, 29), noise(3200, 26), rising(3200, 25)]

@@ -23,8 +23,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from .mutants import KERNEL, KernelMutant
-from .paths import ROOT
+from mutants.cli import KERNEL, KernelMutant
+from tasks.paths import ROOT
 
 SIZES = ROOT / "ci" / "sanitize" / "sizes.py"
 SHIM = ROOT / "ci" / "sanitize" / "tsan_shim.c"

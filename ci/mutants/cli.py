@@ -5,7 +5,7 @@
     ./dev mutants --full       every quirk by every quick case, and idle cases (hours)
 
 ``-k WORD`` takes only mutants whose id has the word in it. ``--kernel`` and ``--full`` write what
-they found to report/mutants.json; exit status 1 if a mutant survives.
+they found to report/mutants.json, ``--record`` to docs/mutants.md; exit status 1 if a mutant survives.
 """
 
 from __future__ import annotations
@@ -20,11 +20,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .paths import ROOT
+from tasks.paths import ROOT
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 MUTANTS = ROOT / "ci" / "mutants"
 KERNEL = ROOT / "mojo" / "whisper_mel_mojo" / "mel_kernel.mojo"
 REPORT = ROOT / "report" / "mutants.json"
+RECORD = ROOT / "docs" / "mutants.md"
 
 
 @dataclass(frozen=True)
@@ -51,10 +57,6 @@ class KernelMutant:
 
 def kernel_mutants() -> list[KernelMutant]:
     """Those of ``ci/mutants/kernel.toml``."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
     data = tomllib.loads((MUTANTS / "kernel.toml").read_text(encoding="utf-8"))
     return [KernelMutant(**entry) for entry in data["mutant"]]
 
@@ -64,6 +66,7 @@ def run(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="./dev mutants", description=__doc__)
     parser.add_argument("--kernel", action="store_true", help="mutated copies of the kernel, too")
     parser.add_argument("--full", action="store_true", help="every quirk by every quick case")
+    parser.add_argument("--record", action="store_true", help="write docs/mutants.md")
     parser.add_argument("-k", dest="word", default="", metavar="WORD", help="of a mutant's id")
     options = parser.parse_args(arguments)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # small products; see whisper_mel_conformance
@@ -82,9 +85,35 @@ def run(arguments: list[str]) -> int:
         REPORT.parent.mkdir(exist_ok=True)
         REPORT.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         print(f"written: {REPORT}")
+    if options.record:
+        RECORD.write_text(record(rows), encoding="utf-8")
+        print(f"written: {RECORD}")
     if options.full:
         _print_idle_cases(rows)
     return 1 if survivors else 0
+
+
+def record(rows: list[dict[str, Any]]) -> str:
+    """What became of the mutants, in Markdown."""
+    reasons = {mutant.id: mutant.equivalent for mutant in kernel_mutants()}
+    lines = [
+        "# Mutants",
+        "",
+        "Faulty front-ends ([quirks](quirks.md)) and faulty copies of the kernel "
+        "(`ci/mutants/kernel.toml`), each judged by the case that must reject it. Written by "
+        "`./dev mutants --kernel --record`; *score* is the error in units of the bound where "
+        "values are wrong, `-` where the process, the shape or a refusal is.",
+        "",
+        "| mutant | killer | verdict | score |",
+        "|---|---|---|--:|",
+    ]
+    for row in rows:
+        score = row["score"]
+        number = "-" if score is None else f"{float(score):.3g}"
+        why = reasons.get(row["id"], "")
+        verdict = f"{row['verdict']}: {why}" if why else row["verdict"]
+        lines.append(f"| {row['id']} | `{row['killer']}` | {verdict} | {number} |")
+    return "\n".join(lines) + "\n"
 
 
 def _row(id: str, killer: str, result: Any, verdict: str) -> dict[str, Any]:
