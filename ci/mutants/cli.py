@@ -5,7 +5,8 @@
     ./dev mutants --full       every quirk by every quick case, and idle cases (hours)
 
 ``-k WORD`` takes only mutants whose id has the word in it. ``--kernel`` and ``--full`` write what
-they found to report/mutants.json, ``--record`` to docs/mutants.md; exit status 1 if a mutant survives.
+they found to report/mutants.json, ``--record`` to docs/mutants.md. Exit status 1 if a mutant
+survives.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def test_pairs_of_quirks_are_named() -> None:
     """Pairs of which one hides the other are no pairs, as far as features show."""
     choice = random.Random(2)
     pairs, missed = 0, []
-    for i in range(80 if NIGHTLY else 6):
+    for i in range(80 if NIGHTLY else 5):
         two = sorted(choice.sample(PATH, 2), key=PATH.index)
         found = names(told(faulty(two, choice), 1 + i))
         if found and len(found[0]) == 1:
@@ -103,7 +103,7 @@ def test_pairs_of_quirks_are_named() -> None:
         pairs += 1
         if sorted(quirk.id for quirk in two) not in found:
             missed.append(([quirk.id for quirk in two], found))
-    assert pairs >= 4
+    assert pairs >= 3
     assert not len(missed) > 0.2 * pairs, missed
 
 
@@ -147,7 +147,7 @@ OUTSIDE: dict[str, Callable[[], Any]] = {
 
 
 def test_what_is_not_in_the_catalogue_is_not_explained() -> None:
-    chosen = list(OUTSIDE) if NIGHTLY else list(OUTSIDE)[:4]
+    chosen = list(OUTSIDE) if NIGHTLY else list(OUTSIDE)[:3]
     explained = {}
     for i, name in enumerate(chosen):
         diagnosis = told(front_end(OUTSIDE[name]()), 1 + i)
