@@ -114,6 +114,7 @@ def test_it_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_it_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    assert repro.fixed_cases("nightly")  # before the corpus is another one: they are cached
     monkeypatch.setattr(corpus, "FOLDER", tmp_path / "corpus")
     corpus.FOLDER.mkdir()
     folder = failing(tmp_path, "pad-zero")
