@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import bench, build, lint, lock, system
+from . import bench, build, gpu, lint, lock, system
 from .paths import ROOT
 
 __all__ = ["TASKS", "Task", "find", "main"]
@@ -85,6 +85,11 @@ TASKS = {
     "mutants": Task("what the suite must reject: quirks, --kernel, --full", _mutants),
     "sanitize": Task("address, thread, guard … lanes, planted faults first", _sanitize),
     "repro": Task("replay a failing case: --shrink, --issue, --keep NAME --link URL", _repro),
+    "gpu": Task(
+        "the kernel for GPUs, without one: compile, driver, reproduce",
+        gpu.run,
+        lambda arguments: TEST,
+    ),
     "build": Task("wheels and source distributions of the four packages, in dist/", build.run),
     "system": Task("install what checks need of the operating system: valgrind", system.run),
     "lock": Task("resolve ci/locks/*.in anew into ci/locks/*.txt", lock.run),

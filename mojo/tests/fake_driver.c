@@ -1,12 +1,17 @@
-/* A stand-in for the CUDA driver and NVML: writes down what it is asked for, and does nothing.
+/* A stand-in for the CUDA driver and NVML, with two devices: writes down what it is asked for.
 
-   What a program sends to the driver can be counted with it on a machine without a GPU; it says
-   nothing about what a device would do. Functions that need not answer are generated (see
-   test_mojo_launch.py). FAKE_DRIVER_LOG names the file. */
+   What a program sends to the driver can be counted with it on a machine without a GPU. It keeps
+   account of memory as a driver does, so that it can say what an address is. It says nothing about
+   what a device would do: kernels do nothing, or, if FAKE_DRIVER_LOCKSTEP names the library of
+   lockstep.mojo, they are run by that. Functions that need not answer are generated (see
+   fake_driver.py). FAKE_DRIVER_LOG names the file that is written to. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 void note(const char *what) {
     FILE *log = fopen(getenv("FAKE_DRIVER_LOG"), "a");
@@ -16,9 +21,11 @@ void note(const char *what) {
 
 static int handle;
 
+enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_FOUND = 500 };
+
 int cuDriverGetVersion(int *version) { *version = 13000; return 0; }
-int cuDeviceGetCount(int *count) { *count = 1; return 0; }
-int nvmlDeviceGetCount_v2(unsigned *count) { *count = 1; return 0; }
+int cuDeviceGetCount(int *count) { *count = 2; return 0; }
+int nvmlDeviceGetCount_v2(unsigned *count) { *count = 2; return 0; }
 int cuDeviceGet(int *device, int ordinal) { *device = ordinal; return 0; }
 int cuDeviceGetName(char *name, int size, int device) { strncpy(name, "none", size); return 0; }
 int nvmlDeviceGetName(void *device, char *name, unsigned size) { strncpy(name, "none", size); return 0; }
@@ -46,15 +53,126 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
     }
     return 0;
 }
-int cuDevicePrimaryCtxRetain(void **context, int device) { *context = &handle; return 0; }
-int cuCtxCreate_v2(void **context, unsigned flags, int device) { *context = &handle; return 0; }
-int cuCtxGetCurrent(void **context) { *context = &handle; return 0; }
+/* Contexts: one for each device, and a thread's stack of them. */
+static int contexts[2];
+static __thread void *stack[16];
+static __thread int depth;
+static int current_device(void) { return depth && stack[depth - 1] == &contexts[1]; }
+int cuDevicePrimaryCtxRetain(void **context, int device) { *context = &contexts[device]; return 0; }
+int cuCtxCreate_v2(void **context, unsigned flags, int device) { *context = &contexts[device]; return 0; }
+int cuCtxGetCurrent(void **context) { *context = depth ? stack[depth - 1] : 0; return 0; }
+int cuCtxSetCurrent(void *context) {
+    depth += depth == 0;
+    stack[depth - 1] = context;
+    return 0;
+}
+int cuCtxPushCurrent_v2(void *context) { stack[depth++] = context; return 0; }
+int cuCtxPopCurrent_v2(void **context) { *context = stack[--depth]; return 0; }
+int cuCtxPushCurrent(void *context) { return cuCtxPushCurrent_v2(context); }
+int cuCtxPopCurrent(void **context) { return cuCtxPopCurrent_v2(context); }
+
+/* Memory: pages that are there when they are touched. */
+static struct memory {
+    uintptr_t base;
+    size_t size;
+    int type, device; /* type 1: the host's, page-locked; 2: a device's */
+} memory[1000];
+static int memories;
+static struct memory *memory_at(uintptr_t address) {
+    for (int i = 0; i < memories; i++)
+        if (memory[i].base <= address && address < memory[i].base + memory[i].size)
+            return &memory[i];
+    return 0;
+}
+static void *pages(size_t size) {
+    return mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
+static int allocate(void **address, size_t size, int type) {
+    if (size == 0)
+        return INVALID_VALUE;
+    if (memories == 1000 || size > (size_t)80 << 30)
+        return OUT_OF_MEMORY;
+    void *base = pages(size + 4096); /* nothing follows immediately */
+    if (base == MAP_FAILED)
+        return OUT_OF_MEMORY;
+    memory[memories++] = (struct memory){(uintptr_t)base, size, type, current_device()};
+    *address = base;
+    return OK;
+}
+int cuMemAddressReserve(void **address, size_t size, size_t alignment, uintptr_t wish, uint64_t flags) {
+    note("cuMemAddressReserve");
+    *address = pages(size);
+    return *address == MAP_FAILED ? OUT_OF_MEMORY : OK;
+}
+/* Two ranges of 2 MiB one after the other, as cuMemMap makes them. */
+void *fake_mapped(void) {
+    const size_t granule = 2 << 20;
+    uintptr_t base = ((uintptr_t)pages(4 * granule) / granule + 1) * granule;
+    for (int i = 0; i < 2; i++)
+        memory[memories++] = (struct memory){base + i * granule, granule, 2, current_device()};
+    return (void *)base;
+}
+int cuMemAlloc_v2(void **address, size_t size) { note("cuMemAlloc"); return allocate(address, size, 2); }
+int cuMemAllocAsync(void **address, size_t size, void *stream) {
+    note("cuMemAllocAsync");
+    return allocate(address, size, 2);
+}
+int cuMemHostAlloc(void **address, size_t size, unsigned flags) {
+    note("cuMemHostAlloc");
+    return allocate(address, size, 1);
+}
+int cuMemFree_v2(uintptr_t address) {
+    note("cuMemFree");
+    struct memory *it = memory_at(address);
+    if (!it || it->base != address)
+        return INVALID_VALUE;
+    munmap((void *)it->base, it->size);
+    *it = memory[--memories];
+    return OK;
+}
+int cuPointerGetAttribute(int *value, int attribute, uintptr_t address) {
+    struct memory *it = memory_at(address);
+    if (!it)
+        return INVALID_VALUE;
+    *value = attribute == 2 ? it->type : it->device; /* MEMORY_TYPE, DEVICE_ORDINAL */
+    return OK;
+}
+int cuMemGetAddressRange_v2(uintptr_t *base, size_t *size, uintptr_t address) {
+    struct memory *it = memory_at(address);
+    if (!it || it->type != 2 || !depth)
+        return NOT_FOUND;
+    *base = it->base;
+    *size = it->size;
+    return OK;
+}
+/* Copies are refused if the device's side of them is not the device's. */
+static int on_device(uintptr_t address, size_t size) {
+    struct memory *it = memory_at(address);
+    return it && it->type == 2 && address + size <= it->base + it->size;
+}
+int cuMemcpyHtoD_v2(uintptr_t to, const void *from, size_t size) {
+    note("cuMemcpyHtoD");
+    if (!on_device(to, size))
+        return INVALID_VALUE;
+    memcpy((void *)to, from, size);
+    return OK;
+}
+int cuMemcpyDtoH_v2(void *to, uintptr_t from, size_t size) {
+    note("cuMemcpyDtoH");
+    if (!on_device(from, size))
+        return INVALID_VALUE;
+    memcpy(to, (void *)from, size);
+    return OK;
+}
 int cuStreamGetCtx(void *stream, void **context) { *context = &handle; return 0; }
 int cuStreamCreateWithPriority(void **stream, unsigned flags, int priority) { *stream = &handle; return 0; }
 int cuStreamCreate(void **stream, unsigned flags) { *stream = &handle; return 0; }
 int cuStreamIsCapturing(void *stream, int *status) { *status = 0; return 0; }
 int cuEventCreate(void **event, unsigned flags) { *event = &handle; return 0; }
 int cuDeviceGetMemPool(void **pool, int device) { *pool = &handle; return 0; }
+const char *nothing = "stand-in";
+int cuGetErrorName(int error, const char **text) { *text = nothing; return 0; }
+int cuGetErrorString(int error, const char **text) { *text = nothing; return 0; }
 int cuMemGetInfo_v2(size_t *unused, size_t *all) { *unused = *all = (size_t)80 << 30; return 0; }
 int cuMemGetAllocationGranularity(size_t *size, void *properties, int option) {
     *size = 2 << 20;
@@ -85,6 +203,26 @@ int cuFuncSetAttribute(void *function, int attribute, int value) {
     return 0;
 }
 
+/* The arguments as whisper_mel_lockstep takes them; NaN stays in the output, as on a device. */
+static int run_in_lockstep(long clips, unsigned cluster, unsigned shared, void **arguments) {
+    const char *path = getenv("FAKE_DRIVER_LOCKSTEP");
+    if (!path)
+        return OK;
+    long (*run)(long, long, long, long, long, long, long, long, long, long, long, void *, long *);
+    *(void **)&run = dlsym(dlopen(path, RTLD_NOW), "whisper_mel_lockstep");
+    int is_128 = cluster > 1 ? cluster == 16 : shared > 46000;
+    long session[12] = {cluster > 1, 0, *(int *)arguments[4] ? *(long *)arguments[1] : 0};
+    long bad_sample;
+    run(*(long *)arguments[0], *(int *)arguments[3], clips, *(long *)arguments[6],
+        *(long *)arguments[7], *(long *)arguments[8], is_128 ? 128 : 80, *(int *)arguments[5],
+        *(long *)arguments[2], 1L << 50, 1, session, &bad_sample);
+    char line[100];
+    snprintf(line, sizeof line, "lockstep phases=%ld faults=%ld", session[3],
+             session[4] + session[5] + session[6] + session[7]);
+    note(line);
+    return OK;
+}
+
 struct config {
     unsigned grid[3], block[3], shared;
     void *stream, *attributes;
@@ -106,5 +244,5 @@ int cuLaunchKernelEx(struct config *c, void *function, void **arguments, void **
              *(int *)arguments[4], *(int *)arguments[5], *(long *)arguments[6],
              *(long *)arguments[7], *(long *)arguments[8]);
     note(line);
-    return 0;
+    return run_in_lockstep(c->grid[0] / cluster, cluster, c->shared, arguments);
 }

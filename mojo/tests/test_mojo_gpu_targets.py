@@ -1,109 +1,161 @@
-"""What the compiler makes of the kernel for devices that need not be there."""
+"""What the compiler makes of the kernel for devices that need not be there: `./dev gpu compile`.
+
+One target of each kind is compiled here; the whole matrix by the workflow.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
-import re
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tasks import gpu
+from tasks.gpu import QUICK, Measured, measure, read_budget, report, violations
 from test_mojo_lockstep import PLANTS, planted
-from whisper_mel_mojo.builder import SOURCE, run_compiler
 
 if importlib.util.find_spec("max") is None:
     pytest.skip("compiling for GPUs takes the package max", allow_module_level=True)
 
-Target = tuple[object, ...]
-"""Its name, n_mels, and options."""
-NVIDIA: list[Target] = [
-    ("sm_75", 80),
-    ("sm_80", 128),
-    ("sm_90a", 80, "-D", "CLUSTERS"),
-    ("sm_90a", 128, "-D", "CLUSTERS"),
-]
-OTHERS: dict[Target, str] = {
-    ("gfx942", 80): '.amdgcn_target "amdgpu9.42-amd-amdhsa-unknown-gfx942"',
-    ("metal:4", 128): 'target triple = "air64-apple-macosx',
-}
-
-
-def assembly(target: Target, folder: Path = SOURCE.parent) -> str:
-    name, n_mels, *options = map(str, target)
-    source = str(folder / "targets.mojo")
-    result = run_compiler(
-        ["run", "-D", f"TARGET={name}", "-D", f"N_MELS={n_mels}", *options, source]
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+needs_ptxas = pytest.mark.skipif(gpu.find_ptxas() is None, reason="ptxas is not installed")
 
 
 @pytest.fixture(scope="module")
-def code() -> Iterator[Callable[[Target], str]]:
+def code() -> Iterator[Callable[..., str]]:
     """Each target is compiled once; all of them have been started before the first is needed."""
     with ThreadPoolExecutor(2) as pool:
-        compiled: dict[Target, Future[str]] = {
-            target: pool.submit(assembly, target) for target in (*NVIDIA, *OTHERS)
+        compiled: dict[tuple[str, int], Future[str]] = {
+            it: pool.submit(gpu.compiled, *it) for it in QUICK
         }
-        yield lambda target: compiled[target].result()
+        yield lambda *it: compiled[it].result()
 
 
-@pytest.mark.parametrize("target", NVIDIA, ids=str)
-def test_ptx(target: Target, code: Callable[[Target], str]) -> None:
-    ptx = code(target)
-    assert f".target {target[0]}" in ptx
-    assert ptx.count(".entry") == 1
-    assert ".local" not in ptx  # no array of a thread's own in memory
-    assert ".approx" not in ptx  # no sine, logarithm or quotient that is not class A
-    assert ("mapa.shared::cluster" in ptx) == ("CLUSTERS" in target)
-    assert ("barrier.cluster.arrive" in ptx) == ("CLUSTERS" in target)
+@pytest.mark.parametrize(("target", "n_mels"), QUICK)
+def test_within_the_budget(target: str, n_mels: int, code: Callable[..., str]) -> None:
+    measured = measure(target, code(target, n_mels))
+    budget = gpu.checkable(target, read_budget()[target, n_mels])
+    assert violations(measured, budget) == []
 
 
-@pytest.mark.parametrize("target", NVIDIA, ids=str)
-def test_ptxas_spills_nothing(
-    target: Target, code: Callable[[Target], str], tmp_path: Path
+def test_the_budget_is_one_that_devices_can_grant() -> None:
+    for (target, n_mels), budget in read_budget().items():
+        in_cluster = budget["cluster"] > 1
+        threads = (32 if in_cluster else 8 if target.startswith("apple") else 16) * 8
+        assert budget["kernels"] == 1
+        assert budget.get("registers", 0) * threads <= 65536
+        most = 227 if in_cluster else 32 if target.startswith("apple") else 48
+        assert budget["shared"] <= most * 1024
+        assert budget["cluster"] == ((8 if n_mels == 80 else 16) if in_cluster else 1)
+        assert not {"spills", "local", "approximate"} & set(budget)  # 0
+
+
+def test_the_matrix_is_whole() -> None:
+    targets = {target for target, _ in read_budget()}
+    wanted = {"sm_75", "sm_80", "sm_89", "sm_90a", "sm_100a", "gfx942", "gfx1100", "apple-m4"}
+    assert wanted <= targets
+    assert set(read_budget()) == {(target, n_mels) for target in targets for n_mels in (80, 128)}
+    assert set(QUICK) <= set(read_budget())
+
+
+def test_clusters_exchange_through_shared_memory(code: Callable[..., str]) -> None:
+    for target, n_mels in QUICK[:2]:
+        ptx = code(target, n_mels)
+        in_cluster = target == "sm_90a"
+        assert ("mapa.shared::cluster" in ptx) == in_cluster
+        assert ("barrier.cluster.arrive" in ptx) == in_cluster
+
+
+# --------------------------------------------------------------------- misses are seen
+
+ALL_WELL = Measured(kernels=1, cluster=1, shared=100, registers=200, spills=0, local=0)
+LIMITS = {"kernels": 1, "cluster": 1, "shared": 100, "registers": 200}
+
+
+@pytest.mark.parametrize(
+    ("change", "missed"),
+    [
+        ({"registers": 201}, "registers 201, budget 200"),
+        ({"spills": 4}, "spills 4, budget 0"),
+        ({"scalar_spills": 1}, "scalar_spills 1, budget 0"),
+        ({"local": 8}, "local 8, budget 0"),
+        ({"approximate": 1}, "approximate 1, budget 0"),
+        ({"shared": 101}, "shared 101, budget 100"),
+        ({"kernels": 2}, "kernels 2, budget 1"),
+        ({"kernels": 0}, "kernels 0, budget 1"),
+        ({"cluster": 8}, "cluster 8, budget 1"),
+        ({"registers": None}, "registers not measured, budget 200"),
+    ],
+)
+def test_anything_beyond_the_budget_fails(
+    change: dict[str, int], missed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ptxas = shutil.which("ptxas")
-    if ptxas is None:
-        pytest.skip("ptxas is not installed")
-    (tmp_path / "kernel.ptx").write_text(code(target))
-    report = subprocess.run(
-        [ptxas, f"-arch={target[0]}", "-v", "kernel.ptx", "-o", "kernel.cubin"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stderr
-    assert "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads" in report
-    used = re.search(r"Used (\d+) registers", report)
-    assert used
-    threads = 256 if "CLUSTERS" in target else 128
-    assert int(used[1]) * threads <= 65536
+    budget = {("sm_1", 80): LIMITS}
+    assert report(budget, {("sm_1", 80): ALL_WELL}) == 0
+    assert "missed" not in capsys.readouterr().out
+    assert report(budget, {("sm_1", 80): dataclasses.replace(ALL_WELL, **change)}) == 1
+    assert f"missed: sm_1, 80 bands: {missed}\n" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("target", OTHERS, ids=str)
-def test_other_devices(target: Target, code: Callable[[Target], str]) -> None:
-    text = code(target)
-    assert OTHERS[target] in text
+def test_what_was_not_measured_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report({("sm_1", 80): LIMITS}, {("sm_1", 80): "it could not be compiled"}) == 1
+    assert report({}, {}) == 1
+    with pytest.raises(SystemExit):
+        gpu.run(["compile", "sm_1"])
+    with pytest.raises(ValueError, match="expected the mapping"):
+        measure("sm_75", "\n.target sm_75")
+    with pytest.raises(ValueError, match="the code is not for sm_75"):
+        measure("sm_75", "threads 1 cluster 1 shared 1\n.target sm_80")
 
 
-def test_shared_memory_fits(code: Callable[[Target], str]) -> None:
-    """Of AMD's and Apple's devices it is declared in the code; of NVIDIA's see the kernel."""
-    declared = re.search(r"\.amdhsa_group_segment_fixed_size (\d+)", code(("gfx942", 80)))
-    assert declared
-    assert 0 < int(declared[1]) <= 48 * 1024
-    floats = re.search(r"addrspace\(3\) global \[(\d+) x float\]", code(("metal:4", 128)))
-    assert floats
-    assert 0 < 4 * int(floats[1]) <= 32 * 1024
+def test_a_budget_with_a_word_too_many_or_too_few(tmp_path: Path) -> None:
+    for text in ("kernels = 1\ncluster = 1", "kernels = 1\ncluster = 1\nshared = 1\nregister = 1"):
+        (tmp_path / "budget.toml").write_text(f"[sm_75.80]\n{text}\n")
+        with pytest.raises(ValueError, match=r"sm_75\.80 has"):
+            read_budget(tmp_path / "budget.toml")
 
 
-def test_a_mutated_phase_changes_the_ptx(code: Callable[[Target], str], tmp_path: Path) -> None:
+@needs_ptxas
+def test_a_planted_spill(code: Callable[..., str]) -> None:
+    """The same code with half of the registers has to spill, and is found to."""
+    ptx = code("sm_75", 80)
+    assert ptx.count(".maxntid 128") == 1
+    measured = measure("sm_75", ptx.replace(".maxntid 128", ".maxntid 128\n.maxnreg 96"))
+    assert measured.registers is not None
+    assert measured.registers <= 96
+    assert measured.spills
+    missed = violations(measured, read_budget()["sm_75", 80])
+    assert any(line.startswith("spills ") for line in missed)
+    assert any(line.startswith("local ") for line in missed)
+
+
+def test_planted_words_in_the_code(code: Callable[..., str]) -> None:
+    """Each word for which the code is searched is one that is found there."""
+    another = """
+.visible .entry another()
+{
+    .local .align 4 .b8 array[8];
+    .reg .f32 %f<3>;
+    lg2.approx.f32 %f1, %f2;
+    ret;
+}
+"""
+    measured = measure("sm_75", code("sm_75", 80) + another)
+    assert (measured.kernels, measured.approximate) == (2, 1)
+    assert measured.local
+    amd = code("gfx942", 80)
+    assert amd.count(".vgpr_spill_count: 0") == 1
+    spilled = measure("gfx942", amd.replace(".vgpr_spill_count: 0", ".vgpr_spill_count: 3"))
+    assert spilled.spills == 3
+    assert measure("gfx942", amd + "\tv_log_f32_e32 v0, v1\n").approximate == 1
+    air = code("apple-m4", 128)
+    assert measure("apple-m4", air + "declare float @air.fast_log.f32(float)\n").approximate == 1
+
+
+def test_a_mutated_phase_changes_the_ptx(code: Callable[..., str], tmp_path: Path) -> None:
     """The mutation with which `test_a_wrong_phase_gives_wrong_values` in lockstep."""
     planted(tmp_path, {4004: PLANTS[4004]})
-    target = ("sm_75", 80)
-    mutated = assembly(target, tmp_path)
+    mutated = gpu.compiled("sm_75", 80, tmp_path)
     assert "4004" in mutated
-    assert "4004" not in code(target)
+    assert "4004" not in code("sm_75", 80)

@@ -68,7 +68,7 @@ def disassembly(library: Path, function: str) -> list[str]:
     names = subprocess.run(["nm", "-S", library], capture_output=True, text=True, check=True)
     (symbol,) = (line for line in names.stdout.splitlines() if f"::{function}" in line)
     start, size = (int(field, 16) for field in symbol.split()[:2])
-    command = ["objdump", "-d", "--no-show-raw-insn", library]
+    command = ["objdump", "-d", "--no-show-raw-insn", str(library)]
     command += [f"--start-address={start}", f"--stop-address={start + size}"]
     listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return re.findall(r"^\s+[0-9a-f]+:\s+(?:\{evex\} )?(.*)$", listing, re.MULTILINE)
@@ -110,7 +110,7 @@ def test_the_clamp_stores_whole_vectors(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_libc_is_all_it_needs(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    command = ["nm", "-D", "--undefined-only", build(target, monkeypatch)]
+    command = ["nm", "-D", "--undefined-only", str(build(target, monkeypatch))]
     listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     needed = re.findall(r" U (\S+)", listing)
     assert "pthread_create@GLIBC_2.34" in needed

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from functools import lru_cache
 from operator import index
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -80,27 +80,8 @@ def compute(
     """``log_mel`` by the library that ``load`` returns."""
     given = np.asarray(audio)
     samples = _kernel_samples(given)
-    n_mels = _integer("n_mels", n_mels)
-    if n_mels not in (80, 128):
-        raise ValueError(f"n_mels={n_mels}: expected 80 or 128")
-    if smoothing not in SMOOTHING:
-        raise ValueError(f"smoothing={smoothing!r}: expected None, 'valid' or 'same'")
     n_samples = samples.shape[-1]
-    length = n_samples
-    if pad_to is not None:
-        length = _integer("pad_to", pad_to)
-        if n_samples > length:
-            raise ValueError(f"audio has {n_samples} samples: expected at most pad_to={length}")
-    if length < _MIN_SAMPLES:
-        raise ValueError(f"audio has {length} samples: expected at least {_MIN_SAMPLES}, or pad_to")
-    n_frames = length // _HOP
-    shape: tuple[int, ...] = (n_mels, n_frames)
-    if smoothing == "valid":
-        if n_frames < 3:
-            raise ValueError(
-                f"audio gives {n_frames} frames: smoothing='valid' needs at least 3 frames"
-            )
-        shape = (n_mels - 2, n_frames - 2)
+    n_mels, length, n_frames, shape = plan(n_samples, n_mels, pad_to, smoothing)
     clips = 1
     stride = n_samples
     if samples.ndim == 2:
@@ -138,6 +119,41 @@ def compute(
     if status != 0:
         raise _error(status, given, bad_sample.value)
     return out
+
+
+class Plan(NamedTuple):
+    """What becomes of a clip."""
+
+    n_mels: int
+    length: int
+    """Samples, with the zeros of ``pad_to``."""
+    n_frames: int
+    shape: tuple[int, ...]
+    """Of the features."""
+
+
+def plan(n_samples: int, n_mels: int, pad_to: int | None, smoothing: str | None) -> Plan:
+    """Checks what is asked for, whatever holds the samples."""
+    n_mels = _integer("n_mels", n_mels)
+    if n_mels not in (80, 128):
+        raise ValueError(f"n_mels={n_mels}: expected 80 or 128")
+    if smoothing not in SMOOTHING:
+        raise ValueError(f"smoothing={smoothing!r}: expected None, 'valid' or 'same'")
+    length = n_samples
+    if pad_to is not None:
+        length = _integer("pad_to", pad_to)
+        if n_samples > length:
+            raise ValueError(f"audio has {n_samples} samples: expected at most pad_to={length}")
+    if length < _MIN_SAMPLES:
+        raise ValueError(f"audio has {length} samples: expected at least {_MIN_SAMPLES}, or pad_to")
+    n_frames = length // _HOP
+    if smoothing != "valid":
+        return Plan(n_mels, length, n_frames, (n_mels, n_frames))
+    if n_frames < 3:
+        raise ValueError(
+            f"audio gives {n_frames} frames: smoothing='valid' needs at least 3 frames"
+        )
+    return Plan(n_mels, length, n_frames, (n_mels - 2, n_frames - 2))
 
 
 def _kernel_samples(given: NDArray[Any]) -> NDArray[Any]:

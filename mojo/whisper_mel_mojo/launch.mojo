@@ -1,49 +1,171 @@
 """The kernel on a device: one launch for any batch, from device memory to device memory.
 
 Nothing is copied, allocated or waited for; the launch goes to the stream that the caller names.
-Built for a device (`--target-accelerator`).
+What is no memory of the device, or less than was promised, is refused: a kernel that is handed such
+an address ruins the whole process's context, some time later. Built for a device
+(`--target-accelerator`).
 """
 
 from max.gpu.host import DeviceContext, DeviceStream, Dim, FuncAttribute
-from std.ffi import _Global
+from std.ffi import _Global, external_call
+from std.memory import ArcPointer
 from std.sys import has_accelerator, is_defined
 
 from mel_kernel import (
-    BLOCK_GROUP,
-    CLUSTER_GROUP,
+    HOP,
     OK,
-    WORKERS,
+    VALID,
     Batch,
-    Block,
     Floats,
+    Mapping,
     Memory,
+    address_of,
     argument_error,
-    cluster_blocks,
-    cluster_tile,
-    mel_kernel,
 )
 
 comptime NO_DEVICE = 100
 comptime FAILED = 101
+comptime NOT_DEVICE_MEMORY = 110
+comptime OTHER_DEVICE = 120
+comptime BEYOND_MEMORY = 130
+"""To the last three the argument is added: AUDIO, LENGTHS or OUT."""
+comptime AUDIO = 0
+comptime LENGTHS = 1
+comptime OUT = 2
+
+comptime LEGACY_STREAM = 1
+"""The default stream by name; 0 means the same, and no stream at all in other places."""
 comptime CLUSTERS = is_defined["CLUSTERS"]()
-"""The device's blocks can read each other's shared memory: sm_90 and newer."""
+"""The device's blocks can read each other's shared memory, and have 227 KiB of it each."""
 
 
-struct Kernel[n_mels: Int, clusters: Bool](Movable):
+# ===--------------------------------------------------------------------------------------=== #
+# What the driver knows of an address
+# ===--------------------------------------------------------------------------------------=== #
+
+comptime MEMORY_TYPE = 2
+comptime DEVICE_ORDINAL = 9
+"""Attributes of pointers (CUDA driver API, CUpointer_attribute)."""
+comptime TYPE_DEVICE = 2
+comptime GRANULE = 2 << 20
+"""Bytes; mapped memory (cuMemMap) is a row of ranges that end at multiples of this."""
+
+
+struct Driver(Movable):
+    """The functions of the CUDA driver library that are called here; 0 where there is none."""
+
+    comptime Result[T: AnyType] = Pointer[T, MutAnyOrigin]
+    comptime GetAttribute = def(Self.Result[Int32], Int32, Int) thin abi("C") -> Int32
+    comptime GetRange = def(Self.Result[Int], Self.Result[Int], Int) thin abi("C") -> Int32
+    comptime Retain = def(Self.Result[Int], Int32) thin abi("C") -> Int32
+    comptime Push = def(Int) thin abi("C") -> Int32
+    comptime Pop = def(Self.Result[Int]) thin abi("C") -> Int32
+
+    var get_attribute: Int
+    var get_range: Int
+    var retain: Int
+    var push: Int
+    var pop: Int
+
+    def __init__(out self):
+        comptime RTLD_NOW = 2
+        var library = external_call["dlopen", Int](address_of("libcuda.so.1"), Int32(RTLD_NOW))
+
+        def find(library: Int, name: StaticString) -> Int:
+            return external_call["dlsym", Int](library, address_of(name)) if library != 0 else 0
+
+        self.get_attribute = find(library, "cuPointerGetAttribute")
+        self.get_range = find(library, "cuMemGetAddressRange_v2")
+        self.retain = find(library, "cuDevicePrimaryCtxRetain")
+        self.push = find(library, "cuCtxPushCurrent_v2")
+        self.pop = find(library, "cuCtxPopCurrent_v2")
+        var initialise = find(library, "cuInit")
+        if initialise != 0:
+            _ = Pointer(to=initialise).unsafe_bitcast[def(Int32) thin abi("C") -> Int32]()[](0)
+
+    def exists(self) -> Bool:
+        return (
+            self.get_attribute != 0
+            and self.get_range != 0
+            and self.retain != 0
+            and self.push != 0
+            and self.pop != 0
+        )
+
+    def attribute(self, which: Int, address: Int) -> Int:
+        """A pointer's attribute; -1: the driver does not know the address."""
+        var function = self.get_attribute
+        var value = Int32(-1)
+        var status = Pointer(to=function).unsafe_bitcast[Self.GetAttribute]()[](
+            Pointer(to=value).as_unsafe_any_origin(), Int32(which), address
+        )
+        return Int(value) if status == 0 else -1
+
+    def end_of_range(self, address: Int) -> Int:
+        """Where the allocation ends in which the address lies; 0: in none."""
+        var function = self.get_range
+        var base = 0
+        var size = 0
+        var status = Pointer(to=function).unsafe_bitcast[Self.GetRange]()[](
+            Pointer(to=base).as_unsafe_any_origin(),
+            Pointer(to=size).as_unsafe_any_origin(),
+            address,
+        )
+        return base + size if status == 0 else 0
+
+    def primary_context(self, device: Int) -> Int:
+        """The context that all of a process share; 0: none."""
+        var function = self.retain
+        var context = 0
+        var status = Pointer(to=function).unsafe_bitcast[Self.Retain]()[](
+            Pointer(to=context).as_unsafe_any_origin(), Int32(device)
+        )
+        return context if status == 0 else 0
+
+    def push_context(self, context: Int) -> Bool:
+        var function = self.push
+        return Pointer(to=function).unsafe_bitcast[Self.Push]()[](context) == 0
+
+    def pop_context(self):
+        var function = self.pop
+        var context = 0
+        _ = Pointer(to=function).unsafe_bitcast[Self.Pop]()[](
+            Pointer(to=context).as_unsafe_any_origin()
+        )
+
+    def fault(self, address: Int, size: Int, device: Int) -> Int:
+        """OK if these bytes are the device's own memory, else why not."""
+        var at = address
+        while True:
+            var known = self.attribute(MEMORY_TYPE, at) == TYPE_DEVICE
+            var end = self.end_of_range(at) if known else 0
+            if end <= at:
+                return NOT_DEVICE_MEMORY if at == address else BEYOND_MEMORY
+            if self.attribute(DEVICE_ORDINAL, at) != device:
+                return OTHER_DEVICE if at == address else BEYOND_MEMORY
+            at = end
+            if at >= address + size:
+                return OK
+            if at % GRANULE != 0:
+                return BEYOND_MEMORY
+
+
+# ===--------------------------------------------------------------------------------------=== #
+# Launches
+# ===--------------------------------------------------------------------------------------=== #
+
+
+struct Kernel[n_mels: Int](Movable):
     """The kernel for one number of bands, loaded."""
 
-    comptime GROUP = CLUSTER_GROUP if Self.clusters else BLOCK_GROUP
-    comptime TILE = cluster_tile(Self.n_mels) if Self.clusters else BLOCK_GROUP
-    comptime BLOCKS = cluster_blocks(Self.n_mels) if Self.clusters else 1
-    comptime SHARED = 4 * Block[Self.n_mels, Self.GROUP, Self.TILE, Self.BLOCKS].SIZE
-    comptime function = mel_kernel[Self.n_mels, Self.GROUP, Self.TILE, Self.BLOCKS]
-    comptime Loaded = type_of(DeviceContext().compile_function[Self.function]())
+    comptime M = Mapping[Self.n_mels, CLUSTERS]
+    comptime Loaded = type_of(DeviceContext().compile_function[Self.M.kernel]())
 
     var loaded: Self.Loaded
 
     def __init__(out self, context: DeviceContext) raises:
-        self.loaded = context.compile_function[Self.function](
-            func_attribute=FuncAttribute.MAX_DYNAMIC_SHARED_SIZE_BYTES(UInt32(Self.SHARED))
+        self.loaded = context.compile_function[Self.M.kernel](
+            func_attribute=FuncAttribute.MAX_DYNAMIC_SHARED_SIZE_BYTES(UInt32(Self.M.SHARED))
         )
 
     def launch(self, stream: DeviceStream, batch: Batch, clips: Int) raises:
@@ -58,34 +180,103 @@ struct Kernel[n_mels: Int, clusters: Bool](Movable):
             Int64(batch.samples),
             Int64(batch.clip_stride),
             Int64(batch.pad_to),
-            grid_dim=clips * Self.BLOCKS,
-            block_dim=WORKERS * Self.GROUP,
-            cluster_dim=Dim(Self.BLOCKS, 1, 1),
-            shared_mem_bytes=Self.SHARED,
+            grid_dim=clips * Self.M.BLOCKS,
+            block_dim=Self.M.THREADS,
+            cluster_dim=Dim(Self.M.BLOCKS, 1, 1),
+            shared_mem_bytes=Self.M.SHARED,
         )
 
 
-struct State(Movable):
-    """What is loaded once and kept."""
+struct Device(Movable):
+    """What is loaded once for a device, and kept."""
 
+    var primary: Int
     var context: DeviceContext
     var streams: Dict[Int, DeviceStream]
-    var bands80: Kernel[80, CLUSTERS]
-    var bands128: Kernel[128, CLUSTERS]
+    var bands80: Kernel[80]
+    var bands128: Kernel[128]
 
-    def __init__(out self) raises:
-        self.context = DeviceContext()
+    def __init__(out self, number: Int, primary: Int) raises:
+        self.primary = primary
+        self.context = DeviceContext(device_id=number)
         self.streams = Dict[Int, DeviceStream]()
-        self.bands80 = Kernel[80, CLUSTERS](self.context)
-        self.bands128 = Kernel[128, CLUSTERS](self.context)
+        self.bands80 = Kernel[80](self.context)
+        self.bands128 = Kernel[128](self.context)
+
+    def launch(mut self, stream: Int, batch: Batch, clips: Int, n_mels: Int) raises:
+        if stream not in self.streams:
+            self.streams[stream] = self.context.create_external_stream(
+                OpaquePointer[MutAnyOrigin](unsafe_from_address=stream)
+            )
+        if n_mels == 80:
+            self.bands80.launch(self.streams[stream], batch, clips)
+        else:
+            self.bands128.launch(self.streams[stream], batch, clips)
 
 
-def new_state() -> Optional[State]:
-    try:
-        return State()
-    except error:
-        print("whisper-mel:", error)
-        return None
+struct State(Movable):
+    """The driver, and the devices that have been used."""
+
+    var driver: Driver
+    var devices: Dict[Int, ArcPointer[Device]]
+    var error: String
+    """What the driver said last, ended by a zero."""
+
+    def __init__(out self):
+        self.driver = Driver()
+        self.devices = Dict[Int, ArcPointer[Device]]()
+        self.error = String("nothing has failed\0")
+
+    def fail(mut self, error: String) -> Int:
+        self.error = error + "\0"
+        return FAILED
+
+    def fault(self, batch: Batch, clips: Int, n_mels: Int, device: Int) -> Int:
+        """OK if every address that the kernel will use is the device's own memory."""
+        var last = (clips - 1) * batch.clip_stride
+        var size = 2 if batch.is_int16 else 4
+        var first = Int(batch.audio) + size * min(last, 0)
+        var fault = self.driver.fault(first, size * (abs(last) + batch.samples), device)
+        if fault != OK:
+            return fault + AUDIO
+        if batch.ragged:
+            fault = self.driver.fault(Int(batch.lengths), 8 * clips, device)
+            if fault != OK:
+                return fault + LENGTHS
+        var trim = 2 if batch.smoothing == VALID else 0
+        var frames = max(batch.samples, batch.pad_to) // HOP
+        var values = clips * (n_mels - trim) * (frames - trim)
+        fault = self.driver.fault(Int(batch.out_), 4 * values, device)
+        return OK if fault == OK else fault + OUT
+
+    def launch(mut self, batch: Batch, clips: Int, n_mels: Int, stream: Int) -> Int:
+        """Checks and launches in the device's context; leaves the thread's as it was."""
+        var number = self.driver.attribute(DEVICE_ORDINAL, Int(batch.audio))
+        if number < 0:
+            return NOT_DEVICE_MEMORY + AUDIO
+        try:
+            if number not in self.devices:
+                var primary = self.driver.primary_context(number)
+                if primary == 0:
+                    return NO_DEVICE
+                self.devices[number] = ArcPointer(Device(number, primary))
+            var device = self.devices[number]
+            if not self.driver.push_context(device[].primary):
+                return self.fail("the device's context cannot be made current")
+            var status = self.fault(batch, clips, n_mels, number)
+            try:
+                if status == OK:
+                    device[].launch(stream, batch, clips, n_mels)
+            except error:
+                status = self.fail(String(error))
+            self.driver.pop_context()
+            return status
+        except error:
+            return self.fail(String(error))
+
+
+def new_state() -> State:
+    return State()
 
 
 comptime STATE = _Global["whisper_mel_device", new_state]
@@ -108,11 +299,16 @@ def whisper_mel_launch(
 ) abi("C") -> Int:
     """As `whisper_mel_log_mel`, of device memory, and without waiting for the result.
 
-    lengths: 0, or the address of an int64 for each clip, in device memory: the samples of it that
-        count. stream: the CUDA stream. Clips that are not finite or too short become NaN.
+    audio, out, lengths: addresses in the memory of one device, which is the one that works.
+    lengths: 0, or the address of an int64 for each clip: the samples of it that count.
+    stream: the CUDA stream; 0: the legacy default stream. Clips that are not finite, too short, or
+        of a length that is not from 1 to `samples`, become NaN.
 
-    Calls must not overlap. Two more statuses: NO_DEVICE, and FAILED if the driver refused; why is
-    printed.
+    Calls must not overlap. More statuses, for `whisper_mel_launch_message`: NO_DEVICE, FAILED if
+    the driver refused, and three for each of the addresses: it is no device memory (or freed), it
+    is on another device than the audio, and what would be used goes beyond its allocation. Nothing
+    is launched then. Memory that a program allocates as a whole and divides itself, as PyTorch
+    does, is one allocation.
     """
     comptime if has_accelerator():
         var status = argument_error(
@@ -121,14 +317,9 @@ def whisper_mel_launch(
         if status != OK:
             return status
         try:
-            ref kept = STATE.get_or_create_ptr()[]
-            if not kept:
+            ref state = STATE.get_or_create_ptr()[]
+            if not state.driver.exists():
                 return NO_DEVICE
-            ref state = kept.value()
-            if stream not in state.streams:
-                state.streams[stream] = state.context.create_external_stream(
-                    OpaquePointer[MutAnyOrigin](unsafe_from_address=stream)
-                )
             var batch = Batch(
                 Floats(unsafe_from_address=audio),
                 is_int16 != 0,
@@ -140,13 +331,38 @@ def whisper_mel_launch(
                 smoothing,
                 Floats(unsafe_from_address=out_),
             )
-            if n_mels == 80:
-                state.bands80.launch(state.streams[stream], batch, clips)
-            else:
-                state.bands128.launch(state.streams[stream], batch, clips)
-            return OK
-        except error:
-            print("whisper-mel:", error)
-            return FAILED
+            return state.launch(batch, clips, n_mels, stream if stream != 0 else LEGACY_STREAM)
+        except:
+            return NO_DEVICE
     else:
         return NO_DEVICE
+
+
+@export
+def whisper_mel_launch_message(status: Int) abi("C") -> Int:
+    """What a status from NO_DEVICE on means: the address of a C string, which stays until the next
+    call that fails."""
+    if status == FAILED:
+        try:
+            return Int(STATE.get_or_create_ptr()[].error.unsafe_ptr())
+        except:
+            pass
+    if status == NOT_DEVICE_MEMORY + AUDIO:
+        return address_of("audio is not in a device's memory, or has been freed")
+    if status == NOT_DEVICE_MEMORY + LENGTHS:
+        return address_of("lengths are not in a device's memory, or have been freed")
+    if status == NOT_DEVICE_MEMORY + OUT:
+        return address_of("out is not in a device's memory, or has been freed")
+    if status == OTHER_DEVICE + AUDIO:
+        return address_of("audio lies on two devices")
+    if status == OTHER_DEVICE + LENGTHS:
+        return address_of("lengths are on another device than audio")
+    if status == OTHER_DEVICE + OUT:
+        return address_of("out is on another device than audio")
+    if status == BEYOND_MEMORY + AUDIO:
+        return address_of("audio goes beyond the end of its allocation")
+    if status == BEYOND_MEMORY + LENGTHS:
+        return address_of("lengths go beyond the end of their allocation")
+    if status == BEYOND_MEMORY + OUT:
+        return address_of("the features go beyond the end of out's allocation")
+    return address_of("there is no CUDA device")

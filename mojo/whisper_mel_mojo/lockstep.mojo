@@ -6,8 +6,11 @@ found:
 
 * races: two threads use a word in the same phase (those of different blocks: without a barrier of
   the cluster in between), and at least one of them writes it;
+* reads of another block's memory after which the blocks do not wait for each other: that block
+  may have ended by then;
 * reads of words that nothing has written;
-* accesses outside the block's memory.
+* accesses outside the block's memory;
+* values of the output that nothing has written.
 
 Every block's memory is allocated for itself, in its exact size, so that AddressSanitizer finds
 what is outside of it: in a build with `-D UNWATCHED`, in which nothing is noted.
@@ -19,14 +22,13 @@ from std.sys.info import size_of
 
 from mel_kernel import (
     NAN,
-    BLOCK_GROUP,
-    CLUSTER_GROUP,
     HOP,
     OK,
     SILENCE,
     Batch,
     Block,
     Floats,
+    Mapping,
     Memory,
     SharedMemory,
     Step,
@@ -34,13 +36,13 @@ from mel_kernel import (
     VALID,
     Vec,
     argument_error,
-    cluster_blocks,
-    cluster_tile,
     explain,
     is_finite,
 )
 
 comptime WATCHED = not is_defined["UNWATCHED"]()
+comptime NOT_WRITTEN = UInt32(0x7FB5A5A5)
+"""The bits of a NaN that nothing computes: what the output is full of before."""
 comptime NOBODY = -1
 comptime SEVERAL = -2
 
@@ -55,6 +57,8 @@ struct Word(ImplicitlyCopyable, TrivialRegisterPassable):
     var reader: Int
     """Or SEVERAL, in the same phase."""
     var read: Int
+    var abroad: Int
+    """When another block used it last."""
 
 
 struct Session:
@@ -72,6 +76,8 @@ struct Session:
     var unwritten: Int
     var outside: Int
     """Accesses of each kind of fault."""
+    var omitted: Int
+    """Values of the output that were not written."""
     var phase: Int
     """Of the first fault of all: `PREPARE`, ..."""
     var word: Int
@@ -139,6 +145,8 @@ struct Emulated(SharedMemory):
             word.read = now
         elif word.reader != self.identity():
             word.reader = SEVERAL
+        if rank != self.rank:
+            word.abroad = now
         words[unsafe_offset=at] = word
         return True
 
@@ -243,7 +251,17 @@ struct LockstepTeam[THREADS: Int, CLUSTER: Int, SIZE: Int](Team):
                 var shadow = self.blocks[unsafe_offset=Self.CLUSTER + rank]
                 var words = Words(unsafe_from_address=Int(shadow))
                 for i in range(Self.SIZE):
-                    words[unsafe_offset=i] = Word(NOBODY, 0, NOBODY, 0)
+                    words[unsafe_offset=i] = Word(NOBODY, 0, NOBODY, 0, NOBODY)
+
+    def end_clip(self):
+        """The blocks end: their memory is gone for those who have not waited for each other."""
+        comptime if WATCHED:
+            for rank in range(Self.CLUSTER):
+                var shadow = self.blocks[unsafe_offset=Self.CLUSTER + rank]
+                var words = Words(unsafe_from_address=Int(shadow))
+                for i in range(Self.SIZE):
+                    if words[unsafe_offset=i].abroad >= self.since_cluster:
+                        self.session[].races += 1
 
     def in_turn(self, i: Int) -> Int:
         """Which thread of the cluster is the i-th."""
@@ -294,15 +312,15 @@ def allocate(size: Int) -> Int:
     return address
 
 
-def run_grid[
-    n_mels: Int, group: Int, tile: Int, cluster: Int
-](batch: Batch, clips: Int, session: SessionPointer):
+def run_grid[n_mels: Int, clusters: Bool](batch: Batch, clips: Int, session: SessionPointer):
     """What a launch does: a cluster of blocks for each clip."""
-    comptime B = Block[n_mels, group, tile, cluster]
-    var team = LockstepTeam[B.THREADS, cluster, B.SIZE](session)
+    comptime M = Mapping[n_mels, clusters]
+    comptime B = Block[n_mels, M.GROUP, M.TILE, M.BLOCKS]
+    var team = LockstepTeam[B.THREADS, M.BLOCKS, B.SIZE](session)
     for clip in range(clips):
         team.start_clip()
         B(batch.clip[n_mels](clip)).run(team)
+        team.end_clip()
 
 
 @export
@@ -344,17 +362,22 @@ def whisper_mel_lockstep(
         smoothing,
         Floats(unsafe_from_address=out_),
     )
-    if wanted[].clusters != 0 and n_mels == 80:
-        run_grid[80, CLUSTER_GROUP, cluster_tile(80), cluster_blocks(80)](batch, clips, wanted)
-    elif wanted[].clusters != 0:
-        run_grid[128, CLUSTER_GROUP, cluster_tile(128), cluster_blocks(128)](batch, clips, wanted)
-    elif n_mels == 80:
-        run_grid[80, BLOCK_GROUP, BLOCK_GROUP, 1](batch, clips, wanted)
-    else:
-        run_grid[128, BLOCK_GROUP, BLOCK_GROUP, 1](batch, clips, wanted)
-
-    # The device leaves NaN, and the host finds out why; of a ragged batch it does not ask.
     var size = (n_mels - trim) * (max(samples, pad_to) // HOP - trim)
+    var bits = batch.out_.unsafe_bitcast[UInt32]()
+    for i in range(clips * size):
+        bits[unsafe_offset=i] = NOT_WRITTEN
+    if wanted[].clusters != 0 and n_mels == 80:
+        run_grid[80, True](batch, clips, wanted)
+    elif wanted[].clusters != 0:
+        run_grid[128, True](batch, clips, wanted)
+    elif n_mels == 80:
+        run_grid[80, False](batch, clips, wanted)
+    else:
+        run_grid[128, False](batch, clips, wanted)
+
+    for i in range(clips * size):
+        wanted[].omitted += Int(bits[unsafe_offset=i] == NOT_WRITTEN)
+    # The device leaves NaN, and the host finds out why; of a ragged batch it does not ask.
     for clip in range(0 if ragged else clips):
         if not is_finite(batch.out_[unsafe_offset=clip * size]):
             return explain(audio, is_int16 != 0, clips, samples, clip_stride, bad_sample)

@@ -1572,14 +1572,18 @@ comptime CLUSTER_GROUP = 32
 """The same where a cluster of blocks does a clip: a warp's threads then have the same worker."""
 
 
-def cluster_blocks(n_mels: Int) -> Int:
-    """Blocks whose shared memory together holds the values of a clip of 30 s."""
-    return 8 if n_mels == 80 else 16
+struct Mapping[n_mels: Int, clusters: Bool, group_alone: Int = BLOCK_GROUP]:
+    """How a launch divides its work: `clusters` of blocks, or one block alone for each clip."""
 
-
-def cluster_tile(n_mels: Int) -> Int:
-    """Frames in each of them: what 227 KiB have room for."""
-    return 480 if n_mels == 80 else 288
+    comptime GROUP = CLUSTER_GROUP if Self.clusters else Self.group_alone
+    comptime BLOCKS = (8 if Self.n_mels == 80 else 16) if Self.clusters else 1
+    """Whose shared memory together holds the values of a clip of 30 s."""
+    comptime TILE = (480 if Self.n_mels == 80 else 288) if Self.clusters else Self.group_alone
+    """Frames in each of them: in a cluster, what 227 KiB have room for."""
+    comptime THREADS = WORKERS * Self.GROUP
+    comptime SHARED = 4 * Block[Self.n_mels, Self.GROUP, Self.TILE, Self.BLOCKS].SIZE
+    """Bytes of shared memory of a block."""
+    comptime kernel = mel_kernel[Self.n_mels, Self.GROUP, Self.TILE, Self.BLOCKS]
 
 
 trait SharedMemory(Scratch):
@@ -1601,7 +1605,7 @@ struct Batch(ImplicitlyCopyable, TrivialRegisterPassable):
     """Or int16."""
     var is_int16: Bool
     var lengths: Memory[DType.int64]
-    """If `ragged`: samples of each clip, at most `samples`."""
+    """If `ragged`: samples of each clip, 1 to `samples`; a clip with any other number is NaN."""
     var ragged: Bool
     var samples: Int
     """In each clip, or in the longest."""
@@ -1615,6 +1619,9 @@ struct Batch(ImplicitlyCopyable, TrivialRegisterPassable):
     @always_inline
     def clip[n_mels: Int](self, clip: Int) -> DeviceClip:
         var samples = Int(self.lengths[unsafe_offset=clip]) if self.ragged else self.samples
+        # Lengths are in the device's memory: only here can it be seen that one promises too much.
+        var possible = 0 < samples <= self.samples
+        samples = samples if possible else 0
         var edge = 1 if self.smoothing == VALID else 0
         var rows = max(self.samples, self.pad_to) // HOP
         var size = (n_mels - 2 * edge) * (rows - 2 * edge)
@@ -1624,7 +1631,7 @@ struct Batch(ImplicitlyCopyable, TrivialRegisterPassable):
             self.audio.unsafe_bitcast[Int16]().unsafe_offset(first if self.is_int16 else 0),
             self.is_int16,
             samples,
-            max(samples, self.pad_to),
+            max(samples, self.pad_to) if possible else 0,
             self.smoothing,
             self.out_.unsafe_offset(clip * size),
             rows,
@@ -2084,7 +2091,11 @@ def shared_memory[floats: Int]() -> OnChip:
         )
 
 
-@__llvm_metadata(MAX_THREADS_PER_BLOCK_METADATA=StaticTuple[Int32, 1](Int32(WORKERS * group)))
+@__llvm_metadata(
+    MAX_THREADS_PER_BLOCK_METADATA=StaticTuple[Int32, 1](Int32(WORKERS * group)),
+    # Without it, some devices' assembler takes fewer registers, to have more blocks, and spills.
+    `nvvm.minctasm`=__mlir_attr.`1 : i32`,
+)
 def mel_kernel[
     n_mels: Int, group: Int, tile: Int, cluster: Int
 ](

@@ -1,0 +1,452 @@
+"""``log_mel`` for arrays in device memory: a stand-in for the driver computes in lockstep.
+
+What is shown: which arrays are taken and refused, what is launched on which stream, and that the
+arguments which reach the driver give the right values. Not shown: what a GPU does with them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import re
+from pathlib import Path
+
+import fake_driver
+import pytest
+from whisper_mel_mojo import BuildError, gpu
+from whisper_mel_mojo.accelerators import accelerator
+from whisper_mel_mojo.device_array import device_array
+
+if importlib.util.find_spec("max") is None:
+    pytest.skip("compiling for GPUs takes the package max", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fake_driver.make(tmp_path_factory.mktemp("driver"))
+
+
+PRELUDE = """
+import ctypes, sys
+import numpy as np
+from whisper_mel_mojo import gpu, lockstep
+from whisper_mel_mojo.cuda import driver
+from whisper_mel_mojo.gpu_host import Buffer
+
+cuda = driver()
+def on_device(array):
+    buffer = Buffer(array.shape, array.dtype)
+    cuda.to_device(0, buffer.address, array.ctypes.data, array.nbytes)
+    return buffer
+
+def on_host(buffer):
+    array = np.empty(buffer.shape, buffer.dtype)
+    cuda.to_host(0, array.ctypes.data, buffer.address, buffer.size)
+    return array
+
+class Interface:
+    def __init__(self, buffer, **changes):
+        self.buffer = buffer
+        self.__cuda_array_interface__ = {**buffer.__cuda_array_interface__, **changes}
+
+def refused(expected, *arguments, **options):
+    try:
+        gpu.log_mel(*arguments, **options)
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"
+        assert expected in message, message
+    else:
+        raise AssertionError(f"not refused, expected {expected!r}")
+
+rng = np.random.default_rng(7)
+pcm = rng.uniform(-0.1, 0.1, (3, 7000)).astype(np.float32)
+audio = on_device(pcm)
+out = Buffer((3, 80, 43), np.float32)
+"""
+
+
+def run(driver: Path, program: str, computes: bool = False) -> list[str]:
+    """What reached the driver, as far as it is work."""
+    fake_driver.run(driver, PRELUDE + program, computes=computes)
+    work = ("cuLaunch", "lockstep", "cuStreamWait", "cuEventRecord")
+    return [line for line in fake_driver.log(driver) if line.startswith(work)]
+
+
+def test_values(driver: Path) -> None:
+    """The kernel gets what was meant: float32 and int16, batches with gaps, lengths, smoothing."""
+    log = run(
+        driver,
+        """
+assert gpu.log_mel(audio, out=out) is out
+np.testing.assert_array_equal(on_host(out), lockstep.log_mel(pcm))
+
+lengths = np.array([6000, 201, 7001])
+padded = Buffer((3, 126, 48), np.float32)
+gpu.log_mel(audio, 128, smoothing="valid", pad_to=8000, lengths=on_device(lengths), out=padded)
+expected = lockstep.log_mel(pcm, 128, smoothing="valid", pad_to=8000, lengths=lengths)
+np.testing.assert_array_equal(on_host(padded), expected)
+assert np.isnan(expected[2]).all()
+
+whole = np.rint(pcm * 32768).astype(np.int16)
+shorts = on_device(whole)
+rows = Interface(shorts, shape=(2, 3000), strides=(28000, 2))
+two = Buffer((2, 80, 18), np.float32)
+gpu.log_mel(rows, out=two, smoothing="same")
+expected = lockstep.log_mel(whole[::2, :3000], smoothing="same")
+np.testing.assert_array_equal(on_host(two), expected)
+
+one = Buffer((80, 43), np.float32)
+flat = Interface(audio, shape=(7000,))
+gpu.log_mel(flat, out=one)
+np.testing.assert_array_equal(on_host(one), lockstep.log_mel(pcm[0]))
+""",
+        computes=True,
+    )
+    assert [re.sub(r"phases=\d+", "", line) for line in log if line.startswith("lockstep")] == [
+        "lockstep  faults=0"
+    ] * 4
+    assert len([line for line in log if line.startswith("cuLaunch")]) == 4
+
+
+def test_streams(driver: Path) -> None:
+    """As given, in any form; it waits for the stream that the audio is made on."""
+    log = run(
+        driver,
+        """
+class Torch:
+    cuda_stream = 0x111
+class CuPy:
+    ptr = 0x222
+class Protocol:
+    def __cuda_stream__(self):
+        return 0, 0x333
+anywhere = Interface(out, stream=None)
+for stream in (0x4d2, Torch(), CuPy(), Protocol(), 0, None):
+    gpu.log_mel(audio, out=anywhere, stream=stream)
+made = Interface(audio, stream=0x555)
+gpu.log_mel(made, out=anywhere)
+gpu.log_mel(made, out=anywhere, stream=0x666)
+gpu.log_mel(Interface(audio, stream=None), out=anywhere, stream=0x777)
+""",
+    )
+    made_elsewhere = ["cuEventRecord", "cuStreamWaitEvent"]
+    streams = ["0x4d2", "0x111", "0x222", "0x333", "0x1", "0x1", "0x555", "0x666", "0x777"]
+    expected = []
+    for stream in streams:
+        # `audio` says that it is made on the legacy default stream, `made` on 0x555.
+        if stream not in ("0x1", "0x555", "0x777"):
+            expected += made_elsewhere
+        expected.append(stream)
+    actual = [re.sub(r"cuLaunch.* stream=(\S+) .*", r"\1", line) for line in log]
+    assert actual == expected
+
+
+def test_what_is_refused(driver: Path) -> None:
+    """With a reason, and without a launch."""
+    log = run(
+        driver,
+        """
+host = pcm.ctypes.data
+# Of no device: arrays of the host by their type, addresses by what the driver knows.
+refused("TypeError: audio is a ndarray in the memory of the host", pcm, out=out)
+refused("TypeError: audio is a list: expected an array in a CUDA device", pcm.tolist(), out=out)
+refused("TypeError: out is a ndarray in the memory of the host", audio, out=on_host(out))
+refused("TypeError: lengths is a list", audio, out=out, lengths=[7000, 7000, 7000])
+refused(f"ValueError: audio at {host:#x} is not in a device's memory, or has been freed",
+        Interface(audio, data=(host, False)), out=out)
+refused("ValueError: out is not in a device's memory, or has been freed (audio float32[3, 7000] at",
+        audio, out=Interface(out, data=(host, False)))
+gone = Buffer((3, 80, 43), np.float32)
+freed = Interface(gone)
+freed.buffer = None
+cuda.free(0, gone.address)
+del gone.address
+refused("ValueError: out is not in a device's memory, or has been freed", audio, out=freed)
+
+# Shorter than promised: the bug report's 97 frames where 98 are computed.
+second = on_device(np.zeros(98 * 160 + 159, np.float32))
+short = Buffer((80, 97), np.float32)
+refused("ValueError: out has shape (80, 97): expected (80, 98)", second, out=short)
+refused("ValueError: the features go beyond the end of out's allocation", second,
+        out=Interface(short, shape=(80, 98)))
+refused("ValueError: audio goes beyond the end of its allocation",
+        Interface(audio, shape=(3, 7001)), out=out)
+
+# Of the wrong kind.
+refused("TypeError: audio has dtype float64: expected float32 or int16",
+        Interface(audio, typestr="<f8", shape=(3, 3500)), out=out)
+refused("TypeError: audio has dtype >f4", Interface(audio, typestr=">f4"), out=out)
+refused("ValueError: audio has shape (1, 3, 7000)", Interface(audio, shape=(1, 3, 7000)), out=out)
+refused("ValueError: audio is empty (shape (0, 7000))", Interface(audio, shape=(0, 7000)), out=out)
+refused("ValueError: audio has strides (7000, 2): expected the samples of a clip side by side",
+        Interface(audio, shape=(3, 3500), strides=(28000, 8)), out=out)
+refused("ValueError: audio has strides (28001, 4): expected whole elements",
+        Interface(audio, strides=(28001, 4)), out=out)
+refused("expected it to be aligned",
+        Interface(audio, data=(audio.address + 2, False), shape=(3, 6999)), out=out)
+refused("ValueError: audio has 200 samples", Interface(audio, shape=(3, 200)), out=out)
+refused("ValueError: audio has 7000 samples: expected at most pad_to=6999",
+        audio, out=out, pad_to=6999)
+refused("ValueError: n_mels=64: expected 80 or 128", audio, 64, out=out)
+refused("TypeError: out has dtype int32", audio, out=Interface(out, typestr="<i4"))
+refused("ValueError: out has shape (80, 43): expected (3, 80, 43)",
+        audio, out=Interface(out, shape=(80, 43)))
+refused("ValueError: out has strides", audio, out=Interface(out, strides=(4 * 80 * 43, 4, 4 * 80)))
+refused("ValueError: out is read-only", audio, out=Interface(out, data=(out.address, True)))
+refused("ValueError: out overlaps audio",
+        audio, out=Interface(out, data=(audio.address + 83996, False)))
+refused("TypeError: lengths has dtype float32", audio, out=out, lengths=audio)
+refused("ValueError: lengths has shape (2,)", audio, out=out, lengths=on_device(np.array([1, 2])))
+refused("TypeError: out=None: expected an array, since audio is a Buffer", audio)
+refused("TypeError: out=None: expected an array when a stream is given", audio, stream=7)
+refused("TypeError: stream is a str", audio, out=out, stream="7")
+refused("TypeError: stream is a bool", audio, out=out, stream=True)
+refused("ValueError: stream=-7", audio, out=out, stream=-7)
+""",
+    )
+    assert log == []
+
+
+DLPACK = """
+import ctypes
+
+class Tensor(ctypes.Structure):
+    _fields_ = [("data", ctypes.c_uint64), ("kind", ctypes.c_int32), ("device", ctypes.c_int32),
+                ("ndim", ctypes.c_int32), ("code", ctypes.c_uint8), ("bits", ctypes.c_uint8),
+                ("lanes", ctypes.c_uint16), ("shape", ctypes.POINTER(ctypes.c_int64)),
+                ("strides", ctypes.POINTER(ctypes.c_int64)), ("offset", ctypes.c_uint64)]
+
+class Managed(ctypes.Structure):
+    _fields_ = [("tensor", Tensor), ("manager", ctypes.c_uint64), ("deleter", ctypes.c_uint64)]
+
+class Versioned(ctypes.Structure):
+    _fields_ = [("major", ctypes.c_uint32), ("minor", ctypes.c_uint32),
+                ("manager", ctypes.c_uint64), ("deleter", ctypes.c_uint64),
+                ("flags", ctypes.c_uint64), ("tensor", Tensor)]
+
+new_capsule = ctypes.pythonapi.PyCapsule_New
+new_capsule.restype = ctypes.py_object
+new_capsule.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+
+class Producer:
+    '''An array of a library that speaks DLPack.'''
+
+    def __init__(self, address, shape, code=2, bits=32, strides=None, offset=0, kind=2, flags=0,
+                 versioned=True, major=1):
+        self.numbers = (ctypes.c_int64 * len(shape))(*shape)
+        self.steps = strides and (ctypes.c_int64 * len(shape))(*strides)
+        tensor = Tensor(
+            address, kind, 0, len(shape), code, bits, 1, self.numbers, self.steps, offset
+        )
+        self.versioned = versioned
+        self.managed = (Versioned(major, 0, 0, 0, flags, tensor) if versioned
+                        else Managed(tensor, 0, 0))
+        self.kind = kind
+        self.streams = []
+
+    def __dlpack_device__(self):
+        return self.kind, 0
+
+    def __dlpack__(self, *, stream=None, **options):
+        if options and not self.versioned:
+            raise TypeError("unexpected keyword argument max_version")
+        self.streams.append(stream)
+        name = b"dltensor_versioned" if self.versioned else b"dltensor"
+        return new_capsule(ctypes.addressof(self.managed), name, None)
+"""
+
+
+def test_dlpack(driver: Path) -> None:
+    log = run(
+        driver,
+        DLPACK
+        + """
+expected = lockstep.log_mel(pcm)
+for versioned in (False, True):
+    producer = Producer(audio.address - 64, (3, 7000), offset=64, versioned=versioned)
+    result = Buffer((3, 80, 43), np.float32)
+    out = Producer(result.address, (3, 80, 43), versioned=versioned)
+    gpu.log_mel(producer, out=out, stream=0x4d2)
+    assert producer.streams == [0x4d2]  # on which the producer makes it ready
+    np.testing.assert_array_equal(on_host(result), expected)
+whole = Producer(audio.address, (2, 7000), strides=(14000, 1))
+gpu.log_mel(whole, out=Producer(result.address, (2, 80, 43)))
+np.testing.assert_array_equal(on_host(result)[:2], expected[::2])
+
+refused("out is read-only", audio, out=Producer(result.address, (3, 80, 43), flags=1))
+refused("in the memory of a ROCm device", Producer(audio.address, (3, 7000), kind=10), out=result)
+refused("in the memory of the host (page-locked)", Producer(1, (3, 7000), kind=3), out=result)
+refused("has DLPack's type code 4", Producer(audio.address, (3, 7000), code=4), out=result)
+refused("audio has dtype float16", Producer(audio.address, (3, 7000), bits=16), out=result)
+refused("audio comes by DLPack 2", Producer(audio.address, (3, 7000), major=2), out=result)
+refused("audio is not in a device's memory, or has been freed (",
+        Producer(pcm.ctypes.data, (3, 7000)), out=result)
+""",
+        computes=True,
+    )
+    assert len([line for line in log if line.startswith("cuLaunch")]) == 3
+
+
+def test_arrays_of_other_libraries_are_not_imported(driver: Path) -> None:
+    fake_driver.run(
+        driver,
+        PRELUDE + 'gpu.log_mel(audio, out=out)\nassert "torch" not in sys.modules\n',
+    )
+
+
+FAKE_TORCH = """
+class FakeTorch:
+    '''As much of PyTorch as gpu asks for, with memory of the stand-in.'''
+
+    float32 = np.float32
+
+    class device:
+        index = 0
+
+    class Tensor(Buffer):
+        is_cuda = True
+
+        def __init__(self, shape, dtype):
+            super().__init__(shape, dtype)
+            self.device = FakeTorch.device
+
+        @property
+        def __cuda_array_interface__(self):
+            interface = dict(super().__cuda_array_interface__, version=2)
+            del interface["stream"]
+            return interface
+
+        def new_empty(self, shape, dtype):
+            return FakeTorch.Tensor(shape, dtype)
+
+    class cuda:
+        stream = 0
+
+        @classmethod
+        def current_stream(cls, device):
+            class Stream:
+                cuda_stream = cls.stream
+
+            return Stream
+
+sys.modules["torch"] = FakeTorch
+tensor = FakeTorch.Tensor(pcm.shape, pcm.dtype)
+cuda.to_device(0, tensor.address, pcm.ctypes.data, pcm.nbytes)
+result = gpu.log_mel(tensor)
+assert type(result) is FakeTorch.Tensor
+np.testing.assert_array_equal(on_host(result), lockstep.log_mel(pcm))
+FakeTorch.cuda.stream = 0x99
+gpu.log_mel(tensor)
+gpu.log_mel(tensor, out=result, stream=0x4d2)
+"""
+
+
+def test_torch_says_which_stream_and_makes_the_output(driver: Path) -> None:
+    log = run(driver, FAKE_TORCH, computes=True)
+    actual = [re.sub(r"cuLaunch.* stream=(\S+) .*", r"\1", line) for line in log]
+    assert [line for line in actual if not line.startswith("lockstep")] == [
+        *("0x1", "0x99"),
+        *("cuEventRecord", "cuStreamWaitEvent", "0x4d2"),  # for what is done on 0x99
+    ]
+
+
+def test_tensors_of_torch_on_the_host_are_refused() -> None:
+    torch = pytest.importorskip("torch", reason="in the layer `test`")
+    with pytest.raises(TypeError, match="audio is a Tensor in the memory of the host"):
+        gpu.log_mel(torch.zeros(16000))
+
+
+def test_arrays_that_lie_in_pieces() -> None:
+    class Array:
+        __cuda_array_interface__ = {
+            "shape": (2, 3),
+            "typestr": "<f4",
+            "data": (1000, False),
+            "version": 2,
+            "strides": (-400, 8),
+        }
+
+    array = device_array("audio", Array(), 1)
+    assert array.strides == (-100, 2)
+    assert array.extent == (1000 - 400, 1000 + 16 + 4)
+    assert not array.is_contiguous
+    assert array._replace(strides=(3, 1)).is_contiguous
+    assert array._replace(shape=(1, 3), strides=(7, 1)).is_contiguous
+
+
+def test_without_a_device() -> None:
+    """An error that says so, from the API and from the suite's front-end; nothing else breaks."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        pass
+    else:
+        pytest.skip("there is a CUDA driver here")
+    from whisper_mel_mojo.frontends import mojo_gpu
+
+    class Array:
+        __cuda_array_interface__ = {
+            "shape": (16000,),
+            "typestr": "<f4",
+            "data": (4096, False),
+            "version": 3,
+        }
+
+    class Out:
+        __cuda_array_interface__ = {
+            "shape": (80, 100),
+            "typestr": "<f4",
+            "data": (1 << 20, False),
+            "version": 3,
+        }
+
+    for use in (mojo_gpu, lambda: gpu.log_mel(Array(), out=Out())):
+        with pytest.raises(gpu.DeviceError, match="there is no CUDA device"):
+            use()
+
+
+def test_the_kernel_is_built_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WHISPER_MEL_ACCELERATOR", raising=False)
+    assert accelerator((8, 9)).options == ("--target-accelerator", "sm_89")
+    assert accelerator((9, 0)).options == ("--target-accelerator", "sm_90a", "-D", "CLUSTERS")
+    assert not accelerator((12, 0)).clusters  # too little shared memory for ours
+    with pytest.raises(BuildError, match=r"not built for .* capability 6\.1"):
+        accelerator((6, 1))
+    monkeypatch.setenv("WHISPER_MEL_ACCELERATOR", "sm_80")
+    assert accelerator((6, 1)).name == "sm_80"
+    monkeypatch.setenv("WHISPER_MEL_ACCELERATOR", "sm_1")
+    with pytest.raises(BuildError, match="WHISPER_MEL_ACCELERATOR=sm_1: expected one of sm_75"):
+        accelerator((9, 0))
+
+
+def test_the_front_end_of_the_suite(driver: Path) -> None:
+    """Arrays of the host, there and back, held to the suite's error policy."""
+    fake_driver.run(
+        driver,
+        PRELUDE
+        + """
+from whisper_mel_mojo.frontends import mojo_gpu
+
+front_end = mojo_gpu()
+assert (front_end.name, front_end.device) == ("mojo-gpu", "cuda")
+backwards = pcm[::-1]
+for options in ({}, {"pad_to": 7500, "smoothing": "same"}):
+    expected = lockstep.log_mel(backwards, 128, **options)
+    np.testing.assert_array_equal(front_end.log_mel(backwards, 128, **options), expected)
+pcm[1, 5] = np.nan
+for wrong, message in ((pcm, "audio[(1, 5)] is nan"), (pcm[0] * 1e20, "its power overflows")):
+    try:
+        front_end.log_mel(wrong)
+    except ValueError as error:
+        assert message in str(error), error
+    else:
+        raise AssertionError(message)
+try:
+    cuda.allocate(0, 1 << 40)
+except MemoryError as error:
+    assert str(error) == f"device 0 has no {1 << 40} bytes of memory (error 2)"
+else:
+    raise AssertionError("there is not as much memory")
+""",
+        computes=True,
+    )
