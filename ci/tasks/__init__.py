@@ -5,6 +5,7 @@ This module is imported by ./dev before there is an environment: standard librar
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from collections.abc import Callable
@@ -52,6 +53,16 @@ def _repro(arguments: list[str]) -> int:
     return _conformance(["repro", *arguments])
 
 
+def _mutants(arguments: list[str]) -> int:
+    status: int = importlib.import_module("mutants.cli").run(arguments)  # late: it needs packages
+    return status
+
+
+def _sanitize(arguments: list[str]) -> int:
+    status: int = importlib.import_module("sanitize.cli").run(arguments)
+    return status
+
+
 TASKS = {
     "env": Task(
         "make the environment; `env test` with torch and MAX",
@@ -71,7 +82,9 @@ TASKS = {
         bench.run,
         bench.layers,
     ),
-    "repro": Task("replay a failing case that conformance has written", _repro),
+    "mutants": Task("what the suite must reject: quirks, --kernel, --full", _mutants),
+    "sanitize": Task("address, thread, guard … lanes, planted faults first", _sanitize),
+    "repro": Task("replay a failing case: --shrink, --issue, --keep NAME --link URL", _repro),
     "gpu": Task(
         "the kernel for GPUs, without one: compile, driver, reproduce",
         gpu.run,

@@ -1,23 +1,25 @@
-"""Every planted fault is rejected by the case that is there for it; correct front-ends by none."""
+"""Every quirk is rejected by the case that is there for it; correct front-ends by none."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import whisper_mel_conformance.quiet_blas  # noqa: F401  before anything imports NumPy
-from faulty_front_ends import FAULTS
 from whisper_mel_conformance.client import FrontEnd
 from whisper_mel_conformance.properties import PROPERTIES
-from whisper_mel_conformance.running import all_cases, judge_case
+from whisper_mel_conformance.quirks import CATALOGUE
+from whisper_mel_conformance.quirks.document import PATH, text
+from whisper_mel_conformance.quirks.killing import MARGIN, kill
+from whisper_mel_conformance.quirks.path import log_mel
+from whisper_mel_conformance.running import judge_case
+from whisper_mel_golden.signals import render
+from whisper_mel_reference import CLASS_A, WHISPER, score
 
-GALLERY = Path(__file__).with_name("faulty_front_ends.py")
-CASES = {case.id: case for case in all_cases("quick")}
-TIMEOUT = 20.0
-SHORT_TIMEOUT = 1.0  # for front-ends that hang for ever; the first call may take six times as long
-HANGS = ("hangs", "deadlocks_in_threads")
-
+CORRECT = Path(__file__).with_name("correct_front_ends.py")
+QUIRKS = "whisper_mel_conformance.quirks"
 
 Start = Callable[..., FrontEnd]
 
@@ -27,8 +29,8 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # many small products: see quiet_blas
     started: list[FrontEnd] = []
 
-    def start_one(name: str, timeout: float = TIMEOUT) -> FrontEnd:
-        started.append(FrontEnd(f"{GALLERY}:{name}", timeout=timeout))
+    def start_one(source: str) -> FrontEnd:
+        started.append(FrontEnd(source, timeout=20.0))
         started[-1].start()
         return started[-1]
 
@@ -37,21 +39,35 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
         front_end.stop()
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_is_rejected_by_its_case(start: Start, name: str) -> None:
-    front_end = start(name, SHORT_TIMEOUT if name in HANGS else TIMEOUT)
-    result = judge_case(front_end, CASES[FAULTS[name][1]], profile="quick", seed=0)
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_a_quirk_is_rejected_by_its_case(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    result = kill(name)
     assert result.status == "failed", result
     assert result.message
+    assert result.score is None or result.score >= MARGIN
 
 
-def test_the_gallery_is_large_enough() -> None:
-    assert len(FAULTS) >= 40
+def test_the_catalogue_is_large_enough() -> None:
+    assert sum(quirk.vary is not None for quirk in CATALOGUE.values()) >= 60
+    assert sum(bool(quirk.seen) for quirk in CATALOGUE.values()) >= 60
+
+
+@pytest.mark.parametrize("smoothing", [None, "same", "valid"])
+@pytest.mark.parametrize("pad_to", [None, 20_000])
+def test_without_a_variation_the_path_is_the_reference(smoothing: Any, pad_to: int | None) -> None:
+    audio = render({"signal": "noise_ramp", "n": 16_077, "seed": 1})
+    spec = WHISPER.replace(smoothing=smoothing, pad_to=pad_to)
+    assert score(log_mel(audio, spec, []), audio, spec) <= CLASS_A
+
+
+def test_the_document_is_in_step() -> None:
+    assert PATH.read_text(encoding="utf-8") == text(), f"run python -m {QUIRKS}.document"
 
 
 @pytest.mark.parametrize("name", ["naive_dft", "other_order", "Everything"])
 def test_a_correct_front_end_passes_drawn_cases_with_any_seed(start: Start, name: str) -> None:
-    front_end = start(name)
+    front_end = start(f"{CORRECT}:{name}")
     seeds = {"property/any-clip": range(10)}
     for case in PROPERTIES:
         for seed in seeds.get(case.id, [0]):
@@ -59,15 +75,15 @@ def test_a_correct_front_end_passes_drawn_cases_with_any_seed(start: Start, name
             assert result.status in ("passed", "skipped"), (seed, result)
 
 
-@pytest.mark.parametrize("name", ["wrong_at_128_bands", "wrong_at_remainder_159"])
+@pytest.mark.parametrize("name", ["128-bands-wrong", "remainder-159-wrong"])
 def test_drawn_cases_shrink_to_something_readable(start: Start, name: str) -> None:
-    front_end = start(name)
+    front_end = start(f"{QUIRKS}:{name}")
     [any_clip] = [case for case in PROPERTIES if case.id == "property/any-clip"]
     results = [judge_case(front_end, any_clip, profile="ci", seed=s) for s in (0, 0)]
     assert results[0].status == "failed"
     assert results[0].arguments == results[1].arguments
     assert set(results[0].arguments) == {"recipe", "n_mels"}
-    if name == "wrong_at_128_bands":
+    if name == "128-bands-wrong":
         assert results[0].arguments["n_mels"] == 128
     else:
         assert results[0].arguments["recipe"]["n"] % 160 == 159

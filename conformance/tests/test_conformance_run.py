@@ -20,7 +20,8 @@ from whisper_mel_conformance.judging import Failure
 from whisper_mel_conformance.known import matching_nothing, of_peers, read
 from whisper_mel_conformance.running import all_cases
 
-GALLERY = Path(__file__).with_name("faulty_front_ends.py")
+CORRECT = Path(__file__).with_name("correct_front_ends.py")
+QUIRKS = "whisper_mel_conformance.quirks"
 FEW = "length-401 or rising-noise/80"
 
 
@@ -50,7 +51,7 @@ def test_everything_passes_and_is_reported(tmp_path: Path) -> None:
     words = f"({FEW} or batch/three or errors/nan or out-canaries-1600 or threads or property/gain)"
     done = conformance(
         "--frontend",
-        f"{GALLERY}:Everything",
+        f"{CORRECT}:Everything",
         "-k",
         f"{words} or bad-out or determinism/interleaved or memory/left-behind-short/80 or pad_to "
         "or golden/reading-quiet or bytes or rank or int or n_mels or smoothing",
@@ -69,7 +70,7 @@ def test_everything_passes_and_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_faulty_front_end_fails_and_can_be_replayed(tmp_path: Path) -> None:
-    source = f"{GALLERY}:all_zero"
+    source = f"{QUIRKS}:all-zero"
     done = conformance("--frontend", source, "-k", FEW, folder=tmp_path)
     assert done.returncode == 1
     [front_end] = report_of(tmp_path)["front_ends"]
@@ -78,8 +79,11 @@ def test_a_faulty_front_end_fails_and_can_be_replayed(tmp_path: Path) -> None:
     case = json.loads(path.read_text())
     assert case["arguments"]["recipe"] == {"signal": "noise_ramp", "n": 401, "seed": 401}
     assert (path.parent / "actual.npy").exists()
+    assert "nothing was computed" in front_end["diagnosis"]["summary"][0]
+    assert "DIAGNOSIS" in done.stdout
+    assert (path.parent.parent / "features.png").exists()
     assert conformance("repro", path, folder=tmp_path).returncode == 1
-    case["front_end"]["source"] = f"{GALLERY}:Everything"
+    case["front_end"]["source"] = f"{CORRECT}:Everything"
     path.write_text(json.dumps(case))
     assert conformance("repro", path.parent, folder=tmp_path).returncode == 0
     assert conformance("repro", tmp_path, folder=tmp_path).returncode == 2
@@ -96,7 +100,7 @@ def test_unknown_front_ends_are_errors_that_name_what_exists(tmp_path: Path) -> 
     ):
         with pytest.raises(ValueError, match=message):
             require_known(source)
-    front_end = FrontEnd(f"{GALLERY}:nonesuch")
+    front_end = FrontEnd(f"{CORRECT}:nonesuch")
     with pytest.raises(Refused, match=r"has no nonesuch; it has .*Everything"):
         front_end.start()
     front_end.stop()
@@ -125,7 +129,7 @@ PROGRAM = """
 import json, sys
 import numpy as np
 sys.path.insert(0, {folder!r})
-from faulty_front_ends import right
+from correct_front_ends import right
 
 def answer(source, target, n_mels):
     y = right(np.fromfile(source, "<f4"), int(n_mels))
@@ -148,7 +152,7 @@ else:
 @pytest.mark.parametrize("placeholders", [" {in} {out} {n_mels}", ""])
 def test_programs_are_front_ends(tmp_path: Path, placeholders: str) -> None:
     program = tmp_path / "prog.py"
-    program.write_text(PROGRAM.format(folder=str(GALLERY.parent)))
+    program.write_text(PROGRAM.format(folder=str(CORRECT.parent)))
     source = f"cmd:{sys.executable} {program}{placeholders}"
     done = conformance("--frontend", source, "-k", f"{FEW} or pad-37", folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -183,7 +187,7 @@ def test_programs_that_misbehave_are_named(tmp_path: Path, body: str, message: s
 
 
 def test_a_crash_is_reported_and_the_process_replaced() -> None:
-    front_end = FrontEnd(f"{GALLERY}:crashes_on_empty")
+    front_end = FrontEnd(f"{QUIRKS}:crash-on-empty")
     with pytest.raises(Failure, match="SIGABRT"):
         front_end.call(np.empty(0, np.float32))
     assert front_end.call(np.ones(400, np.float32)).shape == (80, 2)
@@ -191,7 +195,7 @@ def test_a_crash_is_reported_and_the_process_replaced() -> None:
 
 
 def test_a_front_end_that_hangs_is_given_up() -> None:
-    front_end = FrontEnd(f"{GALLERY}:hangs", timeout=1.0)
+    front_end = FrontEnd(f"{QUIRKS}:hang", timeout=1.0)
     for _ in range(MAX_TIMEOUTS):
         with pytest.raises(Failure, match="no answer within"):
             front_end.call(np.ones(400, np.float32))
@@ -200,7 +204,7 @@ def test_a_front_end_that_hangs_is_given_up() -> None:
 
 
 def test_memory_is_limited() -> None:
-    front_end = FrontEnd(f"{GALLERY}:eats_memory")
+    front_end = FrontEnd(f"{QUIRKS}:memory-eaten")
     with pytest.raises(Refused, match="MemoryError"):
         front_end.call(np.ones(400, np.float32))
     front_end.stop()
@@ -223,14 +227,14 @@ link = "https://example.org"
 def test_known_failures_are_strict(tmp_path: Path) -> None:
     known = tmp_path / "known.toml"
     for name, cases, status in (
-        ("all_zero", "boundary/length-401/*", 1),  # another case still fails
-        ("all_zero", "*", 0),
+        ("all-zero", "boundary/length-401/*", 1),  # another case still fails
+        ("all-zero", "*", 0),
         ("right", "boundary/length-401/80", 1),  # passes unexpectedly
         ("right", 'boundary/length-401/80"]\nexcept = ["boundary/*/80', 0),  # taken out again
         ("right", 'boundary/length-401/80"]\nexcept = ["*/80", "nonesuch', 1),  # matches nothing
         ("right", "boundary/nonesuch", 1),  # matches nothing
     ):
-        source = f"{GALLERY}:{name}"
+        source = f"{CORRECT if name == 'right' else QUIRKS}:{name}"
         known.write_text(ENTRY.format(name=source, cases=cases))
         words = ["--frontend", source, "--known-failures", str(known), "-k", FEW]
         done = conformance(*words, folder=tmp_path)
@@ -278,7 +282,7 @@ def run_pytest(*arguments: str | Path, folder: Path) -> subprocess.CompletedProc
 
 def test_by_pyargs(tmp_path: Path) -> None:
     words = ("--pyargs", "whisper_mel_conformance", "-p", "no:cacheprovider", "-k", FEW)
-    done = run_pytest(*words, "--frontend", f"{GALLERY}:right", folder=tmp_path)
+    done = run_pytest(*words, "--frontend", f"{CORRECT}:right", folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "numerics" in done.stdout
     report_of(tmp_path)

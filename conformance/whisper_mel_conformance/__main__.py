@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import whisper_mel_conformance.quiet_blas  # noqa: F401  before anything imports NumPy
-from whisper_mel_conformance.report import replay
+from whisper_mel_conformance.repro import main as repro
 from whisper_mel_conformance.running import PROFILES
 
 OURS = "mojo-cpu"
@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; its exit status."""
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["repro"]:
-        return _repro(given[1:])
+        return repro(given[1:])
     parser = argparse.ArgumentParser(
         prog=f"python -m {__package__}",
         description="Judge implementations of Whisper's log-Mel front-end.",
@@ -70,15 +70,6 @@ def main(arguments: list[str] | None = None) -> int:
     if options.select is not None:
         words += ["-k", options.select]
     return _EXIT.get(pytest.ExitCode(pytest.main(words)), 2)
-
-
-def _repro(given: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog=f"python -m {__package__} repro",
-        description="Replay a failure: exit status 1 if it fails again, 0 if it passes.",
-    )
-    parser.add_argument("path", type=Path, help="a case.json, or the folder that it is in")
-    return replay(parser.parse_args(given).path)
 
 
 if __name__ == "__main__":

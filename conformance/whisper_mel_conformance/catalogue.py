@@ -11,6 +11,7 @@ from whisper_mel_golden import golden_cases
 
 from whisper_mel_conformance.frontend import Capabilities
 from whisper_mel_conformance.layouts import LAYOUTS
+from whisper_mel_conformance.regressions import regressions
 
 FAMILIES = (
     "golden",
@@ -23,6 +24,7 @@ FAMILIES = (
     "concurrency",
     "determinism",
     "memory",
+    "regressions",
 )
 
 THIRTY_SECONDS = 480_000
@@ -99,6 +101,7 @@ def fixed_cases(profile: str) -> tuple[Case, ...]:
         *_concurrency(),
         *_determinism(profile),
         *_memory(),
+        *_regressions(),
     ]
     assert len({case.id for case in cases}) == len(cases)
     return tuple(cases)
@@ -322,6 +325,15 @@ def _buffers() -> Iterator[Case]:
             layout=layout,
             pad_to=2000,
         )
+        # Long enough that whole groups of frames lie between the clip's end and the padding's.
+        yield from _both(
+            f"buffers/{layout}-padded-far",
+            "sweep",
+            recipe=recipe,
+            lengths=[399, 1999, 3999],
+            layout=layout,
+            pad_to=8000,
+        )
 
     clips = [rising(3200, 25), noise(3200, 26), signal("chirp", 3200), noise(3200, 27, 1e-3)]
     mixed = [*clips, rising(1600, 28), noise(8000, 29), noise(3200, 26), rising(3200, 25)]
@@ -397,6 +409,9 @@ def _errors() -> Iterator[Case]:
             yield Case(f"errors/{value}-at-{at}", "not_finite", {"recipe": recipe})
         recipe = noise(SECOND, 62, poke=[9000, value])
         yield Case(f"errors/{value}/128", "not_finite", {"recipe": recipe, "n_mels": 128})
+    # Samples that no frame reaches.
+    recipe = noise(4079, 63, poke=[4070, "nan"])
+    yield Case("errors/nan-beyond-the-last-frame", "not_finite", {"recipe": recipe})
     for kind in ("rank-0", "rank-3", "no-clips", "int8", "uint8", "uint16", "int32", "int64"):
         yield Case(f"errors/{kind}", "unusual", {"kind": kind})
     for kind in ("bool", "float16", "complex64"):
@@ -465,3 +480,8 @@ def _memory() -> Iterator[Case]:
     for name, n, times in (("short", 1600, 100), ("long", SECOND, 60)):
         arguments = {"recipe": rising(n, 111), "times": times}
         yield from _both(f"memory/left-behind-{name}", "growth", ("in_process",), **arguments)
+
+
+def _regressions() -> Iterator[Case]:
+    for entry in regressions():
+        yield Case(entry.case, entry.check, entry.arguments, entry.claims)

@@ -39,19 +39,24 @@ def check(function: Check) -> Check:
 
 
 def render_audio(recipe: Recipe) -> Array:
-    """The samples of a recipe; two entries of it are the suite's own.
+    """The samples of a recipe; some entries of it are the suite's own.
 
     ``dtype: "float64"``: the float32 samples divided by 3, which float32 cannot hold.
     ``poke: [index, value]``: one sample replaced (``"nan"`` and ``"inf"`` as strings).
+    ``keep: [first, last]``: samples before the first and after the last are zero.
     """
     recipe = dict(recipe)
     poke = recipe.pop("poke", None)
+    keep = recipe.pop("keep", None)
     is_double = recipe.get("dtype") == "float64"
     if is_double:
         del recipe["dtype"]
     audio: Array = render(recipe)
     if is_double:
         audio = audio.astype(np.float64) / 3.0
+    if keep is not None:
+        audio[: keep[0]] = 0
+        audio[keep[1] + 1 :] = 0
     if poke is not None:
         audio[poke[0]] = float(poke[1])
     return audio

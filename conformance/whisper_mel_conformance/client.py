@@ -16,8 +16,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_mel_conformance.frontend import Capabilities, peers
+from whisper_mel_conformance.frontend import Capabilities, Loaded, peers
 from whisper_mel_conformance.judging import Failure
+from whisper_mel_conformance.probes import Caller
+from whisper_mel_conformance.worker import answer
 
 MEMORY_LIMIT = min(4 << 30, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
 FIRST_CALL_PATIENCE = 6.0  # times the time-out: a front-end may be built at its first call
@@ -68,6 +70,11 @@ class FrontEnd:
         self._log: IO[bytes] | None = None
         self._timeouts = self._deaths = 0
         self._given_up: str | None = None
+
+    @property
+    def given_up(self) -> bool:
+        """Whether it has hung or crashed too often, and is not called any more."""
+        return self._given_up is not None
 
     def start(self) -> None:
         """Load the front-end. Raises ``Refused`` with its exception, or ``Failure``."""
@@ -142,6 +149,9 @@ class FrontEnd:
             self._deaths += 1
             self._lose(f"the process {self._last_words()}", self._deaths >= MAX_DEATHS)
         self.calls += calls
+        return self._unpack(kind, value)
+
+    def _unpack(self, kind: str, value: Any) -> Any:
         if kind == "value":
             return value
         if kind == "unsupported":
@@ -167,3 +177,21 @@ class FrontEnd:
         self._log.seek(max(size - 1500, 0))
         said = self._log.read().decode(errors="replace").strip()
         return f"{how}; it said: …{said}" if said else how
+
+
+class InProcess(FrontEnd):
+    """A front-end of our own, without a process: it must neither crash nor hang."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        super().__init__(loaded.name)
+        self.capabilities = loaded.capabilities
+        self._loaded = loaded
+
+    def start(self) -> None:
+        """Nothing is to be started."""
+
+    def probe(self, probe: str, *, patience: float = 1.0, **arguments: Any) -> Any:
+        """As that of :class:`FrontEnd`; ``patience`` means nothing here."""
+        kind, value, calls = answer(Caller(self._loaded), probe, arguments)
+        self.calls += calls
+        return self._unpack(kind, value)

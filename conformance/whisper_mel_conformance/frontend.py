@@ -154,9 +154,9 @@ def require_known(source: str) -> None:
 def load(source: str) -> Loaded:
     """The front-end that ``source`` names. Raises whatever its code raises."""
     if source.startswith(COMMAND_PREFIX):
-        return _inspect(CommandFrontEnd(source[len(COMMAND_PREFIX) :]), source)
+        return inspect_front_end(CommandFrontEnd(source[len(COMMAND_PREFIX) :]), source)
     if ":" not in source:
-        return _inspect(registered()[source].load(), source)
+        return inspect_front_end(registered()[source].load(), source)
     name, _, attribute = source.rpartition(":")
     module = _load_file(Path(name)) if name.endswith(".py") else importlib.import_module(name)
     value: Any = module
@@ -167,7 +167,7 @@ def load(source: str) -> Loaded:
                 f"front-end {source!r}: {name} has no {part}; it has {', '.join(public)}"
             )
         value = getattr(value, part)
-    return _inspect(value, source)
+    return inspect_front_end(value, source)
 
 
 def _load_file(path: Path) -> ModuleType:
@@ -181,7 +181,7 @@ def _load_file(path: Path) -> ModuleType:
     return module
 
 
-def _inspect(value: Any, source: str) -> Loaded:
+def inspect_front_end(value: Any, source: str) -> Loaded:
     """A front-end from an object, a factory (no required parameter) or a function of audio."""
     is_factory = isinstance(value, type) or not (hasattr(value, "log_mel") or _required(value))
     if callable(value) and is_factory:

@@ -20,7 +20,7 @@ class Failure(Exception):
     """A front-end fails a case.
 
     ``score`` where its features were scored; ``hard`` where its process was lost; ``arrays``
-    (``actual``, ``expected``) are for the reproduction.
+    (``actual``, ``expected``, ``bound``) are for the reproduction.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ def judge(
         raise Failure(
             f"{where}{reason}{wrong}",
             score=score,
-            arrays={"actual": actual, "expected": exact.features},
+            arrays={"actual": actual, "expected": exact.features, "bound": exact.bound},
         )
     return score
 

@@ -86,13 +86,18 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             terminalreporter.write_line(line)
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     run = session.config.stash.get(RUN, None)
-    if run is not None:
+    if run is None:
+        return
+    try:
+        if exitstatus != pytest.ExitCode.INTERRUPTED:
+            run.diagnose()
+    finally:
         run.stop()
-    if run is not None and run.results:
-        from whisper_mel_conformance.report import write
+        if run.results:
+            from whisper_mel_conformance.report import write
 
-        write(run, session.config.option.frontend_report)
-        if run.problems() and session.exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            write(run, session.config.option.frontend_report)
+    if run.results and run.problems() and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

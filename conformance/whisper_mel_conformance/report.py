@@ -6,7 +6,6 @@ import json
 import platform
 import shlex
 import shutil
-import sys
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,10 +15,8 @@ import numpy as np
 from whisper_mel_reference import WHISPER
 
 from whisper_mel_conformance.catalogue import FAMILIES
-from whisper_mel_conformance.checks import CHECKS
-from whisper_mel_conformance.client import FrontEnd, Refused, Unsupported
+from whisper_mel_conformance.client import FrontEnd
 from whisper_mel_conformance.command import COMMAND_PREFIX
-from whisper_mel_conformance.judging import Failure
 from whisper_mel_conformance.running import STATUSES, Result, Run
 
 FORMAT = 1
@@ -71,6 +68,11 @@ def summary(run: Run, folder: Path) -> list[str]:
             lines.append(f"FAILED {front_end.name} {result.case.id}: {result.message}")
         if len(failed) > _SHOWN:
             lines.append(f"… and {len(failed) - _SHOWN} more failures of {front_end.name}")
+        if front_end.name in run.diagnoses:
+            lines += [f"DIAGNOSIS {front_end.name}:"]
+            lines += [f"  {line}" for line in run.diagnoses[front_end.name].sentences]
+            picture = picture_path(front_end.name, folder)
+            lines += [f"  picture: {picture}"] if picture.exists() else []
     lines += [f"PROBLEM {problem}" for problem in run.problems()]
     lines += [f"not available: {name} ({why})" for name, why in run.unavailable.items()]
     lines += ["", "passed/failed/skipped; worst: error / bound; known: declared divergences"]
@@ -123,6 +125,7 @@ def _front_end(run: Run, front_end: FrontEnd) -> dict[str, Any]:
         "required_class": front_end.capabilities.required_class,
         "calls": front_end.calls,
         "counts": {status: len(run.of(name, status)) for status in STATUSES},
+        "diagnosis": run.diagnoses[name].as_json() if name in run.diagnoses else None,
         "worst": None if worst is None else {"case": worst.case.id, "score": _number(worst.score)},
         "cases": [
             {
@@ -143,8 +146,14 @@ def _number(value: float | None) -> float | str | None:
 
 
 def write(run: Run, folder: Path) -> None:
-    """``report.json`` and ``table.txt``."""
+    """``report.json``, ``table.txt``, and a picture of each front-end that was diagnosed."""
     folder.mkdir(parents=True, exist_ok=True)
+    for name, diagnosis in run.diagnoses.items():
+        picture = diagnosis.picture()
+        if picture is not None:
+            path = picture_path(name, folder)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(picture)
     text = json.dumps(as_json(run), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "report.json").write_text(text + "\n", encoding="utf-8")
     (folder / "table.txt").write_text("\n".join(table(run)) + "\n", encoding="utf-8")
@@ -156,6 +165,11 @@ def write(run: Run, folder: Path) -> None:
 def failure_folder(front_end: str, folder: Path) -> Path:
     """Where the reproductions of a front-end are."""
     return folder / "failures" / "".join(c if c.isalnum() or c in "-_." else "_" for c in front_end)
+
+
+def picture_path(front_end: str, folder: Path) -> Path:
+    """Where the picture of a failing front-end's features is, if there is one."""
+    return failure_folder(front_end, folder) / "features.png"
 
 
 def forget_failures(front_end: str, folder: Path) -> None:
@@ -205,30 +219,3 @@ def _specification(result: Result) -> dict[str, Any]:
     changed = {name: value for name, value in fields.items() if value is not None}
     spec = WHISPER.replace(**changed)
     return {"n_mels": spec.n_mels, "pad_to": spec.pad_to, "smoothing": spec.smoothing}
-
-
-def replay(path: Path) -> int:
-    """Run the failure described by a ``case.json`` (or its folder) again; 1 if it fails again."""
-    if path.is_dir():
-        path = path / "case.json"
-    try:
-        case = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        print(f"{path}: {error}", file=sys.stderr)
-        return 2
-    if case.get("format") != FORMAT:
-        print(f"{path}: format {case.get('format')!r}: expected {FORMAT}", file=sys.stderr)
-        return 2
-    front_end = FrontEnd(case["front_end"]["source"])
-    print(f"{case['case']} of {case['front_end']['name']}: {case['check']}")
-    print(json.dumps(case["arguments"], indent=1))
-    try:
-        front_end.start()
-        score = CHECKS[case["check"]](front_end, **case["arguments"])
-    except (Failure, Refused, Unsupported) as error:
-        print(f"fails again: {error}\n(then: {case['message']})")
-        return 1
-    finally:
-        front_end.stop()
-    print(f"passes now, score {score} (then: {case['message']})")
-    return 0

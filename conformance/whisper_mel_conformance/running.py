@@ -14,6 +14,7 @@ from whisper_mel_conformance import known as known_failures
 from whisper_mel_conformance.catalogue import Case, fixed_cases
 from whisper_mel_conformance.checks import CHECKS
 from whisper_mel_conformance.client import FrontEnd, Refused, Unsupported
+from whisper_mel_conformance.diagnosis import Diagnosis, diagnose
 from whisper_mel_conformance.frontend import UnknownFrontEnd, peers, require_known
 from whisper_mel_conformance.judging import Failure
 from whisper_mel_conformance.known import KnownFailure
@@ -105,6 +106,7 @@ class Run:
         self.seed = seed
         self.results: list[Result] = []
         self.unavailable: dict[str, str] = {}
+        self.diagnoses: dict[str, Diagnosis] = {}
         self.known: list[KnownFailure] = known_failures.of_peers()
         for path in known_files:
             self.known += known_failures.read(path)
@@ -172,6 +174,13 @@ class Run:
             )
         self.results.append(result)
         return result
+
+    def diagnose(self) -> None:
+        """Find out what the front-ends that failed cases do wrong; each is asked once."""
+        for front_end in self.front_ends:
+            if self.of(front_end.name, "failed") and front_end.calls:
+                self.diagnoses[front_end.name] = diagnose(front_end)
+                front_end.stop()
 
     def _by_name(self, name: str) -> FrontEnd:
         return next(f for f in self.front_ends if f.name == name)

@@ -47,9 +47,14 @@ def main() -> None:
             probe, arguments = connection.recv()
         except EOFError:
             return
-        before = caller.calls
-        kind, value = _answer(caller, probe, arguments)
-        connection.send((kind, value, caller.calls - before))
+        connection.send(answer(caller, probe, arguments))
+
+
+def answer(caller: Caller, probe: str, arguments: dict[str, Any]) -> tuple[str, Any, int]:
+    """How a probe ended (``"value"`` and other kinds), with what, and after how many calls."""
+    before = caller.calls
+    kind, value = _answer(caller, probe, arguments)
+    return kind, value, caller.calls - before
 
 
 def _answer(caller: Caller, probe: str, arguments: dict[str, Any]) -> tuple[str, Any]:

@@ -1,0 +1,1 @@
+"""Faulty front-ends and faulty kernels that the suite must reject: ``./dev mutants``."""

@@ -1,0 +1,1 @@
+"""Sanitizers, each with faults planted for it: ``./dev sanitize``."""

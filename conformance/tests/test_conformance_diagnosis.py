@@ -1,0 +1,251 @@
+"""The diagnosis names what faulty front-ends do, on signals and values not used to build it.
+
+The front-ends here compute in float32. ``WHISPER_MEL_NIGHTLY=1`` measures on many more of them.
+"""
+
+from __future__ import annotations
+
+import whisper_mel_conformance.quiet_blas  # noqa: F401  before anything imports NumPy
+
+# isort: split
+import math
+import os
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from correct_front_ends import other_order, right
+from PIL import Image
+from whisper_mel_conformance.client import InProcess
+from whisper_mel_conformance.diagnosis import Diagnosis, Probe, diagnose, probes
+from whisper_mel_conformance.frontend import inspect_front_end
+from whisper_mel_conformance.quirks import CATALOGUE, Quirk
+from whisper_mel_conformance.quirks.path import Variation
+from whisper_mel_conformance.quirks.quirk import QuirkyFrontEnd
+from whisper_mel_reference import mel_filterbank
+
+Array = Any
+
+NIGHTLY = bool(os.environ.get("WHISPER_MEL_NIGHTLY"))
+LONG = ("always-30-seconds", "30-seconds-appended", "frame-count-in-1500s")
+PATH = [q for q in CATALOGUE.values() if q.vary is not None and (NIGHTLY or q.id not in LONG)]
+
+
+def front_end(source: Any) -> InProcess:
+    return InProcess(inspect_front_end(source, "faulty"))
+
+
+def other_signals(able: Any, seed: int) -> list[Probe]:
+    """The clips' structure with other noise, other tones, other lengths, and speech."""
+    chosen = []
+    for probe in probes(able):
+        recipes = []
+        for recipe in probe.recipes:
+            changed = {**recipe, "n": recipe["n"] + 7 * seed % 40}
+            if "seed" in recipe:
+                changed["seed"] = recipe["seed"] + 1000 * seed
+            if "frequency" in recipe:
+                changed["frequency"] = recipe["frequency"] * 1.37
+            recipes.append(changed)
+        chosen.append(replace(probe, recipes=tuple(recipes)))
+    speech = {"signal": "speech", "n": 8000, "recording": "sense-and-sensibility", "start": 6000}
+    return [*chosen, Probe("speech", (speech,), {"n_mels": able.n_mels[0]})]
+
+
+def another_value(quirk: Quirk, choice: random.Random) -> float | None:
+    """Between two values of the grid."""
+    if quirk.parameter is None:
+        return None
+    grid = quirk.parameter.grid
+    i = choice.randrange(len(grid) - 1)
+    low, high, part = grid[i], grid[i + 1], choice.uniform(0.1, 0.9)
+    value = low * (high / low) ** part if low > 0 else low + (high - low) * part
+    return round(value) if quirk.parameter.whole else value
+
+
+def faulty(quirks: list[Quirk], choice: random.Random) -> InProcess:
+    variations = [quirk.variation(another_value(quirk, choice)) for quirk in quirks]
+    return front_end(QuirkyFrontEnd(variations, "faulty"))
+
+
+def names(diagnosis: Diagnosis) -> list[list[str]]:
+    return [sorted(v.id for v in e.variants) for e in diagnosis.explanations]
+
+
+def told(source: InProcess, seed: int) -> Diagnosis:
+    return diagnose(source, other_signals(source.capabilities, seed))
+
+
+def test_single_quirks_are_named() -> None:
+    choice = random.Random(1)
+    quirks = PATH if NIGHTLY else choice.sample(PATH, 24)
+    missed = []
+    for i, quirk in enumerate(quirks):
+        found = names(told(faulty([quirk], choice), 1 + i))
+        if [quirk.id] not in found:
+            missed.append((quirk.id, found))
+    assert not len(missed) > 0.05 * len(quirks), missed
+
+
+def test_pairs_of_quirks_are_named() -> None:
+    """Pairs of which one hides the other are no pairs, as far as features show."""
+    choice = random.Random(2)
+    pairs, missed = 0, []
+    for i in range(80 if NIGHTLY else 5):
+        two = sorted(choice.sample(PATH, 2), key=PATH.index)
+        found = names(told(faulty(two, choice), 1 + i))
+        if found and len(found[0]) == 1:
+            continue
+        pairs += 1
+        if sorted(quirk.id for quirk in two) not in found:
+            missed.append(([quirk.id for quirk in two], found))
+    assert pairs >= 3
+    assert not len(missed) > 0.2 * pairs, missed
+
+
+def _stage(name: str, hook: Callable[[Array, Any], Array]) -> Any:
+    return QuirkyFrontEnd([Variation(stages={name: hook})], "faulty")
+
+
+def _of_right(change: Callable[[Array], Array]) -> Any:
+    return lambda audio, n_mels=80: change(right(audio, n_mels)).astype(np.float32)
+
+
+def _without_band_17(bank: Array, call: Any) -> Array:
+    bank = bank.copy()
+    bank[17] = 0
+    return bank
+
+
+def _every_seventh(frames: Array, call: Any) -> Array:
+    return frames * np.where(np.arange(len(frames)) % 7 == 3, 0.8, 1.0)[:, np.newaxis]
+
+
+OUTSIDE: dict[str, Callable[[], Any]] = {
+    "kaiser window": lambda: _stage("window", lambda w, c: np.kaiser(w.size, 9).astype(w.dtype)),
+    "band missing": lambda: _stage("bank", _without_band_17),
+    "every seventh frame quiet": lambda: _stage("frames", _every_seventh),
+    "curved logarithm": lambda: _stage("log", lambda log, c: log - 0.05 * log * log),
+    "triangular window": lambda: _stage("window", lambda w, c: np.bartlett(w.size).astype(w.dtype)),
+    "bands swapped": lambda: _of_right(lambda y: np.concatenate([y[1:2], y[:1], y[2:]])),
+    "ripple over bands": lambda: _of_right(lambda y: y + 0.01 * np.sin(np.arange(len(y)))[:, None]),
+    "frames averaged": lambda: _of_right(lambda y: (y + np.roll(y, 1, axis=1)) / 2),
+    "soft clipping": lambda: _stage("audio", lambda x, c: np.tanh(x)),
+    "time stretched": lambda: _stage("frames", lambda f, c: f[np.arange(len(f)) * 19 // 20]),
+    "median of frames": lambda: _of_right(
+        lambda y: np.median([np.roll(y, k, axis=1) for k in (-1, 0, 1)], axis=0)
+    ),
+    "low bits of the spectrum": lambda: _stage(
+        "spectrum", lambda s, c: np.round(s.real, 2) + 1j * np.round(s.imag, 2)
+    ),
+}
+"""Faults that are not in the catalogue, nor pairs of what is in it."""
+
+
+def test_what_is_not_in_the_catalogue_is_not_explained() -> None:
+    chosen = list(OUTSIDE) if NIGHTLY else list(OUTSIDE)[:3]
+    explained = {}
+    for i, name in enumerate(chosen):
+        diagnosis = told(front_end(OUTSIDE[name]()), 1 + i)
+        if diagnosis.explanations:
+            explained[name] = names(diagnosis)
+        else:
+            assert "Nothing known explains" in diagnosis.sentences[0]
+            assert "First stage that differs" in diagnosis.sentences[1]
+    assert not len(explained) > 0.1 * len(chosen), explained
+
+
+def test_it_is_located() -> None:
+    diagnosis = told(front_end(OUTSIDE["band missing"]()), 1)
+    assert "filterbank" in diagnosis.sentences[1]
+    assert "bands 17 of 80" in diagnosis.sentences[1]
+
+
+# --------------------------------------------------------------------------- written elsewhere
+
+
+def _written_elsewhere(fault: str) -> Callable[..., Array]:
+    """A front-end that shares no code with the catalogue, complex64 throughout."""
+
+    def f(audio: Array, n_mels: int = 80) -> Array:
+        x = np.array(audio, np.float32) * np.float32(0.37 if fault == "gain" else 1.0)
+        padded = np.pad(x, 200, mode="constant" if fault == "pad-zero" else "reflect")
+        frames = np.lib.stride_tricks.sliding_window_view(padded, 400)[::160][: x.size // 160]
+        turns = np.arange(400) / (399 if fault == "symmetric-window" else 400)
+        window = (0.5 - 0.5 * np.cos(2 * np.pi * turns)).astype(np.float32)
+        spectrum = np.fft.fft((frames * window).astype(np.complex64))[:, :201]
+        power = np.abs(spectrum) if fault == "magnitude" else np.abs(spectrum) ** 2
+        mel = mel_filterbank(n_mels) @ power.T.astype(np.float32)
+        least = np.float32(3e-9 if fault == "floor" else 1e-10)
+        log = np.log10(np.maximum(mel, least))
+        if fault == "natural-logarithm":
+            log = np.log(np.maximum(mel, least))
+        log = log if fault == "no-range" else np.maximum(log, log.max() - 8)
+        return ((log + 4) / 4).astype(np.float32)
+
+    return f
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["gain", "pad-zero", "symmetric-window", "magnitude", "floor", "natural-logarithm", "no-range"],
+)
+def test_front_ends_written_elsewhere_are_told(fault: str) -> None:
+    assert names(diagnose(front_end(_written_elsewhere(fault))))[0] == [fault]
+
+
+def test_a_value_is_found() -> None:
+    [explanation] = diagnose(front_end(_written_elsewhere("gain"))).explanations
+    [variant] = explanation.variants
+    assert variant.value is not None
+    assert math.isclose(variant.value, 0.37, rel_tol=1e-6)
+
+
+# --------------------------------------------------------------------------- other answers
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("all-zero", "nothing was computed"),
+        ("every-call-differs", "Equal calls give different"),
+        ("right", "right on the clips of the diagnosis"),
+        ("raises", "gives no features at all: ValueError: no"),
+        ("scalar", "gives shape"),
+    ],
+)
+def test_what_it_says_of_others(name: str, words: str) -> None:
+    calls: list[int] = []
+
+    def differing(audio: Array, n_mels: int = 80) -> Array:
+        calls.append(1)
+        return right(audio, n_mels) + np.float32(len(calls))
+
+    def raising(audio: Array, n_mels: int = 80) -> Array:
+        raise ValueError("no")
+
+    sources = {
+        "all-zero": _of_right(np.zeros_like),
+        "every-call-differs": differing,
+        "right": other_order,
+        "raises": raising,
+        "scalar": lambda audio, n_mels=80: right(audio, n_mels)[:, :1].ravel(),
+    }
+    diagnosis = diagnose(front_end(sources[name]))
+    assert diagnosis.explanations == []
+    assert words in " ".join(diagnosis.sentences)
+
+
+def test_the_picture_is_a_png(tmp_path: Path) -> None:
+    diagnosis = diagnose(front_end(CATALOGUE["symmetric-window"].make()))
+    data = diagnosis.picture()
+    assert data is not None
+    path = tmp_path / "features.png"
+    path.write_bytes(data)
+    with Image.open(path) as image:
+        image.verify()
+        assert image.size == (3 * 25 * 4 + 16, 80 * 4)

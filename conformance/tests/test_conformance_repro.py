@@ -1,0 +1,156 @@
+"""Reproductions: replayed, shrunken, reported, kept; and the corpus of those that were kept."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import whisper_mel_conformance.quiet_blas  # noqa: F401  before anything imports NumPy
+from correct_front_ends import Everything
+from whisper_mel_conformance import regressions as corpus
+from whisper_mel_conformance import repro
+from whisper_mel_conformance.checks import CHECKS
+from whisper_mel_conformance.client import FrontEnd, InProcess
+from whisper_mel_conformance.frontend import inspect_front_end
+from whisper_mel_conformance.judging import Failure
+from whisper_mel_conformance.quirks import CATALOGUE
+from whisper_mel_conformance.quirks.killing import start
+from whisper_mel_conformance.regressions import Regression, regressions
+from whisper_mel_conformance.report import failure_folder, write_failure
+from whisper_mel_conformance.running import judge_case
+from whisper_mel_conformance.shrinking import shrink
+
+QUIRKS = "whisper_mel_conformance.quirks"
+CORRECT = Path(__file__).with_name("correct_front_ends.py")
+KEPT = pytest.mark.parametrize("entry", regressions(), ids=lambda entry: entry.case)
+
+
+@KEPT
+def test_a_bug_of_the_corpus_fails_and_what_is_right_passes(entry: Regression) -> None:
+    assert entry.quirk is not None
+    assert entry.link in CATALOGUE[entry.quirk].seen
+    with pytest.raises(Failure) as caught:
+        CHECKS[entry.check](start(CATALOGUE[entry.quirk]), **entry.arguments)
+    assert caught.value.score is None or caught.value.score >= 8.0
+    right = InProcess(inspect_front_end(Everything, "everything"))
+    score = CHECKS[entry.check](right, **entry.arguments)
+    assert score is not None
+    assert score <= 1.0
+
+
+def test_the_corpus_is_of_several_projects() -> None:
+    assert len({entry.link for entry in regressions()}) >= 10
+
+
+def failing(tmp_path: Path, quirk: str) -> Path:
+    """The folder of a reproduction."""
+    front_end = FrontEnd(f"{QUIRKS}:{quirk}")
+    front_end.start()
+    case = next(c for c in repro.fixed_cases("quick") if c.id == CATALOGUE[quirk].killer)
+    result = judge_case(front_end, case, profile="quick", seed=0)
+    front_end.stop()
+    path = write_failure(result, front_end, tmp_path)
+    assert failure_folder(front_end.name, tmp_path) in path.parents
+    return path.parent
+
+
+def test_on_another_machine_and_another_front_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = failing(tmp_path, "pad-zero")
+    moved = folder.rename(tmp_path / "elsewhere")
+    assert repro.main([str(moved)]) == 1
+    assert repro.main([str(moved), "--frontend", f"{CORRECT}:Everything"]) == 0
+    assert "passes now" in capsys.readouterr().out
+    assert repro.main([str(moved), "--frontend", "nonesuch"]) == 2
+    assert "no such name" in capsys.readouterr().err
+
+
+def test_it_is_shrunken(tmp_path: Path) -> None:
+    folder = failing(tmp_path, "maximum-of-each-frame")
+    assert repro.main([str(folder), "--shrink"]) == 1
+    path = folder / "shrunken" / "case.json"
+    before, after = (json.loads(p.read_text()) for p in (folder / "case.json", path))
+    assert after["arguments"]["recipe"]["n"] < before["arguments"]["recipe"]["n"] / 10
+    assert repro.main([str(path)]) == 1
+
+
+def test_shrinking_keeps_what_is_needed() -> None:
+    """Of three lengths one, of its samples three."""
+    recipe = {"signal": "noise_ramp", "n": 0, "seed": 3, "start_db": -60.0}
+    arguments = {"recipe": recipe, "lengths": [300, 777, 400], "n_mels": 128, "layout": "offset-4"}
+
+    def fails(given: dict[str, Any]) -> bool:
+        first, _last = given["recipe"].get("keep", [0, 10_000])
+        return 777 in given["lengths"] and first <= 1 and given["recipe"].get("seed") == 3
+
+    found = shrink(arguments, fails)
+    assert found["lengths"] == [777]
+    assert found["recipe"]["seed"] == 3
+    assert "start_db" not in found["recipe"]
+    assert "n_mels" not in found
+    assert "layout" not in found
+
+
+def test_it_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # many small products: see quiet_blas
+    folder = failing(tmp_path, "symmetric-window")
+    done = subprocess.run(
+        [sys.executable, "-m", "whisper_mel_conformance", "repro", str(folder), "--issue"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    for words in ("## symmetric-window", "symmetric-window: explains", "- numpy ", "```json"):
+        assert words in done.stdout
+    assert (folder / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_it_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert repro.fixed_cases("nightly")  # before the corpus is another one: they are cached
+    monkeypatch.setattr(corpus, "FOLDER", tmp_path / "corpus")
+    corpus.FOLDER.mkdir()
+    folder = failing(tmp_path, "pad-zero")
+    with pytest.raises(SystemExit):
+        repro.main([str(folder), "--keep", "mine-1"])
+    words = [str(folder), "--keep", "mine-1", "--link", "https://example.org/1"]
+    corpus.regressions.cache_clear()
+    assert repro.main(words) == 1
+    [entry] = corpus.regressions()
+    corpus.regressions.cache_clear()
+    assert entry.case == "regressions/mine-1"
+    assert entry.link == "https://example.org/1"
+    assert entry.check == "scored"
+    assert repro.main(words) == 2  # there is one of this name
+    assert "cannot be kept" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "JSONDecodeError"),
+        ('{"format": 2}', "format"),
+        ('{"format": 1, "case": "x"}', "claims"),
+    ],
+)
+def test_files_of_the_corpus_are_checked(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=words):
+        corpus.read(path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": 1, "check": "nonesuch"}'])
+def test_what_is_no_case_is_said(
+    tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "case.json").write_text(text)
+    assert repro.main([str(tmp_path)]) == 2
+    assert "case.json" in capsys.readouterr().err

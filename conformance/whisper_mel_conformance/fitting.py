@@ -1,0 +1,509 @@
+"""Which quirks of the catalogue, alone or in pairs, make a front-end's features.
+
+A front-end's answers to a few clips are compared with what each variation of the reference's path
+makes of them. Quirks that have a number are tried on a grid of values, and the promising ones
+fitted: least squares for real numbers, descent for whole ones.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from whisper_mel_reference import CLASS_A, CLASS_B, FrontEndSpec
+from whisper_mel_reference.pipeline import split_clips
+
+from whisper_mel_conformance.judging import truth
+from whisper_mel_conformance.quirks import CATALOGUE
+from whisper_mel_conformance.quirks.path import (
+    Call,
+    Mel,
+    Variation,
+    finish_batch,
+    last_error,
+    mel_powers,
+)
+from whisper_mel_conformance.quirks.quirk import Parameter, Quirk
+
+Array = NDArray[Any]
+
+LIMIT = 4.0 * CLASS_B
+"""The highest score of an explanation: what is left may be careless, besides."""
+_AS_GOOD = 4.0  # times the best explanation's score: up to that, another one is as good
+_FRAMES_LOST = 4  # between framing and features, at most
+_GAIN = 10.0  # an explanation must be better than the reference by this factor
+_COARSE = 4  # values of a grid that are tried in pairs
+_REFINED_ALONE = 6  # quirks with a number that are fitted to an answer
+_REFINED = 30  # pairs that are fitted
+_FITTED_TO = 3  # answers that a quirk's number is fitted to, each alone
+_PROMISING = 1.0  # the highest loss of a pair that is looked at further; float32 noise has 0.2
+_ZOOM = 24  # values between two neighbours on a grid
+_STEPS = 12  # of least squares
+_LOG_SCALE = 100.0  # a grid that spans more is fitted on a logarithmic scale
+
+
+@lru_cache(maxsize=8192)
+def _variation(id: str, value: float | None) -> Variation:
+    return CATALOGUE[id].variation(value)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A quirk of the catalogue with a value of its parameter, if it has one."""
+
+    id: str
+    value: float | None = None
+
+    @property
+    def quirk(self) -> Quirk:
+        return CATALOGUE[self.id]
+
+    @property
+    def variation(self) -> Variation:
+        return _variation(self.id, self.value)
+
+    def __str__(self) -> str:
+        if self.quirk.parameter is None or self.value is None:
+            return self.id
+        return f"{self.id} ({self.quirk.parameter.name} {self.value:.6g})"
+
+
+Variants = tuple[Variant, ...]
+
+
+@dataclass
+class Explanation:
+    """Quirks that make the features, in the order of the path, and the score that is left."""
+
+    variants: Variants
+    score: float
+
+    def __str__(self) -> str:
+        return " and ".join(map(str, self.variants))
+
+
+@dataclass
+class Answer:
+    """What a front-end made of a clip: ``features``, or why there are none."""
+
+    name: str
+    audio: Array
+    spec: FrontEndSpec
+    features: Array | None
+    error: str = ""
+    _fronts: dict[tuple[Variants, bool], list[Mel]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._clips, self._is_batch = split_clips(self.audio, None)
+        exact = [truth(clip, self.spec) for clip in self._clips]
+        self.expected = np.stack([t.features for t in exact])
+        self.bound = np.stack([t.bound for t in exact])
+        given = self.features
+        self.actual = None if given is None else np.asarray(given, np.float64)
+        if self.actual is not None and not self._is_batch:
+            self.actual = self.actual[np.newaxis]
+
+    @property
+    def score(self) -> float:
+        """Of the answer, held against the reference; infinite where shapes differ."""
+        return _score(self.actual, self.expected, self.bound)
+
+    def _mels(self, variants: Variants, with_bound: bool) -> list[Mel]:
+        front = tuple(v for v in variants if v.variation.is_front)
+        key = front, with_bound
+        if key not in self._fronts:
+            assert self.actual is not None
+            most = max(self.actual.shape) + _FRAMES_LOST
+            self._fronts[key] = [
+                mel_powers(clip, call, np.dtype(np.float64), with_bound=with_bound, max_frames=most)
+                for clip, call in zip(self._clips, self._calls(front), strict=True)
+            ]
+        return self._fronts[key]
+
+    def _calls(self, variants: Variants) -> list[Call]:
+        variations = [v.variation for v in variants]
+        return [Call(self.spec, variations, self.audio.dtype) for _ in self._clips]
+
+    def predict(self, variants: Variants, *, with_bound: bool) -> tuple[Array, Array] | None:
+        """The features that these quirks make, and how far off float32 ones may be.
+
+        None where the quirks cannot be put together. Without ``with_bound`` the bound is that of
+        the reference, where it fits.
+        """
+        with np.errstate(all="ignore"):
+            try:
+                mels = self._mels(variants, with_bound)
+                exact = self._finish([mel.exact for mel in mels], variants)
+                if not with_bound:
+                    return exact, self.bound
+                low = self._finish([mel.low for mel in mels], variants)
+                high = self._finish([mel.high for mel in mels], variants)
+            except (ValueError, IndexError):
+                return None
+            spread = np.maximum(np.abs(high - exact), np.abs(exact - low))
+            return exact, spread + last_error(exact)
+
+    def _finish(self, mels: Sequence[Array], variants: Variants) -> Array:
+        return np.stack(finish_batch(mels, self._calls(variants)))
+
+    def score_of(self, variants: Variants) -> float:
+        """How far the answer is from what these quirks make, in units of the admissible."""
+        prediction = self.predict(variants, with_bound=True)
+        return math.inf if prediction is None else _score(self.actual, *prediction)
+
+    def residual(self, variants: Variants) -> Array | None:
+        """Differences in units of the reference's bound, flat; None where shapes differ."""
+        prediction = self.predict(variants, with_bound=False)
+        if self.actual is None or prediction is None or prediction[0].shape != self.actual.shape:
+            return None
+        bound = self.bound if self.bound.shape == self.actual.shape else self.bound.mean()
+        with np.errstate(all="ignore"):
+            difference: Array = ((self.actual - prediction[0]) / bound).ravel()
+        difference[~np.isfinite(difference)] = 1e9
+        return difference
+
+    def forget(self) -> None:
+        """Give back the memory of what was computed."""
+        self._fronts.clear()
+
+
+def _score(actual: Array | None, expected: Array, bound: Array) -> float:
+    if actual is None or actual.shape != expected.shape:
+        return math.inf
+    with np.errstate(all="ignore"):
+        excess = np.abs(actual - expected) / bound
+    return float(excess.max()) if np.isfinite(excess).all() else math.inf
+
+
+# --------------------------------------------------------------------------- search
+
+
+def explain(answers: Sequence[Answer]) -> list[Explanation]:
+    """The quirks, else the pairs of quirks, that make every answer; the best first.
+
+    Several where the answers cannot tell them apart. Empty if nothing known makes them.
+    """
+    wrong = [a for a in answers if a.actual is not None and not a.score <= CLASS_B]
+    if not wrong:
+        return []
+    search = _Search(wrong, answers)
+    found = search.singles() or search.pairs()
+    for answer in answers:
+        answer.forget()
+    return found
+
+
+class _Search:
+    def __init__(self, wrong: Sequence[Answer], answers: Sequence[Answer]) -> None:
+        self._wrong = wrong
+        right = [a for a in answers if a.actual is not None and a.score <= CLASS_B]
+        self._answers = [*wrong, *right]
+        self._explained: dict[int, list[Variant]] = {}  # by the index of the wrong answer
+
+    def singles(self) -> list[Explanation]:
+        """Quirks that make all answers. Notes, besides, those that make some."""
+        quirks = _path_quirks()
+        plain = [Variant(quirk.id) for quirk in quirks if quirk.parameter is None]
+        return self._those_that_fit(plain) or self._those_that_fit(self._fitted(quirks))
+
+    def _those_that_fit(self, variants: Iterable[Variant]) -> list[Explanation]:
+        found = []
+        for variant in variants:
+            for i, answer in enumerate(self._wrong[:_FITTED_TO]):
+                if answer.score_of((variant,)) <= LIMIT:
+                    self._explained.setdefault(i, []).append(variant)
+            found += self._checked((variant,))
+        return _ranked(found)
+
+    def _fitted(self, quirks: Sequence[Quirk]) -> Iterator[Variant]:
+        """Quirks with a number, and the values of it that make some answer better."""
+        seen = set()
+        for answer in self._wrong[:_FITTED_TO]:
+            losses = {}
+            for quirk in quirks:
+                if quirk.parameter is not None:
+                    options = [Variant(quirk.id, value) for value in _values(quirk.parameter)]
+                    each = [_loss([answer], (variant,)) for variant in options]
+                    if min(each) == math.inf and quirk.parameter.whole:
+                        options = [Variant(quirk.id, value) for value in _all(quirk.parameter)]
+                        each = [_loss([answer], (variant,)) for variant in options]
+                    losses[options[int(np.argmin(each))]] = min(each)
+            without = _loss([answer], ())
+            for variant in sorted(losses, key=lambda v: losses[v])[:_REFINED_ALONE]:
+                if losses[variant] < without:
+                    [fitted] = _refine([answer], (variant,))
+                    if fitted not in seen:
+                        seen.add(fitted)
+                        yield fitted
+
+    def pairs(self) -> list[Explanation]:
+        """Pairs that make all answers."""
+        found = []
+        for variants in self._likely_pairs():
+            found += self._checked(variants)
+        return _ranked(found)
+
+    def _likely_pairs(self) -> Iterator[Variants]:
+        """Where an answer shows one quirk alone, that one and any other; else any two."""
+        everything = [Variant(q.id, v) for q in _path_quirks() for v in _coarse(q)]
+        if self._explained:
+            index = min(self._explained, key=lambda i: len(self._explained[i]))
+            first = self._explained[index]
+            others = [a for i, a in enumerate(self._wrong) if i not in self._explained]
+            pairs = _combine(first, everything)
+            yield from self._best(pairs, others or self._wrong)
+            if index is not None and others:
+                return
+        yield from self._best(_combine(everything, everything), self._wrong[:1])
+
+    def _best(self, pairs: Iterable[Variants], screen: Sequence[Answer]) -> Iterator[Variants]:
+        """The pairs with the least loss on some answers, each fitted to all wrong ones."""
+        losses: dict[tuple[str, ...], tuple[float, Variants]] = {}
+        for pair in pairs:
+            loss = _loss(screen, pair)
+            key = tuple(variant.id for variant in pair)
+            if math.isfinite(loss) and (key not in losses or loss < losses[key][0]):
+                losses[key] = loss, pair
+        best = sorted(losses.values(), key=lambda entry: entry[0])[:_REFINED]
+        for loss, pair in best:
+            if any(v.value is not None for v in pair):
+                pair = _refine(screen[:1], pair)
+                loss = _loss(screen[:1], pair)
+            if loss < _PROMISING:
+                yield _refine(self._wrong[:_FITTED_TO], pair)
+
+    def _checked(self, variants: Variants) -> list[Explanation]:
+        """An explanation, if these quirks are one."""
+        worst = 0.0
+        for answer in self._answers:
+            score = answer.score_of(variants)
+            limit = CLASS_B if answer.score <= CLASS_B else min(LIMIT, answer.score / _GAIN)
+            if not score <= max(limit, 1.0):
+                return []
+            worst = max(worst, score)
+        return [Explanation(variants, worst)]
+
+
+def _path_quirks() -> list[Quirk]:
+    return [quirk for quirk in CATALOGUE.values() if quirk.vary is not None]
+
+
+@lru_cache(maxsize=1)
+def _order() -> dict[str, int]:
+    return {id: i for i, id in enumerate(CATALOGUE)}
+
+
+def _combine(first: Sequence[Variant], second: Sequence[Variant]) -> Iterator[Variants]:
+    """Pairs of different quirks; in both orders where they change the same stage."""
+    seen = set()
+    for a, b in itertools.product(first, second):
+        if a.id == b.id:
+            continue
+        pair = (a, b) if _order()[a.id] < _order()[b.id] else (b, a)
+        if pair in seen:
+            continue
+        seen.add(pair)
+        yield pair
+        if set(a.variation.stages) & set(b.variation.stages):
+            yield pair[::-1]
+
+
+def _ranked(found: Sequence[Explanation]) -> list[Explanation]:
+    """Quirks without a number before those that were fitted, then by score."""
+    by_ids: dict[tuple[str, ...], Explanation] = {}
+    best = min((e.score for e in found), default=0.0)
+    as_good = [e for e in found if e.score <= max(_AS_GOOD * best, CLASS_A)]
+    for explanation in sorted(as_good, key=lambda e: e.score):
+        by_ids.setdefault(tuple(sorted(v.id for v in explanation.variants)), explanation)
+
+    def key(explanation: Explanation) -> tuple[int, float]:
+        return sum(v.value is not None for v in explanation.variants), explanation.score
+
+    return sorted(by_ids.values(), key=key)
+
+
+# --------------------------------------------------------------------------- parameters
+
+
+def _values(parameter: Parameter) -> Sequence[float]:
+    """Values to begin with alone: those of the grid, and where they are few and whole, more."""
+    low, high = parameter.grid[0], parameter.grid[-1]
+    if parameter.whole and high - low <= 300:
+        return sorted({*range(int(low), int(high) + 1, 4), *parameter.grid})
+    return parameter.grid
+
+
+def _all(parameter: Parameter) -> Sequence[float]:
+    """Every whole number, where they are few."""
+    low, high = int(parameter.grid[0]), int(parameter.grid[-1])
+    return range(low, high + 1) if high - low <= 300 else parameter.grid
+
+
+def _coarse(quirk: Quirk) -> Sequence[float | None]:
+    """Values to try in pairs."""
+    if quirk.parameter is None:
+        return [None]
+    grid = quirk.parameter.grid
+    places = np.linspace(0, len(grid) - 1, min(_COARSE, len(grid))).round().astype(int)
+    return [grid[i] for i in sorted(set(places.tolist()))]
+
+
+def _loss(answers: Sequence[Answer], variants: Variants) -> float:
+    """The mean logarithm of the differences: far ones count little more than near ones."""
+    total = 0.0
+    for answer in answers:
+        residual = answer.residual(variants)
+        if residual is None:
+            return math.inf
+        total += float(np.log1p(np.abs(residual)).mean())
+    return total / len(answers)
+
+
+def _refine(answers: Sequence[Answer], variants: Variants) -> Variants:
+    """The same quirks with values that fit better."""
+    loss = _loss(answers, variants)
+    for _ in range(2):
+        before = loss
+        for i, variant in enumerate(variants):
+            parameter = variant.quirk.parameter
+            if parameter is not None and parameter.whole:
+                variants, loss = _descend(answers, variants, i, parameter, loss)
+        variants, loss = _least_squares(answers, variants, loss)
+        if loss > _PROMISING:
+            variants, loss = _zoomed(answers, variants, loss)
+        if not loss < before - 1e-9:
+            break
+    return variants
+
+
+def _zoomed(answers: Sequence[Answer], variants: Variants, loss: float) -> tuple[Variants, float]:
+    """Values between the neighbours on the grid, where slopes have led nowhere."""
+    for i, variant in enumerate(variants):
+        parameter = variant.quirk.parameter
+        if parameter is None or parameter.whole:
+            continue
+        grid = np.array(parameter.grid)
+        place = int(np.argmin(np.abs(grid - _value(variant))))
+        to, back = _scale(parameter)
+        low, high = to(grid[max(place - 1, 0)]), to(grid[min(place + 1, grid.size - 1)])
+        options = [_with(variants, i, back(x)) for x in np.linspace(low, high, _ZOOM).tolist()]
+        losses = [_loss(answers, option) for option in options]
+        if min(losses) < loss:
+            variants, loss = options[int(np.argmin(losses))], min(losses)
+    return _least_squares(answers, variants, loss)
+
+
+def _with(variants: Variants, index: int, value: float) -> Variants:
+    changed = Variant(variants[index].id, value)
+    return (*variants[:index], changed, *variants[index + 1 :])
+
+
+def _descend(
+    answers: Sequence[Answer], variants: Variants, index: int, parameter: Parameter, loss: float
+) -> tuple[Variants, float]:
+    """Steps of whole numbers, halved where neither direction is better."""
+    step = 16
+    while step:
+        value = variants[index].value
+        assert value is not None
+        options = [
+            _with(variants, index, other)
+            for other in (value - step, value + step)
+            if parameter.grid[0] <= other <= parameter.grid[-1]
+        ]
+        losses = [_loss(answers, option) for option in options]
+        if losses and min(losses) < loss:
+            loss = min(losses)
+            variants = options[losses.index(loss)]
+        else:
+            step //= 2
+    return variants, loss
+
+
+def _scale(parameter: Parameter) -> tuple[Callable[[float], float], Callable[[float], float]]:
+    """To the scale on which a parameter is fitted, and back."""
+    low, high = parameter.grid[0], parameter.grid[-1]
+    if low > 0 and high / low >= _LOG_SCALE:
+        return math.log, math.exp
+    return float, float
+
+
+def _least_squares(
+    answers: Sequence[Answer], variants: Variants, loss: float
+) -> tuple[Variants, float]:
+    """Gauss and Newton's steps in the real parameters, far differences weighing little."""
+    places = [
+        i
+        for i, v in enumerate(variants)
+        if v.quirk.parameter is not None and not v.quirk.parameter.whole
+    ]
+    if not places:
+        return variants, loss
+    parameters = [_parameter(variants[i]) for i in places]
+    scales = [_scale(parameter) for parameter in parameters]
+
+    def moved(by: Array) -> Variants:
+        result = variants
+        for i, parameter, (to, back), change in zip(places, parameters, scales, by, strict=True):
+            low, high = to(parameter.grid[0]), to(parameter.grid[-1])
+            value = min(max(to(_value(variants[i])) + float(change), low), high)
+            result = _with(result, i, back(value))
+        return result
+
+    for _ in range(_STEPS):
+        now = _residuals(answers, variants)
+        if now is None:
+            break
+        slopes = []
+        for place in range(len(places)):
+            delta = np.zeros(len(places))
+            to = scales[place][0]
+            delta[place] = 1e-5 * max(abs(to(_value(variants[places[place]]))), 0.1)
+            after = _residuals(answers, moved(delta))
+            if after is None:
+                return variants, loss
+            slopes.append((after - now) / delta[place])
+        weights = 1.0 / (1.0 + np.abs(now))
+        matrix = np.stack(slopes, axis=1) * weights[:, np.newaxis]
+        with np.errstate(all="ignore"):
+            step = np.linalg.lstsq(matrix, -now * weights, rcond=1e-12)[0]
+        if not np.isfinite(step).all():
+            break
+        for _ in range(3):
+            trial = moved(step)
+            trial_loss = _loss(answers, trial)
+            if trial_loss < loss:
+                break
+            step = step / 4.0
+        else:
+            break
+        improvement = loss - trial_loss
+        variants, loss = trial, trial_loss
+        if improvement < 0.05 * loss:
+            break
+    return variants, loss
+
+
+def _parameter(variant: Variant) -> Parameter:
+    assert variant.quirk.parameter is not None
+    return variant.quirk.parameter
+
+
+def _value(variant: Variant) -> float:
+    assert variant.value is not None
+    return variant.value
+
+
+def _residuals(answers: Sequence[Answer], variants: Variants) -> Array | None:
+    parts = [answer.residual(variants) for answer in answers]
+    return (
+        None
+        if any(p is None for p in parts)
+        else np.concatenate([p for p in parts if p is not None])
+    )

@@ -1,0 +1,57 @@
+"""A picture of features, expected and actual, and of where they differ; PNG without a library."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+_ZOOM = 4  # pixels a value
+_GUTTER = 8  # pixels between the panels
+_DECADES = 6.0  # of the error that are told apart, from one bound on
+
+
+def comparison(actual: Array, expected: Array, bound: Array) -> bytes:
+    """A PNG of three panels, bands upwards and frames to the right: what is expected, what is
+    there, and the error (black: within the bound; white: a million times it, or not finite).
+
+    Where shapes differ there is no panel of errors.
+    """
+    low, high = float(expected.min()), float(expected.max())
+
+    def shade(values: Array) -> Array:
+        with np.errstate(all="ignore"):
+            part = (np.asarray(values, np.float64) - low) / max(high - low, 1e-9)
+        return np.nan_to_num(np.clip(part, 0.0, 1.0), nan=1.0)
+
+    panels = [shade(expected), shade(actual)]
+    if actual.shape == expected.shape:
+        with np.errstate(all="ignore"):
+            excess = np.log10(np.abs(actual - expected) / bound) / _DECADES
+        panels.append(np.clip(np.nan_to_num(excess, nan=1.0, posinf=1.0, neginf=0.0), 0.0, 1.0))
+    height = max(panel.shape[0] for panel in panels) * _ZOOM
+    columns = []
+    for panel in panels:
+        pixels = np.repeat(np.repeat(panel[::-1], _ZOOM, axis=0), _ZOOM, axis=1)
+        columns += [
+            np.pad(pixels, ((0, height - pixels.shape[0]), (0, 0)), constant_values=0.5),
+            np.full((height, _GUTTER), 0.5),
+        ]
+    return encode((255.0 * np.concatenate(columns[:-1], axis=1)).astype(np.uint8))
+
+
+def encode(pixels: NDArray[np.uint8]) -> bytes:
+    """A grey PNG (ISO/IEC 15948) of shape ``(height, width)``."""
+    height, width = pixels.shape
+    lines = np.pad(pixels, ((0, 0), (1, 0))).tobytes()  # each line begins with filter 0: none
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(lines, 9)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )

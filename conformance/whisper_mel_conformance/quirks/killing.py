@@ -1,0 +1,46 @@
+"""Whether the suite rejects a quirk, by the case that is there for it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from whisper_mel_reference import CLASS_B
+
+from whisper_mel_conformance.catalogue import Case
+from whisper_mel_conformance.client import FrontEnd, InProcess
+from whisper_mel_conformance.frontend import inspect_front_end
+from whisper_mel_conformance.quirks import CATALOGUE, Quirk
+from whisper_mel_conformance.running import Result, all_cases, judge_case
+
+MARGIN = 2.0 * CLASS_B
+"""The least score of a quirk that is rejected by its values: less would mean a weak case."""
+
+HANGING = ("hang", "deadlock")
+_TIMEOUT = 20.0
+_SHORT_TIMEOUT = 1.0  # for those that hang for ever; the first call may take six times as long
+
+
+@lru_cache(maxsize=1)
+def quick_cases() -> dict[str, Case]:
+    """The quick profile's cases by id."""
+    return {case.id: case for case in all_cases("quick")}
+
+
+def start(quirk: Quirk) -> FrontEnd:
+    """The quirk as a front-end: in this process if it cannot harm it."""
+    source = f"{__package__}:{quirk.id}"
+    if quirk.vary is not None:
+        return InProcess(inspect_front_end(quirk.make(), source))
+    return FrontEnd(source, timeout=_SHORT_TIMEOUT if quirk.id in HANGING else _TIMEOUT)
+
+
+def kill(name: str, case: str | None = None) -> Result:
+    """Judge the quirk ``name`` by a case, its killer by default."""
+    quirk = CATALOGUE[name]
+    front_end = start(quirk)
+    try:
+        front_end.start()
+        chosen = quick_cases()[quirk.killer if case is None else case]
+        return judge_case(front_end, chosen, profile="quick", seed=0)
+    finally:
+        front_end.stop()
