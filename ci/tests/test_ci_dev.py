@@ -344,7 +344,9 @@ def test_dev_parses_on_python_3_6() -> None:
 
 def test_what_runs_before_the_environment_is_made_needs_the_standard_library_only() -> None:
     for path in (DEV, *(ROOT / "ci" / "tasks").glob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+        module = ast.parse(path.read_text())
+        # A task's own functions run in the environment; importing their module must not need it.
+        for node in ast.walk(module) if path == DEV else module.body:
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
