@@ -88,7 +88,9 @@ def test_the_docs_show_the_record() -> None:
 def test_a_front_end_scores_here_as_recorded(name: str) -> None:
     """On the clip that was worst for it. Rounding differs between processors, by less than 3.
 
-    A fault's score may depend on a value next to the clamp: it only has to stay a fault's.
+    A careless one may be much better: how many partial sums a matrix product is made of is the
+    processor's affair. A fault's score may depend on a value next to the clamp: it only has to stay
+    a fault's.
     """
     front_end, row = _named(name), ROWS[name]
     if front_end.requires is not None:
@@ -99,7 +101,9 @@ def test_a_front_end_scores_here_as_recorded(name: str) -> None:
     low, high = LIMITS[row["kind"]]
     assert low <= score <= high
     if row["kind"] in ("careful", "careless"):
-        assert row["score"] / 3 <= score <= row["score"] * 3
+        assert score <= row["score"] * 3
+    if row["kind"] == "careful":
+        assert score >= row["score"] / 3
 
 
 @pytest.mark.parametrize("seed", range(3))
