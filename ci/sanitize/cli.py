@@ -3,7 +3,7 @@
     ./dev sanitize address      AddressSanitizer on the CPU's and the lockstep kernel, fuzzed sizes
     ./dev sanitize thread       ThreadSanitizer on the CPU's kernel with several threads
     ./dev sanitize guard        guard pages around the audio of every front-end that is installed
-    ./dev sanitize memcheck     compute-sanitizer's tools, where there is a GPU: racecheck,
+    ./dev sanitize memcheck     compute-sanitizer's tools: not written yet, status 3; racecheck,
                                 initcheck, synccheck likewise
     ./dev sanitize all          all lanes that this machine can run; says which it cannot
 
@@ -265,6 +265,6 @@ def _gpu(tool: str) -> Callable[[int], int]:
             raise Absent(f"no GPU: compute-sanitizer, of which {tool} is a part, is not installed")
         if not list(Path("/dev").glob("nvidia[0-9]*")):
             raise Absent("no GPU")
-        raise Absent("the kernel has no front-end on GPUs yet that compute-sanitizer could run")
+        raise Absent("compute-sanitizer's lanes are not written yet: what they run needs a GPU")
 
     return lane

@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 
-PROGRAMS = {"valgrind": "valgrind"}  # each with the Debian package that it comes in
+PROGRAMS = {"g++": "g++", "valgrind": "valgrind"}  # each with the Debian package that it comes in
 
 
 def run(arguments: list[str]) -> int:

@@ -205,10 +205,14 @@ def test_a_forked_child_has_a_pool_of_its_own() -> None:
     expected = c_library.log_mel(audio, threads=2)  # the parent's pool is running
     child = os.fork()
     if child == 0:
-        before = len(os.listdir("/proc/self/task"))  # others' libraries may start threads, too
-        same = np.array_equal(c_library.log_mel(audio, threads=2), expected)
-        started = len(os.listdir("/proc/self/task")) - before
-        os._exit(0 if same and started == 1 else 2 if same else 1)
+        code = 3  # an exception, which must not end in the child's going on with the other tests
+        try:
+            before = len(os.listdir("/proc/self/task"))  # others' libraries may start threads, too
+            same = np.array_equal(c_library.log_mel(audio, threads=2), expected)
+            started = len(os.listdir("/proc/self/task")) - before
+            code = 0 if same and started == 1 else 2 if same else 1
+        finally:
+            os._exit(code)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0  # 1: other values, 2: no thread, or several
 

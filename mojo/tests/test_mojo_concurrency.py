@@ -144,6 +144,28 @@ print(time.process_time() - before < 0.2)
     assert run(PRELUDE + program) == "True\n"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc: Linux only")
+def test_workers_that_are_not_wanted_sleep() -> None:
+    """Calls on two threads leave the six others that an earlier call has started asleep."""
+    program = """
+import glob, os, time
+def spent():  # nanoseconds of processor time, by thread
+    return {p: int(open(p).read().split()[0]) for p in glob.glob("/proc/self/task/*/schedstat")}
+others = set(spent())
+log_mel(audio, threads=8)
+workers = set(spent()) - others
+time.sleep(0.1)
+before = spent()
+for _ in range(100):
+    log_mel(audio, threads=2)
+    time.sleep(0.002)
+after = spent()
+used = sorted(after[p] - before[p] for p in workers)
+print(len(used), used[-1] > 2e6, sum(used[:-1]) < 0.1e6 * 100 * 6)
+"""
+    assert run(PRELUDE + program) == "7 True True\n"
+
+
 def test_threads_by_environment() -> None:
     program = "from whisper_mel_mojo.features import default_threads; print(default_threads())"
     assert run(program, WHISPER_MEL_THREADS="3") == "3\n"

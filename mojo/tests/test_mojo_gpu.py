@@ -196,6 +196,8 @@ refused("ValueError: out is read-only", audio, out=Interface(out, data=(out.addr
 refused("ValueError: out overlaps audio",
         audio, out=Interface(out, data=(audio.address + 83996, False)))
 refused("TypeError: lengths has dtype float32", audio, out=out, lengths=audio)
+refused("ValueError: out overlaps lengths", audio, out=out,
+        lengths=Interface(on_device(np.full(3, 7000)), data=(out.address + 8, False)))
 refused("ValueError: lengths has shape (2,)", audio, out=out, lengths=on_device(np.array([1, 2])))
 refused("TypeError: out=None: expected an array, since audio is a Buffer", audio)
 refused("TypeError: out=None: expected an array when a stream is given", audio, stream=7)

@@ -63,12 +63,13 @@ def built_library(source: Path | None = None, *options: str) -> Path:
     return _kept(f"{source.stem}-{target}-", ".so", sources, flags, make)
 
 
-def built_c_library() -> Path:
-    """The library for C (``whisper_mel.h``) for this machine; builds it if it isn't there yet.
+def built_c_library(target: str | None = None) -> Path:
+    """The library for C (``whisper_mel.h``); builds it if it isn't there yet.
 
-    The C compiler is ``$CC``, else ``cc``. Raises as :func:`built_library`.
+    ``target``: the CPU type; None: this machine's. The C compiler is ``$CC``, else ``cc``. Raises
+    as :func:`built_library`.
     """
-    target = target_cpu()
+    target = target or target_cpu()
     flags = ("--emit", "object", *NO_ASSERTIONS, "--target-cpu", target)
     compiler = shlex.split(os.environ.get("CC", "cc"))
     sources = {SOURCE, *(C_SOURCE.with_suffix(suffix) for suffix in (".c", ".h", ".map"))}
@@ -141,6 +142,14 @@ def target_cpu() -> str:
     flags = next((line for line in cpuinfo.splitlines() if line.startswith("flags")), "")
     has = set(flags.split())
     return "x86-64-v4" if has >= _V4 else "x86-64-v3" if has >= _V3 else "x86-64"
+
+
+def distributed_cpu() -> str:
+    """The CPU type for what other machines are to run: ``$WHISPER_MEL_TARGET_CPU``, or one that has
+    AVX2 where this machine is an x86-64.
+    """
+    chosen = os.environ.get("WHISPER_MEL_TARGET_CPU")
+    return chosen or ("x86-64-v3" if target_cpu().startswith("x86-64") else target_cpu())
 
 
 def compiler_version() -> str:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from whisper_mel_mojo.builder import C_SOURCE, BuildError, built_c_library
+from whisper_mel_mojo.builder import C_SOURCE, BuildError, built_c_library, distributed_cpu
 from whisper_mel_mojo.features import address, check_out, kernel_samples
 from whisper_mel_mojo.library import SMOOTHING
 
@@ -85,7 +85,7 @@ def log_mel(
 
 def install(folder: Path) -> None:
     """Copies library and header to a folder. Raises ``BuildError`` if there is no library."""
-    library = built_c_library()
+    library = built_c_library(distributed_cpu())
     folder.mkdir(parents=True, exist_ok=True)
     for source, name in (
         (library, "libwhispermel.so"),

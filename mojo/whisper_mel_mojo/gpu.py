@@ -112,6 +112,7 @@ def log_mel(
                 f"lengths has shape {counts.shape} and strides {counts.strides}: "
                 f"expected {samples.shape[:-1]}, contiguous, for a batch"
             )
+        _check_apart(features, counts, "lengths")
     arrays = {"audio": samples, "out": features, "lengths": counts}
     for name, array in arrays.items():
         if array is not None and array.address % array.dtype.itemsize != 0:
@@ -191,9 +192,13 @@ def _check_out(out: DeviceArray, shape: tuple[int, ...], audio: DeviceArray) -> 
         raise ValueError(f"out has strides {out.strides}: expected a C-contiguous array")
     if out.read_only:
         raise ValueError("out is read-only: expected a writable array")
-    (begin, end), (first, after) = out.extent, audio.extent
+    _check_apart(out, audio, "audio")
+
+
+def _check_apart(out: DeviceArray, other: DeviceArray, name: str) -> None:
+    (begin, end), (first, after) = out.extent, other.extent
     if begin < after and first < end:
-        raise ValueError("out overlaps audio: expected memory of its own")
+        raise ValueError(f"out overlaps {name}: expected memory of its own")
 
 
 def _product(shape: tuple[int, ...]) -> int:

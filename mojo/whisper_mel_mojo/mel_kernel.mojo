@@ -1476,7 +1476,8 @@ def worker(pool: PoolPointer) abi("C") -> Int:
     var number = add(pool[].started, 1) + 1
     var seen = Int64(0)
     while True:
-        var spins = 0
+        # One that was not wanted in the last round goes back to sleep at once.
+        var spins = 0 if number < look(pool[].threads) else IDLE_SPINS
         while look(pool[].round) == seen and spins < IDLE_SPINS:
             spins += 1
             relax()
