@@ -1531,7 +1531,7 @@ def run_with_workers(address: Int, job: Job, threads: Int) -> Bool:
     var pool = PoolPointer(unsafe_from_address=address)
     start_workers(pool, Int64(threads - 1))
     pool[].job = job
-    pool[].threads = Int64(threads)
+    Atomic.store(Pointer(to=pool[].threads), Int64(threads))  # workers may be looking
     for number in range(threads):
         taken_by(pool, number, 0)[] = 0
         taken_by(pool, number, 1)[] = 0
