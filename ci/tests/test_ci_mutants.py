@@ -95,3 +95,11 @@ def test_wrong_sizes_are_refused_by_the_interface() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert '"refused": ' in done.stdout
+
+
+def test_the_threads_do_not_race(capsys: pytest.CaptureFixture[str]) -> None:
+    """The whole lane: no case of the suite can see a race that changes no value."""
+    assert sanitize.run(["thread"]) == 0
+    printed = capsys.readouterr().out
+    assert "planted: no wait between the passes: found (data race)" in printed
+    assert "cases executed, no finding" in printed
