@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +21,7 @@ import pytest
 from bench import cli, figure, machine, pairing, results, table, worker
 from bench.pairing import MAX_ROUNDS, MIN_LONG_ROUNDS, MIN_ROUNDS, Timing, measure
 from bench.rows import BASELINE, OURS, QUICK, Call, Row, all_rows, select
+from tasks.paths import ROOT
 from whisper_mel_conformance.frontend import Capabilities, Loaded
 
 PEERS = [BASELINE, "slow-peer"]
@@ -342,15 +346,28 @@ def test_an_hour_is_skipped_where_it_would_take_minutes(monkeypatch: pytest.Monk
     assert "ratio" in one_row(front_end(slow), row)
 
 
-def test_an_hours_memory_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "HOUR", 10)
+def hour_of_a_hungry_peer() -> dict[str, Any]:
+    """The row's result where an hour is ten seconds long and the peer takes 80 MB."""
+    worker.HOUR = 10
 
     def hungry(audio: Any, n_mels: int = 80) -> Any:
         np.ones(20_000_000, np.float32)
         return zeros(audio)
 
     row = Row("peer/10s/80", Call(OURS, 10), Call("peer", 10))
-    result = one_row(front_end(hungry), row)
+    return one_row(front_end(hungry), row)
+
+
+def test_an_hours_memory_is_measured() -> None:
+    """In a process of its own, as `./dev bench` does: of a large one, the system may meanwhile take
+    back more than the call asks for.
+    """
+    program = "import json, test_ci_bench as t; print(json.dumps(t.hour_of_a_hungry_peer()))"
+    folders = os.pathsep.join([str(ROOT / "ci"), str(ROOT / "ci" / "tests")])
+    command = [sys.executable, "-c", program]
+    environment = {**os.environ, "PYTHONPATH": folders}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    result = json.loads(done.stdout)
     assert result["other"]["peak_bytes"] > 70_000_000
     assert result["ours"]["peak_bytes"] < 10_000_000
     [ours, other] = table.memory_lines([result])
