@@ -7,6 +7,7 @@ to call them from Python yet. No GPU has run any of it: see ``docs/gpu.md``.
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 import threading
 from functools import lru_cache
@@ -140,7 +141,7 @@ def log_mel(
             n_mels,
             SMOOTHING[smoothing],
             features.address,
-            _product(shape),
+            math.prod(shape),
             0 if counts is None else counts.address,
             handle,
         )
@@ -199,13 +200,6 @@ def _check_apart(out: DeviceArray, other: DeviceArray, name: str) -> None:
     (begin, end), (first, after) = out.extent, other.extent
     if begin < after and first < end:
         raise ValueError(f"out overlaps {name}: expected memory of its own")
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    product = 1
-    for size in shape:
-        product *= size
-    return product
 
 
 # PyTorch and CuPy are never imported here: whoever has an array of theirs has imported them.

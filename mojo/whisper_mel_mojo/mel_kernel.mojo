@@ -1107,21 +1107,21 @@ comptime UNROLL = 8
 
 
 @no_inline
-def raise_to(least: Float32, values: Floats, count: Int):
-    """`values = max(values, least)`."""
+def raise_to(least: Float32, values: Floats, to: Floats, count: Int):
+    """`to = max(values, least)`; `to` may be `values`."""
     comptime W = WIDTH
     var bound = Vec[W](least)
     var i = 0
     while i + UNROLL * W <= count:
         comptime for k in range(UNROLL):
             var value = values.unsafe_load[width=W](i + k * W)
-            values.unsafe_store(i + k * W, greater[W](value, bound))
+            to.unsafe_store(i + k * W, greater[W](value, bound))
         i += UNROLL * W
     while i + W <= count:
-        values.unsafe_store(i, greater[W](values.unsafe_load[width=W](i), bound))
+        to.unsafe_store(i, greater[W](values.unsafe_load[width=W](i), bound))
         i += W
     while i < count:
-        values[unsafe_offset=i] = max(values[unsafe_offset=i], least)
+        to[unsafe_offset=i] = max(values[unsafe_offset=i], least)
         i += 1
 
 
@@ -1238,7 +1238,7 @@ def smooth(job: Job, item: Int, features: Features, begin: Int, end: Int, least:
                 fill(0, below.unsafe_offset(-W), SIZE)
             else:
                 var row = features.row(band).unsafe_offset(first)
-                copy_raised(least, row, below, count)
+                raise_to(least, row, below, count)
                 if first > start:
                     below[unsafe_offset=-1] = max(left[unsafe_offset=band], least)
                 elif first > begin:
@@ -1266,24 +1266,6 @@ def smooth(job: Job, item: Int, features: Features, begin: Int, end: Int, least:
             bands = ThreeBands(bands.centre, below, bands.above)
 
 
-@always_inline
-def copy_raised(least: Float32, values: Floats, to: Floats, count: Int):
-    """`to = max(values, least)`."""
-    comptime W = WIDTH
-    var i = 0
-    while i + UNROLL * W <= count:
-        comptime for k in range(UNROLL):
-            var value = values.unsafe_load[width=W](i + k * W)
-            to.unsafe_store(i + k * W, greater[W](value, Vec[W](least)))
-        i += UNROLL * W
-    while i + W <= count:
-        to.unsafe_store(i, greater[W](values.unsafe_load[width=W](i), Vec[W](least)))
-        i += W
-    while i < count:
-        to[unsafe_offset=i] = max(values[unsafe_offset=i], least)
-        i += 1
-
-
 def finish(job: Job, item: Int, features: Features, begin: Int, end: Int, maximum: Float32) -> Bool:
     """The final values of the clip's frames `begin` to `end`; all NaN, and False, if some sample
     was not finite or the power overflowed.
@@ -1299,10 +1281,11 @@ def finish(job: Job, item: Int, features: Features, begin: Int, end: Int, maximu
     if job.smoothing != NONE:
         smooth(job, item, features, begin, end, least)
     elif count == features.frames:
-        raise_to(least, features.out_, features.n_mels * count)
+        raise_to(least, features.out_, features.out_, features.n_mels * count)
     else:
         for band in range(features.n_mels):
-            raise_to(least, features.row(band).unsafe_offset(begin), count)
+            var values = features.row(band).unsafe_offset(begin)
+            raise_to(least, values, values, count)
     return True
 
 

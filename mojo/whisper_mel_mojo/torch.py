@@ -1,7 +1,7 @@
 """The kernel as a PyTorch operator, ``torch.ops.whisper_mel.log_mel``, and as a layer.
 
 Importing this module registers the operator. It is eager, ``torch.compile``, ``torch.export``,
-``vmap`` and autograd alike; tensors are neither copied nor moved.
+``vmap`` and autograd alike; tensors are not moved, and copied only as :func:`log_mel` says.
 """
 
 from __future__ import annotations
