@@ -19,6 +19,7 @@ from whisper_mel_conformance.frontend import UnknownFrontEnd, peers, require_kno
 from whisper_mel_conformance.judging import Failure
 from whisper_mel_conformance.known import KnownFailure
 from whisper_mel_conformance.properties import PROPERTIES, Found, Property, search
+from whisper_mel_conformance.rendering.documents import Document
 
 PROFILES = ("quick", "ci", "nightly")
 STATUSES = ("passed", "failed", "skipped", "known")
@@ -26,7 +27,8 @@ STATUSES = ("passed", "failed", "skipped", "known")
 
 @dataclass
 class Result:
-    """What became of a case. ``known`` is a failure that was declared."""
+    """What became of a case. ``known`` is a failure that was declared, in ``declared``;
+    ``reproduction`` is where a failure was written down."""
 
     front_end: str
     case: Case
@@ -36,6 +38,8 @@ class Result:
     seconds: float = 0.0
     arguments: Mapping[str, Any] = field(default_factory=dict)
     arrays: Mapping[str, Any] = field(default_factory=dict)
+    declared: KnownFailure | None = None
+    reproduction: Path | None = None
 
 
 def all_cases(profile: str) -> tuple[Case, ...]:
@@ -88,7 +92,7 @@ class Run:
     """Front-ends to be judged, and the results so far.
 
     ``sources`` name front-ends that must be there; with ``with_peers`` those of the suite's
-    adapters that can be imported are judged, too. Raises ``UnknownFrontEnd`` for a front-end that
+    adapters that can be imported are judged, too; ``beside`` is to be shown with them. Raises ``UnknownFrontEnd`` for a front-end that
     does not exist or cannot be loaded, ``ValueError`` for a broken file of known failures.
     """
 
@@ -101,9 +105,11 @@ class Run:
         seed: int = 0,
         timeout: float = 30.0,
         known_files: Sequence[Path] = (),
+        beside: Document | None = None,
     ) -> None:
         self.profile = profile
         self.seed = seed
+        self.beside = beside or Document()
         self.results: list[Result] = []
         self.unavailable: dict[str, str] = {}
         self.diagnoses: dict[str, Diagnosis] = {}
@@ -164,7 +170,7 @@ class Run:
             if entry.front_end == front_end.name and entry.covers(case.id)
         ]
         if declared and result.status == "failed":
-            result.status = "known"
+            result.status, result.declared = "known", declared[0]
             result.message = f"{declared[0].mechanism} ({result.message})"
         elif declared and result.status == "passed" and not isinstance(case, Property):
             result.status = "failed"

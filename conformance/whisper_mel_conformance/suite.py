@@ -10,6 +10,7 @@ import whisper_mel_conformance.quiet_blas  # noqa: F401  before anything imports
 from whisper_mel_conformance.catalogue import Case
 from whisper_mel_conformance.client import FrontEnd
 from whisper_mel_conformance.plugin import RUN
+from whisper_mel_conformance.rendering.documents import beside
 from whisper_mel_conformance.report import forget_failures, write_failure
 from whisper_mel_conformance.running import Run
 
@@ -33,6 +34,7 @@ def make_run(config: pytest.Config) -> Run:
             seed=_seed(config),
             timeout=options.frontend_timeout,
             known_files=options.frontend_known,
+            beside=beside(options.frontend_benchmark, options.frontend_mutants),
         )
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error
@@ -56,5 +58,7 @@ def test_conformance(front_end: FrontEnd, case: Case, pytestconfig: pytest.Confi
     if result.status == "known":
         pytest.xfail(result.message)
     if result.status == "failed":
-        path = write_failure(result, front_end, pytestconfig.option.frontend_report)
-        pytest.fail(f"{case.id}: {result.message}\nreproduction: {path}", pytrace=False)
+        write_failure(result, front_end, pytestconfig.option.frontend_report)
+        pytest.fail(
+            f"{case.id}: {result.message}\nreproduction: {result.reproduction}", pytrace=False
+        )
