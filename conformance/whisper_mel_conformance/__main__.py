@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import whisper_mel_conformance.quiet_blas  # noqa: F401  before anything imports NumPy
+from whisper_mel_conformance import plugin
 from whisper_mel_conformance.rendering import BENCHMARK, MUTANTS
 from whisper_mel_conformance.rendering import main as report
 from whisper_mel_conformance.repro import main as repro
@@ -70,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
     words = [str(Path(__file__).parent), "-c", os.devnull, f"--rootdir={Path.cwd()}"]
     words += ["-qq", "--tb=no", "-rN", "--no-header", "-p", "no:cacheprovider", "--capture=no"]
     words += ["-o", "console_output_style=classic"]
-    words += ["-p", "_hypothesis_pytestplugin", "-p", f"{__package__}.plugin"]
+    words += ["-p", "_hypothesis_pytestplugin"]
     words += [f"--frontend={source}" for source in options.frontend or [OURS]]
     words += ["--frontend-peers"] if not options.frontend else []
     words += [f"--frontend-known={path}" for path in options.known_failures]
@@ -85,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
     ]
     if options.select is not None:
         words += ["-k", options.select]
-    return _EXIT.get(pytest.ExitCode(pytest.main(words, [Live(options.quiet)])), 2)
+    return _EXIT.get(pytest.ExitCode(pytest.main(words, [plugin, Live(options.quiet)])), 2)
 
 
 if __name__ == "__main__":

@@ -18,11 +18,12 @@ FRAMES = 240  # at most in a figure: the report shall stay small
 # the others, and for what is not finite.
 STEPS = (
     (1.0, "#dfe5ec"),
-    (4.0, "#f0c34e"),
-    (10.0, "#ec8a3a"),
-    (100.0, "#d5482f"),
-    (1e4, "#971b46"),
-    (np.inf, "#3b0f3f"),
+    (4.0, "#f2cb57"),
+    (10.0, "#ef9a3f"),
+    (100.0, "#e0602f"),
+    (1e3, "#b82a45"),
+    (1e4, "#7c1852"),
+    (np.inf, "#330c3a"),
 )
 _SHADES = 64
 _DARK_TO_LIGHT = ("#000004", "#1c1044", "#4f127b", "#812581", "#b5367a", "#e55064", "#fb8761")

@@ -91,15 +91,20 @@ def _declared(known: list[Result]) -> list[dict[str, Any]]:
 
 
 def _figures(run: Run, name: str) -> list[dict[str, Any]]:
-    """The clip that the diagnosis points to, and the failures, declared ones too, that are worst."""
-    found = []
-    if name in run.diagnoses:
-        found.append(figure("the diagnosis's clip", run.diagnoses[name].arrays()))
+    """The clip that the diagnosis points to, and the worst failures of different families.
+
+    Declared failures come after the others.
+    """
     wrong = [*run.of(name, "failed"), *run.of(name, "known")]
-    wrong = [result for result in wrong if {"actual", "expected"} <= set(result.arrays)]
     wrong.sort(key=lambda r: (r.status == "known", -np.nan_to_num(r.score or 0.0, nan=np.inf)))
-    found += [figure(result.case.id, result.arrays) for result in wrong[:_FIGURES]]
-    return [shown for shown in found if shown is not None]
+    by_family: dict[str, Result] = {}
+    for result in wrong:
+        if "bound" in result.arrays:
+            by_family.setdefault(result.case.family, result)
+    found = [(r.case.id, r.arrays) for r in list(by_family.values())[:_FIGURES]]
+    if name in run.diagnoses:
+        found.insert(0, ("the diagnosis’s clip", run.diagnoses[name].arrays()))
+    return [shown for shown in (figure(*one) for one in found) if shown is not None]
 
 
 def _number(value: float | None) -> float | str | None:

@@ -98,33 +98,29 @@ def read_benchmark(path: Path) -> dict[str, Any]:
 
 
 def read_mutants(path: Path) -> list[dict[str, Any]]:
-    """What the report shows of a ``mutants.json``: a list of mutants, or an object that has it
-    under ``mutants`` or ``rows``. Raises ``Unreadable``."""
+    """What the report shows of a ``mutants.json``. Raises ``Unreadable``."""
     data = _load(path)
-    if isinstance(data, dict):
-        data = data.get("mutants", data.get("rows"))
     try:
+        families = [case_id.partition("/")[0] for case_id in data["cases"]]
         mutants = [
             {
-                "id": row["id"],
-                "killer": row["killer"],
-                "verdict": row["verdict"],
-                "score": row["score"],
-                "killed_by": _by_family(row.get("killed_by")),
+                **{key: row[key] for key in ("id", "kind", "killer", "verdict", "score")},
+                "equivalent": row["equivalent"],
+                "killed_by": _by_family(row["cases"], families),
             }
-            for row in data
+            for row in data["mutants"]
         ]
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise Unreadable(f"{path} is no result of `./dev mutants`: {error!r}") from error
-    _check(path, mutants, {"type": "array", "items": _part("mutant")})
+    _check(path, mutants, _part("mutants"))
     return mutants
 
 
-def _by_family(case_ids: list[str] | None) -> dict[str, int] | None:
-    """How many cases of each family reject a mutant; None where only its killer was asked."""
-    if case_ids is None:
+def _by_family(signs: str, families: list[str]) -> dict[str, int] | None:
+    """How many cases of each family reject a mutant, signed ``x``; None where none was tried."""
+    if not set(signs) - set("?-"):
         return None
-    return dict(Counter(case_id.partition("/")[0] for case_id in case_ids))
+    return dict(Counter(f for s, f in zip(signs, families, strict=True) if s == "x"))
 
 
 def _load(path: Path) -> Any:

@@ -146,29 +146,18 @@ def _benchmark(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mutants(mutants: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The kill matrix: mutants by family."""
+    """The kill matrix: mutants by family, how many of its cases reject each."""
     if not mutants:
         return None
-    reached = {mutant["killer"].partition("/")[0] for mutant in mutants}
-    reached |= {family for mutant in mutants for family in mutant["killed_by"] or ()}
+    reached = {family for mutant in mutants for family in mutant["killed_by"] or ()}
     families = [family for family in FAMILIES if family in reached]
-    verdicts = Counter(mutant["verdict"] for mutant in mutants)
     return {
         "families": families,
         "count": len(mutants),
-        "verdicts": verdicts.most_common(),
+        "verdicts": Counter(mutant["verdict"] for mutant in mutants).most_common(),
         "survivors": [m for m in mutants if m["verdict"] not in ("killed", "equivalent")],
-        "is_full": any(mutant["killed_by"] for mutant in mutants),
-        "lines": [
-            {**mutant, "cells": [_kills(mutant, family) for family in families]}
-            for mutant in mutants
+        "kinds": [
+            (title, [mutant for mutant in mutants if mutant["kind"] == kind])
+            for kind, title in (("quirk", "Faulty front-ends"), ("kernel", "Faulty kernels"))
         ],
     }
-
-
-def _kills(mutant: dict[str, Any], family: str) -> str:
-    """How many cases of a family reject it; a dot where only its killer was asked."""
-    if mutant["killed_by"]:
-        return str(mutant["killed_by"].get(family, ""))
-    is_killer = mutant["killer"].startswith(f"{family}/") and mutant["verdict"] == "killed"
-    return "●" if is_killer else ""
