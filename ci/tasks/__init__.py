@@ -42,7 +42,14 @@ def _test(arguments: list[str]) -> int:
 
 
 def _conformance(arguments: list[str]) -> int:
-    return subprocess.call([sys.executable, "-m", "whisper_mel_conformance", *arguments])
+    """With what was measured in this checkout, for the report to show."""
+    beside = []
+    for option, name in (("--benchmark", "cpu.json"), ("--mutants", "mutants.json")):
+        path = ROOT / "docs" / "measurements" / name
+        if path.exists() and arguments[:1] != ["repro"] and option not in arguments:
+            beside += [option, str(path)]
+    command = [sys.executable, "-m", "whisper_mel_conformance", *arguments, *beside]
+    return subprocess.call(command)
 
 
 def _golden(arguments: list[str]) -> int:
@@ -71,7 +78,10 @@ TASKS = {
     ),
     "test": Task("the project's own tests; arguments go to pytest", _test, lambda arguments: TEST),
     "lint": Task("ruff, mypy, the format of Mojo sources, the workflows", lint.run),
-    "conformance": Task("judge front-ends: --frontend, --profile, --report …", _conformance),
+    "conformance": Task(
+        "judge front-ends: --frontend, --profile, --report …; `conformance report` merges",
+        _conformance,
+    ),
     "golden": Task(
         "make, verify or list the goldens; calibrate the error bound",
         _golden,

@@ -65,7 +65,10 @@ class Browser:
         self._ask("Emulation.setScriptExecutionDisabled", value=not script)
         self._ask(
             "Emulation.setDeviceMetricsOverride",
-            **{"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+            width=width,
+            height=900,
+            deviceScaleFactor=1,
+            mobile=False,
         )
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self._ask("Emulation.setEmulatedMedia", features=features)

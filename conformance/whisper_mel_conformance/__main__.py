@@ -56,9 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "-k", dest="select", default=None, metavar="WORDS", help="only cases whose id matches"
     )
-    parser.add_argument(
-        "--benchmark", action="append", default=[], metavar="FILE", help=BENCHMARK
-    )
+    parser.add_argument("--benchmark", action="append", default=[], metavar="FILE", help=BENCHMARK)
     parser.add_argument("--mutants", metavar="FILE", help=MUTANTS)
     parser.add_argument(
         "--quiet", action="store_true", help="no progress, and at the end only what is wrong"

@@ -17,8 +17,19 @@ _DISTRIBUTIONS = (
     "whisper-mel-conformance",
 )
 # Variables that change what libraries compute, or how: each begins with one of these.
-_FLAGS = ("BLIS_", "CUDA_VISIBLE_", "GOTO_", "MALLOC_", "MKL_", "NPY_", "OMP_", "OPENBLAS_")
-_FLAGS += ("ROCR_VISIBLE_", "TORCH_", "WHISPER_MEL_")
+_FLAGS = (
+    "BLIS_",
+    "CUDA_VISIBLE_",
+    "GOTO_",
+    "MALLOC_",
+    "MKL_",
+    "NPY_",
+    "OMP_",
+    "OPENBLAS_",
+    "ROCR_VISIBLE_",
+    "TORCH_",
+    "WHISPER_MEL_",
+)
 
 
 def environment() -> dict[str, Any]:

@@ -26,8 +26,17 @@ STEPS = (
     (np.inf, "#330c3a"),
 )
 _SHADES = 64
-_DARK_TO_LIGHT = ("#000004", "#1c1044", "#4f127b", "#812581", "#b5367a", "#e55064", "#fb8761")
-_DARK_TO_LIGHT += ("#fec287", "#fcfdbf")
+_DARK_TO_LIGHT = [
+    "#000004",
+    "#1c1044",
+    "#4f127b",
+    "#812581",
+    "#b5367a",
+    "#e55064",
+    "#fb8761",
+    "#fec287",
+    "#fcfdbf",
+]
 
 
 def figure(title: str, arrays: Mapping[str, Array]) -> dict[str, Any] | None:

@@ -23,11 +23,11 @@ from whisper_mel_conformance.checks import CHECKS
 from whisper_mel_conformance.client import FrontEnd, Refused, Unsupported
 from whisper_mel_conformance.diagnosis import diagnose
 from whisper_mel_conformance.environment import environment
+from whisper_mel_conformance.files import write_text
 from whisper_mel_conformance.frontend import UnknownFrontEnd, require_known
 from whisper_mel_conformance.judging import Failure
 from whisper_mel_conformance.picture import comparison
 from whisper_mel_conformance.regressions import FOLDER, Regression, write
-from whisper_mel_conformance.files import write_text
 from whisper_mel_conformance.report import FORMAT
 from whisper_mel_conformance.shrinking import shrink
 
@@ -144,7 +144,12 @@ def _shrunken(front_end: FrontEnd, case: dict[str, Any], outcome: Outcome) -> di
 
     arguments = shrink(case["arguments"], fails)
     smaller = attempt(front_end, case["check"], arguments)
-    return {**case, "arguments": arguments, "message": str(smaller.error), "environment": environment()}
+    return {
+        **case,
+        "arguments": arguments,
+        "message": str(smaller.error),
+        "environment": environment(),
+    }
 
 
 def _keep(case: dict[str, Any], name: str, link: str, front_end: str) -> int:

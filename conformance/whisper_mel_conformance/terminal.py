@@ -119,9 +119,9 @@ class Live:
 
     def _said(self, *, styled: bool) -> str:
         words = [f"{self._counts['passed']} passed"]
-        for status, name, style in (("failed", "failed", "bold red"), ("known", "declared", "yellow")):
-            if self._counts[status]:
-                text = f"{self._counts[status]} {name}"
+        for name, style in (("failed", "bold red"), ("known", "yellow")):
+            if self._counts[name]:
+                text = f"{self._counts[name]} {'declared' if name == 'known' else name}"
                 words.append(f"[{style}]{text}[/]" if styled else text)
         return ", ".join(words)
 

@@ -62,7 +62,9 @@ def main(given: list[str]) -> int:
     try:
         files = [path / "report.json" if path.is_dir() else path for path in options.paths]
         document = documents.merge([documents.read(path) for path in files])
-        document = documents.merge([document, documents.beside(options.benchmark, options.mutants)])
+        beside = documents.beside(options.benchmark, options.mutants)
+        document.benchmarks = beside.benchmarks or document.benchmarks
+        document.mutants = beside.mutants or document.mutants
         folder = options.output or files[0].parent
         render(document, folder)
     except (Unreadable, OSError) as error:

@@ -49,7 +49,9 @@ def spectrum(values: dict[str, Any]) -> Spectrum:
     for band, error in enumerate(_errors(expected, actual, bound)):
         top = level(error)
         colour = next(c for limit, c in STEPS if error <= limit)
-        bars.append((round(x(band) - 0.4 * step, 1), top, round(0.8 * step, 1), floor - top, colour))
+        bars.append(
+            (round(x(band) - 0.4 * step, 1), top, round(0.8 * step, 1), floor - top, colour)
+        )
     lines = [(LEFT, WIDTH - RIGHT, y(v), f"{v:.2g}") for v in (low, (low + high) / 2, high)]
     lines += [(LEFT, WIDTH - RIGHT, level(e), f"{e:,g}") for e in (1.0, 100.0, 1e4)]
     bands = [(x(band), str(band)) for band in range(0, len(expected), 20)]

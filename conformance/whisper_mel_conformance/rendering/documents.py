@@ -141,6 +141,8 @@ def _part(name: str) -> dict[str, Any]:
 
 
 def _check(path: Path, data: Any, schema: dict[str, Any]) -> None:
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(data))
+    error = jsonschema.exceptions.best_match(
+        jsonschema.Draft202012Validator(schema).iter_errors(data)
+    )
     if error is not None:
         raise Unreadable(f"{path}: {error.json_path}: {error.message[:300]}")

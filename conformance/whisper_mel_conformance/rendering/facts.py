@@ -11,7 +11,8 @@ from whisper_mel_conformance.catalogue import FAMILIES
 from whisper_mel_conformance.rendering.documents import Document
 
 MODULE = "python -m whisper_mel_conformance"
-BENCHMARKED = "30s/80"  # the benchmark that stands for speed: one clip of 30 s, 80 bands, one thread
+# The benchmark that stands for speed: one clip of 30 s, 80 bands, one thread
+BENCHMARKED = "30s/80"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Entry:
 
     @property
     def verdict(self) -> str:
-        """``A``, ``B``, ``fails`` or ``-``; with ``*`` where it is that but for what is declared."""
+        """``A``, ``B``, ``fails`` or ``-``; with ``*`` where it is so but for what is declared."""
         return str(self.data["class"]) + ("*" if self.total.known else "")
 
     @property
@@ -79,7 +80,8 @@ class Entry:
     @property
     def worst_value(self) -> float:
         """To sort by; below all others where nothing was scored."""
-        return -1.0 if self.data["worst"] is None else min(float(self.data["worst"]["score"]), 1e300)
+        worst = self.data["worst"]
+        return -1.0 if worst is None else min(float(worst["score"]), 1e300)
 
     @property
     def command(self) -> str:

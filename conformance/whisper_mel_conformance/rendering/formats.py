@@ -15,7 +15,6 @@ from whisper_mel_conformance.rendering.facts import (
     families,
     headline,
     is_right,
-    number,
     problems,
     replay,
     shortened,
@@ -164,12 +163,13 @@ def badge(document: Document) -> str:
 
 def badges(document: Document) -> dict[str, str]:
     """One for each front-end, by file name."""
-    return {f"badges/{file_name(entry, document)}.json": _badge_of(entry) for entry in entries(document)}
+    judged = entries(document)
+    return {f"badges/{file_name(entry, judged)}.json": _badge_of(entry) for entry in judged}
 
 
-def file_name(entry: Entry, document: Document) -> str:
+def file_name(entry: Entry, judged: list[Entry]) -> str:
     """The front-end's name, with a number where several share it."""
-    names = [_safe(other.name) for other in entries(document)]
+    names = [_safe(other.name) for other in judged]
     name = names[entry.number]
     earlier = names[: entry.number].count(name)
     return f"{name}-{earlier + 1}" if names.count(name) > 1 else name
