@@ -23,7 +23,11 @@ def chromium() -> str | None:
 
 
 class Browser:
-    """One tab. ``complaints`` are what pages wrote to the console, threw, or were refused."""
+    """One tab.
+
+    ``complaints`` are what the page that is open wrote to the console, threw, or was refused;
+    ``requests`` the addresses that it asked for.
+    """
 
     def __init__(self, program: str) -> None:
         self.complaints: list[str] = []
@@ -71,9 +75,15 @@ class Browser:
             mobile=False,
         )
         features = [{"name": "prefers-color-scheme", "value": scheme}]
-        self._ask("Emulation.setEmulatedMedia", features=features)
+        self._ask("Emulation.setEmulatedMedia", media="", features=features)
+        self.complaints.clear()
+        self.requests.clear()
         self._ask("Page.navigate", url=path.resolve().as_uri())
         self._wait_for("Page.loadEventFired")
+
+    def emulate_print(self) -> None:
+        """Lay the page out as on paper."""
+        self._ask("Emulation.setEmulatedMedia", media="print")
 
     def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression in the page."""

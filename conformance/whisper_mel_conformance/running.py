@@ -92,8 +92,9 @@ class Run:
     """Front-ends to be judged, and the results so far.
 
     ``sources`` name front-ends that must be there; with ``with_peers`` those of the suite's
-    adapters that can be imported are judged, too; ``beside`` is to be shown with them. Raises ``UnknownFrontEnd`` for a front-end that
-    does not exist or cannot be loaded, ``ValueError`` for a broken file of known failures.
+    adapters that can be imported are judged, too; ``beside`` is to be shown with them. Raises
+    ``UnknownFrontEnd`` for a front-end that does not exist or cannot be loaded, ``ValueError`` for
+    a broken file of known failures.
     """
 
     def __init__(
