@@ -112,9 +112,7 @@ TASKS = {
     "build": Task(
         "wheels and sources of the four packages, in dist/; `build c`: the C library", build.run
     ),
-    "system": Task(
-        "install what checks need of the operating system: g++, valgrind, chromium", system.run
-    ),
+    "system": Task("install programs that checks need: g++, valgrind, chromium", system.run),
     "lock": Task("resolve ci/locks/*.in anew; the pins and tasks of pixi.toml", lock.run),
 }
 

@@ -132,8 +132,7 @@ def test_it_can_be_printed(browser: Browser, page: Path) -> None:
     browser.open(page, 800, scheme="dark")
     assert browser.pdf().startswith(b"%PDF-")
     browser.emulate_print()
-    assert (
-        browser.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    )
+    ground = browser.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert ground == "rgb(255, 255, 255)"
     assert browser.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
     assert browser.complaints == []

@@ -177,8 +177,8 @@ def _verdicts(console: Console, document: Document, folder: Path) -> None:
         for name, why in run["unavailable"].items():
             _line(console, "not available:", f"{name} ({why})", "dim")
     console.print(_table(document))
-    _line(console, "", "worst: error in units of the bound. Class A: up to 1, B: up to 4,", "")
-    _line(console, "", "*: but for what is declared.", "")
+    _line(console, "worst:", "error in units of the bound. Class A: up to 1, B: up to 4,", "dim")
+    _line(console, "*:", "but for what is declared", "dim")
     right = is_right(document)
     mark, style = ("conforms", "bold green") if right else ("does not conform", "bold red")
     _line(console, f"{mark}:", f"{headline(document)}; report: {folder / 'index.html'}", style)
