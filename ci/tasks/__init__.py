@@ -100,7 +100,8 @@ TASKS = {
         lambda arguments: TEST,
     ),
     "build": Task(
-        "wheels and sources of the four packages, in dist/; `build c`: the C library", build.run
+        "in dist/: wheels and sources; `build c`: for C; `build vectors`: the vector set",
+        build.run,
     ),
     "system": Task("install what checks need of the operating system: valgrind", system.run),
     "lock": Task("resolve ci/locks/*.in anew; the pins and tasks of pixi.toml", lock.run),
