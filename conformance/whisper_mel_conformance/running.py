@@ -180,8 +180,9 @@ class Run:
     def diagnose(self) -> None:
         """Find out what the front-ends that failed cases do wrong; each is asked once."""
         for front_end in self.front_ends:
-            if self.of(front_end.name, "failed") and front_end.calls:
-                self.diagnoses[front_end.name] = diagnose(front_end)
+            failed = [result.case.id for result in self.of(front_end.name, "failed")]
+            if failed and front_end.calls:
+                self.diagnoses[front_end.name] = diagnose(front_end, failed=failed)
                 front_end.stop()
 
     def _by_name(self, name: str) -> FrontEnd:
