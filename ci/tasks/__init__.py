@@ -6,10 +6,11 @@ This module is imported by ./dev before there is an environment: standard librar
 from __future__ import annotations
 
 import importlib
-import subprocess
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 from . import bench, build, gpu, lint, lock, system
 from .paths import ROOT
@@ -44,18 +45,25 @@ def _env(arguments: list[str]) -> int:
     return 0
 
 
+def _become(*command: str) -> NoReturn:
+    """Run a program in place of this one: Ctrl-C and SIGTERM are its own to deal with."""
+    sys.stdout.flush()
+    os.execvp(command[0], command)
+
+
 def _test(arguments: list[str]) -> int:
     # The script, not `python -m pytest`: that would put the root, with its folder `mojo`, first
     # on sys.path.
-    return subprocess.call(["pytest", *arguments], cwd=ROOT)
+    os.chdir(ROOT)
+    _become("pytest", *arguments)
 
 
 def _conformance(arguments: list[str]) -> int:
-    return subprocess.call([sys.executable, "-m", "whisper_mel_conformance", *arguments])
+    _become(sys.executable, "-m", "whisper_mel_conformance", *arguments)
 
 
 def _golden(arguments: list[str]) -> int:
-    return subprocess.call([sys.executable, "-m", "whisper_mel_golden", *arguments])
+    _become(sys.executable, "-m", "whisper_mel_golden", *arguments)
 
 
 def _repro(arguments: list[str]) -> int:
