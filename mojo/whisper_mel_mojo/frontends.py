@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from whisper_mel_mojo import c_library, gpu_host, lockstep
 from whisper_mel_mojo.cuda import DeviceError, driver
 from whisper_mel_mojo.features import log_mel
+from whisper_mel_mojo.library import library
 
 
 class FrontEnd:
@@ -35,12 +36,24 @@ class FrontEnd:
         self.device = device
 
 
-mojo_cpu = FrontEnd("mojo-cpu", log_mel)
-mojo_c = FrontEnd("mojo-c", c_library.log_mel)
 mojo_lockstep = FrontEnd("mojo-lockstep", lockstep.log_mel)
 mojo_lockstep_cluster = FrontEnd(
     "mojo-lockstep-cluster", functools.partial(lockstep.log_mel, clusters=True)
 )
+
+
+def mojo_cpu() -> FrontEnd:
+    """Built when it is asked for, like the next: whoever cannot build it hears so once, not at
+    every case. Raises ``BuildError``.
+    """
+    library()
+    return FrontEnd("mojo-cpu", log_mel)
+
+
+def mojo_c() -> FrontEnd:
+    """The library for C."""
+    c_library.load()
+    return FrontEnd("mojo-c", c_library.log_mel)
 
 
 def mojo_gpu() -> FrontEnd:
