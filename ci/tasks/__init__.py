@@ -18,6 +18,7 @@ __all__ = ["TASKS", "Task", "find", "main"]
 
 DEFAULT = ("default",)
 TEST = ("default", "test")
+LAYERS = {"test": TEST, "peers": (*TEST, "peers"), "cuda": (*TEST, "cuda")}  # by what `env` is told
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,14 @@ class Task:
     summary: str
     run: Callable[[list[str]], int]
     layers: Callable[[list[str]], tuple[str, ...]] = lambda arguments: DEFAULT
+
+
+def _env_layers(arguments: list[str]) -> tuple[str, ...]:
+    if not arguments:
+        return DEFAULT
+    if len(arguments) > 1 or arguments[0] not in LAYERS:
+        sys.exit(f"env {' '.join(arguments)}: expected nothing or one of {', '.join(LAYERS)}")
+    return LAYERS[arguments[0]]
 
 
 def _env(arguments: list[str]) -> int:
@@ -63,11 +72,16 @@ def _sanitize(arguments: list[str]) -> int:
     return status
 
 
+def _compare(arguments: list[str]) -> int:
+    status: int = importlib.import_module("compare.cli").main(arguments)
+    return status
+
+
 TASKS = {
     "env": Task(
-        "make the environment; `env test` with torch and MAX",
+        "make the environment; `env test` with torch and MAX, `env peers`, `env cuda`",
         _env,
-        lambda arguments: TEST if arguments == ["test"] else DEFAULT,
+        _env_layers,
     ),
     "test": Task("the project's own tests; arguments go to pytest", _test, lambda arguments: TEST),
     "lint": Task("ruff, mypy, the format of Mojo sources, the workflows", lint.run),
@@ -82,6 +96,11 @@ TASKS = {
         bench.run,
         bench.layers,
     ),
+    "compare": Task(
+        "front-ends on a recording: copies, memory, time, score, picture",
+        _compare,
+        lambda arguments: TEST,
+    ),
     "mutants": Task("what the suite must reject: quirks, --kernel, --full", _mutants),
     "sanitize": Task("address, thread, guard … lanes, planted faults first", _sanitize),
     "repro": Task("replay a failing case: --shrink, --issue, --keep NAME --link URL", _repro),
@@ -94,7 +113,7 @@ TASKS = {
         "wheels and sources of the four packages, in dist/; `build c`: the C library", build.run
     ),
     "system": Task("install what checks need of the operating system: valgrind", system.run),
-    "lock": Task("resolve ci/locks/*.in anew into ci/locks/*.txt", lock.run),
+    "lock": Task("resolve ci/locks/*.in anew; the pins and tasks of pixi.toml", lock.run),
 }
 
 
