@@ -25,6 +25,7 @@ from tasks.paths import PACKAGES
         (["bench", "--only", "30s/*"], True),
         (["bench", "--readme"], False),
         (["bench", "instructions"], False),
+        (["compare", "speech.wav"], True),
         (["env"], False),
         (["env", "test"], True),
         (["lint"], False),
