@@ -80,6 +80,11 @@ def _sanitize(arguments: list[str]) -> int:
     return status
 
 
+def _compare(arguments: list[str]) -> int:
+    status: int = importlib.import_module("compare.cli").main(arguments)
+    return status
+
+
 TASKS = {
     "env": Task(
         "make the environment; `env test` with torch and MAX, `env peers`, `env cuda`",
@@ -98,6 +103,11 @@ TASKS = {
         "time the kernel against other front-ends; `bench instructions` counts",
         bench.run,
         bench.layers,
+    ),
+    "compare": Task(
+        "front-ends on a recording: copies, memory, time, score, picture",
+        _compare,
+        lambda arguments: TEST,
     ),
     "mutants": Task("what the suite must reject: quirks, --kernel, --full", _mutants),
     "sanitize": Task("address, thread, guard … lanes, planted faults first", _sanitize),

@@ -19,6 +19,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from .columns import aligned
 from .paths import ROOT
 
 BUDGET = ROOT / "ci" / "gpu" / "budget.toml"
@@ -126,9 +127,7 @@ def report(
         values = [getattr(measured, name) for name in names]
         rows.append([target, str(n_mels), *("-" if v is None else str(v) for v in values)])
         missed += [f"{target}, {n_mels} bands: {it}" for it in violations(measured, limits)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+    print(*aligned(rows), sep="\n")
     print("-: not known before the device's own compiler has run, or without ptxas")
     for line in missed:
         print(f"missed: {line}")

@@ -22,6 +22,7 @@ from tasks import TASKS, find, lint, main, system
         (["bench", "--only", "30s/*"], True),
         (["bench", "--readme"], False),
         (["bench", "instructions"], False),
+        (["compare", "speech.wav"], True),
         (["env"], False),
         (["env", "test"], True),
         (["lint"], False),

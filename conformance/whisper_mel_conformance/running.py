@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from whisper_mel_reference import CLASS_A, CLASS_B
-
 from whisper_mel_conformance import known as known_failures
 from whisper_mel_conformance.catalogue import Case, fixed_cases
 from whisper_mel_conformance.checks import CHECKS
 from whisper_mel_conformance.client import FrontEnd, Refused, Unsupported
 from whisper_mel_conformance.diagnosis import Diagnosis, diagnose
 from whisper_mel_conformance.frontend import UnknownFrontEnd, peers, require_known
-from whisper_mel_conformance.judging import Failure
+from whisper_mel_conformance.judging import Failure, grade
 from whisper_mel_conformance.known import KnownFailure
 from whisper_mel_conformance.properties import PROPERTIES, Found, Property, search
 
@@ -215,7 +213,7 @@ class Run:
             return "-"
         if worst is None or worst.score is None:
             return "-"
-        return "A" if worst.score <= CLASS_A else "B" if worst.score <= CLASS_B else "fails"
+        return grade(worst.score)
 
     def problems(self) -> list[str]:
         """What is wrong with the run beside its failed cases."""
