@@ -34,8 +34,9 @@ CONTROLS = {
         "barrier",
         "gpu",
         "            cluster_sync()\n        else:\n            barrier()",
-        "            cluster_sync()\n        elif phase != MAXIMA or self.thread < 40:\n"
-        "            barrier()",
+        "            cluster_sync()\n        elif phase == MAXIMA:\n"
+        "            if self.thread < 40:\n                barrier()\n"
+        "        else:\n            barrier()",
         "synccheck",
     ),
 }
@@ -65,7 +66,7 @@ def variants(target: str) -> dict[str, Built]:
     kind = NVIDIA[target]
     if not kind.clusters:
         return {"as-shipped": functools.partial(built, LAUNCH, *kind.options)}
-    found = {}
+    found: dict[str, Built] = {}
     for name in VARIANTS:
         options = kind.options if name != NO_CLUSTERS else kind._replace(clusters=False).options
         found[name] = functools.partial(built, LAUNCH, *options, *options_of(name))

@@ -22,25 +22,24 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import checkout
-from gpu import build, closure
 from tasks.paths import PACKAGES, ROOT
 from whisper_mel_mojo.accelerators import NVIDIA
 from whisper_mel_mojo.builder import prebuild, sign
 from whisper_mel_mojo.gpu import LAUNCH
 from whisper_mel_mojo.lockstep import LOCKSTEP
 
+from gpu import build, closure
+
 TARGETS = ("sm_80", "sm_86", "sm_89", "sm_90a", "sm_100a")
 LARGEST = 60_000_000
-_NOT_PACKED = {"bundle.py", "build.py", "closure.py", "budget.toml"}
+_NOT_PACKED = {"bundle.py", "build.py", "closure.py", "keeping.py", "budget.toml"}
 KINDS: dict[str, Callable[[str], dict[str, build.Built]]] = {
     "controls": build.controls,
     "variants": build.variants,
 }
 
 
-def make(
-    to: Path, targets: Sequence[str] = TARGETS, kinds: Sequence[str] = tuple(KINDS)
-) -> Path:
+def make(to: Path, targets: Sequence[str] = TARGETS, kinds: Sequence[str] = tuple(KINDS)) -> Path:
     """The archive's path, in the folder ``to``. ``kinds``: of libraries beside the kernel's own.
 
     Raises ``BuildError`` if something cannot be compiled, ``ValueError`` for an archive that is
@@ -72,7 +71,16 @@ def unpack_packages(to: Path) -> None:
     """As installers do, so that the front-ends are registered."""
     with tempfile.TemporaryDirectory() as wheels:
         for package in PACKAGES:
-            command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", wheels]
+            command = [
+                sys.executable,
+                "-m",
+                "hatchling",
+                "build",
+                "--target",
+                "wheel",
+                "--directory",
+                wheels,
+            ]
             subprocess.run(command, cwd=package, check=True, stdout=subprocess.DEVNULL)
         for wheel in Path(wheels).glob("*.whl"):
             with zipfile.ZipFile(wheel) as packed:

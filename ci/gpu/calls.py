@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from gpu.driver import DEVICE, Device, device
-from gpu.scale import scale
 from numpy.typing import NDArray
 from whisper_mel_mojo import gpu
 from whisper_mel_mojo.cuda import LEGACY_STREAM
 from whisper_mel_reference import CLASS_A, WHISPER, score
+
+from gpu.driver import DEVICE, Device, device
+from gpu.scale import scale
 
 CANARY = 0x5AC3A5C3
 POISON = 0x7FB5A5A5
@@ -121,9 +122,7 @@ _ALL = (
     Call("two sweeps", 1, 800_000),
     Call("two sweeps, smoothed", 1, 800_003, 128, options={"smoothing": "same"}),
 )
-CALLS = tuple(
-    it for it in _ALL if max(it.samples, it.options.get("pad_to", 0)) <= scale().longest
-)
+CALLS = tuple(it for it in _ALL if max(it.samples, it.options.get("pad_to", 0)) <= scale().longest)
 
 
 def perform(call: Call, guard: int, stream: int = LEGACY_STREAM) -> tuple[NDArray[Any], list[str]]:

@@ -47,7 +47,9 @@ def main(arguments: list[str]) -> int:
     wanted = options.only.split(",") if options.only else names
     unknown = [name for name in wanted if name not in SECTIONS]
     if unknown:
-        parser.error(f"--only {options.only}: no section {unknown[0]!r}; there are {', '.join(names)}")
+        parser.error(
+            f"--only {options.only}: no section {unknown[0]!r}; there are {', '.join(names)}"
+        )
     if options.budget is not None and not options.budget > 0:
         parser.error(f"--budget {options.budget}: expected a positive number of seconds")
     end = None if options.budget is None else time.monotonic() + options.budget

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu.driver import device
+from gpu.scale import scale
 from gpu.sections import Found
 
 FRONT_ENDS = ("mojo-gpu", "mojo-torch-gpu", "mojo-max-gpu")
@@ -54,6 +55,9 @@ def judge(name: str, report: Path) -> dict[str, Any]:
     shutil.rmtree(report, ignore_errors=True)
     command = [sys.executable, "-m", "whisper_mel_conformance", f"--frontend={name}"]
     command += [f"--report={report}", "--timeout=60"]
+    cases = scale().cases
+    if cases is not None:
+        command += ["-k", cases]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     print(done.stdout, done.stderr, sep="\n")
     try:

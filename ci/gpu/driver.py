@@ -8,9 +8,10 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from gpu.sections import NotHere
 from numpy.typing import NDArray
 from whisper_mel_mojo.cuda import LEGACY_STREAM, DeviceError, Driver
+
+from gpu.sections import NotHere
 
 DEVICE = 0
 _CAPTURE_RELAXED = 2

@@ -9,10 +9,11 @@ from __future__ import annotations
 import sys
 
 import numpy as np
+from whisper_mel_mojo import gpu
+
 from gpu.calls import CALLS, Call, Memory, perform
 from gpu.driver import device
 from gpu.scale import scale
-from whisper_mel_mojo import gpu
 
 SAID = "calls executed: "
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from whisper_mel_mojo import gpu
+
 from gpu.driver import device
 from gpu.scale import scale
 from gpu.sections import Found, NotHere
-from whisper_mel_mojo import gpu
 
 
 class Counts(NamedTuple):
@@ -29,7 +30,7 @@ def run() -> dict[str, Any]:
     torch = usable_torch()
     control(torch)
     findings = []
-    data = {}
+    data: dict[str, Any] = {}
     for name, call, allocations in calls(torch):
         call()  # has loaded the kernel
         torch.cuda.synchronize()

@@ -7,10 +7,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from gpu.driver import DEVICE, device
-from gpu.sections import NotHere
 from whisper_mel_mojo.accelerators import accelerator
 from whisper_mel_mojo.builder import BuildError
+
+from gpu.driver import DEVICE, device
+from gpu.sections import NotHere
 
 LIBRARIES = Path(__file__).resolve().parents[2] / "libraries"
 """Only in the archive."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from whisper_mel_mojo import gpu, gpu_host
+
 from gpu.calls import Call, Memory, digest, perform
 from gpu.driver import DEVICE, Device, device
 from gpu.scale import scale
 from gpu.sections import Found
-from whisper_mel_mojo import gpu, gpu_host
 
 LARGEST = Call("largest", scale().batches[-1], scale().clip)
 GRANULE = 2 << 20

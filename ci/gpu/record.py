@@ -75,9 +75,7 @@ def summary(made: dict[str, Any]) -> list[str]:
 
 def results(made: dict[str, Any]) -> list[str]:
     """The numbers of the sections that have passed, in Markdown; nothing of others."""
-    data = {
-        name: it["data"] for name, it in made["sections"].items() if it["status"] != FAILED
-    }
+    data = {name: it["data"] for name, it in made["sections"].items() if it["status"] != FAILED}
     lines = []
     timing = data.get("timing")
     if timing:

@@ -12,17 +12,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Scale:
-    """``longest``: samples of a call; ``clip``: samples of a clip that is timed."""
+    """``longest``: samples of a call; ``clip``: samples of a clip that is timed; ``graph``: calls
+    in a captured graph; ``cases``: of the conformance suite, None: all of the quick profile.
+    """
 
     name: str
     longest: int
     clip: int
     batches: tuple[int, ...]
     rounds: int
+    graph: int
+    cases: str | None
 
 
-_FULL = Scale("full", 1 << 62, 480_000, (1, 16, 256), 15)
-_REHEARSAL = Scale("rehearsal", 16_100, 1_600, (1, 2), 2)
+_FULL = Scale("full", 1 << 62, 480_000, (1, 16, 256), 15, 20, None)
+_REHEARSAL = Scale(
+    "rehearsal", 16_100, 800, (1, 2), 2, 2, "length-400 or length-480 or rising-noise or errors"
+)
 
 
 def scale() -> Scale:

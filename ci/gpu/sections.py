@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
 
@@ -14,7 +15,7 @@ class NotHere(Exception):
 class Found(Exception):
     """What is wrong. ``data``: what was measured all the same."""
 
-    def __init__(self, findings: list[str], data: dict[str, object] | None = None) -> None:
+    def __init__(self, findings: list[str], data: dict[str, Any] | None = None) -> None:
         super().__init__("; ".join(findings))
         self.findings = findings
         self.data = data or {}
@@ -43,7 +44,9 @@ SECTIONS = {
         Section("conformance", "the suite on mojo-gpu and its relatives", "conformance", 240),
         Section("memcheck", "compute-sanitizer: addresses", "sanitizers", 150, ("memcheck",)),
         Section("racecheck", "compute-sanitizer: races", "sanitizers", 240, ("racecheck",)),
-        Section("initcheck", "compute-sanitizer: unwritten memory", "sanitizers", 150, ("initcheck",)),
+        Section(
+            "initcheck", "compute-sanitizer: unwritten memory", "sanitizers", 150, ("initcheck",)
+        ),
         Section("synccheck", "compute-sanitizer: barriers", "sanitizers", 150, ("synccheck",)),
         Section("counters", "DRAM bytes, occupancy, issue rate by ncu", "counters", 120),
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from whisper_mel_mojo import gpu
+
 from gpu.calls import CALLS, Call, Memory, digest, perform
 from gpu.driver import Device, device
 from gpu.scale import scale
 from gpu.sections import Found
-from whisper_mel_mojo import gpu
 
 STREAMS = 8
 ROUNDS = 5

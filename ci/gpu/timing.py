@@ -9,21 +9,21 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from whisper_mel_mojo import gpu
+from whisper_mel_reference import CLASS_A, WHISPER, score
+
 from gpu.calls import Memory
 from gpu.driver import Device, device
 from gpu.launches import usable_torch
 from gpu.peers import BASELINE, NOTES, ON_HOST, SUBSTITUTE, peers
 from gpu.scale import scale
 from gpu.sections import Found, NotHere
-from whisper_mel_mojo import gpu
-from whisper_mel_reference import CLASS_A, WHISPER, score
 
 OURS = "whisper-mel"
 LEAST_ROUND = 4.0
 """Milliseconds that the calls of a round take together, so that the clock's grain is nothing."""
 CACHED = 128 << 20
 """Bytes: as much audio is gone through before any comes again, more than a device's L2 keeps."""
-IN_A_GRAPH = 20
 
 Side = Callable[[int], object]
 """A call on the i-th input."""
@@ -192,13 +192,13 @@ def graph_milliseconds(cuda: Device, inputs: Sequence[Memory], n_mels: int) -> f
     stream = cuda.new_stream()
 
     def calls() -> None:
-        for i in range(IN_A_GRAPH):
+        for i in range(scale().graph):
             gpu.log_mel(inputs[i % len(inputs)], n_mels, out=out, stream=stream)
 
     graph = cuda.captured(stream, calls)
     cuda.launch_graph(graph, stream)
     times = [
-        cuda.milliseconds(lambda: cuda.launch_graph(graph, stream), stream) / IN_A_GRAPH
+        cuda.milliseconds(lambda: cuda.launch_graph(graph, stream), stream) / scale().graph
         for _ in range(scale().rounds)
     ]
     return statistics.median(times)

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from gpu.calls import CALLS, check
 from gpu.driver import device
 from gpu.libraries import launching, library, names
@@ -98,10 +97,10 @@ def other_bits(name: str, result: dict[str, Any], shipped: dict[str, Any]) -> li
 def best_of(measured: dict[str, Any]) -> list[dict[str, Any]]:
     """The fastest mapping for each batch and number of bands, among those that are right."""
     right = {name: it["graph_ms"] for name, it in measured.items() if not it["findings"]}
-    cases = next(iter(right.values()), {})
+    cases: dict[str, float] = next(iter(right.values()), {})
     rows = []
     for case in cases:
-        name = min(right, key=lambda it: right[it][case])  # noqa: B023
+        name = min(right, key=lambda it: right[it][case])
         shipped = right.get(SHIPPED, {}).get(case)
         rows.append({"case": case, "best": name, "ms": right[name][case], "shipped_ms": shipped})
     return rows

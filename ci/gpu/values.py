@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from gpu.calls import CALLS, GUARD, Memory, check
 from gpu.driver import device
 from gpu.sections import Found
