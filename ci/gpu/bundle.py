@@ -45,6 +45,9 @@ def make(to: Path, targets: Sequence[str] = TARGETS, kinds: Sequence[str] = tupl
     Raises ``BuildError`` if something cannot be compiled, ``ValueError`` for an archive that is
     too large or not complete.
     """
+    unknown = set(targets) - set(NVIDIA)
+    if unknown:
+        raise ValueError(f"--target {unknown.pop()}: expected of {', '.join(NVIDIA)}")
     about = checkout()
     commit = (about["commit"] or "unknown")[:12] + ("-changed" if about["dirty"] else "")
     name = f"whisper-mel-gpu-{commit}"

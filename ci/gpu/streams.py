@@ -1,4 +1,4 @@
-"""Several streams at once, and a CUDA graph of a call: the same bits as one call after the other."""
+"""Several streams at once, and a CUDA graph of a call: the bits of one call after the other."""
 
 from __future__ import annotations
 

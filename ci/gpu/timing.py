@@ -217,7 +217,7 @@ def wrong(row: dict[str, Any]) -> list[str]:
 
 
 def goals(device_name: str, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The project's goals, where they were set (an H100): wanted and got; missing one is no fault."""
+    """The project's goals, where they were set (an H100). Missing one is no fault."""
     if "H100" not in device_name:
         return []
     found = {(r["n_mels"], r["dtype"], r["batch"]): r for r in rows}

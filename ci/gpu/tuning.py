@@ -24,7 +24,7 @@ LIMIT = 90.0  # seconds for a mapping
 
 
 def run() -> dict[str, Any]:
-    """Raises ``Found`` if a mapping's values are wrong or have other bits than the shipped one's."""
+    """Raises ``Found`` if a mapping's values are wrong or not bit for bit the shipped one's."""
     device()
     measured: dict[str, Any] = {}
     findings: list[str] = []

@@ -89,9 +89,8 @@ def _bundle(targets: list[str] | None, bare: bool) -> int:
     from whisper_mel_mojo.builder import BuildError
 
     try:
-        archive = bundle.make(
-            ROOT / "dist", targets or bundle.TARGETS, () if bare else bundle.KINDS
-        )
+        kinds = () if bare else tuple(bundle.KINDS)
+        archive = bundle.make(ROOT / "dist", targets or bundle.TARGETS, kinds)
     except (BuildError, FileNotFoundError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -4,8 +4,8 @@ The cache is ``$WHISPER_MEL_CACHE``, else ``whisper-mel`` in ``$XDG_CACHE_HOME``
 else, where none can be written, a folder of the user's own among the temporary files. A file's
 name contains the hash of everything it was made from, so that nothing is ever out of date.
 
-Before that it is looked for in the package's folder ``prebuilt``, if there is one: whoever packs the
-package for machines without a compiler has filled it (:func:`prebuild`).
+Before that it is looked for in the package's folder ``prebuilt``, if there is one: whoever packs
+the package for machines without a compiler has filled it (:func:`prebuild`).
 """
 
 from __future__ import annotations
@@ -83,13 +83,16 @@ def _flags(target: str, options: tuple[str, ...]) -> tuple[str, ...]:
     return (*FLAGS, *NO_ASSERTIONS, "--target-cpu", target, *options)
 
 
-def prebuild(folder: Path, source: Path | None = None, *options: str) -> Path:
-    """Puts the library for other machines (:func:`distributed_cpu`) into a package's ``prebuilt``.
+def prebuild(
+    folder: Path, source: Path | None = None, *options: str, cpu: str | None = None
+) -> Path:
+    """Puts the library for other machines into a package's ``prebuilt``.
 
-    ``folder``: that folder; the others as for :func:`built_library`. Returns the library in it,
-    which may be changed if :func:`sign` is called then.
+    ``folder``: that folder; ``cpu``: the CPU type, by default :func:`distributed_cpu`; the others
+    as for :func:`built_library`. Returns the library in it, which may be changed if :func:`sign` is
+    called then.
     """
-    made = built_for(distributed_cpu(), source or SOURCE, options)
+    made = built_for(cpu or distributed_cpu(), source or SOURCE, options)
     folder.mkdir(exist_ok=True)
     (folder / _COMPILER_FILE).write_text(compiler_version())
     library = folder / made.name
