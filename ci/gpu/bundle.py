@@ -92,12 +92,11 @@ def unpack_packages(to: Path) -> None:
 
 def fill(prebuilt: Path, targets: Sequence[str]) -> None:
     """The kernel for CPUs (it has the messages), in lockstep, and for each device."""
-    for source in (None, LOCKSTEP):
-        prebuild(prebuilt, source)
+    made = [prebuild(prebuilt, source) for source in (None, LOCKSTEP)]
     closure.copy(prebuilt)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         options = [NVIDIA[target].options for target in targets]
-        made = list(pool.map(lambda it: prebuild(prebuilt, LAUNCH, *it), options))
+        made += pool.map(lambda it: prebuild(prebuilt, LAUNCH, *it), options)
     for library in made:
         closure.relocate(library, "$ORIGIN")
         sign(library)

@@ -39,26 +39,31 @@ def copy(to: Path) -> None:
 
 def relocate(library: Path, to: str) -> None:
     """Lets a library look for them in ``to`` (as ``$ORIGIN/..``), not where they were at its
-    making. Raises ``ValueError`` if it does not fit in the place of that, or it needs others.
+    making. Raises ``ValueError`` if that does not fit in the old one's place, or it needs others.
     """
     content = library.read_bytes()
-    made_with = str(libraries()).encode() + b"\0"
-    if content.count(made_with) != 1:
-        raise ValueError(
-            f"{library} names {made_with!r} {content.count(made_with)} times: expected once"
-        )
-    if len(to) >= len(made_with):
-        raise ValueError(f"{to!r} is longer than {made_with!r}, whose place it must take")
-    library.write_bytes(content.replace(made_with, to.encode().ljust(len(made_with), b"\0")))
+    for old in entries(library, "RUNPATH"):
+        place = old.encode() + b"\0"
+        if content.count(place) != 1:
+            raise ValueError(f"{library} names {old} {content.count(place)} times: expected once")
+        if len(to) > len(old):
+            raise ValueError(f"{to} is longer than {old}, whose place it must take")
+        content = content.replace(place, to.encode().ljust(len(place), b"\0"))
+    library.write_bytes(content)
     require_closed(library)
 
 
 def require_closed(library: Path) -> None:
     """Raises ``ValueError`` if a library needs anything but these and what every system has."""
+    unknown = set(entries(library, "NEEDED")) - _OF_THE_SYSTEM - set(NAMES)
+    if unknown:
+        raise ValueError(f"{library} needs {', '.join(sorted(unknown))}, which nobody packs")
+
+
+def entries(library: Path, kind: str) -> list[str]:
+    """What a library's dynamic section says, as ``readelf`` reads it."""
     listing = subprocess.run(
         ["readelf", "--dynamic", str(library)], capture_output=True, text=True, check=True
     ).stdout
-    needed = set(re.findall(r"\(NEEDED\).*\[(.*)\]", listing))
-    unknown = needed - _OF_THE_SYSTEM - set(NAMES)
-    if unknown:
-        raise ValueError(f"{library} needs {', '.join(sorted(unknown))}, which nobody packs")
+    found: list[str] = re.findall(rf"\({kind}\).*\[(.*)\]", listing)
+    return found

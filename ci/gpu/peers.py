@@ -42,7 +42,7 @@ def torch_stft(n_mels: int, device: str) -> Peer:
     import torch
 
     window = torch.hann_window(400, device=device)
-    filters = torch.from_numpy(np.float32(mel_filterbank(n_mels))).to(device)
+    filters = torch.tensor(mel_filterbank(n_mels), dtype=torch.float32, device=device)
 
     def log_mel(audio: Any) -> Any:
         spectrum = torch.stft(audio, 400, 160, window=window, return_complex=True)

@@ -26,9 +26,7 @@ class Scale:
 
 
 _FULL = Scale("full", 1 << 62, 480_000, (1, 16, 256), 15, 20, None)
-_REHEARSAL = Scale(
-    "rehearsal", 16_100, 800, (1, 2), 2, 2, "length-400 or length-480 or rising-noise or errors"
-)
+_REHEARSAL = Scale("rehearsal", 16_100, 800, (1, 2), 2, 2, "length-400 or errors")
 
 
 def scale() -> Scale:
