@@ -5,8 +5,8 @@
     ./dev sanitize valgrind     valgrind on the CPU's kernel: memory read before it is written, or
                                 beyond its end, or never given back
     ./dev sanitize guard        guard pages around the audio of every front-end that is installed
-    ./dev sanitize memcheck     compute-sanitizer's tools: not written yet, status 3; racecheck,
-                                initcheck, synccheck likewise
+    ./dev sanitize memcheck     compute-sanitizer's tools on the kernel for GPUs (docs/gpu.md);
+                                racecheck, initcheck, synccheck likewise
     ./dev sanitize all          all lanes that this machine can run; says which it cannot
 
 ``--nightly`` makes 100,000 calls instead of 3,000. Exit status: 0 clean, 1 something was found or a
@@ -105,10 +105,13 @@ def _guard(calls: int) -> int:
 
 def _gpu(tool: str) -> Callable[[int], int]:
     def lane(calls: int) -> int:
-        if shutil.which("compute-sanitizer") is None:
-            raise Absent(f"no GPU: compute-sanitizer, of which {tool} is a part, is not installed")
-        if not list(Path("/dev").glob("nvidia[0-9]*")):
-            raise Absent("no GPU")
-        raise Absent("compute-sanitizer's lanes are not written yet: what they run needs a GPU")
+        from gpu import sanitizers, sections
+
+        try:
+            return int(sanitizers.run(tool)["calls"])
+        except sections.NotHere as reason:
+            raise Absent(str(reason)) from None
+        except sections.Found as found:
+            raise AssertionError(str(found)) from None
 
     return lane

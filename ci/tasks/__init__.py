@@ -113,7 +113,7 @@ TASKS = {
     "sanitize": Task("address, thread, guard … lanes, planted faults first", _sanitize),
     "repro": Task("replay a failing case: --shrink, --issue, --keep NAME --link URL", _repro),
     "gpu": Task(
-        "the kernel for GPUs, without one: compile, driver, reproduce",
+        "the kernel for GPUs: compile, driver, reproduce; bundle, run, record",
         gpu.run,
         lambda arguments: TEST,
     ),
