@@ -16,6 +16,7 @@ import os
 import platform
 import struct
 import sys
+from typing import NoReturn
 
 ABSENT = 3
 # By machine: AUDIT_ARCH_… of linux/audit.h, the numbers of socket and io_uring_setup
@@ -71,17 +72,17 @@ def go_offline() -> None:
             raise OSError(ctypes.get_errno(), "prctl refuses the filter")
 
 
-def main(command: list[str]) -> int:
+def main(command: list[str]) -> NoReturn:
+    """Become the command, without a network."""
     if not command:
-        print(__doc__, file=sys.stderr)
-        return 2
+        sys.exit(__doc__)
     try:
         go_offline()
     except OSError as error:
         print(error, file=sys.stderr)
-        return ABSENT
+        sys.exit(ABSENT)
     os.execvp(command[0], command)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

@@ -6,10 +6,11 @@ This module is imported by ./dev before there is an environment: standard librar
 from __future__ import annotations
 
 import importlib
-import subprocess
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 from . import bench, build, gpu, lint, lock, system
 from .paths import ROOT
@@ -44,10 +45,17 @@ def _env(arguments: list[str]) -> int:
     return 0
 
 
+def _become(*command: str) -> NoReturn:
+    """Run a program in place of this one: Ctrl-C and SIGTERM are its own to deal with."""
+    sys.stdout.flush()
+    os.execvp(command[0], command)
+
+
 def _test(arguments: list[str]) -> int:
     # The script, not `python -m pytest`: that would put the root, with its folder `mojo`, first
     # on sys.path.
-    return subprocess.call(["pytest", *arguments], cwd=ROOT)
+    os.chdir(ROOT)
+    _become("pytest", *arguments)
 
 
 def _conformance(arguments: list[str]) -> int:
@@ -57,12 +65,11 @@ def _conformance(arguments: list[str]) -> int:
         path = ROOT / "docs" / "measurements" / name
         if path.exists() and arguments[:1] != ["repro"] and option not in arguments:
             beside += [option, str(path)]
-    command = [sys.executable, "-m", "whisper_mel_conformance", *arguments, *beside]
-    return subprocess.call(command)
+    _become(sys.executable, "-m", "whisper_mel_conformance", *arguments, *beside)
 
 
 def _golden(arguments: list[str]) -> int:
-    return subprocess.call([sys.executable, "-m", "whisper_mel_golden", *arguments])
+    _become(sys.executable, "-m", "whisper_mel_golden", *arguments)
 
 
 def _repro(arguments: list[str]) -> int:
@@ -76,6 +83,11 @@ def _mutants(arguments: list[str]) -> int:
 
 def _sanitize(arguments: list[str]) -> int:
     status: int = importlib.import_module("sanitize.cli").run(arguments)
+    return status
+
+
+def _compare(arguments: list[str]) -> int:
+    status: int = importlib.import_module("compare.cli").main(arguments)
     return status
 
 
@@ -101,16 +113,22 @@ TASKS = {
         bench.run,
         bench.layers,
     ),
+    "compare": Task(
+        "front-ends on a recording: copies, memory, time, score, picture",
+        _compare,
+        lambda arguments: TEST,
+    ),
     "mutants": Task("what the suite must reject: quirks, --kernel, --full", _mutants),
     "sanitize": Task("address, thread, guard … lanes, planted faults first", _sanitize),
     "repro": Task("replay a failing case: --shrink, --issue, --keep NAME --link URL", _repro),
     "gpu": Task(
-        "the kernel for GPUs, without one: compile, driver, reproduce",
+        "the kernel for GPUs: compile, driver, reproduce; bundle, run, record",
         gpu.run,
         lambda arguments: TEST,
     ),
     "build": Task(
-        "wheels and sources of the four packages, in dist/; `build c`: the C library", build.run
+        "in dist/: wheels and sources; `build c`: for C; `build vectors`: the vector set",
+        build.run,
     ),
     "system": Task("install programs that checks need: g++, valgrind, chromium", system.run),
     "lock": Task("resolve ci/locks/*.in anew; the pins and tasks of pixi.toml", lock.run),

@@ -67,6 +67,7 @@ def run(*front_ends: dict[str, Any], **more: Any) -> dict[str, Any]:
         "profile": "quick",
         "seed": 0,
         "environment": environment(),
+        "interrupted": None,
         "unavailable": {},
         "problems": [],
         "front_ends": list(front_ends),

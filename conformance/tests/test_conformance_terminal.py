@@ -22,7 +22,7 @@ def test_the_table_fits_into_80_columns() -> None:
     text = summary(Document([run(*map(good, names))]), Path("report"), width=80)
     assert all(len(line) <= 80 for line in text.splitlines())
     assert "[bold]" in text
-    assert "conforms: 3 front-ends judged, none fails; report: report/index.html" in text
+    assert "conforms: 3 front-ends judged, none fails\n" in text
     assert "\x1b" not in text
 
 

@@ -1,7 +1,7 @@
 """``python -m whisper_mel_conformance``: judge front-ends, print the table, write the report.
 
 Exit status: 0 if every front-end reaches what is required of it and declared divergences are all
-there is; 1 if not; 2 for wrong usage.
+there is; 1 if not; 2 for wrong usage; 130 or 143 if SIGINT or SIGTERM ended the run early.
 """
 
 from __future__ import annotations
@@ -23,7 +23,13 @@ from whisper_mel_conformance.terminal import Live
 
 OURS = "mojo-cpu"
 _COMMANDS = {"repro": repro, "report": report}
-_EXIT = {pytest.ExitCode.OK: 0, pytest.ExitCode.TESTS_FAILED: 1}
+_EXIT = {
+    pytest.ExitCode.OK: 0,
+    pytest.ExitCode.TESTS_FAILED: 1,
+    pytest.ExitCode.INTERRUPTED: 130,  # before any case
+    130: 130,
+    143: 143,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -84,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
     ]
     if options.select is not None:
         words += ["-k", options.select]
-    return _EXIT.get(pytest.ExitCode(pytest.main(words, [plugin, Live(options.quiet)])), 2)
+    return _EXIT.get(pytest.main(words, [plugin, Live(options.quiet)]), 2)
 
 
 if __name__ == "__main__":

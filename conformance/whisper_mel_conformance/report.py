@@ -16,13 +16,18 @@ from whisper_mel_conformance.client import FrontEnd
 from whisper_mel_conformance.command import COMMAND_PREFIX
 from whisper_mel_conformance.environment import environment
 from whisper_mel_conformance.figure import figure
-from whisper_mel_conformance.files import write_bytes, write_text
+from whisper_mel_conformance.folder import whole_folder, write_whole
 from whisper_mel_conformance.known import KnownFailure
-from whisper_mel_conformance.rendering import render
+from whisper_mel_conformance.rendering import OUTPUTS, render
 from whisper_mel_conformance.rendering.documents import FORMAT, Document, merge
 from whisper_mel_conformance.running import STATUSES, Result, Run
 
 _FIGURES = 2  # of a front-end's failures, beside that of its diagnosis
+
+
+def document(run: Run, folder: Path) -> Document:
+    """The run, and what is shown beside it; ``folder`` is the report's."""
+    return merge([Document([as_json(run, folder)]), run.beside])
 
 
 def as_json(run: Run, folder: Path) -> dict[str, Any]:
@@ -33,6 +38,7 @@ def as_json(run: Run, folder: Path) -> dict[str, Any]:
         "profile": run.profile,
         "seed": run.seed,
         "environment": environment(),
+        "interrupted": run.interrupted,
         "unavailable": run.unavailable,
         "problems": run.problems(),
         "front_ends": [_front_end(run, f, folder) for f in run.front_ends if run.of(f.name)],
@@ -112,15 +118,16 @@ def _number(value: float | None) -> float | str | None:
     return value if value is None or np.isfinite(value) else str(value)
 
 
-def write(run: Run, folder: Path) -> Document:
-    """``report.json``, all that is made from it, and a picture of each front-end diagnosed."""
+def write(run: Run, made: Document, folder: Path) -> None:
+    """``report.json``, what is made of it, and a picture of each front-end that was diagnosed.
+
+    Raises ``OSError``; each file is then what it was, or not there.
+    """
     for name, diagnosis in run.diagnoses.items():
         picture = diagnosis.picture()
         if picture is not None:
-            write_bytes(picture_path(name, folder), picture)
-    document = merge([Document([as_json(run, folder)]), run.beside])
-    render(document, folder)
-    return document
+            write_whole(picture_path(name, folder), picture)
+    render(made, folder)
 
 
 # --------------------------------------------------------------------------- reproductions
@@ -136,17 +143,22 @@ def picture_path(front_end: str, folder: Path) -> Path:
     return failure_folder(front_end, folder) / "features.png"
 
 
-def forget_failures(front_end: str, folder: Path) -> None:
-    """Remove the reproductions of an earlier run."""
-    shutil.rmtree(failure_folder(front_end, folder), ignore_errors=True)
+def forget(run: Run, folder: Path) -> None:
+    """Remove an earlier run's report, and its reproductions of the front-ends of this one."""
+    for name in OUTPUTS:
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "badges", ignore_errors=True)
+    for front_end in run.front_ends:
+        shutil.rmtree(failure_folder(front_end.name, folder), ignore_errors=True)
 
 
 def write_failure(result: Result, front_end: FrontEnd, folder: Path) -> Path:
-    """Write down all that is needed to replay a failure; the path of its ``case.json``."""
+    """Write down all that is needed to replay a failure; the path of its ``case.json``.
+
+    Raises ``OSError``; there is no reproduction then.
+    """
     where = failure_folder(front_end.name, folder) / result.case.id.replace("/", "--")
-    where.mkdir(parents=True, exist_ok=True)
     path = where / "case.json"
-    result.reproduction = path
     case = {
         "format": FORMAT,
         "case": result.case.id,
@@ -164,9 +176,12 @@ def write_failure(result: Result, front_end: FrontEnd, folder: Path) -> Path:
         "environment": environment(),
         "command": shlex.join(["python", "-m", str(__package__), "repro", str(path)]),
     }
-    for name, array in result.arrays.items():
-        np.save(where / f"{name}.npy", array)
-    write_text(path, json.dumps(case, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(case, indent=1, ensure_ascii=False)
+    with whole_folder(where) as new:
+        (new / path.name).write_text(text + "\n", encoding="utf-8")
+        for name, array in result.arrays.items():
+            np.save(new / f"{name}.npy", array)
+    result.reproduction = path
     return path
 
 

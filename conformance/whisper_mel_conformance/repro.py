@@ -23,7 +23,7 @@ from whisper_mel_conformance.checks import CHECKS
 from whisper_mel_conformance.client import FrontEnd, Refused, Unsupported
 from whisper_mel_conformance.diagnosis import diagnose
 from whisper_mel_conformance.environment import environment
-from whisper_mel_conformance.files import write_text
+from whisper_mel_conformance.folder import write_whole
 from whisper_mel_conformance.frontend import UnknownFrontEnd, require_known
 from whisper_mel_conformance.judging import Failure
 from whisper_mel_conformance.picture import comparison
@@ -127,7 +127,7 @@ def _replay(
         path = path.parent / "shrunken" / "case.json"
         path.parent.mkdir(exist_ok=True)
         case["command"] = shlex.join(["python", "-m", str(__package__), "repro", str(path)])
-        write_text(path, json.dumps(case, indent=1, ensure_ascii=False) + "\n")
+        write_whole(path, (json.dumps(case, indent=1, ensure_ascii=False) + "\n").encode())
         print(f"shrunken: {json.dumps(case['arguments'])}\n{outcome.error}\n{path}", file=show)
     if options.issue:
         print(_issue(front_end, case, outcome, path))

@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from whisper_mel_reference import CLASS_A, CLASS_B
-
 from whisper_mel_conformance import known as known_failures
 from whisper_mel_conformance.catalogue import Case, fixed_cases
 from whisper_mel_conformance.checks import CHECKS
 from whisper_mel_conformance.client import FrontEnd, Refused, Unsupported
 from whisper_mel_conformance.diagnosis import Diagnosis, diagnose
 from whisper_mel_conformance.frontend import UnknownFrontEnd, peers, require_known
-from whisper_mel_conformance.judging import Failure
+from whisper_mel_conformance.judging import Failure, grade
 from whisper_mel_conformance.known import KnownFailure
 from whisper_mel_conformance.properties import PROPERTIES, Found, Property, search
 from whisper_mel_conformance.rendering.documents import Document
@@ -112,6 +110,8 @@ class Run:
         self.seed = seed
         self.beside = beside or Document()
         self.results: list[Result] = []
+        self.interrupted: str | None = None  # by which signal
+        self.unwritten: list[str] = []  # what could not be written to the report's folder
         self.unavailable: dict[str, str] = {}
         self.diagnoses: dict[str, Diagnosis] = {}
         self.known: list[KnownFailure] = known_failures.of_peers()
@@ -185,8 +185,9 @@ class Run:
     def diagnose(self) -> None:
         """Find out what the front-ends that failed cases do wrong; each is asked once."""
         for front_end in self.front_ends:
-            if self.of(front_end.name, "failed") and front_end.calls:
-                self.diagnoses[front_end.name] = diagnose(front_end)
+            failed = [result.case.id for result in self.of(front_end.name, "failed")]
+            if failed and front_end.calls:
+                self.diagnoses[front_end.name] = diagnose(front_end, failed=failed)
                 front_end.stop()
 
     def _by_name(self, name: str) -> FrontEnd:
@@ -211,17 +212,24 @@ class Run:
         return max(scored, key=lambda r: r.score or 0.0, default=None)
 
     def class_of(self, name: str) -> str:
-        """``A``, ``B`` or ``fails``; ``-`` where nothing was scored."""
+        """``A``, ``B`` or ``fails``; ``-`` where nothing was scored, or not every case judged."""
         worst = self.worst(name)
         if self.of(name, "failed"):
             return "fails"
+        if self.interrupted and name == self.results[-1].front_end:
+            return "-"
         if worst is None or worst.score is None:
             return "-"
-        return "A" if worst.score <= CLASS_A else "B" if worst.score <= CLASS_B else "fails"
+        return grade(worst.score)
 
     def problems(self) -> list[str]:
         """What is wrong with the run beside its failed cases."""
-        sentences = []
+        sentences = list(self.unwritten)
+        if self.interrupted:
+            sentences.append(
+                f"interrupted by {self.interrupted} after {len(self.results)} cases: the cases "
+                "after those were not judged"
+            )
         for front_end in self.front_ends:
             if not self.of(front_end.name):
                 continue

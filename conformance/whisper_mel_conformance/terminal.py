@@ -181,7 +181,9 @@ def _verdicts(console: Console, document: Document, folder: Path) -> None:
     _line(console, "*:", "but for what is declared", "dim")
     right = is_right(document)
     mark, style = ("conforms", "bold green") if right else ("does not conform", "bold red")
-    _line(console, f"{mark}:", f"{headline(document)}; report: {folder / 'index.html'}", style)
+    _line(console, f"{mark}:", headline(document), style)
+    if (folder / "index.html").exists():
+        _line(console, "report:", str(folder / "index.html"), "")
     if failing(document):
         _line(console, "replay a failure:", f"{MODULE} repro {folder / 'failures'}/…", "")
 

@@ -13,30 +13,34 @@ terminal     the end of a run in the terminal
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from whisper_mel_conformance.files import write_text
+from whisper_mel_conformance.folder import claim, write_whole
 from whisper_mel_conformance.rendering import documents, formats
-from whisper_mel_conformance.rendering.documents import Document, Unreadable
+from whisper_mel_conformance.rendering.documents import Document
 from whisper_mel_conformance.rendering.page import page
 
 BENCHMARK = "a result of `./dev bench`, to be shown in the report (repeatable)"
 MUTANTS = "a result of `./dev mutants`, to be shown in the report"
 
 
+OUTPUTS: dict[str, Callable[[Document], str]] = {
+    "report.json": Document.text,
+    "index.html": page,
+    "junit.xml": formats.junit,
+    "summary.md": formats.markdown,
+    "badge.json": formats.badge,
+}
+
+
 def render(document: Document, folder: Path) -> None:
-    """Write ``report.json`` and what is made of it."""
-    texts = {
-        "report.json": document.text(),
-        "index.html": page(document),
-        "junit.xml": formats.junit(document),
-        "summary.md": formats.markdown(document),
-        "badge.json": formats.badge(document),
-        **formats.badges(document),
-    }
-    for name, text in texts.items():
-        write_text(folder / name, text)
+    """Write ``report.json`` and what is made of it. Raises ``OSError``; no file is half written."""
+    texts = {name: made(document) for name, made in OUTPUTS.items()}
+    for name, text in {**texts, **formats.badges(document)}.items():
+        write_whole(folder / name, text.encode("utf-8"))
 
 
 def main(given: list[str]) -> int:
@@ -66,8 +70,12 @@ def main(given: list[str]) -> int:
         document.benchmarks = beside.benchmarks or document.benchmarks
         document.mutants = beside.mutants or document.mutants
         folder = options.output or files[0].parent
-        render(document, folder)
-    except (Unreadable, OSError) as error:
+        lock = claim(folder)
+        try:
+            render(document, folder)
+        finally:
+            os.close(lock)
+    except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     print(folder / "index.html")
