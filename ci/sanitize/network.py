@@ -15,9 +15,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from tasks.paths import ROOT
+
 from sanitize.native import Absent
 from sanitize.offline import ABSENT
-from tasks.paths import ROOT
 
 OFFLINE = ROOT / "ci" / "sanitize" / "offline.py"
 FEW = "length-401 or voice-hindi or errors/nan or concurrency or property/gain"
