@@ -10,8 +10,8 @@
                                 racecheck, initcheck, synccheck likewise
     ./dev sanitize all          all lanes that this machine can run; says which it cannot
 
-``--nightly`` makes 100,000 calls instead of 3,000, and judges all cases. Exit status: 0 clean, 1 something was found or a
-planted fault was not, 3 the lane cannot run here.
+``--nightly`` makes 100,000 calls instead of 3,000, and judges all cases. Exit status: 0 clean,
+1 something was found or a planted fault was not, 3 the lane cannot run here.
 """
 
 from __future__ import annotations

@@ -42,6 +42,7 @@ def test_a_planted_connection_is_found(tmp_path: Path) -> None:
     network.planted(tmp_path)
 
 
+@pytest.mark.nightly
 @needs_filter
 def test_a_filter_that_lets_all_through_would_be_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
