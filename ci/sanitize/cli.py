@@ -17,9 +17,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 from sanitize.native import Absent, address, thread, valgrind
 
