@@ -18,6 +18,7 @@ __all__ = ["TASKS", "Task", "find", "main"]
 
 DEFAULT = ("default",)
 TEST = ("default", "test")
+LAYERS = {"test": TEST, "peers": (*TEST, "peers"), "cuda": (*TEST, "cuda")}  # by what `env` is told
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,14 @@ class Task:
     summary: str
     run: Callable[[list[str]], int]
     layers: Callable[[list[str]], tuple[str, ...]] = lambda arguments: DEFAULT
+
+
+def _env_layers(arguments: list[str]) -> tuple[str, ...]:
+    if not arguments:
+        return DEFAULT
+    if len(arguments) > 1 or arguments[0] not in LAYERS:
+        sys.exit(f"env {' '.join(arguments)}: expected nothing or one of {', '.join(LAYERS)}")
+    return LAYERS[arguments[0]]
 
 
 def _env(arguments: list[str]) -> int:
@@ -65,9 +74,9 @@ def _sanitize(arguments: list[str]) -> int:
 
 TASKS = {
     "env": Task(
-        "make the environment; `env test` with torch and MAX",
+        "make the environment; `env test` with torch and MAX, `env peers`, `env cuda`",
         _env,
-        lambda arguments: TEST if arguments == ["test"] else DEFAULT,
+        _env_layers,
     ),
     "test": Task("the project's own tests; arguments go to pytest", _test, lambda arguments: TEST),
     "lint": Task("ruff, mypy, the format of Mojo sources, the workflows", lint.run),
@@ -94,7 +103,7 @@ TASKS = {
         "wheels and sources of the four packages, in dist/; `build c`: the C library", build.run
     ),
     "system": Task("install what checks need of the operating system: valgrind", system.run),
-    "lock": Task("resolve ci/locks/*.in anew into ci/locks/*.txt", lock.run),
+    "lock": Task("resolve ci/locks/*.in anew; the pins and tasks of pixi.toml", lock.run),
 }
 
 

@@ -1,4 +1,4 @@
-"""The tasks: what each needs, what lint finds, what build packs, what lock resolves."""
+"""The tasks: what each needs, what lint finds, what build packs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from tasks import TASKS, build, find, lint, lock, main, system
-from tasks.paths import LOCKS, PACKAGES
+from tasks import TASKS, build, find, lint, main, system
+from tasks.paths import PACKAGES
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,14 @@ from tasks.paths import LOCKS, PACKAGES
 )
 def test_only_what_runs_torch_needs_the_test_layer(arguments: list[str], needs_test: bool) -> None:
     assert ("test" in find(arguments).layers(arguments[1:])) == needs_test
+
+
+@pytest.mark.parametrize("arguments", [["tets"], ["test", "peers"]])
+def test_an_unknown_layer_names_the_known_ones(arguments: list[str]) -> None:
+    with pytest.raises(
+        SystemExit, match=f"env {' '.join(arguments)}: expected .*test, peers, cuda"
+    ):
+        find(["env"]).layers(arguments)
 
 
 def test_no_task_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,22 +100,6 @@ def test_build_makes_a_wheel_and_a_source_distribution_with_everything(
         names = {name.partition("/")[2] for name in packed_source.getnames()}
     assert {*files, "pyproject.toml", "LICENSE"} <= names
     assert not any("tests/" in name for name in zipfile.ZipFile(wheel).namelist())
-
-
-def test_lock_takes_every_input_and_passes_on_failures(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    assert {path.stem for path in LOCKS.glob("*.in")} == set(lock.LOCK_FILES)
-    ran: list[list[str]] = []
-
-    def run(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
-        ran.append(command)
-        return subprocess.CompletedProcess(command, int("test.in" in command))
-
-    monkeypatch.setattr(subprocess, "run", run)
-    assert lock.run(["--upgrade"]) == 1
-    assert [command[-1] for command in ran] == ["--upgrade"] * 3, "nothing after the failure"
-    assert "--constraint=default.txt" in ran[-1]
 
 
 class Machine:
