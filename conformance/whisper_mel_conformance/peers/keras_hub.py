@@ -5,12 +5,16 @@ It pads to a whole number of seconds, 30 unless said otherwise, and gives frames
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
-from keras_hub.layers import WhisperAudioConverter
 from numpy.typing import NDArray
+
+os.environ.setdefault("KERAS_BACKEND", "torch")  # its default is TensorFlow
+
+from keras_hub.layers import WhisperAudioConverter  # noqa: E402
 
 from whisper_mel_conformance.peers import versions
 

@@ -37,8 +37,7 @@ def _checked(status: int) -> None:
 
 @lru_cache(maxsize=4)
 def _extractor(n_mels: int, pads: bool) -> ctypes.c_void_p:
-    window = np.hanning(401)[:-1]
-    stft = {"n_fft": 400, "frame_length": 400, "hop_length": 160, "_comment": window.tolist()}
+    stft = {"n_fft": 400, "frame_length": 400, "hop_length": 160}
     mel = {"chunk_size": 30, "hop_length": 160, "n_fft": 400, "n_mel": n_mels}
     mel |= {} if pads else {"no_padding": 1}
     operations = [
