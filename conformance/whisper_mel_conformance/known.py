@@ -5,13 +5,15 @@ A file in TOML names a front-end and the cases that it is known to fail::
     front-end = "librosa"
 
     [[failure]]
+    title = "loud noise is silence"
     cases = ["errors/overflow-*"]
     since = 2026-11-24
     version = "0.11.0"
     mechanism = "what happens, and why"
     link = "https://…"
 
-``cases`` are ids, with ``*`` for any characters. A case named there that passes is a failure, and
+``cases`` are ids, with ``*`` for any characters; ``except = […]`` takes some of them out again.
+``title`` is for tables, where the mechanism is too long, and may be left out. A case named there that passes is a failure, and
 so is a pattern that matches no case. Only a drawn case may pass: another seed draws something else.
 """
 
@@ -30,7 +32,7 @@ else:
     import tomli as tomllib
 
 _FIELDS = {"cases", "since", "version", "mechanism", "link"}
-_OPTIONAL = {"except"}
+_OPTIONAL = {"except", "title"}
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class KnownFailure:
     version: str
     mechanism: str
     link: str
+    title: str
 
     def covers(self, case_id: str) -> bool:
         return _matches(case_id, self.patterns) and not _matches(case_id, self.exceptions)
@@ -68,7 +71,7 @@ def read(path: Path) -> list[KnownFailure]:
         if set(entry) - _OPTIONAL != _FIELDS:
             raise ValueError(
                 f"{path}: a failure has {sorted(entry)}: expected {', '.join(sorted(_FIELDS))} "
-                f"(and {', '.join(_OPTIONAL)})"
+                f"(and {', '.join(sorted(_OPTIONAL))})"
             )
         if not isinstance(entry["since"], datetime.date):
             raise ValueError(f"{path}: since={entry['since']!r}: expected a date")
@@ -81,6 +84,7 @@ def read(path: Path) -> list[KnownFailure]:
                 str(entry["version"]),
                 str(entry["mechanism"]),
                 str(entry["link"]),
+                str(entry.get("title", entry["mechanism"])),
             )
         )
     return known

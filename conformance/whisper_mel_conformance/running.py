@@ -87,16 +87,17 @@ def _note(result: Result, error: Exception) -> None:
 class Run:
     """Front-ends to be judged, and the results so far.
 
-    ``sources`` name front-ends that must be there; with ``with_peers`` those of the suite's
-    adapters that can be imported are judged, too. Raises ``UnknownFrontEnd`` for a front-end that
-    does not exist or cannot be loaded, ``ValueError`` for a broken file of known failures.
+    ``sources`` name front-ends that must be there; of the suite's adapters those that ``with_peers``
+    says (``"none"``, ``"light"`` or ``"all"``) and that can be imported are judged, too. Raises
+    ``UnknownFrontEnd`` for a front-end that does not exist or cannot be loaded, ``ValueError`` for a
+    broken file of known failures.
     """
 
     def __init__(
         self,
         sources: Sequence[str],
         *,
-        with_peers: bool = False,
+        with_peers: str = "none",
         profile: str = "quick",
         seed: int = 0,
         timeout: float = 30.0,
@@ -107,6 +108,7 @@ class Run:
         self.results: list[Result] = []
         self.unavailable: dict[str, str] = {}
         self.diagnoses: dict[str, Diagnosis] = {}
+        self._diagnosed = ("failed", "known") if with_peers == "all" else ("failed",)
         self.known: list[KnownFailure] = known_failures.of_peers()
         for path in known_files:
             self.known += known_failures.read(path)
@@ -114,8 +116,7 @@ class Run:
             require_known(source)
         self.front_ends = [self._start(source, timeout) for source in dict.fromkeys(sources)]
         self.named = [front_end.name for front_end in self.front_ends]
-        if with_peers:
-            self._add_peers(timeout)
+        self._add_peers(peers(with_peers), timeout)
         names = [front_end.name for front_end in self.front_ends]
         for name in names:
             if names.count(name) > 1:
@@ -133,8 +134,8 @@ class Run:
             raise UnknownFrontEnd(f"front-end {source!r} cannot be loaded: {error}") from error
         return front_end
 
-    def _add_peers(self, timeout: float) -> None:
-        for source in peers():
+    def _add_peers(self, sources: Sequence[str], timeout: float) -> None:
+        for source in sources:
             if source in self.named:
                 continue
             front_end = FrontEnd(source, timeout=timeout)
@@ -176,9 +177,13 @@ class Run:
         return result
 
     def diagnose(self) -> None:
-        """Find out what the front-ends that failed cases do wrong; each is asked once."""
+        """Find out what the front-ends that failed cases do wrong; each is asked once.
+
+        Where all peers are judged, those that failed as declared are asked, too.
+        """
         for front_end in self.front_ends:
-            if self.of(front_end.name, "failed") and front_end.calls:
+            failed = any(self.of(front_end.name, status) for status in self._diagnosed)
+            if failed and front_end.calls:
                 self.diagnoses[front_end.name] = diagnose(front_end)
                 front_end.stop()
 

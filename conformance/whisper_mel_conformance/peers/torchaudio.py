@@ -5,23 +5,16 @@ Its defaults are another scale (HTK) and no norm; who wants Whisper's features n
 
 from __future__ import annotations
 
-import sys
 from functools import lru_cache
-from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from whisper_mel_conformance.peers import versions
+from whisper_mel_conformance.peers import leave_out_torchaudio_library, versions
 
-# Its compiled part (alignment, IIR filters) needs the CUDA libraries in the package index's build.
-# MelSpectrogram is PyTorch alone: the module that would load that part is left out.
-_extension: Any = ModuleType("torchaudio._extension")
-_extension._IS_TORCHAUDIO_EXT_AVAILABLE = False
-_extension.fail_if_no_align = lambda function: function
-sys.modules.setdefault(_extension.__name__, _extension)
+leave_out_torchaudio_library()
 
 from torchaudio.transforms import MelSpectrogram  # noqa: E402
 
