@@ -21,6 +21,7 @@ from whisper_mel_conformance.fitting import Answer, Explanation, explain
 from whisper_mel_conformance.frontend import Capabilities
 from whisper_mel_conformance.judging import Failure
 from whisper_mel_conformance.picture import comparison
+from whisper_mel_conformance.weights import OtherWeights, other_weights
 
 Array = NDArray[Any]
 
@@ -178,8 +179,11 @@ def diagnose(front_end: FrontEnd, chosen: Sequence[Probe] | None = None) -> Diag
             "differs from those, as memory, order, threads, lengths or bad input."
         )
         return Diagnosis([], sentences)
-    explanations = explain(given)
     worst = max(wrong, key=lambda a: (a.score, a.audio.size))
+    weights = other_weights(given)
+    if weights is not None:
+        return Diagnosis([], [_other_weights(weights, worst), *sentences], worst)
+    explanations = explain(given)
     if explanations:
         sentences = [*_explained(explanations, worst), *sentences]
     else:
@@ -209,6 +213,15 @@ def _ask(front_end: FrontEnd, probe: Probe) -> Answer:
         return Answer(probe.name, audio, spec, None)
     except (Failure, Refused) as error:
         return Answer(probe.name, audio, spec, None, str(error))
+
+
+def _other_weights(weights: OtherWeights, worst: Answer) -> str:
+    return (
+        "A filterbank whose weights are slightly off explains the features, score "
+        f"{weights.score:.2g} (against the reference {worst.score:.3g}): by up to "
+        f"{weights.off:.2%}, in band {weights.band} of {weights.n_mels}. Banks computed in float32 "
+        "are: a small weight is the difference of two large numbers."
+    )
 
 
 def _explained(explanations: Sequence[Explanation], worst: Answer) -> list[str]:

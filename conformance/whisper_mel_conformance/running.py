@@ -108,7 +108,7 @@ class Run:
         self.results: list[Result] = []
         self.unavailable: dict[str, str] = {}
         self.diagnoses: dict[str, Diagnosis] = {}
-        self._diagnosed = ("failed", "known") if with_peers == "all" else ("failed",)
+        self._explains_known = with_peers == "all"
         self.known: list[KnownFailure] = known_failures.of_peers()
         for path in known_files:
             self.known += known_failures.read(path)
@@ -159,30 +159,36 @@ class Run:
         if self.results and self.results[-1].front_end != front_end.name:
             self._by_name(self.results[-1].front_end).stop()
         result = judge_case(front_end, case, profile=self.profile, seed=self.seed)
-        declared = [
-            entry
-            for entry in self.known
-            if entry.front_end == front_end.name and entry.covers(case.id)
-        ]
-        if declared and result.status == "failed":
-            result.status = "known"
-            result.message = f"{declared[0].mechanism} ({result.message})"
-        elif declared and result.status == "passed" and not isinstance(case, Property):
-            result.status = "failed"
-            result.message = (
-                f"passes, but is declared as a known failure since {declared[0].since}: "
-                "remove the entry"
-            )
+        self._apply_known(result)
         self.results.append(result)
         return result
+
+    def _apply_known(self, result: Result) -> None:
+        entries = [entry for entry in self.known if entry.front_end == result.front_end]
+        case = result.case
+        if result.status == "failed":
+            declared = [entry for entry in entries if entry.declares(case.id, result.score)]
+            if declared:
+                result.status = "known"
+                result.message = f"{declared[0].mechanism} ({result.message})"
+        elif result.status == "passed" and not isinstance(case, Property):
+            declared = [entry for entry in entries if entry.covers(case.id) and not entry.some]
+            if declared:
+                result.status = "failed"
+                result.message = (
+                    f"passes, but is declared as a known failure since {declared[0].since}: "
+                    "remove the entry"
+                )
 
     def diagnose(self) -> None:
         """Find out what the front-ends that failed cases do wrong; each is asked once.
 
-        Where all peers are judged, those that failed as declared are asked, too.
+        Those that failed only as declared are asked where they are named or all peers are judged.
         """
         for front_end in self.front_ends:
-            failed = any(self.of(front_end.name, status) for status in self._diagnosed)
+            name = front_end.name
+            wanted = self._explains_known or name in self.named
+            failed = self.of(name, "failed") or (wanted and self.of(name, "known"))
             if failed and front_end.calls:
                 self.diagnoses[front_end.name] = diagnose(front_end)
                 front_end.stop()
@@ -230,4 +236,19 @@ class Run:
         judged = {f.name for f in self.front_ends}
         declared = [entry for entry in self.known if entry.front_end in judged]
         ids = [case.id for case in all_cases("nightly")]
-        return sentences + known_failures.matching_nothing(declared, ids)
+        sentences += known_failures.matching_nothing(declared, ids)
+        return sentences + [
+            f"{entry.front_end}: declared as failing some cases since {entry.since}, but every case "
+            f"passes: {entry.title}"
+            for entry in declared
+            if entry.some and self._all_pass(entry)
+        ]
+
+    def _all_pass(self, entry: KnownFailure) -> bool:
+        """Whether all cases of an entry were judged, and none failed as it says."""
+        covered = {case.id for case in all_cases(self.profile) if entry.covers(case.id)}
+        judged = {r.case.id: r for r in self.of(entry.front_end) if r.case.id in covered}
+        failed = [r for r in judged.values() if r.status == "known"]
+        return judged.keys() == covered and not any(
+            entry.declares(result.case.id, result.score) for result in failed
+        )
