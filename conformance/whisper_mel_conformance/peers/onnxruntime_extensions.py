@@ -66,7 +66,11 @@ class _OnnxruntimeExtensions:
     name = "onnxruntime-extensions"
     device = "cpu"
     versions = versions("onnxruntime-extensions")
-    capabilities: ClassVar[dict[str, Any]] = {"n_mels": (80, 128), "pad_to": True}
+    capabilities: ClassVar[dict[str, Any]] = {
+        "n_mels": (80, 128),
+        "pad_to": True,
+        "max_samples": _THIRTY_SECONDS,
+    }
 
     def log_mel(
         self, audio: NDArray[Any], n_mels: int = 80, *, pad_to: int | None = None
