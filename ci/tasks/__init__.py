@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import bench, build, gpu, lint, lock, system
+from . import bench, build, conformance, gpu, lint, lock, system
 from .paths import ROOT
 
 __all__ = ["TASKS", "Task", "find", "main"]
@@ -50,16 +50,12 @@ def _test(arguments: list[str]) -> int:
     return subprocess.call(["pytest", *arguments], cwd=ROOT)
 
 
-def _conformance(arguments: list[str]) -> int:
-    return subprocess.call([sys.executable, "-m", "whisper_mel_conformance", *arguments])
-
-
 def _golden(arguments: list[str]) -> int:
     return subprocess.call([sys.executable, "-m", "whisper_mel_golden", *arguments])
 
 
 def _repro(arguments: list[str]) -> int:
-    return _conformance(["repro", *arguments])
+    return conformance.run(["repro", *arguments])
 
 
 def _mutants(arguments: list[str]) -> int:
@@ -80,7 +76,11 @@ TASKS = {
     ),
     "test": Task("the project's own tests; arguments go to pytest", _test, lambda arguments: TEST),
     "lint": Task("ruff, mypy, the format of Mojo sources, the workflows", lint.run),
-    "conformance": Task("judge front-ends: --frontend, --profile, --report …", _conformance),
+    "conformance": Task(
+        "judge front-ends: --frontend, --matrix (all peers), --profile, --report …",
+        conformance.run,
+        conformance.layers,
+    ),
     "golden": Task(
         "make, verify or list the goldens; calibrate the error bound",
         _golden,

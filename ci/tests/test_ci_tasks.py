@@ -21,6 +21,7 @@ from tasks.paths import PACKAGES
         (["golden", "make"], True),
         (["golden", "verify"], False),
         (["conformance", "--profile", "ci"], False),
+        (["conformance", "--matrix"], True),
         (["bench"], True),
         (["bench", "--only", "30s/*"], True),
         (["bench", "--readme"], False),

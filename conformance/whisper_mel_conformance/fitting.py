@@ -290,7 +290,6 @@ class _Search:
             worst = max(worst, score)
         return [Explanation(variants, worst)]
 
-
     def _limit(self, answer: Answer) -> float:
         """Up to which score an answer counts as explained."""
         if answer.score <= CLASS_B:

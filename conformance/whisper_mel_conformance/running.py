@@ -87,10 +87,10 @@ def _note(result: Result, error: Exception) -> None:
 class Run:
     """Front-ends to be judged, and the results so far.
 
-    ``sources`` name front-ends that must be there; of the suite's adapters those that ``with_peers``
-    says (``"none"``, ``"light"`` or ``"all"``) and that can be imported are judged, too. Raises
-    ``UnknownFrontEnd`` for a front-end that does not exist or cannot be loaded, ``ValueError`` for a
-    broken file of known failures.
+    ``sources`` name front-ends that must be there; of the suite's adapters those that
+    ``with_peers`` says (``"none"``, ``"light"`` or ``"all"``) and that can be imported are judged,
+    too. Raises ``UnknownFrontEnd`` for a front-end that does not exist or cannot be loaded,
+    ``ValueError`` for a broken file of known failures.
     """
 
     def __init__(
@@ -238,8 +238,8 @@ class Run:
         ids = [case.id for case in all_cases("nightly")]
         sentences += known_failures.matching_nothing(declared, ids)
         return sentences + [
-            f"{entry.front_end}: declared as failing some cases since {entry.since}, but every case "
-            f"passes: {entry.title}"
+            f"{entry.front_end}: declared as failing some cases since {entry.since}, but all of "
+            f"them pass: {entry.title}"
             for entry in declared
             if entry.some and self._all_pass(entry)
         ]

@@ -31,8 +31,8 @@ def versions(*distributions: str) -> dict[str, str]:
 def leave_out_torchaudio_library() -> None:
     """Have torchaudio imported without its compiled part (alignment, IIR filters).
 
-    In the package index's build that part needs CUDA's libraries, and torchaudio, which transformers
-    imports wherever it is installed, cannot be imported without them. Log-Mel is PyTorch alone.
+    In the package index's build that part needs CUDA's libraries, and without them torchaudio,
+    which transformers imports wherever it is installed, fails. Log-Mel is PyTorch alone.
     """
     extension: Any = ModuleType("torchaudio._extension")
     extension._IS_TORCHAUDIO_EXT_AVAILABLE = False

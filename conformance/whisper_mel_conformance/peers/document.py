@@ -1,8 +1,8 @@
-"""The public matrix: ``docs/front-ends.md`` and README's table, from a run's ``report.json``.
+"""The public matrix: ``docs/front-ends.md`` and README's table, from runs' ``report.json``.
 
-``python -m whisper_mel_conformance.peers.document report/report.json`` records the run in
-``docs/measurements/front-ends.json`` and writes both from it; without an argument it only writes
-them, from the record that is there.
+``python -m whisper_mel_conformance.peers.document report/report.json`` records the front-ends of a
+run in ``docs/measurements/front-ends.json``, in place of what was recorded of them before, and
+writes both from it; without an argument it only writes them, from the record that is there.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import argparse
 import ast
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from whisper_mel_conformance import known
 from whisper_mel_conformance.catalogue import FAMILIES
-from whisper_mel_conformance.frontend import registered
+from whisper_mel_conformance.frontend import peers, registered
 from whisper_mel_conformance.peers import LIGHT
 from whisper_mel_conformance.running import STATUSES
 
@@ -26,9 +26,8 @@ ROOT = Path(__file__).resolve().parents[3]
 RECORD = ROOT / "docs" / "measurements" / "front-ends.json"
 PAGE = ROOT / "docs" / "front-ends.md"
 README = ROOT / "README.md"
-BEGIN = (
-    "<!-- front-ends: from here on written by `python -m whisper_mel_conformance.peers.document` -->"
-)
+MODULE = "whisper_mel_conformance.peers.document"
+BEGIN = f"<!-- front-ends: from here on written by `python -m {MODULE}` -->"
 END = "<!-- front-ends: up to here -->"
 OURS = "mojo-cpu"
 FORMAT = 1
@@ -38,17 +37,17 @@ NOT_JUDGED = {
     "kaldi-native-fbank's, compiled into it",
     "onnxruntime-genai": "takes a whole model; its features are those of onnxruntime-extensions, "
     "compiled into it",
-    "whisperX": "asks for torch 2.8 and huggingface-hub below 1, which the others here exclude; its "
-    "`log_mel_spectrogram` is openai-whisper's, statement by statement",
-    "SpeechBrain, FunASR, WhisperS2T, S3Tokenizer": "openai-whisper's steps in PyTorch, written out "
-    "again; SpeechBrain and S3Tokenizer with its maximum over the whole batch, FunASR and "
+    "whisperX": "asks for torch 2.8 and huggingface-hub below 1, which the others here exclude; "
+    "its `log_mel_spectrogram` is openai-whisper's, statement by statement",
+    "SpeechBrain, FunASR, WhisperS2T, S3Tokenizer": "openai-whisper's steps in PyTorch, written "
+    "out again; SpeechBrain and S3Tokenizer with its maximum over the whole batch, FunASR and "
     "WhisperS2T with one for each clip",
     "stable-ts, whisper-timestamped": "call openai-whisper's function",
     "KerasHub on TensorFlow": "the steps of its NumPy path in `tf.signal`; TensorFlow is too large "
     "to be installed for it",
     "flashmel": "runs on CUDA devices only",
-    "candle, burn, rten (Rust), WhisperKit (Swift), TensorRT-LLM, vLLM": "not to be had as a Python "
-    "or JavaScript package whose front-end can be called by itself, without a model or a GPU",
+    "candle, burn, rten (Rust), WhisperKit (Swift), TensorRT-LLM, vLLM": "not to be had as a "
+    "Python or JavaScript package whose front-end can be called by itself, without a model or a GPU",
 }
 """What stands out in the field but not in the matrix, and why."""
 
@@ -56,24 +55,32 @@ NOT_JUDGED = {
 # --------------------------------------------------------------------------- the record
 
 
-def record(report: dict[str, Any]) -> dict[str, Any]:
-    """What is kept of a run: everything but the cases that passed or were skipped, one by one."""
-    kept = {key: report[key] for key in ("created", "profile", "seed", "environment")}
+def recorded(report: dict[str, Any], before: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The front-ends of a run, and those of ``before`` that it has not; in a fixed order.
+
+    Everything is kept but the cases that passed or were skipped, one by one. Raises ``ValueError``
+    for a front-end that is neither a peer nor the kernel.
+    """
+    order = [OURS, *peers()]
     entries = known.of_peers()
-    return {
-        "format": FORMAT,
-        **kept,
-        "unavailable": report["unavailable"],
-        "front_ends": [_front_end(it, entries) for it in report["front_ends"]],
-    }
+    found = {it["name"]: it for it in before}
+    for judged in report["front_ends"]:
+        if judged["name"] not in order:
+            raise ValueError(f"front-end {judged['name']!r}: expected one of {', '.join(order)}")
+        found[judged["name"]] = _front_end(report, judged, entries)
+    return sorted(found.values(), key=lambda it: order.index(it["name"]))
 
 
-def _front_end(judged: dict[str, Any], entries: Iterable[known.KnownFailure]) -> dict[str, Any]:
+def _front_end(
+    report: dict[str, Any], judged: dict[str, Any], entries: Iterable[known.KnownFailure]
+) -> dict[str, Any]:
     name = judged["name"]
-    failing = [case["id"] for case in judged["cases"] if case["status"] == "known"]
-    names = ("name", "device", "versions", "class", "counts", "worst")
+    declared = [case for case in judged["cases"] if case["status"] == "known"]
+    run_keys = ("created", "profile", "seed", "environment")
+    own_keys = ("name", "device", "versions", "class", "counts", "worst")
     return {
-        **{key: judged[key] for key in names},
+        **{key: judged[key] for key in own_keys},
+        **{key: report[key] for key in run_keys},
         "about": about(name),
         "light": name == OURS or name in LIGHT,
         "families": {family: _family(judged["cases"], family) for family in FAMILIES},
@@ -84,7 +91,11 @@ def _front_end(judged: dict[str, Any], entries: Iterable[known.KnownFailure]) ->
                 "link": entry.link,
                 "since": entry.since.isoformat(),
                 "version": entry.version,
-                "cases": [case for case in failing if entry.covers(case)],
+                "cases": [
+                    case["id"]
+                    for case in declared
+                    if entry.declares(case["id"], _finite(case["score"]))
+                ],
             }
             for entry in entries
             if entry.front_end == name
@@ -92,6 +103,10 @@ def _front_end(judged: dict[str, Any], entries: Iterable[known.KnownFailure]) ->
         "failed": [case["id"] for case in judged["cases"] if case["status"] == "failed"],
         "diagnosis": judged["diagnosis"],
     }
+
+
+def _finite(score: float | str | None) -> float | None:
+    return None if score is None else float(score)
 
 
 def _family(cases: Iterable[dict[str, Any]], family: str) -> dict[str, int]:
@@ -115,9 +130,9 @@ _HEAD = """# Front-ends in the wild
 
 <!-- Do not edit: python -m whisper_mel_conformance.peers.document writes it. -->
 
-{count} implementations of Whisper's front-end, judged by every case of the suite ({profile} profile)
-on {date}. What each computes differently is declared beside its adapter, with a date and the reason;
-a declared case that passes fails the run, as a new failure does.
+{count} implementations of Whisper's front-end, judged by every case of the suite (profile {profile},
+the last on {date}). What each computes differently is declared beside its adapter, with a date and
+the reason; a declared case that passes fails the run, as a new failure does.
 
 *Passed*, *declared* and *skipped* are cases: one is skipped where a front-end has no way to run it.
 *Worst* is the largest error in units of the [error bound](error-bound.md), declared cases aside: up
@@ -134,13 +149,12 @@ python -m whisper_mel_conformance.peers.document report/report.json    # then: r
 """
 
 
-def page(data: dict[str, Any]) -> str:
+def page(front_ends: Sequence[dict[str, Any]]) -> str:
     """``docs/front-ends.md``."""
-    front_ends = data["front_ends"]
     head = _HEAD.format(
         count=sum(it["name"] != OURS for it in front_ends),
-        profile=data["profile"],
-        date=data["created"][:10],
+        profile=_profiles(front_ends),
+        date=_last_day(front_ends),
     )
     lines = [*head.splitlines(), "", *_overview(front_ends), "", "## By family", ""]
     lines += ["Passed / declared; a dash where every case is skipped.", "", *_by_family(front_ends)]
@@ -148,12 +162,15 @@ def page(data: dict[str, Any]) -> str:
         lines += ["", f"## {front_end['name']}", "", *_section(front_end)]
     lines += ["", "## Not judged", "", "| | why |", "|---|---|"]
     lines += [f"| {name} | {why} |" for name, why in NOT_JUDGED.items()]
-    lines += [f"| {name} | not there in this run: {why} |" for name, why in _missing(data)]
     return "\n".join(lines) + "\n"
 
 
-def _missing(data: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    return ((name, why.splitlines()[0]) for name, why in data["unavailable"].items())
+def _profiles(front_ends: Iterable[dict[str, Any]]) -> str:
+    return " or ".join(sorted({it["profile"] for it in front_ends}))
+
+
+def _last_day(front_ends: Iterable[dict[str, Any]]) -> str:
+    return max(it["created"] for it in front_ends)[:10]
 
 
 def _overview(front_ends: Iterable[dict[str, Any]]) -> list[str]:
@@ -218,15 +235,16 @@ def _class(front_end: dict[str, Any]) -> str:
 # --------------------------------------------------------------------------- README's table
 
 
-def table(data: dict[str, Any]) -> str:
+def table(front_ends: Sequence[dict[str, Any]]) -> str:
     """README's table, in Markdown, without the markers."""
     lines = [
-        f"{data['profile']} profile, {_n_cases(data)} cases at most, {data['created'][:10]}.",
+        f"Profile {_profiles(front_ends)}, {_n_cases(front_ends)} cases at most, "
+        f"{_last_day(front_ends)}.",
         "",
         "| front-end | passed | declared | worst | class | what is declared |",
         "|---|--:|--:|--:|---|---|",
     ]
-    for it in data["front_ends"]:
+    for it in front_ends:
         titles = "; ".join(entry["title"] for entry in it["declared"])
         counts = it["counts"]
         cells = [_title(it), str(counts["passed"]), str(counts["known"])]
@@ -234,8 +252,8 @@ def table(data: dict[str, Any]) -> str:
     return "\n".join(lines).replace(" |  |", " | |") + "\n"
 
 
-def _n_cases(data: dict[str, Any]) -> int:
-    return max(sum(it["counts"].values()) for it in data["front_ends"])
+def _n_cases(front_ends: Iterable[dict[str, Any]]) -> int:
+    return max(sum(it["counts"].values()) for it in front_ends)
 
 
 def _title(front_end: dict[str, Any]) -> str:
@@ -254,18 +272,34 @@ def replaced(text: str, new: str) -> str:
     return re.sub(pattern, lambda _: f"{BEGIN}\n{new}{END}", text, flags=re.DOTALL)
 
 
+def read_record(path: Path = RECORD) -> list[dict[str, Any]]:
+    """The recorded front-ends. Raises ``ValueError`` for a record of another format."""
+    data = json.loads(path.read_text(encoding="utf-8"))
+    if data["format"] != FORMAT:
+        raise ValueError(f"{path}: format {data['format']}: expected {FORMAT}")
+    front_ends: list[dict[str, Any]] = data["front_ends"]
+    return front_ends
+
+
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog=f"python -m {__spec__.name}", description=__doc__)
-    parser.add_argument("report", nargs="?", type=Path, help="report.json of a run to be recorded")
-    report = parser.parse_args(arguments).report
-    if report is not None:
-        data = record(json.loads(report.read_text(encoding="utf-8")))
-        text = json.dumps(data, indent=1, ensure_ascii=False)
-        RECORD.write_text(text + "\n", encoding="utf-8")
-    data = json.loads(RECORD.read_text(encoding="utf-8"))
-    PAGE.write_text(page(data), encoding="utf-8")
-    readme = README.read_text(encoding="utf-8")
-    README.write_text(replaced(readme, table(data)), encoding="utf-8")
+    """Record runs, if there are any in the arguments, and write what is drawn from the record."""
+    parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__)
+    parser.add_argument("report", nargs="*", type=Path, help="report.json of a run")
+    front_ends = read_record() if RECORD.exists() else []
+    for path in parser.parse_args(arguments).report:
+        front_ends = recorded(json.loads(path.read_text(encoding="utf-8")), front_ends)
+    texts = {
+        RECORD: json.dumps(
+            {"format": FORMAT, "front_ends": front_ends}, indent=1, ensure_ascii=False
+        )
+        + "\n",
+        PAGE: page(front_ends),
+        README: replaced(README.read_text(encoding="utf-8"), table(front_ends)),
+    }
+    for path, text in texts.items():
+        new = path.with_name(path.name + ".new")
+        new.write_text(text, encoding="utf-8")
+        new.replace(path)
 
 
 if __name__ == "__main__":

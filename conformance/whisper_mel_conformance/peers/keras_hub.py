@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 os.environ.setdefault("KERAS_BACKEND", "torch")  # its default is TensorFlow
 
-from keras_hub.layers import WhisperAudioConverter  # noqa: E402
+from keras_hub.layers import WhisperAudioConverter
 
 from whisper_mel_conformance.peers import versions
 

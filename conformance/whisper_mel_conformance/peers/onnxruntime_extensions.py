@@ -80,9 +80,7 @@ class _OnnxruntimeExtensions:
         library, wave = _library(), _wave(audio)
         audios, result, tensor = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()
         data, sizes = (ctypes.c_char_p * 1)(wave), (ctypes.c_int64 * 1)(len(wave))
-        _checked(
-            library.OrtxCreateRawAudios(ctypes.byref(audios), data, sizes, ctypes.c_size_t(1))
-        )
+        _checked(library.OrtxCreateRawAudios(ctypes.byref(audios), data, sizes, ctypes.c_size_t(1)))
         extractor = _extractor(n_mels, pad_to is not None)
         try:
             _checked(library.OrtxSpeechLogMel(extractor, audios, ctypes.byref(result)))
