@@ -20,7 +20,7 @@ Array = NDArray[Any]
 
 _SLIGHT = 0.05  # relative: what is off by more is another fault
 _MARGIN = 1e-3  # of the logarithm, above the floor and the range: nearer, rounding decides
-_FRAMES_A_WEIGHT = 2  # at least: fewer would fit anything
+_FRAMES_A_WEIGHT = 1.5  # at least: fewer would fit anything
 _LIGHTEST = 1e-3  # times the band's heaviest: lighter weights are not found by their effect
 
 
@@ -42,6 +42,7 @@ class _Seen(NamedTuple):
     mel: Array  # (n_mels, n_frames): the one that should be
     bound: Array  # (n_mels, n_frames), of the features
     usable: Array  # (n_mels, n_frames): neither floor nor range has a say
+    rest: float  # the largest error of the features elsewhere
 
 
 def other_weights(answers: Iterable[Answer]) -> OtherWeights | None:
@@ -56,15 +57,17 @@ def other_weights(answers: Iterable[Answer]) -> OtherWeights | None:
             by_bands.setdefault(answer.spec.n_mels, []).append(answer)
     found = [_fit(n_mels, of_bands) for n_mels, of_bands in by_bands.items()]
     fits = [fit for fit in found if fit is not None]
-    if len(fits) < len(found) or not fits:
+    if len(fits) < len(found) or not fits or not any(fit.off for fit in fits):
         return None
     return max(fits, key=lambda fit: fit.off)._replace(score=max(fit.score for fit in fits))
 
 
 def _fit(n_mels: int, answers: Sequence[Answer]) -> OtherWeights | None:
     seen = _seen(answers)
+    if not seen.rest <= np.log10(1.0 + _SLIGHT) / 4.0:
+        return None
     bank = mel_filterbank(n_mels).astype(np.float64)
-    worst = OtherWeights(0.0, 0, n_mels, 0.0)
+    worst, is_off = OtherWeights(0.0, 0, n_mels, 0.0), False
     for band, weights in enumerate(bank):
         frames = seen.usable[band]
         bins = np.flatnonzero(weights)
@@ -74,6 +77,7 @@ def _fit(n_mels: int, answers: Sequence[Answer]) -> OtherWeights | None:
         if not np.all(np.abs(error) <= _SLIGHT):
             return None
         change = np.zeros(bins.size)
+        is_off |= not np.all(np.abs(np.log1p(error) / bound) <= CLASS_B)
         if frames.sum() >= _FRAMES_A_WEIGHT * bins.size:
             shares = seen.power[np.ix_(frames, bins)] * weights[bins] / seen.mel[band, frames, None]
             change = np.linalg.lstsq(shares / bound[:, None], error / bound, rcond=1e-6)[0]
@@ -85,7 +89,7 @@ def _fit(n_mels: int, answers: Sequence[Answer]) -> OtherWeights | None:
         if off > worst.off:
             worst = worst._replace(off=off, band=band)
         worst = worst._replace(score=max(worst.score, score))
-    return worst
+    return worst if is_off else worst._replace(off=0.0)
 
 
 def _seen(answers: Sequence[Answer]) -> _Seen:
@@ -99,6 +103,14 @@ def _seen(answers: Sequence[Answer]) -> _Seen:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             ratio = 10.0 ** (answer.actual[0] * answer.spec.divisor - answer.spec.offset) / mel
         usable = log > lowest + _MARGIN
-        parts.append(_Seen(steps["power"][:n_frames], ratio, mel, answer.bound[0], usable))
-    power = np.concatenate([part.power for part in parts])
-    return _Seen(power, *(np.concatenate(it, axis=1) for it in list(zip(*parts, strict=True))[1:]))
+        error = np.abs(answer.actual[0] - answer.expected[0])
+        rest = float(error.max(where=~usable, initial=0.0))
+        parts.append(_Seen(steps["power"][:n_frames], ratio, mel, answer.bound[0], usable, rest))
+    return _Seen(
+        power=np.concatenate([part.power for part in parts]),
+        ratio=np.concatenate([part.ratio for part in parts], axis=1),
+        mel=np.concatenate([part.mel for part in parts], axis=1),
+        bound=np.concatenate([part.bound for part in parts], axis=1),
+        usable=np.concatenate([part.usable for part in parts], axis=1),
+        rest=max(part.rest for part in parts),
+    )

@@ -47,7 +47,7 @@ NOT_JUDGED = {
     "to be installed for it",
     "flashmel": "runs on CUDA devices only",
     "candle, burn, rten (Rust), WhisperKit (Swift), TensorRT-LLM, vLLM": "not to be had as a "
-    "Python or JavaScript package whose front-end can be called by itself, without a model or a GPU",
+    "Python or JavaScript package whose front-end can be called without a model or a GPU",
 }
 """What stands out in the field but not in the matrix, and why."""
 
@@ -130,9 +130,9 @@ _HEAD = """# Front-ends in the wild
 
 <!-- Do not edit: python -m whisper_mel_conformance.peers.document writes it. -->
 
-{count} implementations of Whisper's front-end, judged by every case of the suite (profile {profile},
-the last on {date}). What each computes differently is declared beside its adapter, with a date and
-the reason; a declared case that passes fails the run, as a new failure does.
+{count} implementations of Whisper's front-end, judged by every case of the suite (profile
+{profile}, the last on {date}). What each computes differently is declared beside its adapter, with
+a date and the reason; a declared case that passes fails the run, as a new failure does.
 
 *Passed*, *declared* and *skipped* are cases: one is skipped where a front-end has no way to run it.
 *Worst* is the largest error in units of the [error bound](error-bound.md), declared cases aside: up
