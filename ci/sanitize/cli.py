@@ -80,7 +80,7 @@ def _guard(calls: int) -> int:
         result = kill(name)
         assert result.status == "failed", f"the planted fault is missed: {name}"
         print(f"   planted: {name}: found ({result.message.splitlines()[0][:60]})", flush=True)
-    run = Run(["mojo-cpu"], with_peers=True)
+    run = Run(["mojo-cpu"], with_peers="light")
     try:
         for front_end, case in run.plan():
             if case.family in ("buffers", "batch") and "guard-" in case.id:

@@ -18,6 +18,7 @@ from tasks import TASKS, find, lint, main, system
         (["golden", "make"], True),
         (["golden", "verify"], False),
         (["conformance", "--profile", "ci"], False),
+        (["conformance", "--matrix"], True),
         (["bench"], True),
         (["bench", "--only", "30s/*"], True),
         (["bench", "--readme"], False),
