@@ -21,7 +21,17 @@ def run(arguments: list[str]) -> int:
     """`arguments` go to the suite's command line."""
     if "--matrix" in arguments:
         _install_javascript_peers()
-    become(sys.executable, "-m", "whisper_mel_conformance", *arguments)
+    become(sys.executable, "-m", "whisper_mel_conformance", *arguments, *_beside(arguments))
+
+
+def _beside(arguments: list[str]) -> list[str]:
+    """What was measured in this checkout, for the report to show."""
+    found = []
+    for option, name in (("--benchmark", "cpu.json"), ("--mutants", "mutants.json")):
+        path = ROOT / "docs" / "measurements" / name
+        if path.exists() and arguments[:1] != ["repro"] and option not in arguments:
+            found += [option, str(path)]
+    return found
 
 
 def _install_javascript_peers() -> None:

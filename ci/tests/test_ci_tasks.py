@@ -103,11 +103,17 @@ class Machine:
 def test_system_installs_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch, "apt-get")
     assert system.run([]) == 0
-    update, install = machine.ran
+    update, *installs = machine.ran
     assert update.endswith(" update")
-    assert install.endswith(" g++ valgrind")
+    assert [install.split()[-1] for install in installs] == ["g++", "valgrind", "chromium"]
     assert system.run([]) == 0
-    assert len(machine.ran) == 2, "it is there now"
+    assert len(machine.ran) == 4, "it is there now"
+
+
+def test_system_takes_another_browser_for_chromium(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, "g++", "valgrind", "google-chrome")
+    assert system.run([]) == 0
+    assert machine.ran == []
 
 
 def test_system_asks_for_the_right_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
