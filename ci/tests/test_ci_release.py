@@ -123,7 +123,7 @@ def add_archive(machine: Path, name: str) -> None:
 
 def test_the_archive_is_unpacked_and_run(machine: Path) -> None:
     add_archive(machine, "whisper-mel-gpu-1")
-    command = [machine / "ci" / "run-bundle", "--output", "a b"]
+    command = [str(machine / "ci" / "run-bundle"), "--output", "a b"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (3, "--output a b\n")
 
