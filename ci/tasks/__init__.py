@@ -6,13 +6,14 @@ This module is imported by ./dev before there is an environment: standard librar
 from __future__ import annotations
 
 import importlib
-import subprocess
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import bench, build, gpu, lint, lock, system
+from . import bench, build, conformance, gpu, lint, lock, system
 from .paths import ROOT
+from .process import become
 
 __all__ = ["TASKS", "Task", "find", "main"]
 
@@ -47,19 +48,16 @@ def _env(arguments: list[str]) -> int:
 def _test(arguments: list[str]) -> int:
     # The script, not `python -m pytest`: that would put the root, with its folder `mojo`, first
     # on sys.path.
-    return subprocess.call(["pytest", *arguments], cwd=ROOT)
-
-
-def _conformance(arguments: list[str]) -> int:
-    return subprocess.call([sys.executable, "-m", "whisper_mel_conformance", *arguments])
+    os.chdir(ROOT)
+    become("pytest", *arguments)
 
 
 def _golden(arguments: list[str]) -> int:
-    return subprocess.call([sys.executable, "-m", "whisper_mel_golden", *arguments])
+    become(sys.executable, "-m", "whisper_mel_golden", *arguments)
 
 
 def _repro(arguments: list[str]) -> int:
-    return _conformance(["repro", *arguments])
+    return conformance.run(["repro", *arguments])
 
 
 def _mutants(arguments: list[str]) -> int:
@@ -72,6 +70,11 @@ def _sanitize(arguments: list[str]) -> int:
     return status
 
 
+def _compare(arguments: list[str]) -> int:
+    status: int = importlib.import_module("compare.cli").main(arguments)
+    return status
+
+
 TASKS = {
     "env": Task(
         "make the environment; `env test` with torch and MAX, `env peers`, `env cuda`",
@@ -80,7 +83,11 @@ TASKS = {
     ),
     "test": Task("the project's own tests; arguments go to pytest", _test, lambda arguments: TEST),
     "lint": Task("ruff, mypy, the format of Mojo sources, the workflows", lint.run),
-    "conformance": Task("judge front-ends: --frontend, --profile, --report …", _conformance),
+    "conformance": Task(
+        "judge front-ends: --frontend, --matrix (all peers), --profile, --report …",
+        conformance.run,
+        conformance.layers,
+    ),
     "golden": Task(
         "make, verify or list the goldens; calibrate the error bound",
         _golden,
@@ -91,11 +98,16 @@ TASKS = {
         bench.run,
         bench.layers,
     ),
+    "compare": Task(
+        "front-ends on a recording: copies, memory, time, score, picture",
+        _compare,
+        lambda arguments: TEST,
+    ),
     "mutants": Task("what the suite must reject: quirks, --kernel, --full", _mutants),
     "sanitize": Task("address, thread, guard … lanes, planted faults first", _sanitize),
     "repro": Task("replay a failing case: --shrink, --issue, --keep NAME --link URL", _repro),
     "gpu": Task(
-        "the kernel for GPUs, without one: compile, driver, reproduce",
+        "the kernel for GPUs: compile, driver, reproduce; bundle, run, record",
         gpu.run,
         lambda arguments: TEST,
     ),

@@ -129,14 +129,13 @@ def built_c_library(target: str | None = None) -> Path:
     sources = {SOURCE, *(C_SOURCE.with_suffix(suffix) for suffix in (".c", ".h", ".map"))}
 
     def make(library: Path) -> None:
+        if shutil.which(compiler[0]) is None:  # said before the kernel is compiled for nothing
+            raise BuildError(f"there is no C compiler {compiler[0]}: set CC")
         kernel = library.with_suffix(".o")
         compile_mojo(SOURCE, kernel, flags)
         command = [*compiler, *C_FLAGS, C_SOURCE.name, str(kernel), "-o", str(library)]
-        try:
-            # In the sources' folder: the flags name the list of exported symbols by its name.
-            done = subprocess.run(command, cwd=C_SOURCE.parent, capture_output=True, text=True)
-        except OSError as error:
-            raise BuildError(f"the C compiler cannot be run: {error}; set CC") from error
+        # In the sources' folder: the flags name the list of exported symbols by its name.
+        done = subprocess.run(command, cwd=C_SOURCE.parent, capture_output=True, text=True)
         if done.returncode != 0:
             raise BuildError(f"{' '.join(command)} failed:\n{done.stderr.strip()}")
 
