@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 
+from . import record
 from .paths import ROOT
 from .process import become
 
@@ -21,6 +23,7 @@ def run(arguments: list[str]) -> int:
     """`arguments` go to the suite's command line."""
     if "--matrix" in arguments:
         _install_javascript_peers()
+    os.environ.update(record.checkout())
     become(sys.executable, "-m", "whisper_mel_conformance", *arguments, *_beside(arguments))
 
 

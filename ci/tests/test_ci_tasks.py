@@ -55,7 +55,9 @@ def test_an_unknown_task_names_the_known_ones() -> None:
     assert all(f"  {name} " in str(ending.value.code) for name in TASKS)
 
 
-@pytest.mark.parametrize("failing", ["ruff", "mypy", "mblack", "actionlint", "zizmor", None])
+@pytest.mark.parametrize(
+    "failing", ["ruff", "mypy", "mblack", "actionlint", "zizmor", "check-jsonschema", None]
+)
 def test_lint_runs_every_checker_and_fails_if_one_did(
     monkeypatch: pytest.MonkeyPatch, failing: str | None
 ) -> None:
@@ -67,7 +69,8 @@ def test_lint_runs_every_checker_and_fails_if_one_did(
 
     monkeypatch.setattr(subprocess, "call", call)
     assert lint.run([]) == (failing is not None)
-    assert ran == ["ruff", "ruff", "mypy", "mblack", "actionlint", "zizmor"]
+    schemas = ["check-jsonschema", "check-jsonschema"]
+    assert ran == ["ruff", "ruff", "mypy", "mblack", "actionlint", "zizmor", *schemas]
 
 
 def test_lint_asks_of_mojo_sources_what_mojo_format_makes_of_them(tmp_path: Path) -> None:
