@@ -6,6 +6,7 @@ import json
 import platform
 import shlex
 import shutil
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -97,7 +98,25 @@ def machine() -> dict[str, Any]:
             versions[name] = version(name)
         except PackageNotFoundError:
             versions[name] = "not installed"
-    return {"platform": platform.platform(), "machine": platform.machine(), "versions": versions}
+    return {
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cpu": _cpu(),
+        "versions": versions,
+    }
+
+
+def _cpu() -> str:
+    """The processor, and which vector instructions of x86-64 it has: FFTs choose by them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    fields = dict(line.split(":", 1) for line in reversed(lines) if ":" in line)
+    named = {name.strip(): value.strip() for name, value in fields.items()}
+    flags = set(named.get("flags", "").split())
+    wide = [flag for flag in ("avx2", "fma", "avx512f") if flag in flags]
+    return " ".join([named.get("model name", platform.processor()), *wide])
 
 
 def as_json(run: Run) -> dict[str, Any]:
@@ -129,12 +148,14 @@ def _front_end(run: Run, front_end: FrontEnd) -> dict[str, Any]:
         "calls": front_end.calls,
         "counts": {status: len(run.of(name, status)) for status in STATUSES},
         "diagnosis": run.diagnoses[name].as_json() if name in run.diagnoses else None,
-        "worst": None if worst is None else {"case": worst.case.id, "score": _number(worst.score)},
+        "worst": None
+        if worst is None
+        else {"case": worst.case.id, "score": json_number(worst.score)},
         "cases": [
             {
                 "id": result.case.id,
                 "status": result.status,
-                "score": _number(result.score),
+                "score": json_number(result.score),
                 "seconds": round(result.seconds, 4),
                 "message": result.message,
             }
@@ -143,7 +164,7 @@ def _front_end(run: Run, front_end: FrontEnd) -> dict[str, Any]:
     }
 
 
-def _number(value: float | None) -> float | str | None:
+def json_number(value: float | None) -> float | str | None:
     """JSON knows no infinity."""
     return value if value is None or np.isfinite(value) else str(value)
 
@@ -195,15 +216,15 @@ def write_failure(result: Result, front_end: FrontEnd, folder: Path) -> Path:
         "format": FORMAT,
         "case": result.case.id,
         "front_end": {
-            "source": _absolute(front_end.source),
+            "source": _portable(front_end.source),
             "name": front_end.name,
             "device": front_end.device,
             "versions": front_end.versions,
         },
         "check": result.case.check,
         "arguments": result.arguments,
-        "specification": _specification(result),
-        "score": _number(result.score),
+        "specification": specification({**result.case.context, **result.arguments}),
+        "score": json_number(result.score),
         "message": result.message,
         "environment": machine(),
         "command": shlex.join(["python", "-m", str(__package__), "repro", str(path)]),
@@ -216,16 +237,18 @@ def write_failure(result: Result, front_end: FrontEnd, folder: Path) -> Path:
     return path
 
 
-def _absolute(source: str) -> str:
+def _portable(source: str) -> str:
+    """A front-end's file by its path from here, if it is below: in another checkout it is, too."""
     module, colon, attribute = source.rpartition(":")
     if source.startswith(COMMAND_PREFIX) or not module.endswith(".py"):
         return source
-    return f"{Path(module).resolve()}{colon}{attribute}"
+    path = Path(module).resolve()
+    path = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return f"{path}{colon}{attribute}"
 
 
-def _specification(result: Result) -> dict[str, Any]:
-    """How the case's features are specified, where they differ from Whisper's defaults."""
-    given = {**result.case.context, **result.arguments}
+def specification(given: Mapping[str, Any]) -> dict[str, Any]:
+    """How the features of a case with these arguments are specified."""
     fields = {name: given.get(name) for name in ("n_mels", "pad_to", "smoothing")}
     changed = {name: value for name, value in fields.items() if value is not None}
     spec = WHISPER.replace(**changed)

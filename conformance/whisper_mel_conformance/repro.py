@@ -26,7 +26,7 @@ from whisper_mel_conformance.frontend import UnknownFrontEnd, require_known
 from whisper_mel_conformance.judging import Failure
 from whisper_mel_conformance.picture import comparison
 from whisper_mel_conformance.regressions import FOLDER, Regression, write
-from whisper_mel_conformance.report import FORMAT, machine
+from whisper_mel_conformance.report import FORMAT, json_number, machine, specification
 from whisper_mel_conformance.shrinking import shrink
 
 Error = Failure | Refused | Unsupported
@@ -80,8 +80,8 @@ def main(given: list[str]) -> int:
     try:
         case = _read(path)
         if options.frontend:
-            require_known(options.frontend)
             case["front_end"] = {"source": options.frontend, "name": options.frontend}
+        require_known(case["front_end"]["source"])
     except (ValueError, UnknownFrontEnd) as error:
         print(error, file=sys.stderr)
         return 2
@@ -142,7 +142,14 @@ def _shrunken(front_end: FrontEnd, case: dict[str, Any], outcome: Outcome) -> di
 
     arguments = shrink(case["arguments"], fails)
     smaller = attempt(front_end, case["check"], arguments)
-    return {**case, "arguments": arguments, "message": str(smaller.error), "environment": machine()}
+    return {
+        **case,
+        "arguments": arguments,
+        "specification": specification(arguments),
+        "score": json_number(smaller.score),
+        "message": str(smaller.error),
+        "environment": machine(),
+    }
 
 
 def _keep(case: dict[str, Any], name: str, link: str, front_end: str) -> int:
@@ -202,7 +209,7 @@ def _issue(front_end: FrontEnd, case: dict[str, Any], outcome: Outcome, path: Pa
         "",
         "### Versions",
         "",
-        f"{environment['platform']}, device {front_end.device}",
+        f"{environment['platform']}, {environment['cpu']}, device {front_end.device}",
         "",
         *(f"- {name} {version}" for name, version in versions.items()),
     ]
