@@ -1,6 +1,7 @@
 """Sanitizers: each lane first finds the faults that are planted for it, then runs the real thing.
 
-    ./dev sanitize address      AddressSanitizer on the CPU's and the lockstep kernel, fuzzed sizes
+    ./dev sanitize address      AddressSanitizer on the CPU's and the lockstep kernel, called from C
+                                and from Python with sizes and arrays of all kinds
     ./dev sanitize thread       ThreadSanitizer on the CPU's kernel with several threads
     ./dev sanitize valgrind     valgrind on the CPU's kernel: memory read before it is written, or
                                 beyond its end, or never given back

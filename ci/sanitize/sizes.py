@@ -17,10 +17,6 @@ import sys
 from typing import Any
 
 import numpy as np
-
-if len(sys.argv) < 5:
-    sys.exit(__doc__)
-
 from whisper_mel_mojo.library import LOG_MEL
 from whisper_mel_mojo.lockstep import Session
 
@@ -177,4 +173,6 @@ class Freed:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 5:
+        sys.exit(__doc__)
     main()

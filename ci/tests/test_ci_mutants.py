@@ -148,6 +148,20 @@ def test_wrong_sizes_are_refused_by_the_interface() -> None:
     assert '"refused": ' in done.stdout
 
 
+def test_arrays_of_all_kinds_are_taken_or_refused() -> None:
+    """The same for the Python extension."""
+    from whisper_mel_mojo.builder import built_library
+
+    words = [*native.ARRAYS, str(built_library()), "300", "7"]
+    done = subprocess.run(
+        [sys.executable, *words], cwd=ROOT / "ci", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)
+    assert counts["accepted"] == 600
+    assert counts["refused"] > 250
+
+
 def test_the_threads_do_not_race(capsys: pytest.CaptureFixture[str]) -> None:
     """The whole lane: no case of the suite can see a race that changes no value."""
     assert sanitize.run(["thread"]) == 0

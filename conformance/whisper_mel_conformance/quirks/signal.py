@@ -1110,6 +1110,8 @@ def _standardised(axis: int | None, epsilon: float) -> Variation:
     that is NaN: it says nothing of what a front-end makes."""
 
     def hook(y: Array, call: Call) -> Array:
+        if not y.size:
+            return y
         deviation = y.std(axis=axis, keepdims=True)
         if y.dtype == np.float64:
             deviation = np.where(deviation > 1e-6, deviation, np.nan)
@@ -1173,7 +1175,7 @@ _add(
     "The mean of each band is subtracted (CMN).",
     "everything depends on the clip",
     since=_SINCE_25,
-    features=lambda y, call: y - y.mean(axis=1, keepdims=True),
+    features=lambda y, call: y - y.mean(axis=1, keepdims=True) if y.size else y,
 )
 _add(
     "features-stretched",
