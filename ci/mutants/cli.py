@@ -62,7 +62,7 @@ def run(arguments: list[str]) -> int:
     tried: dict[str, Row] = {}
     for row in _rows(options.word, options.kernel or options.full, options.full, done):
         tried[row.id] = row
-        row.cases = row.cases or rows.get(row.id, row).cases
+        row.cases = {**rows.get(row.id, row).cases, **row.cases}
         write(rows := _of_today({**rows, row.id: row}), cases, path)
     if not tried:
         print(f"no mutant has {options.word!r} in its id")

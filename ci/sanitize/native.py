@@ -30,7 +30,7 @@ CONTROLS = {
     "scratch-memory-too-small": "stack-buffer-overflow",
     "no-wait-between-the-passes": "data race",
     "last-maximum-beyond-its-memory": "InvalidWrite",
-    "halo-left-unwritten": "Uninit",
+    "first-pieces-maximum-unwritten": "Uninit",
     "memory-not-given-back": "Leak_DefinitelyLost",
 }
 """What a lane must say of each mutant that it is the killer of."""
