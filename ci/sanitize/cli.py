@@ -25,6 +25,11 @@ from pathlib import Path
 from sanitize.native import Absent, address, thread, valgrind
 
 FOUND, ABSENT = 1, 3
+GUARD_CONTROLS = {  # quirks, and the case in which guard pages must end them
+    "read-beyond-end": "buffers/guard-behind/80",
+    "read-before-start": "buffers/guard-before/80",
+    "write-beyond-out": "buffers/out-guard-behind-1600/80",
+}
 GPU_TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 
 
@@ -79,8 +84,8 @@ def _guard(calls: int) -> int:
     from whisper_mel_conformance.quirks.killing import kill
     from whisper_mel_conformance.running import Run
 
-    for name in ("read-beyond-end", "read-before-start", "write-beyond-out"):
-        result = kill(name)
+    for name, case in GUARD_CONTROLS.items():
+        result = kill(name, case)
         found = result.status == "failed" and "SIGSEGV" in result.message
         assert found, f"the planted fault is missed: {name}"
         print(f"   planted: {name}: found ({result.message.splitlines()[0][:60]})", flush=True)

@@ -114,7 +114,7 @@ def test_a_lane_that_misses_its_planted_fault_fails(
 
     right = killing.kill("symmetric-window", "numerics/silence/80")  # hides it
     assert right.status == "passed"
-    monkeypatch.setattr(killing, "kill", lambda name: right)
+    monkeypatch.setattr(killing, "kill", lambda name, case: right)
     assert sanitize.run(["guard"]) == 1
     assert "the planted fault is missed: read-beyond-end" in capsys.readouterr().out
 
