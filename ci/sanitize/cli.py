@@ -6,8 +6,8 @@
     ./dev sanitize valgrind     valgrind on the CPU's kernel: memory read before it is written, or
                                 beyond its end, or never given back
     ./dev sanitize guard        guard pages around the audio of every front-end that is installed
-    ./dev sanitize memcheck     compute-sanitizer's tools: not written yet, status 3; racecheck,
-                                initcheck, synccheck likewise
+    ./dev sanitize memcheck     compute-sanitizer's tools on the kernel for GPUs (docs/gpu.md);
+                                racecheck, initcheck, synccheck likewise
     ./dev sanitize all          all lanes that this machine can run; says which it cannot
 
 ``--nightly`` makes 100,000 calls instead of 3,000. Exit status: 0 clean, 1 something was found or a
@@ -18,9 +18,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 from sanitize.native import Absent, address, thread, valgrind
 
@@ -89,7 +87,7 @@ def _guard(calls: int) -> int:
         found = result.status == "failed" and "SIGSEGV" in result.message
         assert found, f"the planted fault is missed: {name}"
         print(f"   planted: {name}: found ({result.message.splitlines()[0][:60]})", flush=True)
-    run = Run(["mojo-cpu", "mojo-c"], with_peers=True)
+    run = Run(["mojo-cpu", "mojo-c"], with_peers="light")
     try:
         for front_end, case in run.plan():
             if case.family in ("buffers", "batch") and "guard-" in case.id:
@@ -112,10 +110,13 @@ def _guard(calls: int) -> int:
 
 def _gpu(tool: str) -> Callable[[int], int]:
     def lane(calls: int) -> int:
-        if shutil.which("compute-sanitizer") is None:
-            raise Absent(f"no GPU: compute-sanitizer, of which {tool} is a part, is not installed")
-        if not list(Path("/dev").glob("nvidia[0-9]*")):
-            raise Absent("no GPU")
-        raise Absent("compute-sanitizer's lanes are not written yet: what they run needs a GPU")
+        from gpu import sanitizers, sections
+
+        try:
+            return int(sanitizers.run(tool)["calls"])
+        except sections.NotHere as reason:
+            raise Absent(str(reason)) from None
+        except sections.Found as found:
+            raise AssertionError(str(found)) from None
 
     return lane

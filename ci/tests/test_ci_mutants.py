@@ -128,7 +128,7 @@ def test_a_lane_without_its_tool_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", "")
-    for lane, words in (("racecheck", "no GPU"), ("address", "there is no gcc")):
+    for lane, words in (("racecheck", "there is no CUDA device"), ("address", "there is no gcc")):
         assert sanitize.run([lane]) == 3
         assert f"{lane}: cannot run here: {words}" in capsys.readouterr().out
 

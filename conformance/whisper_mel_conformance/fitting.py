@@ -38,6 +38,7 @@ LIMIT = 4.0 * CLASS_B
 _AS_GOOD = 4.0  # times the best explanation's score: up to that, another one is as good
 _FRAMES_LOST = 4  # between framing and features, at most
 _GAIN = 10.0  # an explanation must be better than the reference by this factor
+_SLIGHT = 2.0 * CLASS_B  # an answer need not become better than this if another is far worse
 _COARSE = 4  # values of a grid that are tried in pairs
 _REFINED_ALONE = 6  # quirks with a number that are fitted to an answer
 _REFINED = 30  # pairs that are fitted
@@ -133,7 +134,7 @@ class Answer:
 
     def _calls(self, variants: Variants) -> list[Call]:
         variations = [v.variation for v in variants]
-        return [Call(self.spec, variations, self.audio.dtype) for _ in self._clips]
+        return [Call(self.spec, variations, self.audio.dtype, clip.size) for clip in self._clips]
 
     def predict(self, variants: Variants, *, with_bound: bool) -> tuple[Array, Array] | None:
         """The features that these quirks make, and how far off float32 ones may be.
@@ -209,6 +210,7 @@ def explain(answers: Sequence[Answer]) -> list[Explanation]:
 class _Search:
     def __init__(self, wrong: Sequence[Answer], answers: Sequence[Answer]) -> None:
         self._wrong = wrong
+        self._worst = max(answer.score for answer in wrong)
         right = [a for a in answers if a.actual is not None and a.score <= CLASS_B]
         self._answers = [*wrong, *right]
         self._explained: dict[int, list[Variant]] = {}  # by the index of the wrong answer
@@ -304,11 +306,18 @@ class _Search:
         worst = 0.0
         for answer in self._answers:
             score = answer.score_of(variants)
-            limit = CLASS_B if answer.score <= CLASS_B else min(LIMIT, answer.score / _GAIN)
-            if not score <= max(limit, 1.0):
+            if not score <= self._limit(answer):
                 return []
             worst = max(worst, score)
         return [Explanation(variants, worst)] if worst > 0.0 else []
+
+    def _limit(self, answer: Answer) -> float:
+        """Up to which score an answer counts as explained."""
+        if answer.score <= CLASS_B:
+            return CLASS_B
+        if answer.score <= _SLIGHT < LIMIT < self._worst:
+            return _SLIGHT  # a careless front-end, too: not what makes it so wrong elsewhere
+        return max(min(LIMIT, answer.score / _GAIN), 1.0)
 
 
 def _path_quirks() -> list[Quirk]:

@@ -70,7 +70,7 @@ def summary(run: Run, folder: Path) -> list[str]:
             lines.append(f"FAILED {front_end.name} {result.case.id}: {result.message}")
         if len(failed) > _SHOWN:
             lines.append(f"… and {len(failed) - _SHOWN} more failures of {front_end.name}")
-        if front_end.name in run.diagnoses:
+        if failed and front_end.name in run.diagnoses:
             lines += [f"DIAGNOSIS {front_end.name}:"]
             lines += [f"  {line}" for line in run.diagnoses[front_end.name].sentences]
             picture = picture_path(front_end.name, folder)

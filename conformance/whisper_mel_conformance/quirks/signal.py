@@ -293,6 +293,12 @@ def _rounded_count(frames: Array, call: Call) -> Array:
     return np.concatenate([frames, frames[-1:]]) if rounds_up else frames
 
 
+def _frame_of_zeros(features: Array, call: Call) -> Array:
+    """Another frame, of zeros, where the remainder is at least half a hop."""
+    rounds_up = call.wanted.padded_length(call.n_samples) % call.spec.hop >= call.spec.hop // 2
+    return np.pad(features, ((0, 0), (0, 1))) if rounds_up else features
+
+
 def _kaldi_extended(extended: Array, call: Call) -> Array:
     """What frames centred on (t + 1/2) * hop need, round(n / hop) of them and one to be dropped."""
     padded, hop, n_fft = call.seen["padded"], call.spec.hop, call.spec.n_fft
@@ -454,6 +460,15 @@ _add(
     _KNF_65,
     killer="boundary/length-240/80",
     frames=_rounded_count,
+)
+_add(
+    "frame-of-zeros-appended",
+    "frames",
+    "round(n / 160) frames instead of n // 160, and the one too many is filled with 0.",
+    "one frame too many for half of all lengths: it reads as moderate noise",
+    "https://github.com/lhotse-speech/lhotse/blob/master/lhotse/features/whisper_fbank.py",
+    killer="boundary/length-240/80",
+    features=_frame_of_zeros,
 )
 _add(
     "frame-count-in-1500s",
