@@ -16,7 +16,7 @@ from whisper_mel_conformance.diagnosis import Diagnosis, diagnose
 from whisper_mel_conformance.frontend import UnknownFrontEnd, peers, require_known
 from whisper_mel_conformance.judging import Failure, grade
 from whisper_mel_conformance.known import KnownFailure
-from whisper_mel_conformance.properties import PROPERTIES, Found, Property, search
+from whisper_mel_conformance.properties import EXAMPLES, PROPERTIES, Found, Property, search
 from whisper_mel_conformance.rendering.documents import Document
 
 PROFILES = ("quick", "ci", "nightly")
@@ -60,7 +60,7 @@ def judge_case(front_end: FrontEnd, case: Case, *, profile: str, seed: int) -> R
     try:
         if isinstance(case, Property):
             result.score, result.arguments = search(
-                case, front_end.capabilities, attempt, profile=profile, seed=seed
+                case, front_end.capabilities, attempt, examples=EXAMPLES[profile], seed=seed
             )
         else:
             result.score = attempt(case.arguments)
