@@ -165,6 +165,7 @@ def test_threads_that_ask_one_program_get_their_own_answers(tmp_path: Path) -> N
     clips = [np.full(4, i, np.float32) for i in range(16)]
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(front_end.log_mel, clips))
+    front_end.close()
     assert [answer.item() for answer in answers] == list(range(16))
 
 
@@ -204,6 +205,7 @@ def test_the_javascript_program_serves(tmp_path: Path) -> None:
         front_end.log_mel(audio[:1])
     with pytest.raises(NotImplementedError, match="no smoothing"):
         front_end.log_mel(audio, smoothing="same")
+    front_end.close()
 
 
 def test_the_javascript_peer_says_what_it_lacks(tmp_path: Path) -> None:
