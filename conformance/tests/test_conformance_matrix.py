@@ -128,9 +128,9 @@ BOTH = f"cases = {json.dumps(CASES)}"
 
 
 def test_some_cases_of_a_declaration_may_pass_but_not_all(tmp_path: Path) -> None:
-    slight = f"{QUIRKS}:int16-by-32767"  # silence is silence
-    assert _judged(tmp_path, slight, f"{BOTH}\nsome = true") == (["known", "passed"], [])
-    assert _judged(tmp_path, slight, BOTH)[0] == ["known", "failed"]
+    faulty = f"{QUIRKS}:symmetric-window"  # silence is silence
+    assert _judged(tmp_path, faulty, f"{BOTH}\nsome = true") == (["known", "passed"], [])
+    assert _judged(tmp_path, faulty, BOTH)[0] == ["known", "failed"]
     right = f"{Path(__file__).with_name('correct_front_ends.py')}:right"
     statuses, problems = _judged(tmp_path, right, f"{BOTH}\nsome = true")
     assert statuses == ["passed", "passed"]
@@ -138,10 +138,10 @@ def test_some_cases_of_a_declaration_may_pass_but_not_all(tmp_path: Path) -> Non
 
 
 def test_a_failure_worse_than_declared_is_one(tmp_path: Path) -> None:
-    slight = f"{QUIRKS}:int16-by-32767"
-    for worst, status in ((1000, "known"), (5, "failed")):
+    faulty = f"{QUIRKS}:symmetric-window"
+    for worst, status in ((1e9, "known"), (5.0, "failed")):
         fields = f"{BOTH}\nsome = true\nworst = {worst}"
-        assert _judged(tmp_path, slight, fields)[0] == [status, "passed"]
+        assert _judged(tmp_path, faulty, fields)[0] == [status, "passed"]
 
 
 # --------------------------------------------------------------------------- programs
@@ -244,5 +244,4 @@ def test_the_javascript_lock_is_hashed_and_without_address() -> None:
     assert packages[""]["dependencies"] == wanted
     assert len(packages) > 10
     assert all("integrity" in package for name, package in packages.items() if name)
-    assert "://" not in text
-    assert "resolved" not in text
+    assert not {"resolved"} & {key for package in packages.values() for key in package}

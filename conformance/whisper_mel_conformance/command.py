@@ -84,7 +84,7 @@ class CommandFrontEnd:
             return self._read(target, answer)
 
     def close(self) -> None:
-        """End the serving program, which sees the end of its input; the next call starts another."""
+        """End the serving program, by the end of its input; the next call starts another."""
         if self._server is not None:
             self._server.communicate()
             self._server = None
