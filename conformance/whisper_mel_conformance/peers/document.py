@@ -218,7 +218,7 @@ def _section(front_end: dict[str, Any]) -> list[str]:
     if front_end["failed"]:
         lines += ["", "Fails, undeclared: " + ", ".join(f"`{c}`" for c in front_end["failed"])]
     if front_end["diagnosis"]:
-        lines += ["", "Diagnosis:"]
+        lines += ["", "Diagnosis:", ""]
         lines += [f"> {sentence}" for sentence in front_end["diagnosis"]["summary"]]
     return lines
 
