@@ -140,6 +140,7 @@ to 1 is class A, up to 4 class B; `*` says that the class is but for what is dec
 
 To judge them again:
 
+<!-- not run: it takes half an hour, and writes into the checkout -->
 ```sh
 ./dev conformance --matrix    # all of them; needs PyTorch, and Node.js with npm for JavaScript's
 ./dev conformance             # the kernel and those marked •, without PyTorch
