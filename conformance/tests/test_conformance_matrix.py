@@ -72,6 +72,7 @@ def test_failures_are_not_hidden_on_the_page() -> None:
     front_end = document.recorded(_report("librosa", ["golden/reading/80"], "failed"), [])
     text = document.page(front_end)
     assert "Fails, undeclared: `golden/reading/80`" in text
+    assert "| fails |" in text
     assert "(**1 failed**)" in text
 
 
@@ -143,6 +144,20 @@ def test_a_failure_worse_than_declared_is_one(tmp_path: Path) -> None:
     for worst, status in ((1e9, "known"), (5.0, "failed")):
         fields = f"{BOTH}\nsome = true\nworst = {worst}"
         assert _judged(tmp_path, faulty, fields)[0] == [status, "passed"]
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ('worst = "much"', "worst='much': expected a score above 0"),
+        ("worst = 0", "worst=0: expected"),
+        ("worst = nan", "worst=nan: expected"),
+        ("some = 1", "some=1: expected true or false"),
+    ],
+)
+def test_fields_of_a_declaration_are_checked(tmp_path: Path, field: str, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"known\.toml: {message}"):
+        _judged(tmp_path, f"{QUIRKS}:symmetric-window", f"{BOTH}\n{field}")
 
 
 # --------------------------------------------------------------------------- programs
