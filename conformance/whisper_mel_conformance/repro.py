@@ -211,7 +211,7 @@ def _issue(front_end: FrontEnd, case: dict[str, Any], outcome: Outcome, path: Pa
         "",
         "### Versions",
         "",
-        f"{environment['platform']}, {environment['cpu']}, device {front_end.device}",
+        f"{here['platform']}, {here['cpu']}, device {front_end.device}",
         "",
         *(f"- {name} {version}" for name, version in versions.items()),
     ]
