@@ -19,7 +19,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("mel_kernel.mojo")
@@ -118,11 +118,22 @@ def _kept(
     """The file in the cache that ``make`` writes of these sources; made if it isn't there yet."""
     parts = [path.read_bytes() for path in sorted(sources)]
     parts += [" ".join(options).encode(), compiler_version().encode()]
+    return kept("the kernel", stem, suffix, parts, make)
+
+
+def kept(
+    what: str, stem: str, suffix: str, parts: Iterable[bytes], make: Callable[[Path], None]
+) -> Path:
+    """The file in the cache that ``make`` writes; made if it isn't there yet.
+
+    ``parts``: all that it depends on, for the name; ``what`` it is, for those who wait for it.
+    """
     key = hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
     library = cache_folder() / f"{stem}{key[:20]}{suffix}"
     if not _is_intact(library):
         with _locked(library.with_suffix(".lock")):
             if not _is_intact(library):  # another process may have built it meanwhile
+                _announce(f"compiling {what} (once): {library}")
                 _build(library, make)
     return library
 
@@ -134,13 +145,17 @@ def target_cpu() -> str:
         return chosen
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return "generic"
-    try:
-        cpuinfo = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return "x86-64"
-    flags = next((line for line in cpuinfo.splitlines() if line.startswith("flags")), "")
-    has = set(flags.split())
+    has = set(cpu_features().split())
     return "x86-64-v4" if has >= _V4 else "x86-64-v3" if has >= _V3 else "x86-64"
+
+
+def cpu_features() -> str:
+    """What the system says that this machine's CPU can do; empty if nothing."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
 def distributed_cpu() -> str:
@@ -224,7 +239,6 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _build(library: Path, make: Callable[[Path], None]) -> None:
-    _announce(f"compiling the kernel (once): {library}")
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         made = Path(folder) / library.name
         make(made)
