@@ -1,9 +1,9 @@
-"""From samples to the first layer of Whisper's encoder in one MAX graph: features, convolution, GELU.
+"""One MAX graph from samples to the first layer of Whisper's encoder.
 
     python examples/max_graph.py SPEECH.wav LAYER.npy
 
-The graph is compiled once, which takes a minute or two; later runs load it in milliseconds. Its
-weights are random here: a model's own go the same way, by their names.
+Features, convolution, GELU. The graph is compiled once, which takes a minute or two; later runs
+load it in milliseconds. Its weights are random here: a model's own go the same way, by their names.
 """
 
 from __future__ import annotations
