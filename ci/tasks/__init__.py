@@ -6,18 +6,20 @@ This module is imported by ./dev before there is an environment: standard librar
 from __future__ import annotations
 
 import importlib
-import subprocess
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import bench, build, gpu, lint, lock, system
+from . import bench, build, conformance, gpu, lint, lock, system
 from .paths import ROOT
+from .process import become
 
 __all__ = ["TASKS", "Task", "find", "main"]
 
 DEFAULT = ("default",)
 TEST = ("default", "test")
+LAYERS = {"test": TEST, "peers": (*TEST, "peers"), "cuda": (*TEST, "cuda")}  # by what `env` is told
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,14 @@ class Task:
     layers: Callable[[list[str]], tuple[str, ...]] = lambda arguments: DEFAULT
 
 
+def _env_layers(arguments: list[str]) -> tuple[str, ...]:
+    if not arguments:
+        return DEFAULT
+    if len(arguments) > 1 or arguments[0] not in LAYERS:
+        sys.exit(f"env {' '.join(arguments)}: expected nothing or one of {', '.join(LAYERS)}")
+    return LAYERS[arguments[0]]
+
+
 def _env(arguments: list[str]) -> int:
     """Nothing is left to do: ./dev has made the environment."""
     print(f"{sys.prefix}: Python {sys.version.split()[0]}")
@@ -38,19 +48,16 @@ def _env(arguments: list[str]) -> int:
 def _test(arguments: list[str]) -> int:
     # The script, not `python -m pytest`: that would put the root, with its folder `mojo`, first
     # on sys.path.
-    return subprocess.call(["pytest", *arguments], cwd=ROOT)
-
-
-def _conformance(arguments: list[str]) -> int:
-    return subprocess.call([sys.executable, "-m", "whisper_mel_conformance", *arguments])
+    os.chdir(ROOT)
+    become("pytest", *arguments)
 
 
 def _golden(arguments: list[str]) -> int:
-    return subprocess.call([sys.executable, "-m", "whisper_mel_golden", *arguments])
+    become(sys.executable, "-m", "whisper_mel_golden", *arguments)
 
 
 def _repro(arguments: list[str]) -> int:
-    return _conformance(["repro", *arguments])
+    return conformance.run(["repro", *arguments])
 
 
 def _mutants(arguments: list[str]) -> int:
@@ -63,15 +70,24 @@ def _sanitize(arguments: list[str]) -> int:
     return status
 
 
+def _compare(arguments: list[str]) -> int:
+    status: int = importlib.import_module("compare.cli").main(arguments)
+    return status
+
+
 TASKS = {
     "env": Task(
-        "make the environment; `env test` with torch and MAX",
+        "make the environment; `env test` with torch and MAX, `env peers`, `env cuda`",
         _env,
-        lambda arguments: TEST if arguments == ["test"] else DEFAULT,
+        _env_layers,
     ),
     "test": Task("the project's own tests; arguments go to pytest", _test, lambda arguments: TEST),
     "lint": Task("ruff, mypy, the format of Mojo sources, the workflows", lint.run),
-    "conformance": Task("judge front-ends: --frontend, --profile, --report …", _conformance),
+    "conformance": Task(
+        "judge front-ends: --frontend, --matrix (all peers), --profile, --report …",
+        conformance.run,
+        conformance.layers,
+    ),
     "golden": Task(
         "make, verify or list the goldens; calibrate the error bound",
         _golden,
@@ -82,19 +98,25 @@ TASKS = {
         bench.run,
         bench.layers,
     ),
+    "compare": Task(
+        "front-ends on a recording: copies, memory, time, score, picture",
+        _compare,
+        lambda arguments: TEST,
+    ),
     "mutants": Task("what the suite must reject: quirks, --kernel, --full", _mutants),
     "sanitize": Task("address, thread, guard … lanes, planted faults first", _sanitize),
     "repro": Task("replay a failing case: --shrink, --issue, --keep NAME --link URL", _repro),
     "gpu": Task(
-        "the kernel for GPUs, without one: compile, driver, reproduce",
+        "the kernel for GPUs: compile, driver, reproduce; bundle, run, record",
         gpu.run,
         lambda arguments: TEST,
     ),
     "build": Task(
-        "wheels and sources of the four packages, in dist/; `build c`: the C library", build.run
+        "in dist/: wheels and sources; `build c`: for C; `build vectors`: the vector set",
+        build.run,
     ),
     "system": Task("install what checks need of the operating system: valgrind", system.run),
-    "lock": Task("resolve ci/locks/*.in anew into ci/locks/*.txt", lock.run),
+    "lock": Task("resolve ci/locks/*.in anew; the pins and tasks of pixi.toml", lock.run),
 }
 
 

@@ -18,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tasks import LAYERS
 from tasks.paths import LOCKS, ROOT
 
 DEV = ROOT / "dev"
@@ -93,6 +94,7 @@ def installers(dev: Any, monkeypatch: pytest.MonkeyPatch) -> Installers:
 
 
 FIRST_RUN = ["venv", "bootstrap", "default", "reference+mojo"]
+ON_TOP = ["golden", "docs", "test", "torch-cpu"]
 
 
 def test_first_run_makes_everything_and_the_second_nothing(installers: Installers) -> None:
@@ -102,9 +104,16 @@ def test_first_run_makes_everything_and_the_second_nothing(installers: Installer
 
 def test_the_test_layer_is_put_on_top(installers: Installers) -> None:
     installers.of(DEFAULT)
-    assert installers.of(TEST) == ["test", "torch-cpu", "reference+mojo"]
+    assert installers.of(TEST) == [*ON_TOP, "reference+mojo"]
     assert installers.of(TEST) == []
     assert installers.of(DEFAULT) == []
+
+
+@pytest.mark.parametrize("name", ["peers", "cuda"])
+def test_further_layers_go_on_top_of_test(name: str, installers: Installers) -> None:
+    assert installers.of(LAYERS[name]) == [*FIRST_RUN[:3], *ON_TOP, name, "reference+mojo"]
+    assert installers.of(LAYERS[name]) == []
+    assert installers.of(TEST) == []
 
 
 def test_torch_comes_from_the_index_where_there_is_no_cpu_wheel(
@@ -184,7 +193,7 @@ def test_a_lost_python_makes_everything_anew(dev: Any, installers: Installers) -
     assert not dev.finished()
 
 
-@pytest.mark.parametrize("step", range(6))
+@pytest.mark.parametrize("step", range(len(FIRST_RUN) + len(ON_TOP)))
 def test_interrupted_at_any_step_the_next_run_starts_over(
     installers: Installers, step: int
 ) -> None:
@@ -192,7 +201,7 @@ def test_interrupted_at_any_step_the_next_run_starts_over(
     with pytest.raises(KeyboardInterrupt):
         installers.of(TEST)
     installers.interrupt_at = None
-    assert installers.of(TEST) == [*FIRST_RUN[:3], "test", "torch-cpu", FIRST_RUN[3]]
+    assert installers.of(TEST) == [*FIRST_RUN[:3], *ON_TOP, FIRST_RUN[3]]
     assert installers.of(TEST) == []
 
 

@@ -1,17 +1,14 @@
-"""The tasks: what each needs, what lint finds, what build packs, what lock resolves."""
+"""The tasks: what each needs, what lint finds."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
-import tarfile
-import zipfile
 from pathlib import Path
 
 import pytest
-from tasks import TASKS, build, find, lint, lock, main, system
-from tasks.paths import LOCKS, PACKAGES
+from tasks import TASKS, find, lint, main, system
 
 
 @pytest.mark.parametrize(
@@ -21,10 +18,12 @@ from tasks.paths import LOCKS, PACKAGES
         (["golden", "make"], True),
         (["golden", "verify"], False),
         (["conformance", "--profile", "ci"], False),
+        (["conformance", "--matrix"], True),
         (["bench"], True),
         (["bench", "--only", "30s/*"], True),
         (["bench", "--readme"], False),
         (["bench", "instructions"], False),
+        (["compare", "speech.wav"], True),
         (["env"], False),
         (["env", "test"], True),
         (["lint"], False),
@@ -32,6 +31,14 @@ from tasks.paths import LOCKS, PACKAGES
 )
 def test_only_what_runs_torch_needs_the_test_layer(arguments: list[str], needs_test: bool) -> None:
     assert ("test" in find(arguments).layers(arguments[1:])) == needs_test
+
+
+@pytest.mark.parametrize("arguments", [["tets"], ["test", "peers"]])
+def test_an_unknown_layer_names_the_known_ones(arguments: list[str]) -> None:
+    with pytest.raises(
+        SystemExit, match=f"env {' '.join(arguments)}: expected .*test, peers, cuda"
+    ):
+        find(["env"]).layers(arguments)
 
 
 def test_no_task_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,43 +78,6 @@ def test_lint_asks_of_mojo_sources_what_mojo_format_makes_of_them(tmp_path: Path
     subprocess.run(["mojo", "format", "--quiet", "--line-length", "100", source], check=True)
     assert source.read_text() == f'def main():\n    print("{long}", 0)\n'
     assert subprocess.run([*lint.MOJO_FORMAT, source], capture_output=True).returncode == 0
-
-
-@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
-def test_build_makes_a_wheel_and_a_source_distribution_with_everything(
-    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(build, "ROOT", tmp_path)
-    monkeypatch.setattr(build, "PACKAGES", [package])
-    assert build.run([]) == 0
-    (wheel,) = (tmp_path / "dist").glob("*.whl")
-    (source,) = (tmp_path / "dist").glob("*.tar.gz")
-    command = ["git", "ls-files", "-z", f"whisper_mel_{package.name}"]
-    listing = subprocess.run(command, cwd=package, capture_output=True, text=True, check=True)
-    files = set(filter(None, listing.stdout.split("\0")))
-    with zipfile.ZipFile(wheel) as packed:
-        assert files <= set(packed.namelist())
-        assert any(name.endswith("licenses/LICENSE") for name in packed.namelist())
-    with tarfile.open(source) as packed_source:
-        names = {name.partition("/")[2] for name in packed_source.getnames()}
-    assert {*files, "pyproject.toml", "LICENSE"} <= names
-    assert not any("tests/" in name for name in zipfile.ZipFile(wheel).namelist())
-
-
-def test_lock_takes_every_input_and_passes_on_failures(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    assert {path.stem for path in LOCKS.glob("*.in")} == set(lock.LOCK_FILES)
-    ran: list[list[str]] = []
-
-    def run(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
-        ran.append(command)
-        return subprocess.CompletedProcess(command, int("test.in" in command))
-
-    monkeypatch.setattr(subprocess, "run", run)
-    assert lock.run(["--upgrade"]) == 1
-    assert [command[-1] for command in ran] == ["--upgrade"] * 3, "nothing after the failure"
-    assert "--constraint=default.txt" in ran[-1]
 
 
 class Machine:

@@ -11,6 +11,7 @@ import whisper_mel_conformance.quiet_blas  # noqa: F401  before anything imports
 import math
 import os
 import random
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,11 +23,13 @@ from correct_front_ends import other_order, right
 from PIL import Image
 from whisper_mel_conformance.client import InProcess
 from whisper_mel_conformance.diagnosis import Diagnosis, Probe, diagnose, probes
+from whisper_mel_conformance.fitting import Answer
 from whisper_mel_conformance.frontend import inspect_front_end
 from whisper_mel_conformance.quirks import CATALOGUE, Quirk
 from whisper_mel_conformance.quirks.path import Variation
 from whisper_mel_conformance.quirks.quirk import QuirkyFrontEnd
-from whisper_mel_reference import mel_filterbank
+from whisper_mel_conformance.weights import other_weights
+from whisper_mel_reference import WHISPER, mel_filterbank
 
 Array = Any
 
@@ -157,6 +160,46 @@ def test_what_is_not_in_the_catalogue_is_not_explained() -> None:
             assert "Nothing known explains" in diagnosis.sentences[0]
             assert "First stage that differs" in diagnosis.sentences[1]
     assert not len(explained) > 0.1 * len(chosen), explained
+
+
+def _with_weights_off(relative: float, n_mels: int) -> Any:
+    def bank(weights: Array, call: Any) -> Array:
+        if call.spec.n_mels != n_mels:
+            return weights
+        noise = np.random.default_rng(5).uniform(-relative, relative, weights.shape)
+        return (weights * (1.0 + noise)).astype(weights.dtype)
+
+    return _stage("bank", bank)
+
+
+@pytest.mark.parametrize("n_mels", [80, 128])
+def test_a_bank_that_is_slightly_off_is_told_and_measured(n_mels: int) -> None:
+    diagnosis = told(front_end(_with_weights_off(0.004, n_mels)), 1)
+    assert diagnosis.explanations == []
+    assert "weights are slightly off" in diagnosis.sentences[0]
+    (off,) = re.findall(r"by up to ([\d.]+)%", diagnosis.sentences[0])
+    assert 0.3 < float(off) < 0.5
+    assert f"of {n_mels}." in diagnosis.sentences[0]
+
+
+@pytest.mark.parametrize("fault", ["no-range", "floor", "symmetric-window", "far off", "none"])
+def test_other_faults_are_not_taken_for_weights(fault: str) -> None:
+    source = _with_weights_off(0.2, 80) if fault == "far off" else _written_elsewhere(fault)
+    able = inspect_front_end(source, fault).capabilities
+    asked = [Answer(p.name, p.audio(), WHISPER.replace(**p.options), None) for p in probes(able)]
+    answers = [
+        replace(it, features=front_end(source).call(it.audio, n_mels=it.spec.n_mels))
+        for it in asked
+        if it.spec.pad_to is None and it.spec.smoothing is None and it.audio.ndim == 1
+    ]
+    assert other_weights(answers) is None
+
+
+def test_a_slight_fault_does_not_hide_a_great_one() -> None:
+    """A bank that was rounded, of 128 bands, in a front-end that extends clips by zeros."""
+    slight, great = _with_weights_off(4e-5, 128), CATALOGUE["pad-right-zero"]
+    source = QuirkyFrontEnd([great.variation(), *slight._variations], "faulty")
+    assert names(diagnose(front_end(source)))[0] == ["pad-right-zero"]
 
 
 def test_it_is_located() -> None:

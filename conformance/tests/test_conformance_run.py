@@ -14,7 +14,7 @@ import jsonschema
 import numpy as np
 import pytest
 from whisper_mel_conformance.catalogue import FAMILIES
-from whisper_mel_conformance.client import MAX_TIMEOUTS, FrontEnd, Refused
+from whisper_mel_conformance.client import MAX_TIMEOUTS, MEMORY_LIMIT, FrontEnd, Refused
 from whisper_mel_conformance.frontend import UnknownFrontEnd, require_known
 from whisper_mel_conformance.judging import Failure
 from whisper_mel_conformance.known import matching_nothing, of_peers, read
@@ -208,6 +208,33 @@ def test_memory_is_limited() -> None:
     with pytest.raises(Refused, match="MemoryError"):
         front_end.call(np.ones(400, np.float32))
     front_end.stop()
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_only_front_ends_on_the_cpu_are_limited(device: str, tmp_path: Path) -> None:
+    """A device's driver maps more than any limit, though it uses little of it."""
+    path = tmp_path / "driver.py"
+    path.write_text(f"""
+import mmap
+import numpy as np
+
+class FrontEnd:
+    device = {device!r}
+
+    def log_mel(self, audio, n_mels=80):
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE
+        mapped = mmap.mmap(-1, {MEMORY_LIMIT} + (1 << 30), flags=flags)
+        return np.zeros((n_mels, 2), np.float32)
+""")
+    front_end = FrontEnd(f"{path}:FrontEnd")
+    try:
+        if device == "cuda":
+            assert front_end.call(np.ones(400, np.float32)).shape == (80, 2)
+        else:
+            with pytest.raises(Refused, match="Cannot allocate memory"):
+                front_end.call(np.ones(400, np.float32))
+    finally:
+        front_end.stop()
 
 
 # --------------------------------------------------------------------------- known failures

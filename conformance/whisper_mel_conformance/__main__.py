@@ -1,7 +1,7 @@
 """``python -m whisper_mel_conformance``: judge front-ends, print the table, write the report.
 
 Exit status: 0 if every front-end reaches what is required of it and declared divergences are all
-there is; 1 if not; 2 for wrong usage.
+there is; 1 if not; 2 for wrong usage; 130 or 143 if SIGINT or SIGTERM ended the run early.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ from whisper_mel_conformance.repro import main as repro
 from whisper_mel_conformance.running import PROFILES
 
 OURS = "mojo-cpu"
-_EXIT = {pytest.ExitCode.OK: 0, pytest.ExitCode.TESTS_FAILED: 1}
+_EXIT = {
+    pytest.ExitCode.OK: 0,
+    pytest.ExitCode.TESTS_FAILED: 1,
+    pytest.ExitCode.INTERRUPTED: 130,  # before any case
+    130: 130,
+    143: 143,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,7 +44,10 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="SOURCE",
         help="a registered name, package.module:attribute, path/to/file.py:attribute or "
         f"cmd:'./prog {{in}} {{out}} {{n_mels}}' (repeatable; default: {OURS} and, beside it, "
-        "every peer that is installed)",
+        "the peers that need neither PyTorch nor Node.js)",
+    )
+    parser.add_argument(
+        "--matrix", action="store_true", help="judge every peer that is installed, too"
     )
     parser.add_argument("--profile", choices=PROFILES, default="quick")
     parser.add_argument("--seed", type=int, default=0, help="of the drawn cases (default: 0)")
@@ -59,7 +68,8 @@ def main(arguments: list[str] | None = None) -> int:
     words += ["-q", "--tb=no", "-rN", "--no-header", "-p", "no:cacheprovider"]
     words += ["-p", "_hypothesis_pytestplugin", "-p", f"{__package__}.plugin"]
     words += [f"--frontend={source}" for source in options.frontend or [OURS]]
-    words += ["--frontend-peers"] if not options.frontend else []
+    light = "none" if options.frontend else "light"
+    words += [f"--frontend-peers={'all' if options.matrix else light}"]
     words += [f"--frontend-known={path}" for path in options.known_failures]
     words += [
         f"--frontend-profile={options.profile}",
@@ -69,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
     ]
     if options.select is not None:
         words += ["-k", options.select]
-    return _EXIT.get(pytest.ExitCode(pytest.main(words)), 2)
+    return _EXIT.get(pytest.main(words), 2)
 
 
 if __name__ == "__main__":

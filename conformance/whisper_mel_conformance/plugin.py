@@ -3,6 +3,8 @@ pytest, adds one group of options, and is silent unless a front-end is named."""
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from whisper_mel_conformance.running import Run
 
 RUN: pytest.StashKey[Run] = pytest.StashKey()
+_LOCK: pytest.StashKey[int] = pytest.StashKey()
 _SUITE = Path(__file__).with_name("suite.py")
 
 
@@ -26,8 +29,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--frontend-peers",
-        action="store_true",
-        help="judge the installed implementations that the suite has adapters for, too",
+        choices=("none", "light", "all"),
+        default="none",
+        help="judge the installed implementations that the suite has adapters for, too: all, or "
+        "those that need neither PyTorch nor Node.js (default: none)",
     )
     group.addoption(
         "--frontend-profile",
@@ -61,10 +66,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection(session: pytest.Session) -> None:
     options = session.config.option
-    if options.frontend or options.frontend_peers:
+    if options.frontend or options.frontend_peers != "none":
+        from whisper_mel_conformance.folder import claim
         from whisper_mel_conformance.suite import make_run
 
+        try:
+            session.config.stash[_LOCK] = claim(options.frontend_report)
+        except ValueError as error:
+            raise pytest.UsageError(str(error)) from error
         session.config.stash[RUN] = make_run(session.config)
+        _end_by_sigterm(session.config.stash[RUN])
+
+
+def _end_by_sigterm(run: Run) -> None:
+    """SIGTERM ends a run as Ctrl-C does: with a report of what was judged."""
+
+    def end(number: int, frame: object) -> None:
+        run.interrupted = "SIGTERM"
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -91,13 +112,26 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if run is None:
         return
     try:
-        if exitstatus != pytest.ExitCode.INTERRUPTED:
-            run.diagnose()
+        if exitstatus == pytest.ExitCode.INTERRUPTED:
+            raise KeyboardInterrupt
+        run.diagnose()
+    except KeyboardInterrupt:
+        run.interrupted = run.interrupted or "SIGINT"
+        session.exitstatus = 128 + signal.Signals[run.interrupted]
     finally:
         run.stop()
-        if run.results:
-            from whisper_mel_conformance.report import write
+    if not run.results:
+        return
+    from whisper_mel_conformance.report import write
 
-            write(run, session.config.option.frontend_report)
-    if run.results and run.problems() and session.exitstatus == pytest.ExitCode.OK:
+    try:
+        write(run, session.config.option.frontend_report)
+    except OSError as error:
+        run.unwritten.append(f"the report could not be written: {error.strerror}")
+    if run.problems() and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _LOCK in config.stash:
+        os.close(config.stash[_LOCK])

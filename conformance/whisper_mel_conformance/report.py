@@ -17,6 +17,7 @@ from whisper_mel_reference import WHISPER
 from whisper_mel_conformance.catalogue import FAMILIES
 from whisper_mel_conformance.client import FrontEnd
 from whisper_mel_conformance.command import COMMAND_PREFIX
+from whisper_mel_conformance.folder import whole_folder, write_whole
 from whisper_mel_conformance.running import STATUSES, Result, Run
 
 FORMAT = 1
@@ -68,7 +69,7 @@ def summary(run: Run, folder: Path) -> list[str]:
             lines.append(f"FAILED {front_end.name} {result.case.id}: {result.message}")
         if len(failed) > _SHOWN:
             lines.append(f"… and {len(failed) - _SHOWN} more failures of {front_end.name}")
-        if front_end.name in run.diagnoses:
+        if failed and front_end.name in run.diagnoses:
             lines += [f"DIAGNOSIS {front_end.name}:"]
             lines += [f"  {line}" for line in run.diagnoses[front_end.name].sentences]
             picture = picture_path(front_end.name, folder)
@@ -78,7 +79,8 @@ def summary(run: Run, folder: Path) -> list[str]:
     lines += ["", "passed/failed/skipped; worst: error / bound; known: declared divergences"]
     lines += ["(class*: but for those)", ""]
     lines += table(run)
-    lines += ["", f"report: {folder / 'report.json'}"]
+    if (folder / "report.json").exists():
+        lines += ["", f"report: {folder / 'report.json'}"]
     if any(result.status == "failed" for result in run.results):
         lines.append(f"replay a failure: python -m {__package__} repro {folder / 'failures'}/…")
     return lines
@@ -106,6 +108,7 @@ def as_json(run: Run) -> dict[str, Any]:
         "profile": run.profile,
         "seed": run.seed,
         "environment": machine(),
+        "interrupted": run.interrupted,
         "unavailable": run.unavailable,
         "problems": run.problems(),
         "front_ends": [_front_end(run, f) for f in run.front_ends if run.of(f.name)],
@@ -146,17 +149,18 @@ def _number(value: float | None) -> float | str | None:
 
 
 def write(run: Run, folder: Path) -> None:
-    """``report.json``, ``table.txt``, and a picture of each front-end that was diagnosed."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """``report.json``, ``table.txt``, and a picture of each front-end that was diagnosed.
+
+    Raises ``OSError``; each file is then what it was, or not there.
+    """
     for name, diagnosis in run.diagnoses.items():
         picture = diagnosis.picture()
         if picture is not None:
-            path = picture_path(name, folder)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(picture)
+            write_whole(picture_path(name, folder), picture)
     text = json.dumps(as_json(run), indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
-    (folder / "table.txt").write_text("\n".join(table(run)) + "\n", encoding="utf-8")
+    write_whole(folder / "report.json", f"{text}\n".encode())
+    lines = [f"PROBLEM {problem}" for problem in run.problems()] + table(run)
+    write_whole(folder / "table.txt", ("\n".join(lines) + "\n").encode())
 
 
 # --------------------------------------------------------------------------- reproductions
@@ -172,15 +176,20 @@ def picture_path(front_end: str, folder: Path) -> Path:
     return failure_folder(front_end, folder) / "features.png"
 
 
-def forget_failures(front_end: str, folder: Path) -> None:
-    """Remove the reproductions of an earlier run."""
-    shutil.rmtree(failure_folder(front_end, folder), ignore_errors=True)
+def forget(run: Run, folder: Path) -> None:
+    """Remove an earlier run's report, and its reproductions of the front-ends of this one."""
+    for name in ("report.json", "table.txt"):
+        (folder / name).unlink(missing_ok=True)
+    for front_end in run.front_ends:
+        shutil.rmtree(failure_folder(front_end.name, folder), ignore_errors=True)
 
 
 def write_failure(result: Result, front_end: FrontEnd, folder: Path) -> Path:
-    """Write down all that is needed to replay a failure; the path of its ``case.json``."""
+    """Write down all that is needed to replay a failure; the path of its ``case.json``.
+
+    Raises ``OSError``; there is no reproduction then.
+    """
     where = failure_folder(front_end.name, folder) / result.case.id.replace("/", "--")
-    where.mkdir(parents=True, exist_ok=True)
     path = where / "case.json"
     case = {
         "format": FORMAT,
@@ -199,9 +208,11 @@ def write_failure(result: Result, front_end: FrontEnd, folder: Path) -> Path:
         "environment": machine(),
         "command": shlex.join(["python", "-m", str(__package__), "repro", str(path)]),
     }
-    path.write_text(json.dumps(case, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    for name, array in result.arrays.items():
-        np.save(where / f"{name}.npy", array)
+    text = json.dumps(case, indent=1, ensure_ascii=False)
+    with whole_folder(where) as new:
+        (new / path.name).write_text(text + "\n", encoding="utf-8")
+        for name, array in result.arrays.items():
+            np.save(new / f"{name}.npy", array)
     return path
 
 

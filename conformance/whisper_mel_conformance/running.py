@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from whisper_mel_reference import CLASS_A, CLASS_B
-
 from whisper_mel_conformance import known as known_failures
 from whisper_mel_conformance.catalogue import Case, fixed_cases
 from whisper_mel_conformance.checks import CHECKS
 from whisper_mel_conformance.client import FrontEnd, Refused, Unsupported
 from whisper_mel_conformance.diagnosis import Diagnosis, diagnose
 from whisper_mel_conformance.frontend import UnknownFrontEnd, peers, require_known
-from whisper_mel_conformance.judging import Failure
+from whisper_mel_conformance.judging import Failure, grade
 from whisper_mel_conformance.known import KnownFailure
 from whisper_mel_conformance.properties import PROPERTIES, Found, Property, search
 
@@ -87,16 +85,17 @@ def _note(result: Result, error: Exception) -> None:
 class Run:
     """Front-ends to be judged, and the results so far.
 
-    ``sources`` name front-ends that must be there; with ``with_peers`` those of the suite's
-    adapters that can be imported are judged, too. Raises ``UnknownFrontEnd`` for a front-end that
-    does not exist or cannot be loaded, ``ValueError`` for a broken file of known failures.
+    ``sources`` name front-ends that must be there; of the suite's adapters those that
+    ``with_peers`` says (``"none"``, ``"light"`` or ``"all"``) and that can be imported are judged,
+    too. Raises ``UnknownFrontEnd`` for a front-end that does not exist or cannot be loaded,
+    ``ValueError`` for a broken file of known failures.
     """
 
     def __init__(
         self,
         sources: Sequence[str],
         *,
-        with_peers: bool = False,
+        with_peers: str = "none",
         profile: str = "quick",
         seed: int = 0,
         timeout: float = 30.0,
@@ -105,8 +104,11 @@ class Run:
         self.profile = profile
         self.seed = seed
         self.results: list[Result] = []
+        self.interrupted: str | None = None  # by which signal
+        self.unwritten: list[str] = []  # what could not be written to the report's folder
         self.unavailable: dict[str, str] = {}
         self.diagnoses: dict[str, Diagnosis] = {}
+        self._explains_known = with_peers == "all"
         self.known: list[KnownFailure] = known_failures.of_peers()
         for path in known_files:
             self.known += known_failures.read(path)
@@ -114,8 +116,7 @@ class Run:
             require_known(source)
         self.front_ends = [self._start(source, timeout) for source in dict.fromkeys(sources)]
         self.named = [front_end.name for front_end in self.front_ends]
-        if with_peers:
-            self._add_peers(timeout)
+        self._add_peers(peers(with_peers), timeout)
         names = [front_end.name for front_end in self.front_ends]
         for name in names:
             if names.count(name) > 1:
@@ -133,8 +134,8 @@ class Run:
             raise UnknownFrontEnd(f"front-end {source!r} cannot be loaded: {error}") from error
         return front_end
 
-    def _add_peers(self, timeout: float) -> None:
-        for source in peers():
+    def _add_peers(self, sources: Sequence[str], timeout: float) -> None:
+        for source in sources:
             if source in self.named:
                 continue
             front_end = FrontEnd(source, timeout=timeout)
@@ -158,28 +159,39 @@ class Run:
         if self.results and self.results[-1].front_end != front_end.name:
             self._by_name(self.results[-1].front_end).stop()
         result = judge_case(front_end, case, profile=self.profile, seed=self.seed)
-        declared = [
-            entry
-            for entry in self.known
-            if entry.front_end == front_end.name and entry.covers(case.id)
-        ]
-        if declared and result.status == "failed":
-            result.status = "known"
-            result.message = f"{declared[0].mechanism} ({result.message})"
-        elif declared and result.status == "passed" and not isinstance(case, Property):
-            result.status = "failed"
-            result.message = (
-                f"passes, but is declared as a known failure since {declared[0].since}: "
-                "remove the entry"
-            )
+        self._apply_known(result)
         self.results.append(result)
         return result
 
+    def _apply_known(self, result: Result) -> None:
+        entries = [entry for entry in self.known if entry.front_end == result.front_end]
+        case = result.case
+        if result.status == "failed":
+            declared = [entry for entry in entries if entry.declares(case.id, result.score)]
+            if declared:
+                result.status = "known"
+                result.message = f"{declared[0].mechanism} ({result.message})"
+        elif result.status == "passed" and not isinstance(case, Property):
+            declared = [entry for entry in entries if entry.covers(case.id) and not entry.some]
+            if declared:
+                result.status = "failed"
+                result.message = (
+                    f"passes, but is declared as a known failure since {declared[0].since}: "
+                    "remove the entry"
+                )
+
     def diagnose(self) -> None:
-        """Find out what the front-ends that failed cases do wrong; each is asked once."""
+        """Find out what the front-ends that failed cases do wrong; each is asked once.
+
+        Those that failed only as declared are asked where they are named or all peers are judged.
+        """
         for front_end in self.front_ends:
-            if self.of(front_end.name, "failed") and front_end.calls:
-                self.diagnoses[front_end.name] = diagnose(front_end)
+            name = front_end.name
+            wanted = self._explains_known or name in self.named
+            failed = self.of(name, "failed") or (self.of(name, "known") if wanted else [])
+            if failed and front_end.calls:
+                ids = [result.case.id for result in failed]
+                self.diagnoses[front_end.name] = diagnose(front_end, failed=ids)
                 front_end.stop()
 
     def _by_name(self, name: str) -> FrontEnd:
@@ -204,17 +216,24 @@ class Run:
         return max(scored, key=lambda r: r.score or 0.0, default=None)
 
     def class_of(self, name: str) -> str:
-        """``A``, ``B`` or ``fails``; ``-`` where nothing was scored."""
+        """``A``, ``B`` or ``fails``; ``-`` where nothing was scored, or not every case judged."""
         worst = self.worst(name)
         if self.of(name, "failed"):
             return "fails"
+        if self.interrupted and name == self.results[-1].front_end:
+            return "-"
         if worst is None or worst.score is None:
             return "-"
-        return "A" if worst.score <= CLASS_A else "B" if worst.score <= CLASS_B else "fails"
+        return grade(worst.score)
 
     def problems(self) -> list[str]:
         """What is wrong with the run beside its failed cases."""
-        sentences = []
+        sentences = list(self.unwritten)
+        if self.interrupted:
+            sentences.append(
+                f"interrupted by {self.interrupted} after {len(self.results)} cases: the cases "
+                "after those were not judged"
+            )
         for front_end in self.front_ends:
             if not self.of(front_end.name):
                 continue
@@ -225,4 +244,19 @@ class Run:
         judged = {f.name for f in self.front_ends}
         declared = [entry for entry in self.known if entry.front_end in judged]
         ids = [case.id for case in all_cases("nightly")]
-        return sentences + known_failures.matching_nothing(declared, ids)
+        sentences += known_failures.matching_nothing(declared, ids)
+        return sentences + [
+            f"{entry.front_end}: declared as failing some cases since {entry.since}, but all of "
+            f"them pass: {entry.title}"
+            for entry in declared
+            if entry.some and self._all_pass(entry)
+        ]
+
+    def _all_pass(self, entry: KnownFailure) -> bool:
+        """Whether all cases of an entry were judged, and none failed as it says."""
+        covered = {case.id for case in all_cases(self.profile) if entry.covers(case.id)}
+        judged = {r.case.id: r for r in self.of(entry.front_end) if r.case.id in covered}
+        failed = [r for r in judged.values() if r.status == "known"]
+        return judged.keys() == covered and not any(
+            entry.declares(result.case.id, result.score) for result in failed
+        )

@@ -3,6 +3,9 @@
 The cache is ``$WHISPER_MEL_CACHE``, else ``whisper-mel`` in ``$XDG_CACHE_HOME`` or ``~/.cache``,
 else, where none can be written, a folder of the user's own among the temporary files. A file's
 name contains the hash of everything it was made from, so that nothing is ever out of date.
+
+Before that it is looked for in the package's folder ``prebuilt``, if there is one: whoever packs
+the package for machines without a compiler has filled it (:func:`prebuild`).
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ SOURCE = Path(__file__).with_name("mel_kernel.mojo")
 FLAGS = ("--emit", "shared-lib", "-Xlinker", "-Bsymbolic")
 # An index out of bounds would be printed by Modular's run-time library: libc is to be enough.
 NO_ASSERTIONS = ("-D", "ASSERT=none")
+PREBUILT = SOURCE.with_name("prebuilt")
+_COMPILER_FILE = "compiler"  # its version, in that folder
 MAX_SOURCE = SOURCE.with_name("max_op.mojo")
 C_SOURCE = SOURCE.with_name("whisper_mel.c")
 C_FLAGS = (
@@ -52,15 +57,64 @@ def built_library(source: Path | None = None, *options: str) -> Path:
     ``options``: what the compiler is told besides. Raises ``BuildError`` if there is no compiler,
     no place to write, or if compilation fails.
     """
-    target = target_cpu()
     source = source or SOURCE
-    flags = (*FLAGS, *NO_ASSERTIONS, "--target-cpu", target, *options)
-    sources = {source, source.with_name(SOURCE.name)}
+    for target in _runnable_cpus():
+        ready = _prebuilt(source, target, options)
+        if ready:
+            return ready
+    return built_for(target_cpu(), source, options)
+
+
+def built_for(target: str, source: Path, options: tuple[str, ...]) -> Path:
+    """As :func:`built_library`, for a CPU type and from the cache alone."""
+    flags = _flags(target, options)
 
     def make(library: Path) -> None:
         compile_mojo(source, library, flags)
 
-    return _kept(f"{source.stem}-{target}-", ".so", sources, flags, make)
+    return _kept(f"{source.stem}-{target}-", ".so", _sources(source), flags, make)
+
+
+def _sources(source: Path) -> set[Path]:
+    return {source, source.with_name(SOURCE.name)}
+
+
+def _flags(target: str, options: tuple[str, ...]) -> tuple[str, ...]:
+    return (*FLAGS, *NO_ASSERTIONS, "--target-cpu", target, *options)
+
+
+def prebuild(
+    folder: Path, source: Path | None = None, *options: str, cpu: str | None = None
+) -> Path:
+    """Puts the library for other machines into a package's ``prebuilt``.
+
+    ``folder``: that folder; ``cpu``: the CPU type, by default :func:`distributed_cpu`; the others
+    as for :func:`built_library`. Returns the library in it, which may be changed if :func:`sign` is
+    called then.
+    """
+    made = built_for(cpu or distributed_cpu(), source or SOURCE, options)
+    folder.mkdir(exist_ok=True)
+    (folder / _COMPILER_FILE).write_text(compiler_version())
+    library = folder / made.name
+    shutil.copyfile(made, library)
+    sign(library)
+    return library
+
+
+def sign(library: Path) -> None:
+    """Notes that a library is as it should be: a file that is not as noted is never loaded."""
+    _digest_file(library).write_text(_digest(library))
+
+
+def _prebuilt(source: Path, target: str, options: tuple[str, ...]) -> Path | None:
+    """The library in the package, if it is there and made of these sources."""
+    try:
+        compiler = (PREBUILT / _COMPILER_FILE).read_text()
+    except OSError:
+        return None
+    key = _key(_sources(source), _flags(target, options), compiler)
+    library = PREBUILT / f"{source.stem}-{target}-{key}.so"
+    return library if _is_intact(library) else None
 
 
 def built_c_library(target: str | None = None) -> Path:
@@ -116,9 +170,8 @@ def _kept(
     make: Callable[[Path], None],
 ) -> Path:
     """The file in the cache that ``make`` writes of these sources; made if it isn't there yet."""
-    parts = [path.read_bytes() for path in sorted(sources)]
-    parts += [" ".join(options).encode(), compiler_version().encode()]
-    return kept("the kernel", stem, suffix, parts, make)
+    key = _key(sources, options, compiler_version())
+    return _cached("the kernel", f"{stem}{key}{suffix}", make)
 
 
 def kept(
@@ -126,16 +179,37 @@ def kept(
 ) -> Path:
     """The file in the cache that ``make`` writes; made if it isn't there yet.
 
-    ``parts``: all that it depends on, for the name; ``what`` it is, for those who wait for it.
+    ``parts``: all that it depends on; ``what`` it is, for those who wait for it.
     """
-    key = hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
-    library = cache_folder() / f"{stem}{key[:20]}{suffix}"
+    return _cached(what, f"{stem}{_key_of(parts)}{suffix}", make)
+
+
+def _cached(what: str, name: str, make: Callable[[Path], None]) -> Path:
+    library = cache_folder() / name
     if not _is_intact(library):
         with _locked(library.with_suffix(".lock")):
             if not _is_intact(library):  # another process may have built it meanwhile
                 _announce(f"compiling {what} (once): {library}")
                 _build(library, make)
     return library
+
+
+def _key(sources: set[Path], options: tuple[str, ...], compiler: str) -> str:
+    """What stands for the sources, the options and the compiler's version in a file's name."""
+    parts = [path.read_bytes() for path in sorted(sources)]
+    return _key_of([*parts, " ".join(options).encode(), compiler.encode()])
+
+
+def _key_of(parts: Iterable[bytes]) -> str:
+    digests = b"\0".join(hashlib.sha256(part).digest() for part in parts)
+    return hashlib.sha256(digests).hexdigest()[:20]
+
+
+def _runnable_cpus() -> list[str]:
+    """The CPU types whose code runs here: the one to compile for, then lesser ones."""
+    best = target_cpu()
+    levels = ["x86-64-v4", "x86-64-v3", "x86-64"]
+    return levels[levels.index(best) :] if best in levels else [best]
 
 
 def target_cpu() -> str:
@@ -171,7 +245,8 @@ def compiler_version() -> str:
         return importlib.metadata.version("mojo-compiler")
     except importlib.metadata.PackageNotFoundError as error:
         raise BuildError(
-            "the kernel is compiled on first use, and the package mojo-compiler is not installed"
+            "the kernel is compiled on first use, and the package mojo-compiler is not installed: "
+            "pip install 'whisper-mel-mojo[build]'"
         ) from error
 
 
@@ -242,7 +317,7 @@ def _build(library: Path, make: Callable[[Path], None]) -> None:
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         made = Path(folder) / library.name
         make(made)
-        _digest_file(made).write_text(_digest(made))
+        sign(made)
         _digest_file(made).replace(_digest_file(library))
         made.replace(library)
 

@@ -1554,16 +1554,29 @@ comptime APPLE_GROUP = 8
 """The same in 32 KiB."""
 comptime CLUSTER_GROUP = 32
 """The same where a cluster of blocks does a clip: a warp's threads then have the same worker."""
+comptime CLUSTER_ROOM = 227 * 1024
+"""Bytes of shared memory that a block can have there."""
 
 
 struct Mapping[n_mels: Int, clusters: Bool, group_alone: Int = BLOCK_GROUP]:
-    """How a launch divides its work: `clusters` of blocks, or one block alone for each clip."""
+    """How a launch divides its work: `clusters` of blocks, or one block alone for each clip.
 
-    comptime GROUP = CLUSTER_GROUP if Self.clusters else Self.group_alone
-    comptime BLOCKS = (8 if Self.n_mels == 80 else 16) if Self.clusters else 1
+    `-D GROUP=`, `BLOCKS=` and `ROOM=` change it for clusters, to be timed (`./dev gpu bundle`).
+    """
+
+    comptime GROUP = get_defined_int[
+        "GROUP", CLUSTER_GROUP
+    ]() if Self.clusters else Self.group_alone
+    comptime BLOCKS = get_defined_int[
+        "BLOCKS", 8 if Self.n_mels == 80 else 16
+    ]() if Self.clusters else 1
     """Whose shared memory together holds the values of a clip of 30 s."""
-    comptime TILE = (480 if Self.n_mels == 80 else 288) if Self.clusters else Self.group_alone
-    """Frames in each of them: in a cluster, what 227 KiB have room for."""
+    comptime ROOM = get_defined_int["ROOM", CLUSTER_ROOM]()
+    comptime SPACE = Self.ROOM // 4 - Block[Self.n_mels, Self.GROUP, 0, Self.BLOCKS].SIZE
+    comptime TILE = (
+        Self.SPACE // Self.n_mels // Self.GROUP * Self.GROUP
+    ) if Self.clusters else Self.group_alone
+    """Frames in each of them: in a cluster, whole groups for which there is room."""
     comptime THREADS = WORKERS * Self.GROUP
     comptime SHARED = 4 * Block[Self.n_mels, Self.GROUP, Self.TILE, Self.BLOCKS].SIZE
     """Bytes of shared memory of a block."""
