@@ -11,8 +11,8 @@
                                 racecheck, initcheck, synccheck likewise
     ./dev sanitize all          all lanes that this machine can run; says which it cannot
 
-``--nightly`` makes 100,000 calls instead of 3,000, and judges all cases. Exit status: 0 clean, 1 something was found or a
-planted fault was not, 3 the lane cannot run here.
+``--nightly`` makes 100,000 calls instead of 3,000, and judges all cases. Exit status: 0 clean, 1
+something was found or a planted fault was not, 3 the lane cannot run here.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def _guard(calls: int) -> int:
     from whisper_mel_conformance.quirks.killing import kill
     from whisper_mel_conformance.running import Run
 
-    for name, case in GUARD_CONTROLS.items():
-        result = kill(name, case)
+    for name, killer in GUARD_CONTROLS.items():
+        result = kill(name, killer)
         found = result.status == "failed" and "SIGSEGV" in result.message
         assert found, f"the planted fault is missed: {name}"
         print(f"   planted: {name}: found ({result.message.splitlines()[0][:60]})", flush=True)

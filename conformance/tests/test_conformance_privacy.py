@@ -25,8 +25,10 @@ def test_a_report_names_neither_the_machine_nor_its_user(tmp_path: Path) -> None
         "OMP_PLACES": f"{home}/places",
     }
     done = subprocess.run(
-        [sys.executable, "-m", "whisper_mel_conformance", "-k", "length-401/80"]
-        + ["--frontend", "whisper_mel_conformance.quirks:all-zero"],
+        [
+            *(sys.executable, "-m", "whisper_mel_conformance", "-k", "length-401/80"),
+            *("--frontend", "whisper_mel_conformance.quirks:all-zero"),
+        ],
         cwd=tmp_path,
         env={**os.environ, **secrets},
         capture_output=True,
