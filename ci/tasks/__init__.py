@@ -10,10 +10,10 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn
 
-from . import bench, build, gpu, lint, lock, system
+from . import bench, build, conformance, gpu, lint, lock, system
 from .paths import ROOT
+from .process import become
 
 __all__ = ["TASKS", "Task", "find", "main"]
 
@@ -45,35 +45,19 @@ def _env(arguments: list[str]) -> int:
     return 0
 
 
-def _become(*command: str) -> NoReturn:
-    """Run a program in place of this one: Ctrl-C and SIGTERM are its own to deal with."""
-    sys.stdout.flush()
-    os.execvp(command[0], command)
-
-
 def _test(arguments: list[str]) -> int:
     # The script, not `python -m pytest`: that would put the root, with its folder `mojo`, first
     # on sys.path.
     os.chdir(ROOT)
-    _become("pytest", *arguments)
-
-
-def _conformance(arguments: list[str]) -> int:
-    """With what was measured in this checkout, for the report to show."""
-    beside = []
-    for option, name in (("--benchmark", "cpu.json"), ("--mutants", "mutants.json")):
-        path = ROOT / "docs" / "measurements" / name
-        if path.exists() and arguments[:1] != ["repro"] and option not in arguments:
-            beside += [option, str(path)]
-    _become(sys.executable, "-m", "whisper_mel_conformance", *arguments, *beside)
+    become("pytest", *arguments)
 
 
 def _golden(arguments: list[str]) -> int:
-    _become(sys.executable, "-m", "whisper_mel_golden", *arguments)
+    become(sys.executable, "-m", "whisper_mel_golden", *arguments)
 
 
 def _repro(arguments: list[str]) -> int:
-    return _conformance(["repro", *arguments])
+    return conformance.run(["repro", *arguments])
 
 
 def _mutants(arguments: list[str]) -> int:
@@ -100,8 +84,9 @@ TASKS = {
     "test": Task("the project's own tests; arguments go to pytest", _test, lambda arguments: TEST),
     "lint": Task("ruff, mypy, the format of Mojo sources, the workflows", lint.run),
     "conformance": Task(
-        "judge front-ends: --frontend, --profile, --report …; `conformance report` merges",
-        _conformance,
+        "judge front-ends: --frontend, --matrix (all peers), …; `conformance report` merges",
+        conformance.run,
+        conformance.layers,
     ),
     "golden": Task(
         "make, verify or list the goldens; calibrate the error bound",

@@ -19,15 +19,17 @@ UV += ["--generate-hashes", "--no-emit-index-url", "--no-header", "--no-annotate
 # In this order, each takes the pins of those before it: they are installed on top of each other.
 LOCK_FILES = ["bootstrap", "default", "golden", "docs", "test", "torch", "peers", "cuda"]
 # triton (1 GB, which log-Mel never touches) comes with openai-whisper and torch; torch itself is
-# only in its own lock.
-LEFT_OUT = ["torch", "triton"]
+# only in its own lock. keras-hub asks for the others, for TensorFlow and for downloads.
+LEFT_OUT = ["torch", "triton", "tensorflow-text", "kagglehub", "kagglesdk"]
 
 
 def run(arguments: list[str]) -> int:
     """Regenerates the locks and pixi.toml, and prints what changed.
 
-    `arguments` (as `--upgrade`) go to uv.
+    `arguments` (as `--upgrade`) go to uv; `pixi` alone: pixi makes a pixi.lock, where it is.
     """
+    if arguments == ["pixi"]:
+        return pixi.solve()
     before = {name: pins(name) for name in LOCK_FILES}
     constraints: list[str] = []
     for name in LOCK_FILES:

@@ -24,9 +24,11 @@ def test_a_report_names_neither_the_machine_nor_its_user(tmp_path: Path) -> None
         "API_TOKEN": "token-of-somebody",
         "OMP_PLACES": f"{home}/places",
     }
-    words = ["-k", "length-401/80", "--frontend", "whisper_mel_conformance.quirks:all-zero"]
     done = subprocess.run(
-        [sys.executable, "-m", "whisper_mel_conformance", *words],
+        [
+            *(sys.executable, "-m", "whisper_mel_conformance", "-k", "length-401/80"),
+            *("--frontend", "whisper_mel_conformance.quirks:all-zero"),
+        ],
         cwd=tmp_path,
         env={**os.environ, **secrets},
         capture_output=True,

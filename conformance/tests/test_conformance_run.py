@@ -198,6 +198,19 @@ def test_a_crash_is_reported_and_the_process_replaced() -> None:
     front_end.stop()
 
 
+def test_a_crash_is_a_failure_of_its_case(tmp_path: Path) -> None:
+    """Memory beyond the clip is read; what comes after it is judged in a new process."""
+    words = ("--frontend", f"{QUIRKS}:read-beyond-end", "-k", "guard-behind/80 or length-401/80")
+    done = conformance(*words, folder=tmp_path)
+    assert done.returncode == 1, done.stderr
+    [front_end] = report_of(tmp_path)["front_ends"]
+    verdicts = {case["id"]: case for case in front_end["cases"]}
+    assert "was killed by SIGSEGV" in verdicts["buffers/guard-behind/80"]["message"]
+    assert verdicts["boundary/length-401/80"]["status"] == "passed"
+    [path] = (tmp_path / "report" / "failures").glob("*/buffers--guard-behind--80/case.json")
+    assert json.loads(path.read_text())["check"] == "sweep"
+
+
 def test_a_front_end_that_hangs_is_given_up() -> None:
     front_end = FrontEnd(f"{QUIRKS}:hang", timeout=1.0)
     for _ in range(MAX_TIMEOUTS):

@@ -50,7 +50,10 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="SOURCE",
         help="a registered name, package.module:attribute, path/to/file.py:attribute or "
         f"cmd:'./prog {{in}} {{out}} {{n_mels}}' (repeatable; default: {OURS} and, beside it, "
-        "every peer that is installed)",
+        "the peers that need neither PyTorch nor Node.js)",
+    )
+    parser.add_argument(
+        "--matrix", action="store_true", help="judge every peer that is installed, too"
     )
     parser.add_argument("--profile", choices=PROFILES, default="quick")
     parser.add_argument("--seed", type=int, default=0, help="of the drawn cases (default: 0)")
@@ -77,7 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
     words += ["-o", "console_output_style=classic"]
     words += ["-p", "_hypothesis_pytestplugin"]
     words += [f"--frontend={source}" for source in options.frontend or [OURS]]
-    words += ["--frontend-peers"] if not options.frontend else []
+    light = "none" if options.frontend else "light"
+    words += [f"--frontend-peers={'all' if options.matrix else light}"]
     words += [f"--frontend-known={path}" for path in options.known_failures]
     words += [f"--frontend-benchmark={path}" for path in options.benchmark]
     words += [f"--frontend-mutants={options.mutants}"] if options.mutants else []

@@ -30,8 +30,8 @@ MAX_DEATHS = 10
 # many times slower. What they compute is the same.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
-# Libraries that front-ends are made of report to their makers unless they are told not to: ONNX
-# Runtime once it is imported, Mojo when it compiles (docs/privacy.md).
+# What libraries that front-ends are made of send home unless told not to (docs/privacy.md):
+# ONNX Runtime once it is imported, Mojo and MAX when they compile.
 _NO_REPORTS = {"ORT_DISABLE_TELEMETRY": "1", "MODULAR_TELEMETRY_ENABLED": "false"}
 
 # Imports find in the worker what they find here, while the environment is left as it is.

@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ class CommandFrontEnd:
             "process_per_call": not self._serves,
         }
         self._server: subprocess.Popen[str] | None = None
+        self._asking = threading.Lock()  # one question, one answer: threads take turns
 
     def log_mel(
         self,
@@ -74,12 +76,18 @@ class CommandFrontEnd:
                 "pad_to": pad_to,
                 "smoothing": smoothing,
             }
-            answer = self._ask(request) if self._serves else self._run(request)
+            answer = self._ask_in_turn(request) if self._serves else self._run(request)
             if "unsupported" in answer:
                 raise NotImplementedError(answer["unsupported"])
             if "error" in answer:
                 raise ValueError(answer["error"])
             return self._read(target, answer)
+
+    def close(self) -> None:
+        """End the serving program, by the end of its input; the next call starts another."""
+        if self._server is not None:
+            self._server.communicate()
+            self._server = None
 
     def _run(self, request: dict[str, Any]) -> dict[str, Any]:
         words = {"{" + key + "}": "" if v is None else str(v) for key, v in request.items()}
@@ -96,6 +104,10 @@ class CommandFrontEnd:
         beside = Path(request["out"] + ".json")
         text = beside.read_text() if beside.exists() else done.stdout
         return _parse(text.strip().rpartition("\n")[2])
+
+    def _ask_in_turn(self, request: dict[str, Any]) -> dict[str, Any]:
+        with self._asking:
+            return self._ask(request)
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         if self._server is None:

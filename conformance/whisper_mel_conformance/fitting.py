@@ -38,12 +38,14 @@ LIMIT = 4.0 * CLASS_B
 _AS_GOOD = 4.0  # times the best explanation's score: up to that, another one is as good
 _FRAMES_LOST = 4  # between framing and features, at most
 _GAIN = 10.0  # an explanation must be better than the reference by this factor
+_SLIGHT = 2.0 * CLASS_B  # an answer need not become better than this if another is far worse
 _COARSE = 4  # values of a grid that are tried in pairs
 _REFINED_ALONE = 6  # quirks with a number that are fitted to an answer
 _REFINED = 30  # pairs that are fitted
 _FITTED_TO = 3  # answers that a quirk's number is fitted to, each alone
 _PROMISING = 1.0  # the highest loss of a pair that is looked at further; float32 noise has 0.2
 _ZOOM = 24  # values between two neighbours on a grid
+_ZOOMS = 2  # then between two neighbours of those
 _STEPS = 12  # of least squares
 _LOG_SCALE = 100.0  # a grid that spans more is fitted on a logarithmic scale
 
@@ -132,7 +134,7 @@ class Answer:
 
     def _calls(self, variants: Variants) -> list[Call]:
         variations = [v.variation for v in variants]
-        return [Call(self.spec, variations, self.audio.dtype) for _ in self._clips]
+        return [Call(self.spec, variations, self.audio.dtype, clip.size) for clip in self._clips]
 
     def predict(self, variants: Variants, *, with_bound: bool) -> tuple[Array, Array] | None:
         """The features that these quirks make, and how far off float32 ones may be.
@@ -170,6 +172,7 @@ class Answer:
         with np.errstate(all="ignore"):
             difference: Array = ((self.actual - prediction[0]) / bound).ravel()
         difference[~np.isfinite(difference)] = 1e9
+        difference[np.isnan(prediction[0]).ravel()] = 0.0
         return difference
 
     def forget(self) -> None:
@@ -182,8 +185,7 @@ def _score(actual: Array | None, expected: Array, bound: Array) -> float:
         return math.inf
     with np.errstate(all="ignore"):
         excess = np.abs(actual - expected) / bound
-    if np.isnan(expected).all():
-        return 0.0  # 0 / 0, of which roundings make anything: it says nothing
+    excess = np.where(np.isnan(expected), 0.0, excess)  # of 0 / 0 roundings make anything
     return float(excess.max()) if np.isfinite(excess).all() else math.inf
 
 
@@ -208,6 +210,7 @@ def explain(answers: Sequence[Answer]) -> list[Explanation]:
 class _Search:
     def __init__(self, wrong: Sequence[Answer], answers: Sequence[Answer]) -> None:
         self._wrong = wrong
+        self._worst = max(answer.score for answer in wrong)
         right = [a for a in answers if a.actual is not None and a.score <= CLASS_B]
         self._answers = [*wrong, *right]
         self._explained: dict[int, list[Variant]] = {}  # by the index of the wrong answer
@@ -219,7 +222,7 @@ class _Search:
         found = self._those_that_fit(plain)
         # On their grids, far from their values, the right ones need not be among the promising.
         for candidates in (self._fitted(quirks, first=True), self._fitted(quirks, first=False)):
-            if not any(explanation.score <= CLASS_B for explanation in found):
+            if not any(explanation.score <= CLASS_A for explanation in found):
                 found += self._those_that_fit(candidates)
         return _ranked(found)
 
@@ -303,11 +306,18 @@ class _Search:
         worst = 0.0
         for answer in self._answers:
             score = answer.score_of(variants)
-            limit = CLASS_B if answer.score <= CLASS_B else min(LIMIT, answer.score / _GAIN)
-            if not score <= max(limit, 1.0):
+            if not score <= self._limit(answer):
                 return []
             worst = max(worst, score)
         return [Explanation(variants, worst)] if worst > 0.0 else []
+
+    def _limit(self, answer: Answer) -> float:
+        """Up to which score an answer counts as explained."""
+        if answer.score <= CLASS_B:
+            return CLASS_B
+        if answer.score <= _SLIGHT < LIMIT < self._worst:
+            return _SLIGHT  # a careless front-end, too: not what makes it so wrong elsewhere
+        return max(min(LIMIT, answer.score / _GAIN), 1.0)
 
 
 def _path_quirks() -> list[Quirk]:
@@ -412,10 +422,14 @@ def _zoomed(answers: Sequence[Answer], variants: Variants, loss: float) -> tuple
         place = int(np.argmin(np.abs(grid - _value(variant))))
         to, back = _scale(parameter)
         low, high = to(grid[max(place - 1, 0)]), to(grid[min(place + 1, grid.size - 1)])
-        options = [_with(variants, i, back(x)) for x in np.linspace(low, high, _ZOOM).tolist()]
-        losses = [_loss(answers, option) for option in options]
-        if min(losses) < loss:
-            variants, loss = options[int(np.argmin(losses))], min(losses)
+        for _ in range(_ZOOMS):
+            places = np.linspace(low, high, _ZOOM)
+            options = [_with(variants, i, back(x)) for x in places.tolist()]
+            losses = [_loss(answers, option) for option in options]
+            best = int(np.argmin(losses))
+            if losses[best] < loss:
+                variants, loss = options[best], losses[best]
+            low, high = places[max(best - 1, 0)], places[min(best + 1, _ZOOM - 1)]
     return _least_squares(answers, variants, loss)
 
 

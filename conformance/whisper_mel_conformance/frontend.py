@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from whisper_mel_conformance.command import COMMAND_PREFIX, CommandFrontEnd
+from whisper_mel_conformance.peers import LIGHT
 
 GROUP = "whisper_mel.frontends"
 
@@ -116,10 +117,15 @@ def registered() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=GROUP)}
 
 
-def peers() -> list[str]:
-    """The names of the implementations in the wild that this distribution has adapters for."""
+def peers(which: str = "all") -> list[str]:
+    """The names of the implementations in the wild that this distribution has adapters for.
+
+    ``which`` is ``"all"``, ``"light"`` (as :data:`whisper_mel_conformance.peers.LIGHT` says) or
+    ``"none"``.
+    """
     own = f"{__package__}.peers."
-    return [name for name, entry in registered().items() if entry.value.startswith(own)]
+    found = [name for name, entry in registered().items() if entry.value.startswith(own)]
+    return {"all": found, "light": [name for name in found if name in LIGHT], "none": []}[which]
 
 
 def require_known(source: str) -> None:

@@ -5,6 +5,7 @@ A file in TOML names a front-end and the cases that it is known to fail::
     front-end = "librosa"
 
     [[failure]]
+    title = "loud noise is silence"
     cases = ["errors/overflow-*"]
     since = 2026-11-24
     version = "0.11.0"
@@ -13,11 +14,18 @@ A file in TOML names a front-end and the cases that it is known to fail::
 
 ``cases`` are ids, with ``*`` for any characters. A case named there that passes is a failure, and
 so is a pattern that matches no case. Only a drawn case may pass: another seed draws something else.
+A table may have besides
+
+- ``except``: ids that are taken out again;
+- ``worst``: the highest score that is declared; a case that fails by more is a failure;
+- ``some = true``: rounding decides which of the cases fail. Some pass, but not all of them;
+- ``title``: a few words for tables.
 """
 
 from __future__ import annotations
 
 import datetime
+import math
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,7 +38,7 @@ else:
     import tomli as tomllib
 
 _FIELDS = {"cases", "since", "version", "mechanism", "link"}
-_OPTIONAL = {"except"}
+_OPTIONAL = {"except", "some", "title", "worst"}
 
 
 @dataclass(frozen=True)
@@ -44,9 +52,17 @@ class KnownFailure:
     version: str
     mechanism: str
     link: str
+    title: str
+    worst: float = math.inf
+    some: bool = False
 
     def covers(self, case_id: str) -> bool:
         return _matches(case_id, self.patterns) and not _matches(case_id, self.exceptions)
+
+    def declares(self, case_id: str, score: float | None) -> bool:
+        """Whether a failure with this score (None: something else is wrong) is the declared one."""
+        as_bad = self.worst == math.inf or (score is not None and score <= self.worst)
+        return as_bad and self.covers(case_id)
 
 
 def _matches(case_id: str, patterns: Iterable[str]) -> bool:
@@ -68,10 +84,15 @@ def read(path: Path) -> list[KnownFailure]:
         if set(entry) - _OPTIONAL != _FIELDS:
             raise ValueError(
                 f"{path}: a failure has {sorted(entry)}: expected {', '.join(sorted(_FIELDS))} "
-                f"(and {', '.join(_OPTIONAL)})"
+                f"(and {', '.join(sorted(_OPTIONAL))})"
             )
         if not isinstance(entry["since"], datetime.date):
             raise ValueError(f"{path}: since={entry['since']!r}: expected a date")
+        worst, some = entry.get("worst", math.inf), entry.get("some", False)
+        if isinstance(worst, bool) or not isinstance(worst, (int, float)) or not worst > 0:
+            raise ValueError(f"{path}: worst={worst!r}: expected a score above 0")
+        if not isinstance(some, bool):
+            raise ValueError(f"{path}: some={some!r}: expected true or false")
         known.append(
             KnownFailure(
                 name,
@@ -81,6 +102,9 @@ def read(path: Path) -> list[KnownFailure]:
                 str(entry["version"]),
                 str(entry["mechanism"]),
                 str(entry["link"]),
+                str(entry.get("title", entry["mechanism"])),
+                worst,
+                some,
             )
         )
     return known

@@ -31,8 +31,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--frontend-peers",
-        action="store_true",
-        help="judge the installed implementations that the suite has adapters for, too",
+        choices=("none", "light", "all"),
+        default="none",
+        help="judge the installed implementations that the suite has adapters for, too: all, or "
+        "those that need neither PyTorch nor Node.js (default: none)",
     )
     group.addoption(
         "--frontend-profile",
@@ -83,7 +85,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection(session: pytest.Session) -> None:
     options = session.config.option
-    if options.frontend or options.frontend_peers:
+    if options.frontend or options.frontend_peers != "none":
         from whisper_mel_conformance.folder import claim
         from whisper_mel_conformance.suite import make_run
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,9 @@ def _front_end(run: Run, front_end: FrontEnd, folder: Path) -> dict[str, Any]:
         "diagnosis": run.diagnoses[name].as_json() if name in run.diagnoses else None,
         "declared": _declared(run.of(name, "known")),
         "figures": _figures(run, name),
-        "worst": None if worst is None else {"case": worst.case.id, "score": _number(worst.score)},
+        "worst": None
+        if worst is None
+        else {"case": worst.case.id, "score": json_number(worst.score)},
         "cases": [_case(result, folder) for result in run.of(name)],
     }
 
@@ -71,7 +74,7 @@ def _case(result: Result, folder: Path) -> dict[str, Any]:
     return {
         "id": result.case.id,
         "status": result.status,
-        "score": _number(result.score),
+        "score": json_number(result.score),
         "seconds": round(result.seconds, 4),
         "message": result.message,
         "reproduction": None if where is None else where.relative_to(folder).parent.as_posix(),
@@ -113,7 +116,7 @@ def _figures(run: Run, name: str) -> list[dict[str, Any]]:
     return [shown for shown in (figure(*one) for one in found) if shown is not None]
 
 
-def _number(value: float | None) -> float | str | None:
+def json_number(value: float | None) -> float | str | None:
     """JSON knows no infinity."""
     return value if value is None or np.isfinite(value) else str(value)
 
@@ -163,15 +166,15 @@ def write_failure(result: Result, front_end: FrontEnd, folder: Path) -> Path:
         "format": FORMAT,
         "case": result.case.id,
         "front_end": {
-            "source": _absolute(front_end.source),
+            "source": _portable(front_end.source),
             "name": front_end.name,
             "device": front_end.device,
             "versions": front_end.versions,
         },
         "check": result.case.check,
         "arguments": result.arguments,
-        "specification": _specification(result),
-        "score": _number(result.score),
+        "specification": specification({**result.case.context, **result.arguments}),
+        "score": json_number(result.score),
         "message": result.message,
         "environment": environment(),
         "command": shlex.join(["python", "-m", str(__package__), "repro", str(path)]),
@@ -185,16 +188,18 @@ def write_failure(result: Result, front_end: FrontEnd, folder: Path) -> Path:
     return path
 
 
-def _absolute(source: str) -> str:
+def _portable(source: str) -> str:
+    """A front-end's file by its path from here, if it is below: in another checkout it is, too."""
     module, colon, attribute = source.rpartition(":")
     if source.startswith(COMMAND_PREFIX) or not module.endswith(".py"):
         return source
-    return f"{Path(module).resolve()}{colon}{attribute}"
+    path = Path(module).resolve()
+    path = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return f"{path}{colon}{attribute}"
 
 
-def _specification(result: Result) -> dict[str, Any]:
-    """How the case's features are specified, where they differ from Whisper's defaults."""
-    given = {**result.case.context, **result.arguments}
+def specification(given: Mapping[str, Any]) -> dict[str, Any]:
+    """How the features of a case with these arguments are specified."""
     fields = {name: given.get(name) for name in ("n_mels", "pad_to", "smoothing")}
     changed = {name: value for name, value in fields.items() if value is not None}
     spec = WHISPER.replace(**changed)

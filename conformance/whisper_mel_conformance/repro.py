@@ -28,7 +28,7 @@ from whisper_mel_conformance.frontend import UnknownFrontEnd, require_known
 from whisper_mel_conformance.judging import Failure
 from whisper_mel_conformance.picture import comparison
 from whisper_mel_conformance.regressions import FOLDER, Regression, write
-from whisper_mel_conformance.report import FORMAT
+from whisper_mel_conformance.report import FORMAT, json_number, specification
 from whisper_mel_conformance.shrinking import shrink
 
 Error = Failure | Refused | Unsupported
@@ -82,8 +82,8 @@ def main(given: list[str]) -> int:
     try:
         case = _read(path)
         if options.frontend:
-            require_known(options.frontend)
             case["front_end"] = {"source": options.frontend, "name": options.frontend}
+        require_known(case["front_end"]["source"])
     except (ValueError, UnknownFrontEnd) as error:
         print(error, file=sys.stderr)
         return 2
@@ -147,6 +147,8 @@ def _shrunken(front_end: FrontEnd, case: dict[str, Any], outcome: Outcome) -> di
     return {
         **case,
         "arguments": arguments,
+        "specification": specification(arguments),
+        "score": json_number(smaller.score),
         "message": str(smaller.error),
         "environment": environment(),
     }

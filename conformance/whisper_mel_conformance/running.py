@@ -16,7 +16,7 @@ from whisper_mel_conformance.diagnosis import Diagnosis, diagnose
 from whisper_mel_conformance.frontend import UnknownFrontEnd, peers, require_known
 from whisper_mel_conformance.judging import Failure, grade
 from whisper_mel_conformance.known import KnownFailure
-from whisper_mel_conformance.properties import PROPERTIES, Found, Property, search
+from whisper_mel_conformance.properties import EXAMPLES, PROPERTIES, Found, Property, search
 from whisper_mel_conformance.rendering.documents import Document
 
 PROFILES = ("quick", "ci", "nightly")
@@ -60,7 +60,7 @@ def judge_case(front_end: FrontEnd, case: Case, *, profile: str, seed: int) -> R
     try:
         if isinstance(case, Property):
             result.score, result.arguments = search(
-                case, front_end.capabilities, attempt, profile=profile, seed=seed
+                case, front_end.capabilities, attempt, examples=EXAMPLES[profile], seed=seed
             )
         else:
             result.score = attempt(case.arguments)
@@ -89,17 +89,17 @@ def _note(result: Result, error: Exception) -> None:
 class Run:
     """Front-ends to be judged, and the results so far.
 
-    ``sources`` name front-ends that must be there; with ``with_peers`` those of the suite's
-    adapters that can be imported are judged, too; ``beside`` is to be shown with them. Raises
-    ``UnknownFrontEnd`` for a front-end that does not exist or cannot be loaded, ``ValueError`` for
-    a broken file of known failures.
+    ``sources`` name front-ends that must be there; of the suite's adapters those that
+    ``with_peers`` says (``"none"``, ``"light"`` or ``"all"``) and that can be imported are judged,
+    too; ``beside`` is to be shown with them. Raises ``UnknownFrontEnd`` for a front-end that does
+    not exist or cannot be loaded, ``ValueError`` for a broken file of known failures.
     """
 
     def __init__(
         self,
         sources: Sequence[str],
         *,
-        with_peers: bool = False,
+        with_peers: str = "none",
         profile: str = "quick",
         seed: int = 0,
         timeout: float = 30.0,
@@ -114,6 +114,7 @@ class Run:
         self.unwritten: list[str] = []  # what could not be written to the report's folder
         self.unavailable: dict[str, str] = {}
         self.diagnoses: dict[str, Diagnosis] = {}
+        self._explains_known = with_peers == "all"
         self.known: list[KnownFailure] = known_failures.of_peers()
         for path in known_files:
             self.known += known_failures.read(path)
@@ -121,8 +122,7 @@ class Run:
             require_known(source)
         self.front_ends = [self._start(source, timeout) for source in dict.fromkeys(sources)]
         self.named = [front_end.name for front_end in self.front_ends]
-        if with_peers:
-            self._add_peers(timeout)
+        self._add_peers(peers(with_peers), timeout)
         names = [front_end.name for front_end in self.front_ends]
         for name in names:
             if names.count(name) > 1:
@@ -140,8 +140,8 @@ class Run:
             raise UnknownFrontEnd(f"front-end {source!r} cannot be loaded: {error}") from error
         return front_end
 
-    def _add_peers(self, timeout: float) -> None:
-        for source in peers():
+    def _add_peers(self, sources: Sequence[str], timeout: float) -> None:
+        for source in sources:
             if source in self.named:
                 continue
             front_end = FrontEnd(source, timeout=timeout)
@@ -165,29 +165,39 @@ class Run:
         if self.results and self.results[-1].front_end != front_end.name:
             self._by_name(self.results[-1].front_end).stop()
         result = judge_case(front_end, case, profile=self.profile, seed=self.seed)
-        declared = [
-            entry
-            for entry in self.known
-            if entry.front_end == front_end.name and entry.covers(case.id)
-        ]
-        if declared and result.status == "failed":
-            result.status, result.declared = "known", declared[0]
-            result.message = f"{declared[0].mechanism} ({result.message})"
-        elif declared and result.status == "passed" and not isinstance(case, Property):
-            result.status = "failed"
-            result.message = (
-                f"passes, but is declared as a known failure since {declared[0].since}: "
-                "remove the entry"
-            )
+        self._apply_known(result)
         self.results.append(result)
         return result
 
+    def _apply_known(self, result: Result) -> None:
+        entries = [entry for entry in self.known if entry.front_end == result.front_end]
+        case = result.case
+        if result.status == "failed":
+            declared = [entry for entry in entries if entry.declares(case.id, result.score)]
+            if declared:
+                result.status, result.declared = "known", declared[0]
+                result.message = f"{declared[0].mechanism} ({result.message})"
+        elif result.status == "passed" and not isinstance(case, Property):
+            declared = [entry for entry in entries if entry.covers(case.id) and not entry.some]
+            if declared:
+                result.status = "failed"
+                result.message = (
+                    f"passes, but is declared as a known failure since {declared[0].since}: "
+                    "remove the entry"
+                )
+
     def diagnose(self) -> None:
-        """Find out what the front-ends that failed cases do wrong; each is asked once."""
+        """Find out what the front-ends that failed cases do wrong; each is asked once.
+
+        Those that failed only as declared are asked where they are named or all peers are judged.
+        """
         for front_end in self.front_ends:
-            failed = [result.case.id for result in self.of(front_end.name, "failed")]
+            name = front_end.name
+            wanted = self._explains_known or name in self.named
+            failed = self.of(name, "failed") or (self.of(name, "known") if wanted else [])
             if failed and front_end.calls:
-                self.diagnoses[front_end.name] = diagnose(front_end, failed=failed)
+                ids = [result.case.id for result in failed]
+                self.diagnoses[front_end.name] = diagnose(front_end, failed=ids)
                 front_end.stop()
 
     def _by_name(self, name: str) -> FrontEnd:
@@ -240,4 +250,19 @@ class Run:
         judged = {f.name for f in self.front_ends}
         declared = [entry for entry in self.known if entry.front_end in judged]
         ids = [case.id for case in all_cases("nightly")]
-        return sentences + known_failures.matching_nothing(declared, ids)
+        sentences += known_failures.matching_nothing(declared, ids)
+        return sentences + [
+            f"{entry.front_end}: declared as failing some cases since {entry.since}, but all of "
+            f"them pass: {entry.title}"
+            for entry in declared
+            if entry.some and self._all_pass(entry)
+        ]
+
+    def _all_pass(self, entry: KnownFailure) -> bool:
+        """Whether all cases of an entry were judged, and none failed as it says."""
+        covered = {case.id for case in all_cases(self.profile) if entry.covers(case.id)}
+        judged = {r.case.id: r for r in self.of(entry.front_end) if r.case.id in covered}
+        failed = [r for r in judged.values() if r.status == "known"]
+        return judged.keys() == covered and not any(
+            entry.declares(result.case.id, result.score) for result in failed
+        )

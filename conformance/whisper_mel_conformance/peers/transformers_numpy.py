@@ -7,9 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers.models.whisper import feature_extraction_whisper
 
-from whisper_mel_conformance.peers import versions
+from whisper_mel_conformance.peers import leave_out_torchaudio_library, versions
+
+leave_out_torchaudio_library()
+
+from transformers.models.whisper import feature_extraction_whisper  # noqa: E402
 
 
 @lru_cache(maxsize=2)

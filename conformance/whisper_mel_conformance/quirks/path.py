@@ -62,14 +62,20 @@ class Variation:
 class Call:
     """One clip on its way through the stages.
 
-    ``spec`` is what is computed, ``wanted`` what was asked for; ``dtype`` is the audio's own type;
-    ``seen`` holds the stages so far, ``batch`` the logarithms of every clip of the batch.
+    ``spec`` is what is computed, ``wanted`` what was asked for; ``dtype`` is the audio's own type
+    and ``n_samples`` the clip's length; ``seen`` holds the stages so far, ``batch`` the logarithms
+    of every clip of the batch.
     """
 
     def __init__(
-        self, wanted: FrontEndSpec, variations: Sequence[Variation], dtype: np.dtype[Any]
+        self,
+        wanted: FrontEndSpec,
+        variations: Sequence[Variation],
+        dtype: np.dtype[Any],
+        n_samples: int,
     ) -> None:
         self.wanted = wanted
+        self.n_samples = n_samples
         self.variations = variations
         self.dtype = dtype
         self.fft_size = wanted.n_fft
@@ -170,7 +176,7 @@ def log_mel(audio: Array, wanted: FrontEndSpec, variations: Sequence[Variation])
     """
     clips, is_batch = split_clips(audio, None)
     real = np.dtype(np.float32)
-    calls = [Call(wanted, variations, audio.dtype) for _ in clips]
+    calls = [Call(wanted, variations, audio.dtype, clip.size) for clip in clips]
     with np.errstate(all="ignore"):
         mels = [mel_powers(c, call, real).exact for c, call in zip(clips, calls, strict=True)]
         rows = finish_batch(mels, calls)

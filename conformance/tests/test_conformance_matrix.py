@@ -1,0 +1,263 @@
+"""The public matrix: the record, what is drawn from it, and what its adapters share."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from whisper_mel_conformance import known
+from whisper_mel_conformance.command import CommandFrontEnd
+from whisper_mel_conformance.frontend import peers
+from whisper_mel_conformance.peers import LIGHT, document
+from whisper_mel_conformance.running import Run, all_cases
+
+QUIRKS = "whisper_mel_conformance.quirks"
+JAVASCRIPT = Path(document.__file__).with_name("transformers_js")
+
+
+# --------------------------------------------------------------------------- the record
+
+
+def test_page_and_table_are_drawn_from_the_record() -> None:
+    front_ends = document.read_record()
+    assert document.PAGE.read_text(encoding="utf-8") == document.page(front_ends)
+    readme = document.README.read_text(encoding="utf-8")
+    assert readme == document.replaced(readme, document.table(front_ends))
+
+
+def test_every_peer_is_in_the_record_and_does_what_is_declared() -> None:
+    front_ends = document.read_record()
+    assert [it["name"] for it in front_ends] == [document.OURS, *peers()]
+    for it in front_ends:
+        assert it["counts"]["passed"] > 0, it["name"]
+        assert it["failed"] == [], it["name"]
+        assert sum(sum(family.values()) for family in it["families"].values()) == sum(
+            it["counts"].values()
+        )
+
+
+def test_the_record_has_todays_declarations() -> None:
+    """Who declares something else judges again, and records it."""
+    for it in document.read_record():
+        declared = [
+            (entry.title, entry.mechanism, entry.link, entry.since.isoformat(), entry.version)
+            for entry in known.of_peers()
+            if entry.front_end == it["name"]
+        ]
+        keys = ("title", "mechanism", "link", "since", "version")
+        assert [tuple(entry[key] for key in keys) for entry in it["declared"]] == declared
+        assert all(entry["cases"] for entry in it["declared"]), it["name"]
+        assert it["about"] == document.about(it["name"])
+
+
+def test_a_run_replaces_what_was_recorded_of_its_front_ends() -> None:
+    report = _report("librosa", ["golden/reading/80", "batch/three/80"], "known")
+    before = [{"name": "librosa"}, {"name": "torchaudio"}, {"name": document.OURS}]
+    found = document.recorded(report, before)
+    assert [it["name"] for it in found] == [document.OURS, "librosa", "torchaudio"]
+    assert found[1]["families"]["golden"] == {"passed": 0, "failed": 0, "skipped": 0, "known": 1}
+    assert "librosa.feature.melspectrogram" in found[1]["about"]
+    with pytest.raises(ValueError, match=r"'mine': expected one of mojo-cpu, .*torchaudio"):
+        document.recorded(_report("mine", ["golden/reading/80"], "passed"), before)
+
+
+def test_failures_are_not_hidden_on_the_page() -> None:
+    front_end = document.recorded(_report("librosa", ["golden/reading/80"], "failed"), [])
+    text = document.page(front_end)
+    assert "Fails, undeclared: `golden/reading/80`" in text
+    assert "| fails |" in text
+    assert "(**1 failed**)" in text
+
+
+def _report(name: str, cases: list[str], status: str) -> dict[str, Any]:
+    counts = {"passed": 0, "failed": 0, "skipped": 0, "known": 0, status: len(cases)}
+    judged = {
+        "name": name,
+        "device": "cpu",
+        "versions": {name: "1"},
+        "class": "fails",
+        "counts": counts,
+        "worst": None,
+        "diagnosis": None,
+        "cases": [{"id": case, "status": status, "score": None} for case in cases],
+    }
+    return {
+        "created": "2026-11-25T00:00:00+00:00",
+        "profile": "quick",
+        "seed": 0,
+        "environment": {},
+        "front_ends": [judged],
+    }
+
+
+def test_markers_must_be_there() -> None:
+    with pytest.raises(ValueError, match="front-ends: from here on"):
+        document.replaced("no markers", "new")
+
+
+def test_light_peers_are_peers() -> None:
+    assert set(LIGHT) == set(peers("light")) < set(peers())
+    assert peers("none") == []
+
+
+# --------------------------------------------------------------------------- known failures
+
+
+def _judged(folder: Path, source: str, fields: str) -> tuple[list[str], list[str]]:
+    """How two cases end with a declaration of them, and what is wrong with the run."""
+    path = folder / "known.toml"
+    name = source.removeprefix(f"{QUIRKS}:")  # a quirk has a name of its own, a function has none
+    path.write_text(
+        f'front-end = "{name}"\n[[failure]]\nsince = 2026-11-25\nversion = "1"\n'
+        f'mechanism = "m"\nlink = "https://example.org"\n{fields}\n'
+    )
+    run = Run([source], known_files=[path])
+    chosen = [case for case in all_cases("quick") if case.id in CASES]
+    statuses = [run.judge(run.front_ends[0], case).status for case in chosen]
+    run.stop()
+    return statuses, run.problems()
+
+
+CASES = ("numerics/rising-noise/80", "numerics/silence/80")
+BOTH = f"cases = {json.dumps(CASES)}"
+
+
+def test_some_cases_of_a_declaration_may_pass_but_not_all(tmp_path: Path) -> None:
+    faulty = f"{QUIRKS}:symmetric-window"  # silence is silence
+    assert _judged(tmp_path, faulty, f"{BOTH}\nsome = true") == (["known", "passed"], [])
+    assert _judged(tmp_path, faulty, BOTH)[0] == ["known", "failed"]
+    right = f"{Path(__file__).with_name('correct_front_ends.py')}:right"
+    statuses, problems = _judged(tmp_path, right, f"{BOTH}\nsome = true")
+    assert statuses == ["passed", "passed"]
+    assert "all of them pass" in " ".join(problems)
+
+
+def test_a_failure_worse_than_declared_is_one(tmp_path: Path) -> None:
+    faulty = f"{QUIRKS}:symmetric-window"
+    for worst, status in ((1e9, "known"), (5.0, "failed")):
+        fields = f"{BOTH}\nsome = true\nworst = {worst}"
+        assert _judged(tmp_path, faulty, fields)[0] == [status, "passed"]
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ('worst = "much"', "worst='much': expected a score above 0"),
+        ("worst = 0", "worst=0: expected"),
+        ("worst = nan", "worst=nan: expected"),
+        ("some = 1", "some=1: expected true or false"),
+    ],
+)
+def test_fields_of_a_declaration_are_checked(tmp_path: Path, field: str, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"known\.toml: {message}"):
+        _judged(tmp_path, f"{QUIRKS}:symmetric-window", f"{BOTH}\n{field}")
+
+
+# --------------------------------------------------------------------------- programs
+
+
+PROGRAM = """
+import json, sys, time
+import numpy as np
+for line in sys.stdin:
+    asked = json.loads(line)
+    audio = np.fromfile(asked["in"], "<f4")
+    np.full((1, 1), audio[0], "<f4").tofile(asked["out"])
+    time.sleep(0.02)
+    print(json.dumps({"shape": [1, 1]}), flush=True)
+"""
+
+
+def test_threads_that_ask_one_program_get_their_own_answers(tmp_path: Path) -> None:
+    (tmp_path / "prog.py").write_text(PROGRAM)
+    front_end = CommandFrontEnd(f"{sys.executable} {tmp_path / 'prog.py'}")
+    clips = [np.full(4, i, np.float32) for i in range(16)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(front_end.log_mel, clips))
+    front_end.close()
+    assert [answer.item() for answer in answers] == list(range(16))
+
+
+STUB = """
+export class WhisperFeatureExtractor {
+  constructor(config) { this.config = config; }
+  async _call(audio, { max_length }) {
+    if (audio.length < 2) throw new Error("too short");
+    const data = new Float32Array([this.config.feature_size, max_length, audio[1]]);
+    return { input_features: { data, dims: [1, 3, 1] } };
+  }
+}
+"""
+
+
+def test_the_javascript_program_serves(tmp_path: Path) -> None:
+    """With a stand-in for transformers.js; the peer itself is judged by the matrix."""
+    if not shutil.which("node"):
+        pytest.skip("there is no program node")
+    package = tmp_path / "node_modules" / "@huggingface" / "transformers"
+    package.mkdir(parents=True)
+    (package / "package.json").write_text('{"type": "module", "exports": "./index.mjs"}')
+    callable_stub = STUB + "const Class = WhisperFeatureExtractor;\n"
+    (package / "index.mjs").write_text(
+        callable_stub.replace("export class", "class") + "function Callable(config) {\n"
+        "  const it = new Class(config);\n"
+        "  return (audio, options) => it._call(audio, options);\n"
+        "}\n"
+        "export { Callable as WhisperFeatureExtractor };\n"
+    )
+    shutil.copy(JAVASCRIPT / "front_end.mjs", tmp_path)
+    front_end = CommandFrontEnd(f"node {tmp_path / 'front_end.mjs'}")
+    audio = np.array([0.0, 0.25, 0.5], np.float32)
+    assert front_end.log_mel(audio, 128).ravel().tolist() == [128.0, 3.0, 0.25]
+    assert front_end.log_mel(audio, 80, pad_to=400).ravel().tolist() == [80.0, 400.0, 0.25]
+    with pytest.raises(ValueError, match="too short"):
+        front_end.log_mel(audio[:1])
+    with pytest.raises(NotImplementedError, match="no smoothing"):
+        front_end.log_mel(audio, smoothing="same")
+    front_end.close()
+
+
+def test_the_javascript_peer_says_what_it_lacks(tmp_path: Path) -> None:
+    """As a front-end that is not available, not as an error of the run."""
+    copy = shutil.copytree(
+        JAVASCRIPT, tmp_path / "js_peer", ignore=shutil.ignore_patterns("node_modules")
+    )
+    for path, words in (("/nonexistent", "no program node"), (_with_node(tmp_path), "npm ci")):
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                f"import sys; sys.path[:0] = [{str(copy.parent)!r}]\nimport js_peer",
+            ],
+            env={"PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert "ImportError" in done.stderr
+        assert words in done.stderr
+
+
+def _with_node(folder: Path) -> str:
+    """A PATH with a program of that name."""
+    (folder / "node").write_text("#!/bin/sh\n")
+    (folder / "node").chmod(0o755)
+    return str(folder)
+
+
+def test_the_javascript_lock_is_hashed_and_without_address() -> None:
+    text = (JAVASCRIPT / "package-lock.json").read_text(encoding="utf-8")
+    packages = json.loads(text)["packages"]
+    wanted = json.loads((JAVASCRIPT / "package.json").read_text(encoding="utf-8"))["dependencies"]
+    assert packages[""]["dependencies"] == wanted
+    assert len(packages) > 10
+    assert all("integrity" in package for name, package in packages.items() if name)
+    assert not {"resolved"} & {key for package in packages.values() for key in package}
