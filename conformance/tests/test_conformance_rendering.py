@@ -95,6 +95,7 @@ def test_nothing_that_a_front_end_says_becomes_markup() -> None:
     outline = Outline(page(document()))
     assert outline.faults == []
     assert len(outline.all("script")) == 1
+    assert not {"\x00", "\x07"} & set(page(document()))
     assert not any(a.get("src") == "x" for a in outline.all("img"))
     assert not any(name.startswith("on") for _, a in outline.elements for name in a)
     links = [a["href"] for a in outline.all("a")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 from whisper_mel_conformance.catalogue import FAMILIES
 from whisper_mel_conformance.rendering.documents import Document
 
+_CONTROL = re.compile(r"[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 MODULE = "python -m whisper_mel_conformance"
 # The benchmark that stands for speed: one clip of 30 s, 80 bands, one thread
 BENCHMARKED = "30s/80"
@@ -162,6 +164,11 @@ def number(value: float | str | None) -> str:
     if value >= 1e5:
         return f"{value:.1e}".replace("e+0", "e").replace("e+", "e")
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def printable(text: str) -> str:
+    """Without control characters, which neither XML 1.0 nor HTML has a way to say."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def shortened(text: str, length: int) -> str:

@@ -15,6 +15,7 @@ from whisper_mel_conformance.rendering.facts import (
     families,
     headline,
     is_right,
+    printable,
     problems,
     replay,
     shortened,
@@ -22,7 +23,6 @@ from whisper_mel_conformance.rendering.facts import (
 
 COMMENT_LIMIT = 65_536  # characters that GitHub takes
 _FAILURES = 5  # of a front-end that the Markdown names
-_NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~@&$])")
 _COLOURS = {"A": "brightgreen", "B": "yellow", "fails": "red"}
 
@@ -44,7 +44,7 @@ def _suite(root: ET.Element, entry: Entry) -> None:
     suite = ET.SubElement(
         root,
         "testsuite",
-        name=_xml(entry.name),
+        name=printable(entry.name),
         timestamp=entry.run["created"],
         tests=str(len(cases)),
         failures=str(total.failed),
@@ -56,26 +56,21 @@ def _suite(root: ET.Element, entry: Entry) -> None:
     facts = {"class": entry.verdict, "worst": entry.worst, "device": entry.data["device"]}
     facts |= {"platform": entry.run["environment"]["platform"], **entry.data["versions"]}
     for name, value in facts.items():
-        ET.SubElement(properties, "property", name=_xml(name), value=_xml(str(value)))
+        ET.SubElement(properties, "property", name=printable(name), value=printable(str(value)))
     for case in cases:
         test = ET.SubElement(
             suite,
             "testcase",
-            classname=_xml(f"{entry.name}.{case['id'].partition('/')[0]}"),
+            classname=printable(f"{entry.name}.{case['id'].partition('/')[0]}"),
             name=case["id"],
             time=f"{case['seconds']:.3f}",
         )
         kind = {"failed": "failure", "skipped": "skipped", "known": "skipped"}.get(case["status"])
         if kind is not None:
             prefix = "declared: " if case["status"] == "known" else ""
-            message = _xml(prefix + case["message"])
+            message = printable(prefix + case["message"])
             outcome = ET.SubElement(test, kind, message=message, type=case["status"])
-            outcome.text = _xml("\n".join(filter(None, [case["message"], replay(case)])))
-
-
-def _xml(text: str) -> str:
-    """Without what XML 1.0 has no way to say; the library escapes the rest."""
-    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
+            outcome.text = printable("\n".join(filter(None, [case["message"], replay(case)])))
 
 
 # --------------------------------------------------------------------------- Markdown

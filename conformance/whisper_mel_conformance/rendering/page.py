@@ -39,6 +39,7 @@ def page(document: Document) -> str:
         loader=loader,
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_printable,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -62,6 +63,11 @@ def page(document: Document) -> str:
         benchmarks=[_benchmark(b) for b in document.benchmarks],
         mutants=_mutants(document.mutants),
     )
+
+
+def _printable(value: Any) -> Any:
+    """Of plain text; what is markup already was made here."""
+    return facts.printable(value) if type(value) is str else value
 
 
 def _hash(text: str) -> str:
