@@ -65,15 +65,15 @@ def compile_libraries(folder: Path, accelerators: list[str]) -> None:
     cpus = CPUS.get(platform.machine(), ["generic"])
     for cpu in cpus:
         print(f"compiling for {cpu}", flush=True)
-        _find_libraries(builder.prebuild(folder, cpu=cpu), None)
+        _set_search_path(builder.prebuild(folder, cpu=cpu), None)
     for name in accelerators:
         print(f"compiling for {name}", flush=True)
         options = NVIDIA[name].options
         library = builder.prebuild(folder, gpu.LAUNCH, *options, cpu=cpus[-1])
-        _find_libraries(library, RUN_TIME)
+        _set_search_path(library, RUN_TIME)
 
 
-def _find_libraries(library: Path, folder: str | None) -> None:
+def _set_search_path(library: Path, folder: str | None) -> None:
     """Where a library looks for others: the compiler writes the folder that it stands in itself."""
     from whisper_mel_mojo import builder
 

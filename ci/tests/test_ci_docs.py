@@ -168,7 +168,7 @@ def test_every_block_says_what_it_is() -> None:
     assert len(BLOCKS) > 20
     assert languages.count("python") > 8
     run = [block for block in BLOCKS if block.language in RUN and "not run" not in block.notes]
-    assert 2 * len(run) > sum(language in RUN for language in languages), "most of it runs"
+    assert len(run) > 12
 
 
 def test_every_task_that_is_named_exists() -> None:

@@ -230,7 +230,7 @@ def test_through_max_in_torch() -> None:
 
     built = []
 
-    @graph_op(
+    @graph_op(  # type: ignore[untyped-decorator]
         name="whisper_mel_features",
         input_types=[audio_type(DType.float32, "clips", "samples")],
         output_types=[audio_type(DType.float32, "clips", 128, Dim("samples") // 160)],
