@@ -54,6 +54,8 @@ AUDIO = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au
 PARTIAL = ".partial"
 AT_ONCE = 16
 """Clips in one call of the kernel; as many are decoded at a time."""
+STARTS = 5
+"""How often Ray may try to start: half a minute each time, which is little for busy machines."""
 
 
 class CorpusError(Exception):
@@ -78,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.shard < 1 or options.pad_to < 0:
         parser.error("expected --shard of at least 1, --pad-to of at least 0")
     try:
-        clips = find_clips(options.sources)
+        clips = find_clips(options.sources, options.output)
         options.output.mkdir(parents=True, exist_ok=True)
         with only_run(options.output):
             begin(options, clips)
@@ -92,8 +94,11 @@ def main(arguments: list[str] | None = None) -> int:
 # --------------------------------------------------------------------------- what there is to do
 
 
-def find_clips(sources: Iterable[Path]) -> list[str]:
-    """Each clip's name, in an order that is always the same: ``PATH``, or ``PATH#ROW``."""
+def find_clips(sources: Iterable[Path], output: Path) -> list[str]:
+    """Each clip's name, in an order that is always the same: ``PATH``, or ``PATH#ROW``.
+
+    Shards in ``output``, which may be in one of the sources, are no clips.
+    """
     files: dict[Path, None] = {}
     for source in sources:
         if not source.exists():
@@ -101,7 +106,11 @@ def find_clips(sources: Iterable[Path]) -> list[str]:
         inside = sorted(source.rglob("*")) if source.is_dir() else [source]
         suffixes = {*AUDIO, ".parquet"}
         wanted = [it for it in inside if source.is_file() or it.suffix.lower() in suffixes]
-        files.update(dict.fromkeys(it.absolute() for it in wanted if it.is_file()))
+        files.update(
+            (it.absolute(), None)
+            for it in wanted
+            if it.is_file() and output.absolute() not in it.absolute().parents
+        )
     clips: list[str] = []
     for file in files:
         try:
@@ -193,8 +202,16 @@ def compute(options: argparse.Namespace, clips: list[str]) -> None:
 def start_ray() -> None:
     """On this machine, or the cluster that $RAY_ADDRESS names; silent, but for our progress."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    alone = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}
-    ray.init(log_to_driver=False, logging_level="ERROR", **alone)
+    here = {"address": "local", "include_dashboard": False}
+    where = {} if os.environ.get("RAY_ADDRESS") else here
+    for patience in reversed(range(STARTS)):
+        try:
+            ray.init(log_to_driver=False, logging_level="ERROR", **where)
+            break
+        except Exception as error:  # of no type of its own
+            ray.shutdown()
+            if "timed out during startup" not in str(error) or not patience:
+                raise CorpusError(f"Ray does not start: {error}") from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
 

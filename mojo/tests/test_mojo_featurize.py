@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow as pa
@@ -102,7 +103,7 @@ def one_shard(program: Any, output: Path, clips: list[str], **options: Any) -> d
 def test_a_shard(program: Any, tmp_path: Path, form: str, n_mels: int, pad_to: int) -> None:
     """Of more clips than are decoded at a time."""
     sources = corpus(tmp_path / "sources", 20)
-    clips = program.find_clips([sources])
+    clips = program.find_clips([sources], tmp_path / "out")
     report = one_shard(program, tmp_path, clips, form=form, n_mels=n_mels, pad_to=pad_to)
     features = dict(program.read_features(tmp_path))
     assert list(features) == report["clips"]
@@ -129,9 +130,9 @@ def test_rows_of_parquet(program: Any, tmp_path: Path) -> None:
         pq.write_table(pa.table({"audio": column}), tmp_path / f"{name}.parquet")
     pq.write_table(pa.table({"sound": columns["text"]}), tmp_path / "other.parquet")
     (tmp_path / "broken.parquet").write_text("PAR1")
-    clips = program.find_clips([tmp_path / f"{name}.parquet" for name in [*columns]])
-    clips += program.find_clips([tmp_path / "other.parquet", tmp_path / "broken.parquet"])
     output = tmp_path / "out"
+    names = [*columns, "other", "broken"]
+    clips = program.find_clips([tmp_path / f"{name}.parquet" for name in names], output)
     output.mkdir()
     report = one_shard(program, output, clips)
     found = {Path(name).name: values for name, values in program.read_features(output)}
@@ -166,8 +167,19 @@ def test_rows_of_parquet(program: Any, tmp_path: Path) -> None:
 def test_names_that_look_like_rows(program: Any, tmp_path: Path) -> None:
     path = tmp_path / "take.flac#3"
     soundfile.write(path, noise(1, 0.5), 16_000, format="FLAC")
-    report = one_shard(program, tmp_path, program.find_clips([path, path]))
+    report = one_shard(program, tmp_path, program.find_clips([path, path], tmp_path / "out"))
     assert report == {"clips": [str(path)], "skipped": {}}
+
+
+def test_shards_are_no_sources(program: Any, tmp_path: Path) -> None:
+    """The folder of a killed run may be in the one that is searched."""
+    sources = corpus(tmp_path / "sources", 2)
+    output = sources / "out"
+    output.mkdir()
+    clips = program.find_clips([sources], output)
+    one_shard(program, output, clips)
+    assert list(output.glob("*.parquet"))
+    assert program.find_clips([sources], output) == clips
 
 
 def test_what_cannot_begin(
@@ -208,6 +220,31 @@ def test_a_report_that_lost_a_clip_is_an_error(program: Any, tmp_path: Path) -> 
     (tmp_path / "00001.json").write_text(json.dumps({"clips": ["a"], "skipped": {}}))
     with pytest.raises(program.CorpusError, match="do not add up"):
         program.finish(tmp_path, ["a", "b", "c"])
+
+
+@pytest.mark.filterwarnings("ignore:.use_:DeprecationWarning")  # of Ray, by Ray
+@pytest.mark.parametrize(
+    ("failures", "message", "starts"),
+    [
+        (2, "node timed out during startup", 3),
+        (9, "node timed out during startup", 5),
+        (9, "no such address", 1),
+    ],
+)
+def test_ray_may_be_slow_to_start(
+    program: Any, monkeypatch: pytest.MonkeyPatch, failures: int, message: str, starts: int
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    outcomes = [*(failures * [RuntimeError(message)]), None]
+    init = Mock(side_effect=outcomes)
+    monkeypatch.setattr(program.ray, "init", init)
+    if failures > 2:
+        with pytest.raises(program.CorpusError, match=message):
+            program.start_ray()
+    else:
+        program.start_ray()
+    assert init.call_count == starts
+    assert init.call_args.kwargs["address"] == "local"
 
 
 # --------------------------------------------------------------------------- with Ray
