@@ -25,6 +25,7 @@ from typing import Any
 
 from .columns import aligned
 from .paths import ROOT
+from .process import become
 
 BUDGET = ROOT / "ci" / "gpu" / "budget.toml"
 QUICK = (("sm_75", 80), ("sm_90a", 128), ("gfx942", 80), ("apple-m4", 128))
@@ -64,7 +65,7 @@ def run(arguments: list[str]) -> int:
     for name in _TESTS:
         commands.add_parser(name, help=f"{', '.join(_TESTS[name])}; arguments go to pytest")
     if arguments[:1] == ["run"]:
-        return subprocess.call([sys.executable, str(ROOT / "ci" / "gpu" / "run"), *arguments[1:]])
+        become(sys.executable, str(ROOT / "ci" / "gpu" / "run"), *arguments[1:])
     options, rest = parser.parse_known_args(arguments)
     if options.command in _TESTS:
         return subprocess.call(["pytest", *_TESTS[options.command], *rest], cwd=ROOT)
