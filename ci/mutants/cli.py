@@ -4,7 +4,9 @@
     ./dev mutants --kernel     mutated copies of the kernel, too (each is compiled: 15 minutes)
     ./dev mutants --full       quirks and kernels by every quick case, and idle cases (an hour)
 
-``-k WORD`` takes only mutants whose id has the word in it. A mutant that survives its killer is
+``-k WORD`` takes only mutants whose id has the word in it, ``--resume`` only those that the record
+does not have in full. Clips of more than 10 s are left out for mutants that 100 shorter cases
+reject: they tell nothing then, and take most of the time. A mutant that survives its killer is
 tried by the other cases: it needs one of those that reject it as its killer, or a new case. Exit
 status 1 if a mutant survives, if its killer is another than it is said to be, or rejects it by
 little. The rows go to report/mutants.json; with ``--record`` to docs/measurements/mutants.json and
@@ -25,12 +27,15 @@ from mutants.kernel import KernelMutant, kernel_mutants, started
 from mutants.matrix import GOOD, REJECTS, SIGNS, Row, idle, read, write
 
 if TYPE_CHECKING:
+    from whisper_mel_conformance.catalogue import Case
     from whisper_mel_conformance.client import FrontEnd
     from whisper_mel_conformance.running import Result
 
 REPORT = ROOT / "report" / "mutants.json"
 RECORD = ROOT / "docs" / "measurements" / "mutants.json"
 TEXT = ROOT / "docs" / "mutants.md"
+_LONG = 160_000  # samples
+_ENOUGH = 100  # rejecting cases
 
 
 def run(arguments: list[str]) -> int:
@@ -43,6 +48,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--kernel", action="store_true", help="mutated copies of the kernel, too")
     parser.add_argument("--full", action="store_true", help="each by every case, kernels too")
     parser.add_argument("--record", action="store_true", help="write it to docs/")
+    parser.add_argument("--resume", action="store_true", help="only what the record has not")
     parser.add_argument("-k", dest="word", default="", metavar="WORD", help="of a mutant's id")
     options = parser.parse_args(arguments)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # small products; see whisper_mel_conformance
@@ -51,10 +57,12 @@ def run(arguments: list[str]) -> int:
     cases = list(quick_cases())
     path = RECORD if options.record else REPORT
     rows = _of_today(read(path)) if options.record else {}
+    short = {case.id for case in quick_cases().values() if not _is_long(case)}
+    done = {row.id for row in rows.values() if short <= set(row.cases)} if options.resume else set()
     tried: dict[str, Row] = {}
-    for row in _rows(options.word, options.kernel or options.full, options.full):
+    for row in _rows(options.word, options.kernel or options.full, options.full, done):
         tried[row.id] = row
-        row.cases = row.cases or rows.get(row.id, row).cases
+        row.cases = {**rows.get(row.id, row).cases, **row.cases}
         write(rows := _of_today({**rows, row.id: row}), cases, path)
     if not tried:
         print(f"no mutant has {options.word!r} in its id")
@@ -121,15 +129,15 @@ def _idle_lines(rows: Mapping[str, Row], cases: list[str]) -> list[str]:
 # --------------------------------------------------------------------------- one mutant
 
 
-def _rows(word: str, with_kernels: bool, full: bool) -> Iterator[Row]:
+def _rows(word: str, with_kernels: bool, full: bool, done: set[str]) -> Iterator[Row]:
     from whisper_mel_conformance.quirks import CATALOGUE
 
     for quirk in CATALOGUE.values():
-        if word in quirk.id:
+        if word in quirk.id and quirk.id not in done:
             row = Row(quirk.id, "quirk", quirk.killer, "", None, "")
             yield _printed(_by_cases(row, _quirk(quirk.id), full))
     for mutant in kernel_mutants().values() if with_kernels else ():
-        if word in mutant.id:
+        if word in mutant.id and mutant.id not in done:
             yield _printed(_kernel(mutant, full))
 
 
@@ -184,7 +192,9 @@ def _by_cases(row: Row, opened: AbstractContextManager[FrontEnd], full: bool) ->
             result = _judge(row, front_end, killer)
             row.score, row.message = _json_score(result.score), result.message[:300]
             row.verdict = _verdict(result)
-        for case in cases.values():
+        for case in sorted(cases.values(), key=_is_long):
+            if _is_long(case) and len(row.killed_by) >= _ENOUGH:
+                continue
             if not full and (row.verdict != "survives" or row.equivalent or row.killed_by):
                 break
             _judge(row, front_end, case)
@@ -196,7 +206,20 @@ def _by_cases(row: Row, opened: AbstractContextManager[FrontEnd], full: bool) ->
     return row
 
 
-def _judge(row: Row, front_end: FrontEnd, case: Any) -> Result:
+def _is_long(case: Case) -> bool:
+    """Whether its clips may have more than ``_LONG`` samples."""
+
+    def largest(value: Any) -> int:
+        if isinstance(value, dict):
+            return max(map(largest, value.values()), default=0)
+        if isinstance(value, (list, tuple)):
+            return max(map(largest, value), default=0)
+        return value if isinstance(value, int) else 0
+
+    return case.family == "golden" or largest(case.arguments) > _LONG
+
+
+def _judge(row: Row, front_end: FrontEnd, case: Case) -> Result:
     from whisper_mel_conformance.running import judge_case
 
     result = judge_case(front_end, case, profile="quick", seed=0)

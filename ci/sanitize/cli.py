@@ -1,16 +1,18 @@
 """Sanitizers: each lane first finds the faults that are planted for it, then runs the real thing.
 
-    ./dev sanitize address      AddressSanitizer on the CPU's and the lockstep kernel, fuzzed sizes
+    ./dev sanitize address      AddressSanitizer on the CPU's and the lockstep kernel, called from C
+                                and from Python with sizes and arrays of all kinds
     ./dev sanitize thread       ThreadSanitizer on the CPU's kernel with several threads
     ./dev sanitize valgrind     valgrind on the CPU's kernel: memory read before it is written, or
                                 beyond its end, or never given back
     ./dev sanitize guard        guard pages around the audio of every front-end that is installed
+    ./dev sanitize network      no socket to a network is opened, by whatever is judged
     ./dev sanitize memcheck     compute-sanitizer's tools on the kernel for GPUs (docs/gpu.md);
                                 racecheck, initcheck, synccheck likewise
     ./dev sanitize all          all lanes that this machine can run; says which it cannot
 
-``--nightly`` makes 100,000 calls instead of 3,000. Exit status: 0 clean, 1 something was found or a
-planted fault was not, 3 the lane cannot run here.
+``--nightly`` makes 100,000 calls instead of 3,000, and judges all cases. Exit status: 0 clean, 1
+something was found or a planted fault was not, 3 the lane cannot run here.
 """
 
 from __future__ import annotations
@@ -20,8 +22,14 @@ import os
 from collections.abc import Callable
 
 from sanitize.native import Absent, address, thread, valgrind
+from sanitize.network import network
 
 FOUND, ABSENT = 1, 3
+GUARD_CONTROLS = {  # quirks, and the case in which guard pages must end them
+    "read-beyond-end": "buffers/guard-behind/80",
+    "read-before-start": "buffers/guard-before/80",
+    "write-beyond-out": "buffers/out-guard-behind-1600/80",
+}
 GPU_TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 
 
@@ -32,6 +40,7 @@ def run(arguments: list[str]) -> int:
         "thread": thread,
         "valgrind": valgrind,
         "guard": _guard,
+        "network": network,
         **{tool: _gpu(tool) for tool in GPU_TOOLS},
     }
     parser = argparse.ArgumentParser(
@@ -76,11 +85,12 @@ def _guard(calls: int) -> int:
     from whisper_mel_conformance.quirks.killing import kill
     from whisper_mel_conformance.running import Run
 
-    for name in ("read-beyond-end", "read-before-start", "write-beyond-out"):
-        result = kill(name)
-        assert result.status == "failed", f"the planted fault is missed: {name}"
+    for name, killer in GUARD_CONTROLS.items():
+        result = kill(name, killer)
+        found = result.status == "failed" and "SIGSEGV" in result.message
+        assert found, f"the planted fault is missed: {name}"
         print(f"   planted: {name}: found ({result.message.splitlines()[0][:60]})", flush=True)
-    run = Run(["mojo-cpu"], with_peers="light")
+    run = Run(["mojo-cpu", "mojo-c"], with_peers="light")
     try:
         for front_end, case in run.plan():
             if case.family in ("buffers", "batch") and "guard-" in case.id:

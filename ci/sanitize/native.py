@@ -21,6 +21,7 @@ from mutants.kernel import KERNEL, KernelMutant, kernel_mutants, sources
 from tasks.paths import ROOT
 
 SIZES = ROOT / "ci" / "sanitize" / "sizes.py"
+ARRAYS = ("-m", "sanitize.arrays")  # in the folder ci
 SHIM = ROOT / "ci" / "sanitize" / "tsan_shim.c"
 FUNCTION = "whisper_mel_log_mel"
 
@@ -29,7 +30,7 @@ CONTROLS = {
     "scratch-memory-too-small": "stack-buffer-overflow",
     "no-wait-between-the-passes": "data race",
     "last-maximum-beyond-its-memory": "InvalidWrite",
-    "halo-left-unwritten": "Uninit",
+    "first-pieces-maximum-unwritten": "Uninit",
     "memory-not-given-back": "Leak_DefinitelyLost",
 }
 """What a lane must say of each mutant that it is the killer of."""
@@ -69,8 +70,14 @@ def _call(
     tool: tuple[str, ...] = (),
 ) -> subprocess.CompletedProcess[str]:
     """Runs ``sizes.py`` on a library, with a sanitizer's run-time library or under a tool."""
+    program = [*tool, sys.executable, str(SIZES), str(library), function, str(calls), "1", *words]
+    return _run(program, runtime)
+
+
+def _run(program: list[str], runtime: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*tool, sys.executable, str(SIZES), str(library), function, str(calls), "1", *words],
+        program,
+        cwd=ROOT / "ci",
         env={
             **os.environ,
             **({"LD_PRELOAD": runtime} if runtime else {}),
@@ -125,7 +132,7 @@ _ASAN = ("--sanitize", "address", "-g1", "-O1")
 
 
 def address(calls: int) -> int:
-    """The kernel and the GPU's program in lockstep, called with all sizes."""
+    """The kernel, from C and from Python, and the GPU's program in lockstep, with all sizes."""
     from whisper_mel_mojo.builder import built_library
 
     runtime = _runtime("libasan.so")
@@ -140,6 +147,8 @@ def address(calls: int) -> int:
         )
         print(f"   planted: audio freed by the caller: found ({freed})", flush=True)
         executed = _executed(_call(library, FUNCTION, calls, runtime=runtime))
+        arrays = [sys.executable, *ARRAYS, str(library), str(calls // 3), "1"]
+        executed += _executed(_run(arrays, runtime))
         lockstep = built_library(kernel.with_name("lockstep.mojo"), *_ASAN, "-D", "UNWATCHED")
         done = _call(lockstep, "whisper_mel_lockstep", calls // 20, runtime=runtime)
         return executed + _executed(done)

@@ -114,7 +114,7 @@ def test_a_lane_that_misses_its_planted_fault_fails(
 
     right = killing.kill("symmetric-window", "numerics/silence/80")  # hides it
     assert right.status == "passed"
-    monkeypatch.setattr(killing, "kill", lambda name: right)
+    monkeypatch.setattr(killing, "kill", lambda name, case: right)
     assert sanitize.run(["guard"]) == 1
     assert "the planted fault is missed: read-beyond-end" in capsys.readouterr().out
 
@@ -146,6 +146,20 @@ def test_wrong_sizes_are_refused_by_the_interface() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert '"refused": ' in done.stdout
+
+
+def test_arrays_of_all_kinds_are_taken_or_refused() -> None:
+    """The same for the Python extension."""
+    from whisper_mel_mojo.builder import built_library
+
+    words = [*native.ARRAYS, str(built_library()), "300", "7"]
+    done = subprocess.run(
+        [sys.executable, *words], cwd=ROOT / "ci", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)
+    assert counts["accepted"] == 600
+    assert counts["refused"] > 250
 
 
 def test_the_threads_do_not_race(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib.resources import files
@@ -66,7 +67,10 @@ def test_everything_passes_and_is_reported(tmp_path: Path) -> None:
     assert {c["id"].split("/")[0] for c in front_end["cases"] if c["status"] == "passed"} == set(
         FAMILIES
     )
-    assert "everything" in done.stdout
+    assert re.search(r"^everything: \d+ passed in [0-9.]+ s$", done.stdout, re.MULTILINE)
+    assert "\x1b" not in done.stdout  # nothing that only a terminal understands
+    for name in ("index.html", "junit.xml", "summary.md", "badge.json"):
+        assert (tmp_path / "report" / name).stat().st_size > 0, name
 
 
 def test_a_faulty_front_end_fails_and_can_be_replayed(tmp_path: Path) -> None:
@@ -194,6 +198,19 @@ def test_a_crash_is_reported_and_the_process_replaced() -> None:
     front_end.stop()
 
 
+def test_a_crash_is_a_failure_of_its_case(tmp_path: Path) -> None:
+    """Memory beyond the clip is read; what comes after it is judged in a new process."""
+    words = ("--frontend", f"{QUIRKS}:read-beyond-end", "-k", "guard-behind/80 or length-401/80")
+    done = conformance(*words, folder=tmp_path)
+    assert done.returncode == 1, done.stderr
+    [front_end] = report_of(tmp_path)["front_ends"]
+    verdicts = {case["id"]: case for case in front_end["cases"]}
+    assert "was killed by SIGSEGV" in verdicts["buffers/guard-behind/80"]["message"]
+    assert verdicts["boundary/length-401/80"]["status"] == "passed"
+    [path] = (tmp_path / "report" / "failures").glob("*/buffers--guard-behind--80/case.json")
+    assert json.loads(path.read_text())["check"] == "sweep"
+
+
 def test_a_front_end_that_hangs_is_given_up() -> None:
     front_end = FrontEnd(f"{QUIRKS}:hang", timeout=1.0)
     for _ in range(MAX_TIMEOUTS):
@@ -311,7 +328,7 @@ def test_by_pyargs(tmp_path: Path) -> None:
     words = ("--pyargs", "whisper_mel_conformance", "-p", "no:cacheprovider", "-k", FEW)
     done = run_pytest(*words, "--frontend", f"{CORRECT}:right", folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "numerics" in done.stdout
+    assert "1 front-end judged, none fails" in done.stdout
     report_of(tmp_path)
     assert run_pytest(*words, folder=tmp_path).returncode == pytest.ExitCode.NO_TESTS_COLLECTED
 

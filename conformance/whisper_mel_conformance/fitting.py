@@ -45,6 +45,7 @@ _REFINED = 30  # pairs that are fitted
 _FITTED_TO = 3  # answers that a quirk's number is fitted to, each alone
 _PROMISING = 1.0  # the highest loss of a pair that is looked at further; float32 noise has 0.2
 _ZOOM = 24  # values between two neighbours on a grid
+_ZOOMS = 2  # then between two neighbours of those
 _STEPS = 12  # of least squares
 _LOG_SCALE = 100.0  # a grid that spans more is fitted on a logarithmic scale
 
@@ -171,6 +172,7 @@ class Answer:
         with np.errstate(all="ignore"):
             difference: Array = ((self.actual - prediction[0]) / bound).ravel()
         difference[~np.isfinite(difference)] = 1e9
+        difference[np.isnan(prediction[0]).ravel()] = 0.0
         return difference
 
     def forget(self) -> None:
@@ -183,8 +185,7 @@ def _score(actual: Array | None, expected: Array, bound: Array) -> float:
         return math.inf
     with np.errstate(all="ignore"):
         excess = np.abs(actual - expected) / bound
-    if np.isnan(expected).all():
-        return 0.0  # 0 / 0, of which roundings make anything: it says nothing
+    excess = np.where(np.isnan(expected), 0.0, excess)  # of 0 / 0 roundings make anything
     return float(excess.max()) if np.isfinite(excess).all() else math.inf
 
 
@@ -221,7 +222,7 @@ class _Search:
         found = self._those_that_fit(plain)
         # On their grids, far from their values, the right ones need not be among the promising.
         for candidates in (self._fitted(quirks, first=True), self._fitted(quirks, first=False)):
-            if not any(explanation.score <= CLASS_B for explanation in found):
+            if not any(explanation.score <= CLASS_A for explanation in found):
                 found += self._those_that_fit(candidates)
         return _ranked(found)
 
@@ -421,10 +422,14 @@ def _zoomed(answers: Sequence[Answer], variants: Variants, loss: float) -> tuple
         place = int(np.argmin(np.abs(grid - _value(variant))))
         to, back = _scale(parameter)
         low, high = to(grid[max(place - 1, 0)]), to(grid[min(place + 1, grid.size - 1)])
-        options = [_with(variants, i, back(x)) for x in np.linspace(low, high, _ZOOM).tolist()]
-        losses = [_loss(answers, option) for option in options]
-        if min(losses) < loss:
-            variants, loss = options[int(np.argmin(losses))], min(losses)
+        for _ in range(_ZOOMS):
+            places = np.linspace(low, high, _ZOOM)
+            options = [_with(variants, i, back(x)) for x in places.tolist()]
+            losses = [_loss(answers, option) for option in options]
+            best = int(np.argmin(losses))
+            if losses[best] < loss:
+                variants, loss = options[best], losses[best]
+            low, high = places[max(best - 1, 0)], places[min(best + 1, _ZOOM - 1)]
     return _least_squares(answers, variants, loss)
 
 

@@ -333,9 +333,14 @@ def compile_mojo(source: Path, made: Path, flags: tuple[str, ...]) -> None:
 
 
 def run_compiler(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    """Runs the compiler of the installed package, wherever that is: nothing need be on PATH."""
+    """Runs the compiler of the installed package, wherever that is: nothing need be on PATH.
+
+    Left alone, it reports to its maker's server at every start. Who compiled is nobody's business,
+    unless the variable says otherwise.
+    """
     from mojo.run import subprocess_run_mojo
 
+    os.environ.setdefault("MODULAR_TELEMETRY_ENABLED", "false")
     return subprocess_run_mojo(arguments, capture_output=True, text=True)
 
 

@@ -27,6 +27,10 @@ _ELBRUNO_6 = "https://github.com/elbruno/ElBruno.Whisper/pull/6"
 _KNF_65 = "https://github.com/csukuangfj/kaldi-native-fbank/issues/65"
 _TINYGRAD = "https://github.com/tinygrad/tinygrad/commit/9ffa1eb7e2"
 _ORT_EXTENSIONS = "https://github.com/microsoft/onnxruntime-extensions/pull/969"
+_OPENVINO = (
+    "https://github.com/openvinotoolkit/openvino.genai/blob/master/"
+    "src/cpp/src/whisper/feature_extractor.cpp"
+)
 _FASTER_1084 = "https://github.com/SYSTRAN/faster-whisper/pull/1084"
 
 
@@ -357,6 +361,7 @@ _add(
     "Only the start is mirrored: the end is assumed to be silent.",
     "the last frame is too low",
     "https://github.com/ggml-org/whisper.cpp/pull/2206",
+    _OPENVINO,
     extended=_zero_end,
 )
 _add(
@@ -391,7 +396,7 @@ _add_family(
     Parameter(
         "left",
         120,
-        _grid(0, 40, 80, 100, 120, 160, 180, 199, 201, 220, 240, 280, 320, 360, 400),
+        _grid(0, 40, 80, 100, 120, 160, 180, 201, 220, 240, 280, 320, 360, 400),
         True,
     ),
     lambda left: _mirrored(round(left)),
@@ -612,9 +617,9 @@ _add_family(
 _add_family(
     "short-window",
     "window",
-    "A Hann window of fewer samples in the middle of the frame.",
+    "A Hann window of fewer samples in the middle of the frame (of 399: the symmetric window).",
     "quieter by a constant; tones are wider",
-    Parameter("samples", 320, _grid(200, 240, 256, 300, 320, 350, 380, 398, 399), True),
+    Parameter("samples", 320, _grid(200, 240, 256, 300, 320, 350, 380, 398), True),
     lambda n: _short_window(round(n)),
 )
 _add_family(
@@ -853,7 +858,7 @@ _add_family(
     "filterbank",
     "The bank ends below 8000 Hz.",
     "bands hear other frequencies: up to 2.6",
-    Parameter("hertz", 7600, _grid(3000, 3800, 4000, 5000, 6000, 7000, 7600, 7900, 7990)),
+    Parameter("hertz", 7600, _grid(*range(3000, 8000, 200), 7900, 7990)),
     lambda hz: Variation(stages={"bank": _bank_of(f_max=float(hz))}),
     _WENET_2320,
 )
@@ -1121,11 +1126,16 @@ def _smoothed(y: Array, call: Call) -> Array:
 
 
 def _standardised(axis: int | None, epsilon: float) -> Variation:
-    """Without an epsilon, what does not vary becomes NaN, as it does in such front-ends."""
+    """Where nothing varies, roundings are divided by next to nothing. Exactly computed, in float64,
+    that is NaN: it says nothing of what a front-end makes."""
 
     def hook(y: Array, call: Call) -> Array:
-        deviation = y.std(axis=axis, keepdims=True) + y.dtype.type(epsilon)
-        return (y - y.mean(axis=axis, keepdims=True)) / deviation
+        if not y.size:
+            return y
+        deviation = y.std(axis=axis, keepdims=True)
+        if y.dtype == np.float64:
+            deviation = np.where(deviation > 1e-6, deviation, np.nan)
+        return (y - y.mean(axis=axis, keepdims=True)) / (deviation + y.dtype.type(epsilon))
 
     return Variation(stages={"features": hook})
 
@@ -1185,7 +1195,7 @@ _add(
     "The mean of each band is subtracted (CMN).",
     "everything depends on the clip",
     since=_SINCE_25,
-    features=lambda y, call: y - y.mean(axis=1, keepdims=True),
+    features=lambda y, call: y - y.mean(axis=1, keepdims=True) if y.size else y,
 )
 _add(
     "features-stretched",
