@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fake_driver
 import numpy as np
 import pytest
 import soundfile
@@ -17,7 +18,7 @@ import torch
 from max.driver import CPU, Buffer
 from max.dtype import DType
 from max.engine import InferenceSession
-from max.graph import DeviceRef, Dim, Graph, TensorType, ops
+from max.graph import DeviceRef, Graph, TensorType, ops
 from numpy.typing import NDArray
 from whisper_mel_golden.signals import render
 from whisper_mel_mojo import log_mel
@@ -230,19 +231,20 @@ def test_through_max_in_torch() -> None:
 
     built = []
 
-    @graph_op(  # type: ignore[untyped-decorator]
-        name="whisper_mel_features",
-        input_types=[audio_type(DType.float32, "clips", "samples")],
-        output_types=[audio_type(DType.float32, "clips", 128, Dim("samples") // 160)],
-    )
     def features(audio: Any) -> Any:
         built.append(audio.shape)
-        return operation.log_mel(audio, 128)
+        return operation.log_mel(audio, 128).rebind(["clips", 128, "frames"])
 
+    called = graph_op(
+        features,
+        name="whisper_mel_features",
+        input_types=[audio_type(DType.float32, "clips", "samples")],
+        output_types=[audio_type(DType.float32, "clips", 128, "frames")],
+    )
     for clips, n in ((1, 480), (3, 4077), (2, 16_000)):
         audio = np.stack([noise(n, seed) for seed in range(clips)])
         out = torch.empty(clips, 128, n // 160)
-        features(out, torch.from_numpy(audio))
+        called(out, torch.from_numpy(audio))
         np.testing.assert_array_equal(out.numpy(), log_mel(audio, 128))
     assert len(built) == 1
 
@@ -279,3 +281,34 @@ def test_compiled_for_a_gpu(target: str, mapping: bytes, tmp_path: Path) -> None
         re.findall(rb"mel_kernel::mel_kernel\[.{,2000}?(<\d+, \d+, \d+, \d+>)", model.read_bytes())
     )
     assert kernels == {mapping}
+
+
+@pytest.mark.nightly
+def test_on_a_gpu_that_computes_in_lockstep(tmp_path: Path) -> None:
+    """MAX's engine with the stand-in for the driver: one launch, with what it needs."""
+    fake_driver.run(
+        fake_driver.make(tmp_path),
+        """
+import numpy as np
+from whisper_mel_mojo import lockstep
+from whisper_mel_mojo.frontends import mojo_max_gpu
+
+front_end = mojo_max_gpu()
+assert (front_end.name, front_end.device) == ("mojo-max-gpu", "cuda")
+pcm = np.random.default_rng(7).normal(0, 0.1, (2, 7000)).astype(np.float32)
+expected = lockstep.log_mel(pcm, 128, smoothing="same")
+np.testing.assert_array_equal(front_end.log_mel(pcm, 128, smoothing="same"), expected)
+try:
+    front_end.log_mel(pcm[:, :200], 128, smoothing="same")
+except ValueError as error:
+    assert "audio has 200 samples: expected at least 201" in str(error), error
+else:
+    raise AssertionError("too short")
+""",
+        computes=True,
+        limit=1800,  # it compiles a graph
+    )
+    work = [line for line in fake_driver.log(tmp_path) if line.startswith(("cuLaunch", "lockstep"))]
+    assert len(work) == 2
+    assert " cluster=16 " in work[0]
+    assert work[1].endswith(" faults=0")

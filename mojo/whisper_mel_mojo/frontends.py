@@ -114,8 +114,25 @@ def _of_torch(name: str, device: str) -> FrontEnd:
 
 
 def mojo_max() -> FrontEnd:
-    """The operation of MAX graphs. A graph is compiled for each kind of call, which takes its time
-    the first time, and so not for each value of ``pad_to``.
+    """The operation of MAX graphs."""
+    from max.driver import CPU
+
+    return _of_max("mojo-max", CPU(), "cpu")
+
+
+def mojo_max_gpu() -> FrontEnd:
+    """The operation on the first CUDA device. Raises ``DeviceError`` where there is none."""
+    from max.driver import Accelerator
+
+    driver()
+    front_end = _of_max("mojo-max-gpu", Accelerator(), "cuda")
+    front_end.capabilities = {**front_end.capabilities, "errors": None}  # nobody waits for NaN
+    return front_end
+
+
+def _of_max(name: str, device: Any, kind_of_device: str) -> FrontEnd:
+    """A graph is compiled for each kind of call, which takes its time when it has not been compiled
+    here before, and so not for each value of ``pad_to``.
     """
     from max.driver import CPU, Buffer
     from max.dtype import DType
@@ -124,11 +141,12 @@ def mojo_max() -> FrontEnd:
 
     from whisper_mel_mojo import max as operation
 
-    session = InferenceSession(devices=[CPU()])
+    session = InferenceSession(devices=[device])
 
     @functools.cache
     def model(dtype: DType, rank: int, n_mels: int, smoothing: str | None) -> Model:
-        audio = TensorType(dtype, ["clips", "samples"][-rank:], device=DeviceRef.CPU())
+        where = DeviceRef.from_device(device)
+        audio = TensorType(dtype, ["clips", "samples"][-rank:], device=where)
         with Graph("log_mel", input_types=[audio]) as graph:
             graph.output(operation.log_mel(graph.inputs[0].tensor, n_mels, smoothing=smoothing))
         return operation.load(session, graph)
@@ -147,9 +165,10 @@ def mojo_max() -> FrontEnd:
         kind = (buffer.dtype, audio.ndim, n_mels, smoothing)
         if audio.ndim not in (1, 2):
             raise ValueError(f"audio has shape {audio.shape}: expected (n,) or (batch, n)")
-        features: Any = np.from_dlpack(model(*kind).execute(buffer)[0])
+        [result] = model(*kind).execute(buffer.to(device))
+        features: Any = np.from_dlpack(result.to(CPU()))
         return features
 
-    front_end = FrontEnd("mojo-max", log_mel)
+    front_end = FrontEnd(name, log_mel, kind_of_device)
     front_end.capabilities = {**FrontEnd.capabilities, "out": False, "pad_to": False}
     return front_end

@@ -44,7 +44,8 @@ def log_mel(
     TypeError, ValueError
         as :func:`whisper_mel_mojo.log_mel`, for all that the graph knows. The rest (symbolic
         sizes, NaN and infinity) is found when the graph runs, and its ``execute`` then raises
-        ``ValueError``; on a GPU clips with NaN or infinity become NaN instead.
+        ``ValueError``; on a GPU clips with NaN or infinity become NaN instead. (For fewer than two
+        frames and ``"valid"`` it says no more than that MAX cannot allocate the result.)
     DeviceError
         ``audio`` is on a GPU that is not there.
     LookupError
