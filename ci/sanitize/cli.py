@@ -82,8 +82,8 @@ def _guard(calls: int) -> int:
     from whisper_mel_conformance.quirks.killing import kill
     from whisper_mel_conformance.running import Run
 
-    for name, case in GUARD_CONTROLS.items():
-        result = kill(name, case)
+    for name, killer in GUARD_CONTROLS.items():
+        result = kill(name, killer)
         found = result.status == "failed" and "SIGSEGV" in result.message
         assert found, f"the planted fault is missed: {name}"
         print(f"   planted: {name}: found ({result.message.splitlines()[0][:60]})", flush=True)
