@@ -16,6 +16,7 @@ from bench.worker import Result, run_worker
 from numpy.typing import NDArray
 from tasks.columns import aligned
 from tasks.paths import ROOT
+from whisper_mel_conformance.folder import write_whole
 from whisper_mel_conformance.frontend import UnknownFrontEnd, require_known
 from whisper_mel_conformance.judging import Truth, grade
 from whisper_mel_mojo.audio_file import AudioError, load_audio
@@ -79,18 +80,27 @@ def main(arguments: list[str]) -> int:
     task = {"n_mels": options.n_mels, "budget": options.seconds, "device": bool(device)}
     results, features = measure(list(paths), audio, task, truth)
     print(*table(results), "", LEGEND, sep="\n")
-    options.output.mkdir(parents=True, exist_ok=True)
     record = {"audio": str(options.audio), "device": device, "paths": results}
-    write(options.output / "compare.json", json.dumps(record, indent=1).encode() + b"\n")
-    if {OURS, options.picture} <= features.keys():
-        from compare.picture import draw
-
-        beside = (features[OURS], features[options.picture], truth.bound, options.picture)
-        write(options.output / "compare.png", draw(audio, *beside))
-        print(f"\n{options.output / 'compare.png'} shows ours beside {options.picture}'s")
-    else:
-        print(f"\nno picture: there are no features of {options.picture} to be shown")
+    try:
+        write_whole(options.output / "compare.json", json.dumps(record, indent=1).encode() + b"\n")
+        print(f"\n{draw_beside(options, audio, features, truth)}")
+    except OSError as error:
+        print(f"compare: --output {options.output}: {error}", file=sys.stderr)
+        return 2
     return 0 if results[OURS].get("class") == "A" else 1
+
+
+def draw_beside(
+    options: argparse.Namespace, audio: Array, features: dict[str, Array], truth: Truth
+) -> str:
+    """Writes the picture, if there are features to be shown; returns what to say of it."""
+    from compare.picture import draw
+
+    other, path = options.picture, options.output / "compare.png"
+    if not {OURS, other} <= features.keys():
+        return f"no picture: there are no features of {other} to be shown beside ours"
+    write_whole(path, draw(audio, features[OURS], features[other], truth.bound, other))
+    return f"{path} shows ours beside {other}'s"
 
 
 def measure(
@@ -152,10 +162,3 @@ def row(path: str, result: Result) -> list[str]:
         "-" if result["worst"] is None else f"{result['worst']:.2g}",
         result["class"],
     ]
-
-
-def write(path: Path, content: bytes) -> None:
-    """All of it, or nothing."""
-    beside = path.with_name(f"{path.name}.new")
-    beside.write_bytes(content)
-    beside.replace(path)

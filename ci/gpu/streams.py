@@ -72,6 +72,8 @@ def graph(cuda: Device, call: Call) -> list[str]:
     def launch() -> None:
         gpu.log_mel(audio, call.n_mels, out=out, stream=stream, **call.options)
 
+    launch()  # what a stream needs when it is first used is not captured either
+    cuda.wait_for(stream)
     out.poison()
     cuda.wait_for()
     captured = cuda.captured(stream, launch)

@@ -195,6 +195,8 @@ def graph_milliseconds(cuda: Device, inputs: Sequence[Memory], n_mels: int) -> f
         for i in range(scale().graph):
             gpu.log_mel(inputs[i % len(inputs)], n_mels, out=out, stream=stream)
 
+    calls()  # what a stream needs when it is first used cannot be captured
+    cuda.wait_for(stream)
     graph = cuda.captured(stream, calls)
     cuda.launch_graph(graph, stream)
     times = [

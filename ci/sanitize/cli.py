@@ -6,12 +6,13 @@
     ./dev sanitize valgrind     valgrind on the CPU's kernel: memory read before it is written, or
                                 beyond its end, or never given back
     ./dev sanitize guard        guard pages around the audio of every front-end that is installed
+    ./dev sanitize network      no socket to a network is opened, by whatever is judged
     ./dev sanitize memcheck     compute-sanitizer's tools on the kernel for GPUs (docs/gpu.md);
                                 racecheck, initcheck, synccheck likewise
     ./dev sanitize all          all lanes that this machine can run; says which it cannot
 
-``--nightly`` makes 100,000 calls instead of 3,000. Exit status: 0 clean, 1 something was found or a
-planted fault was not, 3 the lane cannot run here.
+``--nightly`` makes 100,000 calls instead of 3,000, and judges all cases. Exit status: 0 clean, 1
+something was found or a planted fault was not, 3 the lane cannot run here.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import os
 from collections.abc import Callable
 
 from sanitize.native import Absent, address, thread, valgrind
+from sanitize.network import network
 
 FOUND, ABSENT = 1, 3
 GUARD_CONTROLS = {  # quirks, and the case in which guard pages must end them
@@ -38,6 +40,7 @@ def run(arguments: list[str]) -> int:
         "thread": thread,
         "valgrind": valgrind,
         "guard": _guard,
+        "network": network,
         **{tool: _gpu(tool) for tool in GPU_TOOLS},
     }
     parser = argparse.ArgumentParser(

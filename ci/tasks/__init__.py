@@ -84,7 +84,7 @@ TASKS = {
     "test": Task("the project's own tests; arguments go to pytest", _test, lambda arguments: TEST),
     "lint": Task("ruff, mypy, the format of Mojo sources, the workflows", lint.run),
     "conformance": Task(
-        "judge front-ends: --frontend, --matrix (all peers), --profile, --report …",
+        "judge front-ends: --frontend, --matrix (all peers), …; `conformance report` merges",
         conformance.run,
         conformance.layers,
     ),
@@ -115,7 +115,7 @@ TASKS = {
         "in dist/: wheels and sources; `build c`: for C; `build vectors`: the vector set",
         build.run,
     ),
-    "system": Task("install what checks need of the operating system: valgrind", system.run),
+    "system": Task("install programs that checks need: g++, valgrind, chromium", system.run),
     "lock": Task("resolve ci/locks/*.in anew; the pins and tasks of pixi.toml", lock.run),
 }
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from . import wheels
+from . import release, wheels
 from .paths import PACKAGES, ROOT
 
 USAGE = """usage: ./dev build [wheels] [--accelerator NAME]…   wheels, and sources, of the packages
        ./dev build c          the library for C and its header, for this machine's architecture
-       ./dev build vectors    the vector set: inputs, features, bounds, a verifier in C"""
+       ./dev build vectors    the vector set: inputs, features, bounds, a verifier in C
+       ./dev build publish vVERSION   hands what is in dist/ to the index and to the release"""
 
 
 def run(arguments: list[str]) -> int:
@@ -20,10 +21,12 @@ def run(arguments: list[str]) -> int:
         return subprocess.call([sys.executable, "-m", "whisper_mel_mojo.c_library", dist])
     if arguments == ["vectors"]:
         return subprocess.call([sys.executable, "-m", "whisper_mel_golden", "vectors", dist])
+    if arguments[:1] == ["publish"]:
+        return release.publish(ROOT / "dist", arguments[1:])
     what, *rest = arguments or ["wheels"]
     try:
         if what != "wheels":
-            raise ValueError(f"build {' '.join(arguments)}: expected wheels, c or vectors")
+            raise ValueError(f"build {' '.join(arguments)}: expected wheels, c, vectors or publish")
         accelerators = wheels.parse(rest)
     except ValueError as error:
         print(f"{error}\n{USAGE}", file=sys.stderr)

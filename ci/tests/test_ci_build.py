@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from tasks import build, wheels
 from tasks.paths import PACKAGES, ROOT
@@ -23,6 +25,7 @@ from whisper_mel_reference import score
 
 TIME_OUT = 300  # seconds: a guard against hanging
 LINUX = sys.platform == "linux"
+ACTION = ROOT / ".github" / "actions" / "conformance"
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +143,7 @@ def test_what_cannot_be_compiled_makes_no_wheel(
 
 
 def closure(names: Iterable[str]) -> set[str]:
-    """The distributions of these names that are installed here, and what they need."""
+    """The distributions of these names that are installed here, and what they need; not our own."""
     found: set[str] = set()
     todo = list(names)
     while todo:
@@ -149,7 +152,7 @@ def closure(names: Iterable[str]) -> set[str]:
             found.add(name)
             needs = map(Requirement, importlib.metadata.requires(name) or [])
             todo += [it.name for it in needs if not it.marker or it.marker.evaluate({"extra": ""})]
-    return found
+    return {name for name in found if not name.startswith("whisper-mel")}
 
 
 class Elsewhere:
@@ -164,7 +167,7 @@ class Elsewhere:
         self.python = folder / "venv" / "bin" / "python"
         (self.packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
         # From this environment instead of an index
-        for name in closure(["numpy", "pytest", "hypothesis"]):
+        for name in closure(["whisper-mel-conformance", "whisper-mel-mojo", "hatchling", "pip"]):
             for path in importlib.metadata.files(name) or []:
                 if ".." not in path.parts and "__pycache__" not in path.parts:
                     to = self.packages / path
@@ -259,6 +262,57 @@ def test_our_front_end_is_found_by_its_name(elsewhere: Elsewhere) -> None:
     command = ["-m", "pytest", "--pyargs", "whisper_mel_conformance", "--frontend", "mojo-cpu"]
     result = elsewhere.run(*command, "-q", "-k", "golden and click-first")
     assert result.returncode == 0, result.stdout[-2000:]
+
+
+def steps(inputs: dict[str, str]) -> list[tuple[str, dict[str, str]]]:
+    """The commands of the GitHub action with their environments, for inputs given and defaults."""
+    action = yaml.safe_load((ACTION / "action.yml").read_text())
+    values = {name: str(it.get("default")) for name, it in action["inputs"].items()} | inputs
+    assert inputs.keys() <= action["inputs"].keys()
+    return [
+        (
+            step["run"],
+            {
+                name: re.sub(r"\$\{\{ inputs\.([\w-]+) \}\}", lambda it: values[it[1]], text)
+                for name, text in step.get("env", {}).items()
+            },
+        )
+        for step in action["runs"]["steps"]
+        if "run" in step
+    ]
+
+
+@pytest.mark.parametrize(
+    ("factor", "status"), [("1", 0), pytest.param("1.001", 1, marks=pytest.mark.nightly)]
+)
+def test_the_github_action_judges(factor: str, status: int, elsewhere: Elsewhere) -> None:
+    """Its own commands, in bash, in an environment with pip that has no index."""
+    (elsewhere.folder / "theirs.py").write_text(MYPKG.replace("FACTOR", factor))
+    common = {
+        "GITHUB_ACTION_PATH": str(ACTION),
+        "GITHUB_STEP_SUMMARY": str(elsewhere.folder / "summary"),
+        "HOME": str(elsewhere.folder),
+        "PATH": f"{elsewhere.python.parent}:/usr/bin:/bin",
+        "PIP_NO_INDEX": "1",
+        "PIP_NO_BUILD_ISOLATION": "0",  # which is pip's way to say: without
+        "PIP_NO_DEPS": "1",
+    }
+    inputs = {"front-end": "theirs.py:make", "select": "golden and click-first", "report": "r e"}
+    results = [
+        subprocess.run(
+            ["bash", "-e", "-o", "pipefail", "-c", command],
+            cwd=elsewhere.folder,
+            env={**common, **environment},
+            capture_output=True,
+            text=True,
+            timeout=TIME_OUT,
+        )
+        for command, environment in steps(inputs)
+    ]
+    assert [result.returncode for result in results] == [0, status, 0], results
+    assert (elsewhere.folder / "r e" / "report.json").exists()
+    summary = elsewhere.folder / "r e" / "summary.md"
+    assert summary.exists() == (elsewhere.folder / "summary").exists()
 
 
 @pytest.mark.nightly

@@ -84,7 +84,12 @@ def test_a_bad_kernel_is_a_failure(
     monkeypatch.setattr(cli, "run_worker", refuse)
     arguments = [str(SPEECH / "cards.wav"), "--frontend", "librosa", "--output", str(tmp_path)]
     assert cli.main(arguments) == 1
-    assert "mojo-cpu: failed: mojo-cpu ended with status 1" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "mojo-cpu: failed: mojo-cpu ended with status 1" in printed
+    assert "no picture" in printed
+    (tmp_path / "file").touch()
+    assert cli.main([*arguments[:-1], str(tmp_path / "file")]) == 2
+    assert "file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tasks import TASKS, find, lint, main, system
+from tasks import TASKS, conformance, find, lint, main, system
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,9 @@ def test_an_unknown_task_names_the_known_ones() -> None:
     assert all(f"  {name} " in str(ending.value.code) for name in TASKS)
 
 
-@pytest.mark.parametrize("failing", ["ruff", "mypy", "mblack", "actionlint", "zizmor", None])
+@pytest.mark.parametrize(
+    "failing", ["ruff", "mypy", "mblack", "actionlint", "zizmor", "check-jsonschema", None]
+)
 def test_lint_runs_every_checker_and_fails_if_one_did(
     monkeypatch: pytest.MonkeyPatch, failing: str | None
 ) -> None:
@@ -67,7 +70,8 @@ def test_lint_runs_every_checker_and_fails_if_one_did(
 
     monkeypatch.setattr(subprocess, "call", call)
     assert lint.run([]) == (failing is not None)
-    assert ran == ["ruff", "ruff", "mypy", "mblack", "actionlint", "zizmor"]
+    schemas = ["check-jsonschema", "check-jsonschema"]
+    assert ran == ["ruff", "ruff", "mypy", "mblack", "actionlint", "zizmor", *schemas]
 
 
 def test_lint_asks_of_mojo_sources_what_mojo_format_makes_of_them(tmp_path: Path) -> None:
@@ -103,11 +107,17 @@ class Machine:
 def test_system_installs_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch, "apt-get")
     assert system.run([]) == 0
-    update, install = machine.ran
+    update, *installs = machine.ran
     assert update.endswith(" update")
-    assert install.endswith(" g++ valgrind")
+    assert [install.split()[-1] for install in installs] == ["g++", "valgrind", "chromium"]
     assert system.run([]) == 0
-    assert len(machine.ran) == 2, "it is there now"
+    assert len(machine.ran) == 4, "it is there now"
+
+
+def test_system_takes_another_browser_for_chromium(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, "g++", "valgrind", "google-chrome")
+    assert system.run([]) == 0
+    assert machine.ran == []
 
 
 def test_system_asks_for_the_right_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,3 +140,48 @@ def test_system_fails_where_installing_did(monkeypatch: pytest.MonkeyPatch) -> N
     machine = Machine(monkeypatch, "apt-get")
     machine.offers = False
     assert system.run([]) == 1
+
+
+# --------------------------------------------------------------------------- conformance
+
+NPM = """#!/bin/sh
+echo "$@" >> calls
+mkdir -p node_modules && touch node_modules/.package-lock.json
+"""
+
+
+def test_javascript_peers_are_installed_once_from_their_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    peer, programs = tmp_path / "peers" / "js", tmp_path / "bin"
+    for folder in (peer, programs):
+        folder.mkdir(parents=True)
+    (peer / "package-lock.json").touch()
+    judged: list[list[str]] = []
+    real = subprocess.call
+
+    def call(command: list[str], **options: Any) -> int:
+        if "whisper_mel_conformance" in command:
+            judged.append(command[3:])
+            return 0
+        return real(command, **options)
+
+    monkeypatch.setattr(subprocess, "call", call)
+    monkeypatch.setattr(conformance, "PEERS", peer.parent)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert conformance.run(["--matrix"]) == 0
+    assert "npm is missing: js is not judged" in capfd.readouterr().err
+    npm = programs / "npm"
+    npm.write_text(NPM)
+    npm.chmod(0o755)
+    monkeypatch.setattr(shutil, "which", lambda name: str(npm))
+    assert conformance.run([]) == 0
+    assert not (peer / "calls").exists()
+    for _ in range(2):
+        assert conformance.run(["--matrix", "--seed", "1"]) == 0
+    assert (peer / "calls").read_text() == "ci --ignore-scripts --no-audit\n"
+    assert judged == [["--matrix"], [], *2 * [["--matrix", "--seed", "1"]]]
+    npm.write_text("#!/bin/sh\nexit 1\n")
+    shutil.rmtree(peer / "node_modules")
+    assert conformance.run(["--matrix"]) == 0
+    assert "npm failed: js is not judged" in capfd.readouterr().err

@@ -76,7 +76,7 @@ def test_what_was_judged_is_reported(name: str, status: int, tmp_path: Path) -> 
     [front_end] = report["front_ends"]
     assert front_end["counts"] == {"passed": 2, "failed": 0, "skipped": 0, "known": 0}
     assert front_end["class"] == "-"  # of two cases nothing follows
-    assert "interrupted" in (tmp_path / "report" / "table.txt").read_text()
+    assert "interrupted" in (tmp_path / "report" / "summary.md").read_text()
     assert not is_running(worker)
     again = conformance("--frontend", f"{QUIRKS}:all-zero", "-k", FEW, folder=tmp_path)
     assert again.returncode == 1, again.stderr  # nobody has the folder

@@ -83,6 +83,12 @@ class CommandFrontEnd:
                 raise ValueError(answer["error"])
             return self._read(target, answer)
 
+    def close(self) -> None:
+        """End the serving program, by the end of its input; the next call starts another."""
+        if self._server is not None:
+            self._server.communicate()
+            self._server = None
+
     def _run(self, request: dict[str, Any]) -> dict[str, Any]:
         words = {"{" + key + "}": "" if v is None else str(v) for key, v in request.items()}
         arguments = list(self._arguments)

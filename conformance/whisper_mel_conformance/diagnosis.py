@@ -114,14 +114,23 @@ class Diagnosis:
     sentences: list[str]
     worst: Answer | None = None
 
-    def picture(self) -> bytes | None:
-        """The clip to look at as PNG; None if there is none."""
+    def arrays(self) -> dict[str, Array]:
+        """``actual``, ``expected`` and ``bound`` of the clip to look at; empty if there is none."""
         if self.worst is None or self.worst.actual is None:
-            return None
+            return {}
         actual = self.worst.actual[0]
         if actual.ndim != 2 or not actual.size:
-            return None
-        return comparison(actual, self.worst.expected[0], self.worst.bound[0])
+            return {}
+        return {
+            "actual": actual,
+            "expected": self.worst.expected[0],
+            "bound": self.worst.bound[0],
+        }
+
+    def picture(self) -> bytes | None:
+        """The clip to look at as PNG; None if there is none."""
+        arrays = self.arrays()
+        return comparison(**arrays) if arrays else None
 
     def as_json(self) -> dict[str, Any]:
         """For the report."""

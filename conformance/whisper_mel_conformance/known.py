@@ -88,6 +88,11 @@ def read(path: Path) -> list[KnownFailure]:
             )
         if not isinstance(entry["since"], datetime.date):
             raise ValueError(f"{path}: since={entry['since']!r}: expected a date")
+        worst, some = entry.get("worst", math.inf), entry.get("some", False)
+        if isinstance(worst, bool) or not isinstance(worst, (int, float)) or not worst > 0:
+            raise ValueError(f"{path}: worst={worst!r}: expected a score above 0")
+        if not isinstance(some, bool):
+            raise ValueError(f"{path}: some={some!r}: expected true or false")
         known.append(
             KnownFailure(
                 name,
@@ -98,8 +103,8 @@ def read(path: Path) -> list[KnownFailure]:
                 str(entry["mechanism"]),
                 str(entry["link"]),
                 str(entry.get("title", entry["mechanism"])),
-                float(entry.get("worst", math.inf)),
-                bool(entry.get("some", False)),
+                worst,
+                some,
             )
         )
     return known

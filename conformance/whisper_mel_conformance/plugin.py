@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from whisper_mel_conformance.rendering.documents import Document
     from whisper_mel_conformance.running import Run
 
 RUN: pytest.StashKey[Run] = pytest.StashKey()
+DOCUMENT: pytest.StashKey[Document] = pytest.StashKey()
 _LOCK: pytest.StashKey[int] = pytest.StashKey()
 _SUITE = Path(__file__).with_name("suite.py")
 
@@ -62,6 +64,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="SECONDS",
         help="for a call; the first one may take six times as long (default: 30)",
     )
+    group.addoption(
+        "--frontend-benchmark",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="a result of `./dev bench` to be shown in the report (repeatable)",
+    )
+    group.addoption(
+        "--frontend-mutants",
+        type=Path,
+        metavar="FILE",
+        help="a result of `./dev mutants` to be shown in the report",
+    )
+    group.addoption(
+        "--frontend-quiet", action="store_true", help="at the end, say only what is wrong"
+    )
 
 
 def pytest_collection(session: pytest.Session) -> None:
@@ -98,13 +117,21 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    run = config.stash.get(RUN, None)
-    if run is not None and run.results:
-        from whisper_mel_conformance.report import summary
+    document = config.stash.get(DOCUMENT, None)
+    if document is not None:
+        from whisper_mel_conformance.terminal import summary
 
-        terminalreporter.section("whisper-mel conformance")
-        for line in summary(run, config.option.frontend_report):
-            terminalreporter.write_line(line)
+        options, writer = config.option, config.get_terminal_writer()
+        terminalreporter.ensure_newline()
+        terminalreporter.write(
+            summary(
+                document,
+                options.frontend_report,
+                width=writer.fullwidth,
+                colour=writer.hasmarkup,
+                quiet=options.frontend_quiet,
+            )
+        )
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -122,12 +149,16 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         run.stop()
     if not run.results:
         return
-    from whisper_mel_conformance.report import write
+    from whisper_mel_conformance.report import document, write
 
+    folder = session.config.option.frontend_report
+    made = document(run, folder)
     try:
-        write(run, session.config.option.frontend_report)
+        write(run, made, folder)
     except OSError as error:
         run.unwritten.append(f"the report could not be written: {error.strerror}")
+        made = document(run, folder)
+    session.config.stash[DOCUMENT] = made
     if run.problems() and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -17,6 +17,7 @@ from whisper_mel_conformance.frontend import UnknownFrontEnd, peers, require_kno
 from whisper_mel_conformance.judging import Failure, grade
 from whisper_mel_conformance.known import KnownFailure
 from whisper_mel_conformance.properties import EXAMPLES, PROPERTIES, Found, Property, search
+from whisper_mel_conformance.rendering.documents import Document
 
 PROFILES = ("quick", "ci", "nightly")
 STATUSES = ("passed", "failed", "skipped", "known")
@@ -24,7 +25,8 @@ STATUSES = ("passed", "failed", "skipped", "known")
 
 @dataclass
 class Result:
-    """What became of a case. ``known`` is a failure that was declared."""
+    """What became of a case. ``known`` is a failure that was declared, in ``declared``;
+    ``reproduction`` is where a failure was written down."""
 
     front_end: str
     case: Case
@@ -34,6 +36,8 @@ class Result:
     seconds: float = 0.0
     arguments: Mapping[str, Any] = field(default_factory=dict)
     arrays: Mapping[str, Any] = field(default_factory=dict)
+    declared: KnownFailure | None = None
+    reproduction: Path | None = None
 
 
 def all_cases(profile: str) -> tuple[Case, ...]:
@@ -87,8 +91,8 @@ class Run:
 
     ``sources`` name front-ends that must be there; of the suite's adapters those that
     ``with_peers`` says (``"none"``, ``"light"`` or ``"all"``) and that can be imported are judged,
-    too. Raises ``UnknownFrontEnd`` for a front-end that does not exist or cannot be loaded,
-    ``ValueError`` for a broken file of known failures.
+    too; ``beside`` is to be shown with them. Raises ``UnknownFrontEnd`` for a front-end that does
+    not exist or cannot be loaded, ``ValueError`` for a broken file of known failures.
     """
 
     def __init__(
@@ -100,9 +104,11 @@ class Run:
         seed: int = 0,
         timeout: float = 30.0,
         known_files: Sequence[Path] = (),
+        beside: Document | None = None,
     ) -> None:
         self.profile = profile
         self.seed = seed
+        self.beside = beside or Document()
         self.results: list[Result] = []
         self.interrupted: str | None = None  # by which signal
         self.unwritten: list[str] = []  # what could not be written to the report's folder
@@ -169,7 +175,7 @@ class Run:
         if result.status == "failed":
             declared = [entry for entry in entries if entry.declares(case.id, result.score)]
             if declared:
-                result.status = "known"
+                result.status, result.declared = "known", declared[0]
                 result.message = f"{declared[0].mechanism} ({result.message})"
         elif result.status == "passed" and not isinstance(case, Property):
             declared = [entry for entry in entries if entry.covers(case.id) and not entry.some]

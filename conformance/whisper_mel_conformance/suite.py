@@ -10,6 +10,7 @@ import whisper_mel_conformance.quiet_blas  # noqa: F401  before anything imports
 from whisper_mel_conformance.catalogue import Case
 from whisper_mel_conformance.client import FrontEnd
 from whisper_mel_conformance.plugin import RUN
+from whisper_mel_conformance.rendering.documents import beside
 from whisper_mel_conformance.report import forget, write_failure
 from whisper_mel_conformance.running import Run
 
@@ -33,6 +34,7 @@ def make_run(config: pytest.Config) -> Run:
             seed=_seed(config),
             timeout=options.frontend_timeout,
             known_files=options.frontend_known,
+            beside=beside(options.frontend_benchmark, options.frontend_mutants),
         )
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error

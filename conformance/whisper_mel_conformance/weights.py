@@ -7,6 +7,7 @@ be looked up in a catalogue, but the weights can be estimated from the features.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +19,8 @@ from whisper_mel_conformance.fitting import Answer
 
 Array = NDArray[Any]
 
-_SLIGHT = 0.05  # relative: what is off by more is another fault
+_SLIGHT = 0.05  # relative, of the mel power: what is off by more is another fault
+_SLIGHT_ERROR = math.log10(1.0 + _SLIGHT) / 4.0  # the same of the features
 _MARGIN = 1e-3  # of the logarithm, above the floor and the range: nearer, rounding decides
 _FRAMES_A_WEIGHT = 1.5  # at least: fewer would fit anything
 _LIGHTEST = 1e-3  # times the band's heaviest: lighter weights are not found by their effect
@@ -42,7 +44,6 @@ class _Seen(NamedTuple):
     mel: Array  # (n_mels, n_frames): the one that should be
     bound: Array  # (n_mels, n_frames), of the features
     usable: Array  # (n_mels, n_frames): neither floor nor range has a say
-    rest: float  # the largest error of the features elsewhere
 
 
 def other_weights(answers: Iterable[Answer]) -> OtherWeights | None:
@@ -52,6 +53,8 @@ def other_weights(answers: Iterable[Answer]) -> OtherWeights | None:
         if answer.actual is None:
             continue
         if answer.actual.shape != answer.expected.shape:
+            return None
+        if not np.abs(answer.actual - answer.expected).max() <= _SLIGHT_ERROR:
             return None
         if answer.audio.ndim == 1 and answer.spec.smoothing is None:
             by_bands.setdefault(answer.spec.n_mels, []).append(answer)
@@ -64,8 +67,6 @@ def other_weights(answers: Iterable[Answer]) -> OtherWeights | None:
 
 def _fit(n_mels: int, answers: Sequence[Answer]) -> OtherWeights | None:
     seen = _seen(answers)
-    if not seen.rest <= np.log10(1.0 + _SLIGHT) / 4.0:
-        return None
     bank = mel_filterbank(n_mels).astype(np.float64)
     worst, is_off = OtherWeights(0.0, 0, n_mels, 0.0), False
     for band, weights in enumerate(bank):
@@ -103,14 +104,11 @@ def _seen(answers: Sequence[Answer]) -> _Seen:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             ratio = 10.0 ** (answer.actual[0] * answer.spec.divisor - answer.spec.offset) / mel
         usable = log > lowest + _MARGIN
-        error = np.abs(answer.actual[0] - answer.expected[0])
-        rest = float(error.max(where=~usable, initial=0.0))
-        parts.append(_Seen(steps["power"][:n_frames], ratio, mel, answer.bound[0], usable, rest))
+        parts.append(_Seen(steps["power"][:n_frames], ratio, mel, answer.bound[0], usable))
     return _Seen(
         power=np.concatenate([part.power for part in parts]),
         ratio=np.concatenate([part.ratio for part in parts], axis=1),
         mel=np.concatenate([part.mel for part in parts], axis=1),
         bound=np.concatenate([part.bound for part in parts], axis=1),
         usable=np.concatenate([part.usable for part in parts], axis=1),
-        rest=max(part.rest for part in parts),
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -140,6 +142,33 @@ def test_the_verifier_keeps_the_limit_it_is_given(unpacked: Path, features: Path
     _put(lambda value, bound: value + 2.5 * bound)(features / "chirp--80.f32", unpacked)
     assert verify(unpacked, features).returncode == 0, "class B"
     assert verify(unpacked, features, "1").returncode == 1
+
+
+PROGRAM = """#!{python}
+import sys
+import numpy as np
+from whisper_mel_reference import WHISPER, log_mel
+source, target, n_mels, pad_to, smoothing, dtype = sys.argv[1:]
+changed = {{"n_mels": int(n_mels), "pad_to": int(pad_to) or None}}
+changed["smoothing"] = None if smoothing == "none" else smoothing
+log_mel(np.fromfile(source, dtype), WHISPER.replace(**changed)).astype("<f4").tofile(target)
+"""
+
+
+def test_the_readmes_commands_judge_a_program(unpacked: Path, tmp_path: Path) -> None:
+    (script,) = re.findall(r"^```sh\n(.*?)^```", (unpacked / "README.md").read_text(), re.M | re.S)
+    program = tmp_path / "program"
+    program.write_text(PROGRAM.format(python=sys.executable))
+    program.chmod(0o755)
+    few = tmp_path / "set"
+    shutil.copytree(unpacked, few)
+    lines = [line for line in (few / "cases.txt").read_text().splitlines() if " 80 " in line]
+    (few / "cases.txt").write_text("\n".join(lines[:4]) + "\n")
+    environment = {**os.environ, "PROGRAM": str(program)}
+    command = ["bash", "-e", "-c", script]
+    done = subprocess.run(command, cwd=few, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 cases, 0 failed; worst score 0." in done.stdout
 
 
 @pytest.mark.parametrize("cases", ["", "chirp--80 chirp\n"])

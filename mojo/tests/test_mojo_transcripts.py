@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 from whisper_mel_conformance.frontend import inspect_front_end
 from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_golden.speech import load_recording
-from whisper_mel_mojo import drop_in
-from whisper_mel_mojo.drop_in import faster_whisper_feature_extractor, log_mel_spectrogram
+from whisper_mel_mojo.drop_in import (
+    faster_whisper,
+    faster_whisper_feature_extractor,
+    log_mel_spectrogram,
+)
 
 Array = NDArray[Any]
 
@@ -68,8 +71,8 @@ def test_faster_whisper_writes_the_same_text(
     audio = speech(name)
     theirs = faster_text(faster, audio)
     ours = faster_whisper_feature_extractor(**faster.feat_kwargs)
-    kernel = Mock(side_effect=drop_in.log_mel)
-    monkeypatch.setattr(drop_in, "log_mel", kernel)
+    kernel = Mock(side_effect=faster_whisper.log_mel)
+    monkeypatch.setattr(faster_whisper, "log_mel", kernel)
     monkeypatch.setattr(faster, "feature_extractor", ours)
     assert faster_text(faster, audio) == theirs
     assert kernel.called

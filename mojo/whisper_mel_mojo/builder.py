@@ -22,7 +22,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("mel_kernel.mojo")
@@ -171,10 +171,25 @@ def _kept(
 ) -> Path:
     """The file in the cache that ``make`` writes of these sources; made if it isn't there yet."""
     key = _key(sources, options, compiler_version())
-    library = cache_folder() / f"{stem}{key}{suffix}"
+    return _cached("the kernel", f"{stem}{key}{suffix}", make)
+
+
+def kept(
+    what: str, stem: str, suffix: str, parts: Iterable[bytes], make: Callable[[Path], None]
+) -> Path:
+    """The file in the cache that ``make`` writes; made if it isn't there yet.
+
+    ``parts``: all that it depends on; ``what`` it is, for those who wait for it.
+    """
+    return _cached(what, f"{stem}{_key_of(parts)}{suffix}", make)
+
+
+def _cached(what: str, name: str, make: Callable[[Path], None]) -> Path:
+    library = cache_folder() / name
     if not _is_intact(library):
         with _locked(library.with_suffix(".lock")):
             if not _is_intact(library):  # another process may have built it meanwhile
+                _announce(f"compiling {what} (once): {library}")
                 _build(library, make)
     return library
 
@@ -182,7 +197,10 @@ def _kept(
 def _key(sources: set[Path], options: tuple[str, ...], compiler: str) -> str:
     """What stands for the sources, the options and the compiler's version in a file's name."""
     parts = [path.read_bytes() for path in sorted(sources)]
-    parts += [" ".join(options).encode(), compiler.encode()]
+    return _key_of([*parts, " ".join(options).encode(), compiler.encode()])
+
+
+def _key_of(parts: Iterable[bytes]) -> str:
     digests = b"\0".join(hashlib.sha256(part).digest() for part in parts)
     return hashlib.sha256(digests).hexdigest()[:20]
 
@@ -201,13 +219,17 @@ def target_cpu() -> str:
         return chosen
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return "generic"
-    try:
-        cpuinfo = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return "x86-64"
-    flags = next((line for line in cpuinfo.splitlines() if line.startswith("flags")), "")
-    has = set(flags.split())
+    has = set(cpu_features().split())
     return "x86-64-v4" if has >= _V4 else "x86-64-v3" if has >= _V3 else "x86-64"
+
+
+def cpu_features() -> str:
+    """What the system says that this machine's CPU can do; empty if nothing."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
 def distributed_cpu() -> str:
@@ -292,7 +314,6 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _build(library: Path, make: Callable[[Path], None]) -> None:
-    _announce(f"compiling the kernel (once): {library}")
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         made = Path(folder) / library.name
         make(made)
@@ -312,9 +333,14 @@ def compile_mojo(source: Path, made: Path, flags: tuple[str, ...]) -> None:
 
 
 def run_compiler(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    """Runs the compiler of the installed package, wherever that is: nothing need be on PATH."""
+    """Runs the compiler of the installed package, wherever that is: nothing need be on PATH.
+
+    Left alone, it reports to its maker's server at every start. Who compiled is nobody's business,
+    unless the variable says otherwise.
+    """
     from mojo.run import subprocess_run_mojo
 
+    os.environ.setdefault("MODULAR_TELEMETRY_ENABLED", "false")
     return subprocess_run_mojo(arguments, capture_output=True, text=True)
 
 

@@ -114,8 +114,8 @@ def _of_torch(name: str, device: str) -> FrontEnd:
 
 
 def mojo_max() -> FrontEnd:
-    """The operation of MAX graphs. A graph is compiled for each kind of call, which takes seconds,
-    and so not for each value of ``pad_to``.
+    """The operation of MAX graphs. A graph is compiled for each kind of call, which takes its time
+    the first time, and so not for each value of ``pad_to``.
     """
     from max.driver import CPU, Buffer
     from max.dtype import DType
@@ -131,7 +131,7 @@ def mojo_max() -> FrontEnd:
         audio = TensorType(dtype, ["clips", "samples"][-rank:], device=DeviceRef.CPU())
         with Graph("log_mel", input_types=[audio]) as graph:
             graph.output(operation.log_mel(graph.inputs[0].tensor, n_mels, smoothing=smoothing))
-        return session.load(graph)
+        return operation.load(session, graph)
 
     def log_mel(
         audio: NDArray[Any], n_mels: int = 80, *, smoothing: str | None = None

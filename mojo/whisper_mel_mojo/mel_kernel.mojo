@@ -1951,20 +1951,31 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
         var width = clip.rows - 2 * edge
         var values = memory.offset(Self.VALUES)
         var place = clip.margin() - begin
-        for band in range(edge + thread // Self.GROUP, Self.n_mels - edge, WORKERS):
-            var row = clip.out_.unsafe_offset((band - edge) * width - edge)
-            for frame in range(begin + thread % Self.GROUP, end, Self.GROUP):
-                if frame < edge:
-                    continue
+        var first = edge + thread // Self.GROUP
+        var top = clip.out_.unsafe_offset((first - edge) * width - edge)
+        for frame in range(begin + thread % Self.GROUP, end, Self.GROUP):
+            if frame < edge:
+                continue
+            var row = top
+            if clip.smoothing == NONE and not damaged and frame < clip.sounding_frames():
+                # Nearly all, and so without any question for each value.
+                comptime for i in range(0, Self.n_mels, WORKERS):
+                    var value = values.load[1](Self.TILE * (first + i) + place + frame)
+                    self.put(row, frame, max(value, least))
+                    row = row.unsafe_offset(WORKERS * width)
+                continue
+            for band in range(first, Self.n_mels - edge, WORKERS):
                 var value = max(SILENCE, least)
                 if damaged:
                     value = NAN
-                elif frame < clip.frames() - edge:
-                    if clip.smoothing == NONE:
-                        value = self.clamped(values, band, frame, place, least)
-                    else:
-                        value = self.smoothed(values, band, frame, place, least)
-                row[unsafe_offset=frame] = value
+                elif frame < clip.frames() - edge and clip.smoothing != NONE:
+                    value = self.smoothed(values, band, frame, place, least)
+                self.put(row, frame, value)
+                row = row.unsafe_offset(WORKERS * width)
+
+    @always_inline
+    def put(self, row: Floats, frame: Int, value: Float32):
+        row[unsafe_offset=frame] = value
 
     @always_inline
     def clamped[

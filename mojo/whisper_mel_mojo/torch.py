@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from whisper_mel_mojo import gpu
 from whisper_mel_mojo.features import FRAMES_PER_THREAD, error_of, plan
@@ -295,6 +296,11 @@ def _with_gradient(
 ) -> Tensor:
     """The first stop of every call. ``torch.library.register_autograd`` would do the same, but
     takes 4 µs to find out that no gradient is wanted."""
+    if forward_ad._current_level >= 0 and forward_ad.unpack_dual(audio).tangent is not None:
+        raise NotImplementedError(
+            "forward-mode gradients of whisper_mel.log_mel: expected torch.autograd.grad or "
+            "backward()"
+        )
     if not (audio.requires_grad and torch.is_grad_enabled()):
         if keys.raw_repr() == _PLAIN:
             return _compute(audio, n_mels, pad_to, smoothing, threads)

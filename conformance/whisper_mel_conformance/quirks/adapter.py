@@ -182,6 +182,8 @@ _altered(
     "NaN samples are read as 0, or lost in a maximum that ignores them.",
     "plausible features of broken audio",
     "https://github.com/huggingface/transformers/issues/47885",
+    "https://github.com/Dat-cool-repo/hf-processors-rs",
+    "https://github.com/microsoft/onnxruntime-extensions/blob/main/shared/api/speech_features.hpp",
 )
 def _nan_swallowed() -> Any:
     return lambda audio, n_mels=80: right(np.nan_to_num(audio), n_mels)

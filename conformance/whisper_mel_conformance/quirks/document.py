@@ -56,10 +56,11 @@ def _row(quirk: Quirk) -> str:
 
 
 def _short(link: str) -> str:
-    """``owner/name/kind/number`` of an address as ``name number``."""
+    """``owner/name/kind/number`` of an address as ``name number``; of a file, its name."""
     parts = link.removeprefix("https://").split("/")
     name = parts[2] if len(parts) > 2 else parts[0]
-    return f"{name} {parts[-1][:10]}" if len(parts) > 4 else name
+    last = parts[-1] if "blob" in parts else parts[-1][:10]  # a commit is long
+    return f"{name} {last}" if len(parts) > 4 else name
 
 
 if __name__ == "__main__":

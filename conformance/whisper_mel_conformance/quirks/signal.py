@@ -27,6 +27,10 @@ _ELBRUNO_6 = "https://github.com/elbruno/ElBruno.Whisper/pull/6"
 _KNF_65 = "https://github.com/csukuangfj/kaldi-native-fbank/issues/65"
 _TINYGRAD = "https://github.com/tinygrad/tinygrad/commit/9ffa1eb7e2"
 _ORT_EXTENSIONS = "https://github.com/microsoft/onnxruntime-extensions/pull/969"
+_OPENVINO = (
+    "https://github.com/openvinotoolkit/openvino.genai/blob/master/"
+    "src/cpp/src/whisper/feature_extractor.cpp"
+)
 _FASTER_1084 = "https://github.com/SYSTRAN/faster-whisper/pull/1084"
 
 
@@ -357,6 +361,7 @@ _add(
     "Only the start is mirrored: the end is assumed to be silent.",
     "the last frame is too low",
     "https://github.com/ggml-org/whisper.cpp/pull/2206",
+    _OPENVINO,
     extended=_zero_end,
 )
 _add(
