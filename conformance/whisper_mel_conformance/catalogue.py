@@ -266,6 +266,14 @@ def _numerics() -> Iterator[Case]:
                 recipe=rising(n, seed=14),
                 smoothing=smoothing,
             )
+        # One thread has the whole clip, in several pieces of its own; at their borders is sound.
+        yield from _both(
+            f"numerics/1-thread-24-seconds-{smoothing}",
+            "scored",
+            recipe=rising(24 * SECOND, seed=19),
+            smoothing=smoothing,
+            threads=1,
+        )
         yield from _both(
             f"numerics/30-seconds-{smoothing}",
             "scored",
