@@ -114,14 +114,14 @@ def record(rows: Mapping[str, Row], cases: list[str]) -> str:
 
 
 def _idle_lines(rows: Mapping[str, Row], cases: list[str]) -> list[str]:
-    """Which cases reject nothing, where all were tried on all mutants."""
-    if not all(row.cases for row in rows.values()):
-        return []
+    """Which cases reject nothing, and of how many mutants that is known."""
     names = ", ".join(f"`{case}`" for case in idle(rows, cases)) or "none"
+    whole = sum(len(row.cases) > len(cases) // 2 for row in rows.values())
     gross = sum(row.is_gross for row in rows.values())
     return [
-        f"{len(cases)} cases. Those that reject no mutant, leaving out the {gross} that every "
-        f"case rejects: {names}.",
+        f"{whole} of {len(rows)} mutants were tried by other cases than their killer, too. Of "
+        f"{len(cases)} cases these reject no mutant, leaving out {gross} mutants that every case "
+        f"rejects: {names}.",
         "",
     ]
 

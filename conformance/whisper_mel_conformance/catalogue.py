@@ -188,6 +188,10 @@ def _boundary(profile: str) -> Iterator[Case]:
     short = [*range(1, 1660, 61), 1640]
     recipe = noise(0, 12)
     yield from _both("boundary/every-pad", "sweep", recipe=recipe, lengths=short, pad_to=1660)
+    # Where the padding's silence begins, and which of its values smoothing keeps elsewhere.
+    for smoothing in ("valid", "same"):
+        more: dict[str, Any] = {"lengths": short[::2], "pad_to": 3260, "smoothing": smoothing}
+        yield from _both(f"boundary/every-pad-{smoothing}", "sweep", recipe=recipe, **more)
 
 
 _CORNER_FRAMES = (63, 64, 65, 127, 128, 129, 255, 256, 257, 1023, 1024, 1025, 3001)
@@ -262,6 +266,14 @@ def _numerics() -> Iterator[Case]:
                 recipe=rising(n, seed=14),
                 smoothing=smoothing,
             )
+        # One thread has the whole clip, in several pieces of its own; at their borders is sound.
+        yield from _both(
+            f"numerics/1-thread-24-seconds-{smoothing}",
+            "scored",
+            recipe=rising(24 * SECOND, seed=19),
+            smoothing=smoothing,
+            threads=1,
+        )
         yield from _both(
             f"numerics/30-seconds-{smoothing}",
             "scored",
@@ -412,6 +424,8 @@ def _errors() -> Iterator[Case]:
     # Samples that no frame reaches.
     recipe = noise(4079, 63, poke=[4070, "nan"])
     yield Case("errors/nan-beyond-the-last-frame", "not_finite", {"recipe": recipe})
+    recipes = [noise(4077, 64), noise(4077, 65, poke=[1234, "nan"]), noise(4077, 66)]
+    yield Case("errors/nan-in-a-batch", "not_finite_in_batch", {"recipes": recipes}, ("batch",))
     for kind in ("rank-0", "rank-3", "no-clips", "int8", "uint8", "uint16", "int32", "int64"):
         yield Case(f"errors/{kind}", "unusual", {"kind": kind})
     for kind in ("bool", "float16", "complex64"):

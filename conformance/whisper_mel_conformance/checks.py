@@ -132,10 +132,11 @@ def sweep(
     n_mels: int = 80,
     pad_to: int | None = None,
     layout: str = "plain",
+    smoothing: str | None = None,
 ) -> float:
     """The features of clips of many lengths."""
     worst = 0.0
-    options = _options(n_mels, pad_to, None)
+    options = _options(n_mels, pad_to, smoothing)
     for n in lengths:
         audio = render_audio({**recipe, "n": n})
         actual = front_end.call(audio, layout=layout, **options)
@@ -415,6 +416,23 @@ def not_finite(front_end: FrontEnd, recipe: Recipe, n_mels: int = 80) -> float:
                 arrays={"actual": output},
             )
     return _recovers(front_end, n_mels)
+
+
+@check
+def not_finite_in_batch(front_end: FrontEnd, recipes: Sequence[Recipe]) -> float:
+    """NaN in one clip of a batch: an exception that names it, or values of that clip that are not
+    finite; then recovery."""
+    audio = np.stack([render_audio(recipe) for recipe in recipes])
+    clip, index = (int(i) for i in np.argwhere(~np.isfinite(audio))[0])
+    try:
+        output = front_end.call(audio)
+    except Refused as refusal:
+        _require_strictness(front_end, refusal, str(index))
+    else:
+        _forbid_acceptance(front_end, f"audio[{clip}, {index}] = {audio[clip, index]}")
+        if np.isfinite(output[clip]).all():
+            raise Failure(f"audio[{clip}, {index}] is NaN, and its clip has only finite values")
+    return _recovers(front_end)
 
 
 @check
