@@ -40,14 +40,14 @@ def require_valgrind() -> str:
     return found
 
 
-def built_kernel() -> Path:
-    """The kernel's library for ``TARGET``."""
+def built_kernel(source: Path | None = None, *options: str) -> Path:
+    """The kernel's library for ``TARGET``; arguments as of ``built_library``."""
     from whisper_mel_mojo.builder import built_library
 
     before = os.environ.get("WHISPER_MEL_TARGET_CPU")
     os.environ["WHISPER_MEL_TARGET_CPU"] = TARGET
     try:
-        return built_library()
+        return built_library(source, *options)
     finally:
         if before is None:
             del os.environ["WHISPER_MEL_TARGET_CPU"]

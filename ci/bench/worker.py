@@ -50,14 +50,25 @@ def measure_in_process(rows: list[Row], budget: float) -> Iterator[Result]:
     Raises ``RuntimeError`` if that ends with an error.
     """
     name, threads, malloc = rows[0].process
+    task = {"rows": [dataclasses.asdict(row) for row in rows], "threads": threads, "budget": budget}
+    return run_worker("bench.worker", f"measuring {name} with {threads} threads", task, malloc)
+
+
+def run_worker(
+    module: str, title: str, task: dict[str, Any], malloc: str = "kept"
+) -> Iterator[Result]:
+    """What a module of ``ci/`` reports (:func:`take_task`), run in a process of its own.
+
+    ``task["threads"]`` is how many CPUs it has. Raises ``RuntimeError`` if it ends with an error.
+    """
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     for setting in _MALLOC["kept"]:
         environment.pop(setting, None)
-    environment.update({f"{library}_NUM_THREADS": str(threads) for library in _THREAD_SETTINGS})
+    threads = str(task["threads"])
+    environment.update({f"{library}_NUM_THREADS": threads for library in _THREAD_SETTINGS})
     environment.update(_MALLOC[malloc])
-    task = {"rows": [dataclasses.asdict(row) for row in rows], "threads": threads, "budget": budget}
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.worker"],
+        [sys.executable, "-m", module],
         cwd=Path(__file__).parents[1],
         env=environment,
         stdin=subprocess.PIPE,
@@ -73,9 +84,18 @@ def measure_in_process(rows: list[Row], budget: float) -> Iterator[Result]:
         for line in process.stdout:
             yield json.loads(line)
     if process.returncode != 0:
-        raise RuntimeError(
-            f"measuring {name} with {threads} threads ended with status {process.returncode}"
-        )
+        raise RuntimeError(f"{title} ended with status {process.returncode}")
+
+
+def take_task() -> tuple[dict[str, Any], Callable[[Result], None]]:
+    """The task of this process, which begins here, and what to report its results by."""
+    task = json.load(sys.stdin)
+    # Nothing that a front-end prints may come between the results.
+    results = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    cpus = sorted(os.sched_getaffinity(0))[-task["threads"] :]
+    os.sched_setaffinity(0, cpus)
+    return task, lambda result: print(json.dumps(result), file=results, flush=True)
 
 
 def measure_rows(
@@ -213,12 +233,12 @@ def _called(call: Call, front_end: Loaded) -> tuple[Callable[[], Any], Any]:
 def _first_call(call: Call, front_end: Loaded) -> _Called:
     """The bound call, its result, and for an hour by how much memory rose at most meanwhile."""
     audio(call.seconds, call.clips)
-    before = _resident("VmRSS") if call.seconds >= HOUR and _reset_peak() else None
+    before = resident("VmRSS") if call.seconds >= HOUR and reset_peak() else None
     bound, result = _called(call, front_end)
-    return bound, result, None if before is None else _resident("VmHWM") - before
+    return bound, result, None if before is None else resident("VmHWM") - before
 
 
-def _reset_peak() -> bool:
+def reset_peak() -> bool:
     """Lets VmHWM begin anew; False where the system can't."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
@@ -227,7 +247,8 @@ def _reset_peak() -> bool:
     return True
 
 
-def _resident(name: str) -> int:
+def resident(name: str) -> int:
+    """Bytes of memory that this process has (``VmRSS``), or has had at most (``VmHWM``)."""
     found = re.search(name + r":\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found
     return int(found[1]) << 10
@@ -243,17 +264,12 @@ def _difference(ours: Any, other: Any) -> float | None:
 
 
 def main() -> int:
-    task = json.load(sys.stdin)
-    # Nothing that a front-end prints may come between the results.
-    results = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    cpus = sorted(os.sched_getaffinity(0))[-task["threads"] :]
-    os.sched_setaffinity(0, cpus)
+    task, report = take_task()
     from whisper_mel_conformance import frontend
 
     rows = [Row.from_dict(row) for row in task["rows"]]
     for result in measure_rows(rows, task["budget"], functools.lru_cache(frontend.load)):
-        print(json.dumps(result), file=results, flush=True)
+        report(result)
     return 0
 
 

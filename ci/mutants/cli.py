@@ -2,201 +2,249 @@
 
     ./dev mutants              every quirk of the catalogue by its killer (a minute)
     ./dev mutants --kernel     mutated copies of the kernel, too (each is compiled: 15 minutes)
-    ./dev mutants --full       every quirk by every quick case, and idle cases (hours)
+    ./dev mutants --full       quirks and kernels by every quick case, and idle cases (an hour)
 
-``-k WORD`` takes only mutants whose id has the word in it. ``--kernel`` and ``--full`` write what
-they found to report/mutants.json, ``--record`` to docs/mutants.md. Exit status 1 if a mutant
-survives.
+``-k WORD`` takes only mutants whose id has the word in it, ``--resume`` only those that the record
+does not have in full. Clips of more than 10 s are left out for mutants that 100 shorter cases
+reject: they tell nothing then, and take most of the time. A mutant that survives its killer is
+tried by the other cases: it needs one of those that reject it as its killer, or a new case. Exit
+status 1 if a mutant survives, if its killer is another than it is said to be, or rejects it by
+little. The rows go to report/mutants.json; with ``--record`` to docs/measurements/mutants.json and
+docs/mutants.md, beside those that are there.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import sys
-import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
 
 from tasks.paths import ROOT
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from mutants.kernel import KernelMutant, kernel_mutants, started
+from mutants.matrix import GOOD, REJECTS, SIGNS, Row, idle, read, write
 
-MUTANTS = ROOT / "ci" / "mutants"
-KERNEL = ROOT / "mojo" / "whisper_mel_mojo" / "mel_kernel.mojo"
+if TYPE_CHECKING:
+    from whisper_mel_conformance.catalogue import Case
+    from whisper_mel_conformance.client import FrontEnd
+    from whisper_mel_conformance.running import Result
+
 REPORT = ROOT / "report" / "mutants.json"
-RECORD = ROOT / "docs" / "mutants.md"
-
-
-@dataclass(frozen=True)
-class KernelMutant:
-    """A replacement in the kernel's source; ``equivalent`` says why nothing can tell it."""
-
-    id: str
-    target: str
-    old: str
-    new: str
-    killer: str
-    equivalent: str = ""
-
-    def source(self) -> str:
-        """The mutated kernel. Raises ``ValueError`` unless ``old`` occurs exactly once."""
-        text = KERNEL.read_text(encoding="utf-8")
-        if text.count(self.old) != 1:
-            raise ValueError(
-                f"mutant {self.id}: its text occurs {text.count(self.old)} times in "
-                f"{KERNEL.name}, expected once: {self.old!r}"
-            )
-        return text.replace(self.old, self.new)
-
-
-def kernel_mutants() -> list[KernelMutant]:
-    """Those of ``ci/mutants/kernel.toml``."""
-    data = tomllib.loads((MUTANTS / "kernel.toml").read_text(encoding="utf-8"))
-    return [KernelMutant(**entry) for entry in data["mutant"]]
+RECORD = ROOT / "docs" / "measurements" / "mutants.json"
+TEXT = ROOT / "docs" / "mutants.md"
+_LONG = 160_000  # samples
+_ENOUGH = 100  # rejecting cases
 
 
 def run(arguments: list[str]) -> int:
-    """Runs the mutants; 1 if one survives."""
-    parser = argparse.ArgumentParser(prog="./dev mutants", description=__doc__)
+    """Runs the mutants; 1 if one is not killed as it should be."""
+    parser = argparse.ArgumentParser(
+        prog="./dev mutants",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--kernel", action="store_true", help="mutated copies of the kernel, too")
-    parser.add_argument("--full", action="store_true", help="every quirk by every quick case")
-    parser.add_argument("--record", action="store_true", help="write docs/mutants.md")
+    parser.add_argument("--full", action="store_true", help="each by every case, kernels too")
+    parser.add_argument("--record", action="store_true", help="write it to docs/")
+    parser.add_argument("--resume", action="store_true", help="only what the record has not")
     parser.add_argument("-k", dest="word", default="", metavar="WORD", help="of a mutant's id")
     options = parser.parse_args(arguments)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # small products; see whisper_mel_conformance
-    rows = list(_quirks(options.word, options.full))
-    if options.kernel:
-        rows += _kernels(options.word)
-    if not rows:
+    from whisper_mel_conformance.quirks.killing import quick_cases
+
+    cases = list(quick_cases())
+    path = RECORD if options.record else REPORT
+    rows = _of_today(read(path)) if options.record else {}
+    short = {case.id for case in quick_cases().values() if not _is_long(case)}
+    done = {row.id for row in rows.values() if short <= set(row.cases)} if options.resume else set()
+    tried: dict[str, Row] = {}
+    for row in _rows(options.word, options.kernel or options.full, options.full, done):
+        tried[row.id] = row
+        row.cases = {**rows.get(row.id, row).cases, **row.cases}
+        write(rows := _of_today({**rows, row.id: row}), cases, path)
+    if not tried:
         print(f"no mutant has {options.word!r} in its id")
         return 2
-    survivors = [row for row in rows if row["verdict"] not in ("killed", "equivalent")]
-    counts = {v: sum(row["verdict"] == v for row in rows) for v in ("killed", "equivalent")}
-    print(f"{len(rows)} mutants: {counts['killed']} killed, {counts['equivalent']} equivalent")
-    for row in survivors:
-        print(f"{row['verdict'].upper()} {row['id']}: {row['killer']} {row['message']}")
-    if options.kernel or options.full:
-        REPORT.parent.mkdir(exist_ok=True)
-        REPORT.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        print(f"written: {REPORT}")
+    print(f"written: {path}")
     if options.record:
-        RECORD.write_text(record(rows), encoding="utf-8")
-        print(f"written: {RECORD}")
-    if options.full:
-        _print_idle_cases(rows)
-    return 1 if survivors else 0
+        TEXT.write_text(record(rows, cases), encoding="utf-8")
+        print(f"written: {TEXT}")
+    bad = [row for row in tried.values() if row.verdict not in GOOD]
+    counts = {v: sum(row.verdict == v for row in tried.values()) for v in GOOD}
+    print(f"{len(tried)} mutants: {counts['killed']} killed, {counts['equivalent']} equivalent")
+    for row in bad:
+        print(f"{row.verdict.upper()} {row.id}: {row.killer} {row.message}")
+    if options.full and not options.word:
+        print(f"{len(idle(rows, cases))} of {len(cases)} cases reject no mutant of their own")
+    return 1 if bad else 0
 
 
-def record(rows: list[dict[str, Any]]) -> str:
+def _of_today(rows: Mapping[str, Row]) -> dict[str, Row]:
+    """The rows of mutants that there are, in their order."""
+    from whisper_mel_conformance.quirks import CATALOGUE
+
+    return {id: rows[id] for id in (*CATALOGUE, *kernel_mutants()) if id in rows}
+
+
+def record(rows: Mapping[str, Row], cases: list[str]) -> str:
     """What became of the mutants, in Markdown."""
-    reasons = {mutant.id: mutant.equivalent for mutant in kernel_mutants()}
     lines = [
         "# Mutants",
         "",
         "Faulty front-ends ([quirks](quirks.md)) and faulty copies of the kernel "
-        "(`ci/mutants/kernel.toml`), each judged by the case that must reject it. Written by "
-        "`./dev mutants --kernel --record`; *score* is the error in units of the bound where "
-        "values are wrong, `-` where the process, the shape or a refusal is.",
+        "(`ci/mutants/kernel.toml`), each judged by the case, or the lane of `./dev sanitize`, "
+        "that must reject it. Written by `./dev mutants --full --record`, with the whole matrix in "
+        "[measurements/mutants.json](measurements/mutants.json). *Score* is the error in units of "
+        "the bound where values are wrong, `-` where the process, the shape or a refusal is; "
+        "*rejected by* counts the quick profile's cases that could be tried.",
         "",
-        "| mutant | killer | verdict | score |",
-        "|---|---|---|--:|",
+        *_idle_lines(rows, cases),
+        "| mutant | killer | verdict | score | rejected by |",
+        "|---|---|---|--:|--:|",
     ]
-    for row in rows:
-        score = row["score"]
-        number = "-" if score is None else f"{float(score):.3g}"
-        why = reasons.get(row["id"], "")
-        verdict = f"{row['verdict']}: {why}" if why else row["verdict"]
-        lines.append(f"| {row['id']} | `{row['killer']}` | {verdict} | {number} |")
+    for row in rows.values():
+        number = "-" if row.score is None else f"{float(row.score):.3g}"
+        verdict = f"{row.verdict}: {row.equivalent}" if row.equivalent else row.verdict
+        able = sum(sign in (REJECTS, SIGNS["passed"]) for sign in row.cases.values())
+        by = f"{len(row.killed_by)} of {able}" if row.cases else "-"
+        lines.append(f"| {row.id} | `{row.killer}` | {verdict} | {number} | {by} |")
     return "\n".join(lines) + "\n"
 
 
-def _row(id: str, killer: str, result: Any, verdict: str) -> dict[str, Any]:
-    score = result.score
-    if score is not None and not score < float("inf"):
-        score = str(score)
-    print(f"{verdict:10} {id:32} {killer:40} {score if score is not None else '-'}", flush=True)
-    return {
-        "id": id,
-        "killer": killer,
-        "verdict": verdict,
-        "score": score,
-        "message": result.message[:300],
-    }
+def _idle_lines(rows: Mapping[str, Row], cases: list[str]) -> list[str]:
+    """Which cases reject nothing, where all were tried on all mutants."""
+    if not all(row.cases for row in rows.values()):
+        return []
+    names = ", ".join(f"`{case}`" for case in idle(rows, cases)) or "none"
+    gross = sum(row.is_gross for row in rows.values())
+    return [
+        f"{len(cases)} cases. Those that reject no mutant, leaving out the {gross} that every "
+        f"case rejects: {names}.",
+        "",
+    ]
 
 
-def _quirks(word: str, full: bool) -> Iterator[dict[str, Any]]:
+# --------------------------------------------------------------------------- one mutant
+
+
+def _rows(word: str, with_kernels: bool, full: bool, done: set[str]) -> Iterator[Row]:
     from whisper_mel_conformance.quirks import CATALOGUE
-    from whisper_mel_conformance.quirks.killing import MARGIN, kill, quick_cases, start
-    from whisper_mel_conformance.running import judge_case
 
     for quirk in CATALOGUE.values():
-        if word not in quirk.id:
-            continue
-        result = kill(quirk.id)
-        killed = result.status == "failed" and (result.score is None or result.score >= MARGIN)
-        row = _row(quirk.id, quirk.killer, result, "killed" if killed else "survives")
+        if word in quirk.id and quirk.id not in done:
+            row = Row(quirk.id, "quirk", quirk.killer, "", None, "")
+            yield _printed(_by_cases(row, _quirk(quirk.id), full))
+    for mutant in kernel_mutants().values() if with_kernels else ():
+        if word in mutant.id and mutant.id not in done:
+            yield _printed(_kernel(mutant, full))
+
+
+@contextmanager
+def _quirk(id: str) -> Iterator[FrontEnd]:
+    from whisper_mel_conformance.quirks import CATALOGUE
+    from whisper_mel_conformance.quirks.killing import start
+
+    front_end = start(CATALOGUE[id])
+    try:
+        front_end.start()
+        yield front_end
+    finally:
+        front_end.stop()
+
+
+def _kernel(mutant: KernelMutant, full: bool) -> Row:
+    from whisper_mel_mojo.builder import BuildError
+
+    row = Row(mutant.id, "kernel", mutant.killer, "", None, "", mutant.equivalent)
+    try:
+        if mutant.lane is None:
+            return _by_cases(row, started(mutant), full)
+        by_lane = _by_lane(mutant)
         if full:
-            front_end = start(quirk)
-            front_end.start()
-            row["killed_by"] = [
-                case.id
-                for case in quick_cases().values()
-                if judge_case(front_end, case, profile="quick", seed=0).status == "failed"
-            ]
-            front_end.stop()
-            print(f"{'':10} {quirk.id}: {len(row['killed_by'])} cases reject it", flush=True)
-        yield row
+            row.cases = _by_cases(row, started(mutant), full).cases
+        row.verdict, row.message = by_lane
+    except BuildError as error:
+        row.verdict, row.message = "does not compile", str(error)[:300]
+    return row
 
 
-def _kernels(word: str) -> Iterator[dict[str, Any]]:
-    from whisper_mel_conformance.client import FrontEnd
+def _by_lane(mutant: KernelMutant) -> tuple[str, str]:
+    """The verdict and the message of the lane that must reject it."""
+    from sanitize.native import Absent, find
+
+    try:
+        finding = find(mutant)
+    except Absent as absence:
+        return "not tried", str(absence)
+    return ("killed", finding) if finding else ("survives", "")
+
+
+def _by_cases(row: Row, opened: AbstractContextManager[FrontEnd], full: bool) -> Row:
+    """The row filled in: by its killer first, by all others if asked for or if it survives."""
     from whisper_mel_conformance.quirks.killing import quick_cases
-    from whisper_mel_conformance.running import Result, judge_case
-    from whisper_mel_mojo.builder import BuildError, built_library
 
-    for mutant in kernel_mutants():
-        if word not in mutant.id:
-            continue
-        case = quick_cases()[mutant.killer]
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            for file in KERNEL.parent.glob("*.mojo"):
-                (folder / file.name).write_text(file.read_text(encoding="utf-8"))
-            (folder / KERNEL.name).write_text(mutant.source(), encoding="utf-8")
-            os.environ["WHISPER_MEL_CACHE"] = str(folder)
-            try:
-                built = KERNEL if mutant.target == "cpu" else KERNEL.with_name("lockstep.mojo")
-                library = built_library(folder / built.name)
-            except BuildError as error:
-                nothing = Result("mutant", case, "failed", str(error))
-                yield _row(mutant.id, mutant.killer, nothing, "does not compile")
+    cases = dict(quick_cases())
+    killer = cases.pop(row.killer, None)
+    with opened as front_end:
+        if killer is not None:
+            result = _judge(row, front_end, killer)
+            row.score, row.message = _json_score(result.score), result.message[:300]
+            row.verdict = _verdict(result)
+        for case in sorted(cases.values(), key=_is_long):
+            if _is_long(case) and len(row.killed_by) >= _ENOUGH:
                 continue
-            finally:
-                del os.environ["WHISPER_MEL_CACHE"]
-            os.environ["WHISPER_MEL_MUTANT"] = str(library)
-            front_end = FrontEnd(f"{MUTANTS / 'front_end.py'}:{mutant.target}")
-            front_end.start()
-            try:
-                result = judge_case(front_end, case, profile="quick", seed=0)
-            finally:
-                front_end.stop()
-        verdict = "killed" if result.status == "failed" else "survives"
-        if mutant.equivalent:
-            verdict = "equivalent" if result.status == "passed" else "no longer equivalent"
-        yield _row(mutant.id, mutant.killer, result, verdict)
+            if not full and (row.verdict != "survives" or row.equivalent or row.killed_by):
+                break
+            _judge(row, front_end, case)
+    if row.equivalent:
+        row.verdict = "no longer equivalent" if row.killed_by else "equivalent"
+    elif row.verdict == "survives" and row.killed_by:
+        row.verdict = "killed by another"
+        row.message = ", ".join(row.killed_by[:9])
+    return row
 
 
-def _print_idle_cases(rows: list[dict[str, Any]]) -> None:
-    from whisper_mel_conformance.quirks.killing import quick_cases
+def _is_long(case: Case) -> bool:
+    """Whether its clips may have more than ``_LONG`` samples."""
 
-    busy = {case for row in rows for case in row.get("killed_by", ())}
-    busy |= {row["killer"] for row in rows}
-    idle = [case for case in quick_cases() if case not in busy]
-    print(f"{len(idle)} of {len(quick_cases())} cases reject no mutant: {', '.join(idle)}")
+    def largest(value: Any) -> int:
+        if isinstance(value, dict):
+            return max(map(largest, value.values()), default=0)
+        if isinstance(value, (list, tuple)):
+            return max(map(largest, value), default=0)
+        return value if isinstance(value, int) else 0
+
+    return case.family == "golden" or largest(case.arguments) > _LONG
+
+
+def _judge(row: Row, front_end: FrontEnd, case: Case) -> Result:
+    from whisper_mel_conformance.running import judge_case
+
+    result = judge_case(front_end, case, profile="quick", seed=0)
+    row.cases[case.id] = SIGNS[result.status]
+    return result
+
+
+def _verdict(result: Result) -> str:
+    from whisper_mel_conformance.quirks.killing import MARGIN
+
+    if result.status != "failed":
+        return "survives"
+    return "killed" if result.score is None or result.score >= MARGIN else "barely killed"
+
+
+def _json_score(score: float | None) -> float | str | None:
+    """JSON knows no infinity."""
+    return score if score is None or score < float("inf") else str(score)
+
+
+def _printed(row: Row) -> Row:
+    score = "-" if row.score is None else row.score
+    print(
+        f"{row.verdict:10} {row.id:32} {row.killer:40} {score} "
+        f"({len(row.killed_by)} of {len(row.cases)} cases)",
+        flush=True,
+    )
+    return row

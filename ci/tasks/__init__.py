@@ -6,13 +6,14 @@ This module is imported by ./dev before there is an environment: standard librar
 from __future__ import annotations
 
 import importlib
-import subprocess
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from . import bench, build, conformance, gpu, lint, lock, system
 from .paths import ROOT
+from .process import become
 
 __all__ = ["TASKS", "Task", "find", "main"]
 
@@ -47,11 +48,12 @@ def _env(arguments: list[str]) -> int:
 def _test(arguments: list[str]) -> int:
     # The script, not `python -m pytest`: that would put the root, with its folder `mojo`, first
     # on sys.path.
-    return subprocess.call(["pytest", *arguments], cwd=ROOT)
+    os.chdir(ROOT)
+    become("pytest", *arguments)
 
 
 def _golden(arguments: list[str]) -> int:
-    return subprocess.call([sys.executable, "-m", "whisper_mel_golden", *arguments])
+    become(sys.executable, "-m", "whisper_mel_golden", *arguments)
 
 
 def _repro(arguments: list[str]) -> int:
@@ -68,6 +70,11 @@ def _sanitize(arguments: list[str]) -> int:
     return status
 
 
+def _compare(arguments: list[str]) -> int:
+    status: int = importlib.import_module("compare.cli").main(arguments)
+    return status
+
+
 TASKS = {
     "env": Task(
         "make the environment; `env test` with torch and MAX, `env peers`, `env cuda`",
@@ -77,7 +84,7 @@ TASKS = {
     "test": Task("the project's own tests; arguments go to pytest", _test, lambda arguments: TEST),
     "lint": Task("ruff, mypy, the format of Mojo sources, the workflows", lint.run),
     "conformance": Task(
-        "judge front-ends: --frontend, --matrix (all peers), --profile, --report …",
+        "judge front-ends: --frontend, --matrix (all peers), …; `conformance report` merges",
         conformance.run,
         conformance.layers,
     ),
@@ -91,18 +98,24 @@ TASKS = {
         bench.run,
         bench.layers,
     ),
+    "compare": Task(
+        "front-ends on a recording: copies, memory, time, score, picture",
+        _compare,
+        lambda arguments: TEST,
+    ),
     "mutants": Task("what the suite must reject: quirks, --kernel, --full", _mutants),
     "sanitize": Task("address, thread, guard … lanes, planted faults first", _sanitize),
     "repro": Task("replay a failing case: --shrink, --issue, --keep NAME --link URL", _repro),
     "gpu": Task(
-        "the kernel for GPUs, without one: compile, driver, reproduce",
+        "the kernel for GPUs: compile, driver, reproduce; bundle, run, record",
         gpu.run,
         lambda arguments: TEST,
     ),
     "build": Task(
-        "wheels and sources of the four packages, in dist/; `build c`: the C library", build.run
+        "in dist/: wheels and sources; `build c`: for C; `build vectors`: the vector set",
+        build.run,
     ),
-    "system": Task("install what checks need of the operating system: valgrind", system.run),
+    "system": Task("install programs that checks need: g++, valgrind, chromium", system.run),
     "lock": Task("resolve ci/locks/*.in anew; the pins and tasks of pixi.toml", lock.run),
 }
 

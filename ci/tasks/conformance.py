@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 
+from . import record
 from .paths import ROOT
+from .process import become
 
 PEERS = ROOT / "conformance" / "whisper_mel_conformance" / "peers"
 
@@ -20,7 +23,18 @@ def run(arguments: list[str]) -> int:
     """`arguments` go to the suite's command line."""
     if "--matrix" in arguments:
         _install_javascript_peers()
-    return subprocess.call([sys.executable, "-m", "whisper_mel_conformance", *arguments])
+    os.environ.update(record.checkout())
+    become(sys.executable, "-m", "whisper_mel_conformance", *arguments, *_beside(arguments))
+
+
+def _beside(arguments: list[str]) -> list[str]:
+    """What was measured in this checkout, for the report to show."""
+    found = []
+    for option, name in (("--benchmark", "cpu.json"), ("--mutants", "mutants.json")):
+        path = ROOT / "docs" / "measurements" / name
+        if path.exists() and arguments[:1] != ["repro"] and option not in arguments:
+            found += [option, str(path)]
+    return found
 
 
 def _install_javascript_peers() -> None:

@@ -1,8 +1,12 @@
-"""The kernel for GPUs on a machine without one: `./dev gpu compile`, `driver`, `reproduce`.
+"""The kernel for GPUs, on machines without one and with one.
 
 `compile` compiles it for every target of ci/gpu/budget.toml, assembles NVIDIA's with `ptxas` where
 that is, and holds what comes out to the budget. `driver` counts what a call asks of a stand-in for
 the CUDA driver. `reproduce` builds the faults of the bug report and shows what catches them.
+
+`bundle` packs all that a machine with a GPU needs into one archive in dist/; `run` does there (or
+here, where there is a GPU) what `ci/gpu/run` in it does, and takes the same arguments. `record`
+takes the gpu.json of such a run into docs/measurements/ and writes the tables in docs/.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from .columns import aligned
 from .paths import ROOT
 
 BUDGET = ROOT / "ci" / "gpu" / "budget.toml"
@@ -50,13 +55,25 @@ def run(arguments: list[str]) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     compiling = commands.add_parser("compile", help="for every target, and hold it to the budget")
     compiling.add_argument("target", nargs="*", help="only these: sm_75, gfx942, apple-m4, …")
+    bundling = commands.add_parser("bundle", help="an archive for machines with a GPU, into dist/")
+    bundling.add_argument("--target", action="append", help="sm_90a, … (repeatable)")
+    bundling.add_argument("--bare", action="store_true", help="no planted faults, no mappings")
+    commands.add_parser("run", help="what only a GPU can tell; arguments as of ci/gpu/run")
+    recording = commands.add_parser("record", help="a gpu.json to docs/measurements, and tables")
+    recording.add_argument("file", nargs="*", type=Path, help="none: only write the tables")
     for name in _TESTS:
         commands.add_parser(name, help=f"{', '.join(_TESTS[name])}; arguments go to pytest")
+    if arguments[:1] == ["run"]:
+        return subprocess.call([sys.executable, str(ROOT / "ci" / "gpu" / "run"), *arguments[1:]])
     options, rest = parser.parse_known_args(arguments)
-    if options.command != "compile":
+    if options.command in _TESTS:
         return subprocess.call(["pytest", *_TESTS[options.command], *rest], cwd=ROOT)
     if rest:
         parser.error(f"unknown arguments: {' '.join(rest)}")
+    if options.command == "bundle":
+        return _bundle(options.target, options.bare)
+    if options.command == "record":
+        return _record(options.file)
     budget = read_budget()
     unknown = set(options.target) - {target for target, _ in budget}
     if unknown:
@@ -66,6 +83,33 @@ def run(arguments: list[str]) -> int:
         print("ptxas is not installed: registers and spills of NVIDIA's targets are not checked")
     limits = {it: checkable(it[0], budget[it]) for it in wanted}
     return report(limits, measure_all(wanted))
+
+
+def _bundle(targets: list[str] | None, bare: bool) -> int:
+    from gpu import bundle
+    from whisper_mel_mojo.builder import BuildError
+
+    try:
+        kinds = () if bare else tuple(bundle.KINDS)
+        archive = bundle.make(ROOT / "dist", targets or bundle.TARGETS, kinds)
+    except (BuildError, FileNotFoundError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{archive}: {archive.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def _record(files: list[Path]) -> int:
+    from gpu import keeping
+
+    try:
+        for file in files:
+            print(f"written: {keeping.keep(file)}")
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
+    keeping.write_tables()
+    return 0
 
 
 def read_budget(path: Path = BUDGET) -> dict[tuple[str, int], dict[str, int]]:
@@ -126,9 +170,7 @@ def report(
         values = [getattr(measured, name) for name in names]
         rows.append([target, str(n_mels), *("-" if v is None else str(v) for v in values)])
         missed += [f"{target}, {n_mels} bands: {it}" for it in violations(measured, limits)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+    print(*aligned(rows), sep="\n")
     print("-: not known before the device's own compiler has run, or without ptxas")
     for line in missed:
         print(f"missed: {line}")

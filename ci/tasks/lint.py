@@ -10,17 +10,21 @@ from .paths import ROOT
 MOJO_FORMAT = ["mblack", "--fast", "--preview", "-t", "mojo", "--line-length", "100"]
 MOJO_FORMAT += ["--quiet", "--check", "--diff"]
 
+SCHEMA = ["check-jsonschema", "--quiet", "--builtin-schema"]
+
 
 def run(arguments: list[str]) -> int:
     """Runs all checkers; 1 if any found something."""
-    mojo_sources = sorted(str(path) for path in (ROOT / "mojo").rglob("*.mojo"))
+    mojo_sources = _files("mojo/**/*.mojo")
     checkers = [
         ["ruff", "check"],
         ["ruff", "format", "--check"],
         ["mypy"],
         [*MOJO_FORMAT, *mojo_sources],
         ["actionlint"],
-        ["zizmor", "--quiet", "--offline", ".github/workflows"],
+        ["zizmor", "--quiet", "--offline", ".github"],
+        [*SCHEMA, "vendor.github-workflows", *_files(".github/workflows/*.yml")],
+        [*SCHEMA, "vendor.github-actions", *_files(".github/actions/*/action.yml")],
     ]
     failed = []
     for command in checkers:
@@ -30,3 +34,7 @@ def run(arguments: list[str]) -> int:
             failed.append(name)
     print(f"failed: {', '.join(failed)}" if failed else "all clean")
     return 1 if failed else 0
+
+
+def _files(pattern: str) -> list[str]:
+    return sorted(str(path) for path in ROOT.glob(pattern))

@@ -26,8 +26,10 @@ LEFT_OUT = ["torch", "triton", "tensorflow-text", "kagglehub", "kagglesdk"]
 def run(arguments: list[str]) -> int:
     """Regenerates the locks and pixi.toml, and prints what changed.
 
-    `arguments` (as `--upgrade`) go to uv.
+    `arguments` (as `--upgrade`) go to uv; `pixi` alone: pixi makes a pixi.lock, where it is.
     """
+    if arguments == ["pixi"]:
+        return pixi.solve()
     before = {name: pins(name) for name in LOCK_FILES}
     constraints: list[str] = []
     for name in LOCK_FILES:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import datetime
 import re
+import shutil
+import subprocess
+import sys
 
 from .paths import LOCKS, PACKAGES, ROOT
 
@@ -33,6 +36,14 @@ def write() -> bool:
     MANIFEST.with_suffix(".new").write_text(new)
     MANIFEST.with_suffix(".new").replace(MANIFEST)
     return True
+
+
+def solve() -> int:
+    """Has pixi solve the manifest into pixi.lock; 1 if it cannot, or is not there."""
+    if not shutil.which("pixi"):
+        print("lock pixi: pixi is not on the PATH", file=sys.stderr)
+        return 1
+    return subprocess.call(["pixi", "lock"], cwd=ROOT)
 
 
 def python_of(manifest: str) -> str:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
+import jsonschema
 import pytest
 from mutants import cli as mutants
-from mutants.cli import KERNEL, KernelMutant, kernel_mutants
+from mutants.kernel import KERNEL, LANE, KernelMutant, kernel_mutants
+from mutants.matrix import Row, idle, read, write
 from sanitize import cli as sanitize
+from sanitize import native
 from tasks.paths import ROOT
+from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_conformance.running import all_cases
 
-MUTANTS = kernel_mutants()
+MUTANTS = list(kernel_mutants().values())
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.id)
 def test_a_mutation_applies_once_and_has_a_killer(mutant: KernelMutant) -> None:
     assert mutant.source() != KERNEL.read_text()
-    assert mutant.killer in {case.id for case in all_cases("quick")}
+    lanes = {"sanitize address", "sanitize thread", "sanitize valgrind"}
+    assert mutant.killer in {*lanes, *(case.id for case in all_cases("quick"))}
     assert mutant.target in ("cpu", "lockstep_block", "lockstep_cluster")
 
 
@@ -35,9 +43,15 @@ def test_text_that_does_not_occur_once_is_said() -> None:
             mutant.source()
 
 
-def test_planted_faults_of_the_sanitizers_apply() -> None:
-    for mutant in (*sanitize.ADDRESS_CONTROLS.values(), sanitize.THREAD_CONTROL):
-        assert mutant.source() != KERNEL.read_text()
+def test_each_lane_has_its_planted_faults() -> None:
+    assert {mutant.id for mutant in MUTANTS if mutant.lane} == set(native.CONTROLS)
+    assert {mutant.lane for mutant in MUTANTS if mutant.lane} == {"address", "thread", "valgrind"}
+
+
+@pytest.fixture(autouse=True)
+def _report_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REPORT", "RECORD", "TEXT"):
+        monkeypatch.setattr(mutants, name, tmp_path / name)
 
 
 def test_quirks_are_killed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,7 +67,44 @@ def test_a_survivor_fails_the_run(
 
     monkeypatch.setattr(killing, "MARGIN", 1e9)
     assert mutants.run(["-k", "symmetric-window"]) == 1
-    assert "SURVIVES symmetric-window" in capsys.readouterr().out
+    assert "BARELY KILLED symmetric-window" in capsys.readouterr().out
+    few = ("numerics/silence/80", "numerics/dc/80")
+    cases = {case.id: case for case in all_cases("quick") if case.id in few}
+    monkeypatch.setattr(killing, "quick_cases", lambda: cases)
+    monkeypatch.setitem(CATALOGUE, "floor", replace(CATALOGUE["floor"], killer=few[1]))
+    assert mutants.run(["-k", "floor"]) == 1
+    assert f"KILLED BY ANOTHER floor: {few[1]} {few[0]}" in capsys.readouterr().out
+    del cases[few[0]]
+    assert mutants.run(["-k", "floor"]) == 1
+    assert "SURVIVES floor" in capsys.readouterr().out
+
+
+def test_the_record_is_added_to() -> None:
+    assert mutants.run(["-k", "symmetric-window", "--record"]) == 0
+    assert mutants.run(["-k", "pad-zero", "--record"]) == 0
+    assert set(read(mutants.RECORD)) == {"symmetric-window", "pad-zero"}
+    assert "| symmetric-window | `numerics/rising-noise/80` | killed |" in mutants.TEXT.read_text()
+
+
+def test_idle_cases_are_those_that_reject_nothing_of_their_own(tmp_path: Path) -> None:
+    gross = Row("gross", "quirk", "a", "killed", 9.0, "", cases={"a": "x", "b": "x", "c": "x"})
+    fine = Row("fine", "kernel", "b", "killed", 9.0, "", cases={"a": ".", "b": "x", "c": "-"})
+    path = tmp_path / "matrix.json"
+    write({"gross": gross, "fine": fine}, ["a", "b", "c", "new"], path)
+    rows = read(path)
+    assert rows["fine"].cases == fine.cases  # and nothing is said of the new case
+    assert idle(rows, ["a", "b", "c", "new"]) == ["a", "c", "new"]
+
+
+def test_the_record_is_of_all_mutants_and_cases() -> None:
+    """After a change of mutants or cases: ``./dev mutants --full --record -k WORD``."""
+    data = json.loads((ROOT / "docs" / "measurements" / "mutants.json").read_text())
+    schema = json.loads((ROOT / "ci" / "mutants" / "mutants.schema.json").read_text())
+    jsonschema.validate(data, schema)
+    rows = read(ROOT / "docs" / "measurements" / "mutants.json")
+    assert set(rows) == {*CATALOGUE, *kernel_mutants()}
+    assert {row.verdict for row in rows.values()} <= {"killed", "equivalent"}
+    assert all(row.killer in row.cases for row in rows.values() if not row.killer.startswith(LANE))
 
 
 def test_a_lane_that_misses_its_planted_fault_fails(
@@ -63,7 +114,7 @@ def test_a_lane_that_misses_its_planted_fault_fails(
 
     right = killing.kill("symmetric-window", "numerics/silence/80")  # hides it
     assert right.status == "passed"
-    monkeypatch.setattr(killing, "kill", lambda name: right)
+    monkeypatch.setattr(killing, "kill", lambda name, case: right)
     assert sanitize.run(["guard"]) == 1
     assert "the planted fault is missed: read-beyond-end" in capsys.readouterr().out
 
@@ -77,7 +128,7 @@ def test_a_lane_without_its_tool_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", "")
-    for lane, words in (("racecheck", "no GPU"), ("address", "there is no gcc")):
+    for lane, words in (("racecheck", "there is no CUDA device"), ("address", "there is no gcc")):
         assert sanitize.run([lane]) == 3
         assert f"{lane}: cannot run here: {words}" in capsys.readouterr().out
 
@@ -97,9 +148,23 @@ def test_wrong_sizes_are_refused_by_the_interface() -> None:
     assert '"refused": ' in done.stdout
 
 
+def test_arrays_of_all_kinds_are_taken_or_refused() -> None:
+    """The same for the Python extension."""
+    from whisper_mel_mojo.builder import built_library
+
+    words = [*native.ARRAYS, str(built_library()), "300", "7"]
+    done = subprocess.run(
+        [sys.executable, *words], cwd=ROOT / "ci", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)
+    assert counts["accepted"] == 600
+    assert counts["refused"] > 250
+
+
 def test_the_threads_do_not_race(capsys: pytest.CaptureFixture[str]) -> None:
     """The whole lane: no case of the suite can see a race that changes no value."""
     assert sanitize.run(["thread"]) == 0
     printed = capsys.readouterr().out
-    assert "planted: no wait between the passes: found (data race)" in printed
+    assert "planted: no-wait-between-the-passes: found (data race)" in printed
     assert "cases executed, no finding" in printed

@@ -7,9 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tasks import TASKS
 from tasks.paths import PACKAGES, ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+ACTIONS = sorted((ROOT / ".github" / "actions").glob("*/action.yml"))
 # Written in two parts, so that this file does not name them either
 REGISTRIES = [
     first + second
@@ -51,13 +53,17 @@ def test_workflows_only_call_dev(path: Path) -> None:
     commands = re.findall(r"^\s*(?:- )?run: *(.*)", path.read_text(), flags=re.MULTILINE)
     assert commands
     for command in commands:
-        assert re.fullmatch(r'\./dev [a-z][-\w /"$]*', command), command
+        assert re.fullmatch(r'(\./dev|ci/run-bundle) [-a-z$][-\w /."$]*', command), command
+        if "$COMMAND" in command:
+            listed = re.findall(r"command: *([^,}]+)", path.read_text())
+            assert {words.split()[0] for words in listed} <= TASKS.keys()
+            assert len(listed) > 1
 
 
-@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*WORKFLOWS, *ACTIONS], ids=lambda path: path.name)
 def test_actions_are_pinned_to_commits(path: Path) -> None:
     for action in re.findall(r"uses: *(\S+)", path.read_text()):
-        assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action), action
+        assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}|\./\.github/actions/\w+", action), action
 
 
 def test_each_test_module_has_a_name_of_its_own() -> None:

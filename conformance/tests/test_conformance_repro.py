@@ -70,12 +70,41 @@ def test_on_another_machine_and_another_front_end(
     assert "no such name" in capsys.readouterr().err
 
 
+def test_in_another_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A front-end's file is known by its place below the folder that the suite was run in."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    (here / "code").mkdir(parents=True)
+    (here / "code" / "mine.py").write_text(
+        f"from {QUIRKS} import CATALOGUE\ndef f():\n    return CATALOGUE['pad-zero'].make()\n"
+    )
+    monkeypatch.chdir(here)
+    front_end = FrontEnd("code/mine.py:f")
+    front_end.start()
+    case = next(c for c in repro.fixed_cases("quick") if c.id == "boundary/length-401/80")
+    result = judge_case(front_end, case, profile="quick", seed=0)
+    front_end.stop()
+    path = write_failure(result, front_end, Path("report"))
+    assert str(here) not in path.read_text()
+    assert json.loads(path.read_text())["environment"]["cpu"]
+    here.rename(there)
+    monkeypatch.chdir(there)
+    assert repro.main([str(path)]) == 1
+    (there / "code").rename(there / "elsewhere")
+    capsys.readouterr()
+    assert repro.main([str(path)]) == 2
+    assert "there is no file code/mine.py" in capsys.readouterr().err
+
+
 def test_it_is_shrunken(tmp_path: Path) -> None:
     folder = failing(tmp_path, "maximum-of-each-frame")
     assert repro.main([str(folder), "--shrink"]) == 1
     path = folder / "shrunken" / "case.json"
     before, after = (json.loads(p.read_text()) for p in (folder / "case.json", path))
     assert after["arguments"]["recipe"]["n"] < before["arguments"]["recipe"]["n"] / 10
+    assert after["score"] != before["score"]
+    assert after["message"] != before["message"]
     assert repro.main([str(path)]) == 1
 
 
@@ -94,6 +123,16 @@ def test_shrinking_keeps_what_is_needed() -> None:
     assert "start_db" not in found["recipe"]
     assert "n_mels" not in found
     assert "layout" not in found
+
+
+def test_shrinking_finds_the_one_sample_that_matters() -> None:
+    def fails(given: dict[str, Any]) -> bool:
+        recipe = given["recipe"]
+        first, last = recipe.get("keep", [0, recipe["n"] - 1])
+        return bool(recipe["signal"] != "silence" and first <= 777 <= last and recipe["n"] > 777)
+
+    found = shrink({"recipe": {"signal": "noise", "n": 16_000, "seed": 3, "gain": 0.5}}, fails)
+    assert found == {"recipe": {"signal": "dc", "n": 778, "keep": [777, 777]}}
 
 
 def test_it_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

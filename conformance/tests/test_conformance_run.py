@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib.resources import files
@@ -14,7 +15,7 @@ import jsonschema
 import numpy as np
 import pytest
 from whisper_mel_conformance.catalogue import FAMILIES
-from whisper_mel_conformance.client import MAX_TIMEOUTS, FrontEnd, Refused
+from whisper_mel_conformance.client import MAX_TIMEOUTS, MEMORY_LIMIT, FrontEnd, Refused
 from whisper_mel_conformance.frontend import UnknownFrontEnd, require_known
 from whisper_mel_conformance.judging import Failure
 from whisper_mel_conformance.known import matching_nothing, of_peers, read
@@ -66,7 +67,10 @@ def test_everything_passes_and_is_reported(tmp_path: Path) -> None:
     assert {c["id"].split("/")[0] for c in front_end["cases"] if c["status"] == "passed"} == set(
         FAMILIES
     )
-    assert "everything" in done.stdout
+    assert re.search(r"^everything: \d+ passed in [0-9.]+ s$", done.stdout, re.MULTILINE)
+    assert "\x1b" not in done.stdout  # nothing that only a terminal understands
+    for name in ("index.html", "junit.xml", "summary.md", "badge.json"):
+        assert (tmp_path / "report" / name).stat().st_size > 0, name
 
 
 def test_a_faulty_front_end_fails_and_can_be_replayed(tmp_path: Path) -> None:
@@ -194,6 +198,19 @@ def test_a_crash_is_reported_and_the_process_replaced() -> None:
     front_end.stop()
 
 
+def test_a_crash_is_a_failure_of_its_case(tmp_path: Path) -> None:
+    """Memory beyond the clip is read; what comes after it is judged in a new process."""
+    words = ("--frontend", f"{QUIRKS}:read-beyond-end", "-k", "guard-behind/80 or length-401/80")
+    done = conformance(*words, folder=tmp_path)
+    assert done.returncode == 1, done.stderr
+    [front_end] = report_of(tmp_path)["front_ends"]
+    verdicts = {case["id"]: case for case in front_end["cases"]}
+    assert "was killed by SIGSEGV" in verdicts["buffers/guard-behind/80"]["message"]
+    assert verdicts["boundary/length-401/80"]["status"] == "passed"
+    [path] = (tmp_path / "report" / "failures").glob("*/buffers--guard-behind--80/case.json")
+    assert json.loads(path.read_text())["check"] == "sweep"
+
+
 def test_a_front_end_that_hangs_is_given_up() -> None:
     front_end = FrontEnd(f"{QUIRKS}:hang", timeout=1.0)
     for _ in range(MAX_TIMEOUTS):
@@ -208,6 +225,33 @@ def test_memory_is_limited() -> None:
     with pytest.raises(Refused, match="MemoryError"):
         front_end.call(np.ones(400, np.float32))
     front_end.stop()
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_only_front_ends_on_the_cpu_are_limited(device: str, tmp_path: Path) -> None:
+    """A device's driver maps more than any limit, though it uses little of it."""
+    path = tmp_path / "driver.py"
+    path.write_text(f"""
+import mmap
+import numpy as np
+
+class FrontEnd:
+    device = {device!r}
+
+    def log_mel(self, audio, n_mels=80):
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE
+        mapped = mmap.mmap(-1, {MEMORY_LIMIT} + (1 << 30), flags=flags)
+        return np.zeros((n_mels, 2), np.float32)
+""")
+    front_end = FrontEnd(f"{path}:FrontEnd")
+    try:
+        if device == "cuda":
+            assert front_end.call(np.ones(400, np.float32)).shape == (80, 2)
+        else:
+            with pytest.raises(Refused, match="Cannot allocate memory"):
+                front_end.call(np.ones(400, np.float32))
+    finally:
+        front_end.stop()
 
 
 # --------------------------------------------------------------------------- known failures
@@ -284,7 +328,7 @@ def test_by_pyargs(tmp_path: Path) -> None:
     words = ("--pyargs", "whisper_mel_conformance", "-p", "no:cacheprovider", "-k", FEW)
     done = run_pytest(*words, "--frontend", f"{CORRECT}:right", folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "numerics" in done.stdout
+    assert "1 front-end judged, none fails" in done.stdout
     report_of(tmp_path)
     assert run_pytest(*words, folder=tmp_path).returncode == pytest.ExitCode.NO_TESTS_COLLECTED
 

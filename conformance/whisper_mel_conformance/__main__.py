@@ -1,7 +1,7 @@
 """``python -m whisper_mel_conformance``: judge front-ends, print the table, write the report.
 
 Exit status: 0 if every front-end reaches what is required of it and declared divergences are all
-there is; 1 if not; 2 for wrong usage.
+there is; 1 if not; 2 for wrong usage; 130 or 143 if SIGINT or SIGTERM ended the run early.
 """
 
 from __future__ import annotations
@@ -14,22 +14,34 @@ from pathlib import Path
 import pytest
 
 import whisper_mel_conformance.quiet_blas  # noqa: F401  before anything imports NumPy
+from whisper_mel_conformance import plugin
+from whisper_mel_conformance.rendering import BENCHMARK, MUTANTS
+from whisper_mel_conformance.rendering import main as report
 from whisper_mel_conformance.repro import main as repro
 from whisper_mel_conformance.running import PROFILES
+from whisper_mel_conformance.terminal import Live
 
 OURS = "mojo-cpu"
-_EXIT = {pytest.ExitCode.OK: 0, pytest.ExitCode.TESTS_FAILED: 1}
+_COMMANDS = {"repro": repro, "report": report}
+_EXIT = {
+    pytest.ExitCode.OK: 0,
+    pytest.ExitCode.TESTS_FAILED: 1,
+    pytest.ExitCode.INTERRUPTED: 130,  # before any case
+    130: 130,
+    143: 143,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; its exit status."""
     given = sys.argv[1:] if arguments is None else arguments
-    if given[:1] == ["repro"]:
-        return repro(given[1:])
+    if given[:1] and given[0] in _COMMANDS:
+        return _COMMANDS[given[0]](given[1:])
     parser = argparse.ArgumentParser(
         prog=f"python -m {__package__}",
         description="Judge implementations of Whisper's log-Mel front-end.",
-        epilog=f"`python -m {__package__} repro PATH` replays a failure of an earlier run.",
+        epilog=f"`python -m {__package__} repro PATH` replays a failure of an earlier run, "
+        f"`python -m {__package__} report PATH …` makes one report of several.",
     )
     parser.add_argument(
         "--frontend",
@@ -53,18 +65,27 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "-k", dest="select", default=None, metavar="WORDS", help="only cases whose id matches"
     )
+    parser.add_argument("--benchmark", action="append", default=[], metavar="FILE", help=BENCHMARK)
+    parser.add_argument("--mutants", metavar="FILE", help=MUTANTS)
+    parser.add_argument(
+        "--quiet", action="store_true", help="no progress, and at the end only what is wrong"
+    )
     options = parser.parse_args(given)
     # pytest as in an empty folder: neither the configuration nor the plugins found around here
     # shall change what a verdict means.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     os.environ.pop("PYTEST_ADDOPTS", None)
     words = [str(Path(__file__).parent), "-c", os.devnull, f"--rootdir={Path.cwd()}"]
-    words += ["-q", "--tb=no", "-rN", "--no-header", "-p", "no:cacheprovider"]
-    words += ["-p", "_hypothesis_pytestplugin", "-p", f"{__package__}.plugin"]
+    words += ["-qq", "--tb=no", "-rN", "--no-header", "-p", "no:cacheprovider", "--capture=no"]
+    words += ["-o", "console_output_style=classic"]
+    words += ["-p", "_hypothesis_pytestplugin"]
     words += [f"--frontend={source}" for source in options.frontend or [OURS]]
     light = "none" if options.frontend else "light"
     words += [f"--frontend-peers={'all' if options.matrix else light}"]
     words += [f"--frontend-known={path}" for path in options.known_failures]
+    words += [f"--frontend-benchmark={path}" for path in options.benchmark]
+    words += [f"--frontend-mutants={options.mutants}"] if options.mutants else []
+    words += ["--frontend-quiet"] if options.quiet else []
     words += [
         f"--frontend-profile={options.profile}",
         f"--frontend-report={options.report}",
@@ -73,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
     ]
     if options.select is not None:
         words += ["-k", options.select]
-    return _EXIT.get(pytest.ExitCode(pytest.main(words)), 2)
+    return _EXIT.get(pytest.main(words, [plugin, Live(options.quiet)]), 2)
 
 
 if __name__ == "__main__":

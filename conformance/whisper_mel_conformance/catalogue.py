@@ -100,7 +100,7 @@ def fixed_cases(profile: str) -> tuple[Case, ...]:
         *_errors(),
         *_concurrency(),
         *_determinism(profile),
-        *_memory(),
+        *_memory(profile),
         *_regressions(),
     ]
     assert len({case.id for case in cases}) == len(cases)
@@ -476,10 +476,16 @@ def _determinism(profile: str) -> Iterator[Case]:
     yield Case("determinism/one-sample-apart", "sequence", {"calls": calls})
 
 
-def _memory() -> Iterator[Case]:
+def _memory(profile: str) -> Iterator[Case]:
     for name, n, times in (("short", 1600, 100), ("long", SECOND, 60)):
         arguments = {"recipe": rising(n, 111), "times": times}
         yield from _both(f"memory/left-behind-{name}", "growth", ("in_process",), **arguments)
+    if profile != "nightly":
+        return
+    day = {"recipe": rising(THIRTY_SECONDS, 112), "times": 120, "parts": 24}
+    yield Case("memory/24-hours", "endurance", {**day, "pad_to": THIRTY_SECONDS}, ("in_process",))
+    tiny = {"recipe": rising(400, 113), "times": 10_000, "parts": 100}
+    yield Case("memory/1000000-clips", "endurance", tiny, ("in_process",))
 
 
 def _regressions() -> Iterator[Case]:

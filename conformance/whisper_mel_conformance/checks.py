@@ -17,7 +17,7 @@ from whisper_mel_golden import golden_cases
 from whisper_mel_golden.signals import render
 from whisper_mel_reference import WHISPER, FrontEndSpec
 
-from whisper_mel_conformance.client import FrontEnd, Refused
+from whisper_mel_conformance.client import FrontEnd, Refused, Unsupported
 from whisper_mel_conformance.judging import LIMITS, Failure, judge, truth
 
 Array = NDArray[Any]
@@ -27,6 +27,7 @@ Check = Callable[..., "float | None"]
 CHECKS: dict[str, Check] = {}
 
 _LEAK_BYTES = 32 << 10  # a call, far above what an allocator's moods add
+_GROWTH = {"bytes": 16 << 20, "files": 0, "threads": 0}  # in the last three quarters of many calls
 
 
 def check(function: Check) -> Check:
@@ -285,6 +286,37 @@ def growth(front_end: FrontEnd, recipe: Recipe, times: int, n_mels: int = 80) ->
     for what, limit in (("bytes", _LEAK_BYTES), ("files", 0.5), ("threads", 0.5)):
         if not left[what] <= limit:
             raise Failure(f"each call leaves {left[what]:.6g} {what} behind")
+
+
+@check
+def endurance(
+    front_end: FrontEnd, recipe: Recipe, times: int, parts: int, pad_to: int | None = None
+) -> None:
+    """So many calls that memory fills up if the least is left behind, ``parts`` times ``times``.
+
+    ``pad_to`` is for front-ends that take nothing but padded clips. Nothing is scored: it is the
+    same clip again and again.
+    """
+    audio = render_audio(recipe)
+    options: dict[str, Any] = {}
+    try:
+        front_end.call(audio)
+    except Unsupported:
+        if pad_to is None:
+            raise
+        options["pad_to"] = pad_to
+    usage = [
+        front_end.probe("endure", audio=audio, times=times, patience=20.0, **options)
+        for _ in range(parts)
+    ]
+    settled = parts // 4
+    for what, limit in _GROWTH.items():
+        grown = usage[-1][what] - usage[settled][what]
+        if not grown <= limit:
+            calls = times * (parts - 1 - settled)
+            raise Failure(
+                f"{calls} calls leave {grown:.6g} {what} behind: expected at most {limit}"
+            )
 
 
 def _call(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,10 @@ MAX_DEATHS = 10
 # many times slower. What they compute is the same.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
+# What libraries that front-ends are made of send home unless told not to (docs/privacy.md):
+# ONNX Runtime once it is imported, Mojo and MAX when they compile.
+_NO_REPORTS = {"ORT_DISABLE_TELEMETRY": "1", "MODULAR_TELEMETRY_ENABLED": "false"}
+
 # Imports find in the worker what they find here, while the environment is left as it is.
 _BOOTSTRAP = (
     "import sys; sys.path[:] = {path!r}; from whisper_mel_conformance.worker import main; main()"
@@ -91,6 +95,7 @@ class FrontEnd:
                 # Memory that malloc gives out is filled, so that what a front-end forgets to
                 # write is 3e38 (GNU libc; elsewhere the variable means nothing).
                 env={
+                    **_NO_REPORTS,
                     **os.environ,
                     **(_ONE_THREAD if self.source in peers() else {}),
                     "MALLOC_PERTURB_": "128",

@@ -7,6 +7,7 @@ stage, the frames and the bands that differ.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -113,14 +114,23 @@ class Diagnosis:
     sentences: list[str]
     worst: Answer | None = None
 
-    def picture(self) -> bytes | None:
-        """The clip to look at as PNG; None if there is none."""
+    def arrays(self) -> dict[str, Array]:
+        """``actual``, ``expected`` and ``bound`` of the clip to look at; empty if there is none."""
         if self.worst is None or self.worst.actual is None:
-            return None
+            return {}
         actual = self.worst.actual[0]
         if actual.ndim != 2 or not actual.size:
-            return None
-        return comparison(actual, self.worst.expected[0], self.worst.bound[0])
+            return {}
+        return {
+            "actual": actual,
+            "expected": self.worst.expected[0],
+            "bound": self.worst.bound[0],
+        }
+
+    def picture(self) -> bytes | None:
+        """The clip to look at as PNG; None if there is none."""
+        arrays = self.arrays()
+        return comparison(**arrays) if arrays else None
 
     def as_json(self) -> dict[str, Any]:
         """For the report."""
@@ -144,8 +154,14 @@ class Diagnosis:
         }
 
 
-def diagnose(front_end: FrontEnd, chosen: Sequence[Probe] | None = None) -> Diagnosis:
-    """Ask a front-end for the features of some clips, and explain them."""
+def diagnose(
+    front_end: FrontEnd, chosen: Sequence[Probe] | None = None, failed: Sequence[str] = ()
+) -> Diagnosis:
+    """Ask a front-end for the features of some clips, and explain them.
+
+    ``failed`` are the ids of the cases that it fails: what they have in common is said where its
+    features are right.
+    """
     asked = probes(front_end.capabilities) if chosen is None else chosen
     answers = [_ask(front_end, probe) for probe in asked]
     given = [answer for answer in answers if answer.features is not None]
@@ -160,24 +176,21 @@ def diagnose(front_end: FrontEnd, chosen: Sequence[Probe] | None = None) -> Diag
         why = whys[0] if whys else "it supports none of the clips of the diagnosis"
         return Diagnosis([], [f"It gives no features at all: {why}."])
     again = _ask(front_end, asked[answers.index(given[0])])
-    if again.features is None or again.features.tobytes() != given[0].features.tobytes():  # type: ignore[union-attr]
-        sentence = (
-            "Equal calls give different features: unwritten memory, state that calls leave "
-            "behind, threads, or noise that is added."
-        )
+    sentence = _of_another_call(given) or _differing(given[0], again)
+    if sentence:
         return Diagnosis([], [sentence], given[0])
     wrong = [answer for answer in given if not answer.score <= CLASS_B]
     degenerate = _degenerate(given[0])
     if degenerate:
         return Diagnosis([], [degenerate], given[0])
-    refused = [answer for answer in answers if answer.features is None and answer.error]
-    sentences = [f"It gives no features for the clip “{a.name}”: {a.error}." for a in refused]
+    sentences = _refusals(answers)
     if not wrong:
         names = ", ".join(answer.name for answer in given)
         sentences.append(
             f"It is right on the clips of the diagnosis ({names}): its failures come from what "
             "differs from those, as memory, order, threads, lengths or bad input."
         )
+        sentences += _shown_by(failed)
         return Diagnosis([], sentences)
     worst = max(wrong, key=lambda a: (a.score, a.audio.size))
     weights = other_weights(given)
@@ -189,6 +202,79 @@ def diagnose(front_end: FrontEnd, chosen: Sequence[Probe] | None = None) -> Diag
     else:
         sentences = ["Nothing known explains its features.", _located(wrong), *sentences]
     return Diagnosis(explanations, sentences, worst)
+
+
+def _of_another_call(given: Sequence[Answer]) -> str:
+    """A sentence about features that are those of an earlier call's audio."""
+    for i, answer in enumerate(given):
+        for earlier in given[:i]:
+            if answer.score <= CLASS_B or not _differ(answer, earlier):
+                continue
+            if earlier.score_of_features(answer.actual) <= CLASS_B:
+                return (
+                    f"On the clip “{answer.name}” it gives the features of “{earlier.name}”, asked "
+                    "for before: a result that is kept, cached by too little, or late by a call."
+                )
+    return ""
+
+
+def _differ(answer: Answer, other: Answer) -> bool:
+    """Whether two clips have different features to begin with."""
+    return not other.score_of_features(answer.expected) <= CLASS_B
+
+
+def _differing(first: Answer, again: Answer) -> str:
+    """A sentence about equal calls with different answers."""
+    if again.actual is None or first.actual is None:
+        return f"Of two equal calls one gives features, the other none: {again.error}."
+    if again.actual.tobytes() == first.actual.tobytes():
+        return ""
+    by = ""
+    if again.actual.shape == first.actual.shape:
+        with np.errstate(invalid="ignore"):
+            by = f" by up to {np.abs(again.actual - first.actual).max():.2g}"
+    return (
+        f"Equal calls give different features{by}: unwritten memory, state that calls leave "
+        "behind, threads, or noise that is added."
+    )
+
+
+def _refusals(answers: Sequence[Answer]) -> list[str]:
+    """A sentence for each reason why there are no features."""
+    clips: dict[str, list[str]] = {}
+    for answer in answers:
+        if answer.features is None and answer.error:
+            reason = _NUMBERS.sub("N", answer.error)
+            clips.setdefault(reason, []).append(answer.name)
+    return [
+        f"It gives no features for the clips {', '.join(f'“{name}”' for name in names)}: {reason}."
+        for reason, names in clips.items()
+    ]
+
+
+_NUMBERS = re.compile(r"\d{3,}")
+_SHOWN_BY = {
+    "boundary": "clips of some lengths",
+    "numerics": "some signals",
+    "golden": "some signals",
+    "regressions": "some signals",
+    "property": "some drawn signals, lengths or calls",
+    "buffers": "where the audio or the output lies in memory, or what becomes of it afterwards",
+    "batch": "clips that are handed over together",
+    "errors": "bad input, and what comes after it",
+    "concurrency": "calls in several threads at once, which disturb one another: a data race",
+    "determinism": "repeated calls: state that calls leave behind",
+    "memory": "what calls leave behind: memory, open files or threads",
+}
+
+
+def _shown_by(failed: Sequence[str]) -> list[str]:
+    """A sentence about the cases that fail, where those of the diagnosis do not."""
+    if not failed:
+        return []
+    families = dict.fromkeys(case.split("/")[0] for case in failed)
+    shown = "; ".join(f"{_SHOWN_BY[family]} ({family})" for family in families)
+    return [f"Its failures are shown by {shown}. The first one is {failed[0]}."]
 
 
 def _degenerate(answer: Answer) -> str:

@@ -45,6 +45,7 @@ _REFINED = 30  # pairs that are fitted
 _FITTED_TO = 3  # answers that a quirk's number is fitted to, each alone
 _PROMISING = 1.0  # the highest loss of a pair that is looked at further; float32 noise has 0.2
 _ZOOM = 24  # values between two neighbours on a grid
+_ZOOMS = 2  # then between two neighbours of those
 _STEPS = 12  # of least squares
 _LOG_SCALE = 100.0  # a grid that spans more is fitted on a logarithmic scale
 
@@ -113,7 +114,11 @@ class Answer:
     @property
     def score(self) -> float:
         """Of the answer, held against the reference; infinite where shapes differ."""
-        return _score(self.actual, self.expected, self.bound)
+        return self.score_of_features(self.actual)
+
+    def score_of_features(self, features: Array | None) -> float:
+        """Of features as if they were the answer, shape ``(clips, bands, frames)``."""
+        return _score(features, self.expected, self.bound)
 
     def _mels(self, variants: Variants, with_bound: bool) -> list[Mel]:
         front = tuple(v for v in variants if v.variation.is_front)
@@ -167,6 +172,7 @@ class Answer:
         with np.errstate(all="ignore"):
             difference: Array = ((self.actual - prediction[0]) / bound).ravel()
         difference[~np.isfinite(difference)] = 1e9
+        difference[np.isnan(prediction[0]).ravel()] = 0.0
         return difference
 
     def forget(self) -> None:
@@ -179,6 +185,7 @@ def _score(actual: Array | None, expected: Array, bound: Array) -> float:
         return math.inf
     with np.errstate(all="ignore"):
         excess = np.abs(actual - expected) / bound
+    excess = np.where(np.isnan(expected), 0.0, excess)  # of 0 / 0 roundings make anything
     return float(excess.max()) if np.isfinite(excess).all() else math.inf
 
 
@@ -212,37 +219,51 @@ class _Search:
         """Quirks that make all answers. Notes, besides, those that make some."""
         quirks = _path_quirks()
         plain = [Variant(quirk.id) for quirk in quirks if quirk.parameter is None]
-        return self._those_that_fit(plain) or self._those_that_fit(self._fitted(quirks))
+        found = self._those_that_fit(plain)
+        # On their grids, far from their values, the right ones need not be among the promising.
+        for candidates in (self._fitted(quirks, first=True), self._fitted(quirks, first=False)):
+            if not any(explanation.score <= CLASS_A for explanation in found):
+                found += self._those_that_fit(candidates)
+        return _ranked(found)
 
     def _those_that_fit(self, variants: Iterable[Variant]) -> list[Explanation]:
-        found = []
+        found: list[Explanation] = []
         for variant in variants:
             for i, answer in enumerate(self._wrong[:_FITTED_TO]):
                 if answer.score_of((variant,)) <= LIMIT:
                     self._explained.setdefault(i, []).append(variant)
             found += self._checked((variant,))
-        return _ranked(found)
+        return found
 
-    def _fitted(self, quirks: Sequence[Quirk]) -> Iterator[Variant]:
-        """Quirks with a number, and the values of it that make some answer better."""
+    def _fitted(self, quirks: Sequence[Quirk], first: bool) -> Iterator[Variant]:
+        """Quirks with a number: on the grid, and with the value of it that fits an answer best.
+
+        The ``first`` ones are the most promising for some answers; then come the others, fitted
+        to one.
+        """
         seen = set()
-        for answer in self._wrong[:_FITTED_TO]:
-            losses = {}
-            for quirk in quirks:
-                if quirk.parameter is not None:
-                    options = [Variant(quirk.id, value) for value in _values(quirk.parameter)]
+        for answer in self._wrong[: _FITTED_TO if first else 1]:
+            losses = self._losses(answer, quirks)
+            ranked = sorted(losses, key=lambda v: losses[v])
+            for variant in ranked[:_REFINED_ALONE] if first else ranked[_REFINED_ALONE:]:
+                if math.isfinite(losses[variant]):
+                    for fitted in (variant, *_refine([answer], (variant,))):
+                        if fitted not in seen:
+                            seen.add(fitted)
+                            yield fitted
+
+    def _losses(self, answer: Answer, quirks: Sequence[Quirk]) -> dict[Variant, float]:
+        """Each quirk that has a number, with the best value of its grid, and the loss of that."""
+        losses = {}
+        for quirk in quirks:
+            if quirk.parameter is not None:
+                options = [Variant(quirk.id, value) for value in _values(quirk.parameter)]
+                each = [_loss([answer], (variant,)) for variant in options]
+                if min(each) == math.inf and quirk.parameter.whole:
+                    options = [Variant(quirk.id, value) for value in _all(quirk.parameter)]
                     each = [_loss([answer], (variant,)) for variant in options]
-                    if min(each) == math.inf and quirk.parameter.whole:
-                        options = [Variant(quirk.id, value) for value in _all(quirk.parameter)]
-                        each = [_loss([answer], (variant,)) for variant in options]
-                    losses[options[int(np.argmin(each))]] = min(each)
-            without = _loss([answer], ())
-            for variant in sorted(losses, key=lambda v: losses[v])[:_REFINED_ALONE]:
-                if losses[variant] < without:
-                    [fitted] = _refine([answer], (variant,))
-                    if fitted not in seen:
-                        seen.add(fitted)
-                        yield fitted
+                losses[options[int(np.argmin(each))]] = min(each)
+        return losses
 
     def pairs(self) -> list[Explanation]:
         """Pairs that make all answers."""
@@ -288,7 +309,7 @@ class _Search:
             if not score <= self._limit(answer):
                 return []
             worst = max(worst, score)
-        return [Explanation(variants, worst)]
+        return [Explanation(variants, worst)] if worst > 0.0 else []
 
     def _limit(self, answer: Answer) -> float:
         """Up to which score an answer counts as explained."""
@@ -401,10 +422,14 @@ def _zoomed(answers: Sequence[Answer], variants: Variants, loss: float) -> tuple
         place = int(np.argmin(np.abs(grid - _value(variant))))
         to, back = _scale(parameter)
         low, high = to(grid[max(place - 1, 0)]), to(grid[min(place + 1, grid.size - 1)])
-        options = [_with(variants, i, back(x)) for x in np.linspace(low, high, _ZOOM).tolist()]
-        losses = [_loss(answers, option) for option in options]
-        if min(losses) < loss:
-            variants, loss = options[int(np.argmin(losses))], min(losses)
+        for _ in range(_ZOOMS):
+            places = np.linspace(low, high, _ZOOM)
+            options = [_with(variants, i, back(x)) for x in places.tolist()]
+            losses = [_loss(answers, option) for option in options]
+            best = int(np.argmin(losses))
+            if losses[best] < loss:
+                variants, loss = options[best], losses[best]
+            low, high = places[max(best - 1, 0)], places[min(best + 1, _ZOOM - 1)]
     return _least_squares(answers, variants, loss)
 
 

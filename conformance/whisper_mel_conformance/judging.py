@@ -16,6 +16,11 @@ Array = NDArray[Any]
 LIMITS = {"A": CLASS_A, "B": CLASS_B}
 
 
+def grade(score: float) -> str:
+    """The class of a score: ``A``, ``B`` or ``fails``."""
+    return next((name for name, limit in LIMITS.items() if score <= limit), "fails")
+
+
 class Failure(Exception):
     """A front-end fails a case.
 

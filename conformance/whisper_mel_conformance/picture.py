@@ -45,12 +45,15 @@ def comparison(actual: Array, expected: Array, bound: Array) -> bytes:
     return encode((255.0 * np.concatenate(columns[:-1], axis=1)).astype(np.uint8))
 
 
-def encode(pixels: NDArray[np.uint8]) -> bytes:
-    """A grey PNG (ISO/IEC 15948) of shape ``(height, width)``."""
+def encode(pixels: NDArray[np.uint8], palette: NDArray[np.uint8] | None = None) -> bytes:
+    """A PNG (ISO/IEC 15948) of shape ``(height, width)``: grey, or indices into a palette of shape
+    ``(colours, 3)``."""
     height, width = pixels.shape
     lines = np.pad(pixels, ((0, 0), (1, 0))).tobytes()  # each line begins with filter 0: none
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(lines, 9)), (b"IEND", b"")]
+    kind = 0 if palette is None else 3
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0))]
+    chunks += [] if palette is None else [(b"PLTE", palette.tobytes())]
+    chunks += [(b"IDAT", zlib.compress(lines, 9)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
         for name, data in chunks

@@ -3,15 +3,20 @@ pytest, adds one group of options, and is silent unless a front-end is named."""
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from whisper_mel_conformance.rendering.documents import Document
     from whisper_mel_conformance.running import Run
 
 RUN: pytest.StashKey[Run] = pytest.StashKey()
+DOCUMENT: pytest.StashKey[Document] = pytest.StashKey()
+_LOCK: pytest.StashKey[int] = pytest.StashKey()
 _SUITE = Path(__file__).with_name("suite.py")
 
 
@@ -59,14 +64,47 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="SECONDS",
         help="for a call; the first one may take six times as long (default: 30)",
     )
+    group.addoption(
+        "--frontend-benchmark",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="a result of `./dev bench` to be shown in the report (repeatable)",
+    )
+    group.addoption(
+        "--frontend-mutants",
+        type=Path,
+        metavar="FILE",
+        help="a result of `./dev mutants` to be shown in the report",
+    )
+    group.addoption(
+        "--frontend-quiet", action="store_true", help="at the end, say only what is wrong"
+    )
 
 
 def pytest_collection(session: pytest.Session) -> None:
     options = session.config.option
     if options.frontend or options.frontend_peers != "none":
+        from whisper_mel_conformance.folder import claim
         from whisper_mel_conformance.suite import make_run
 
+        try:
+            session.config.stash[_LOCK] = claim(options.frontend_report)
+        except ValueError as error:
+            raise pytest.UsageError(str(error)) from error
         session.config.stash[RUN] = make_run(session.config)
+        _end_by_sigterm(session.config.stash[RUN])
+
+
+def _end_by_sigterm(run: Run) -> None:
+    """SIGTERM ends a run as Ctrl-C does: with a report of what was judged."""
+
+    def end(number: int, frame: object) -> None:
+        run.interrupted = "SIGTERM"
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -79,13 +117,21 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    run = config.stash.get(RUN, None)
-    if run is not None and run.results:
-        from whisper_mel_conformance.report import summary
+    document = config.stash.get(DOCUMENT, None)
+    if document is not None:
+        from whisper_mel_conformance.terminal import summary
 
-        terminalreporter.section("whisper-mel conformance")
-        for line in summary(run, config.option.frontend_report):
-            terminalreporter.write_line(line)
+        options, writer = config.option, config.get_terminal_writer()
+        terminalreporter.ensure_newline()
+        terminalreporter.write(
+            summary(
+                document,
+                options.frontend_report,
+                width=writer.fullwidth,
+                colour=writer.hasmarkup,
+                quiet=options.frontend_quiet,
+            )
+        )
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -93,13 +139,30 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if run is None:
         return
     try:
-        if exitstatus != pytest.ExitCode.INTERRUPTED:
-            run.diagnose()
+        if exitstatus == pytest.ExitCode.INTERRUPTED:
+            raise KeyboardInterrupt
+        run.diagnose()
+    except KeyboardInterrupt:
+        run.interrupted = run.interrupted or "SIGINT"
+        session.exitstatus = 128 + signal.Signals[run.interrupted]
     finally:
         run.stop()
-        if run.results:
-            from whisper_mel_conformance.report import write
+    if not run.results:
+        return
+    from whisper_mel_conformance.report import document, write
 
-            write(run, session.config.option.frontend_report)
-    if run.results and run.problems() and session.exitstatus == pytest.ExitCode.OK:
+    folder = session.config.option.frontend_report
+    made = document(run, folder)
+    try:
+        write(run, made, folder)
+    except OSError as error:
+        run.unwritten.append(f"the report could not be written: {error.strerror}")
+        made = document(run, folder)
+    session.config.stash[DOCUMENT] = made
+    if run.problems() and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _LOCK in config.stash:
+        os.close(config.stash[_LOCK])

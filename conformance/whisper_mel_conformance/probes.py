@@ -215,6 +215,20 @@ def growth(caller: Caller, audio: Array, *, times: int, **options: Any) -> dict[
     return dict(zip(_USAGE, least.tolist(), strict=True))
 
 
+def endure(caller: Caller, audio: Array, *, times: int, **options: Any) -> dict[str, float]:
+    """What the process has, in bytes, open files and threads, after ``times`` calls.
+
+    All calls have equal audio, each in an array of its own, and must give equal bits.
+    """
+    first = np.array(caller(np.array(audio), **options))
+    for i in range(1, times):
+        again = caller(np.array(audio), **options)
+        if again.shape != first.shape or again.tobytes() != first.tobytes():
+            raise Broken(f"call {i + 1} of {times} on the same input differs from call 1")
+    gc.collect()
+    return {name: float(usage()) for name, usage in _USAGE.items()}
+
+
 def _resident_bytes() -> int:
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -237,5 +251,6 @@ PROBES: dict[str, Callable[..., Any]] = {
         repeat,
         in_threads,
         growth,
+        endure,
     )
 }

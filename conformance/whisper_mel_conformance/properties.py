@@ -164,10 +164,10 @@ def search(
     able: Capabilities,
     attempt: Callable[[Arguments], float | None],
     *,
-    profile: str,
+    examples: int,
     seed: int,
 ) -> tuple[float | None, Arguments]:
-    """Try drawn arguments; the worst score, and the arguments that had it.
+    """Try so many drawn arguments; the worst score, and the arguments that had it.
 
     Raises what ``attempt`` raised for the smallest arguments that fail, as ``Found``.
     """
@@ -178,7 +178,7 @@ def search(
 
     @hypothesis.seed(seed)
     @settings(
-        max_examples=EXAMPLES[profile],
+        max_examples=examples,
         database=None,
         deadline=None,
         report_multiple_bugs=False,

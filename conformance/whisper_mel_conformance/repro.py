@@ -22,11 +22,13 @@ from whisper_mel_conformance.catalogue import fixed_cases
 from whisper_mel_conformance.checks import CHECKS
 from whisper_mel_conformance.client import FrontEnd, Refused, Unsupported
 from whisper_mel_conformance.diagnosis import diagnose
+from whisper_mel_conformance.environment import environment
+from whisper_mel_conformance.folder import write_whole
 from whisper_mel_conformance.frontend import UnknownFrontEnd, require_known
 from whisper_mel_conformance.judging import Failure
 from whisper_mel_conformance.picture import comparison
 from whisper_mel_conformance.regressions import FOLDER, Regression, write
-from whisper_mel_conformance.report import FORMAT, machine
+from whisper_mel_conformance.report import FORMAT, json_number, specification
 from whisper_mel_conformance.shrinking import shrink
 
 Error = Failure | Refused | Unsupported
@@ -80,8 +82,8 @@ def main(given: list[str]) -> int:
     try:
         case = _read(path)
         if options.frontend:
-            require_known(options.frontend)
             case["front_end"] = {"source": options.frontend, "name": options.frontend}
+        require_known(case["front_end"]["source"])
     except (ValueError, UnknownFrontEnd) as error:
         print(error, file=sys.stderr)
         return 2
@@ -125,7 +127,7 @@ def _replay(
         path = path.parent / "shrunken" / "case.json"
         path.parent.mkdir(exist_ok=True)
         case["command"] = shlex.join(["python", "-m", str(__package__), "repro", str(path)])
-        path.write_text(json.dumps(case, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_whole(path, (json.dumps(case, indent=1, ensure_ascii=False) + "\n").encode())
         print(f"shrunken: {json.dumps(case['arguments'])}\n{outcome.error}\n{path}", file=show)
     if options.issue:
         print(_issue(front_end, case, outcome, path))
@@ -142,7 +144,14 @@ def _shrunken(front_end: FrontEnd, case: dict[str, Any], outcome: Outcome) -> di
 
     arguments = shrink(case["arguments"], fails)
     smaller = attempt(front_end, case["check"], arguments)
-    return {**case, "arguments": arguments, "message": str(smaller.error), "environment": machine()}
+    return {
+        **case,
+        "arguments": arguments,
+        "specification": specification(arguments),
+        "score": json_number(smaller.score),
+        "message": str(smaller.error),
+        "environment": environment(),
+    }
 
 
 def _keep(case: dict[str, Any], name: str, link: str, front_end: str) -> int:
@@ -184,8 +193,8 @@ def _issue(front_end: FrontEnd, case: dict[str, Any], outcome: Outcome, path: Pa
         lines += [f"![expected, actual, error]({picture.name}) (attach {picture})", ""]
         for name in arrays:
             np.save(path.parent / f"{name}.npy", arrays[name])
-    environment = machine()
-    versions = {**environment["versions"], **front_end.versions}
+    here = environment()
+    versions = {**here["versions"], **front_end.versions}
     command = ["python", "-m", str(__package__), "repro", "case.json"]
     lines += [
         "### To reproduce",
@@ -193,7 +202,7 @@ def _issue(front_end: FrontEnd, case: dict[str, Any], outcome: Outcome, path: Pa
         "With `case.json`:",
         "",
         "```json",
-        json.dumps({**case, "environment": environment}, indent=1, ensure_ascii=False),
+        json.dumps({**case, "environment": here}, indent=1, ensure_ascii=False),
         "```",
         "",
         "```sh",
@@ -202,7 +211,7 @@ def _issue(front_end: FrontEnd, case: dict[str, Any], outcome: Outcome, path: Pa
         "",
         "### Versions",
         "",
-        f"{environment['platform']}, device {front_end.device}",
+        f"{here['platform']}, {here['cpu']}, device {front_end.device}",
         "",
         *(f"- {name} {version}" for name, version in versions.items()),
     ]

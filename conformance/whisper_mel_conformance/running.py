@@ -8,17 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from whisper_mel_reference import CLASS_A, CLASS_B
-
 from whisper_mel_conformance import known as known_failures
 from whisper_mel_conformance.catalogue import Case, fixed_cases
 from whisper_mel_conformance.checks import CHECKS
 from whisper_mel_conformance.client import FrontEnd, Refused, Unsupported
 from whisper_mel_conformance.diagnosis import Diagnosis, diagnose
 from whisper_mel_conformance.frontend import UnknownFrontEnd, peers, require_known
-from whisper_mel_conformance.judging import Failure
+from whisper_mel_conformance.judging import Failure, grade
 from whisper_mel_conformance.known import KnownFailure
-from whisper_mel_conformance.properties import PROPERTIES, Found, Property, search
+from whisper_mel_conformance.properties import EXAMPLES, PROPERTIES, Found, Property, search
+from whisper_mel_conformance.rendering.documents import Document
 
 PROFILES = ("quick", "ci", "nightly")
 STATUSES = ("passed", "failed", "skipped", "known")
@@ -26,7 +25,8 @@ STATUSES = ("passed", "failed", "skipped", "known")
 
 @dataclass
 class Result:
-    """What became of a case. ``known`` is a failure that was declared."""
+    """What became of a case. ``known`` is a failure that was declared, in ``declared``;
+    ``reproduction`` is where a failure was written down."""
 
     front_end: str
     case: Case
@@ -36,6 +36,8 @@ class Result:
     seconds: float = 0.0
     arguments: Mapping[str, Any] = field(default_factory=dict)
     arrays: Mapping[str, Any] = field(default_factory=dict)
+    declared: KnownFailure | None = None
+    reproduction: Path | None = None
 
 
 def all_cases(profile: str) -> tuple[Case, ...]:
@@ -58,7 +60,7 @@ def judge_case(front_end: FrontEnd, case: Case, *, profile: str, seed: int) -> R
     try:
         if isinstance(case, Property):
             result.score, result.arguments = search(
-                case, front_end.capabilities, attempt, profile=profile, seed=seed
+                case, front_end.capabilities, attempt, examples=EXAMPLES[profile], seed=seed
             )
         else:
             result.score = attempt(case.arguments)
@@ -89,8 +91,8 @@ class Run:
 
     ``sources`` name front-ends that must be there; of the suite's adapters those that
     ``with_peers`` says (``"none"``, ``"light"`` or ``"all"``) and that can be imported are judged,
-    too. Raises ``UnknownFrontEnd`` for a front-end that does not exist or cannot be loaded,
-    ``ValueError`` for a broken file of known failures.
+    too; ``beside`` is to be shown with them. Raises ``UnknownFrontEnd`` for a front-end that does
+    not exist or cannot be loaded, ``ValueError`` for a broken file of known failures.
     """
 
     def __init__(
@@ -102,10 +104,14 @@ class Run:
         seed: int = 0,
         timeout: float = 30.0,
         known_files: Sequence[Path] = (),
+        beside: Document | None = None,
     ) -> None:
         self.profile = profile
         self.seed = seed
+        self.beside = beside or Document()
         self.results: list[Result] = []
+        self.interrupted: str | None = None  # by which signal
+        self.unwritten: list[str] = []  # what could not be written to the report's folder
         self.unavailable: dict[str, str] = {}
         self.diagnoses: dict[str, Diagnosis] = {}
         self._explains_known = with_peers == "all"
@@ -169,7 +175,7 @@ class Run:
         if result.status == "failed":
             declared = [entry for entry in entries if entry.declares(case.id, result.score)]
             if declared:
-                result.status = "known"
+                result.status, result.declared = "known", declared[0]
                 result.message = f"{declared[0].mechanism} ({result.message})"
         elif result.status == "passed" and not isinstance(case, Property):
             declared = [entry for entry in entries if entry.covers(case.id) and not entry.some]
@@ -188,9 +194,10 @@ class Run:
         for front_end in self.front_ends:
             name = front_end.name
             wanted = self._explains_known or name in self.named
-            failed = self.of(name, "failed") or (wanted and self.of(name, "known"))
+            failed = self.of(name, "failed") or (self.of(name, "known") if wanted else [])
             if failed and front_end.calls:
-                self.diagnoses[front_end.name] = diagnose(front_end)
+                ids = [result.case.id for result in failed]
+                self.diagnoses[front_end.name] = diagnose(front_end, failed=ids)
                 front_end.stop()
 
     def _by_name(self, name: str) -> FrontEnd:
@@ -215,17 +222,24 @@ class Run:
         return max(scored, key=lambda r: r.score or 0.0, default=None)
 
     def class_of(self, name: str) -> str:
-        """``A``, ``B`` or ``fails``; ``-`` where nothing was scored."""
+        """``A``, ``B`` or ``fails``; ``-`` where nothing was scored, or not every case judged."""
         worst = self.worst(name)
         if self.of(name, "failed"):
             return "fails"
+        if self.interrupted and name == self.results[-1].front_end:
+            return "-"
         if worst is None or worst.score is None:
             return "-"
-        return "A" if worst.score <= CLASS_A else "B" if worst.score <= CLASS_B else "fails"
+        return grade(worst.score)
 
     def problems(self) -> list[str]:
         """What is wrong with the run beside its failed cases."""
-        sentences = []
+        sentences = list(self.unwritten)
+        if self.interrupted:
+            sentences.append(
+                f"interrupted by {self.interrupted} after {len(self.results)} cases: the cases "
+                "after those were not judged"
+            )
         for front_end in self.front_ends:
             if not self.of(front_end.name):
                 continue

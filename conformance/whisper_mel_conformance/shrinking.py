@@ -95,8 +95,8 @@ def _simpler(recipe: Mapping[str, Any], fixed: bool) -> Iterator[dict[str, Any]]
             yield {key: value for key, value in recipe.items() if key != name}
     if n > 1 and recipe["signal"] != "silence":
         first, last = recipe.get("keep", [0, n - 1])
-        for size in (2, 4, 8, 16):
-            part = (last - first + 1) // size
-            if part:
+        size = last - first + 1
+        for part in sorted({size // 2, size // 4, size // 8, size // 16, 1} - {0}, reverse=True):
+            if part < size:
                 yield {**recipe, "keep": [first + part, last]}
                 yield {**recipe, "keep": [first, last - part]}

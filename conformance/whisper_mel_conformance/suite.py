@@ -10,7 +10,8 @@ import whisper_mel_conformance.quiet_blas  # noqa: F401  before anything imports
 from whisper_mel_conformance.catalogue import Case
 from whisper_mel_conformance.client import FrontEnd
 from whisper_mel_conformance.plugin import RUN
-from whisper_mel_conformance.report import forget_failures, write_failure
+from whisper_mel_conformance.rendering.documents import beside
+from whisper_mel_conformance.report import forget, write_failure
 from whisper_mel_conformance.running import Run
 
 
@@ -33,11 +34,11 @@ def make_run(config: pytest.Config) -> Run:
             seed=_seed(config),
             timeout=options.frontend_timeout,
             known_files=options.frontend_known,
+            beside=beside(options.frontend_benchmark, options.frontend_mutants),
         )
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error
-    for front_end in run.front_ends:
-        forget_failures(front_end.name, options.frontend_report)
+    forget(run, options.frontend_report)
     return run
 
 
@@ -50,11 +51,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def test_conformance(front_end: FrontEnd, case: Case, pytestconfig: pytest.Config) -> None:
-    result = pytestconfig.stash[RUN].judge(front_end, case)
+    run = pytestconfig.stash[RUN]
+    result = run.judge(front_end, case)
     if result.status == "skipped":
         pytest.skip(result.message)
     if result.status == "known":
         pytest.xfail(result.message)
     if result.status == "failed":
-        path = write_failure(result, front_end, pytestconfig.option.frontend_report)
+        try:
+            path = str(write_failure(result, front_end, pytestconfig.option.frontend_report))
+        except OSError as error:
+            path = f"could not be written: {error.strerror}"
+            run.unwritten.append(f"the reproduction of {front_end.name} {case.id} {path}")
         pytest.fail(f"{case.id}: {result.message}\nreproduction: {path}", pytrace=False)

@@ -1,11 +1,12 @@
-"""``python -m whisper_mel_golden make|verify|list|calibrate``."""
+"""``python -m whisper_mel_golden make|verify|list|calibrate|vectors``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
-from whisper_mel_golden import calibration
+from whisper_mel_golden import calibration, vectors
 from whisper_mel_golden.cases import golden_cases
 from whisper_mel_golden.make import make
 from whisper_mel_golden.verify import verify
@@ -19,11 +20,20 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("verify", help="check every golden, name everything that is wrong")
     commands.add_parser("list", help="list the goldens: id, score, flags, purpose")
     commands.add_parser("calibrate", help="measure how much of the error bound front-ends use")
+    packing = commands.add_parser(
+        "vectors", help="pack inputs, features and bounds for C and others"
+    )
+    packing.add_argument(
+        "folder", type=Path, help="where to put whisper-mel-vectors-VERSION.tar.gz"
+    )
     options = parser.parse_args(arguments)
     if options.command == "verify":
         return _verify()
     if options.command == "calibrate":
         calibration.write(calibration.calibrate())
+        return 0
+    if options.command == "vectors":
+        print(vectors.pack(options.folder))
         return 0
     if options.command == "list":
         for case in golden_cases():

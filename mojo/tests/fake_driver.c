@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
 void note(const char *what) {
     FILE *log = fopen(getenv("FAKE_DRIVER_LOG"), "a");
@@ -78,6 +79,13 @@ static struct memory {
     int type, device; /* type 1: the host's, page-locked; 2: a device's */
 } memory[1000];
 static int memories;
+static const size_t all_memory = (size_t)80 << 30;
+static size_t used_memory(void) {
+    size_t sum = 0;
+    for (int i = 0; i < memories; i++)
+        sum += memory[i].type == 2 && memory[i].device == current_device() ? memory[i].size : 0;
+    return sum;
+}
 static struct memory *memory_at(uintptr_t address) {
     for (int i = 0; i < memories; i++)
         if (memory[i].base <= address && address < memory[i].base + memory[i].size)
@@ -90,7 +98,7 @@ static void *pages(size_t size) {
 static int allocate(void **address, size_t size, int type) {
     if (size == 0)
         return INVALID_VALUE;
-    if (memories == 1000 || size > (size_t)80 << 30)
+    if (memories == 1000 || size > all_memory || (type == 2 && size > all_memory - used_memory()))
         return OUT_OF_MEMORY;
     void *base = pages(size + 4096); /* nothing follows immediately */
     if (base == MAP_FAILED)
@@ -150,6 +158,14 @@ static int on_device(uintptr_t address, size_t size) {
     struct memory *it = memory_at(address);
     return it && it->type == 2 && address + size <= it->base + it->size;
 }
+int cuMemsetD32_v2(uintptr_t to, unsigned value, size_t count) {
+    note("cuMemsetD32");
+    if (!on_device(to, 4 * count))
+        return INVALID_VALUE;
+    for (size_t i = 0; i < count; i++)
+        ((unsigned *)to)[i] = value;
+    return OK;
+}
 int cuMemcpyHtoD_v2(uintptr_t to, const void *from, size_t size) {
     note("cuMemcpyHtoD");
     if (!on_device(to, size))
@@ -167,13 +183,27 @@ int cuMemcpyDtoH_v2(void *to, uintptr_t from, size_t size) {
 int cuStreamGetCtx(void *stream, void **context) { *context = &handle; return 0; }
 int cuStreamCreateWithPriority(void **stream, unsigned flags, int priority) { *stream = &handle; return 0; }
 int cuStreamCreate(void **stream, unsigned flags) { *stream = &handle; return 0; }
-int cuStreamIsCapturing(void *stream, int *status) { *status = 0; return 0; }
-int cuEventCreate(void **event, unsigned flags) { *event = &handle; return 0; }
+/* Events: when they were recorded. */
+int cuEventCreate(void **event, unsigned flags) { *event = calloc(1, sizeof(struct timespec)); return 0; }
+int cuEventRecord(void *event, void *stream) {
+    note("cuEventRecord");
+    clock_gettime(CLOCK_MONOTONIC, event);
+    return 0;
+}
+int cuEventElapsedTime(float *milliseconds, struct timespec *begin, struct timespec *end) {
+    *milliseconds = 1e3 * (end->tv_sec - begin->tv_sec) + 1e-6 * (end->tv_nsec - begin->tv_nsec);
+    return 0;
+}
+int cuEventDestroy_v2(void *event) { free(event); return 0; }
 int cuDeviceGetMemPool(void **pool, int device) { *pool = &handle; return 0; }
 const char *nothing = "stand-in";
 int cuGetErrorName(int error, const char **text) { *text = nothing; return 0; }
 int cuGetErrorString(int error, const char **text) { *text = nothing; return 0; }
-int cuMemGetInfo_v2(size_t *unused, size_t *all) { *unused = *all = (size_t)80 << 30; return 0; }
+int cuMemGetInfo_v2(size_t *unused, size_t *all) {
+    *all = all_memory;
+    *unused = all_memory - used_memory();
+    return 0;
+}
 int cuMemGetAllocationGranularity(size_t *size, void *properties, int option) {
     *size = 2 << 20;
     return 0;
@@ -209,8 +239,13 @@ static int run_in_lockstep(long clips, unsigned cluster, unsigned shared, void *
     if (!path)
         return OK;
     long (*run)(long, long, long, long, long, long, long, long, long, long, long, void *, long *);
-    *(void **)&run = dlsym(dlopen(path, RTLD_NOW), "whisper_mel_lockstep");
-    int is_128 = cluster > 1 ? cluster == 16 : shared > 46000;
+    long (*shared_of)(long, long);
+    void *library = dlopen(path, RTLD_NOW);
+    *(void **)&run = dlsym(library, "whisper_mel_lockstep");
+    *(void **)&shared_of = dlsym(library, "whisper_mel_lockstep_shared");
+    int is_128 = shared == shared_of(128, cluster > 1);
+    if (!is_128 && shared != shared_of(80, cluster > 1))
+        return OK; /* no kernel of ours */
     long session[12] = {cluster > 1, 0, *(int *)arguments[4] ? *(long *)arguments[1] : 0};
     long bad_sample;
     run(*(long *)arguments[0], *(int *)arguments[3], clips, *(long *)arguments[6],
@@ -221,6 +256,40 @@ static int run_in_lockstep(long clips, unsigned cluster, unsigned shared, void *
              session[4] + session[5] + session[6] + session[7]);
     note(line);
     return OK;
+}
+
+/* One graph: the launches between the begin and the end of a capture, with their arguments. */
+static struct launch {
+    long clips;
+    unsigned cluster, shared;
+    long values[9];
+} launches[100];
+static int captured, capturing;
+int cuStreamIsCapturing(void *stream, int *status) { *status = capturing; return 0; }
+int cuStreamBeginCapture_v2(void *stream, int mode) {
+    note("cuStreamBeginCapture");
+    capturing = 1;
+    captured = 0;
+    return 0;
+}
+int cuStreamEndCapture(void *stream, void **graph) {
+    note("cuStreamEndCapture");
+    capturing = 0;
+    *graph = &handle;
+    return 0;
+}
+int cuGraphInstantiateWithFlags(void **executable, void *graph, uint64_t flags) {
+    *executable = &handle;
+    return 0;
+}
+static int capture(long clips, unsigned cluster, unsigned shared, void **arguments) {
+    struct launch *it = &launches[captured++];
+    *it = (struct launch){clips, cluster, shared};
+    for (int i = 0; i < 9; i++) {
+        size_t size = i >= 3 && i < 6 ? 4 : 8;
+        memcpy(&it->values[i], arguments[i], size);
+    }
+    return captured < 100 ? OK : OUT_OF_MEMORY;
 }
 
 struct config {
@@ -244,5 +313,18 @@ int cuLaunchKernelEx(struct config *c, void *function, void **arguments, void **
              *(int *)arguments[4], *(int *)arguments[5], *(long *)arguments[6],
              *(long *)arguments[7], *(long *)arguments[8]);
     note(line);
+    if (capturing)
+        return capture(c->grid[0] / cluster, cluster, c->shared, arguments);
     return run_in_lockstep(c->grid[0] / cluster, cluster, c->shared, arguments);
+}
+int cuGraphLaunch(void *graph, void *stream) {
+    note("cuGraphLaunch");
+    for (int i = 0; i < captured; i++) {
+        struct launch *it = &launches[i];
+        void *arguments[9];
+        for (int j = 0; j < 9; j++)
+            arguments[j] = &it->values[j];
+        run_in_lockstep(it->clips, it->cluster, it->shared, arguments);
+    }
+    return 0;
 }

@@ -23,7 +23,6 @@ def make(folder: Path) -> Path:
         library for place in places for library in place.rglob("libAsyncRTMojoBindings.so")
     ).read_bytes()
     names = set(re.findall(rb"\0((?:cu|nvml)[A-Z]\w+)(?=\0)", bindings))
-    names |= {b"cuEventDestroy_v2"}  # called from cuda.py
     stubs = [
         f'__attribute__((weak)) int {name}() {{ note("{name}"); return 0; }}'
         for name in sorted(name.decode() for name in names)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,7 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from whisper_mel_golden.signals import render
-from whisper_mel_mojo import BuildError, builder, c_library, log_mel
+from whisper_mel_mojo import BuildError, builder, c_library, frontends, log_mel
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HEADER = builder.C_SOURCE.with_suffix(".h")
@@ -248,27 +250,46 @@ def test_the_c_example(dist: Path, tmp_path: Path) -> None:
         assert not target.exists()
 
 
-def test_the_cpp_example_is_a_front_end(dist: Path, tmp_path: Path) -> None:
-    program = compiled(dist, "g++", EXAMPLES / "front_end.cpp", "-std=c++11")
-    source = f"cmd:{program} {{in}} {{out}} {{n_mels}} {{pad_to}} {{smoothing}}"
+def judged(source: str, folder: Path) -> None:
+    """A front-end passes some short cases, and refuses what it is to refuse."""
     few = "length-400 or length-480 or length-0 or rising-noise or errors or pad-37"
     judge = [sys.executable, "-m", "whisper_mel_conformance", "--frontend", source, "-k", few]
-    done = subprocess.run(judge, cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT)
+    done = subprocess.run(judge, cwd=folder, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 0, done.stdout
     assert re.search(r" A +(golden|boundary|numerics)/", done.stdout), done.stdout
+
+
+def test_the_cpp_example_is_a_front_end(dist: Path, tmp_path: Path) -> None:
+    program = compiled(dist, "g++", EXAMPLES / "front_end.cpp", "-std=c++11")
+    judged(f"cmd:{program} {{in}} {{out}} {{n_mels}} {{pad_to}} {{smoothing}}", tmp_path)
+
+
+@pytest.mark.skipif(not shutil.which("rustc"), reason="rustc is not installed")
+def test_the_rust_example_is_a_front_end(dist: Path, tmp_path: Path) -> None:
+    """Compiled as its first lines say."""
+    source = (EXAMPLES / "front_end.rs").read_text()
+    (command,) = re.findall(r"^// +(rustc .*)", source, re.MULTILINE)
+    (dist.parent / "examples").symlink_to(EXAMPLES)
+    subprocess.run(shlex.split(command), cwd=dist.parent, check=True)
+    judged(f"cmd:{dist / 'front_end'} {{in}} {{out}} {{n_mels}} {{pad_to}}", tmp_path)
 
 
 def test_a_missing_or_failing_c_compiler_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """In the suite once: the front-end is built when it is made, not by each call."""
+    compiled = []
     monkeypatch.setenv("WHISPER_MEL_CACHE", str(tmp_path))
     monkeypatch.setattr(
-        builder, "compile_mojo", lambda source, made, flags: Path(made).write_bytes(b"")
+        builder, "compile_mojo", lambda source, made, flags: compiled.append(made.write_bytes(b""))
     )
+    c_library.load.cache_clear()
     for compiler, message in (("/no/such/cc -O1", "set CC"), ("false", "false .* failed")):
         monkeypatch.setenv("CC", compiler)
-        with pytest.raises(BuildError, match=message):
-            builder.built_c_library()
+        for use in (builder.built_c_library, frontends.mojo_c):
+            with pytest.raises(BuildError, match=message):
+                use()
+    assert len(compiled) == 2  # not for a compiler that is not there
     assert not list(tmp_path.glob("*.so"))
 
 

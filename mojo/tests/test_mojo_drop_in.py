@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import multiprocessing
+import pickle
+import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +15,17 @@ import torch
 import whisper
 from faster_whisper.feature_extractor import FeatureExtractor
 from numpy.typing import NDArray
+from transformers import AutoFeatureExtractor, BatchFeature
+from transformers import WhisperFeatureExtractor as Original
+from transformers.models.whisper import feature_extraction_whisper
 from whisper.audio import log_mel_spectrogram as openai
 from whisper_mel_golden.signals import render
 from whisper_mel_mojo.drop_in import faster_whisper_feature_extractor, log_mel_spectrogram
+from whisper_mel_mojo.drop_in.transformers import WhisperFeatureExtractor
 from whisper_mel_reference import CLASS_A, WHISPER, error_bound, score
 
 Array = NDArray[Any]
+LIMIT = 120  # seconds: a guard against hanging
 
 
 def speech(n: int = 48_000) -> Array:
@@ -70,6 +80,216 @@ def test_faster_whisper(n_mels: int) -> None:
     assert ours.n_samples == 320_000
 
 
+# --------------------------------------------------------------------- transformers
+
+
+@pytest.fixture(params=["torch", "numpy"])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two ways of the original."""
+    if request.param == "numpy":
+        monkeypatch.setattr(feature_extraction_whisper, "is_torch_available", lambda: False)
+
+
+def both(
+    raw_speech: Any, made: dict[str, Any] | None = None, **options: Any
+) -> tuple[BatchFeature, BatchFeature]:
+    """What ours and the original return, with all the rest but the features compared."""
+    options = {"sampling_rate": 16_000, "return_tensors": "np", **options}
+    ours = WhisperFeatureExtractor(**made or {})(raw_speech, **options)
+    theirs = Original(**made or {})(raw_speech, **options)
+    assert list(ours) == list(theirs)
+    assert ours.input_features.shape == theirs.input_features.shape
+    if "attention_mask" in theirs:
+        assert ours.attention_mask.dtype == theirs.attention_mask.dtype
+        np.testing.assert_array_equal(ours.attention_mask, theirs.attention_mask)
+    return ours, theirs
+
+
+CLIPS = [speech(n) for n in (48_000, 16_077, 300)]
+CALLS: list[dict[str, Any]] = [
+    {},
+    {"padding": True},
+    {"padding": "longest", "pad_to_multiple_of": 1000, "return_attention_mask": True},
+    {"max_length": 20_001, "return_attention_mask": True},
+    {"max_length": 20_001, "pad_to_multiple_of": 4096, "truncation": True},
+    {"max_length": 60_000, "truncation": False},
+    {"device": "cpu", "return_attention_mask": False},
+    {"return_token_timestamps": True, "max_length": 50_000},  # older versions had it
+]
+
+
+@pytest.mark.parametrize(("n_mels", "options"), [(128, {}), *((80, it) for it in CALLS)], ids=str)
+@pytest.mark.usefixtures("path")
+def test_transformers(n_mels: int, options: dict[str, Any]) -> None:
+    """Padding and truncation, batches and masks."""
+    ours, theirs = both(CLIPS, {"feature_size": n_mels, "chunk_length": 5}, **options)
+    pad_to = 48_000 if "padding" in options else options.get("max_length", 80_000)
+    multiple = options.get("pad_to_multiple_of", 1)
+    pad_to = -(-pad_to // multiple) * multiple
+    for clip, mine, other in zip(CLIPS, ours.input_features, theirs.input_features, strict=True):
+        cut = clip[:pad_to]
+        assert_alike(mine, other.astype(np.float32), cut, n_mels, pad_to - cut.size)
+
+
+@pytest.mark.usefixtures("path")
+def test_transformers_takes_all_forms_of_audio() -> None:
+    clip = speech(1000)
+    exact = both(clip, max_length=2000)[0].input_features
+    forms: list[Any] = [
+        *(clip.tolist(), tuple(clip), clip.astype(np.float64), torch.from_numpy(clip)),
+        *([clip], [clip.tolist()], clip[None], np.repeat(clip, 2)[None, ::2]),
+    ]
+    for form in forms:
+        ours, _ = both(form, max_length=2000)
+        np.testing.assert_array_equal(ours.input_features, exact)
+    pcm = (clip * 32768).astype(np.int16)  # which the original does not scale
+    for form in (pcm, [pcm], pcm[None]):
+        ours, theirs = both(form, max_length=2000)
+        np.testing.assert_allclose(ours.input_features, theirs.input_features, atol=2e-4)
+    silence, _ = both(np.zeros(0, np.float32), {"chunk_length": 1})
+    assert (silence.input_features == -1.5).all()
+    batch = np.stack([clip, 1e-3 * clip])
+    for features, alone in zip(both(batch)[0].input_features, batch, strict=True):
+        np.testing.assert_array_equal(features, both(alone)[0].input_features[0])
+    for kind in ("pt", None):
+        ours, theirs = both(clip, return_tensors=kind)
+        assert type(ours.input_features) is type(theirs.input_features)
+
+
+@pytest.mark.parametrize(
+    ("made", "options"),
+    [
+        ({}, {"do_normalize": True}),
+        ({}, {"do_normalize": True, "return_attention_mask": True, "max_length": 9000}),
+        ({"return_attention_mask": True}, {"padding": True}),
+        ({"return_attention_mask": True}, {"return_attention_mask": False}),
+        ({"return_attention_mask": True}, {"do_normalize": False, "return_attention_mask": False}),
+        # Not the kernel's padding, but the kernel's features
+        ({"padding_side": "left", "return_attention_mask": True}, {}),
+        ({"padding_value": 0.25}, {}),
+        # The original's
+        ({"feature_size": 40}, {}),
+        ({"sampling_rate": 8000, "n_fft": 200, "hop_length": 80}, {"sampling_rate": 8000}),
+        ({"padding_side": "left", "feature_size": 64}, {}),
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore:At least one mel filter has all zero values")  # its own
+@pytest.mark.usefixtures("path")
+def test_what_else_transformers_can_be_asked_for(
+    made: dict[str, Any], options: dict[str, Any]
+) -> None:
+    ours, theirs = both(CLIPS[:2], {"chunk_length": 4, **made}, **options)
+    np.testing.assert_allclose(ours.input_features, theirs.input_features, atol=2e-4)
+
+
+def test_dither_is_the_originals() -> None:
+    made = {"dither": 1e-3, "chunk_length": 4}
+    torch.manual_seed(1)
+    ours = WhisperFeatureExtractor(**made)(CLIPS[0], sampling_rate=16_000)
+    torch.manual_seed(1)
+    theirs = Original(**made)(CLIPS[0], sampling_rate=16_000)
+    np.testing.assert_array_equal(ours.input_features, theirs.input_features)
+
+
+def test_the_originals_methods_are_the_kernels() -> None:
+    """Some who derive from the original call them."""
+    clip = CLIPS[0]
+    expected = log_mel_spectrogram(clip, 80).numpy()
+    extractor = WhisperFeatureExtractor()
+    np.testing.assert_array_equal(extractor._torch_extract_fbank_features(clip), expected)
+    np.testing.assert_array_equal(
+        extractor._np_extract_fbank_features(clip[None], "cpu"), expected[None]
+    )
+    with pytest.raises(ValueError, match="requires torch"):
+        extractor._np_extract_fbank_features(clip[None], "cuda")
+
+
+def test_nothing_is_copied_to_be_padded() -> None:
+    clip = speech(400_000)
+    extractor = WhisperFeatureExtractor()
+    extractor(clip, sampling_rate=16_000)
+    tracemalloc.start()
+    features = extractor(clip, sampling_rate=16_000).input_features
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.reset_peak()
+    Original()(clip, sampling_rate=16_000)
+    _, theirs = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < features.nbytes + 100_000 < clip.nbytes < theirs
+
+
+def test_saved_loaded_and_pickled(tmp_path: Path) -> None:
+    """Also by, and from, the original: what is saved names its class."""
+    extractor = WhisperFeatureExtractor(feature_size=128, chunk_length=10)
+    extractor.save_pretrained(tmp_path / "ours")
+    Original(feature_size=128, chunk_length=10).save_pretrained(tmp_path / "theirs")
+    ours, theirs = (tmp_path / name / "preprocessor_config.json" for name in ("ours", "theirs"))
+    assert ours.read_text() == theirs.read_text()
+    assert type(AutoFeatureExtractor.from_pretrained(tmp_path / "ours")) is Original
+    expected = extractor(CLIPS, sampling_rate=16_000).input_features
+    for other in (
+        WhisperFeatureExtractor.from_pretrained(tmp_path / "theirs"),
+        WhisperFeatureExtractor.from_dict(extractor.to_dict()),
+        pickle.loads(pickle.dumps(extractor)),
+        copy.deepcopy(extractor),
+    ):
+        assert type(other) is WhisperFeatureExtractor
+        assert other.to_dict() == extractor.to_dict()
+        actual = other(CLIPS, sampling_rate=16_000).input_features
+        np.testing.assert_array_equal(actual, expected)
+
+
+def test_what_transformers_refuses(caplog: pytest.LogCaptureFixture) -> None:
+    extractor = WhisperFeatureExtractor()
+    refused: list[tuple[Any, dict[str, Any], str]] = [
+        (CLIPS, {"sampling_rate": 8000}, "sampling_rate=8000: expected 16000"),
+        (CLIPS, {"padding": False}, "clips of 300, 16077, 48000 samples with padding=False"),
+        (CLIPS, {"max_length": 300, "truncation": False}, "clips of 300, 16077, 48000 samples"),
+        (CLIPS, {"padding": "half"}, "half is not a valid PaddingStrategy"),
+        (CLIPS, {"return_tensors": "tf"}, "tf.? is not a valid TensorType"),
+        (speech(200), {"padding": False}, "audio has 200 samples: expected at least 201"),
+        ([], {}, "raw_speech is empty: expected at least one clip"),
+        (np.zeros((0, 400)), {}, "raw_speech is empty"),
+        (np.zeros((1, 2, 400)), {}, r"a clip of shape \(2, 400\): expected \(n,\), mono"),
+        ([np.zeros((400, 2))], {}, r"a clip of shape \(400, 2\)"),
+    ]
+    for wrong, options, message in refused:
+        with pytest.raises(ValueError, match=message):
+            extractor(wrong, **{"sampling_rate": 16_000, **options})
+    logger = feature_extraction_whisper.logger  # which hands nothing on to pytest's
+    logger.addHandler(caplog.handler)
+    extractor(CLIPS[0])
+    logger.removeHandler(caplog.handler)
+    assert "sampling_rate is not given" in caplog.text
+
+
+# --------------------------------------------------------------------- all of them
+
+
+def test_faster_whisper_can_be_pickled_and_copied() -> None:
+    extractor = faster_whisper_feature_extractor(feature_size=128, chunk_length=20)
+    expected = extractor(CLIPS[0])
+    for other in (pickle.loads(pickle.dumps(extractor)), copy.deepcopy(extractor)):
+        assert type(other) is type(extractor)
+        assert other.n_samples == 320_000
+        np.testing.assert_array_equal(other(CLIPS[0]), expected)
+
+
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.nightly)])
+def test_in_other_processes(method: str) -> None:
+    extractors = [faster_whisper_feature_extractor(), WhisperFeatureExtractor(chunk_length=4)]
+    for extractor in extractors:  # before a fork the parent's pool is running
+        extractor(np.tile(CLIPS[0], 4))
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        for extractor in extractors:
+            actual = pool.apply_async(extractor, (CLIPS[0],)).get(LIMIT)
+            expected = extractor(CLIPS[0])
+            if isinstance(actual, BatchFeature):
+                actual, expected = actual.input_features, expected.input_features
+            np.testing.assert_array_equal(actual, expected)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_not_finite_goes_through(value: float) -> None:
     batch = np.stack([speech(), speech()])
@@ -78,6 +298,19 @@ def test_what_is_not_finite_goes_through(value: float) -> None:
     assert ours[1].isnan().all()
     assert torch.equal(ours[0], log_mel_spectrogram(batch[0], padding=160))
     assert np.isnan(faster_whisper_feature_extractor()(batch[1])).all()
+    theirs = WhisperFeatureExtractor(chunk_length=4)(batch, sampling_rate=16_000).input_features
+    np.testing.assert_array_equal(np.isnan(theirs).all((1, 2)), [False, True])
+
+
+def test_no_samples_are_silence_where_they_are_padded() -> None:
+    empty = np.zeros(0, np.float32)
+    theirs = openai(empty, padding=4000).numpy()
+    np.testing.assert_array_equal(log_mel_spectrogram(empty, padding=4000).numpy(), theirs)
+    original = FeatureExtractor()(empty, padding=4000)
+    ours = faster_whisper_feature_extractor()(empty, 4000)
+    np.testing.assert_allclose(ours, original, atol=1e-6)
+    with pytest.raises(ValueError, match="audio is empty"):
+        log_mel_spectrogram(empty)
 
 
 def test_errors() -> None:

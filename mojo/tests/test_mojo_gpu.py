@@ -352,6 +352,128 @@ def test_torch_says_which_stream_and_makes_the_output(driver: Path) -> None:
     ]
 
 
+# PyTorch itself, and tensors in the stand-in's memory, which say what tensors of CUDA say. Where
+# PyTorch would go to CUDA's kernels, and finds none in a build for CPUs, the dispatcher is told.
+OPERATOR = """
+import torch
+from whisper_mel_mojo import torch as operator
+
+op = torch.ops.whisper_mel.log_mel
+CUDA, AUTOGRAD = torch._C.DispatchKey.CUDA, torch._C.DispatchKey.AutogradCUDA
+ANY_AUTOGRAD = torch._C.DispatchKey.AutogradFunctionality
+copies = []
+
+class OnDevice(torch.Tensor):
+    is_cuda = True
+    device = torch.device("cuda", 0)
+
+    @property
+    def __cuda_array_interface__(self):
+        if self.requires_grad:
+            raise RuntimeError("Can't get __cuda_array_interface__ on Variable that requires grad.")
+        size = self.element_size()
+        return {"shape": tuple(self.shape), "strides": tuple(size * s for s in self.stride()),
+                "typestr": {torch.float32: "<f4", torch.int16: "<i2"}[self.dtype],
+                "data": (self.data_ptr(), False), "version": 2}
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), options=None):
+        if function in (op, op.default):
+            below = torch._C._dispatch_tls_is_dispatch_key_excluded(ANY_AUTOGRAD)
+            keys = torch._C.DispatchKeySet(CUDA if below else AUTOGRAD)
+            return op.default.redispatch(keys, *args, **(options or {}))
+        with torch._C.DisableTorchFunctionSubclass():
+            result = function(*args, **(options or {}))
+        if not isinstance(result, torch.Tensor):
+            return result
+        if result.numel() == 0 or cuda.device_of(result.data_ptr()) is not None:
+            return result.as_subclass(cls)
+        copies.append(function.__name__)
+        return to_device(result)
+
+buffers = []
+
+def to_device(tensor):
+    buffers.append(Buffer((tensor.numel(),), f"V{tensor.element_size()}"))
+    memory = (ctypes.c_char * buffers[-1].size).from_address(buffers[-1].address)
+    result = torch.frombuffer(memory, dtype=tensor.dtype).view(tensor.shape)
+    return result.copy_(tensor).as_subclass(OnDevice)
+
+class Stream:
+    cuda_stream = 0x99
+
+torch.cuda.current_stream = lambda device: Stream
+clips = to_device(torch.from_numpy(pcm))
+"""
+
+
+def test_the_operator_of_torch(driver: Path) -> None:
+    """One launch on the current stream; copies only where the operator's documentation has them."""
+    pytest.importorskip("torch", reason="in the layer `test`")
+    log = run(
+        driver,
+        OPERATOR
+        + """
+def same(features, audio, *words, **options):
+    assert type(features) is OnDevice and features.dtype == torch.float32
+    np.testing.assert_array_equal(features.numpy(), lockstep.log_mel(audio, *words, **options))
+
+same(op(clips), pcm)  # builds the kernel and loads it
+same(operator.log_mel(clips[0], 128, pad_to=8000, smoothing="same"), pcm[0], 128, pad_to=8000,
+     smoothing="same")
+same(operator.LogMel(smoothing="valid")(clips[:, 5:4000:1]), pcm[:, 5:4000], smoothing="valid")
+assert copies == ["new_empty"] * 3, copies
+copies.clear()
+same(op(clips.double()), pcm)
+assert copies == ["double", "to", "new_empty"], copies
+copies.clear()
+same(op(clips[:, ::2]), pcm[:, ::2])
+assert copies == ["clone", "new_empty"], copies
+whole = np.rint(pcm * 32768).astype(np.int16)
+same(op(to_device(torch.from_numpy(whole))), whole)
+""",
+        computes=True,
+    )
+    launches = [line for line in log if line.startswith("cuLaunch")]
+    assert len(launches) == 6
+    assert all("stream=0x99 " in line for line in launches)
+    asked = fake_driver.log(driver)
+    later = {line.split()[0] for line in asked[asked.index(launches[0]) :]}
+    assert later == {"cuLaunchKernelEx", "lockstep", "cuMemAlloc", "nvmlShutdown"}
+
+
+def test_the_operator_of_torch_with_gradients_and_errors(driver: Path) -> None:
+    pytest.importorskip("torch", reason="in the layer `test`")
+    log = run(
+        driver,
+        OPERATOR
+        + """
+wanting = clips[:, :4000].requires_grad_()
+with torch.no_grad():
+    assert not op(wanting).requires_grad
+assert op(wanting).grad_fn is not None
+
+for audio, options, expected in (
+    (clips[:, :200], {}, "audio has 200 samples: expected at least 201"),
+    (clips[:, :0], {}, "audio is empty"),
+    (clips.half(), {}, "audio has dtype torch.float16: expected float32, float64 or int16"),
+    (clips.bfloat16(), {}, "audio has dtype torch.bfloat16: expected"),
+    (clips[None], {}, "audio has shape (1, 3, 7000): expected"),
+    (clips, {"n_mels": 81}, "n_mels=81: expected"),
+    (clips, {"threads": 0}, "threads=0: expected at least 1"),
+    (clips, {"pad_to": 6999}, "expected at most pad_to=6999"),
+):
+    try:
+        op(audio, **options)
+    except (TypeError, ValueError) as error:
+        assert expected in str(error), error
+    else:
+        raise AssertionError(expected)
+""",
+    )
+    assert len(log) == 2, log
+
+
 def test_tensors_of_torch_on_the_host_are_refused() -> None:
     torch = pytest.importorskip("torch", reason="in the layer `test`")
     with pytest.raises(TypeError, match="audio is a Tensor in the memory of the host"):
@@ -384,7 +506,7 @@ def test_without_a_device() -> None:
         pass
     else:
         pytest.skip("there is a CUDA driver here")
-    from whisper_mel_mojo.frontends import mojo_gpu
+    from whisper_mel_mojo.frontends import mojo_gpu, mojo_torch_gpu
 
     class Array:
         __cuda_array_interface__ = {
@@ -402,7 +524,7 @@ def test_without_a_device() -> None:
             "version": 3,
         }
 
-    for use in (mojo_gpu, lambda: gpu.log_mel(Array(), out=Out())):
+    for use in (mojo_gpu, mojo_torch_gpu, lambda: gpu.log_mel(Array(), out=Out())):
         with pytest.raises(gpu.DeviceError, match="there is no CUDA device"):
             use()
 

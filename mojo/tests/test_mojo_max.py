@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
+import torch
 from max.driver import CPU, Buffer
 from max.dtype import DType
 from max.engine import InferenceSession
-from max.graph import DeviceRef, Graph, TensorType, ops
+from max.graph import DeviceRef, Dim, Graph, TensorType, ops
 from numpy.typing import NDArray
 from whisper_mel_golden.signals import render
 from whisper_mel_mojo import log_mel
 from whisper_mel_mojo import max as operation
+from whisper_mel_mojo.cuda import DeviceError
 
 Array = NDArray[Any]
 Run = Callable[..., list[Array]]
@@ -47,7 +55,10 @@ def run() -> Run:
         assert of_pcm.shape == [2, 80, 100]
         loudest = ops.max(operation.log_mel(clip), axis=-1)  # and on through the graph
         graph.output(*features, loudest, of_pcm)
-    model = InferenceSession(devices=[CPU()]).load(graph)
+    session = InferenceSession(devices=[CPU()])
+    operation.load(session, graph)  # compiles, if it has not been compiled here before
+    session.compile = None  # from here on it cannot
+    model = operation.load(session, graph)
 
     def call(*inputs: Array) -> list[Array]:
         return [np.from_dlpack(r) for r in model.execute(*map(Buffer.from_numpy, inputs))]
@@ -94,10 +105,10 @@ def test_what_only_running_shows(run: Run) -> None:
         (audio_type(DType.float32, "n"), {"pad_to": 100}, ValueError, "at least 201"),
         (audio_type(DType.float32, 400), {"smoothing": "valid"}, ValueError, "at least 3"),
         (
-            TensorType(DType.float32, ["n"], device=DeviceRef.GPU()),
+            TensorType(DType.float32, ["n"], device=DeviceRef.GPU(9)),
             {},
-            NotImplementedError,
-            "expected it on the CPU",
+            DeviceError,
+            r"audio is on gpu.*: MAX sees \d accelerators",
         ),
     ],
     ids=str,
@@ -126,3 +137,145 @@ def test_shapes_are_known_in_the_graph(
         result = operation.log_mel(graph.inputs[0].tensor, **options)
     assert [str(size) for size in result.shape] == [str(size) for size in expected]
     assert result.dtype == DType.float32
+
+
+# --------------------------------------------------------------------- compiled once
+
+
+class Session:
+    """Compiles in no time, and counts."""
+
+    devices = (CPU(),)
+    compiled = 0
+    fails = False
+
+    def compile(self, graph: Graph) -> Session:
+        if self.fails:
+            raise RuntimeError("cannot be compiled")
+        self.compiled += 1
+        return self
+
+    def export_mef(self, path: Path) -> None:
+        path.write_bytes(b"model")
+
+    def init(self, artifact: Path, *, weights_registry: Any) -> tuple[Path, Any]:
+        return artifact, weights_registry
+
+
+def test_graphs_are_compiled_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each for what it is: its operations, its constants, the devices."""
+
+    def graph(last: float, name: str = "mine") -> Graph:
+        values = np.zeros(100_000, np.float32)
+        values[-1] = last
+        with Graph(name, input_types=[audio_type(DType.float32, "n")]) as graph:
+            graph.output(ops.constant(values, DType.float32, device=DeviceRef.CPU()))
+        return graph
+
+    monkeypatch.setenv("WHISPER_MEL_CACHE", str(tmp_path))
+    monkeypatch.setattr(operation, "read", lambda path: path)
+    session: Any = Session()
+    session.fails = True
+    with pytest.raises(RuntimeError, match="cannot be compiled"):
+        operation.load(session, graph(0.0))
+    assert not list(tmp_path.glob("*.mef"))
+    session.fails = False
+    first: Any = operation.load(session, graph(0.0), weights_registry={"a": 1})
+    assert (first[0].read_bytes(), first[1]) == (b"model", {"a": 1})
+    assert "compiling the graph 'mine', which can take minutes (once): " in capsys.readouterr().err
+    assert operation.load(session, graph(0.0), weights_registry={"a": 1}) == first
+    assert session.compiled == 1
+    others: list[Any] = [
+        operation.load(session, graph(1e-6)),
+        operation.load(session, graph(0, "b")),
+    ]
+    monkeypatch.setattr(operation, "cpu_features", lambda: "another's")
+    others.append(operation.load(session, graph(0.0)))
+    assert session.compiled == 4
+    assert len({first[0], *(path for path, _ in others)}) == 4
+
+
+@pytest.mark.nightly
+def test_the_example(tmp_path: Path) -> None:
+    """The layer is NumPy's, of the kernel's features; and the second run compiles nothing."""
+    path = Path(__file__).parents[2] / "examples" / "max_graph.py"
+    spec = importlib.util.spec_from_file_location("max_graph", path)
+    assert spec is not None
+    assert spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+
+    speech = render({"signal": "speech", "n": 48_000, "recording": "sense-and-sensibility"})
+    soundfile.write(tmp_path / "speech.wav", speech, 16_000, subtype="FLOAT")
+    command = [sys.executable, str(path), "speech.wav", "layer.npy"]
+    for _ in range(2):
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert re.fullmatch(r"loaded in \S+ s, \(1, 300, 384\)\n", done.stdout)
+    assert done.stderr == ""
+
+    kernel, bias = example.weights().values()
+    padded = np.pad(log_mel(speech).T, ((1, 1), (0, 0)))
+    linear = sum(padded[tap : tap + 300] @ kernel[0, tap] for tap in range(3)) + bias
+    expected = torch.nn.functional.gelu(torch.from_numpy(linear)).numpy()
+    np.testing.assert_allclose(np.load(tmp_path / "layer.npy")[0], expected, atol=1e-4)
+
+
+@pytest.mark.nightly
+def test_through_max_in_torch() -> None:
+    """As documented: compiled once for all lengths, into a tensor that PyTorch has made."""
+    from max.experimental.torch import graph_op
+
+    built = []
+
+    @graph_op(
+        name="whisper_mel_features",
+        input_types=[audio_type(DType.float32, "clips", "samples")],
+        output_types=[audio_type(DType.float32, "clips", 128, Dim("samples") // 160)],
+    )
+    def features(audio: Any) -> Any:
+        built.append(audio.shape)
+        return operation.log_mel(audio, 128)
+
+    for clips, n in ((1, 480), (3, 4077), (2, 16_000)):
+        audio = np.stack([noise(n, seed) for seed in range(clips)])
+        out = torch.empty(clips, 128, n // 160)
+        features(out, torch.from_numpy(audio))
+        np.testing.assert_array_equal(out.numpy(), log_mel(audio, 128))
+    assert len(built) == 1
+
+
+FOR_GPU = """
+import sys
+from max import driver
+
+driver.set_virtual_device_api("cuda")
+driver.set_virtual_device_target_arch(sys.argv[1])
+driver.set_virtual_device_count(1)
+from max.dtype import DType
+from max.engine import InferenceSession
+from max.graph import DeviceRef, Graph, TensorType
+from whisper_mel_mojo.max import log_mel
+
+audio = TensorType(DType.float64, ["n"], device=DeviceRef.GPU())
+with Graph("features", input_types=[audio]) as graph:
+    graph.output(log_mel(graph.inputs[0].tensor))
+session = InferenceSession(devices=[driver.Accelerator()])
+session.compile(graph).export_mef(sys.argv[2])
+"""
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("target", "mapping"), [("sm_90a", b"<80, 32, 480, 8>"), ("sm_80", b"<80, 16, 16, 1>")]
+)
+def test_compiled_for_a_gpu(target: str, mapping: bytes, tmp_path: Path) -> None:
+    """For devices that need not be there: bands, group, tile and blocks of the kernel."""
+    model = tmp_path / "model.mef"
+    subprocess.run([sys.executable, "-c", FOR_GPU, target, str(model)], check=True)
+    kernels = set(
+        re.findall(rb"mel_kernel::mel_kernel\[.{,2000}?(<\d+, \d+, \d+, \d+>)", model.read_bytes())
+    )
+    assert kernels == {mapping}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import io
+import pickle
 import subprocess
 import sys
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 import torch
 import whisper_mel_reference as reference
 from torch import Tensor
+from torch.autograd import forward_ad
 from whisper_mel_golden.signals import render
 from whisper_mel_mojo import log_mel
 from whisper_mel_mojo import torch as operator
@@ -134,6 +137,12 @@ def test_compiled_once_for_all_lengths() -> None:
     for n in (4000, 4001, 12_345, 801):
         assert_same(compiled(batch(n)), batch(n))
     assert counter.frame_count == 1
+    # Not told that lengths vary, PyTorch finds out by the second one
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(operator.LogMel(), fullgraph=True, backend=counter)
+    for n in (4000, 4001, 12_345, 801):
+        assert_same(compiled(batch(n)), batch(n))
+    assert counter.frame_count == 2
 
 
 @pytest.mark.nightly
@@ -308,17 +317,31 @@ def test_samples_that_are_not_finite_are_named() -> None:
             function(audio)
 
 
-def test_other_devices_are_refused() -> None:
-    """What a tensor on a GPU meets; there need be none."""
-    keys = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
-    with pytest.raises(NotImplementedError, match=r"audio is on cpu: .* expected audio.cpu\(\)"):
-        op.default.redispatch(keys, noise(4000))
+def test_other_devices() -> None:
+    """Those of CUDA are tested in test_mojo_gpu.py."""
     assert op(torch.empty(2, 4000, device="meta")).shape == (2, 80, 25)
+    keys = torch._C.DispatchKeySet(torch._C.DispatchKey.MPS)
+    with pytest.raises(NotImplementedError, match="with arguments from the 'MPS' backend"):
+        op.default.redispatch(keys, noise(4000))
 
 
 def test_functions_of_functions_are_refused() -> None:
     with pytest.raises(NotImplementedError, match=r"expected torch.autograd.grad"):
         torch.func.grad(lambda audio: op(audio).sum())(noise(4000))
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.torch.jit.script. is deprecated:DeprecationWarning"
+)  # jvp's own
+def test_forward_gradients_are_refused() -> None:
+    """They would be lost otherwise: to PyTorch the features would just have none."""
+    clip = noise(4000)
+    with pytest.raises(NotImplementedError, match="forward-mode gradients"):
+        torch.func.jvp(op, (clip,), (clip,))
+    with forward_ad.dual_level():
+        with pytest.raises(NotImplementedError, match="forward-mode gradients"):
+            op(forward_ad.make_dual(clip, clip))
+        assert_same(op(clip), clip)  # which has none
 
 
 def test_the_layer() -> None:
@@ -332,6 +355,43 @@ def test_the_layer() -> None:
     for wrong in ({"n_mels": 64}, {"pad_to": 100}, {"smoothing": "full"}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             operator.LogMel(**wrong)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_the_layer_copied_and_saved() -> None:
+    layer = operator.LogMel(128, smoothing="same")
+    audio = batch(4000)
+    file = io.BytesIO()
+    torch.jit.save(torch.jit.script(layer), file)
+    file.seek(0)
+    script = torch.jit.load(file)
+    others = (pickle.loads(pickle.dumps(layer)), copy.deepcopy(layer), layer.half(), script)
+    for other in others:
+        assert_same(other(audio), audio, 128, smoothing="same")
+        assert_same(other(audio[0, :801]), audio[0, :801], 128, smoothing="same")
+
+
+class Clips(torch.utils.data.Dataset):  # type: ignore[misc]
+    """Features are computed where the clips are loaded."""
+
+    layer = operator.LogMel(pad_to=160_000)
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, item: int) -> Tensor:
+        features: Tensor = self.layer(noise(4000, item))
+        return features
+
+
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.nightly)])
+def test_workers_of_a_data_loader(method: str) -> None:
+    op(noise(480_000), threads=2)  # before a fork the parent's pools are running
+    loader = torch.utils.data.DataLoader(
+        Clips(), batch_size=3, num_workers=2, multiprocessing_context=method, timeout=120
+    )
+    expected = op(torch.stack([noise(4000, item) for item in range(6)]), pad_to=160_000)
+    assert torch.equal(torch.cat(list(loader)), expected)
 
 
 def test_only_those_who_ask_for_torch_import_it() -> None:

@@ -3,6 +3,9 @@
 The cache is ``$WHISPER_MEL_CACHE``, else ``whisper-mel`` in ``$XDG_CACHE_HOME`` or ``~/.cache``,
 else, where none can be written, a folder of the user's own among the temporary files. A file's
 name contains the hash of everything it was made from, so that nothing is ever out of date.
+
+Before that it is looked for in the package's folder ``prebuilt``, if there is one: whoever packs
+the package for machines without a compiler has filled it (:func:`prebuild`).
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("mel_kernel.mojo")
@@ -27,6 +30,8 @@ SOURCE = Path(__file__).with_name("mel_kernel.mojo")
 FLAGS = ("--emit", "shared-lib", "-Xlinker", "-Bsymbolic")
 # An index out of bounds would be printed by Modular's run-time library: libc is to be enough.
 NO_ASSERTIONS = ("-D", "ASSERT=none")
+PREBUILT = SOURCE.with_name("prebuilt")
+_COMPILER_FILE = "compiler"  # its version, in that folder
 MAX_SOURCE = SOURCE.with_name("max_op.mojo")
 C_SOURCE = SOURCE.with_name("whisper_mel.c")
 C_FLAGS = (
@@ -52,15 +57,64 @@ def built_library(source: Path | None = None, *options: str) -> Path:
     ``options``: what the compiler is told besides. Raises ``BuildError`` if there is no compiler,
     no place to write, or if compilation fails.
     """
-    target = target_cpu()
     source = source or SOURCE
-    flags = (*FLAGS, *NO_ASSERTIONS, "--target-cpu", target, *options)
-    sources = {source, source.with_name(SOURCE.name)}
+    for target in _runnable_cpus():
+        ready = _prebuilt(source, target, options)
+        if ready:
+            return ready
+    return built_for(target_cpu(), source, options)
+
+
+def built_for(target: str, source: Path, options: tuple[str, ...]) -> Path:
+    """As :func:`built_library`, for a CPU type and from the cache alone."""
+    flags = _flags(target, options)
 
     def make(library: Path) -> None:
         compile_mojo(source, library, flags)
 
-    return _kept(f"{source.stem}-{target}-", ".so", sources, flags, make)
+    return _kept(f"{source.stem}-{target}-", ".so", _sources(source), flags, make)
+
+
+def _sources(source: Path) -> set[Path]:
+    return {source, source.with_name(SOURCE.name)}
+
+
+def _flags(target: str, options: tuple[str, ...]) -> tuple[str, ...]:
+    return (*FLAGS, *NO_ASSERTIONS, "--target-cpu", target, *options)
+
+
+def prebuild(
+    folder: Path, source: Path | None = None, *options: str, cpu: str | None = None
+) -> Path:
+    """Puts the library for other machines into a package's ``prebuilt``.
+
+    ``folder``: that folder; ``cpu``: the CPU type, by default :func:`distributed_cpu`; the others
+    as for :func:`built_library`. Returns the library in it, which may be changed if :func:`sign` is
+    called then.
+    """
+    made = built_for(cpu or distributed_cpu(), source or SOURCE, options)
+    folder.mkdir(exist_ok=True)
+    (folder / _COMPILER_FILE).write_text(compiler_version())
+    library = folder / made.name
+    shutil.copyfile(made, library)
+    sign(library)
+    return library
+
+
+def sign(library: Path) -> None:
+    """Notes that a library is as it should be: a file that is not as noted is never loaded."""
+    _digest_file(library).write_text(_digest(library))
+
+
+def _prebuilt(source: Path, target: str, options: tuple[str, ...]) -> Path | None:
+    """The library in the package, if it is there and made of these sources."""
+    try:
+        compiler = (PREBUILT / _COMPILER_FILE).read_text()
+    except OSError:
+        return None
+    key = _key(_sources(source), _flags(target, options), compiler)
+    library = PREBUILT / f"{source.stem}-{target}-{key}.so"
+    return library if _is_intact(library) else None
 
 
 def built_c_library(target: str | None = None) -> Path:
@@ -75,14 +129,13 @@ def built_c_library(target: str | None = None) -> Path:
     sources = {SOURCE, *(C_SOURCE.with_suffix(suffix) for suffix in (".c", ".h", ".map"))}
 
     def make(library: Path) -> None:
+        if shutil.which(compiler[0]) is None:  # said before the kernel is compiled for nothing
+            raise BuildError(f"there is no C compiler {compiler[0]}: set CC")
         kernel = library.with_suffix(".o")
         compile_mojo(SOURCE, kernel, flags)
         command = [*compiler, *C_FLAGS, C_SOURCE.name, str(kernel), "-o", str(library)]
-        try:
-            # In the sources' folder: the flags name the list of exported symbols by its name.
-            done = subprocess.run(command, cwd=C_SOURCE.parent, capture_output=True, text=True)
-        except OSError as error:
-            raise BuildError(f"the C compiler cannot be run: {error}; set CC") from error
+        # In the sources' folder: the flags name the list of exported symbols by its name.
+        done = subprocess.run(command, cwd=C_SOURCE.parent, capture_output=True, text=True)
         if done.returncode != 0:
             raise BuildError(f"{' '.join(command)} failed:\n{done.stderr.strip()}")
 
@@ -117,15 +170,46 @@ def _kept(
     make: Callable[[Path], None],
 ) -> Path:
     """The file in the cache that ``make`` writes of these sources; made if it isn't there yet."""
-    parts = [path.read_bytes() for path in sorted(sources)]
-    parts += [" ".join(options).encode(), compiler_version().encode()]
-    key = hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
-    library = cache_folder() / f"{stem}{key[:20]}{suffix}"
+    key = _key(sources, options, compiler_version())
+    return _cached("the kernel", f"{stem}{key}{suffix}", make)
+
+
+def kept(
+    what: str, stem: str, suffix: str, parts: Iterable[bytes], make: Callable[[Path], None]
+) -> Path:
+    """The file in the cache that ``make`` writes; made if it isn't there yet.
+
+    ``parts``: all that it depends on; ``what`` it is, for those who wait for it.
+    """
+    return _cached(what, f"{stem}{_key_of(parts)}{suffix}", make)
+
+
+def _cached(what: str, name: str, make: Callable[[Path], None]) -> Path:
+    library = cache_folder() / name
     if not _is_intact(library):
         with _locked(library.with_suffix(".lock")):
             if not _is_intact(library):  # another process may have built it meanwhile
+                _announce(f"compiling {what} (once): {library}")
                 _build(library, make)
     return library
+
+
+def _key(sources: set[Path], options: tuple[str, ...], compiler: str) -> str:
+    """What stands for the sources, the options and the compiler's version in a file's name."""
+    parts = [path.read_bytes() for path in sorted(sources)]
+    return _key_of([*parts, " ".join(options).encode(), compiler.encode()])
+
+
+def _key_of(parts: Iterable[bytes]) -> str:
+    digests = b"\0".join(hashlib.sha256(part).digest() for part in parts)
+    return hashlib.sha256(digests).hexdigest()[:20]
+
+
+def _runnable_cpus() -> list[str]:
+    """The CPU types whose code runs here: the one to compile for, then lesser ones."""
+    best = target_cpu()
+    levels = ["x86-64-v4", "x86-64-v3", "x86-64"]
+    return levels[levels.index(best) :] if best in levels else [best]
 
 
 def target_cpu() -> str:
@@ -135,13 +219,17 @@ def target_cpu() -> str:
         return chosen
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return "generic"
-    try:
-        cpuinfo = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return "x86-64"
-    flags = next((line for line in cpuinfo.splitlines() if line.startswith("flags")), "")
-    has = set(flags.split())
+    has = set(cpu_features().split())
     return "x86-64-v4" if has >= _V4 else "x86-64-v3" if has >= _V3 else "x86-64"
+
+
+def cpu_features() -> str:
+    """What the system says that this machine's CPU can do; empty if nothing."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
 def distributed_cpu() -> str:
@@ -157,7 +245,8 @@ def compiler_version() -> str:
         return importlib.metadata.version("mojo-compiler")
     except importlib.metadata.PackageNotFoundError as error:
         raise BuildError(
-            "the kernel is compiled on first use, and the package mojo-compiler is not installed"
+            "the kernel is compiled on first use, and the package mojo-compiler is not installed: "
+            "pip install 'whisper-mel-mojo[build]'"
         ) from error
 
 
@@ -225,11 +314,10 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _build(library: Path, make: Callable[[Path], None]) -> None:
-    _announce(f"compiling the kernel (once): {library}")
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         made = Path(folder) / library.name
         make(made)
-        _digest_file(made).write_text(_digest(made))
+        sign(made)
         _digest_file(made).replace(_digest_file(library))
         made.replace(library)
 
@@ -245,9 +333,14 @@ def compile_mojo(source: Path, made: Path, flags: tuple[str, ...]) -> None:
 
 
 def run_compiler(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    """Runs the compiler of the installed package, wherever that is: nothing need be on PATH."""
+    """Runs the compiler of the installed package, wherever that is: nothing need be on PATH.
+
+    Left alone, it reports to its maker's server at every start. Who compiled is nobody's business,
+    unless the variable says otherwise.
+    """
     from mojo.run import subprocess_run_mojo
 
+    os.environ.setdefault("MODULAR_TELEMETRY_ENABLED", "false")
     return subprocess_run_mojo(arguments, capture_output=True, text=True)
 
 

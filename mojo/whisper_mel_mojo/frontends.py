@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_mel_mojo import c_library, gpu_host, lockstep
-from whisper_mel_mojo.cuda import driver
+from whisper_mel_mojo.cuda import DeviceError, driver
 from whisper_mel_mojo.features import log_mel
+from whisper_mel_mojo.library import library
 
 
 class FrontEnd:
@@ -35,12 +36,24 @@ class FrontEnd:
         self.device = device
 
 
-mojo_cpu = FrontEnd("mojo-cpu", log_mel)
-mojo_c = FrontEnd("mojo-c", c_library.log_mel)
 mojo_lockstep = FrontEnd("mojo-lockstep", lockstep.log_mel)
 mojo_lockstep_cluster = FrontEnd(
     "mojo-lockstep-cluster", functools.partial(lockstep.log_mel, clusters=True)
 )
+
+
+def mojo_cpu() -> FrontEnd:
+    """Built when it is asked for, like the next: whoever cannot build it hears so once, not at
+    every case. Raises ``BuildError``.
+    """
+    library()
+    return FrontEnd("mojo-cpu", log_mel)
+
+
+def mojo_c() -> FrontEnd:
+    """The library for C."""
+    c_library.load()
+    return FrontEnd("mojo-c", c_library.log_mel)
 
 
 def mojo_gpu() -> FrontEnd:
@@ -51,6 +64,26 @@ def mojo_gpu() -> FrontEnd:
 
 def mojo_torch() -> FrontEnd:
     """The PyTorch operator. PyTorch is imported here, not by those who do not ask for it."""
+    return _of_torch("mojo-torch", "cpu")
+
+
+def mojo_torch_gpu() -> FrontEnd:
+    """The operator on the first CUDA device. Raises ``DeviceError`` where there is none, or
+    PyTorch is built without CUDA.
+    """
+    import torch
+
+    driver()
+    if not torch.cuda.is_available():
+        raise DeviceError(
+            f"PyTorch {torch.__version__} sees no CUDA device: expected one of CUDA's"
+        )
+    front_end = _of_torch("mojo-torch-gpu", "cuda")
+    front_end.capabilities = {**front_end.capabilities, "errors": None}  # nobody waits for NaN
+    return front_end
+
+
+def _of_torch(name: str, device: str) -> FrontEnd:
     import torch
 
     from whisper_mel_mojo import torch as operator
@@ -67,20 +100,22 @@ def mojo_torch() -> FrontEnd:
         plain = audio.flags.writeable and min(audio.strides, default=0) >= 0
         if not (plain and audio.dtype.isnative):
             audio = audio.astype(audio.dtype.newbyteorder("="))
-        samples = torch.from_numpy(audio)
-        features: NDArray[np.float32] = operator.log_mel(
-            samples, n_mels, pad_to=pad_to, smoothing=smoothing, threads=threads
-        ).numpy()
+        samples = torch.from_numpy(audio).to(device)
+        features: NDArray[np.float32] = (
+            operator.log_mel(samples, n_mels, pad_to=pad_to, smoothing=smoothing, threads=threads)
+            .cpu()
+            .numpy()
+        )
         return features
 
-    front_end = FrontEnd("mojo-torch", log_mel)
+    front_end = FrontEnd(name, log_mel, device)
     front_end.capabilities = {**FrontEnd.capabilities, "out": False}
     return front_end
 
 
 def mojo_max() -> FrontEnd:
-    """The operation of MAX graphs. A graph is compiled for each kind of call, which takes seconds,
-    and so not for each value of ``pad_to``.
+    """The operation of MAX graphs. A graph is compiled for each kind of call, which takes its time
+    the first time, and so not for each value of ``pad_to``.
     """
     from max.driver import CPU, Buffer
     from max.dtype import DType
@@ -96,7 +131,7 @@ def mojo_max() -> FrontEnd:
         audio = TensorType(dtype, ["clips", "samples"][-rank:], device=DeviceRef.CPU())
         with Graph("log_mel", input_types=[audio]) as graph:
             graph.output(operation.log_mel(graph.inputs[0].tensor, n_mels, smoothing=smoothing))
-        return session.load(graph)
+        return operation.load(session, graph)
 
     def log_mel(
         audio: NDArray[Any], n_mels: int = 80, *, smoothing: str | None = None

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import math
+import os
 import sys
 import threading
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -156,13 +158,22 @@ _launch_types: list[Any] = 12 * [ctypes.c_ssize_t]
 
 @lru_cache
 def _library(device: int) -> ctypes.CDLL:
-    """What launches on a device. Those of the same kind share it."""
+    """What launches on a device: ``$WHISPER_MEL_LAUNCH_LIBRARY``, where other mappings of the
+    kernel are timed and faults are planted, or what is built for the device's kind.
+    """
+    chosen = os.environ.get("WHISPER_MEL_LAUNCH_LIBRARY")
+    if chosen:
+        return _opened(Path(chosen))
     return _loaded(accelerator(driver().capability(device)))
 
 
 @lru_cache
 def _loaded(kind: Accelerator) -> ctypes.CDLL:
-    loaded = ctypes.CDLL(str(built_library(LAUNCH, *kind.options)))
+    return _opened(built_library(LAUNCH, *kind.options))
+
+
+def _opened(path: Path) -> ctypes.CDLL:
+    loaded = ctypes.CDLL(str(path))
     loaded.whisper_mel_launch.argtypes = _launch_types
     loaded.whisper_mel_launch.restype = ctypes.c_ssize_t
     loaded.whisper_mel_launch_message.argtypes = [ctypes.c_ssize_t]

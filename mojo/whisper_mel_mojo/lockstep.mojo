@@ -324,6 +324,14 @@ def run_grid[n_mels: Int, clusters: Bool](batch: Batch, clips: Int, session: Ses
 
 
 @export
+def whisper_mel_lockstep_shared(n_mels: Int, clusters: Int) abi("C") -> Int:
+    """Bytes of shared memory for which a launch of such a kernel asks."""
+    if n_mels == 80:
+        return Mapping[80, True].SHARED if clusters != 0 else Mapping[80, False].SHARED
+    return Mapping[128, True].SHARED if clusters != 0 else Mapping[128, False].SHARED
+
+
+@export
 def whisper_mel_lockstep(
     audio: Int,
     is_int16: Int,

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+from collections.abc import Mapping
+from typing import Any
+
+from max.driver import Device, accelerator_count
 from max.dtype import DType
+from max.engine import InferenceSession, Model, read
 from max.graph import Dim, Graph, StaticDim, TensorType, TensorValue, ops
 
-from whisper_mel_mojo.builder import built_max_package
+from whisper_mel_mojo.builder import built_max_package, cpu_features, kept
+from whisper_mel_mojo.cuda import DeviceError
 from whisper_mel_mojo.features import MIN_SAMPLES, plan
 from whisper_mel_mojo.library import SMOOTHING
 
@@ -21,24 +28,25 @@ def log_mel(
 
     Parameters
     ----------
-    audio : value of shape ``(n,)`` or ``(batch, n)`` on the CPU, both of which may be symbolic;
-        float32 or float64 with full scale 1, or int16 PCM, which is divided by 32768.
+    audio : value of shape ``(n,)`` or ``(batch, n)``, both of which may be symbolic, on the CPU or
+        a GPU; float32 or float64 with full scale 1, or int16 PCM, which is divided by 32768.
     n_mels, pad_to, smoothing : as for :func:`whisper_mel_mojo.log_mel`; the operation is compiled
         for them.
 
     Returns
     -------
     A float32 value of shape ``(n_mels, n // 160)`` or ``(batch, n_mels, n // 160)``, where ``n`` is
-    ``pad_to`` if given. Each clip has its own maximum. One thread computes it.
+    ``pad_to`` if given, on the audio's device. Each clip has its own maximum. On a CPU one thread
+    computes it, on a GPU one launch. (No GPU has run it: see ``docs/gpu.md``.)
 
     Raises
     ------
     TypeError, ValueError
         as :func:`whisper_mel_mojo.log_mel`, for all that the graph knows. The rest (symbolic
         sizes, NaN and infinity) is found when the graph runs, and its ``execute`` then raises
-        ``ValueError``.
-    NotImplementedError
-        ``audio`` is on a GPU.
+        ``ValueError``; on a GPU clips with NaN or infinity become NaN instead.
+    DeviceError
+        ``audio`` is on a GPU that is not there.
     LookupError
         no graph is being built.
     BuildError
@@ -48,10 +56,12 @@ def log_mel(
         raise TypeError(f"audio has dtype {audio.dtype}: expected float32, float64 or int16 (PCM)")
     if audio.rank not in (1, 2):
         raise ValueError(f"audio has shape {list(audio.shape)}: expected (n,) or (batch, n)")
-    if not audio.device.is_cpu():
-        raise NotImplementedError(f"audio is on {audio.device}: expected it on the CPU")
     if audio.dtype == DType.float64:
         audio = ops.cast(audio, DType.float32)
+    if audio.device.is_gpu() and audio.device.id >= accelerator_count():
+        raise DeviceError(
+            f"audio is on {audio.device}: MAX sees {accelerator_count()} accelerators"
+        )
     is_batch = audio.rank == 2
     if not is_batch:
         audio = ops.unsqueeze(audio, 0)
@@ -81,3 +91,45 @@ def log_mel(
         },
     )
     return result.tensor if is_batch else ops.squeeze(result.tensor, 0)
+
+
+def load(
+    session: InferenceSession, graph: Graph, *, weights_registry: Mapping[str, Any] | None = None
+) -> Model:
+    """``session.load(graph)``, compiled once: what comes of it is kept for later processes.
+
+    Compiling takes from ten seconds to minutes, and is announced on the standard error stream;
+    loading what was kept takes milliseconds. It is kept for this very graph, its constants
+    included, for this version of MAX and these devices, where the kernel is kept, too
+    (``$WHISPER_MEL_CACHE``).
+
+    Parameters
+    ----------
+    session : where the model will run.
+    graph : any graph, with or without :func:`log_mel` in it.
+    weights_registry : the graph's weights by name, as for ``session.load``. They are not kept.
+
+    Raises
+    ------
+    RuntimeError
+        MAX could not compile the graph; nothing is kept then.
+    BuildError
+        there is no place to keep it.
+    """
+    devices = ", ".join(map(_kind, session.devices))
+    parts = (str(graph), devices, importlib.metadata.version("max"))
+    path = kept(
+        f"the graph {graph.name!r}, which can take minutes",
+        *("graph-", ".mef"),
+        [part.encode() for part in parts],
+        lambda path: session.compile(graph).export_mef(path),
+    )
+    model: Model = session.init(read(path), weights_registry=weights_registry)
+    return model
+
+
+def _kind(device: Device) -> str:
+    """What a model is compiled for."""
+    if device.is_host:
+        return cpu_features()
+    return f"{device.api} {device.architecture_name}"

@@ -1,20 +1,30 @@
 """The kernel as an operation of MAX graphs; `max.py` puts it into one."""
 
 from extensibility import InputTensor, OutputTensor, register
-from max.gpu.host import DeviceContext
+from max.gpu.host import DeviceContext, Dim, FuncAttribute
 from max.gpu.host.info import is_cpu
 from std.ffi import external_call
+from std.sys.info import _accelerator_arch
 
 from .mel_kernel import (
     BAD_PAD_TO,
+    Floats,
+    Mapping,
     Memory,
     NOT_FINITE,
     OK,
     OVERFLOWED,
     TOO_FEW_FRAMES,
     TOO_SHORT,
+    argument_error,
     whisper_mel_log_mel,
 )
+
+comptime ARCHITECTURE = _accelerator_arch()
+comptime CLUSTERS = (
+    "sm_90" in ARCHITECTURE or "sm_100" in ARCHITECTURE or "sm_103" in ARCHITECTURE
+)
+"""As `accelerators.py` says of what `launch.mojo` is built for."""
 
 
 @register("whisper_mel.log_mel")
@@ -30,11 +40,41 @@ struct LogMel:
         ctx: DeviceContext,
     ) raises:
         comptime assert T == DType.float32 or T == DType.int16, "samples are float32 or int16"
+        var clips = audio.dim_size(0)
+        var samples = audio.dim_size(1)
         comptime if not is_cpu[target]():
-            raise Error("whisper_mel.log_mel: audio is on a GPU: expected it on the CPU")
+            # What else is wrong the graph knows, or makes a clip NaN.
+            var status = argument_error(
+                Int(audio.unsafe_ptr()),
+                clips,
+                samples,
+                pad_to,
+                n_mels,
+                smoothing,
+                Int(output.unsafe_ptr()),
+                clips * output.dim_size(1) * output.dim_size(2),
+                1,
+            )
+            if status != OK:
+                raise Error("whisper_mel.log_mel: ", describe(status, samples, pad_to, 0))
+            comptime M = Mapping[n_mels, CLUSTERS]
+            ctx.enqueue_function[M.kernel](
+                Floats(unsafe_from_address=Int(audio.unsafe_ptr())),
+                Memory[DType.int64](unsafe_from_address=Int(output.unsafe_ptr())),  # not read
+                Floats(unsafe_from_address=Int(output.unsafe_ptr())),
+                Int32(T == DType.int16),
+                Int32(0),
+                Int32(smoothing),
+                Int64(samples),
+                Int64(samples),
+                Int64(pad_to),
+                grid_dim=clips * M.BLOCKS,
+                block_dim=M.THREADS,
+                cluster_dim=Dim(M.BLOCKS, 1, 1),
+                shared_mem_bytes=M.SHARED,
+                func_attribute=FuncAttribute.MAX_DYNAMIC_SHARED_SIZE_BYTES(UInt32(M.SHARED)),
+            )
         else:
-            var clips = audio.dim_size(0)
-            var samples = audio.dim_size(1)
             # An untracked pointer: the compiler does not see what is written to its address.
             var bad_sample = Memory[DType.int64](
                 unsafe_from_address=external_call["calloc", Int](1, 8)

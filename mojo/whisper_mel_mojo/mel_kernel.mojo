@@ -1554,16 +1554,29 @@ comptime APPLE_GROUP = 8
 """The same in 32 KiB."""
 comptime CLUSTER_GROUP = 32
 """The same where a cluster of blocks does a clip: a warp's threads then have the same worker."""
+comptime CLUSTER_ROOM = 227 * 1024
+"""Bytes of shared memory that a block can have there."""
 
 
 struct Mapping[n_mels: Int, clusters: Bool, group_alone: Int = BLOCK_GROUP]:
-    """How a launch divides its work: `clusters` of blocks, or one block alone for each clip."""
+    """How a launch divides its work: `clusters` of blocks, or one block alone for each clip.
 
-    comptime GROUP = CLUSTER_GROUP if Self.clusters else Self.group_alone
-    comptime BLOCKS = (8 if Self.n_mels == 80 else 16) if Self.clusters else 1
+    `-D GROUP=`, `BLOCKS=` and `ROOM=` change it for clusters, to be timed (`./dev gpu bundle`).
+    """
+
+    comptime GROUP = get_defined_int[
+        "GROUP", CLUSTER_GROUP
+    ]() if Self.clusters else Self.group_alone
+    comptime BLOCKS = get_defined_int[
+        "BLOCKS", 8 if Self.n_mels == 80 else 16
+    ]() if Self.clusters else 1
     """Whose shared memory together holds the values of a clip of 30 s."""
-    comptime TILE = (480 if Self.n_mels == 80 else 288) if Self.clusters else Self.group_alone
-    """Frames in each of them: in a cluster, what 227 KiB have room for."""
+    comptime ROOM = get_defined_int["ROOM", CLUSTER_ROOM]()
+    comptime SPACE = Self.ROOM // 4 - Block[Self.n_mels, Self.GROUP, 0, Self.BLOCKS].SIZE
+    comptime TILE = (
+        Self.SPACE // Self.n_mels // Self.GROUP * Self.GROUP
+    ) if Self.clusters else Self.group_alone
+    """Frames in each of them: in a cluster, whole groups for which there is room."""
     comptime THREADS = WORKERS * Self.GROUP
     comptime SHARED = 4 * Block[Self.n_mels, Self.GROUP, Self.TILE, Self.BLOCKS].SIZE
     """Bytes of shared memory of a block."""
@@ -1938,20 +1951,31 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
         var width = clip.rows - 2 * edge
         var values = memory.offset(Self.VALUES)
         var place = clip.margin() - begin
-        for band in range(edge + thread // Self.GROUP, Self.n_mels - edge, WORKERS):
-            var row = clip.out_.unsafe_offset((band - edge) * width - edge)
-            for frame in range(begin + thread % Self.GROUP, end, Self.GROUP):
-                if frame < edge:
-                    continue
+        var first = edge + thread // Self.GROUP
+        var top = clip.out_.unsafe_offset((first - edge) * width - edge)
+        for frame in range(begin + thread % Self.GROUP, end, Self.GROUP):
+            if frame < edge:
+                continue
+            var row = top
+            if clip.smoothing == NONE and not damaged and frame < clip.sounding_frames():
+                # Nearly all, and so without any question for each value.
+                comptime for i in range(0, Self.n_mels, WORKERS):
+                    var value = values.load[1](Self.TILE * (first + i) + place + frame)
+                    self.put(row, frame, max(value, least))
+                    row = row.unsafe_offset(WORKERS * width)
+                continue
+            for band in range(first, Self.n_mels - edge, WORKERS):
                 var value = max(SILENCE, least)
                 if damaged:
                     value = NAN
-                elif frame < clip.frames() - edge:
-                    if clip.smoothing == NONE:
-                        value = self.clamped(values, band, frame, place, least)
-                    else:
-                        value = self.smoothed(values, band, frame, place, least)
-                row[unsafe_offset=frame] = value
+                elif frame < clip.frames() - edge and clip.smoothing != NONE:
+                    value = self.smoothed(values, band, frame, place, least)
+                self.put(row, frame, value)
+                row = row.unsafe_offset(WORKERS * width)
+
+    @always_inline
+    def put(self, row: Floats, frame: Int, value: Float32):
+        row[unsafe_offset=frame] = value
 
     @always_inline
     def clamped[

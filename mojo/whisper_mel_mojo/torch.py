@@ -9,11 +9,13 @@ from __future__ import annotations
 import ctypes
 import math
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
+from whisper_mel_mojo import gpu
 from whisper_mel_mojo.features import FRAMES_PER_THREAD, error_of, plan
 from whisper_mel_mojo.library import SMOOTHING, library
 
@@ -36,26 +38,30 @@ def log_mel(
 
     Parameters
     ----------
-    audio : tensor of shape ``(n,)`` or ``(batch, n)`` on the CPU, 16 000 samples a second: float32
-        or float64 with full scale 1, or int16 PCM, which is divided by 32768. Copied only if it is
-        float64 or the samples of a clip are not contiguous.
+    audio : tensor of shape ``(n,)`` or ``(batch, n)`` on the CPU or a CUDA device, 16 000 samples a
+        second: float32 or float64 with full scale 1, or int16 PCM, which is divided by 32768.
+        Copied only if it is float64 or the samples of a clip are not contiguous.
     n_mels, pad_to, smoothing : as for :func:`whisper_mel_mojo.log_mel`.
     threads : how many may work on it; by default one for every five seconds, up to
-        ``torch.get_num_threads()``. The result is the same.
+        ``torch.get_num_threads()``. The result is the same. A GPU has its own.
 
     Returns
     -------
-    float32 tensor of shape ``(n_mels, n_frames)`` or ``(batch, n_mels, n_frames)``, where
-    ``n_frames = n // 160``. Each clip has its own maximum. Gradients are computed in float64 and
-    can be differentiated again.
+    float32 tensor of shape ``(n_mels, n_frames)`` or ``(batch, n_mels, n_frames)`` on the audio's
+    device, where ``n_frames = n // 160``. Each clip has its own maximum. Gradients are computed in
+    float64 and can be differentiated again. On a GPU the features come as
+    :func:`whisper_mel_mojo.gpu.log_mel` says: by one launch on the current stream, NaN for clips
+    that contain NaN or infinity.
 
     Raises
     ------
     TypeError, ValueError
         as :func:`whisper_mel_mojo.log_mel`; NaN and infinity are found when it is computed, not
         when a graph is traced.
+    DeviceError, BuildError
+        as :func:`whisper_mel_mojo.gpu.log_mel`.
     NotImplementedError
-        ``audio`` is on another device.
+        ``audio`` is on another kind of device.
     """
     result: Tensor = torch.ops.whisper_mel.log_mel(
         audio, n_mels, pad_to=pad_to, smoothing=smoothing, threads=threads
@@ -196,12 +202,24 @@ def _on_cpu(
     return _compute(audio, n_mels, pad_to, smoothing, threads)
 
 
-def _on_cuda(audio: Tensor, *arguments: Any, **options: Any) -> Tensor:
-    """Where tensors on a GPU go."""
-    raise NotImplementedError(
-        f"audio is on {audio.device}: whisper_mel.log_mel computes on the CPU so far; expected "
-        "audio.cpu()"
-    )
+def _on_cuda(
+    audio: Tensor,
+    n_mels: int = 80,
+    *,
+    pad_to: int | None = None,
+    smoothing: Literal["valid", "same"] | None = None,
+    threads: int | None = None,
+) -> Tensor:
+    """One launch on the current stream, where the copies for it are made, too. Nobody waits."""
+    _plan(audio.shape, audio.dtype, n_mels, pad_to, smoothing, threads)
+    # PyTorch does not tell others the address of a tensor that wants a gradient.
+    samples = audio.detach()
+    if samples.dtype is torch.float64:
+        samples = samples.to(torch.float32)
+    if samples.stride(-1) != 1 or samples.data_ptr() % samples.element_size():
+        samples = samples.clone(memory_format=torch.contiguous_format)
+    features: Tensor = gpu.log_mel(samples, n_mels, pad_to=pad_to, smoothing=smoothing)
+    return features
 
 
 def _shape_only(
@@ -278,6 +296,11 @@ def _with_gradient(
 ) -> Tensor:
     """The first stop of every call. ``torch.library.register_autograd`` would do the same, but
     takes 4 µs to find out that no gradient is wanted."""
+    if forward_ad._current_level >= 0 and forward_ad.unpack_dual(audio).tangent is not None:
+        raise NotImplementedError(
+            "forward-mode gradients of whisper_mel.log_mel: expected torch.autograd.grad or "
+            "backward()"
+        )
     if not (audio.requires_grad and torch.is_grad_enabled()):
         if keys.raw_repr() == _PLAIN:
             return _compute(audio, n_mels, pad_to, smoothing, threads)

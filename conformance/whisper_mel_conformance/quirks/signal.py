@@ -17,6 +17,7 @@ Array = NDArray[Any]
 
 SIGNAL: list[Quirk] = []
 _SINCE = "2026-11-24"
+_SINCE_25 = "2026-11-25"
 _RISING = "numerics/rising-noise/80"
 
 _CPP_1148 = "https://github.com/ggml-org/whisper.cpp/pull/1148"
@@ -40,12 +41,13 @@ def _add(
     effect: str,
     *seen: str,
     killer: str = _RISING,
+    since: str = _SINCE,
     spec: dict[str, Any] | None = None,
     fft_size: int | None = None,
     **stages: Hook,
 ) -> None:
     variation = Variation(spec or {}, stages, fft_size)
-    SIGNAL.append(Quirk(id, kind, mechanism, effect, killer, seen, _SINCE, lambda: variation))
+    SIGNAL.append(Quirk(id, kind, mechanism, effect, killer, seen, since, lambda: variation))
 
 
 def _add_family(
@@ -57,9 +59,10 @@ def _add_family(
     vary: Any,
     *seen: str,
     killer: str = _RISING,
+    since: str = _SINCE,
 ) -> None:
     """A quirk with a parameter."""
-    quirk = Quirk(id, kind, mechanism, effect, killer, seen, _SINCE, vary, parameter=parameter)
+    quirk = Quirk(id, kind, mechanism, effect, killer, seen, since, vary, parameter=parameter)
     SIGNAL.append(quirk)
 
 
@@ -72,6 +75,15 @@ def _grid(*values: float) -> tuple[float, ...]:
 
 def _pcm16(audio: Array, call: Call) -> Array:
     return np.rint(audio * 32768.0).astype(audio.dtype) / audio.dtype.type(32768.0)
+
+
+def _truncated(divisor: float) -> Variation:
+    def hook(audio: Array, call: Call) -> Array:
+        # In float32, as such code has it: the product is rounded before it is truncated.
+        whole = np.trunc(np.asarray(audio, np.float32) * np.float32(32767.0))
+        return whole.astype(audio.dtype) / audio.dtype.type(divisor)
+
+    return Variation(stages={"audio": hook})
 
 
 def _wrapped(audio: Array, call: Call) -> Array:
@@ -89,6 +101,14 @@ def _emphasised(coefficient: float) -> Variation:
         return np.concatenate([audio[:1], audio[1:] - audio.dtype.type(coefficient) * audio[:-1]])
 
     return Variation(stages={"audio": hook})
+
+
+def _emphasised_frames(coefficient: float) -> Variation:
+    def hook(frames: Array, call: Call) -> Array:
+        before = np.concatenate([frames[:, :1], frames[:, :-1]], axis=1)
+        return frames - frames.dtype.type(coefficient) * before
+
+    return Variation(stages={"frames": hook})
 
 
 def _peak_normalised(audio: Array, call: Call) -> Array:
@@ -115,6 +135,17 @@ _add(
     "https://github.com/openai/openai-agents-python/pull/4755",
     killer="numerics/near-floor-noise/80",
     audio=_pcm16,
+)
+_add_family(
+    "truncated-input",
+    "input",
+    "Samples are multiplied by 32767, cast to int16, which truncates, and divided by a number.",
+    "quiet audio is replaced by quantisation noise",
+    Parameter("divisor", 32768, _grid(32767, 32768), True),
+    _truncated,
+    "https://github.com/openai/openai-agents-python/pull/4755",
+    killer="numerics/near-floor-noise/80",
+    since=_SINCE_25,
 )
 _add(
     "wrapped-input",
@@ -184,6 +215,16 @@ _add(
     "the lowest bands lose energy",
     _WENET_2320,
     frames=lambda frames, call: frames - frames.mean(axis=1, keepdims=True),
+)
+_add_family(
+    "pre-emphasis-per-frame",
+    "frames",
+    "x[t] - c x[t-1] within each frame, its first sample less c times itself (Kaldi).",
+    "low bands are lower, high bands higher",
+    Parameter("coefficient", 0.97, _grid(0.1, 0.5, 0.9, 0.95, 0.97, 0.98, 1.0)),
+    _emphasised_frames,
+    _WENET_2320,
+    since=_SINCE_25,
 )
 _add(
     "peak-normalised",
@@ -352,7 +393,12 @@ _add_family(
     "padding",
     "Frame t does not begin at t * hop - 200 but at t * hop - left.",
     "everything is early or late by a part of a hop",
-    Parameter("left", 120, _grid(0, 40, 80, 100, 120, 160, 180, 199, 201, 220, 240, 280), True),
+    Parameter(
+        "left",
+        120,
+        _grid(0, 40, 80, 100, 120, 160, 180, 201, 220, 240, 280, 320, 360, 400),
+        True,
+    ),
     lambda left: _mirrored(round(left)),
     _KNF_65,
     "https://github.com/k2-fsa/sherpa-onnx/pull/3873",
@@ -385,6 +431,31 @@ _add(
     "everything is one frame early",
     spec={"drop_last_frame": False},
     features=lambda y, call: y[:, 1:],
+)
+_add(
+    "one-frame-late",
+    "frames",
+    "Frame t is what frame t - 1 should be; the first one is there twice.",
+    "everything is one frame late",
+    since=_SINCE_25,
+    features=lambda y, call: np.concatenate([y[:, :1], y[:, :-1]], axis=1),
+)
+_add(
+    "one-frame-early",
+    "frames",
+    "Frame t is what frame t + 1 should be; the last one is there twice.",
+    "everything is one frame early",
+    since=_SINCE_25,
+    features=lambda y, call: np.concatenate([y[:, 1:], y[:, -1:]], axis=1),
+)
+_add_family(
+    "frames-rotated",
+    "frames",
+    "Frames come some places too late, and the last ones first.",
+    "everything is late; the end is at the start",
+    Parameter("frames", 1, _grid(-4, -3, -2, -1, 1, 2, 3, 4), True),
+    lambda by: Variation(stages={"features": lambda y, call: np.roll(y, round(by), axis=1)}),
+    since=_SINCE_25,
 )
 _add(
     "frame-count-rounded",
@@ -427,6 +498,15 @@ _add(
     "Frames of 512 samples, windowed over their whole length.",
     "time is smeared, frequency sharper; bands differ",
     spec={"n_fft": 512},
+)
+_add_family(
+    "frame-length",
+    "frames",
+    "Frames of another length than 400 samples, windowed over their whole length.",
+    "time is smeared and frequency sharper, or the other way round; bands differ",
+    Parameter("samples", 480, _grid(320, 384, 402, 416, 480, 512, 640, 800, 1024), True),
+    lambda n: Variation({"n_fft": round(n)}),
+    since=_SINCE_25,
 )
 _add(
     "one-hop-appended",
@@ -510,6 +590,22 @@ _add(
     "quieter by a constant; tones are wider",
     window=_weights(lambda n: np.blackman(n + 1)[:-1]),
 )
+_add(
+    "symmetric-hamming-window",
+    "window",
+    "A symmetric Hamming window (NumPy's hamming).",
+    "louder by a constant; leakage beside tones",
+    since=_SINCE_25,
+    window=_weights(np.hamming),
+)
+_add(
+    "symmetric-blackman-window",
+    "window",
+    "A symmetric Blackman window (NumPy's blackman).",
+    "quieter by a constant; tones are wider",
+    since=_SINCE_25,
+    window=_weights(np.blackman),
+)
 _add_family(
     "hann-power",
     "window",
@@ -521,9 +617,9 @@ _add_family(
 _add_family(
     "short-window",
     "window",
-    "A Hann window of fewer samples in the middle of the frame.",
+    "A Hann window of fewer samples in the middle of the frame (of 399: the symmetric window).",
     "quieter by a constant; tones are wider",
-    Parameter("samples", 320, _grid(200, 240, 256, 300, 320, 350, 380, 398, 399), True),
+    Parameter("samples", 320, _grid(200, 240, 256, 300, 320, 350, 380, 398), True),
     lambda n: _short_window(round(n)),
 )
 _add_family(
@@ -699,6 +795,10 @@ def _lowest_of_128(bank: Array, call: Call) -> Array:
     return mel_filterbank(128, spec)[: len(bank)].astype(bank.dtype)
 
 
+def _bin_early(bank: Array, call: Call) -> Array:
+    return np.pad(bank, ((0, 0), (0, 1)))[:, 1:]
+
+
 def _bin_late(bank: Array, call: Call) -> Array:
     return np.pad(bank, ((0, 0), (1, 0)))[:, :-1]
 
@@ -758,7 +858,7 @@ _add_family(
     "filterbank",
     "The bank ends below 8000 Hz.",
     "bands hear other frequencies: up to 2.6",
-    Parameter("hertz", 7600, _grid(3000, 3800, 4000, 5000, 6000, 7000, 7600, 7900, 7990)),
+    Parameter("hertz", 7600, _grid(*range(3000, 8000, 200), 7900, 7990)),
     lambda hz: Variation(stages={"bank": _bank_of(f_max=float(hz))}),
     _WENET_2320,
 )
@@ -784,6 +884,14 @@ _add(
     "The bank is off by one bin.",
     "bands hear frequencies 40 Hz too low",
     bank=_bin_late,
+)
+_add(
+    "one-bin-early",
+    "filterbank",
+    "The bank is off by one bin, the other way: the transform's first bin is left out.",
+    "bands hear frequencies 40 Hz too high",
+    since=_SINCE_25,
+    bank=_bin_early,
 )
 _add(
     "bands-reversed",
@@ -868,7 +976,11 @@ _add_family(
     "logarithm",
     "Another least value of the logarithm's argument.",
     "silence and near silence only",
-    Parameter("floor", 1e-12, _grid(1e-30, 1e-20, 1e-16, 1e-14, 1e-12, 1e-11, 1e-9, 1e-8, 1e-6)),
+    Parameter(
+        "floor",
+        1e-12,
+        _grid(1e-30, 1e-20, 1e-16, 1e-14, 1e-12, 1e-11, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3),
+    ),
     lambda floor: Variation({"floor": float(floor)}),
     killer="numerics/silence/80",
 )
@@ -902,7 +1014,7 @@ _add_family(
     "range",
     "Another distance to the clip's maximum than 8.",
     "what is quiet beside something loud",
-    Parameter("width", 7.0, _grid(2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 7.5, 8.2, 8.5, 9.0, 10.0)),
+    Parameter("width", 7.0, _grid(0.8, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 7.5, 8.2, 8.5, 9.0, 10.0)),
     lambda width: Variation({"dynamic_range": float(width)}),
     killer="numerics/tone-440/80",
 )
@@ -1013,8 +1125,19 @@ def _smoothed(y: Array, call: Call) -> Array:
     return ((rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) / 9.0).astype(y.dtype)
 
 
-def _standardised(y: Array, call: Call) -> Array:
-    return (y - y.mean()) / (y.std() + y.dtype.type(1e-5))
+def _standardised(axis: int | None, epsilon: float) -> Variation:
+    """Where nothing varies, roundings are divided by next to nothing. Exactly computed, in float64,
+    that is NaN: it says nothing of what a front-end makes."""
+
+    def hook(y: Array, call: Call) -> Array:
+        if not y.size:
+            return y
+        deviation = y.std(axis=axis, keepdims=True)
+        if y.dtype == np.float64:
+            deviation = np.where(deviation > 1e-6, deviation, np.nan)
+        return (y - y.mean(axis=axis, keepdims=True)) / (deviation + y.dtype.type(epsilon))
+
+    return Variation(stages={"features": hook})
 
 
 def _stretched(y: Array, call: Call) -> Array:
@@ -1047,13 +1170,32 @@ _add_family(
     Parameter("divisor", 2.0, _grid(0.5, 1.0, 2.0, 3.0, 3.9, 4.1, 5.0, 8.0, 10.0, 20.0)),
     lambda divisor: Variation({"divisor": float(divisor)}),
 )
-_add(
+_EPSILON = Parameter("epsilon", 1e-5, _grid(0.0, *(10.0**k for k in range(-10, -1))))
+_add_family(
     "features-standardised",
     "output",
     "Features are brought to mean 0 and variance 1.",
     "everything depends on the clip",
+    _EPSILON,
+    lambda epsilon: _standardised(None, epsilon),
     "https://github.com/huggingface/transformers/pull/21938",
-    features=_standardised,
+)
+_add_family(
+    "bands-standardised",
+    "output",
+    "Each band is brought to mean 0 and variance 1 (CMVN).",
+    "everything depends on the clip",
+    _EPSILON,
+    lambda epsilon: _standardised(1, epsilon),
+    since=_SINCE_25,
+)
+_add(
+    "mean-removed-per-band",
+    "output",
+    "The mean of each band is subtracted (CMN).",
+    "everything depends on the clip",
+    since=_SINCE_25,
+    features=lambda y, call: y - y.mean(axis=1, keepdims=True) if y.size else y,
 )
 _add(
     "features-stretched",
@@ -1110,6 +1252,33 @@ _add(
     killer="boundary/length-401/80",
     spec={"drop_last_frame": False},
     features=lambda y, call: y[:-1],
+)
+_add(
+    "two-frames-dropped",
+    "shape",
+    "Another frame is dropped besides the last one.",
+    "one frame too few",
+    killer="boundary/length-401/80",
+    since=_SINCE_25,
+    features=lambda y, call: y[:, :-1],
+)
+_add(
+    "highest-band-dropped",
+    "shape",
+    "The last band is dropped.",
+    "shape (79, frames)",
+    killer="boundary/length-401/80",
+    since=_SINCE_25,
+    features=lambda y, call: y[:-1],
+)
+_add(
+    "batch-axis-kept",
+    "shape",
+    "A single clip's features keep the axis of a batch of one.",
+    "shape (1, bands, frames)",
+    killer="boundary/length-401/80",
+    since=_SINCE_25,
+    features=lambda y, call: y[np.newaxis],
 )
 _add(
     "padded-with-zeros",

@@ -1,0 +1,19 @@
+"""Paths from host samples to features in a CUDA device's memory. No GPU has run them yet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from whisper.audio import log_mel_spectrogram
+from whisper_mel_mojo import gpu
+
+
+def mojo_gpu(audio: Any, n_mels: int = 80) -> torch.Tensor:
+    """Ours: the samples go to the device, one launch."""
+    return gpu.log_mel(torch.from_numpy(audio).cuda(), n_mels)
+
+
+def openai_whisper(audio: Any, n_mels: int = 80) -> torch.Tensor:
+    """openai-whisper's, which takes the device as an argument."""
+    return log_mel_spectrogram(audio, n_mels, device="cuda")

@@ -1,0 +1,106 @@
+"""A process that measures one path from samples to features: ``python -m compare.worker``."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import random
+import statistics
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from bench.pairing import measure
+from bench.rows import OURS, SAMPLE_RATE
+from bench.worker import Result, reset_peak, resident, take_task
+from numpy.typing import NDArray
+from whisper_mel_conformance.frontend import Loaded, load
+
+Array = NDArray[Any]
+
+
+def bind(front_end: Loaded, audio: Array, n_mels: int) -> Callable[[], Any]:
+    """The call as its users make it, on one thread. What always pads is told the clip's length.
+
+    Raises ``NotImplementedError`` if the front-end has no way to do it.
+    """
+    options: dict[str, Any] = {"threads": 1} if front_end.capabilities.threads else {}
+    call = functools.partial(front_end.call, audio, n_mels, **options)
+    try:
+        call()
+    except NotImplementedError:
+        if not front_end.capabilities.pad_to:
+            raise
+        call = functools.partial(call, pad_to=audio.size)
+        call()
+    return call
+
+
+def give_back() -> None:
+    """Free memory goes back to the system (glibc), so that what is taken next is seen."""
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def compare(task: dict[str, Any]) -> Result:
+    """Memory first, while nothing but the path is in this process; then time, beside ours.
+
+    ``task``: ``path`` (a front-end), ``audio`` and ``features`` (files of NumPy's, to read and to
+    write), ``n_mels``, ``budget`` (seconds), ``device`` (there is one: features go there).
+    """
+    audio, n_mels = np.load(task["audio"]), task["n_mels"]
+    # A second of it first: what is imported or compiled at a first call is not the call's.
+    front_end = load(task["path"])
+    bind(front_end, audio[:SAMPLE_RATE], n_mels)
+    give_back()
+    before = resident("VmRSS") if reset_peak() else None
+    call = bind(front_end, audio, n_mels)
+    result: Result = {"host_peak": None, "host_rise": None, "copies": None, "gpu_rise": None}
+    if before is not None:
+        result["host_peak"] = resident("VmHWM")
+        result["host_rise"] = result["host_peak"] - before
+    ours = bind(load(OURS), audio, n_mels)
+    if task["device"]:
+        from compare import devices
+
+        call, ours = (functools.partial(_delivered, it) for it in (call, ours))
+        result["gpu_rise"] = devices.memory_rise(call)
+        result["copies"] = devices.copies(call)
+    features = call()
+    np.save(task["features"], features.cpu() if task["device"] else features)
+    order = random.Random(0)
+    timing = measure(ours, call, cold=False, threads=1, budget=task["budget"], order=order)
+    return {
+        **result,
+        "versions": dict(front_end.versions),
+        "ms": 1e3 * statistics.median(timing.other),
+        "ours_ms": 1e3 * statistics.median(timing.ours),
+        "ratio": timing.ratio(),
+        "rounds": len(timing.ours),
+        "noisy": timing.noisy,
+    }
+
+
+def _delivered(call: Callable[[], Any]) -> Any:
+    from compare import devices
+
+    return devices.deliver(call())
+
+
+def main() -> int:
+    task, report = take_task()
+    try:
+        report(compare(task))
+    except ImportError as error:
+        report({"skipped": f"is not installed ({error})"})
+    except NotImplementedError as error:
+        report({"skipped": f"{error}"})
+    except Exception as error:  # of somebody else's: the others are still to be had
+        report({"skipped": f"failed: {type(error).__name__}: {error}"})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,6 @@
+"""What only a GPU can tell, packed into one archive and one command (docs/gpu.md).
+
+``bundle`` and ``closure`` make the archive, on a machine without a GPU. All else travels in it:
+``cli`` runs the sections of ``sections``, each in a process of its own (``section``), ``record``
+puts together what they found. Python 3.10 or newer and NumPy; PyTorch where a section says so.
+"""

@@ -1,0 +1,69 @@
+"""What the libraries need at run time, beside them: Modular's, which launch what they hold."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+NAMES = (
+    "libKGENCompilerRTShared.so",
+    "libAsyncRTMojoBindings.so",
+    "libMSupportGlobals.so",
+    "libAsyncRTRuntimeGlobals.so",
+)
+_OF_THE_SYSTEM = {"libc.so.6", "libm.so.6", "libstdc++.so.6", "libgcc_s.so.1"}
+_OF_THE_SYSTEM |= {"ld-linux-x86-64.so.2", "libdl.so.2", "libpthread.so.0", "librt.so.1"}
+
+
+def libraries() -> Path:
+    """The folder of the installed package that has them. Raises ``FileNotFoundError``."""
+    package = importlib.util.find_spec("modular")
+    places = list(package.submodule_search_locations or []) if package else []
+    for place in places:
+        folder = Path(place) / "lib"
+        if all((folder / name).exists() for name in NAMES):
+            return folder
+    raise FileNotFoundError(f"the package max is not installed: {', '.join(NAMES)} are missing")
+
+
+def copy(to: Path) -> None:
+    """All of them into a folder."""
+    to.mkdir(parents=True, exist_ok=True)
+    for name in NAMES:
+        shutil.copyfile(libraries() / name, to / name)
+        require_closed(to / name)
+
+
+def relocate(library: Path, to: str) -> None:
+    """Lets a library look for them in ``to`` (as ``$ORIGIN/..``), not where they were at its
+    making. Raises ``ValueError`` if that does not fit in the old one's place, or it needs others.
+    """
+    content = library.read_bytes()
+    for old in entries(library, "RUNPATH"):
+        place = old.encode() + b"\0"
+        if content.count(place) != 1:
+            raise ValueError(f"{library} names {old} {content.count(place)} times: expected once")
+        if len(to) > len(old):
+            raise ValueError(f"{to} is longer than {old}, whose place it must take")
+        content = content.replace(place, to.encode().ljust(len(place), b"\0"))
+    library.write_bytes(content)
+    require_closed(library)
+
+
+def require_closed(library: Path) -> None:
+    """Raises ``ValueError`` if a library needs anything but these and what every system has."""
+    unknown = set(entries(library, "NEEDED")) - _OF_THE_SYSTEM - set(NAMES)
+    if unknown:
+        raise ValueError(f"{library} needs {', '.join(sorted(unknown))}, which nobody packs")
+
+
+def entries(library: Path, kind: str) -> list[str]:
+    """What a library's dynamic section says, as ``readelf`` reads it."""
+    listing = subprocess.run(
+        ["readelf", "--dynamic", str(library)], capture_output=True, text=True, check=True
+    ).stdout
+    found: list[str] = re.findall(rf"\({kind}\).*\[(.*)\]", listing)
+    return found

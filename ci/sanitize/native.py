@@ -1,0 +1,259 @@
+"""Lanes for the kernel on a CPU: AddressSanitizer, ThreadSanitizer, valgrind.
+
+Each first has to reject the mutants of the kernel that name it as their killer
+(``ci/mutants/kernel.toml``), with what is said of them here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as xml
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mutants.kernel import KERNEL, KernelMutant, kernel_mutants, sources
+from tasks.paths import ROOT
+
+SIZES = ROOT / "ci" / "sanitize" / "sizes.py"
+ARRAYS = ("-m", "sanitize.arrays")  # in the folder ci
+SHIM = ROOT / "ci" / "sanitize" / "tsan_shim.c"
+FUNCTION = "whisper_mel_log_mel"
+
+CONTROLS = {
+    "audio-read-beyond-its-end": "heap-buffer-overflow",
+    "scratch-memory-too-small": "stack-buffer-overflow",
+    "no-wait-between-the-passes": "data race",
+    "last-maximum-beyond-its-memory": "InvalidWrite",
+    "first-pieces-maximum-unwritten": "Uninit",
+    "memory-not-given-back": "Leak_DefinitelyLost",
+}
+"""What a lane must say of each mutant that it is the killer of."""
+
+
+class Absent(Exception):
+    """Why a lane cannot run here."""
+
+
+def find(mutant: KernelMutant) -> str:
+    """What its lane says of a mutant; empty if the lane misses it. Raises ``Absent``."""
+    finders = {"address": _find_address, "thread": _find_race, "valgrind": _find_by_valgrind}
+    assert mutant.lane is not None
+    with tempfile.TemporaryDirectory() as folder:
+        return finders[mutant.lane](Path(folder), mutant)
+
+
+def _plant(lane: str) -> None:
+    """Every mutant of this lane must be found."""
+    planted = [mutant for mutant in kernel_mutants().values() if mutant.lane == lane]
+    assert planted, f"no fault is planted for {lane}"
+    for mutant in planted:
+        _found(mutant.id, find(mutant))
+
+
+def _found(planted: str, finding: str) -> None:
+    assert finding, f"the planted fault is missed: {planted}"
+    print(f"   planted: {planted}: found ({finding})", flush=True)
+
+
+def _call(
+    library: Path,
+    function: str,
+    calls: int,
+    *words: str,
+    runtime: str = "",
+    tool: tuple[str, ...] = (),
+) -> subprocess.CompletedProcess[str]:
+    """Runs ``sizes.py`` on a library, with a sanitizer's run-time library or under a tool."""
+    program = [*tool, sys.executable, str(SIZES), str(library), function, str(calls), "1", *words]
+    return _run(program, runtime)
+
+
+def _run(program: list[str], runtime: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        program,
+        cwd=ROOT / "ci",
+        env={
+            **os.environ,
+            **({"LD_PRELOAD": runtime} if runtime else {}),
+            "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0",
+            "TSAN_OPTIONS": "exitcode=66:report_bugs=1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _executed(done: subprocess.CompletedProcess[str]) -> int:
+    """How many calls a clean run has made; ``AssertionError`` with what was found otherwise."""
+    assert done.returncode == 0, f"exit status {done.returncode}\n{_relevant(done.stderr)}"
+    counts = json.loads(done.stdout.splitlines()[-1])
+    print(f"   {done.stdout.splitlines()[-1]}", flush=True)
+    assert min(counts.values()) > 0, f"not all was tried: {counts}"
+    return int(counts["calls"])
+
+
+def _relevant(text: str) -> str:
+    lines = text.splitlines()
+    start = next((i for i, line in enumerate(lines) if "Sanitizer" in line), 0)
+    return "\n".join(lines[start : start + 30])
+
+
+def _runtime(name: str) -> str:
+    """gcc's run-time library, to be loaded before Python's own allocator is used."""
+    if shutil.which("gcc") is None:
+        raise Absent("there is no gcc")
+    words = ["gcc", f"-print-file-name={name}"]
+    path = subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
+    if not os.path.isabs(path):
+        raise Absent(f"gcc has no {name}")
+    return path
+
+
+@contextmanager
+def _cache(folder: Path) -> Iterator[None]:
+    """Where the kernel's builds are kept meanwhile: mutants are not for anyone else."""
+    os.environ["WHISPER_MEL_CACHE"] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ["WHISPER_MEL_CACHE"]
+
+
+# --------------------------------------------------------------------------- AddressSanitizer
+
+_ASAN = ("--sanitize", "address", "-g1", "-O1")
+
+
+def address(calls: int) -> int:
+    """The kernel, from C and from Python, and the GPU's program in lockstep, with all sizes."""
+    from whisper_mel_mojo.builder import built_library
+
+    runtime = _runtime("libasan.so")
+    _plant("address")
+    with tempfile.TemporaryDirectory() as name, _cache(Path(name) / "cache"):
+        kernel = sources(Path(name), None)
+        library = built_library(kernel, *_ASAN)
+        done = _call(library, FUNCTION, 100, "use-after-free", runtime=runtime)
+        freed = _said_by_asan(done, "heap-use-after-free")
+        assert freed, (
+            f"the planted fault is missed: audio freed by the caller\n{done.stderr[-2000:]}"
+        )
+        print(f"   planted: audio freed by the caller: found ({freed})", flush=True)
+        executed = _executed(_call(library, FUNCTION, calls, runtime=runtime))
+        arrays = [sys.executable, *ARRAYS, str(library), str(calls // 3), "1"]
+        executed += _executed(_run(arrays, runtime))
+        lockstep = built_library(kernel.with_name("lockstep.mojo"), *_ASAN, "-D", "UNWATCHED")
+        done = _call(lockstep, "whisper_mel_lockstep", calls // 20, runtime=runtime)
+        return executed + _executed(done)
+
+
+def _find_address(folder: Path, mutant: KernelMutant) -> str:
+    from whisper_mel_mojo.builder import built_library
+
+    runtime = _runtime("libasan.so")
+    with _cache(folder / "cache"):
+        library = built_library(sources(folder, mutant), *_ASAN)
+    done = _call(library, FUNCTION, 3000, runtime=runtime)
+    return _said_by_asan(done, CONTROLS[mutant.id])
+
+
+def _said_by_asan(done: subprocess.CompletedProcess[str], kind: str) -> str:
+    """The finding, which must name a line of the kernel."""
+    return kind if kind in done.stderr and f"{KERNEL.name}:" in done.stderr else ""
+
+
+# --------------------------------------------------------------------------- ThreadSanitizer
+
+
+def thread(calls: int) -> int:
+    """The kernel, called with several threads."""
+    runtime = _runtime("libtsan.so")
+    _plant("thread")
+    with tempfile.TemporaryDirectory() as folder:
+        library = _thread_library(sources(Path(folder), None))
+        return _executed(_call(library, FUNCTION, calls // 5, runtime=runtime))
+
+
+def _find_race(folder: Path, mutant: KernelMutant) -> str:
+    runtime = _runtime("libtsan.so")
+    done = _call(_thread_library(sources(folder, mutant)), FUNCTION, 400, runtime=runtime)
+    said = CONTROLS[mutant.id]
+    return said if said in done.stderr else ""
+
+
+def _thread_library(source: Path) -> Path:
+    """Linked by gcc, with its run-time library: Mojo's own linking leaves functions out."""
+    from whisper_mel_mojo.builder import run_compiler, target_cpu
+
+    target = source.with_suffix(".o")
+    words = ["build", "--emit", "object", "--sanitize", "thread", "-g1", "-O1"]
+    words += ["--target-cpu", target_cpu(), str(source), "-o", str(target)]
+    built = run_compiler(words)
+    assert built.returncode == 0, f"the kernel does not compile:\n{built.stderr}"
+    library = source.with_suffix(".so")
+    link = ["gcc", "-shared", "-fPIC", "-fsanitize=thread", "-Wl,-Bsymbolic", "-o", str(library)]
+    linked = subprocess.run(
+        [*link, str(target), str(SHIM)], capture_output=True, text=True, check=False
+    )
+    assert linked.returncode == 0, f"the kernel cannot be linked:\n{linked.stderr}"
+    return library
+
+
+# --------------------------------------------------------------------------- valgrind
+
+_VALGRIND_CALLS = 300  # a planted fault shows in; they take less than Python's start does
+
+
+def valgrind(calls: int) -> int:
+    """The kernel, called with all sizes, by Python: what Python itself does is left out."""
+    _require_valgrind()
+    _plant("valgrind")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        done, findings = _under_valgrind(folder, _valgrind_library(folder, None), calls // 10)
+        assert not findings, "; ".join(findings)
+        return _executed(done)
+
+
+def _find_by_valgrind(folder: Path, mutant: KernelMutant) -> str:
+    _require_valgrind()
+    library = _valgrind_library(folder, mutant)
+    _, findings = _under_valgrind(folder, library, _VALGRIND_CALLS)
+    return next((found for found in findings if found.startswith(CONTROLS[mutant.id])), "")
+
+
+def _require_valgrind() -> None:
+    if shutil.which("valgrind") is None:
+        raise Absent("there is no valgrind: ./dev system installs it, where it can")
+
+
+def _valgrind_library(folder: Path, mutant: KernelMutant | None) -> Path:
+    """For a CPU whose instructions valgrind knows."""
+    from bench.instructions import built_kernel
+
+    with _cache(folder / "cache"):
+        return built_kernel(sources(folder, mutant), "-g1", "-O1")
+
+
+def _under_valgrind(
+    folder: Path, library: Path, calls: int
+) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """The run, and what valgrind found of which the kernel is a part: kind and place."""
+    report = folder / "valgrind.xml"
+    tool = ("valgrind", "--xml=yes", f"--xml-file={report}", "--leak-check=full")
+    done = _call(library, FUNCTION, calls, tool=(*tool, "--track-origins=yes"))
+    found = []
+    for error in xml.parse(report).getroot().iter("error"):
+        frames = list(error.iter("frame"))
+        ours = [f for f in frames if f.findtext("obj", "") == str(library)]
+        if ours:
+            place = f"{ours[0].findtext('file')}:{ours[0].findtext('line')}"
+            found.append(f"{error.findtext('kind')} at {place}")
+    return done, found

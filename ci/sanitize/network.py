@@ -1,0 +1,106 @@
+"""The lane for the network: nothing may leave the machine while front-ends are judged.
+
+The suite, every front-end and the compiler run where opening a socket to a network ends the process
+(``offline.py``). First, a front-end that calls home has to be found.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tasks.paths import ROOT
+
+from sanitize.native import Absent
+from sanitize.offline import ABSENT
+
+OFFLINE = ROOT / "ci" / "sanitize" / "offline.py"
+FEW = "length-401 or voice-hindi or errors/nan or concurrency or property/gain"
+_CALLS_HOME = """
+import socket
+from whisper_mel_conformance.quirks.adapter import right
+
+def calls_home(audio, n_mels=80):
+    socket.create_connection(("127.0.0.1", {port}), timeout=20).close()
+    return right(audio, n_mels)
+"""
+
+
+def network(calls: int) -> int:
+    """Judges our front-end and those that are installed: few cases, in the nightly form all."""
+    with TemporaryDirectory() as folder:
+        planted(Path(folder))
+        words = [] if calls > 10_000 else ["-k", FEW]
+        return clean(Path(folder), *words)
+
+
+def planted(folder: Path) -> None:
+    """A front-end that calls home: its connection arrives, and is found where it must not."""
+    with socket.create_server(("127.0.0.1", 0)) as home:
+        home.settimeout(0.1)
+        source = folder / "planted.py"
+        source.write_text(_CALLS_HOME.format(port=home.getsockname()[1]), encoding="utf-8")
+        words = ("--frontend", f"{source}:calls_home", "-k", "boundary/length-401/80")
+        [online] = judged(folder, *words, offline=False)["front_ends"]
+        assert online["counts"]["passed"] == 1, f"the planted front-end fails anyway: {online}"
+        assert _arrived(home) > 0, "the planted connection does not arrive where it may"
+        [offline] = judged(folder, *words)["front_ends"]
+        [case] = offline["cases"]
+        assert case["status"] == "failed", "the planted connection is missed"
+        assert "SIGSYS" in case["message"], f"the planted connection is missed: {case['message']}"
+        assert _arrived(home) == 0, "the planted connection arrives where it must not"
+    print("   planted: a front-end that calls home: found (SIGSYS)", flush=True)
+
+
+def clean(folder: Path, *words: str) -> int:
+    """How many cases pass without a network; the kernel is compiled anew, without one, too."""
+    os.environ["WHISPER_MEL_CACHE"] = str(folder / "cache")
+    try:
+        report = judged(folder, *words)
+    finally:
+        del os.environ["WHISPER_MEL_CACHE"]
+    passed = 0
+    for front_end in report["front_ends"]:
+        counts = front_end["counts"]
+        print(f"   {front_end['name']}: {counts['passed']} passed without a network", flush=True)
+        failed = [case for case in front_end["cases"] if case["status"] == "failed"]
+        findings = "; ".join(f"{case['id']}: {case['message'][:200]}" for case in failed)
+        assert not failed, f"{front_end['name']} without a network: {findings}"
+        passed += counts["passed"]
+    assert not report["problems"], "; ".join(report["problems"])
+    return passed
+
+
+def judged(folder: Path, *words: str, offline: bool = True) -> dict[str, Any]:
+    """The report of a run of the suite, with a network or without."""
+    command = [sys.executable, "-m", "whisper_mel_conformance", "--quiet", *words]
+    command += ["--report", str(folder / "report")]
+    wrapped = [sys.executable, str(OFFLINE), *command] if offline else command
+    # As for a user who has set nothing: what libraries report is for our code to prevent.
+    unset = {k: v for k, v in os.environ.items() if "_TELEMETRY" not in k}
+    done = subprocess.run(
+        wrapped, cwd=folder, env=unset, capture_output=True, text=True, check=False
+    )
+    if offline and done.returncode == ABSENT:
+        raise Absent(done.stderr.strip())
+    assert done.returncode in (0, 1), f"exit status {done.returncode}: {done.stdout}{done.stderr}"
+    report: dict[str, Any] = json.loads((folder / "report" / "report.json").read_text("utf-8"))
+    return report
+
+
+def _arrived(home: socket.socket) -> int:
+    """How many connections have come in."""
+    count = 0
+    while True:
+        try:
+            connection, _ = home.accept()
+        except TimeoutError:
+            return count
+        connection.close()
+        count += 1

@@ -1,0 +1,47 @@
+"""Handing a release over, from a workflow that the package index trusts: without a password."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from .paths import PACKAGES, ROOT
+
+
+def publish(dist: Path, arguments: list[str]) -> int:
+    """Wheels and sources go to the index, the vector set to the release named by the tag.
+
+    `arguments`: the tag, `v` and the version of every package. Returns 2 if something is missing.
+    """
+    (tag,) = arguments if len(arguments) == 1 else ("",)
+    problem = not_ready(dist, tag)
+    if problem:
+        print(f"build publish {tag}: {problem}", file=sys.stderr)
+        return 2
+    uploads = sorted(str(path) for path in [*dist.glob("*.whl"), *_sources(dist, tag)])
+    status = subprocess.call(["uv", "publish", "--trusted-publishing", "always", *uploads])
+    vectors = f"{dist}/whisper-mel-vectors-{tag[1:]}.tar.gz"
+    create = ["gh", "release", "create", tag, vectors, "--verify-tag", "--generate-notes"]
+    return status or subprocess.call(create, cwd=ROOT)
+
+
+def not_ready(dist: Path, tag: str) -> str | None:
+    """Why this tag is not to be released; None if it may be."""
+    for package in PACKAGES:
+        text = (package / "pyproject.toml").read_text()
+        version = re.search(r'^version = "(.*)"', text, re.MULTILINE)
+        if not version or tag != f"v{version[1]}":
+            return f"expected the tag v{version and version[1]}, the version of {package.name}"
+    if f"\n## {tag[1:]} " not in (ROOT / "CHANGELOG.md").read_text():
+        return f"expected a section '## {tag[1:]} (date)' in CHANGELOG.md"
+    wanted = [f"whisper_mel_{package.name}-{tag[1:]}-*.whl" for package in PACKAGES]
+    wanted += [f"whisper_mel_{package.name}-{tag[1:]}.tar.gz" for package in PACKAGES]
+    wanted += [f"whisper-mel-vectors-{tag[1:]}.tar.gz"]
+    missing = [name for name in wanted if not list(dist.glob(name))]
+    return f"missing in {dist}: {', '.join(missing)}" if missing else None
+
+
+def _sources(dist: Path, tag: str) -> list[Path]:
+    return [dist / f"whisper_mel_{package.name}-{tag[1:]}.tar.gz" for package in PACKAGES]

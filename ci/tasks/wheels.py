@@ -1,0 +1,102 @@
+"""The kernel's wheel for this platform: the compiled libraries are in it.
+
+Those for CPUs need libc only. Those that launch on GPUs need Modular's run-time libraries, which
+the wheel's extra ``gpu`` installs beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from .paths import ROOT
+
+# For each kind of machine the CPU types that the package chooses among
+CPUS = {"x86_64": ["x86-64-v4", "x86-64-v3", "x86-64"]}
+# By default, of what accelerators.py lists: A100, RTX 30 and A10, RTX 40 and L4, H100, B200, RTX 50
+ACCELERATORS = ["sm_80", "sm_86", "sm_89", "sm_90a", "sm_100a", "sm_120a"]
+# From site-packages/whisper_mel_mojo/prebuilt to where Modular's wheels put their libraries
+RUN_TIME = "$ORIGIN/../../modular/lib"
+MODULAR = ["libKGENCompilerRTShared.so", "libAsyncRTMojoBindings.so"]
+
+
+def parse(arguments: list[str]) -> list[str]:
+    """The accelerators of `--accelerator NAME`…, which stand for themselves; `none` is none."""
+    names, options = arguments[1::2], arguments[::2]
+    if len(names) != len(options) or set(options) - {"--accelerator"}:
+        raise ValueError(f"build wheels {' '.join(arguments)}: expected --accelerator NAME …")
+    from whisper_mel_mojo.accelerators import NVIDIA
+
+    for name in names:
+        if name not in NVIDIA and names != ["none"]:
+            raise ValueError(f"--accelerator {name}: expected none, or of {', '.join(NVIDIA)}")
+    return [name for name in names if name != "none"] if names else ACCELERATORS
+
+
+def build(dist: Path, accelerators: list[str]) -> int:
+    """Compiles, packs and labels the wheel; 1 and a message if it would not run elsewhere."""
+    from whisper_mel_mojo.builder import BuildError
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        try:
+            compile_libraries(folder / "prebuilt", accelerators)
+        except BuildError as error:
+            print(f"build wheels: {error}", file=sys.stderr)
+            return 1
+        environment = {**os.environ, "WHISPER_MEL_PREBUILT": str(folder / "prebuilt")}
+        command = ["hatchling", "build", "-t", "wheel", "--directory", str(folder)]
+        status = subprocess.call(command, cwd=ROOT / "mojo", env=environment)
+        if status:
+            return status
+        (wheel,) = folder.glob("*.whl")
+        return label(wheel, dist)
+
+
+def compile_libraries(folder: Path, accelerators: list[str]) -> None:
+    """Every library of the wheel, free of this machine's paths. Raises ``BuildError``."""
+    from whisper_mel_mojo import builder, gpu
+    from whisper_mel_mojo.accelerators import NVIDIA
+
+    cpus = CPUS.get(platform.machine(), ["generic"])
+    for cpu in cpus:
+        print(f"compiling for {cpu}", flush=True)
+        _find_libraries(builder.prebuild(folder, cpu=cpu), None)
+    for name in accelerators:
+        print(f"compiling for {name}", flush=True)
+        options = NVIDIA[name].options
+        library = builder.prebuild(folder, gpu.LAUNCH, *options, cpu=cpus[-1])
+        _find_libraries(library, RUN_TIME)
+
+
+def _find_libraries(library: Path, folder: str | None) -> None:
+    """Where a library looks for others: the compiler writes the folder that it stands in itself."""
+    from whisper_mel_mojo import builder
+
+    if sys.platform == "linux":
+        # Only what is replaced is erased, too.
+        _patch("--force-rpath", "--set-rpath", folder or "$ORIGIN", str(library))
+        if folder is None:
+            _patch("--remove-rpath", str(library))
+    builder.sign(library)
+
+
+def _patch(*arguments: str) -> None:
+    subprocess.run(["patchelf", *arguments], check=True)
+
+
+def label(wheel: Path, dist: Path) -> int:
+    """Puts the wheel into `dist`, tagged with the oldest glibc that its libraries run with."""
+    if sys.platform != "linux":
+        wheel.replace(dist / wheel.name)
+        return 0
+    command = [sys.executable, "-m", "auditwheel", "repair", "--wheel-dir", str(dist)]
+    # What the code for one CPU type needs is looked at when it is chosen.
+    command += ["--disable-isa-ext-check", "--only-plat"]
+    for library in MODULAR:
+        command += ["--exclude", library]
+    return subprocess.call([*command, str(wheel)])

@@ -1,0 +1,338 @@
+"""What ./dev build makes, and that the wheels work in another place, with nothing else there."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from tasks import build, wheels
+from tasks.paths import PACKAGES, ROOT
+from whisper_mel_mojo import builder
+from whisper_mel_reference import score
+
+TIME_OUT = 300  # seconds: a guard against hanging
+LINUX = sys.platform == "linux"
+ACTION = ROOT / ".github" / "actions" / "conformance"
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Wheels and source distributions of all packages, without libraries for GPUs."""
+    folder = tmp_path_factory.mktemp("build")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "ROOT", folder)
+        assert build.run(["wheels", "--accelerator", "none"]) == 0
+    return folder / "dist"
+
+
+def wheel_of(dist: Path, name: str) -> Path:
+    (wheel,) = dist.glob(f"whisper_mel_{name}-*.whl")
+    return wheel
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+def test_wheel_and_source_distribution_have_everything(package: Path, dist: Path) -> None:
+    command = ["git", "ls-files", "-z", f"whisper_mel_{package.name}"]
+    listing = subprocess.run(command, cwd=package, capture_output=True, text=True, check=True)
+    files = set(filter(None, listing.stdout.split("\0")))
+    with zipfile.ZipFile(wheel_of(dist, package.name)) as packed:
+        names = set(packed.namelist())
+    assert files <= names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert not any("tests/" in name for name in names)
+    (source,) = dist.glob(f"whisper_mel_{package.name}-*.tar.gz")
+    with tarfile.open(source) as packed_source:
+        sources = {name.partition("/")[2] for name in packed_source.getnames()}
+    assert {*files, "pyproject.toml", "LICENSE"} <= sources
+
+
+def test_only_the_kernels_wheel_is_for_a_platform(dist: Path) -> None:
+    for package in PACKAGES:
+        name = wheel_of(dist, package.name).name
+        if package.name != "mojo":
+            assert name.endswith("-py3-none-any.whl")
+        elif LINUX:
+            # What the libraries ask of glibc, no less: below 2.34 threads were another library's.
+            assert name.endswith(f"-py3-none-manylinux_2_34_{platform.machine()}.whl")
+
+
+def test_a_wheel_of_the_source_distribution_is_pure(dist: Path, tmp_path: Path) -> None:
+    """Whoever has no wheel for the platform compiles on first use, with the extra ``build``."""
+    (source,) = dist.glob("whisper_mel_mojo-*.tar.gz")
+    with tarfile.open(source) as packed:
+        packed.extractall(tmp_path, filter="data")
+    (folder,) = tmp_path.iterdir()
+    subprocess.run(["hatchling", "build", "-t", "wheel"], cwd=folder, check=True)
+    (wheel,) = (folder / "dist").glob("*.whl")
+    assert wheel.name.endswith("-py3-none-any.whl")
+    with zipfile.ZipFile(wheel) as packed_wheel:
+        names = packed_wheel.namelist()
+        (metadata,) = (name for name in names if name.endswith("/METADATA"))
+        asked = packed_wheel.read(metadata).decode()
+    assert not any("prebuilt" in name for name in names)
+    assert "Requires-Dist: mojo-compiler==1.2.0; extra == 'build'" in asked
+
+
+@pytest.mark.skipif(not LINUX, reason="reads ELF files")
+def test_the_libraries_need_libc_only_and_name_no_folder(dist: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel_of(dist, "mojo")) as packed:
+        packed.extractall(tmp_path)
+    libraries = sorted((tmp_path / "whisper_mel_mojo" / "prebuilt").glob("*.so"))
+    assert len(libraries) == len(wheels.CPUS.get(platform.machine(), ["generic"]))
+    for library in libraries:
+        command = ["readelf", "-d", str(library)]
+        listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert listing.count("(NEEDED)") == 1
+        assert "[libc.so.6]" in listing
+        assert "PATH)" not in listing
+        assert str(Path(sys.prefix)).encode() not in library.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["wheel"],
+        ["c", "x"],
+        ["vectors", "x"],
+        ["wheels", "--accelerator"],
+        ["wheels", "-t", "wheel"],
+    ],
+)
+def test_wrong_usage_builds_nothing(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(subprocess, "call", lambda *command, **options: pytest.fail("ran"))
+    assert build.run(arguments) == 2
+    assert "usage: ./dev build" in capsys.readouterr().err
+
+
+def test_an_unknown_accelerator_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert build.run(["wheels", "--accelerator", "sm_1"]) == 2
+    assert "--accelerator sm_1: expected none, or of sm_75," in capsys.readouterr().err
+    assert wheels.parse(["--accelerator", "sm_89", "--accelerator", "sm_75"]) == ["sm_89", "sm_75"]
+    assert wheels.parse(["--accelerator", "none"]) == []
+    assert wheels.parse([]) == wheels.ACCELERATORS
+
+
+def test_what_cannot_be_compiled_makes_no_wheel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise builder.BuildError("no such type: Flaot32")
+
+    monkeypatch.setattr(builder, "prebuild", fail)
+    assert wheels.build(tmp_path, []) == 1
+    assert "Flaot32" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+# --------------------------------------------------------------------------- in another place
+
+
+def closure(names: Iterable[str]) -> set[str]:
+    """The distributions of these names that are installed here, and what they need; not our own."""
+    found: set[str] = set()
+    todo = list(names)
+    while todo:
+        name = todo.pop().lower()
+        if name not in found:
+            found.add(name)
+            needs = map(Requirement, importlib.metadata.requires(name) or [])
+            todo += [it.name for it in needs if not it.marker or it.marker.evaluate({"extra": ""})]
+    return {name for name in found if not name.startswith("whisper-mel")}
+
+
+class Elsewhere:
+    """An environment with our wheels and what these need; no compiler, no sources, no network."""
+
+    def __init__(self, folder: Path, dist: Path) -> None:
+        self.folder = folder
+        uv = Path(sys.prefix) / "bin" / "uv"
+        subprocess.run(
+            [uv, "venv", "--quiet", "--python", sys.executable, folder / "venv"], check=True
+        )
+        self.python = folder / "venv" / "bin" / "python"
+        (self.packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
+        # From this environment instead of an index
+        for name in closure(["whisper-mel-conformance", "whisper-mel-mojo", "hatchling", "pip"]):
+            for path in importlib.metadata.files(name) or []:
+                if ".." not in path.parts and "__pycache__" not in path.parts:
+                    to = self.packages / path
+                    to.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(str(path.locate()), to)
+        install = [str(uv), "pip", "install", "--quiet", "--offline", "--no-index"]
+        install += ["--find-links", str(dist), "--python", str(self.python)]
+        names = [f"whisper-mel-{package.name}" for package in PACKAGES]
+        subprocess.run([*install, *names], check=True)
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """The environment's Python, without a PATH."""
+        return subprocess.run(
+            [self.python, *arguments],
+            cwd=self.folder,
+            env={"HOME": str(self.folder), "PATH": "", **environment},
+            capture_output=True,
+            text=True,
+            timeout=TIME_OUT,
+        )
+
+
+@pytest.fixture(scope="module")
+def elsewhere(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Elsewhere:
+    return Elsewhere(tmp_path_factory.mktemp("elsewhere"), dist)
+
+
+def test_the_kernel_runs_without_a_compiler(elsewhere: Elsewhere) -> None:
+    audio = np.random.default_rng(3).standard_normal(16000).astype(np.float32)
+    np.save(elsewhere.folder / "audio.npy", audio)
+    program = (
+        "import numpy, whisper_mel_mojo as w\n"
+        "numpy.save('features.npy', w.log_mel(numpy.load('audio.npy')))\n"
+        "print(w.__file__)"
+    )
+    cpus = builder._runnable_cpus()
+    assert cpus
+    for cpu in cpus:
+        result = elsewhere.run("-c", program, WHISPER_MEL_TARGET_CPU=cpu)
+        assert result.returncode == 0, result.stderr
+        assert str(ROOT) not in result.stdout
+        assert "compiling" not in result.stderr
+        assert score(np.load(elsewhere.folder / "features.npy"), audio) <= 1
+        (elsewhere.folder / "features.npy").unlink()
+    assert not (elsewhere.folder / ".cache").exists()
+
+
+def test_a_damaged_library_is_not_loaded_and_the_message_says_what_to_install(
+    elsewhere: Elsewhere,
+) -> None:
+    """Without a compiler there is nothing else to do."""
+    program = "import numpy, whisper_mel_mojo as w; w.log_mel(numpy.zeros(16000))"
+    folder = elsewhere.packages / "whisper_mel_mojo" / "prebuilt"
+    hidden = folder.with_name("hidden")
+    shutil.copytree(folder, hidden)
+    try:
+        for library in folder.glob("*.so"):
+            library.write_bytes(library.read_bytes()[:-1])
+        result = elsewhere.run("-c", program)
+    finally:
+        shutil.rmtree(folder)
+        hidden.rename(folder)
+    assert result.returncode == 1
+    assert "whisper-mel-mojo[build]" in result.stderr
+    assert elsewhere.run("-c", program).returncode == 0
+
+
+MYPKG = """
+import numpy as np
+from whisper_mel_reference import WHISPER, log_mel
+
+def make():
+    def mine(audio, n_mels=80):
+        spec = WHISPER.replace(n_mels=n_mels)
+        return (log_mel(audio, spec, dtype=np.float32) * FACTOR).astype(np.float32)
+    return mine
+"""
+
+
+@pytest.mark.parametrize(("factor", "status"), [("1", 0), ("1.001", 1)])
+def test_a_foreign_front_end_is_judged_from_wheels_only(
+    factor: str, status: int, elsewhere: Elsewhere
+) -> None:
+    (elsewhere.folder / "mypkg.py").write_text(MYPKG.replace("FACTOR", factor))
+    command = ["-m", "pytest", "--pyargs", "whisper_mel_conformance", "--frontend", "mypkg:make"]
+    result = elsewhere.run(*command, "-q", "-k", "golden and click-first", PYTHONPATH=".")
+    assert result.returncode == status, result.stdout[-2000:]
+    assert ("2 passed" if status == 0 else "2 failed") in result.stdout.splitlines()[-1]
+
+
+def test_our_front_end_is_found_by_its_name(elsewhere: Elsewhere) -> None:
+    command = ["-m", "pytest", "--pyargs", "whisper_mel_conformance", "--frontend", "mojo-cpu"]
+    result = elsewhere.run(*command, "-q", "-k", "golden and click-first")
+    assert result.returncode == 0, result.stdout[-2000:]
+
+
+def steps(inputs: dict[str, str]) -> list[tuple[str, dict[str, str]]]:
+    """The commands of the GitHub action with their environments, for inputs given and defaults."""
+    action = yaml.safe_load((ACTION / "action.yml").read_text())
+    values = {name: str(it.get("default")) for name, it in action["inputs"].items()} | inputs
+    assert inputs.keys() <= action["inputs"].keys()
+    return [
+        (
+            step["run"],
+            {
+                name: re.sub(r"\$\{\{ inputs\.([\w-]+) \}\}", lambda it: values[it[1]], text)
+                for name, text in step.get("env", {}).items()
+            },
+        )
+        for step in action["runs"]["steps"]
+        if "run" in step
+    ]
+
+
+@pytest.mark.parametrize(
+    ("factor", "status"), [("1", 0), pytest.param("1.001", 1, marks=pytest.mark.nightly)]
+)
+def test_the_github_action_judges(factor: str, status: int, elsewhere: Elsewhere) -> None:
+    """Its own commands, in bash, in an environment with pip that has no index."""
+    (elsewhere.folder / "theirs.py").write_text(MYPKG.replace("FACTOR", factor))
+    common = {
+        "GITHUB_ACTION_PATH": str(ACTION),
+        "GITHUB_STEP_SUMMARY": str(elsewhere.folder / "summary"),
+        "HOME": str(elsewhere.folder),
+        "PATH": f"{elsewhere.python.parent}:/usr/bin:/bin",
+        "PIP_NO_INDEX": "1",
+        "PIP_NO_BUILD_ISOLATION": "0",  # which is pip's way to say: without
+        "PIP_NO_DEPS": "1",
+    }
+    inputs = {"front-end": "theirs.py:make", "select": "golden and click-first", "report": "r e"}
+    results = [
+        subprocess.run(
+            ["bash", "-e", "-o", "pipefail", "-c", command],
+            cwd=elsewhere.folder,
+            env={**common, **environment},
+            capture_output=True,
+            text=True,
+            timeout=TIME_OUT,
+        )
+        for command, environment in steps(inputs)
+    ]
+    assert [result.returncode for result in results] == [0, status, 0], results
+    assert (elsewhere.folder / "r e" / "report.json").exists()
+    summary = elsewhere.folder / "r e" / "summary.md"
+    assert summary.exists() == (elsewhere.folder / "summary").exists()
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(not LINUX, reason="reads ELF files")
+def test_a_library_for_gpus_finds_modulars_beside_it(tmp_path: Path) -> None:
+    """Loaded from an installed wheel's place, with the run-time libraries in theirs."""
+    (tmp_path / "dist").mkdir()
+    assert wheels.build(tmp_path / "dist", ["sm_90a"]) == 0
+    with zipfile.ZipFile(wheel_of(tmp_path / "dist", "mojo")) as packed:
+        packed.extractall(tmp_path / "site")
+    (library,) = (tmp_path / "site" / "whisper_mel_mojo" / "prebuilt").glob("launch-*.so")
+
+    def loading() -> str:  # each time anew: the loader remembers which folders are not there
+        program = f"import ctypes; ctypes.CDLL({str(library)!r}).whisper_mel_launch_message"
+        command = [sys.executable, "-c", program]
+        return subprocess.run(command, capture_output=True, text=True).stderr
+
+    assert "OSError: libKGENCompilerRTShared.so" in loading()
+    (modular,) = (path for path in map(Path, sys.path) if (path / "modular" / "lib").is_dir())
+    (tmp_path / "site" / "modular").symlink_to(modular / "modular")
+    assert loading() == ""
+    digest = library.with_suffix(".sha256").read_text()
+    assert digest == builder._digest(library), "labelling the wheel has changed nothing"

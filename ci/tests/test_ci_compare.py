@@ -1,0 +1,229 @@
+"""./dev compare: what it prints of a recording, and that each column can tell."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from compare import cli, devices, picture
+from whisper_mel_conformance.judging import Truth
+from whisper_mel_golden.speech import SPEECH, load_recording, write_wav
+from whisper_mel_reference import WHISPER, log_mel
+
+FRONT_ENDS = """
+import os
+import numpy as np
+from whisper_mel_reference import WHISPER, log_mel
+
+def greedy(audio, n_mels=80):
+    np.ones(15_000_000)  # 120 MB
+    return log_mel(audio, WHISPER.replace(n_mels=n_mels), dtype=np.float32)
+
+def symmetric(audio, n_mels=80):
+    spec = WHISPER.replace(n_mels=n_mels, window="hann-symmetric")
+    return log_mel(audio, spec).astype(np.float32)
+
+def cut(audio, n_mels=80):
+    return symmetric(audio, n_mels)[:, :-1]
+
+def crash(audio, n_mels=80):
+    os._exit(7)
+
+def broken(audio, n_mels=80):
+    print("this must not come between results")
+    raise KeyError("wisdom")
+"""
+
+
+def test_a_recording(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """With front-ends of which each shows in a column: no timing is looked at."""
+    module = tmp_path / "front_ends.py"
+    module.write_text(FRONT_ENDS)
+    names = ["greedy", "symmetric", "cut", "crash", "broken"]
+    chosen = [f"{module}:{name}" for name in names]
+    write_wav(tmp_path / "speech.wav", load_recording("cards")[:16_000])
+    arguments = [str(tmp_path / "speech.wav"), "--seconds", "0", "--output", str(tmp_path / "out")]
+    arguments += [part for name in chosen for part in ("--frontend", name)]
+    assert cli.main([*arguments, "--picture", chosen[1]]) == 0
+
+    record = json.loads((tmp_path / "out" / "compare.json").read_text())
+    ours, greedy, symmetric, cut, crash, broken = record["paths"].values()
+    assert ours["class"] == greedy["class"] == "A"
+    assert ours["worst"] <= 1
+    assert greedy["host_rise"] > 100e6
+    assert max(it["host_rise"] for it in (ours, symmetric)) < 50e6
+    assert greedy["host_peak"] > ours["host_peak"] + 100e6
+    assert symmetric["class"] == "fails"
+    assert symmetric["worst"] > 100
+    assert symmetric["ratio"] > 0
+    assert cut["class"] == "fails"
+    assert cut["reason"] == "shape (80, 99), not (80, 100)"
+    assert "ended with status 7" in crash["skipped"]
+    assert broken["skipped"] == "failed: KeyError: 'wisdom'"
+    assert all(it["copies"] is None and it["gpu_rise"] is None for it in (ours, greedy))
+    assert (tmp_path / "out" / "compare.png").read_bytes().startswith(b"\x89PNG")
+
+    printed = capfd.readouterr().out
+    assert "no CUDA device" in printed
+    for name in names:
+        assert name in printed
+    assert "bounds" in printed, "where the symmetric window is worst"
+
+
+def test_a_bad_kernel_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(module: str, title: str, task: Any) -> Any:
+        raise RuntimeError(f"{title} ended with status 1")
+
+    monkeypatch.setattr(cli, "run_worker", refuse)
+    arguments = [str(SPEECH / "cards.wav"), "--frontend", "librosa", "--output", str(tmp_path)]
+    assert cli.main(arguments) == 1
+    printed = capsys.readouterr().out
+    assert "mojo-cpu: failed: mojo-cpu ended with status 1" in printed
+    assert "no picture" in printed
+    (tmp_path / "file").touch()
+    assert cli.main([*arguments[:-1], str(tmp_path / "file")]) == 2
+    assert "file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "samples", "reason"),
+    [
+        ("missing.wav", None, "does not exist"),
+        ("short.wav", 100, "needs at least 201"),
+        ("empty.wav", 0, "has no samples"),
+    ],
+)
+def test_what_cannot_be_compared(
+    name: str,
+    samples: int | None,
+    reason: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / name
+    if samples is not None:
+        write_wav(path, np.ones(samples, np.int16))
+    assert cli.main([str(path), "--output", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert str(path) in error
+    assert reason in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_front_end(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([str(SPEECH / "cards.wav"), "--frontend", "libros"]) == 2
+    assert "no such name" in capsys.readouterr().err
+
+
+def test_nan_and_noise_do_not_pass() -> None:
+    audio = load_recording("cards")[:16_000] / np.float32(32768)
+    truth = Truth(audio, WHISPER)
+    features = log_mel(audio, WHISPER).astype(np.float32)
+    assert cli.judged(features, truth)["class"] == "A"
+    features[3, 5] = np.nan
+    assert cli.judged(features, truth)["class"] == "fails"
+    assert cli.judged(features, truth)["worst"] is None
+
+
+# --------------------------------------------------------------------------- devices
+
+
+class Cuda:
+    """Stands in for a device: counts its memory, knows what its driver traced."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.free = 1000
+        self.trace: list[str] = []
+        patch.setattr(torch.cuda, "is_available", lambda: True)
+        patch.setattr(torch.cuda, "get_device_name", lambda index: f"fake {index}")
+        patch.setattr(torch.cuda, "mem_get_info", lambda: (self.free, 1000))
+        patch.setattr(torch.cuda, "synchronize", lambda: self.trace.append("synchronize"))
+        patch.setattr(torch.profiler, "profile", lambda activities: self)
+
+    def __enter__(self) -> Cuda:
+        self.trace = []
+        return self
+
+    def __exit__(self, *error: Any) -> None: ...
+
+    def events(self) -> list[Any]:
+        return [SimpleNamespace(name=name) for name in self.trace]
+
+
+def test_copies_are_counted_by_direction(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = Cuda(monkeypatch)
+    assert devices.device() == "fake 0"
+
+    def call() -> None:
+        cuda.trace += 2 * ["Memcpy HtoD (Pageable -> Device)"] + ["Memcpy DtoH (Device -> Pinned)"]
+        cuda.trace += ["Memcpy DtoD (Device -> Device)", "kernel", "Memset (Device)"]
+
+    assert devices.copies(call) == {"to the device": 2, "from it": 1}
+    assert devices.copies(lambda: None) == {"to the device": 0, "from it": 0}
+
+
+def test_the_devices_memory_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a call keeps, and what it only has for a while: until it has been looked at."""
+    cuda = Cuda(monkeypatch)
+    looks: list[int] = []
+
+    def look() -> tuple[int, int]:
+        looks.append(cuda.free)
+        return cuda.free, 1000
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", look)
+
+    def call() -> None:
+        cuda.free = 300
+        while 300 not in looks:
+            pass
+        cuda.free = 900
+
+    assert devices.memory_rise(call) == 700
+    assert devices.memory_rise(lambda: setattr(cuda, "free", 850)) == 50
+
+
+def test_where_there_is_a_device_it_is_in_the_table() -> None:
+    result = {
+        "copies": {"to the device": 1, "from it": 0},
+        "gpu_rise": 4_200_000,
+        "host_peak": 30_000_000,
+        "host_rise": None,
+        "ms": 1.25,
+        "ratio": 2.0,
+        "noisy": True,
+        "worst": 0.25,
+        "class": "A",
+    }
+    cells = cli.row("compare.on_cuda:mojo_gpu", result)
+    assert cells[:5] == ["mojo_gpu", "1 to the device, 0 from it", "30.0", "?", "4.2"]
+    assert cells[5:] == ["1.25", "2x ~", "0.25", "A"]
+
+
+# --------------------------------------------------------------------------- picture
+
+
+@pytest.mark.parametrize("n", [1, 1999, 2000, 2001, 123_456])
+def test_no_extreme_is_lost_between_pixels(n: int) -> None:
+    values = np.zeros((2, n))
+    values[1, n // 3] = 7
+    shown = picture.largest(values)
+    assert shown.shape == (2, min(n, picture.COLUMNS))
+    assert shown[1].max() == 7
+    assert shown[0].max() == 0
+    assert (shown[1] == 7).sum() == 1
+
+
+def test_what_is_not_finite_can_be_drawn() -> None:
+    ours = np.ones((80, 10))
+    theirs = ours.copy()
+    theirs[0, :2] = np.nan, np.inf
+    drawn = picture.draw(np.ones(1600), ours, theirs, ours, "theirs")
+    assert drawn.startswith(b"\x89PNG")

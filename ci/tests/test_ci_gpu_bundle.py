@@ -1,0 +1,297 @@
+"""The archive for machines with a GPU: unpacked elsewhere, and run as far as a stand-in goes.
+
+The stand-in for the CUDA driver computes in lockstep, so the values are the kernel's. What runs
+sees the archive, NumPy, pytest and hypothesis, and nothing of this checkout.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gpu import build, bundle, closure
+from tasks.paths import ROOT
+from whisper_mel_mojo.builder import target_cpu
+
+if importlib.util.find_spec("max") is None:
+    pytest.skip("compiling for GPUs takes the package max", allow_module_level=True)
+
+BASE = getattr(sys, "_base_executable", sys.executable)
+"""An interpreter that does not see this environment."""
+NEEDED = ["numpy", "pytest", "hypothesis", "iniconfig", "pluggy", "packaging", "pygments"]
+NEEDED += ["sortedcontainers"]
+if sys.version_info < (3, 11):
+    NEEDED += ["tomli", "exceptiongroup", "typing_extensions"]
+
+# Between the stand-in for the driver and the lockstep: $FAULT spoils what it computes.
+FAULTY = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+static void *real(const char *name) {
+    return dlsym(dlopen(getenv("REAL_LOCKSTEP"), RTLD_NOW), name);
+}
+long whisper_mel_lockstep_shared(long n_mels, long clusters) {
+    long (*f)(long, long) = real("whisper_mel_lockstep_shared");
+    return f(n_mels, clusters);
+}
+long whisper_mel_lockstep(long audio, long is_int16, long clips, long samples, long stride,
+                          long pad_to, long n_mels, long smoothing, long out, long out_len,
+                          long threads, void *session, long *bad_sample) {
+    long (*f)(long, long, long, long, long, long, long, long, long, long, long, void *, long *) =
+        real("whisper_mel_lockstep");
+    long status = f(audio, is_int16, clips, samples, stride, pad_to, n_mels, smoothing, out,
+                    out_len, threads, session, bad_sample);
+    float *values = (float *)out;
+    if (!strcmp(getenv("FAULT"), "wrong"))
+        values[7] += 0.01f;
+    if (!strcmp(getenv("FAULT"), "overrun"))
+        values[-1] = 0;
+    return status;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For one device, with one mapping; for this machine's CPU, for which all is built already."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WHISPER_MEL_TARGET_CPU", target_cpu())
+        patch.setattr(build, "VARIANTS", {"as-shipped": {}})
+        return bundle.make(tmp_path_factory.mktemp("dist"), ["sm_90a"], ("variants",))
+
+
+@pytest.fixture(scope="module")
+def unpacked(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("elsewhere")
+    with tarfile.open(archive) as packed:
+        packed.extractall(folder)
+    [root] = folder.iterdir()
+    return root
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Of a machine with nothing but what is needed, a driver, and no project."""
+    site = tmp_path_factory.mktemp("site")
+    for name in NEEDED:
+        distribution = importlib.metadata.distribution(name)
+        for top in {file.parts[0] for file in distribution.files or []} - {"..", "__pycache__"}:
+            place = site / top
+            if not place.exists():
+                place.symlink_to(str(distribution.locate_file(top)))
+    sys.path.insert(0, str(ROOT / "mojo" / "tests"))
+    try:
+        import fake_driver
+    finally:
+        sys.path.pop(0)
+    driver = fake_driver.make(tmp_path_factory.mktemp("driver"))
+    made = fake_driver.environment(driver, computes=True)
+    names = ("LD_LIBRARY_PATH", "FAKE_DRIVER_LOG", "FAKE_DRIVER_LOCKSTEP")
+    return {
+        **{name: made[name] for name in names},
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(tmp_path_factory.mktemp("home")),
+        "PYTHONPATH": str(site),
+        "LANG": "C.UTF-8",
+        "WHISPER_MEL_GPU_SCALE": "rehearsal",
+    }
+
+
+def run(
+    unpacked: Path, environment: dict[str, str], only: str, folder: Path, *words: str
+) -> tuple[int, dict[str, Any], str]:
+    """Exit status, ``gpu.json``, and all that was said."""
+    command = [BASE, "-s", str(unpacked / "ci" / "gpu" / "run"), "--only", only]
+    done = subprocess.run(
+        [*command, "--output", str(folder), *words],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    document = (
+        json.loads((folder / "gpu.json").read_text()) if (folder / "gpu.json").exists() else {}
+    )
+    return done.returncode, document, done.stdout
+
+
+def statuses(document: dict[str, Any], names: Sequence[str]) -> list[str]:
+    return [document["sections"][name]["status"] for name in names]
+
+
+def test_what_is_in_it(archive: Path, unpacked: Path) -> None:
+    assert archive.stat().st_size < bundle.LARGEST
+    assert "gpu" in archive.name
+    facts = json.loads((unpacked / "bundle.json").read_text())
+    assert facts["targets"] == ["sm_90a"]
+    assert len(facts["commit"]) == 40
+    for name in bundle._NOT_PACKED:
+        assert not (unpacked / "ci" / "gpu" / name).exists()
+    libraries = list(unpacked.rglob("*.so"))
+    assert len(libraries) == 4 + len(closure.NAMES)
+    for library in libraries:
+        places = closure.entries(library, "RUNPATH")
+        assert all(place.startswith("$ORIGIN") for place in places), (library, places)
+
+
+def test_the_rehearsal(unpacked: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    """Every section that a stand-in for the driver can carry passes; others say what they lack."""
+    passing = ("values", "streams", "memory", "timing", "tuning", "conformance")
+    lacking = ("launches", "racecheck", "counters")
+    wanted = ",".join((*passing, *lacking))
+    status, document, said = run(unpacked, environment, wanted, tmp_path)
+    assert status == 3, said
+    assert statuses(document, passing) == ["passed"] * len(passing), said
+    assert statuses(document, lacking) == ["not run"] * len(lacking), said
+    sections = document["sections"]
+    assert sections["conformance"]["data"]["mojo-gpu"]["class"] == "A"
+    assert sections["conformance"]["data"]["mojo-gpu"]["counts"]["passed"] > 5
+    assert sections["memory"]["data"]["beside_arrays_bytes"] == 0
+    assert sections["tuning"]["data"]["best"][0]["best"] == "as-shipped"
+    assert "is not installed" in sections["racecheck"]["findings"][0]
+    assert "nothing here is a measurement" in said
+    # Nothing was built there, and nothing of this checkout was used.
+    assert not list(Path(environment["HOME"]).rglob("*.so"))
+    where = "import whisper_mel_mojo, whisper_mel_reference; print(whisper_mel_mojo.__file__)"
+    path = os.pathsep.join([str(unpacked / "packages"), environment["PYTHONPATH"]])
+    asked = subprocess.run(
+        [BASE, "-s", "-c", where],
+        env={**environment, "PYTHONPATH": path},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert asked.stdout.startswith(str(unpacked))
+
+    from gpu import keeping
+
+    assert keeping.read(tmp_path / "gpu.json")["scale"] == "rehearsal"
+    with pytest.raises(ValueError, match="is a rehearsal"):
+        keeping.keep(tmp_path / "gpu.json")
+
+
+@pytest.fixture(scope="module")
+def faulty(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("faulty")
+    (folder / "faulty.c").write_text(FAULTY)
+    command = ["gcc", "-shared", "-fPIC", "-w", "faulty.c", "-o", "faulty.so", "-ldl"]
+    subprocess.run(command, cwd=folder, check=True)
+    return {
+        **environment,
+        "REAL_LOCKSTEP": environment["FAKE_DRIVER_LOCKSTEP"],
+        "FAKE_DRIVER_LOCKSTEP": str(folder / "faulty.so"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("fault", "section", "finding"),
+    [
+        ("wrong", "values", "worst score"),
+        ("wrong", "conformance", "mojo-gpu: golden/length-400/80: value["),
+        ("overrun", "values", "out: 1 words before it were written"),
+        ("none", "values", ""),
+    ],
+)
+def test_a_planted_fault_is_found(
+    fault: str,
+    section: str,
+    finding: str,
+    unpacked: Path,
+    faulty: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    status, document, said = run(unpacked, {**faulty, "FAULT": fault}, section, tmp_path)
+    findings = "\n".join(document["sections"][section]["findings"])
+    assert (status, bool(findings)) == ((1, True) if finding else (0, False)), said
+    assert finding in findings, said
+
+
+def test_a_device_that_computes_nothing(
+    unpacked: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    idle = {k: v for k, v in environment.items() if k != "FAKE_DRIVER_LOCKSTEP"}
+    status, document, _ = run(unpacked, idle, "values,streams", tmp_path)
+    assert status == 1
+    assert statuses(document, ("values", "streams")) == ["failed", "failed"]
+    assert "values were not written" in document["sections"]["values"]["findings"][0]
+
+
+def test_without_a_driver(unpacked: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    bare = {k: v for k, v in environment.items() if k != "LD_LIBRARY_PATH"}
+    status, document, said = run(unpacked, bare, "values,conformance", tmp_path)
+    assert status == 3, said
+    assert "there is no CUDA device" in document["environment"]["why_no_device"]
+    for name in ("values", "conformance"):
+        assert "there is no CUDA device" in document["sections"][name]["findings"][0]
+
+
+def test_a_damaged_library_is_not_loaded(
+    unpacked: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(unpacked, tmp_path / "copy"))
+    [library] = (copy / "packages" / "whisper_mel_mojo" / "prebuilt").glob("launch-*.so")
+    library.write_bytes(library.read_bytes()[:-1] + b"x")
+    status, document, _ = run(copy, environment, "values", tmp_path)
+    assert status == 1
+    assert "the package mojo-compiler is not installed" in str(document["sections"]["values"])
+
+
+@pytest.mark.parametrize("minor", [10, 11, 12, 13])
+def test_other_pythons_understand_all_of_it(minor: int, unpacked: Path, tmp_path: Path) -> None:
+    """Where they are installed: every module compiles, and the command says what it can do."""
+    python = shutil.which(f"python3.{minor}")
+    runs = python and subprocess.run([python, "-c", ""], capture_output=True).returncode == 0
+    if not runs:
+        pytest.skip(f"python3.{minor} is not installed")
+    assert python
+    copy = shutil.copytree(unpacked, tmp_path / "copy")
+    compiled = [python, "-W", "error", "-m", "compileall", "-q", str(copy)]
+    assert subprocess.run(compiled).returncode == 0
+    command = [python, str(copy / "ci" / "gpu" / "run"), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "racecheck" in done.stdout
+
+
+def shared(folder: Path, name: str, *options: str) -> Path:
+    (folder / "a.c").write_text("int f(void) { return 0; }")
+    command = ["gcc", "-shared", "-o", name, "-Wl,--no-as-needed", "a.c", *options]
+    subprocess.run(command, cwd=folder, check=True)
+    return folder / name
+
+
+def test_libraries_are_told_where_theirs_are(tmp_path: Path) -> None:
+    library = shared(tmp_path, "a.so", "-Wl,--enable-new-dtags", "-Wl,-rpath,/some/long/place")
+    with pytest.raises(ValueError, match="is longer than /some/long/place"):
+        closure.relocate(library, "$ORIGIN/" + "x" * 20)
+    closure.relocate(library, "$ORIGIN/x")
+    assert closure.entries(library, "RUNPATH") == ["$ORIGIN/x"]
+    assert b"/some/long/place" not in library.read_bytes()
+    closure.relocate(shared(tmp_path, "b.so"), "$ORIGIN/x")  # looks nowhere
+
+
+def test_a_library_that_needs_others_is_not_packed(tmp_path: Path) -> None:
+    shared(tmp_path, "libstrange.so.1", "-Wl,-soname,libstrange.so.1")
+    shared(tmp_path, "b.so", "./libstrange.so.1")
+    with pytest.raises(ValueError, match=r"needs libstrange\.so\.1, which nobody packs"):
+        closure.require_closed(tmp_path / "b.so")
+
+
+def test_a_device_that_is_not_known(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--target sm_1: expected of sm_75"):
+        bundle.make(tmp_path, ["sm_1"])

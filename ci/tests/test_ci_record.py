@@ -1,0 +1,55 @@
+"""What a report says of the checkout that made it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tasks import conformance, record
+from tasks.paths import LOCKS
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository of one commit, with the locks."""
+    shutil.copytree(LOCKS, tmp_path / "locks")
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org"]
+    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *arguments], cwd=tmp_path, check=True)
+    monkeypatch.setattr(record, "ROOT", tmp_path)
+    monkeypatch.setattr(record, "LOCKS", tmp_path / "locks")
+    return tmp_path
+
+
+def test_the_commit_and_whether_it_was_changed(checkout: Path) -> None:
+    clean = record.checkout()
+    assert re.fullmatch("[0-9a-f]{40}", clean["WHISPER_MEL_COMMIT"])
+    (checkout / "locks" / "default.txt").write_text("numpy==1.0\n")
+    changed = record.checkout()
+    assert changed["WHISPER_MEL_COMMIT"] == clean["WHISPER_MEL_COMMIT"] + "-dirty"
+    assert re.fullmatch("[0-9a-f]{64}", clean["WHISPER_MEL_LOCKS"])
+    assert changed["WHISPER_MEL_LOCKS"] != clean["WHISPER_MEL_LOCKS"]
+
+
+def test_without_git_there_is_no_commit(checkout: Path) -> None:
+    shutil.rmtree(checkout / ".git")
+    assert record.checkout().keys() == {"WHISPER_MEL_LOCKS"}
+
+
+def test_the_suite_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    seen: list[tuple[list[str], dict[str, str]]] = []
+
+    def become(*command: str) -> None:
+        seen.append((list(command), dict(os.environ)))
+
+    monkeypatch.setattr(conformance, "become", become)
+    conformance.run(["--profile", "ci"])
+    ((command, environment),) = seen
+    assert command == [sys.executable, "-m", "whisper_mel_conformance", "--profile", "ci"]
+    assert environment.items() >= record.checkout().items()

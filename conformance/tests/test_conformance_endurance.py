@@ -1,0 +1,108 @@
+"""Very many calls: what they leave behind is found, and what leaves nothing behind passes.
+
+The cases themselves (24 h of audio, 1,000,000 clips) are the nightly profile's.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import whisper_mel_conformance.quiet_blas  # noqa: F401  before anything imports NumPy
+from whisper_mel_conformance.catalogue import fixed_cases
+from whisper_mel_conformance.checks import CHECKS
+from whisper_mel_conformance.client import FrontEnd
+from whisper_mel_conformance.judging import Failure
+
+Array = Any
+TINY = {"signal": "noise", "n": 201, "seed": 1}
+
+LEAVING: dict[str, Any] = {
+    "nothing": lambda calls: None,
+    "4000 bytes a call": lambda calls: bytearray(4000),
+    "a file now and then": lambda calls: open(__file__) if calls % 1000 == 0 else None,  # noqa: SIM115
+    "a thread now and then": lambda calls: _thread() if calls % 1000 == 0 else None,
+}
+
+
+def _thread() -> threading.Thread:
+    thread = threading.Thread(target=threading.Event().wait, daemon=True)
+    thread.start()
+    return thread
+
+
+class Leaving:
+    """Zeros at once; each call leaves something behind."""
+
+    capabilities = {"n_mels": (80,), "pad_to": False}
+    what = "nothing"
+
+    def __init__(self) -> None:
+        self._calls = 0
+        self._left: list[Any] = []
+
+    def log_mel(self, audio: Array, n_mels: int = 80) -> Array:
+        self._calls += 1
+        self._left.append(LEAVING[self.what](self._calls))
+        if not self._left[-1]:
+            self._left.pop()
+        return np.zeros((n_mels, audio.size // 160), np.float32)
+
+
+class LeavingBytes(Leaving):
+    what = "4000 bytes a call"
+
+
+class LeavingFiles(Leaving):
+    what = "a file now and then"
+
+
+class LeavingThreads(Leaving):
+    what = "a thread now and then"
+
+
+def every_7001st_differs() -> Any:
+    calls: list[int] = []
+
+    def f(audio: Array, n_mels: int = 80) -> Array:
+        calls.append(1)
+        return np.full((n_mels, 1), len(calls) % 7001 == 0, np.float32)
+
+    return f
+
+
+def endure(name: str) -> None:
+    front_end = FrontEnd(f"{Path(__file__)}:{name}")
+    front_end.start()
+    try:
+        CHECKS["endurance"](front_end, recipe=TINY, times=1000, parts=12)
+    finally:
+        front_end.stop()
+
+
+def test_what_leaves_nothing_behind_passes() -> None:
+    endure("Leaving")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("LeavingBytes", "8000 calls leave .* bytes behind: expected at most 16777216"),
+        ("LeavingFiles", "8000 calls leave 8 files behind"),
+        ("LeavingThreads", "8000 calls leave 8 threads behind"),
+        ("every_7001st_differs", "on the same input differs from call 1"),
+    ],
+)
+def test_the_least_that_is_left_behind_is_found(name: str, words: str) -> None:
+    with pytest.raises(Failure, match=words):
+        endure(name)
+
+
+def test_a_day_is_a_day_and_a_million_a_million() -> None:
+    cases = {case.id: case.arguments for case in fixed_cases("nightly")}
+    day, tiny = cases["memory/24-hours"], cases["memory/1000000-clips"]
+    assert day["recipe"]["n"] * day["times"] * day["parts"] == 24 * 3600 * 16_000
+    assert tiny["times"] * tiny["parts"] == 1_000_000

@@ -1,0 +1,44 @@
+"""The examples in other languages that need nothing of ours are judged, and not only taken."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+NODE = shutil.which("node", path=str(Path(sys.executable).parent)) or shutil.which("node")
+FEW = "length-480 or length-0 or click-first"
+LIMIT = 600  # seconds: a guard against hanging
+
+pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
+
+
+def judge(module: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    program = f"cmd:{NODE} {EXAMPLES / 'front_end.mjs'} {module}"
+    command = [sys.executable, "-m", "whisper_mel_conformance", "--frontend", program, "-k", FEW]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=LIMIT)
+
+
+def test_the_javascript_example_is_right(tmp_path: Path) -> None:
+    done = judge(EXAMPLES / "log_mel.mjs", tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r" A +(golden|boundary|numerics)/", done.stdout), done.stdout
+
+
+def test_a_wrong_window_in_javascript_is_found(tmp_path: Path) -> None:
+    """And called by its name."""
+    right = (EXAMPLES / "log_mel.mjs").read_text()
+    wrong = right.replace(
+        "const WINDOW = COSINE.map((c) => 0.5 - 0.5 * c);",
+        "const WINDOW = COSINE.map((_, n) => 0.5 - 0.5 * Math.cos((2 * Math.PI * n) / 399));",
+    )
+    assert wrong != right
+    (tmp_path / "wrong.mjs").write_text(wrong)
+    done = judge(tmp_path / "wrong.mjs", tmp_path)
+    assert done.returncode == 1
+    assert "symmetric-window" in done.stdout

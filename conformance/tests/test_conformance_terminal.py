@@ -1,0 +1,94 @@
+"""The run in a terminal: bars where there is one, plain lines elsewhere, eighty columns."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from documents import document, good, run
+from whisper_mel_conformance.rendering.documents import Document
+from whisper_mel_conformance.terminal import summary
+
+CORRECT = Path(__file__).with_name("correct_front_ends.py")
+COMMAND = [sys.executable, "-m", "whisper_mel_conformance", "-k", "length-401/80"]
+
+
+def test_the_table_fits_into_80_columns() -> None:
+    names = ["x" * 60, "[bold]brackets[/bold]", "short"]
+    text = summary(Document([run(*map(good, names))]), Path("report"), width=80)
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert "[bold]" in text
+    assert "conforms: 3 front-ends judged, none fails\n" in text
+    assert "\x1b" not in text
+
+
+def test_what_failed_is_said_on_lines_of_their_own() -> None:
+    text = summary(document(failures=40), Path("report"), width=40)
+    failed = [line for line in text.splitlines() if line.startswith("FAILED ")]
+    assert len(failed) == 15
+    assert all("boundary/length-" in line for line in failed)
+    assert "… and 26 more failures of" in text
+    assert "DIAGNOSIS" in text
+    assert "PROBLEM" in text
+    assert "does not conform" in text
+    assert "repro report/failures/" in text
+
+
+def test_quiet_says_only_what_is_wrong() -> None:
+    assert summary(Document([run(good())]), Path("report"), quiet=True) == ""
+    text = summary(document(), Path("report"), quiet=True)
+    assert "FAILED" in text
+    assert "front-end  " not in text
+
+
+def test_colour_is_for_terminals() -> None:
+    assert "\x1b[" in summary(document(), Path("report"), colour=True)
+    assert "\x1b" not in summary(document(), Path("report"), colour=False)
+
+
+def in_a_terminal(folder: Path, *more: str, **environment: str) -> str:
+    """What a run writes to a terminal of 100 columns."""
+    leader, follower = pty.openpty()
+    plain = {k: v for k, v in os.environ.items() if k not in ("CI", "NO_COLOR", "PYTEST_ADDOPTS")}
+    settings = {**plain, "TERM": "xterm-256color", "COLUMNS": "100", **environment}
+    words = [*COMMAND, "--frontend", f"{CORRECT}:right", *more]
+    process = subprocess.Popen(words, cwd=folder, env=settings, stdout=follower, stderr=follower)
+    os.close(follower)
+    written = b""
+    while True:
+        try:
+            part = os.read(leader, 1 << 16)
+        except OSError:  # Linux's way to say that the other end is closed
+            break
+        if not part:
+            break
+        written += part
+    os.close(leader)
+    assert process.wait() == 0, written
+    return written.decode()
+
+
+BAR = re.compile("━|╸")
+
+
+def test_a_terminal_gets_bars(tmp_path: Path) -> None:
+    text = in_a_terminal(tmp_path)
+    assert BAR.search(text)
+    assert "2/2" in text
+    assert "conforms" in text
+    assert re.search(r"\x1b\[[0-9;]*3[0-9]m", text)  # a colour
+
+
+def test_ci_gets_no_bars_and_no_color_no_colours(tmp_path: Path) -> None:
+    text = in_a_terminal(tmp_path, CI="true", NO_COLOR="1")
+    assert not BAR.search(text)
+    assert "\x1b[" not in text
+    assert re.search(r"right: 2 passed in [0-9.]+ s\r\n", text)
+
+
+def test_quiet_is_quiet(tmp_path: Path) -> None:
+    assert in_a_terminal(tmp_path, "--quiet").strip() == ""

@@ -1,0 +1,95 @@
+"""The machine and the software that a result depends on; no name of a machine or a person."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, distributions, version
+from pathlib import Path
+from typing import Any
+
+_DISTRIBUTIONS = (
+    "numpy",
+    "hypothesis",
+    "whisper-mel-reference",
+    "whisper-mel-golden",
+    "whisper-mel-conformance",
+)
+# Variables that change what libraries compute, or how: each begins with one of these.
+_FLAGS = (
+    "BLIS_",
+    "CUDA_VISIBLE_",
+    "GOTO_",
+    "MALLOC_",
+    "MKL_",
+    "NPY_",
+    "OMP_",
+    "OPENBLAS_",
+    "ROCR_VISIBLE_",
+    "TORCH_",
+    "WHISPER_MEL_",
+)
+
+
+def environment() -> dict[str, Any]:
+    """What a report and a reproduction say of where they were made."""
+    return {
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cpu": cpu_model(),
+        "cpus": os.cpu_count(),
+        "accelerators": _accelerators(),
+        "flags": {k: _homeless(v) for k, v in sorted(os.environ.items()) if k.startswith(_FLAGS)},
+        "versions": {"python": platform.python_version()}
+        | {name: _version(name) for name in _DISTRIBUTIONS},
+        "packages": _packages(),
+    }
+
+
+def cpu_model() -> str:
+    """As the system names it, with the vector instructions that FFTs choose by."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    pairs = (line.partition(":") for line in reversed(lines))  # the first processor's count
+    fields = {name.strip(): value.strip() for name, _, value in pairs}
+    flags = fields.get("flags", "").split()
+    wide = [flag for flag in ("avx2", "fma", "avx512f") if flag in flags]
+    return " ".join([fields.get("model name", platform.machine()), *wide])
+
+
+def _accelerators() -> list[str]:
+    """The GPUs that Linux drivers name (NVIDIA's, AMD's); none elsewhere."""
+    found = []
+    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        models = [x for x in path.read_text(errors="replace").splitlines() if x.startswith("Model")]
+        found += [line.partition(":")[2].strip() for line in models]
+    for path in sorted(Path("/sys/class/drm").glob("card*/device/product_name")):
+        found.append(path.read_text(errors="replace").strip())
+    return found
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _packages() -> dict[str, Any]:
+    """How many distributions are installed, and a digest of their names and versions.
+
+    Two environments with equal digests have the same ones: what a hash of a lock file says, for an
+    environment however it was made.
+    """
+    lines = {f"{d.name.lower().replace('_', '-')}=={d.version}" for d in distributions()}
+    digest = hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+    return {"count": len(lines), "sha256": digest}
+
+
+def _homeless(text: str) -> str:
+    """A path's home folder is nobody's business."""
+    home = os.path.expanduser("~")
+    return text.replace(home, "~") if len(home) > 1 else text

@@ -1,0 +1,113 @@
+"""The vector set: the goldens' inputs, the exact features and their bounds, for use without Python.
+
+``python -m whisper_mel_golden vectors FOLDER`` packs it. What is in it: ``README.md`` here.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import tarfile
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from whisper_mel_reference import error_bound, log_mel
+
+from whisper_mel_golden.cases import GoldenCase, golden_cases
+from whisper_mel_golden.manifest import load_manifest
+from whisper_mel_golden.store import DATA, fingerprint
+
+FORMAT = 1
+STEP = 2.0**-30
+"""The exact features are rounded to multiples of it, 1/512 of the smallest bound: so that they are
+the same on every machine."""
+_HERE = Path(__file__).parent
+_TEXTS = {  # name in the archive: the file
+    "README.md": _HERE / "README.md",
+    "verify.c": _HERE / "verify.c",
+    "manifest.schema.json": _HERE / "manifest.schema.json",
+    "speech/README.md": DATA / "speech" / "README.md",
+    "speech/LICENSE.pocketsphinx": DATA / "speech" / "LICENSE.pocketsphinx",
+}
+
+
+def pack(folder: Path, cases: Sequence[GoldenCase] | None = None) -> Path:
+    """Writes ``whisper-mel-vectors-VERSION.tar.gz`` of these cases (default: all) to a folder.
+
+    The same cases make the same bytes. Returns the archive.
+    """
+    stem = f"whisper-mel-vectors-{version('whisper-mel-golden')}"
+    path = folder / f"{stem}.tar.gz"
+    new = path.with_suffix(".new")
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        new.open("wb") as raw,
+        gzip.GzipFile("", "wb", 6, raw, mtime=0) as compressed,
+        tarfile.open(mode="w", fileobj=compressed, format=tarfile.USTAR_FORMAT) as archive,
+    ):
+        for name, content in files(golden_cases() if cases is None else cases):
+            entry = tarfile.TarInfo(f"{stem}/{name}")  # of no one, and of no time
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    new.replace(path)
+    return path
+
+
+def files(cases: Sequence[GoldenCase]) -> Iterator[tuple[str, bytes]]:
+    """(name, content) of everything in the archive."""
+    inputs: dict[str, dict[str, Any]] = {}
+    entries: dict[str, dict[str, Any]] = {}
+    lines = []
+    for case in cases:
+        audio = case.audio()
+        if case.input_id not in inputs:
+            inputs[case.input_id] = {
+                "purpose": case.purpose,
+                "file": f"inputs/{case.input_id}.npy",
+                "dtype": audio.dtype.name,
+                "samples": audio.size,
+                "sha256": fingerprint(audio),
+            }
+            yield inputs[case.input_id]["file"], _npy(audio)
+        name = case.id.removeprefix("golden/").replace("/", "--")
+        exact = np.round(log_mel(audio, case.spec) / STEP) * STEP
+        bound = error_bound(audio, case.spec).astype(np.float32)
+        yield f"expected/{name}.npy", _npy(exact)
+        yield f"bounds/{name}.npy", _npy(bound)
+        entries[name] = {
+            "id": case.id,
+            "input": case.input_id,
+            "n_mels": case.n_mels,
+            "pad_to": case.pad_to,
+            "smoothing": case.smoothing,
+            "shape": list(exact.shape),
+            "expected": {"file": f"expected/{name}.npy", "sha256": fingerprint(exact)},
+            "bound": {"file": f"bounds/{name}.npy", "sha256": fingerprint(bound)},
+        }
+        fields = [name, case.input_id, audio.dtype.name, audio.size, case.n_mels]
+        fields += [case.pad_to or 0, case.smoothing or "none", *exact.shape]
+        lines.append(" ".join(map(str, fields)))
+    manifest = {
+        "format": FORMAT,
+        "version": version("whisper-mel-golden"),
+        "step": STEP,
+        "recordings": load_manifest(DATA)["recordings"],
+        "inputs": inputs,
+        "cases": entries,
+    }
+    yield "manifest.json", (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode()
+    yield "cases.txt", ("\n".join(lines) + "\n").encode()
+    for name, path in _TEXTS.items():
+        yield name, path.read_bytes()
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    np.lib.format.write_array(file, little, version=(1, 0))
+    return file.getvalue()

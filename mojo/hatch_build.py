@@ -1,0 +1,32 @@
+"""Puts libraries that were compiled before into the wheel, which is then for one platform.
+
+They lie in the folder $WHISPER_MEL_PREBUILT (``./dev build wheels`` fills it). Without it the wheel
+is pure: the kernel is compiled on first use, by the extra ``build``.
+"""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+
+class Prebuilt(BuildHookInterface[Any]):
+    """Of hatchling, which calls ``initialize`` before it packs."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        folder = os.environ.get("WHISPER_MEL_PREBUILT")
+        if not folder or version == "editable":
+            return
+        files = sorted(Path(folder).iterdir())
+        if not files:
+            raise ValueError(f"WHISPER_MEL_PREBUILT={folder}: expected libraries, it is empty")
+        build_data["force_include"].update(
+            {str(path): f"whisper_mel_mojo/prebuilt/{path.name}" for path in files}
+        )
+        platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+        build_data["pure_python"] = False
+        build_data["tag"] = f"py3-none-{platform}"

@@ -1,0 +1,49 @@
+"""Recordings as the kernel takes them (needs soundfile and soxr: ``whisper-mel-mojo[audio]``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLE_RATE = 16_000
+
+
+class AudioError(ValueError):
+    """A file cannot be heard; the message names it and says why."""
+
+
+def load_audio(path: str | Path) -> NDArray[np.float32]:
+    """The samples of a recording: float32 of shape ``(n,)``, mono, 16 000 a second.
+
+    Reads every format that libsndfile does (WAV, FLAC, Ogg, MP3 …). Channels are averaged; other
+    rates are converted by soxr, at its high quality. Raises :class:`AudioError` for what
+    libsndfile cannot decode, has no samples, or has some that are not finite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise AudioError(f"{path} {'is no file' if path.exists() else 'does not exist'}")
+    return decode_audio(path, str(path))
+
+
+def decode_audio(file: Path | BinaryIO, name: str) -> NDArray[np.float32]:
+    """As :func:`load_audio`, from an open file, too; ``name`` is for messages."""
+    import soundfile
+    import soxr
+
+    try:
+        samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        reason = getattr(error, "error_string", None) or error.strerror or error
+        raise AudioError(f"{name} is no audio file that libsndfile reads: {reason}") from error
+    if samples.size == 0:
+        raise AudioError(f"{name} has no samples")
+    wrong = np.count_nonzero(~np.isfinite(samples))
+    if wrong:
+        raise AudioError(f"{name}: {wrong} of {samples.size} samples are NaN or infinite")
+    mono: NDArray[np.float32] = samples.mean(axis=1)
+    if rate != SAMPLE_RATE:
+        mono = soxr.resample(mono, rate, SAMPLE_RATE)
+    return mono

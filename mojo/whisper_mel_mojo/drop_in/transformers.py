@@ -1,0 +1,152 @@
+"""The front-end of Hugging Face's transformers by the kernel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import BatchFeature
+from transformers.models.whisper import feature_extraction_whisper as original
+from transformers.utils import PaddingStrategy
+
+from whisper_mel_mojo.drop_in.propagating import log_mel
+
+Array = NDArray[Any]
+
+
+class WhisperFeatureExtractor(original.WhisperFeatureExtractor):  # type: ignore[misc]
+    """``transformers.WhisperFeatureExtractor``, by the kernel.
+
+    ``WhisperFeatureExtractor.from_pretrained("openai/whisper-tiny")``, or in a pipeline:
+    ``pipeline(…, feature_extractor=extractor)``. What it is made with, takes and returns is the
+    original's, what it saves can be loaded by the original. Clips are not copied to be padded. On a
+    CUDA ``device`` the features are computed there, by the operator of PyTorch.
+
+    Left to the original: ``dither``, and everything that no model of Whisper's has (another
+    sampling rate, hop, size of transform, or number of bands than 80 and 128).
+
+    Raises ``ValueError`` as the original, and for clips of fewer than 201 samples, padding
+    included, or of different lengths that are not padded.
+    """
+
+    def __call__(
+        self,
+        raw_speech: Any,
+        truncation: bool = True,
+        pad_to_multiple_of: int | None = None,
+        return_tensors: Any = None,
+        return_attention_mask: bool | None = None,
+        padding: Any = "max_length",
+        max_length: int | None = None,
+        sampling_rate: int | None = None,
+        do_normalize: bool | None = None,
+        device: Any = "cpu",
+        **options: Any,
+    ) -> Any:
+        appends_zeros = self.padding_side == "right" and self.padding_value == 0
+        if options or str(device) != "cpu" or not appends_zeros or not self._is_whispers():
+            return super().__call__(
+                raw_speech,
+                truncation=truncation,
+                pad_to_multiple_of=pad_to_multiple_of,
+                return_tensors=return_tensors,
+                return_attention_mask=return_attention_mask,
+                padding=padding,
+                max_length=max_length,
+                sampling_rate=sampling_rate,
+                do_normalize=do_normalize,
+                device=device,
+                **options,
+            )
+        if sampling_rate is None:
+            original.logger.warning("sampling_rate is not given: it cannot be checked")
+        elif sampling_rate != self.sampling_rate:
+            raise ValueError(f"sampling_rate={sampling_rate}: expected {self.sampling_rate}")
+        limit = _multiple(max_length or self.n_samples, pad_to_multiple_of)
+        clips = _clips(raw_speech, limit if truncation else None)
+        target = self._target(clips, limit, padding, pad_to_multiple_of)
+        lengths = {max(len(clip), target) for clip in clips}
+        if len(lengths) > 1:
+            raise ValueError(
+                f"raw_speech has clips of {', '.join(map(str, sorted(lengths)))} samples with "
+                f"padding={padding!r}: expected one length"
+            )
+        length = lengths.pop()
+        if do_normalize:
+            clips = self.zero_mean_unit_var_norm(clips, None)
+        data = {"input_features": self._features(clips, length)}
+
+        asked = return_attention_mask or do_normalize
+        if self.return_attention_mask if asked is None else asked:
+            # The original's mask is one of frames where the call asks for it, else one of samples.
+            step = self.hop_length if return_attention_mask else 1
+            place = step * np.arange(length // step)
+            data["attention_mask"] = np.array([place < len(clip) for clip in clips], np.int32)
+        return BatchFeature(data, tensor_type=return_tensors)
+
+    def _target(self, clips: list[Array], limit: int, padding: Any, multiple: int | None) -> int:
+        """Samples up to which zeros follow those of a clip."""
+        strategy = self._get_padding_strategies(padding=padding, max_length=limit)
+        if strategy == PaddingStrategy.MAX_LENGTH:
+            return limit
+        if strategy == PaddingStrategy.LONGEST:
+            return _multiple(max(map(len, clips)), multiple)
+        return 0
+
+    def _features(self, clips: Any, length: int | None = None) -> NDArray[np.float32]:
+        """``(clips, n_mels, length // 160)``; ``length``: that of the clips themselves if None."""
+        length = clips.shape[-1] if length is None else length
+        out = np.empty((len(clips), self.feature_size, length // self.hop_length), np.float32)
+        for clip, features in zip(clips, out, strict=True):
+            log_mel(clip, self.feature_size, length, features)
+        return out
+
+    def _is_whispers(self) -> bool:
+        """If the kernel computes it."""
+        kind = (self.sampling_rate, self.hop_length, self.n_fft)
+        dither = getattr(self, "dither", 0.0)  # older versions have none
+        return kind == (16_000, 160, 400) and self.feature_size in (80, 128) and dither == 0.0
+
+    # What the original's own __call__ computes the features by.
+
+    def _np_extract_fbank_features(self, waveform_batch: Array, device: Any) -> Array:
+        if str(device) != "cpu" or not self._is_whispers():
+            return super()._np_extract_fbank_features(waveform_batch, device)
+        return self._features(waveform_batch.astype(np.float32, copy=False))
+
+    def _torch_extract_fbank_features(self, waveform: Array, device: Any = "cpu") -> Array:
+        import torch
+
+        kind = torch.device(device).type
+        if kind not in ("cpu", "cuda") or not self._is_whispers():
+            return super()._torch_extract_fbank_features(waveform, device)
+        if kind == "cpu":
+            samples = waveform.astype(np.float32, copy=False)
+            features = self._features(np.atleast_2d(samples))
+            return features if samples.ndim == 2 else features[0]
+        from whisper_mel_mojo import torch as operator
+
+        tensor = torch.from_numpy(waveform).to(device, torch.float32)
+        return operator.log_mel(tensor, self.feature_size).cpu().numpy()
+
+
+def _clips(raw_speech: Any, limit: int | None) -> list[Array]:
+    """The clips of a batch, or the one clip, each cut off at the limit."""
+    is_list = isinstance(raw_speech, (list, tuple))
+    if is_list and (not raw_speech or isinstance(raw_speech[0], (np.ndarray, list, tuple))):
+        clips = [np.asarray(clip, np.float32) for clip in raw_speech]
+    else:
+        audio = np.asarray(raw_speech, np.float32)
+        clips = list(audio) if audio.ndim > 1 else [audio]
+    if not clips:
+        raise ValueError("raw_speech is empty: expected at least one clip")
+    for clip in clips:
+        if clip.ndim != 1:
+            raise ValueError(f"raw_speech has a clip of shape {clip.shape}: expected (n,), mono")
+    return [clip[:limit] for clip in clips]
+
+
+def _multiple(length: int, of: int | None) -> int:
+    """The next one that is not less."""
+    return length if of is None else -(-length // of) * of
