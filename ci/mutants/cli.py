@@ -190,7 +190,7 @@ def _by_cases(row: Row, opened: AbstractContextManager[FrontEnd], full: bool) ->
     with opened as front_end:
         if killer is not None:
             result = _judge(row, front_end, killer)
-            row.score, row.message = _json_score(result.score), result.message[:300]
+            row.score, row.message = _json_score(result.score), _first_line(result.message)
             row.verdict = _verdict(result)
         for case in sorted(cases.values(), key=_is_long):
             if _is_long(case) and len(row.killed_by) >= _ENOUGH:
@@ -233,6 +233,11 @@ def _verdict(result: Result) -> str:
     if result.status != "failed":
         return "survives"
     return "killed" if result.score is None or result.score >= MARGIN else "barely killed"
+
+
+def _first_line(message: str) -> str:
+    """What comes after it, such as a traceback, names folders of this machine."""
+    return message.partition("\n")[0][:300]
 
 
 def _json_score(score: float | None) -> float | str | None:
