@@ -9,14 +9,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from whisper_mel_conformance.environment import cpu_model
+from whisper_mel_conformance.environment import cpu
 
 _ROOT = Path(__file__).parents[2]
 
 
 def machine() -> dict[str, Any]:
     return {
-        "cpu": cpu_model(),
+        "cpu": cpu(),
         "cpus": len(os.sched_getaffinity(0)),
         "caches": _caches(),
         "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),

@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
 
+from whisper_mel_golden.machine import cpu_facts, cpu_model
+
 _DISTRIBUTIONS = (
     "numpy",
     "hypothesis",
@@ -37,7 +39,7 @@ def environment() -> dict[str, Any]:
     return {
         "platform": platform.platform(),
         "machine": platform.machine(),
-        "cpu": cpu_model(),
+        "cpu": cpu(),
         "cpus": os.cpu_count(),
         "accelerators": _accelerators(),
         "flags": {k: _homeless(v) for k, v in sorted(os.environ.items()) if k.startswith(_FLAGS)},
@@ -47,17 +49,11 @@ def environment() -> dict[str, Any]:
     }
 
 
-def cpu_model() -> str:
-    """As the system names it, with the vector instructions that FFTs choose by."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    pairs = (line.partition(":") for line in reversed(lines))  # the first processor's count
-    fields = {name.strip(): value.strip() for name, _, value in pairs}
-    flags = fields.get("flags", "").split()
+def cpu() -> str:
+    """Its model, with the vector instructions that FFTs choose by."""
+    flags = cpu_facts().get("flags", "").split()
     wide = [flag for flag in ("avx2", "fma", "avx512f") if flag in flags]
-    return " ".join([fields.get("model name", platform.machine()), *wide])
+    return " ".join([cpu_model(), *wide])
 
 
 def _accelerators() -> list[str]:

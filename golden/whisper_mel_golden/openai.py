@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import platform
 from importlib import metadata
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from whisper_mel_golden.machine import cpu_model
 
 VERSION = "20250625"
 
@@ -70,10 +71,3 @@ def made_with() -> dict[str, str]:
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu": cpu_model(),
     }
-
-
-def cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown"
