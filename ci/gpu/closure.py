@@ -1,4 +1,7 @@
-"""What the libraries need at run time, beside them: Modular's, which launch what they hold."""
+"""What the libraries need at run time, beside them: Modular's, which launch what they hold.
+
+On Linux: ``patchelf`` and ``readelf`` read and write what their loader looks at.
+"""
 
 from __future__ import annotations
 
@@ -37,20 +40,20 @@ def copy(to: Path) -> None:
         require_closed(to / name)
 
 
-def relocate(library: Path, to: str) -> None:
-    """Lets a library look for them in ``to`` (as ``$ORIGIN/..``), not where they were at its
-    making. Raises ``ValueError`` if that does not fit in the old one's place, or it needs others.
+def relocate(library: Path, to: str | None) -> None:
+    """Lets a library look for them in ``to`` (as ``$ORIGIN/..``; None: nowhere), not where they
+    were at its making. Raises ``ValueError`` if it needs others.
     """
-    content = library.read_bytes()
-    for old in entries(library, "RUNPATH"):
-        place = old.encode() + b"\0"
-        if content.count(place) != 1:
-            raise ValueError(f"{library} names {old} {content.count(place)} times: expected once")
-        if len(to) > len(old):
-            raise ValueError(f"{to} is longer than {old}, whose place it must take")
-        content = content.replace(place, to.encode().ljust(len(place), b"\0"))
-    library.write_bytes(content)
+    # RPATH, which comes before LD_LIBRARY_PATH: others may have other versions of Modular's there.
+    # Only what is replaced is erased, too: the file is to name no folder of this machine.
+    _patch("--force-rpath", "--set-rpath", to or "$ORIGIN", str(library))
+    if to is None:
+        _patch("--remove-rpath", str(library))
     require_closed(library)
+
+
+def _patch(*arguments: str) -> None:
+    subprocess.run(["patchelf", *arguments], check=True)
 
 
 def require_closed(library: Path) -> None:

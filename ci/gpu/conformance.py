@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from typing import Any
 
 from gpu.driver import device
 from gpu.scale import scale
-from gpu.sections import Found
+from gpu.sections import Found, NotHere
 
 FRONT_ENDS = ("mojo-gpu", "mojo-torch-gpu", "mojo-max-gpu")
 NEEDS = {"mojo-torch-gpu": "torch", "mojo-max-gpu": "max"}
@@ -21,6 +22,10 @@ NEEDS = {"mojo-torch-gpu": "torch", "mojo-max-gpu": "max"}
 def run() -> dict[str, Any]:
     """Judges all that are there; raises ``Found`` unless each reaches its class, and ours is."""
     device()
+    try:
+        importlib.import_module("whisper_mel_conformance.__main__")
+    except ImportError as error:
+        raise NotHere(f"the suite lacks a package ({error})") from None
     data: dict[str, Any] = {}
     findings = []
     for name in FRONT_ENDS:

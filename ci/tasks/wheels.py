@@ -21,7 +21,6 @@ CPUS = {"x86_64": ["x86-64-v4", "x86-64-v3", "x86-64"]}
 ACCELERATORS = ["sm_80", "sm_86", "sm_89", "sm_90a", "sm_100a", "sm_120a"]
 # From site-packages/whisper_mel_mojo/prebuilt to where Modular's wheels put their libraries
 RUN_TIME = "$ORIGIN/../../modular/lib"
-MODULAR = ["libKGENCompilerRTShared.so", "libAsyncRTMojoBindings.so"]
 
 
 def parse(arguments: list[str]) -> list[str]:
@@ -65,38 +64,34 @@ def compile_libraries(folder: Path, accelerators: list[str]) -> None:
     cpus = CPUS.get(platform.machine(), ["generic"])
     for cpu in cpus:
         print(f"compiling for {cpu}", flush=True)
-        _set_search_path(builder.prebuild(folder, cpu=cpu), None)
+        _finish(builder.prebuild(folder, cpu=cpu), None)
     for name in accelerators:
         print(f"compiling for {name}", flush=True)
         options = NVIDIA[name].options
         library = builder.prebuild(folder, gpu.LAUNCH, *options, cpu=cpus[-1])
-        _set_search_path(library, RUN_TIME)
+        _finish(library, RUN_TIME)
 
 
-def _set_search_path(library: Path, folder: str | None) -> None:
-    """Where a library looks for others: the compiler writes the folder that it stands in itself."""
+def _finish(library: Path, folder: str | None) -> None:
+    """Tells a library where Modular's are, if it needs them, and signs it."""
+    from gpu import closure
     from whisper_mel_mojo import builder
 
     if sys.platform == "linux":
-        # Only what is replaced is erased, too.
-        _patch("--force-rpath", "--set-rpath", folder or "$ORIGIN", str(library))
-        if folder is None:
-            _patch("--remove-rpath", str(library))
+        closure.relocate(library, folder)
     builder.sign(library)
-
-
-def _patch(*arguments: str) -> None:
-    subprocess.run(["patchelf", *arguments], check=True)
 
 
 def label(wheel: Path, dist: Path) -> int:
     """Puts the wheel into `dist`, tagged with the oldest glibc that its libraries run with."""
+    from gpu import closure
+
     if sys.platform != "linux":
         wheel.replace(dist / wheel.name)
         return 0
     command = [sys.executable, "-m", "auditwheel", "repair", "--wheel-dir", str(dist)]
     # What the code for one CPU type needs is looked at when it is chosen.
     command += ["--disable-isa-ext-check", "--only-plat"]
-    for library in MODULAR:
+    for library in closure.NAMES:
         command += ["--exclude", library]
     return subprocess.call([*command, str(wheel)])

@@ -10,14 +10,13 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-from packaging.requirements import Requirement
+from installed import closure
 from tasks import build, wheels
 from tasks.paths import PACKAGES, ROOT
 from whisper_mel_mojo import builder
@@ -140,19 +139,6 @@ def test_what_cannot_be_compiled_makes_no_wheel(
 
 
 # --------------------------------------------------------------------------- in another place
-
-
-def closure(names: Iterable[str]) -> set[str]:
-    """The distributions of these names that are installed here, and what they need; not our own."""
-    found: set[str] = set()
-    todo = list(names)
-    while todo:
-        name = todo.pop().lower()
-        if name not in found:
-            found.add(name)
-            needs = map(Requirement, importlib.metadata.requires(name) or [])
-            todo += [it.name for it in needs if not it.marker or it.marker.evaluate({"extra": ""})]
-    return {name for name in found if not name.startswith("whisper-mel")}
 
 
 class Elsewhere:
