@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tasks.checkout import commit
+
 from bench import figure, instructions, machine, results, table
 from bench.rows import BASELINE, QUICK, Row, all_rows, select
 from bench.worker import measure_in_process
@@ -132,7 +134,7 @@ def _measured(
         "format": 1,
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "quick": options.quick,
-        **machine.checkout(),
+        **commit(),
         "machine": machine.machine(),
         "versions": machine.versions(),
         "library": machine.library(),

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from whisper_mel_conformance.environment import cpu
-
-_ROOT = Path(__file__).parents[2]
 
 
 def machine() -> dict[str, Any]:
@@ -58,20 +55,3 @@ def library() -> dict[str, Any]:
         "target": builder.target_cpu(),
         "options": list(builder.FLAGS),
     }
-
-
-def checkout() -> dict[str, Any]:
-    """The commit, and whether tracked files differ from it; ``None`` outside of git."""
-    commit = _git("rev-parse", "HEAD")
-    dirty = None if commit is None else bool(_git("status", "--porcelain", "-uno"))
-    return {"commit": commit, "dirty": dirty}
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        result = subprocess.run(
-            ["git", *arguments], cwd=_ROOT, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return result.stdout.strip()

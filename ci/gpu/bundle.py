@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from bench.machine import checkout
+from tasks.checkout import commit
 from tasks.paths import PACKAGES, ROOT
 from whisper_mel_mojo.accelerators import NVIDIA
 from whisper_mel_mojo.builder import prebuild, sign
@@ -48,9 +48,9 @@ def make(to: Path, targets: Sequence[str] = TARGETS, kinds: Sequence[str] = tupl
     unknown = set(targets) - set(NVIDIA)
     if unknown:
         raise ValueError(f"--target {unknown.pop()}: expected of {', '.join(NVIDIA)}")
-    about = checkout()
-    commit = (about["commit"] or "unknown")[:12] + ("-changed" if about["dirty"] else "")
-    name = f"whisper-mel-gpu-{commit}"
+    about = commit()
+    name = f"whisper-mel-gpu-{(about['commit'] or 'unknown')[:12]}"
+    name += "-changed" if about["dirty"] else ""
     to.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=to) as scratch:
         folder = Path(scratch) / name

@@ -8,7 +8,6 @@ again.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -64,15 +63,14 @@ def read(path: Path) -> dict[str, Row]:
 
 def write(rows: Mapping[str, Row], cases: Sequence[str], path: Path) -> None:
     """Replace the file by one with these rows; a row is a string of one sign for each case."""
+    from whisper_mel_conformance.folder import write_whole
+
     data: dict[str, Any] = {"format": FORMAT, "cases": list(cases)}
     data["mutants"] = [
         {**asdict(row), "cases": "".join(row.cases.get(case, UNTRIED) for case in cases)}
         for row in rows.values()
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f"{path.name}.new")
-    new.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(new, path)
+    write_whole(path, (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def idle(rows: Mapping[str, Row], cases: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 
-from . import record
+from . import checkout
 from .paths import ROOT
 from .process import become
 
@@ -23,7 +23,7 @@ def run(arguments: list[str]) -> int:
     """`arguments` go to the suite's command line."""
     if "--matrix" in arguments:
         _install_javascript_peers()
-    os.environ.update(record.checkout())
+    os.environ.update(checkout.variables())
     become(sys.executable, "-m", "whisper_mel_conformance", *arguments, *_beside(arguments))
 
 

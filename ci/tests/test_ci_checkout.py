@@ -1,4 +1,4 @@
-"""What a report says of the checkout that made it."""
+"""What results say of the checkout that made them."""
 
 from __future__ import annotations
 
@@ -10,35 +10,36 @@ import sys
 from pathlib import Path
 
 import pytest
-from tasks import conformance, record
+from tasks import checkout, conformance
 from tasks.paths import LOCKS
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository of one commit, with the locks."""
     shutil.copytree(LOCKS, tmp_path / "locks")
     git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org"]
     for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "first"]):
         subprocess.run([*git, *arguments], cwd=tmp_path, check=True)
-    monkeypatch.setattr(record, "ROOT", tmp_path)
-    monkeypatch.setattr(record, "LOCKS", tmp_path / "locks")
+    monkeypatch.setattr(checkout, "ROOT", tmp_path)
+    monkeypatch.setattr(checkout, "LOCKS", tmp_path / "locks")
     return tmp_path
 
 
-def test_the_commit_and_whether_it_was_changed(checkout: Path) -> None:
-    clean = record.checkout()
+def test_the_commit_and_whether_it_was_changed(repository: Path) -> None:
+    clean = checkout.variables()
     assert re.fullmatch("[0-9a-f]{40}", clean["WHISPER_MEL_COMMIT"])
-    (checkout / "locks" / "default.txt").write_text("numpy==1.0\n")
-    changed = record.checkout()
+    (repository / "locks" / "default.txt").write_text("numpy==1.0\n")
+    changed = checkout.variables()
     assert changed["WHISPER_MEL_COMMIT"] == clean["WHISPER_MEL_COMMIT"] + "-dirty"
     assert re.fullmatch("[0-9a-f]{64}", clean["WHISPER_MEL_LOCKS"])
     assert changed["WHISPER_MEL_LOCKS"] != clean["WHISPER_MEL_LOCKS"]
 
 
-def test_without_git_there_is_no_commit(checkout: Path) -> None:
-    shutil.rmtree(checkout / ".git")
-    assert record.checkout().keys() == {"WHISPER_MEL_LOCKS"}
+def test_without_git_there_is_no_commit(repository: Path) -> None:
+    shutil.rmtree(repository / ".git")
+    assert checkout.variables().keys() == {"WHISPER_MEL_LOCKS"}
+    assert checkout.commit() == {"commit": None, "dirty": None}
 
 
 def test_the_suite_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,4 +53,4 @@ def test_the_suite_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     conformance.run(["--profile", "ci"])
     ((command, environment),) = seen
     assert command[:5] == [sys.executable, "-m", "whisper_mel_conformance", "--profile", "ci"]
-    assert environment.items() >= record.checkout().items()
+    assert environment.items() >= checkout.variables().items()

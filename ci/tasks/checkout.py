@@ -1,0 +1,37 @@
+"""What a result can only know from the checkout that made it: its commit and its locks."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from typing import Any
+
+from .paths import LOCKS, ROOT
+
+
+def commit() -> dict[str, Any]:
+    """``commit``, and whether tracked files differ from it: ``dirty``; None without git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+    name, _, dirty = done.stdout.strip().partition("-")
+    return {"commit": name, "dirty": bool(dirty)}
+
+
+def variables() -> dict[str, str]:
+    """As environment variables, which reports and reproductions list among the flags.
+
+    ``WHISPER_MEL_LOCKS`` is the SHA-256 of all locks, one after the other, by name;
+    ``WHISPER_MEL_COMMIT`` ends in ``-dirty`` if tracked files differ, and is absent where there is
+    no git.
+    """
+    locks = hashlib.sha256()
+    for path in sorted(LOCKS.glob("*.txt")):
+        locks.update(path.read_bytes())
+    found = {"WHISPER_MEL_LOCKS": locks.hexdigest()}
+    made_of = commit()
+    if made_of["commit"]:
+        found["WHISPER_MEL_COMMIT"] = made_of["commit"] + ("-dirty" if made_of["dirty"] else "")
+    return found
