@@ -18,6 +18,7 @@ from typing import Any
 
 from whisper_mel_conformance import known
 from whisper_mel_conformance.catalogue import FAMILIES
+from whisper_mel_conformance.folder import write_whole
 from whisper_mel_conformance.frontend import peers, registered
 from whisper_mel_conformance.peers import LIGHT
 from whisper_mel_conformance.running import STATUSES
@@ -302,9 +303,7 @@ def main(arguments: list[str] | None = None) -> None:
         README: replaced(README.read_text(encoding="utf-8"), table(front_ends)),
     }
     for path, text in texts.items():
-        new = path.with_name(path.name + ".new")
-        new.write_text(text, encoding="utf-8")
-        new.replace(path)
+        write_whole(path, text.encode("utf-8"))
 
 
 if __name__ == "__main__":
