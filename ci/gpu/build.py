@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from mutants.cli import KernelMutant
+from mutants.kernel import KernelMutant
 from whisper_mel_mojo.accelerators import NVIDIA
 from whisper_mel_mojo.builder import SOURCE, built_for, distributed_cpu
 from whisper_mel_mojo.gpu import LAUNCH

@@ -5,38 +5,26 @@ On Linux: ``patchelf`` and ``readelf`` read and write what their loader looks at
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
-NAMES = (
-    "libKGENCompilerRTShared.so",
-    "libAsyncRTMojoBindings.so",
-    "libMSupportGlobals.so",
-    "libAsyncRTRuntimeGlobals.so",
-)
+from whisper_mel_mojo.gpu import RUN_TIME, run_time
+
+NAMES = (*RUN_TIME, "libMSupportGlobals.so", "libAsyncRTRuntimeGlobals.so")
 _OF_THE_SYSTEM = {"libc.so.6", "libm.so.6", "libstdc++.so.6", "libgcc_s.so.1"}
 _OF_THE_SYSTEM |= {"ld-linux-x86-64.so.2", "libdl.so.2", "libpthread.so.0", "librt.so.1"}
 
 
-def libraries() -> Path:
-    """The folder of the installed package that has them. Raises ``FileNotFoundError``."""
-    package = importlib.util.find_spec("modular")
-    places = list(package.submodule_search_locations or []) if package else []
-    for place in places:
-        folder = Path(place) / "lib"
-        if all((folder / name).exists() for name in NAMES):
-            return folder
-    raise FileNotFoundError(f"the package max is not installed: {', '.join(NAMES)} are missing")
-
-
 def copy(to: Path) -> None:
-    """All of them into a folder."""
+    """All of them into a folder. Raises ``FileNotFoundError`` where they are not installed."""
+    folder = run_time()
+    if folder is None:
+        raise FileNotFoundError(f"the package max is not installed: {', '.join(NAMES)} are missing")
     to.mkdir(parents=True, exist_ok=True)
     for name in NAMES:
-        shutil.copyfile(libraries() / name, to / name)
+        shutil.copyfile(folder / name, to / name)
         require_closed(to / name)
 
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import fake_driver
 import pytest
 from whisper_mel_mojo import BuildError, gpu
-from whisper_mel_mojo.accelerators import accelerator
+from whisper_mel_mojo.accelerators import NVIDIA, accelerator
+from whisper_mel_mojo.builder import built_library
 from whisper_mel_mojo.device_array import device_array
 
 if importlib.util.find_spec("max") is None:
@@ -577,3 +580,25 @@ else:
 """,
         computes=True,
     )
+
+
+def test_a_library_that_was_compiled_in_an_environment_that_is_gone(
+    driver: Path, tmp_path: Path
+) -> None:
+    """Of those in the cache: they name the folder that Modular's libraries were in then."""
+    library = tmp_path / "launch.so"
+    shutil.copyfile(built_library(gpu.LAUNCH, *NVIDIA["sm_90a"].options), library)
+    subprocess.run(["patchelf", "--set-rpath", "/environment/that/is/gone", library], check=True)
+    program = """
+import ctypes, pathlib, sys
+from whisper_mel_mojo import gpu
+
+try:
+    ctypes.CDLL(sys.argv[1])
+except OSError as error:
+    print(error)
+print(gpu._opened(pathlib.Path(sys.argv[1])).whisper_mel_launch_message(0))
+"""
+    alone, opened = fake_driver.run(driver, program, str(library)).splitlines()
+    assert "cannot open shared object file" in alone
+    assert opened.startswith("b'")

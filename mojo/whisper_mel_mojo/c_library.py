@@ -10,14 +10,14 @@ import shutil
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from whisper_mel_mojo.builder import C_SOURCE, BuildError, built_c_library, distributed_cpu
 from whisper_mel_mojo.features import address, check_out, kernel_samples
-from whisper_mel_mojo.library import SMOOTHING
+from whisper_mel_mojo.library import SMOOTHING, Smoothing
 
 _LOG_MEL: list[Any] = [
     *(ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64),  # audio … clip_stride
@@ -42,7 +42,7 @@ def log_mel(
     n_mels: int = 80,
     *,
     pad_to: int | None = None,
-    smoothing: Literal["valid", "same"] | None = None,
+    smoothing: Smoothing | None = None,
     out: NDArray[np.float32] | None = None,
     threads: int = 1,
 ) -> NDArray[np.float32]:

@@ -7,12 +7,12 @@ import os
 from collections.abc import Callable
 from functools import lru_cache
 from operator import index
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from whisper_mel_mojo.library import NOT_FINITE, OVERFLOWED, SMOOTHING, Library, library
+from whisper_mel_mojo.library import NOT_FINITE, OVERFLOWED, SMOOTHING, Library, Smoothing, library
 
 _FLOAT32 = np.dtype(np.float32)
 _FLOAT64 = np.dtype(np.float64)
@@ -27,7 +27,7 @@ def log_mel(
     n_mels: int = 80,
     *,
     pad_to: int | None = None,
-    smoothing: Literal["valid", "same"] | None = None,
+    smoothing: Smoothing | None = None,
     out: NDArray[np.float32] | None = None,
     threads: int | None = None,
 ) -> NDArray[np.float32]:

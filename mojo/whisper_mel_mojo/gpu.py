@@ -7,13 +7,14 @@ to call them from Python yet. No GPU has run any of it: see ``docs/gpu.md``.
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import math
 import os
 import sys
 import threading
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -22,11 +23,13 @@ from whisper_mel_mojo.builder import SOURCE, built_library
 from whisper_mel_mojo.cuda import LEGACY_STREAM, DeviceError, driver
 from whisper_mel_mojo.device_array import DeviceArray, device_array
 from whisper_mel_mojo.features import plan
-from whisper_mel_mojo.library import SMOOTHING, library
+from whisper_mel_mojo.library import SMOOTHING, Smoothing, library
 
 __all__ = ["DeviceError", "log_mel"]
 
 LAUNCH = SOURCE.with_name("launch.mojo")
+RUN_TIME = ("libKGENCompilerRTShared.so", "libAsyncRTMojoBindings.so")
+"""Modular's libraries that launching takes."""
 _FLOAT32, _INT16, _INT64 = map(np.dtype, (np.float32, np.int16, np.int64))
 _FIRST_OF_LAUNCH = 100  # statuses below are the kernel's own
 _NOT_AN_ERROR_OF_THE_DRIVER = 110
@@ -37,7 +40,7 @@ def log_mel(
     n_mels: int = 80,
     *,
     pad_to: int | None = None,
-    smoothing: Literal["valid", "same"] | None = None,
+    smoothing: Smoothing | None = None,
     lengths: Any = None,
     out: Any = None,
     stream: Any = None,
@@ -173,12 +176,29 @@ def _loaded(kind: Accelerator) -> ctypes.CDLL:
 
 
 def _opened(path: Path) -> ctypes.CDLL:
-    loaded = ctypes.CDLL(str(path))
+    try:
+        loaded = ctypes.CDLL(str(path))
+    except OSError:
+        # It was compiled in another environment, and looks there for what this one has, too.
+        folder = run_time()
+        if folder is None:
+            raise
+        for name in RUN_TIME:
+            ctypes.CDLL(str(folder / name))
+        loaded = ctypes.CDLL(str(path))
     loaded.whisper_mel_launch.argtypes = _launch_types
     loaded.whisper_mel_launch.restype = ctypes.c_ssize_t
     loaded.whisper_mel_launch_message.argtypes = [ctypes.c_ssize_t]
     loaded.whisper_mel_launch_message.restype = ctypes.c_char_p
     return loaded
+
+
+def run_time() -> Path | None:
+    """The folder that has what such a library needs, ``RUN_TIME``; None: it is not installed."""
+    package = importlib.util.find_spec("modular")
+    places = package.submodule_search_locations if package else None
+    folders = (Path(place, "lib") for place in places or ())
+    return next((it for it in folders if all((it / name).exists() for name in RUN_TIME)), None)
 
 
 def _error(launch: ctypes.CDLL, status: int, arrays: dict[str, DeviceArray | None]) -> Exception:

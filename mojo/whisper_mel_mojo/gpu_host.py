@@ -6,7 +6,7 @@ Whoever has arrays on the host is better served by the kernel for CPUs, unless t
 from __future__ import annotations
 
 import ctypes
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from whisper_mel_mojo import gpu
 from whisper_mel_mojo.cuda import LEGACY_STREAM, driver
 from whisper_mel_mojo.features import compute
-from whisper_mel_mojo.library import NOT_FINITE, OVERFLOWED, SMOOTHING, Library, library
+from whisper_mel_mojo.library import NOT_FINITE, OVERFLOWED, SMOOTHING, Library, Smoothing, library
 
 _DEVICE = 0
 
@@ -48,7 +48,7 @@ def log_mel(
     n_mels: int = 80,
     *,
     pad_to: int | None = None,
-    smoothing: Literal["valid", "same"] | None = None,
+    smoothing: Smoothing | None = None,
     out: NDArray[np.float32] | None = None,
     threads: int | None = None,
 ) -> NDArray[np.float32]:

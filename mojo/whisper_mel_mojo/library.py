@@ -5,12 +5,13 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from whisper_mel_mojo.builder import built_library
 
 NOT_FINITE = 11
 OVERFLOWED = 12
+Smoothing = Literal["valid", "same"]
 SMOOTHING = {None: 0, "valid": 1, "same": 2}
 
 _address = ctypes.c_void_p

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ctypes
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from whisper_mel_mojo.builder import SOURCE, built_library
 from whisper_mel_mojo.features import compute
-from whisper_mel_mojo.library import LOG_MEL, Library, library
+from whisper_mel_mojo.library import LOG_MEL, Library, Smoothing, library
 
 LOCKSTEP = SOURCE.with_name("lockstep.mojo")
 
@@ -43,7 +43,7 @@ def log_mel(
     n_mels: int = 80,
     *,
     pad_to: int | None = None,
-    smoothing: Literal["valid", "same"] | None = None,
+    smoothing: Smoothing | None = None,
     out: NDArray[np.float32] | None = None,
     threads: int | None = None,
     clusters: bool = False,

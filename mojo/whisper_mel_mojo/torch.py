@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import math
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from torch.autograd import forward_ad
 
 from whisper_mel_mojo import gpu
 from whisper_mel_mojo.features import FRAMES_PER_THREAD, error_of, plan
-from whisper_mel_mojo.library import SMOOTHING, library
+from whisper_mel_mojo.library import SMOOTHING, Smoothing, library
 
 _N_FFT, _HOP, _REACH = 400, 160, 200
 _FLOOR = 1e-10
@@ -161,12 +161,13 @@ def _prepared(
     return _Prepared(plan.shape, plan.threads, plan.itemsize, ctypes.addressof(memory), memory)
 
 
-def _compute(
+def _on_cpu(
     audio: Tensor,
-    n_mels: int,
-    pad_to: int | None,
-    smoothing: str | None,
-    threads: int | None,
+    n_mels: int = 80,
+    *,
+    pad_to: int | None = None,
+    smoothing: str | None = None,
+    threads: int | None = None,
 ) -> Tensor:
     dtype = audio.dtype
     _, _, pool, kernel = library()
@@ -191,23 +192,12 @@ def _compute(
     return out
 
 
-def _on_cpu(
-    audio: Tensor,
-    n_mels: int = 80,
-    *,
-    pad_to: int | None = None,
-    smoothing: str | None = None,
-    threads: int | None = None,
-) -> Tensor:
-    return _compute(audio, n_mels, pad_to, smoothing, threads)
-
-
 def _on_cuda(
     audio: Tensor,
     n_mels: int = 80,
     *,
     pad_to: int | None = None,
-    smoothing: Literal["valid", "same"] | None = None,
+    smoothing: Smoothing | None = None,
     threads: int | None = None,
 ) -> Tensor:
     """One launch on the current stream, where the copies for it are made, too. Nobody waits."""
@@ -303,7 +293,7 @@ def _with_gradient(
         )
     if not (audio.requires_grad and torch.is_grad_enabled()):
         if keys.raw_repr() == _PLAIN:
-            return _compute(audio, n_mels, pad_to, smoothing, threads)
+            return _on_cpu(audio, n_mels, pad_to=pad_to, smoothing=smoothing, threads=threads)
         with torch._C._AutoDispatchBelowAutograd():
             return log_mel(audio, n_mels, pad_to=pad_to, smoothing=smoothing, threads=threads)
     if torch._C._are_functorch_transforms_active():
