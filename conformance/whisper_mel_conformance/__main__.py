@@ -37,6 +37,15 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] and given[0] in _COMMANDS:
         return _COMMANDS[given[0]](given[1:])
+    options = _parser().parse_args(given)
+    # pytest as in an empty folder: neither the configuration nor the plugins found around here
+    # shall change what a verdict means.
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    os.environ.pop("PYTEST_ADDOPTS", None)
+    return _EXIT.get(pytest.main(_words(options), [plugin, Live(options.quiet)]), 2)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"python -m {__package__}",
         description="Judge implementations of Whisper's log-Mel front-end.",
@@ -70,11 +79,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--quiet", action="store_true", help="no progress, and at the end only what is wrong"
     )
-    options = parser.parse_args(given)
-    # pytest as in an empty folder: neither the configuration nor the plugins found around here
-    # shall change what a verdict means.
-    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    os.environ.pop("PYTEST_ADDOPTS", None)
+    return parser
+
+
+def _words(options: argparse.Namespace) -> list[str]:
+    """What pytest is told."""
     words = [str(Path(__file__).parent), "-c", os.devnull, f"--rootdir={Path.cwd()}"]
     words += ["-qq", "--tb=no", "-rN", "--no-header", "-p", "no:cacheprovider", "--capture=no"]
     words += ["-o", "console_output_style=classic"]
@@ -94,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
     ]
     if options.select is not None:
         words += ["-k", options.select]
-    return _EXIT.get(pytest.main(words, [plugin, Live(options.quiet)]), 2)
+    return words
 
 
 if __name__ == "__main__":

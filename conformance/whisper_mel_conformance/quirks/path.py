@@ -28,9 +28,8 @@ Array = NDArray[Any]
 Hook = Callable[[Any, "Call"], Any]
 
 FRONT = ("audio", "extended", "frames", "window", "spectrum", "power", "bank", "mel")
-"""Stages that are the clip's own."""
-TAIL = ("log", "top", "clamped", "features")
-"""Stages in which the clip's maximum, and so a batch, has a say."""
+"""Stages that are the clip's own. In those after them (log, top, clamped, features) the clip's
+maximum, and so a batch, has a say."""
 
 _TAIL_FIELDS = {"log", "floor", "dynamic_range", "offset", "divisor", "smoothing"}
 _PAD_MODES = {"reflect": "reflect", "symmetric": "symmetric", "edge": "edge", "zero": "constant"}
