@@ -1,6 +1,6 @@
 """Draws README's picture: a sentence's features, and the error that each of them may have.
 
-    python examples/picture.py docs/picture.png
+    python examples/picture.py docs/features.png
 
 Needs matplotlib (in ./dev's test environment).
 """
