@@ -12,42 +12,17 @@ takes the gpu.json of such a run into docs/measurements/ and writes the tables i
 from __future__ import annotations
 
 import argparse
-import os
-import re
-import shutil
 import subprocess
 import sys
-import tempfile
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
-from .columns import aligned
 from .paths import ROOT
 from .process import become
 
-BUDGET = ROOT / "ci" / "gpu" / "budget.toml"
-QUICK = (("sm_75", 80), ("sm_90a", 128), ("gfx942", 80), ("apple-m4", 128))
-"""One of each kind: what the tests compile."""
 _TESTS = {
     "driver": ["mojo/tests/test_mojo_launch.py", "mojo/tests/test_mojo_gpu.py"],
     "reproduce": ["mojo/tests/test_mojo_bug_report.py"],
 }
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What the compiler made of the kernel for a target; None: it cannot be known here."""
-
-    kernels: int
-    cluster: int
-    shared: int
-    registers: int | None = None
-    spills: int | None = None
-    scalar_spills: int | None = None
-    local: int | None = None
-    approximate: int | None = None
 
 
 def run(arguments: list[str]) -> int:
@@ -75,15 +50,24 @@ def run(arguments: list[str]) -> int:
         return _bundle(options.target, options.bare)
     if options.command == "record":
         return _record(options.file)
-    budget = read_budget()
-    unknown = set(options.target) - {target for target, _ in budget}
+    try:
+        return _compile(options.target)
+    except ValueError as error:
+        parser.error(str(error))
+
+
+def _compile(names: list[str]) -> int:
+    from gpu import targets
+
+    budget = targets.read_budget()
+    unknown = set(names) - {target for target, _ in budget}
     if unknown:
-        parser.error(f"{BUDGET} has no target {', '.join(sorted(unknown))}")
-    wanted = [it for it in budget if not options.target or it[0] in options.target]
-    if find_ptxas() is None:
+        raise ValueError(f"{targets.BUDGET} has no target {', '.join(sorted(unknown))}")
+    wanted = [it for it in budget if not names or it[0] in names]
+    if targets.find_ptxas() is None:
         print("ptxas is not installed: registers and spills of NVIDIA's targets are not checked")
-    limits = {it: checkable(it[0], budget[it]) for it in wanted}
-    return report(limits, measure_all(wanted))
+    limits = {it: targets.checkable(it[0], budget[it]) for it in wanted}
+    return targets.report(limits, targets.measure_all(wanted))
 
 
 def _bundle(targets: list[str] | None, bare: bool) -> int:
@@ -111,193 +95,3 @@ def _record(files: list[Path]) -> int:
         return 1
     keeping.write_tables()
     return 0
-
-
-def read_budget(path: Path = BUDGET) -> dict[tuple[str, int], dict[str, int]]:
-    """By target and number of bands. Raises ``ValueError`` for anything that it cannot mean."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-
-    names = {field.name for field in fields(Measured)}
-    budget: dict[tuple[str, int], dict[str, int]] = {}
-    for target, of_bands in tomllib.loads(path.read_text()).items():
-        for n_mels, limits in of_bands.items():
-            wrong = set(limits) - names
-            if wrong or not {"kernels", "cluster", "shared"} <= set(limits):
-                raise ValueError(
-                    f"{path}: {target}.{n_mels} has {sorted(limits)}: expected kernels, cluster, "
-                    f"shared, and of {sorted(names)}"
-                )
-            budget[target, int(n_mels)] = limits
-    return budget
-
-
-def checkable(target: str, limits: dict[str, int]) -> dict[str, int]:
-    """The part of a budget that can be checked on this machine: registers take ``ptxas``."""
-    if target.startswith("sm_") and find_ptxas() is None:
-        return {name: limit for name, limit in limits.items() if name != "registers"}
-    return limits
-
-
-def violations(measured: Measured, budget: dict[str, int]) -> list[str]:
-    """What is not within the budget, in words."""
-    found = []
-    for field in fields(Measured):
-        value, limit = getattr(measured, field.name), budget.get(field.name, 0)
-        exact = field.name in ("kernels", "cluster")
-        if value is None:
-            if field.name in budget:
-                found.append(f"{field.name} not measured, budget {limit}")
-        elif value != limit if exact else not value <= limit:
-            found.append(f"{field.name} {value}, budget {limit}")
-    return found
-
-
-def report(
-    budget: dict[tuple[str, int], dict[str, int]],
-    results: dict[tuple[str, int], Measured | str],
-) -> int:
-    """Prints the table; 1 if anything misses its budget, or was not measured at all."""
-    names = [field.name for field in fields(Measured)]
-    rows = [["target", "bands", *(name.replace("_", " ") for name in names)]]
-    missed = []
-    for (target, n_mels), limits in budget.items():
-        measured = results[target, n_mels]
-        if isinstance(measured, str):
-            missed.append(f"{target}, {n_mels} bands: {measured}")
-            continue
-        values = [getattr(measured, name) for name in names]
-        rows.append([target, str(n_mels), *("-" if v is None else str(v) for v in values)])
-        missed += [f"{target}, {n_mels} bands: {it}" for it in violations(measured, limits)]
-    print(*aligned(rows), sep="\n")
-    print("-: not known before the device's own compiler has run, or without ptxas")
-    for line in missed:
-        print(f"missed: {line}")
-    if not budget:
-        print("missed: nothing was compiled")
-    return 1 if missed or not budget else 0
-
-
-def measure_all(wanted: list[tuple[str, int]]) -> dict[tuple[str, int], Measured | str]:
-    """Each target's measures, or why there are none."""
-
-    def one(it: tuple[str, int]) -> Measured | str:
-        try:
-            measured = measure(it[0], compiled(*it))
-        except (RuntimeError, ValueError) as error:
-            return str(error)
-        print(f"{it[0]}, {it[1]} bands: done", file=sys.stderr, flush=True)
-        return measured
-
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return dict(zip(wanted, pool.map(one, wanted), strict=True))
-
-
-def compiled(target: str, n_mels: int, folder: Path | None = None) -> str:
-    """What ``targets.mojo`` prints; ``folder``: where that and the kernel are."""
-    from whisper_mel_mojo.accelerators import NVIDIA
-    from whisper_mel_mojo.builder import SOURCE, run_compiler
-
-    clusters = target in NVIDIA and NVIDIA[target].clusters
-    options = ["-D", f"TARGET={target}", "-D", f"N_MELS={n_mels}"]
-    options += ["-D", "CLUSTERS"] if clusters else []
-    source = (folder or SOURCE.parent) / "targets.mojo"
-    result = run_compiler(["run", *options, str(source)])
-    if result.returncode != 0:
-        raise RuntimeError(f"it could not be compiled:\n{result.stderr.strip()}")
-    return result.stdout
-
-
-def measure(target: str, text: str) -> Measured:
-    """What there is to know of ``compiled`` code. Raises ``ValueError`` if it is another's."""
-    mapping, _, code = text.partition("\n")
-    words = mapping.split()
-    if words[::2] != ["threads", "cluster", "shared"]:
-        raise ValueError(f"expected the mapping, got {mapping!r}")
-    common = {"cluster": int(words[3]), "shared": int(words[5])}
-    if target.startswith("sm_"):
-        return _measure_nvidia(target, code, common)
-    if target.startswith("gfx"):
-        return _measure_amd(target, code, common)
-    return _measure_apple(code, common)
-
-
-def _measure_nvidia(target: str, ptx: str, common: dict[str, int]) -> Measured:
-    if f".target {target}" not in ptx:
-        raise ValueError(f"the code is not for {target}")
-    measured: dict[str, Any] = {
-        "kernels": len(re.findall(r"^\s*\.visible \.entry ", ptx, re.M)),
-        "local": len(re.findall(r"\.local\b", ptx)),
-        # Rounded less well than IEEE 754 says: sine, logarithm, quotient, square root
-        "approximate": len(re.findall(r"\.(?:approx|full)\b", ptx)),
-        **common,
-    }
-    ptxas = find_ptxas()
-    if ptxas:
-        listing = _assemble(ptxas, target, ptx)
-        measured["registers"] = max(map(int, re.findall(r"Used (\d+) registers", listing)))
-        frames = re.findall(
-            r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", listing
-        )
-        measured["local"] += max(int(stack) for stack, _, _ in frames)
-        measured["spills"] = max(int(stores) + int(loads) for _, stores, loads in frames)
-    return Measured(**measured)
-
-
-def find_ptxas() -> str | None:
-    """NVIDIA's assembler: on the PATH, or in a wheel of nvidia-cuda-nvcc."""
-    found = shutil.which("ptxas")
-    if found:
-        return found
-    places = (place for path in sys.path for place in Path(path).glob("nvidia/*/bin/ptxas"))
-    return next((str(place) for place in places if os.access(place, os.X_OK)), None)
-
-
-def _assemble(ptxas: str, target: str, ptx: str) -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "kernel.ptx"
-        source.write_text(ptx)
-        command = [ptxas, f"-arch={target}", "-v", str(source), "-o", f"{source}.cubin"]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        raise RuntimeError(f"ptxas refused it:\n{result.stderr.strip()}")
-    return result.stderr
-
-
-def _measure_amd(target: str, code: str, common: dict[str, int]) -> Measured:
-    if not re.search(rf'\.amdgcn_target "[^"]*{target}"', code):
-        raise ValueError(f"the code is not for {target}")
-
-    def number(name: str) -> int:
-        return max(int(value) for value in re.findall(rf"\.{name}:\s+(\d+)", code))
-
-    shared = number("group_segment_fixed_size")
-    if shared != common["shared"]:
-        raise ValueError(f"{shared} bytes of shared memory are declared, not {common['shared']}")
-    return Measured(
-        kernels=len(re.findall(r"^\s*\.amdhsa_kernel ", code, re.M)),
-        registers=number("vgpr_count"),
-        spills=number("vgpr_spill_count"),
-        scalar_spills=number("sgpr_spill_count"),
-        local=number("private_segment_fixed_size"),
-        approximate=len(re.findall(r"\bv_(?:log|exp|sin|cos|sqrt|rsq)_", code)),
-        **common,
-    )
-
-
-def _measure_apple(code: str, common: dict[str, int]) -> Measured:
-    if 'target triple = "air64-apple-macosx' not in code:
-        raise ValueError("the code is not AIR")
-    floats = [int(n) for n in re.findall(r"addrspace\(3\) global \[(\d+) x float\]", code)]
-    if 4 * sum(floats) != common["shared"]:
-        raise ValueError(
-            f"{floats} floats of shared memory are declared, not {common['shared']} bytes"
-        )
-    kernels = re.search(r"^!air\.kernel = !\{(.*)\}$", code, re.M)
-    return Measured(
-        kernels=len(kernels[1].split(",")) if kernels else 0,
-        approximate=len(re.findall(r"@air\.(?:fast_\w+|\w*(?:log|exp|sin|cos|sqrt)\w*)", code)),
-        **common,
-    )

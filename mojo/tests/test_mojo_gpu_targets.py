@@ -12,14 +12,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tasks import gpu
-from tasks.gpu import QUICK, Measured, measure, read_budget, report, violations
+import tasks.gpu
+from gpu import targets
+from gpu.targets import QUICK, Measured, measure, read_budget, report, violations
 from test_mojo_lockstep import PLANTS, planted
 
 if importlib.util.find_spec("max") is None:
     pytest.skip("compiling for GPUs takes the package max", allow_module_level=True)
 
-needs_ptxas = pytest.mark.skipif(gpu.find_ptxas() is None, reason="ptxas is not installed")
+needs_ptxas = pytest.mark.skipif(targets.find_ptxas() is None, reason="ptxas is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def code() -> Iterator[Callable[..., str]]:
     """Each target is compiled once; all of them have been started before the first is needed."""
     with ThreadPoolExecutor(2) as pool:
         compiled: dict[tuple[str, int], Future[str]] = {
-            it: pool.submit(gpu.compiled, *it) for it in QUICK
+            it: pool.submit(targets.compiled, *it) for it in QUICK
         }
         yield lambda *it: compiled[it].result()
 
@@ -35,7 +36,7 @@ def code() -> Iterator[Callable[..., str]]:
 @pytest.mark.parametrize(("target", "n_mels"), QUICK)
 def test_within_the_budget(target: str, n_mels: int, code: Callable[..., str]) -> None:
     measured = measure(target, code(target, n_mels))
-    budget = gpu.checkable(target, read_budget()[target, n_mels])
+    budget = targets.checkable(target, read_budget()[target, n_mels])
     assert violations(measured, budget) == []
 
 
@@ -102,7 +103,7 @@ def test_what_was_not_measured_fails(capsys: pytest.CaptureFixture[str]) -> None
     assert report({("sm_1", 80): LIMITS}, {("sm_1", 80): "it could not be compiled"}) == 1
     assert report({}, {}) == 1
     with pytest.raises(SystemExit):
-        gpu.run(["compile", "sm_1"])
+        tasks.gpu.run(["compile", "sm_1"])
     with pytest.raises(ValueError, match="expected the mapping"):
         measure("sm_75", "\n.target sm_75")
     with pytest.raises(ValueError, match="the code is not for sm_75"):
@@ -156,6 +157,6 @@ def test_planted_words_in_the_code(code: Callable[..., str]) -> None:
 def test_a_mutated_phase_changes_the_ptx(code: Callable[..., str], tmp_path: Path) -> None:
     """The mutation with which `test_a_wrong_phase_gives_wrong_values` in lockstep."""
     planted(tmp_path, {4004: PLANTS[4004]})
-    mutated = gpu.compiled("sm_75", 80, tmp_path)
+    mutated = targets.compiled("sm_75", 80, tmp_path)
     assert "4004" in mutated
     assert "4004" not in code("sm_75", 80)
