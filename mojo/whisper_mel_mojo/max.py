@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from max.driver import Device, accelerator_count
 from max.dtype import DType
@@ -94,6 +95,10 @@ def log_mel(
     return result.tensor if is_batch else ops.squeeze(result.tensor, 0)
 
 
+# What a graph was before it was compiled, which changes it.
+_texts: WeakKeyDictionary[Graph, str] = WeakKeyDictionary()
+
+
 def load(
     session: InferenceSession, graph: Graph, *, weights_registry: Mapping[str, Any] | None = None
 ) -> Model:
@@ -118,7 +123,8 @@ def load(
         there is no place to keep it.
     """
     devices = ", ".join(map(_kind, session.devices))
-    parts = (str(graph), devices, importlib.metadata.version("max"))
+    text = _texts.setdefault(graph, str(graph))
+    parts = (text, devices, importlib.metadata.version("max"))
     path = kept(
         f"the graph {graph.name!r}, which can take minutes",
         *("graph-", ".mef"),
