@@ -33,7 +33,7 @@ TAIL = ("log", "top", "clamped", "features")
 """Stages in which the clip's maximum, and so a batch, has a say."""
 
 _TAIL_FIELDS = {"log", "floor", "dynamic_range", "offset", "divisor", "smoothing"}
-_PAD_MODES = {"reflect": "reflect", "symmetric": "symmetric", "edge": "edge", "zero": "constant"}
+PAD_MODES = {"reflect": "reflect", "symmetric": "symmetric", "edge": "edge", "zero": "constant"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +121,7 @@ def mel_powers(
     audio = call.stage("audio", np.asarray(clip, real))
     padded = np.zeros(spec.padded_length(audio.size), real)
     padded[: audio.size] = audio
-    extended = np.pad(padded, spec.reach, mode=_PAD_MODES[spec.pad_mode])  # type: ignore[call-overload]
+    extended = np.pad(padded, spec.reach, mode=PAD_MODES[spec.pad_mode])  # type: ignore[call-overload]
     call.seen["padded"] = padded
     extended = call.stage("extended", extended)
     views = np.lib.stride_tricks.sliding_window_view(extended, spec.n_fft)
