@@ -303,7 +303,7 @@ class _Search:
 
     def _likely_pairs(self) -> Iterator[Variants]:
         """Where an answer shows one quirk alone, that one and any other; else any two."""
-        everything = [Variant(q.id, v) for q in _path_quirks() for v in _coarse(q)]
+        everything = [v for q in _path_quirks() for v in _coarse(q, self._wrong[0])]
         if self._explained:
             index = min(self._explained, key=lambda i: len(self._explained[i]))
             first = self._explained[index]
@@ -424,14 +424,25 @@ def _all(parameter: Parameter) -> Sequence[float]:
     return range(low, high + 1) if high - low <= 300 else parameter.grid
 
 
-def _coarse(quirk: Quirk) -> Sequence[float | None]:
-    """Values to try in pairs."""
+def _coarse(quirk: Quirk, answer: Answer) -> Sequence[Variant]:
+    """Values to try in pairs, no extremes; those that make as many frames as there are, if any."""
     if quirk.parameter is None:
-        return [None]
-    grid = quirk.parameter.grid
-    n = min(_COARSE, len(grid))
-    places = ((np.arange(n) + 0.5) / n * (len(grid) - 1)).round().astype(int)  # no extremes
-    return [grid[i] for i in sorted(set(places.tolist()))]
+        return [Variant(quirk.id)]
+    values = _thinned(quirk.parameter.grid)
+    if quirk.parameter.whole and not _of_one_shape(quirk, values, answer):
+        values = _thinned(_of_one_shape(quirk, _all(quirk.parameter), answer)) or values
+    return [Variant(quirk.id, value) for value in values]
+
+
+def _thinned(values: Sequence[float]) -> Sequence[float]:
+    n = min(_COARSE, len(values))
+    places = ((np.arange(n) + 0.5) / max(n, 1) * (len(values) - 1)).round().astype(int)
+    return [values[i] for i in sorted(set(places.tolist()))]
+
+
+def _of_one_shape(quirk: Quirk, values: Sequence[float], answer: Answer) -> Sequence[float]:
+    """The values with which the quirk alone makes features of the answer's shape."""
+    return [v for v in values if math.isfinite(_loss([answer], (Variant(quirk.id, v),)))]
 
 
 def _loss(answers: Sequence[Answer], variants: Variants, freed: int = 0) -> float:
