@@ -22,7 +22,7 @@ from whisper_mel_reference.bound import (
     SUM_ERROR,
     WINDOW_ERROR,
 )
-from whisper_mel_reference.pipeline import finish, logarithm, split_clips, window
+from whisper_mel_reference.pipeline import PAD_MODES, finish, logarithm, split_clips, window
 
 Array = NDArray[Any]
 Hook = Callable[[Any, "Call"], Any]
@@ -33,7 +33,6 @@ TAIL = ("log", "top", "clamped", "features")
 """Stages in which the clip's maximum, and so a batch, has a say."""
 
 _TAIL_FIELDS = {"log", "floor", "dynamic_range", "offset", "divisor", "smoothing"}
-PAD_MODES = {"reflect": "reflect", "symmetric": "symmetric", "edge": "edge", "zero": "constant"}
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from whisper_mel_reference import mel_filterbank
 from whisper_mel_reference.filterbank import hz_to_mel, mel_to_hz
+from whisper_mel_reference.pipeline import PAD_MODES
 
-from whisper_mel_conformance.quirks.path import PAD_MODES, Call, Hook, Variation
+from whisper_mel_conformance.quirks.path import Call, Hook, Variation
 from whisper_mel_conformance.quirks.quirk import Parameter, Quirk
 
 Array = NDArray[Any]
