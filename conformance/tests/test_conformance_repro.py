@@ -34,9 +34,11 @@ def test_a_bug_of_the_corpus_fails_and_what_is_right_passes(entry: Regression) -
     assert entry.quirk is not None
     assert entry.link in CATALOGUE[entry.quirk].seen
     faulty = start(CATALOGUE[entry.quirk])
-    with pytest.raises(Failure) as caught:
-        CHECKS[entry.check](faulty, **entry.arguments)
-    faulty.stop()
+    try:
+        with pytest.raises(Failure) as caught:
+            CHECKS[entry.check](faulty, **entry.arguments)
+    finally:
+        faulty.stop()
     assert caught.value.score is None or caught.value.score >= 8.0
     right = InProcess(inspect_front_end(Everything, "everything"))
     score = CHECKS[entry.check](right, **entry.arguments)

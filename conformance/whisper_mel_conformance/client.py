@@ -81,7 +81,8 @@ class FrontEnd:
         return self._given_up is not None
 
     def start(self) -> None:
-        """Load the front-end. Raises ``Refused`` with its exception, or ``Failure``."""
+        """Load the front-end. Raises ``Refused`` with its exception, or ``Failure``; no process is
+        left behind then."""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  stop() closes it
         ours, theirs = socket.socketpair()
         with theirs:
@@ -103,7 +104,11 @@ class FrontEnd:
             )
         self._connection = Connection(ours.detach())
         setup = {"source": self.source, "memory": MEMORY_LIMIT}
-        description = self._ask(setup, self._timeout * FIRST_CALL_PATIENCE)
+        try:
+            description = self._ask(setup, self._timeout * FIRST_CALL_PATIENCE)
+        except BaseException:
+            self.stop()
+            raise
         self.name, self.device = description["name"], description["device"]
         self.capabilities = Capabilities(**description["capabilities"])
         self.versions = description["versions"]

@@ -41,7 +41,7 @@ _GAIN = 10.0  # an explanation must be better than the reference by this factor
 _SLIGHT = 2.0 * CLASS_B  # an answer need not become better than this if another is far worse
 _COARSE = 4  # values of a grid that are tried in pairs
 _REFINED_ALONE = 6  # quirks with a number that are fitted to an answer
-_REFINED = 30  # pairs that are fitted
+_REFINED = 24  # pairs that are fitted, of each of two rankings
 _FITTED_TO = 3  # answers that a quirk's number is fitted to, each alone
 _PROMISING = 1.0  # the highest loss of a pair that is looked at further; float32 noise has 0.2
 _ZOOM = 24  # values between two neighbours on a grid
@@ -161,22 +161,32 @@ class Answer:
     def score_of(self, variants: Variants) -> float:
         """How far the answer is from what these quirks make, in units of the admissible."""
         prediction = self.predict(variants, with_bound=True)
-        if prediction is None:
-            return math.inf
-        # What overflows to NaN would explain everything; only of silence may it be all.
-        is_silent = self.expected.min() == self.expected.max()
-        if np.isnan(prediction[0]).mean() > 0.5 and not is_silent:
+        if prediction is None or self._says_nothing(prediction[0]):
             return math.inf
         return _score(self.actual, *prediction)
 
-    def residual(self, variants: Variants) -> Array | None:
-        """Differences in units of the reference's bound, flat; None where shapes differ."""
+    def _says_nothing(self, predicted: Array) -> bool:
+        """What overflows to NaN would explain everything; only of silence may it be all."""
+        is_silent = self.expected.min() == self.expected.max()
+        return bool(np.isnan(predicted).mean() > 0.5) and not is_silent
+
+    def residual(self, variants: Variants, freed: int = 0) -> Array | None:
+        """Differences in units of the reference's bound, flat.
+
+        ``freed`` numbers are let loose: of 1, a constant is taken away, of 2, what is proportional
+        to the features, too. None where shapes differ, or nothing is predicted.
+        """
         prediction = self.predict(variants, with_bound=False)
         if self.actual is None or prediction is None or prediction[0].shape != self.actual.shape:
             return None
+        if self._says_nothing(prediction[0]):
+            return None
         bound = self.bound if self.bound.shape == self.actual.shape else self.bound.mean()
         with np.errstate(all="ignore"):
-            difference: Array = ((self.actual - prediction[0]) / bound).ravel()
+            difference = self.actual - prediction[0]
+            if freed:
+                difference = _without_trend(difference, prediction[0], with_slope=freed > 1)
+            difference = (difference / bound).ravel()
         difference[~np.isfinite(difference)] = 1e9
         difference[np.isnan(prediction[0]).ravel()] = 0.0
         return difference
@@ -193,6 +203,19 @@ def _score(actual: Array | None, expected: Array, bound: Array) -> float:
         excess = np.abs(actual - expected) / bound
     excess = np.where(np.isnan(expected), 0.0, excess)  # of 0 / 0 roundings make anything
     return float(excess.max()) if np.isfinite(excess).all() else math.inf
+
+
+def _without_trend(difference: Array, predicted: Array, *, with_slope: bool) -> Array:
+    """Differences without their median and, ``with_slope``, what is proportional to predictions."""
+    known = np.isfinite(difference) & np.isfinite(predicted)
+    if not known.any():
+        return difference
+    if with_slope:
+        centred = predicted - predicted[known].mean()
+        square = np.square(centred[known]).sum()
+        if square > 0.0:
+            difference = difference - centred * (centred * difference)[known].sum() / square
+    return difference - np.median(difference[known])
 
 
 # --------------------------------------------------------------------------- search
@@ -280,32 +303,42 @@ class _Search:
 
     def _likely_pairs(self) -> Iterator[Variants]:
         """Where an answer shows one quirk alone, that one and any other; else any two."""
-        everything = [Variant(q.id, v) for q in _path_quirks() for v in _coarse(q)]
+        everything = [v for q in _path_quirks() for v in _coarse(q, self._wrong[0])]
         if self._explained:
             index = min(self._explained, key=lambda i: len(self._explained[i]))
             first = self._explained[index]
             others = [a for i, a in enumerate(self._wrong) if i not in self._explained]
             pairs = _combine(first, everything)
             yield from self._best(pairs, others or self._wrong)
-            if index is not None and others:
+            if others:
                 return
         yield from self._best(_combine(everything, everything), self._wrong[:1])
 
     def _best(self, pairs: Iterable[Variants], screen: Sequence[Answer]) -> Iterator[Variants]:
-        """The pairs with the least loss on some answers, each fitted to all wrong ones."""
-        losses: dict[tuple[str, ...], tuple[float, Variants]] = {}
+        """The pairs with the least loss on some answers, each fitted to all wrong ones.
+
+        Those with numbers, which are far from their values on the grids, are chosen by the loss and
+        by what it might become, if the numbers only scaled and shifted the features.
+        """
+        near: _Losses = {}
+        might: _Losses = {}
         for pair in pairs:
             loss = _loss(screen, pair)
-            key = tuple(variant.id for variant in pair)
-            if math.isfinite(loss) and (key not in losses or loss < losses[key][0]):
-                losses[key] = loss, pair
-        best = sorted(losses.values(), key=lambda entry: entry[0])[:_REFINED]
-        for loss, pair in best:
-            if any(v.value is not None for v in pair):
-                pair = _refine(screen[:1], pair)
-                loss = _loss(screen[:1], pair)
-            if loss < _PROMISING:
-                yield _refine(self._wrong[:_FITTED_TO], pair)
+            numbers = sum(variant.value is not None for variant in pair)
+            if not numbers and loss < _PROMISING:
+                yield pair
+            if numbers and math.isfinite(loss):
+                _keep_least(near, loss, pair)
+                _keep_least(might, _loss(screen, pair, freed=numbers), pair)
+        best = [
+            pair
+            for losses in (near, might)
+            for _, pair in sorted(losses.values(), key=lambda entry: entry[0])[:_REFINED]
+        ]
+        for pair in dict.fromkeys(best):
+            fitted = _refine(screen[:1], pair)
+            if _loss(screen[:1], fitted) < _PROMISING:
+                yield _refine(self._wrong[:_FITTED_TO], fitted)
 
     def _checked(self, variants: Variants) -> list[Explanation]:
         """An explanation, if these quirks are one."""
@@ -324,6 +357,16 @@ class _Search:
         if answer.score <= _SLIGHT < LIMIT < self._worst:
             return _SLIGHT  # a careless front-end, too: not what makes it so wrong elsewhere
         return max(min(LIMIT, answer.score / _GAIN), 1.0)
+
+
+_Losses = dict[tuple[str, ...], tuple[float, Variants]]
+"""The least loss of the same quirks with any values, and those values."""
+
+
+def _keep_least(losses: _Losses, loss: float, variants: Variants) -> None:
+    ids = tuple(variant.id for variant in variants)
+    if ids not in losses or loss < losses[ids][0]:
+        losses[ids] = loss, variants
 
 
 def _path_quirks() -> list[Quirk]:
@@ -381,20 +424,32 @@ def _all(parameter: Parameter) -> Sequence[float]:
     return range(low, high + 1) if high - low <= 300 else parameter.grid
 
 
-def _coarse(quirk: Quirk) -> Sequence[float | None]:
-    """Values to try in pairs."""
+def _coarse(quirk: Quirk, answer: Answer) -> Sequence[Variant]:
+    """Values to try in pairs, no extremes; those that make as many frames as there are, if any."""
     if quirk.parameter is None:
-        return [None]
-    grid = quirk.parameter.grid
-    places = np.linspace(0, len(grid) - 1, min(_COARSE, len(grid))).round().astype(int)
-    return [grid[i] for i in sorted(set(places.tolist()))]
+        return [Variant(quirk.id)]
+    values = _thinned(quirk.parameter.grid)
+    if quirk.parameter.whole and not _of_one_shape(quirk, values, answer):
+        values = _thinned(_of_one_shape(quirk, _all(quirk.parameter), answer)) or values
+    return [Variant(quirk.id, value) for value in values]
 
 
-def _loss(answers: Sequence[Answer], variants: Variants) -> float:
+def _thinned(values: Sequence[float]) -> Sequence[float]:
+    n = min(_COARSE, len(values))
+    places = ((np.arange(n) + 0.5) / max(n, 1) * (len(values) - 1)).round().astype(int)
+    return [values[i] for i in sorted(set(places.tolist()))]
+
+
+def _of_one_shape(quirk: Quirk, values: Sequence[float], answer: Answer) -> Sequence[float]:
+    """The values with which the quirk alone makes features of the answer's shape."""
+    return [v for v in values if math.isfinite(_loss([answer], (Variant(quirk.id, v),)))]
+
+
+def _loss(answers: Sequence[Answer], variants: Variants, freed: int = 0) -> float:
     """The mean logarithm of the differences: far ones count little more than near ones."""
     total = 0.0
     for answer in answers:
-        residual = answer.residual(variants)
+        residual = answer.residual(variants, freed)
         if residual is None:
             return math.inf
         total += float(np.log1p(np.abs(residual)).mean())
@@ -509,22 +564,21 @@ def _least_squares(
             if after is None:
                 return variants, loss
             slopes.append((after - now) / delta[place])
-        weights = 1.0 / (1.0 + np.abs(now))
-        matrix = np.stack(slopes, axis=1) * weights[:, np.newaxis]
-        with np.errstate(all="ignore"):
-            step = np.linalg.lstsq(matrix, -now * weights, rcond=1e-12)[0]
-        if not np.isfinite(step).all():
+        matrix = np.stack(slopes, axis=1)
+        trials = []
+        # Where nothing fits yet, steps that care for near differences alone lead nowhere.
+        for weights in (1.0 / (1.0 + np.abs(now)), np.ones(now.size)):
+            with np.errstate(all="ignore"):
+                step = np.linalg.lstsq(
+                    matrix * weights[:, np.newaxis], -now * weights, rcond=1e-12
+                )[0]
+            if np.isfinite(step).all():
+                trials += [moved(step / shorter) for shorter in (1.0, 4.0, 16.0)]
+        losses = [_loss(answers, trial) for trial in trials]
+        if not losses or not min(losses) < loss:
             break
-        for _ in range(3):
-            trial = moved(step)
-            trial_loss = _loss(answers, trial)
-            if trial_loss < loss:
-                break
-            step = step / 4.0
-        else:
-            break
-        improvement = loss - trial_loss
-        variants, loss = trial, trial_loss
+        improvement = loss - min(losses)
+        variants, loss = trials[losses.index(min(losses))], min(losses)
         if improvement < 0.05 * loss:
             break
     return variants, loss

@@ -16,7 +16,8 @@ Array = NDArray[Any]
 
 INT16_SCALE = 1.0 / 32768.0  # exact in binary: int16 PCM becomes [-1, 1)
 _BLOCK = 256  # frames computed at a time, so that a block's arrays stay in the L2 cache
-_PAD_MODES = {"reflect": "reflect", "symmetric": "symmetric", "edge": "edge", "zero": "constant"}
+PAD_MODES = {"reflect": "reflect", "symmetric": "symmetric", "edge": "edge", "zero": "constant"}
+"""``numpy.pad``'s names of a specification's ``pad_mode``."""
 
 
 def log_mel(
@@ -151,7 +152,7 @@ def frames(clip: Array, spec: FrontEndSpec, real: np.dtype[Any]) -> Array:
     padded = np.zeros(length, real)
     padded[: clip.size] = clip
     if spec.reach:
-        padded = np.pad(padded, spec.reach, mode=_PAD_MODES[spec.pad_mode])  # type: ignore[call-overload]
+        padded = np.pad(padded, spec.reach, mode=PAD_MODES[spec.pad_mode])  # type: ignore[call-overload]
     starts = np.lib.stride_tricks.sliding_window_view(padded, spec.n_fft)
     return starts[:: spec.hop][: spec.n_frames(clip.size)]
 

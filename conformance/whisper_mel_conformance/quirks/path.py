@@ -22,7 +22,7 @@ from whisper_mel_reference.bound import (
     SUM_ERROR,
     WINDOW_ERROR,
 )
-from whisper_mel_reference.pipeline import finish, logarithm, split_clips, window
+from whisper_mel_reference.pipeline import PAD_MODES, finish, logarithm, split_clips, window
 
 Array = NDArray[Any]
 Hook = Callable[[Any, "Call"], Any]
@@ -32,7 +32,6 @@ FRONT = ("audio", "extended", "frames", "window", "spectrum", "power", "bank", "
 maximum, and so a batch, has a say."""
 
 _TAIL_FIELDS = {"log", "floor", "dynamic_range", "offset", "divisor", "smoothing"}
-_PAD_MODES = {"reflect": "reflect", "symmetric": "symmetric", "edge": "edge", "zero": "constant"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +119,7 @@ def mel_powers(
     audio = call.stage("audio", np.asarray(clip, real))
     padded = np.zeros(spec.padded_length(audio.size), real)
     padded[: audio.size] = audio
-    extended = np.pad(padded, spec.reach, mode=_PAD_MODES[spec.pad_mode])  # type: ignore[call-overload]
+    extended = np.pad(padded, spec.reach, mode=PAD_MODES[spec.pad_mode])  # type: ignore[call-overload]
     call.seen["padded"] = padded
     extended = call.stage("extended", extended)
     views = np.lib.stride_tricks.sliding_window_view(extended, spec.n_fft)

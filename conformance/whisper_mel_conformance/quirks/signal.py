@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from whisper_mel_reference import mel_filterbank
 from whisper_mel_reference.filterbank import hz_to_mel, mel_to_hz
+from whisper_mel_reference.pipeline import PAD_MODES
 
 from whisper_mel_conformance.quirks.path import Call, Hook, Variation
 from whisper_mel_conformance.quirks.quirk import Parameter, Quirk
@@ -267,8 +268,7 @@ def _mirrored(left: int) -> Variation:
     def hook(extended: Array, call: Call) -> Array:
         padded, reach = call.seen["padded"], call.spec.reach
         more = min(abs(left - reach), padded.size - 1 - reach)
-        modes = {"reflect": "reflect", "symmetric": "symmetric", "edge": "edge", "zero": "constant"}
-        wide = np.pad(padded, reach + more, mode=modes[call.spec.pad_mode])  # type: ignore[call-overload]
+        wide = np.pad(padded, reach + more, mode=PAD_MODES[call.spec.pad_mode])  # type: ignore[call-overload]
         start = reach + more - left
         return wide[start : start + extended.size]
 
@@ -744,16 +744,6 @@ _add(
 # --------------------------------------------------------------------------- filterbank
 
 
-def _bank_of(**changes: Any) -> Hook:
-    """Another specification's bank; the rest of the path as it was."""
-
-    def hook(bank: Array, call: Call) -> Array:
-        spec = call.spec.replace(n_fft=call.fft_size, **changes)
-        return mel_filterbank(call.spec.n_mels, spec).astype(bank.dtype)
-
-    return hook
-
-
 def _rows_to_one(bank: Array, call: Call) -> Array:
     return bank / bank.sum(axis=1, keepdims=True)
 
@@ -810,7 +800,7 @@ _add(
     "bands hear other frequencies: up to 2",
     _WENET_2320,
     "https://github.com/pytorch/audio/issues/1058",
-    bank=_bank_of(mel_scale="htk"),
+    spec={"mel_scale": "htk"},
 )
 _add(
     "no-mel-norm",
@@ -818,7 +808,7 @@ _add(
     "Triangles have a peak of 1, not an area of 1 Hz.",
     "0.4 to 0.6 too high",
     "https://github.com/pytorch/audio/issues/287",
-    bank=_bank_of(mel_norm=None),
+    spec={"mel_norm": None},
 )
 _add(
     "htk-mel-without-norm",
@@ -826,7 +816,7 @@ _add(
     "HTK's mel scale and triangles with a peak of 1 (torchaudio's defaults).",
     "up to 2.5",
     "https://github.com/pytorch/audio/issues/1058",
-    bank=_bank_of(mel_scale="htk", mel_norm=None),
+    spec={"mel_scale": "htk", "mel_norm": None},
 )
 _add(
     "bands-sum-to-one",
@@ -859,7 +849,7 @@ _add_family(
     "The bank ends below 8000 Hz.",
     "bands hear other frequencies: up to 2.6",
     Parameter("hertz", 7600, _grid(*range(3000, 8000, 200), 7900, 7990)),
-    lambda hz: Variation(stages={"bank": _bank_of(f_max=float(hz))}),
+    lambda hz: Variation({"f_max": float(hz)}),
     _WENET_2320,
 )
 _add_family(
@@ -868,7 +858,7 @@ _add_family(
     "The bank begins above 0 Hz.",
     "bands hear other frequencies",
     Parameter("hertz", 20, _grid(1, 10, 20, 40, 60, 80, 100, 133, 200, 300)),
-    lambda hz: Variation(stages={"bank": _bank_of(f_min=float(hz))}),
+    lambda hz: Variation({"f_min": float(hz)}),
     _WENET_2320,
 )
 _add(
@@ -876,7 +866,7 @@ _add(
     "filterbank",
     "The bank is made for audio of 22.05 kHz, librosa's default.",
     "bands hear other frequencies",
-    bank=_bank_of(sample_rate=22050),
+    spec={"sample_rate": 22050},
 )
 _add(
     "one-bin-late",
