@@ -100,7 +100,9 @@ def test_unknown_front_ends_are_errors_that_name_what_exists(tmp_path: Path) -> 
     for source, message in (
         ("no_such_module:f", "no module"),
         ("no/such/file.py:f", "no file"),
-        ("cmd:prog {in}", r"\{out\}"),
+        ("no/such/file.py", "expected no/such/file.py:NAME"),
+        ("cmd:./no-such-program {in} {out}", "there is no program ./no-such-program"),
+        (f"cmd:{sys.executable} {{in}}", r"\{out\}"),
     ):
         with pytest.raises(ValueError, match=message):
             require_known(source)
@@ -108,6 +110,10 @@ def test_unknown_front_ends_are_errors_that_name_what_exists(tmp_path: Path) -> 
     with pytest.raises(Refused, match=r"has no nonesuch; it has .*Everything"):
         front_end.start()
     front_end.stop()
+    done = conformance("--frontend", f"{CORRECT}:nonesuch", folder=tmp_path)
+    assert done.returncode == 2
+    assert (done.stdout + done.stderr).count("has no nonesuch") == 1
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_a_front_end_that_is_never_called_fails(tmp_path: Path) -> None:
