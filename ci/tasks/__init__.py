@@ -31,6 +31,17 @@ class Task:
     layers: Callable[[list[str]], tuple[str, ...]] = lambda arguments: DEFAULT
 
 
+def _alone(name: str, task: Callable[[list[str]], int]) -> Callable[[list[str]], int]:
+    """A task that takes no arguments: says so instead of ignoring them."""
+
+    def run(arguments: list[str]) -> int:
+        if arguments:
+            sys.exit(f"{name} {' '.join(arguments)}: expected no arguments")
+        return task(arguments)
+
+    return run
+
+
 def _env_layers(arguments: list[str]) -> tuple[str, ...]:
     if not arguments:
         return DEFAULT
@@ -82,7 +93,7 @@ TASKS = {
         _env_layers,
     ),
     "test": Task("the project's own tests; arguments go to pytest", _test, lambda arguments: TEST),
-    "lint": Task("ruff, mypy, the format of Mojo sources, the workflows", lint.run),
+    "lint": Task("ruff, mypy, the format of Mojo sources, the workflows", _alone("lint", lint.run)),
     "conformance": Task(
         "judge front-ends: --frontend, --matrix (all peers), …; `conformance report` merges",
         conformance.run,
@@ -115,7 +126,9 @@ TASKS = {
         "in dist/: wheels and sources; `build c`: for C; `build vectors`: the vector set",
         build.run,
     ),
-    "system": Task("install programs that checks need: g++, valgrind, chromium", system.run),
+    "system": Task(
+        "install programs that checks need: g++, valgrind, chromium", _alone("system", system.run)
+    ),
     "lock": Task("resolve ci/locks/*.in anew; the pins and tasks of pixi.toml", lock.run),
 }
 

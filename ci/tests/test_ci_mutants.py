@@ -36,6 +36,30 @@ def test_there_are_enough_of_them() -> None:
     assert len(set(ids)) == len(ids)
 
 
+def _valgrind_error(kind: str, allocated_by: str, by: str = "/libkernel.so") -> str:
+    inner = f"<frame><obj>/libc.so.6</obj><fn>{allocated_by}</fn></frame>"
+    place = f"<obj>{by}</obj><fn>f</fn><file>mel_kernel.mojo</file><line>7</line>"
+    return f"<error><kind>{kind}</kind><stack>{inner}<frame>{place}</frame></stack></error>"
+
+
+def test_threads_that_wait_are_no_leak(tmp_path: Path) -> None:
+    """All else that the library has a part in is a finding, also where it makes a thread."""
+    report = tmp_path / "valgrind.xml"
+    thread = "pthread_create@@GLIBC_2.34"
+    report.write_text(
+        "<valgrindoutput>"
+        + _valgrind_error("Leak_PossiblyLost", thread)
+        + _valgrind_error("Leak_PossiblyLost", "malloc")
+        + _valgrind_error("InvalidRead", thread)
+        + _valgrind_error("Leak_DefinitelyLost", "malloc", by="/python")
+        + "</valgrindoutput>"
+    )
+    assert native.findings(report, Path("/libkernel.so")) == [
+        "Leak_PossiblyLost at mel_kernel.mojo:7",
+        "InvalidRead at mel_kernel.mojo:7",
+    ]
+
+
 def test_text_that_does_not_occur_once_is_said() -> None:
     for old, count in (("no such text", 0), ("comptime", KERNEL.read_text().count("comptime"))):
         mutant = KernelMutant("broken", "cpu", old, "", "")

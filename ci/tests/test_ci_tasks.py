@@ -41,6 +41,12 @@ def test_an_unknown_layer_names_the_known_ones(arguments: list[str]) -> None:
         find(["env"]).layers(arguments)
 
 
+@pytest.mark.parametrize("task", ["lint", "system"])
+def test_arguments_are_not_ignored(task: str) -> None:
+    with pytest.raises(SystemExit, match=f"{task} ruff: expected no arguments"):
+        main([task, "ruff"])
+
+
 def test_no_task_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ending:
         main([])

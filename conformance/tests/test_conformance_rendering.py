@@ -11,7 +11,8 @@ from importlib.resources import files
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import documents
 import jsonschema
@@ -19,6 +20,7 @@ import numpy as np
 import pytest
 from documents import EVIL, LINK, bad, document, good, run, shown
 from PIL import Image
+from whisper_mel_conformance.catalogue import Case
 from whisper_mel_conformance.figure import FRAMES, STEPS, figure
 from whisper_mel_conformance.rendering import OUTPUTS, formats, main, page, render
 from whisper_mel_conformance.rendering.documents import (
@@ -30,6 +32,8 @@ from whisper_mel_conformance.rendering.documents import (
     read_mutants,
 )
 from whisper_mel_conformance.rendering.facts import entries, number
+from whisper_mel_conformance.report import figures
+from whisper_mel_conformance.running import Result, Run
 
 ROOT = Path(__file__).parents[2]
 MADE = [name for name in OUTPUTS if name != "report.json"]
@@ -227,6 +231,28 @@ def test_a_figure_of_a_batch_is_its_worst_clip() -> None:
     made = figure("batch", arrays)
     assert made is not None
     assert made["frame"] == 4
+
+
+def test_figures_are_of_clips_that_show_something() -> None:
+    """The worst of those with more than a few frames; short ones where there are no others."""
+
+    def failed(family: str, name: str, n_frames: int, score: float) -> Result:
+        case = Case(f"{family}/{name}", "features", {})
+        expected = np.zeros((80, n_frames))
+        arrays = {"actual": expected + 1, "expected": expected, "bound": expected + 1e-6}
+        return Result("mine", case, "failed", score=score, arrays=arrays)
+
+    results = [
+        failed("boundary", "one-frame", 1, 9e9),
+        failed("boundary", "slightly-wrong", 100, 5.0),
+        failed("boundary", "wrong", 100, 50.0),
+        failed("numerics", "one-frame", 1, 9e9),
+    ]
+    judged = SimpleNamespace(
+        of=lambda name, status: results if status == "failed" else [], diagnoses={}
+    )
+    titles = [made["title"] for made in figures(cast(Run, judged), "mine")]
+    assert titles == ["boundary/wrong", "numerics/one-frame"]
 
 
 def test_a_figure_of_another_shape_shows_no_difference() -> None:

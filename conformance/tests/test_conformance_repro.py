@@ -50,11 +50,12 @@ def test_the_corpus_is_of_several_projects() -> None:
     assert len({entry.link for entry in regressions()}) >= 10
 
 
-def failing(tmp_path: Path, quirk: str) -> Path:
-    """The folder of a reproduction."""
+def failing(tmp_path: Path, quirk: str, case_id: str | None = None) -> Path:
+    """The folder of a reproduction, of the quirk's killer if no case is named."""
+    wanted = case_id or CATALOGUE[quirk].killer
     front_end = FrontEnd(f"{QUIRKS}:{quirk}")
     front_end.start()
-    case = next(c for c in repro.fixed_cases("quick") if c.id == CATALOGUE[quirk].killer)
+    case = next(c for c in repro.fixed_cases("quick") if c.id == wanted)
     result = judge_case(front_end, case, profile="quick", seed=0)
     front_end.stop()
     path = write_failure(result, front_end, tmp_path)
@@ -110,6 +111,12 @@ def test_it_is_shrunken(tmp_path: Path) -> None:
     assert after["score"] != before["score"]
     assert after["message"] != before["message"]
     assert repro.main([str(path)]) == 1
+
+
+def test_a_recording_stays_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = failing(tmp_path, "symmetric-window", "golden/voice-german/80")
+    assert repro.main([str(folder), "--shrink"]) == 1
+    assert "nothing smaller fails alike" in capsys.readouterr().out
 
 
 def test_shrinking_keeps_what_is_needed() -> None:

@@ -101,7 +101,9 @@ def test_unknown_front_ends_are_errors_that_name_what_exists(tmp_path: Path) -> 
     for source, message in (
         ("no_such_module:f", "no module"),
         ("no/such/file.py:f", "no file"),
-        ("cmd:prog {in}", r"\{out\}"),
+        ("no/such/file.py", "expected no/such/file.py:NAME"),
+        ("cmd:./no-such-program {in} {out}", "there is no program ./no-such-program"),
+        (f"cmd:{sys.executable} {{in}}", r"\{out\}"),
     ):
         with pytest.raises(ValueError, match=message):
             require_known(source)
@@ -110,6 +112,10 @@ def test_unknown_front_ends_are_errors_that_name_what_exists(tmp_path: Path) -> 
         front_end.start()  # what it began is ended: a process left to the collector warns
     del front_end
     gc.collect()
+    done = conformance("--frontend", f"{CORRECT}:nonesuch", folder=tmp_path)
+    assert done.returncode == 2
+    assert (done.stdout + done.stderr).count("has no nonesuch") == 1
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_a_front_end_that_is_never_called_fails(tmp_path: Path) -> None:

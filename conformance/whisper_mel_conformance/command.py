@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 import tempfile
 import threading
@@ -41,6 +42,12 @@ class CommandFrontEnd:
         self.name = COMMAND_PREFIX + command
         if not self._arguments:
             raise ValueError(f"front-end {self.name!r}: expected a command after {COMMAND_PREFIX}")
+        # Said here: a program that cannot be started would "refuse" bad input as it should.
+        if shutil.which(self._arguments[0]) is None:
+            raise ValueError(
+                f"front-end {self.name!r}: there is no program {self._arguments[0]} that can be "
+                "executed: expected a path or a name on PATH"
+            )
         takes = {p for p in _PLACEHOLDERS if any(p in a for a in self._arguments)}
         self._serves = not takes
         if not self._serves and not {"{in}", "{out}"} <= takes:

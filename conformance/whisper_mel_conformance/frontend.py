@@ -134,6 +134,10 @@ def require_known(source: str) -> None:
         CommandFrontEnd(source[len(COMMAND_PREFIX) :])
         return
     if ":" not in source:
+        if source.endswith(".py"):
+            raise UnknownFrontEnd(
+                f"front-end {source!r}: expected {source}:NAME, with the name of what is in it"
+            )
         names = registered()
         if source not in names:
             raise UnknownFrontEnd(

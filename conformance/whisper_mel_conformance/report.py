@@ -24,6 +24,7 @@ from whisper_mel_conformance.rendering.documents import FORMAT, Document, merge
 from whisper_mel_conformance.running import STATUSES, Result, Run
 
 _FIGURES = 2  # of a front-end's failures, beside that of its diagnosis
+_FEW_FRAMES = 20  # a picture of fewer shows little
 
 
 def document(run: Run, folder: Path) -> Document:
@@ -61,7 +62,7 @@ def _front_end(run: Run, front_end: FrontEnd, folder: Path) -> dict[str, Any]:
         "counts": {status: len(run.of(name, status)) for status in STATUSES},
         "diagnosis": run.diagnoses[name].as_json() if name in run.diagnoses else None,
         "declared": _declared(run.of(name, "known")),
-        "figures": _figures(run, name),
+        "figures": figures(run, name),
         "worst": None
         if worst is None
         else {"case": worst.case.id, "score": json_number(worst.score)},
@@ -99,17 +100,20 @@ def _declared(known: list[Result]) -> list[dict[str, Any]]:
     ]
 
 
-def _figures(run: Run, name: str) -> list[dict[str, Any]]:
-    """The clip that the diagnosis points to, and the worst failures of different families.
+def figures(run: Run, name: str) -> list[dict[str, Any]]:
+    """Of a front-end: the clip that the diagnosis points to, and the worst failures, one a family.
 
-    Declared failures come after the others.
+    Declared failures come after the others, and clips of a few frames after longer ones.
     """
+
+    def rank(result: Result) -> tuple[bool, bool, float]:
+        is_short = result.arrays["bound"].shape[-1] < _FEW_FRAMES
+        return result.status == "known", is_short, -np.nan_to_num(result.score or 0.0, nan=np.inf)
+
     wrong = [*run.of(name, "failed"), *run.of(name, "known")]
-    wrong.sort(key=lambda r: (r.status == "known", -np.nan_to_num(r.score or 0.0, nan=np.inf)))
     by_family: dict[str, Result] = {}
-    for result in wrong:
-        if "bound" in result.arrays:
-            by_family.setdefault(result.case.family, result)
+    for result in sorted((r for r in wrong if "bound" in r.arrays), key=rank):
+        by_family.setdefault(result.case.family, result)
     found = [(r.case.id, r.arrays) for r in list(by_family.values())[:_FIGURES]]
     if name in run.diagnoses:
         found.insert(0, ("the diagnosis’s clip", run.diagnoses[name].arrays()))

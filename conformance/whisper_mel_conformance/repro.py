@@ -101,7 +101,9 @@ def main(given: list[str]) -> int:
 def _read(path: Path) -> dict[str, Any]:
     try:
         case: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}: expected a folder with case.json") from error
+    except ValueError as error:  # neither UTF-8 nor JSON
         raise ValueError(f"{path}: {error}") from error
     if not isinstance(case, dict) or case.get("format") != FORMAT:
         raise ValueError(f"{path}: expected a case of format {FORMAT}")
@@ -122,13 +124,15 @@ def _replay(
         return 0
     print(f"fails again: {outcome.error}\n(then: {case['message']})", file=show)
     if options.shrink:
+        given = case["arguments"]
         case = _shrunken(front_end, case, outcome)
+        became = "shrunken" if case["arguments"] != given else "nothing smaller fails alike"
         outcome = attempt(front_end, case["check"], case["arguments"])
         path = path.parent / "shrunken" / "case.json"
         path.parent.mkdir(exist_ok=True)
         case["command"] = shlex.join(["python", "-m", str(__package__), "repro", str(path)])
         write_whole(path, (json.dumps(case, indent=1, ensure_ascii=False) + "\n").encode())
-        print(f"shrunken: {json.dumps(case['arguments'])}\n{outcome.error}\n{path}", file=show)
+        print(f"{became}: {json.dumps(case['arguments'])}\n{outcome.error}\n{path}", file=show)
     if options.issue:
         print(_issue(front_end, case, outcome, path))
     if options.keep:

@@ -133,6 +133,8 @@ class Run:
         try:
             front_end.start()
         except Refused as error:
+            if UnknownFrontEnd.__name__ in error.types:  # says all there is to say
+                raise UnknownFrontEnd(error.message) from error
             raise UnknownFrontEnd(
                 f"front-end {source!r} cannot be loaded: {error}\n{error.traceback}"
             ) from error

@@ -7,6 +7,7 @@ import io
 import pickle
 import subprocess
 import sys
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import whisper_mel_reference as reference
 from torch import Tensor
 from torch.autograd import forward_ad
 from whisper_mel_golden.signals import render
-from whisper_mel_mojo import log_mel
+from whisper_mel_mojo import frontends, log_mel
 from whisper_mel_mojo import torch as operator
 
 op = torch.ops.whisper_mel.log_mel
@@ -392,6 +393,11 @@ def test_workers_of_a_data_loader(method: str) -> None:
     )
     expected = op(torch.stack([noise(4000, item) for item in range(6)]), pad_to=160_000)
     assert torch.equal(torch.cat(list(loader)), expected)
+
+
+def test_the_front_end_says_its_versions() -> None:
+    versions = frontends.mojo_torch().versions
+    assert versions == {"whisper-mel-mojo": version("whisper-mel-mojo"), "torch": torch.__version__}
 
 
 def test_only_those_who_ask_for_torch_import_it() -> None:

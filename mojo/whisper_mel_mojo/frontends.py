@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,16 @@ class FrontEnd:
         self.name = name
         self.log_mel = log_mel
         self.device = device
+        self.versions = _versions()
+
+
+def _versions() -> dict[str, str]:
+    """Of this distribution; nothing where its source is used without being installed."""
+    name = "whisper-mel-mojo"
+    try:
+        return {name: version(name)}
+    except PackageNotFoundError:
+        return {}
 
 
 mojo_lockstep = FrontEnd("mojo-lockstep", lockstep.log_mel)
@@ -110,6 +121,7 @@ def _of_torch(name: str, device: str) -> FrontEnd:
 
     front_end = FrontEnd(name, log_mel, device)
     front_end.capabilities = {**FrontEnd.capabilities, "out": False}
+    front_end.versions |= {"torch": torch.__version__}
     return front_end
 
 
@@ -171,4 +183,5 @@ def _of_max(name: str, device: Any, kind_of_device: str) -> FrontEnd:
 
     front_end = FrontEnd(name, log_mel, kind_of_device)
     front_end.capabilities = {**FrontEnd.capabilities, "out": False, "pad_to": False}
+    front_end.versions |= {"max": version("max")}
     return front_end
