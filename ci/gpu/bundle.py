@@ -34,6 +34,8 @@ TARGETS = ("sm_80", "sm_86", "sm_89", "sm_90a", "sm_100a")
 LARGEST = 60_000_000
 _NOT_PACKED = {"bundle.py", "build.py", "closure.py", "keeping.py"}
 _NOT_PACKED |= {"targets.py", "budget.toml"}
+# What the suite needs beside what is there: each works without what of it is compiled.
+_PURE = ("rich", "jinja2", "markupsafe")
 KINDS: dict[str, Callable[[str], dict[str, build.Built]]] = {
     "controls": build.controls,
     "variants": build.variants,
@@ -57,6 +59,7 @@ def make(to: Path, targets: Sequence[str] = TARGETS, kinds: Sequence[str] = tupl
         folder = Path(scratch) / name
         packages = folder / "packages"
         unpack_packages(packages)
+        copy_pure(packages)
         fill(packages / "whisper_mel_mojo" / "prebuilt", targets)
         for target in targets:
             for kind in kinds:
@@ -89,6 +92,17 @@ def unpack_packages(to: Path) -> None:
         for wheel in Path(wheels).glob("*.whl"):
             with zipfile.ZipFile(wheel) as packed:
                 packed.extractall(to)
+
+
+def copy_pure(to: Path) -> None:
+    """Packages as they are installed here, with their licences, for whichever Python is there."""
+    for name in _PURE:
+        distribution = importlib.metadata.distribution(name)
+        for file in distribution.files or []:
+            inside = ".." not in file.parts and "__pycache__" not in file.parts
+            if inside and file.suffix != ".so":
+                (to / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(str(distribution.locate_file(file)), to / file)
 
 
 def fill(prebuilt: Path, targets: Sequence[str]) -> None:

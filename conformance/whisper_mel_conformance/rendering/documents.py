@@ -14,8 +14,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-
 FORMAT = 1
 
 
@@ -141,6 +139,8 @@ def _part(name: str) -> dict[str, Any]:
 
 
 def _check(path: Path, data: Any, schema: dict[str, Any]) -> None:
+    import jsonschema  # compiled in part, and needed for what others wrote only
+
     error = jsonschema.exceptions.best_match(
         jsonschema.Draft202012Validator(schema).iter_errors(data)
     )
