@@ -94,7 +94,7 @@ def test_single_quirks_are_named() -> None:
         found = names(told(faulty([quirk], choice), HELD_OUT + i))
         if [quirk.id] not in found:
             missed.append((quirk.id, found))
-    print(f"{len(quirks) - len(missed)} of {len(quirks)} single quirks named")
+    print(f"{len(quirks) - len(missed)} of {len(quirks)} single quirks named; missed: {missed}")
     assert not len(missed) > 0.05 * len(quirks), missed
 
 
