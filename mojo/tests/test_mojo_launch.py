@@ -24,13 +24,11 @@ QUERIES = {"cuCtxSetCurrent", "cuCtxPushCurrent", "cuCtxPopCurrent", "cuStreamGe
 HOPPER = Accelerator("sm_90a", clusters=True)
 
 CALLS = """
-import ast, ctypes, os, sys
+import ast, ctypes, os, pathlib, sys
+from whisper_mel_mojo import gpu
 from whisper_mel_mojo.cuda import driver
-library = ctypes.CDLL(sys.argv[1])
+library = gpu._opened(pathlib.Path(sys.argv[1]))
 library.whisper_mel_launch.argtypes = 12 * [ctypes.c_ssize_t]
-library.whisper_mel_launch.restype = ctypes.c_ssize_t
-library.whisper_mel_launch_message.argtypes = [ctypes.c_ssize_t]
-library.whisper_mel_launch_message.restype = ctypes.c_char_p
 stand_in = ctypes.CDLL("libcuda.so.1")
 stand_in.fake_mapped.restype = ctypes.c_ssize_t
 pinned = ctypes.c_void_p()
