@@ -184,13 +184,14 @@ def _by_lane(mutant: KernelMutant) -> tuple[str, str]:
 def _by_cases(row: Row, opened: AbstractContextManager[FrontEnd], full: bool) -> Row:
     """The row filled in: by its killer first, by all others if asked for or if it survives."""
     from whisper_mel_conformance.quirks.killing import quick_cases
+    from whisper_mel_conformance.report import json_number
 
     cases = dict(quick_cases())
     killer = cases.pop(row.killer, None)
     with opened as front_end:
         if killer is not None:
             result = _judge(row, front_end, killer)
-            row.score, row.message = _json_score(result.score), _first_line(result.message)
+            row.score, row.message = json_number(result.score), _first_line(result.message)
             row.verdict = _verdict(result)
         for case in sorted(cases.values(), key=_is_long):
             if _is_long(case) and len(row.killed_by) >= _ENOUGH:
@@ -238,11 +239,6 @@ def _verdict(result: Result) -> str:
 def _first_line(message: str) -> str:
     """What comes after it, such as a traceback, names folders of this machine."""
     return message.partition("\n")[0][:300]
-
-
-def _json_score(score: float | None) -> float | str | None:
-    """JSON knows no infinity."""
-    return score if score is None or score < float("inf") else str(score)
 
 
 def _printed(row: Row) -> Row:
