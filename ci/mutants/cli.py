@@ -4,13 +4,14 @@
     ./dev mutants --kernel     mutated copies of the kernel, too (each is compiled: 15 minutes)
     ./dev mutants --full       quirks and kernels by every quick case, and idle cases (an hour)
 
-``-k WORD`` takes only mutants whose id has the word in it, ``--resume`` only those that the record
-does not have in full. Clips of more than 10 s are left out for mutants that 100 shorter cases
-reject: they tell nothing then, and take most of the time. A mutant that survives its killer is
-tried by the other cases: it needs one of those that reject it as its killer, or a new case. Exit
-status 1 if a mutant survives, if its killer is another than it is said to be, or rejects it by
-little. The rows go to report/mutants.json; with ``--record`` to docs/measurements/mutants.json and
-docs/mutants.md, beside those that are there.
+``-k WORD`` takes only mutants whose id has the word in it; with ``--resume`` what the file has is
+kept: mutants that were tried by all short cases are left out, others are tried by their killer and
+by the cases that are missing. Clips of more than 10 s are left out for mutants that 100 shorter
+cases reject: they tell nothing then, and take most of the time. A mutant that survives its killer
+is tried by the other cases: it needs one of those that reject it as its killer, or a new case.
+Exit status 1 if a mutant survives, if its killer is another than it is said to be, or rejects it
+by little. The rows go to report/mutants.json; with ``--record`` to docs/measurements/mutants.json
+and docs/mutants.md, beside those that are there.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--kernel", action="store_true", help="mutated copies of the kernel, too")
     parser.add_argument("--full", action="store_true", help="each by every case, kernels too")
     parser.add_argument("--record", action="store_true", help="write it to docs/")
-    parser.add_argument("--resume", action="store_true", help="only what the record has not")
+    parser.add_argument("--resume", action="store_true", help="only what the file has not")
     parser.add_argument("-k", dest="word", default="", metavar="WORD", help="of a mutant's id")
     options = parser.parse_args(arguments)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # small products; see whisper_mel_conformance
@@ -56,15 +57,14 @@ def run(arguments: list[str]) -> int:
 
     cases = list(quick_cases())
     path = RECORD if options.record else REPORT
-    rows = _of_today(read(path)) if options.record else {}
-    short = {case.id for case in quick_cases().values() if not _is_long(case)}
-    done = {row.id for row in rows.values() if short <= set(row.cases)} if options.resume else set()
+    rows = _of_today(read(path)) if options.record or options.resume else {}
+    known = {id: row.cases for id, row in rows.items()} if options.resume else {}
     tried: dict[str, Row] = {}
-    for row in _rows(options.word, options.kernel or options.full, options.full, done):
+    for row in _rows(options.word, options.kernel or options.full, options.full, known):
         tried[row.id] = row
         row.cases = {**rows.get(row.id, row).cases, **row.cases}
         write(rows := _of_today({**rows, row.id: row}), cases, path)
-    if not tried:
+    if not tried and not any(options.word in id for id in rows):
         print(f"no mutant has {options.word!r} in its id")
         return 2
     print(f"written: {path}")
@@ -129,16 +129,26 @@ def _idle_lines(rows: Mapping[str, Row], cases: list[str]) -> list[str]:
 # --------------------------------------------------------------------------- one mutant
 
 
-def _rows(word: str, with_kernels: bool, full: bool, done: set[str]) -> Iterator[Row]:
+def _rows(
+    word: str, with_kernels: bool, full: bool, known: Mapping[str, Mapping[str, str]]
+) -> Iterator[Row]:
+    """A row for each mutant that is not known in full."""
     from whisper_mel_conformance.quirks import CATALOGUE
+    from whisper_mel_conformance.quirks.killing import quick_cases
 
-    for quirk in CATALOGUE.values():
-        if word in quirk.id and quirk.id not in done:
-            row = Row(quirk.id, "quirk", quirk.killer, "", None, "")
-            yield _printed(_by_cases(row, _quirk(quirk.id), full))
-    for mutant in kernel_mutants().values() if with_kernels else ():
-        if word in mutant.id and mutant.id not in done:
-            yield _printed(_kernel(mutant, full))
+    short = {case.id for case in quick_cases().values() if not _is_long(case)}
+
+    def is_wanted(id: str) -> bool:
+        return word in id and not short <= set(known.get(id, ()))
+
+    for quirk in filter(lambda quirk: is_wanted(quirk.id), CATALOGUE.values()):
+        row = Row(
+            quirk.id, "quirk", quirk.killer, "", None, "", cases=dict(known.get(quirk.id, {}))
+        )
+        yield _printed(_by_cases(row, _quirk(quirk.id), full))
+    if with_kernels:
+        for mutant in filter(lambda mutant: is_wanted(mutant.id), kernel_mutants().values()):
+            yield _printed(_kernel(mutant, full, known.get(mutant.id, {})))
 
 
 @contextmanager
@@ -154,10 +164,12 @@ def _quirk(id: str) -> Iterator[FrontEnd]:
         front_end.stop()
 
 
-def _kernel(mutant: KernelMutant, full: bool) -> Row:
+def _kernel(mutant: KernelMutant, full: bool, known: Mapping[str, str]) -> Row:
     from whisper_mel_mojo.builder import BuildError
 
-    row = Row(mutant.id, "kernel", mutant.killer, "", None, "", mutant.equivalent)
+    row = Row(
+        mutant.id, "kernel", mutant.killer, "", None, "", mutant.equivalent, cases=dict(known)
+    )
     try:
         if mutant.lane is None:
             return _by_cases(row, started(mutant), full)
@@ -182,7 +194,7 @@ def _by_lane(mutant: KernelMutant) -> tuple[str, str]:
 
 
 def _by_cases(row: Row, opened: AbstractContextManager[FrontEnd], full: bool) -> Row:
-    """The row filled in: by its killer first, by all others if asked for or if it survives."""
+    """The row filled in: by its killer, then by what it lacks if asked for or if it survives."""
     from whisper_mel_conformance.quirks.killing import quick_cases
     from whisper_mel_conformance.report import json_number
 
@@ -194,7 +206,7 @@ def _by_cases(row: Row, opened: AbstractContextManager[FrontEnd], full: bool) ->
             row.score, row.message = json_number(result.score), _first_line(result.message)
             row.verdict = _verdict(result)
         for case in sorted(cases.values(), key=_is_long):
-            if _is_long(case) and len(row.killed_by) >= _ENOUGH:
+            if case.id in row.cases or (_is_long(case) and len(row.killed_by) >= _ENOUGH):
                 continue
             if not full and (row.verdict != "survives" or row.equivalent or row.killed_by):
                 break

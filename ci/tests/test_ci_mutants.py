@@ -16,8 +16,10 @@ from mutants.matrix import Row, idle, read, write
 from sanitize import cli as sanitize
 from sanitize import native
 from tasks.paths import ROOT
+from whisper_mel_conformance.catalogue import Case
+from whisper_mel_conformance.client import FrontEnd
 from whisper_mel_conformance.quirks import CATALOGUE
-from whisper_mel_conformance.running import all_cases
+from whisper_mel_conformance.running import Result, all_cases
 
 MUTANTS = list(kernel_mutants().values())
 
@@ -108,6 +110,29 @@ def test_the_record_is_added_to() -> None:
     assert mutants.run(["-k", "pad-zero", "--record"]) == 0
     assert set(read(mutants.RECORD)) == {"symmetric-window", "pad-zero"}
     assert "| symmetric-window | `numerics/rising-noise/80` | killed |" in mutants.TEXT.read_text()
+
+
+def test_a_run_resumes_with_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from whisper_mel_conformance.quirks import killing
+
+    few = ("numerics/rising-noise/80", "numerics/dc/80", "numerics/silence/80")
+    cases = {case.id: case for case in all_cases("quick") if case.id in few}
+    monkeypatch.setattr(killing, "quick_cases", lambda: cases)
+    signs = dict.fromkeys(few[:2], "x")  # dc/80's is not true: it shows that nobody asked again
+    known = Row("symmetric-window", "quirk", few[0], "killed", 9.0, "", cases=signs)
+    write({known.id: known}, few, mutants.REPORT)
+    judged: list[str] = []
+    judge = mutants._judge
+
+    def noted(row: Row, front_end: FrontEnd, case: Case) -> Result:
+        judged.append(case.id)
+        return judge(row, front_end, case)
+
+    monkeypatch.setattr(mutants, "_judge", noted)
+    for _ in range(2):  # the second time nothing is missing
+        assert mutants.run(["--full", "--resume", "-k", "symmetric-window"]) == 0
+        assert judged == [few[0], few[2]]
+    assert read(mutants.REPORT)[known.id].cases == {**signs, few[2]: "."}
 
 
 def test_idle_cases_are_those_that_reject_nothing_of_their_own(tmp_path: Path) -> None:
