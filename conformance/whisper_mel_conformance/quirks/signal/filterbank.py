@@ -1,0 +1,191 @@
+"""The mel filterbank."""
+
+from __future__ import annotations
+
+import numpy as np
+from whisper_mel_reference import mel_filterbank
+from whisper_mel_reference.filterbank import hz_to_mel, mel_to_hz
+
+from whisper_mel_conformance.quirks.path import Call, Variation
+from whisper_mel_conformance.quirks.quirk import Parameter
+from whisper_mel_conformance.quirks.signal.table import (
+    WENET_2320,
+    Array,
+    Table,
+    kept_bits,
+    rounded_to_half,
+)
+
+FILTERBANK = Table()
+
+
+def _rows_to_one(bank: Array, call: Call) -> Array:
+    return bank / bank.sum(axis=1, keepdims=True)
+
+
+def _edges(call: Call, n_mels: int) -> Array:
+    scale = call.spec.mel_scale
+    low, high = (hz_to_mel(hz, scale) for hz in (call.spec.f_min, call.spec.f_max))
+    return mel_to_hz(np.linspace(low, high, n_mels + 2), scale)
+
+
+def _mel_triangles(bank: Array, call: Call) -> Array:
+    """Triangles that are straight in mel, not in hertz."""
+    scale = call.spec.mel_scale
+    bins = np.arange(bank.shape[1]) * (call.spec.sample_rate / call.fft_size)
+    mels = np.array([hz_to_mel(float(hz), scale) for hz in bins])
+    low, high = (hz_to_mel(hz, scale) for hz in (call.spec.f_min, call.spec.f_max))
+    edges = np.linspace(low, high, len(bank) + 2)
+    width = edges[1] - edges[0]
+    triangles = np.maximum(0.0, 1.0 - np.abs(mels - edges[1:-1, np.newaxis]) / width)
+    hertz = _edges(call, len(bank))
+    return (triangles * (2.0 / (hertz[2:] - hertz[:-2]))[:, np.newaxis]).astype(bank.dtype)
+
+
+def _snapped(bank: Array, call: Call) -> Array:
+    """Edges moved to whole bins, as in many tutorials."""
+    hertz = _edges(call, len(bank))
+    edges = np.floor((call.fft_size + 1) * hertz / call.spec.sample_rate)
+    bins = np.arange(bank.shape[1])
+    with np.errstate(all="ignore"):
+        rise = (bins - edges[:-2, np.newaxis]) / (edges[1:-1] - edges[:-2])[:, np.newaxis]
+        fall = (edges[2:, np.newaxis] - bins) / (edges[2:] - edges[1:-1])[:, np.newaxis]
+    triangles = np.maximum(0.0, np.minimum(np.nan_to_num(rise, posinf=0.0), fall))
+    triangles = np.nan_to_num(triangles, posinf=0.0, neginf=0.0)
+    return (triangles * (2.0 / (hertz[2:] - hertz[:-2]))[:, np.newaxis]).astype(bank.dtype)
+
+
+def _lowest_of_128(bank: Array, call: Call) -> Array:
+    spec = call.spec.replace(n_fft=call.fft_size)
+    return mel_filterbank(128, spec)[: len(bank)].astype(bank.dtype)
+
+
+def _bin_early(bank: Array, call: Call) -> Array:
+    return np.pad(bank, ((0, 0), (0, 1)))[:, 1:]
+
+
+def _bin_late(bank: Array, call: Call) -> Array:
+    return np.pad(bank, ((0, 0), (1, 0)))[:, :-1]
+
+
+FILTERBANK.add(
+    "htk-mel",
+    "filterbank",
+    "HTK's mel scale instead of Slaney's.",
+    "bands hear other frequencies: up to 2",
+    WENET_2320,
+    "https://github.com/pytorch/audio/issues/1058",
+    spec={"mel_scale": "htk"},
+)
+FILTERBANK.add(
+    "no-mel-norm",
+    "filterbank",
+    "Triangles have a peak of 1, not an area of 1 Hz.",
+    "0.4 to 0.6 too high",
+    "https://github.com/pytorch/audio/issues/287",
+    spec={"mel_norm": None},
+)
+FILTERBANK.add(
+    "htk-mel-without-norm",
+    "filterbank",
+    "HTK's mel scale and triangles with a peak of 1 (torchaudio's defaults).",
+    "up to 2.5",
+    "https://github.com/pytorch/audio/issues/1058",
+    spec={"mel_scale": "htk", "mel_norm": None},
+)
+FILTERBANK.add(
+    "bands-sum-to-one",
+    "filterbank",
+    "Each band's weights sum to 1.",
+    "0.4 too high",
+    "https://github.com/paiml/whisper.apr/issues/7",
+    bank=_rows_to_one,
+)
+FILTERBANK.add(
+    "triangles-in-mel",
+    "filterbank",
+    "Triangles are straight on the mel scale, not in hertz (Kaldi).",
+    "0.003: only a tolerance below 1e-3 shows it",
+    WENET_2320,
+    bank=_mel_triangles,
+)
+FILTERBANK.add(
+    "edges-on-bins",
+    "filterbank",
+    "The triangles' edges are moved to whole bins.",
+    "low bands are empty: up to 2",
+    "https://github.com/0xShug0/audio.cpp/pull/384",
+    "https://github.com/vllm-project/vllm-metal/pull/729",
+    bank=_snapped,
+)
+FILTERBANK.add_family(
+    "highest-frequency",
+    "filterbank",
+    "The bank ends below 8000 Hz.",
+    "bands hear other frequencies: up to 2.6",
+    Parameter("hertz", 7600, (*range(3000, 8000, 200), 7900, 7990)),
+    lambda hz: Variation({"f_max": float(hz)}),
+    WENET_2320,
+)
+FILTERBANK.add_family(
+    "lowest-frequency",
+    "filterbank",
+    "The bank begins above 0 Hz.",
+    "bands hear other frequencies",
+    Parameter("hertz", 20, (1, 10, 20, 40, 60, 80, 100, 133, 200, 300)),
+    lambda hz: Variation({"f_min": float(hz)}),
+    WENET_2320,
+)
+FILTERBANK.add(
+    "bank-of-22050-hertz",
+    "filterbank",
+    "The bank is made for audio of 22.05 kHz, librosa's default.",
+    "bands hear other frequencies",
+    spec={"sample_rate": 22050},
+)
+FILTERBANK.add(
+    "one-bin-late",
+    "filterbank",
+    "The bank is off by one bin.",
+    "bands hear frequencies 40 Hz too low",
+    bank=_bin_late,
+)
+FILTERBANK.add(
+    "one-bin-early",
+    "filterbank",
+    "The bank is off by one bin, the other way: the transform's first bin is left out.",
+    "bands hear frequencies 40 Hz too high",
+    since="2026-11-25",
+    bank=_bin_early,
+)
+FILTERBANK.add(
+    "bands-reversed",
+    "filterbank",
+    "The highest band comes first.",
+    "upside down",
+    bank=lambda bank, call: bank[::-1],
+)
+FILTERBANK.add(
+    "lowest-80-of-128",
+    "filterbank",
+    "The bank of the larger models, cut off after as many bands as asked for.",
+    "bands hear other frequencies",
+    bank=_lowest_of_128,
+)
+FILTERBANK.add(
+    "tf32-bank",
+    "filterbank",
+    "The product with the bank is done by tensor cores: 10 bits of each weight.",
+    "7e-5: passes a tolerance of 1e-4 everywhere",
+    "https://github.com/ggml-org/whisper.cpp/pull/2206",
+    killer="numerics/chirp/80",
+    bank=lambda bank, call: kept_bits(bank, 13),
+)
+FILTERBANK.add(
+    "half-precision-bank",
+    "filterbank",
+    "The bank is float16.",
+    "1e-4",
+    killer="numerics/chirp/80",
+    bank=rounded_to_half,
+)

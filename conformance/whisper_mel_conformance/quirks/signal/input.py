@@ -1,0 +1,197 @@
+"""What is done to the samples before they are framed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from whisper_mel_conformance.quirks.path import Call, Hook, Variation
+from whisper_mel_conformance.quirks.quirk import Parameter
+from whisper_mel_conformance.quirks.signal.table import WENET_2320, Array, Table
+
+INPUT = Table()
+
+
+def _pcm16(audio: Array, call: Call) -> Array:
+    return np.rint(audio * 32768.0).astype(audio.dtype) / audio.dtype.type(32768.0)
+
+
+def _truncated(divisor: float) -> Variation:
+    def hook(audio: Array, call: Call) -> Array:
+        # In float32, as such code has it: the product is rounded before it is truncated.
+        whole = np.trunc(np.asarray(audio, np.float32) * np.float32(32767.0))
+        return whole.astype(audio.dtype) / audio.dtype.type(divisor)
+
+    return Variation(stages={"audio": hook})
+
+
+def _wrapped(audio: Array, call: Call) -> Array:
+    scaled = np.rint(np.asarray(audio, np.float64) * 32768.0)
+    return ((scaled + 32768.0) % 65536.0 - 32768.0).astype(audio.dtype) / audio.dtype.type(32768.0)
+
+
+def _int16_times(factor: float) -> Hook:
+    """Only int16 audio is scaled."""
+    return lambda audio, call: audio * audio.dtype.type(factor if call.dtype == np.int16 else 1.0)
+
+
+def _emphasised(coefficient: float) -> Variation:
+    def hook(audio: Array, call: Call) -> Array:
+        return np.concatenate([audio[:1], audio[1:] - audio.dtype.type(coefficient) * audio[:-1]])
+
+    return Variation(stages={"audio": hook})
+
+
+def _emphasised_frames(coefficient: float) -> Variation:
+    def hook(frames: Array, call: Call) -> Array:
+        before = np.concatenate([frames[:, :1], frames[:, :-1]], axis=1)
+        return frames - frames.dtype.type(coefficient) * before
+
+    return Variation(stages={"frames": hook})
+
+
+def _peak_normalised(audio: Array, call: Call) -> Array:
+    return audio / max(np.abs(audio).max(), np.finfo(audio.dtype).tiny)
+
+
+def _unit_variance(audio: Array, call: Call) -> Array:
+    return (audio - audio.mean()) / np.sqrt(audio.var() + audio.dtype.type(1e-7))
+
+
+INPUT.add(
+    "clipped-input",
+    "input",
+    "Samples are clipped to -1 … 1.",
+    "float audio above full scale is distorted; nothing else shows it",
+    killer="numerics/rising-noise-e3/80",
+    audio=lambda audio, call: np.clip(audio, -1, 1),
+)
+INPUT.add(
+    "quantised-input",
+    "input",
+    "Samples take a detour through 16-bit integers.",
+    "quiet audio is replaced by quantisation noise",
+    "https://github.com/openai/openai-agents-python/pull/4755",
+    killer="numerics/near-floor-noise/80",
+    audio=_pcm16,
+)
+INPUT.add_family(
+    "truncated-input",
+    "input",
+    "Samples are multiplied by 32767, cast to int16, which truncates, and divided by a number.",
+    "quiet audio is replaced by quantisation noise",
+    Parameter("divisor", 32768, (32767, 32768), True),
+    _truncated,
+    "https://github.com/openai/openai-agents-python/pull/4755",
+    killer="numerics/near-floor-noise/80",
+    since="2026-11-25",
+)
+INPUT.add(
+    "wrapped-input",
+    "input",
+    "Samples are multiplied by 32768 and cast to int16: what does not fit wraps around.",
+    "full scale becomes a click of the other sign",
+    "https://github.com/microsoft/VibeVoice/pull/281",
+    killer="numerics/square/80",
+    audio=_wrapped,
+)
+INPUT.add(
+    "int16-by-32767",
+    "input",
+    "int16 audio is divided by 32767.",
+    "6.6e-6 too high wherever nothing is clamped: below a tolerance of 1e-5",
+    "https://github.com/deepjavalibrary/djl/pull/3646",
+    "https://github.com/openai/openai-agents-python/pull/4755",
+    killer="numerics/quiet-noise-int16/80",
+    audio=_int16_times(32768.0 / 32767.0),
+)
+INPUT.add(
+    "int16-unscaled",
+    "input",
+    "int16 audio is accepted and not divided by anything.",
+    "2.2577 too high wherever nothing is clamped",
+    "https://github.com/huggingface/transformers/issues/19888",
+    killer="numerics/quiet-noise-int16/80",
+    audio=_int16_times(32768.0),
+)
+INPUT.add(
+    "float-as-int16",
+    "input",
+    "Float audio is multiplied by 32768, as Kaldi's front-ends expect it.",
+    "2.2577 too high wherever nothing is clamped",
+    "https://github.com/csukuangfj/kaldi-native-fbank/issues/63",
+    audio=lambda audio, call: audio * audio.dtype.type(32768.0),
+)
+INPUT.add_family(
+    "gain",
+    "input",
+    "Audio is multiplied by a factor.",
+    "a constant wherever nothing is clamped",
+    Parameter("factor", 0.5, (1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.25, 0.5, 0.9, 2.0, 10.0, 1e5)),
+    lambda g: Variation(stages={"audio": lambda audio, call: audio * audio.dtype.type(g)}),
+)
+INPUT.add_family(
+    "pre-emphasis",
+    "input",
+    "x[t] - c x[t-1], a habit of recognisers before Whisper.",
+    "low bands are lower, high bands higher",
+    Parameter("coefficient", 0.97, (0.1, 0.5, 0.9, 0.95, 0.97, 0.98, 1.0)),
+    _emphasised,
+    WENET_2320,
+)
+INPUT.add(
+    "mean-removed",
+    "input",
+    "The clip's mean is subtracted.",
+    "DC disappears",
+    killer="numerics/dc/80",
+    audio=lambda audio, call: audio - audio.mean(),
+)
+INPUT.add(
+    "mean-removed-per-frame",
+    "frames",
+    "Each frame's mean is subtracted (Kaldi's remove_dc_offset).",
+    "the lowest bands lose energy",
+    WENET_2320,
+    frames=lambda frames, call: frames - frames.mean(axis=1, keepdims=True),
+)
+INPUT.add_family(
+    "pre-emphasis-per-frame",
+    "frames",
+    "x[t] - c x[t-1] within each frame, its first sample less c times itself (Kaldi).",
+    "low bands are lower, high bands higher",
+    Parameter("coefficient", 0.97, (0.1, 0.5, 0.9, 0.95, 0.97, 0.98, 1.0)),
+    _emphasised_frames,
+    WENET_2320,
+    since="2026-11-25",
+)
+INPUT.add(
+    "peak-normalised",
+    "input",
+    "Each clip is scaled to a peak of 1.",
+    "a constant that depends on the clip",
+    audio=_peak_normalised,
+)
+INPUT.add(
+    "unit-variance",
+    "input",
+    "Each clip is scaled to mean 0 and variance 1 (do_normalize).",
+    "a constant that depends on the clip; DC disappears",
+    "https://github.com/huggingface/transformers/pull/21938",
+    audio=_unit_variance,
+)
+INPUT.add(
+    "cut-to-whole-hops",
+    "input",
+    "Samples behind the last whole hop are cut off.",
+    "the last frame sees another mirrored end",
+    killer="boundary/every-remainder/80",
+    audio=lambda audio, call: audio[: audio.size // 160 * 160],
+)
+INPUT.add(
+    "reversed-input",
+    "input",
+    "The clip is read from its end, as by a negative stride that is ignored.",
+    "frames in the wrong order",
+    "https://github.com/pytorch/pytorch/issues/120403",
+    audio=lambda audio, call: audio[::-1],
+)

@@ -1,0 +1,272 @@
+"""What is done to finished features: scale, shape, padding, smoothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from whisper_mel_conformance.quirks.path import Call, Variation
+from whisper_mel_conformance.quirks.quirk import Parameter
+from whisper_mel_conformance.quirks.signal.table import (
+    ELBRUNO_6,
+    Array,
+    Table,
+    kept_bits,
+    rounded_to_half,
+)
+
+OUTPUT = Table()
+_ORT_EXTENSIONS = "https://github.com/microsoft/onnxruntime-extensions/pull/969"
+_FASTER_1084 = "https://github.com/SYSTRAN/faster-whisper/pull/1084"
+
+
+def _padded_with(value: Any) -> dict[str, Any]:
+    """``pad_to`` is met by values behind the features, not by zeros behind the audio."""
+
+    def hook(y: Array, call: Call) -> Array:
+        if call.wanted.pad_to is None:
+            return y
+        more = max(call.wanted.pad_to // call.spec.hop - y.shape[1], 0)
+        return np.pad(y, ((0, 0), (0, more)), constant_values=value(y))
+
+    return {"spec": {"pad_to": None}, "features": hook}
+
+
+def _zeros_counted(y: Array, call: Call) -> Array:
+    """The mean at the edges, as if there were zeros beyond them."""
+    if call.spec.smoothing != "same":
+        return y
+    n_mels, n_frames = y.shape
+    bands = np.full(n_mels, 3.0)
+    bands[[0, -1]] = min(2, n_mels)
+    frames = np.full(n_frames, 3.0)
+    frames[[0, -1]] = min(2, n_frames)
+    return (y * np.outer(bands, frames) / 9.0).astype(y.dtype)
+
+
+def _smoothed(y: Array, call: Call) -> Array:
+    """Smoothed though nobody asked for it."""
+    if call.wanted.smoothing is not None:
+        return y
+    wide = np.pad(y, 1, mode="edge")
+    rows = wide[:-2] + wide[1:-1] + wide[2:]
+    return ((rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) / 9.0).astype(y.dtype)
+
+
+def _standardised(axis: int | None, epsilon: float) -> Variation:
+    """Where nothing varies, roundings are divided by next to nothing. Exactly computed, in float64,
+    that is NaN: it says nothing of what a front-end makes."""
+
+    def hook(y: Array, call: Call) -> Array:
+        if not y.size:
+            return y
+        deviation = y.std(axis=axis, keepdims=True)
+        if y.dtype == np.float64:
+            deviation = np.where(deviation > 1e-6, deviation, np.nan)
+        return (y - y.mean(axis=axis, keepdims=True)) / (deviation + y.dtype.type(epsilon))
+
+    return Variation(stages={"features": hook})
+
+
+def _stretched(y: Array, call: Call) -> Array:
+    return (y - y.min()) / max(y.max() - y.min(), y.dtype.type(1e-5))
+
+
+_PADDED = "boundary/pad-16000-to-20000/80"
+OUTPUT.add(
+    "not-scaled",
+    "output",
+    "(x + 4) / 4 is missing.",
+    "-10 … 0 instead of -1.5 … 1.5",
+    ELBRUNO_6,
+    "https://github.com/csukuangfj/kaldi-native-fbank/issues/63",
+    spec={"offset": 0.0, "divisor": 1.0},
+)
+OUTPUT.add_family(
+    "offset",
+    "output",
+    "Another number than 4 is added before the division by 4.",
+    "a constant",
+    Parameter("offset", 0.0, (-8.0, -4.0, 0.0, 2.0, 3.0, 5.0, 6.0, 8.0, 10.0)),
+    lambda offset: Variation({"offset": float(offset)}),
+)
+OUTPUT.add_family(
+    "divisor",
+    "output",
+    "Another divisor than 4.",
+    "the range of values is stretched or squeezed",
+    Parameter("divisor", 2.0, (0.5, 1.0, 2.0, 3.0, 3.9, 4.1, 5.0, 8.0, 10.0, 20.0)),
+    lambda divisor: Variation({"divisor": float(divisor)}),
+)
+_EPSILON = Parameter("epsilon", 1e-5, (0.0, *(10.0**k for k in range(-10, -1))))
+OUTPUT.add_family(
+    "features-standardised",
+    "output",
+    "Features are brought to mean 0 and variance 1.",
+    "everything depends on the clip",
+    _EPSILON,
+    lambda epsilon: _standardised(None, epsilon),
+    "https://github.com/huggingface/transformers/pull/21938",
+)
+OUTPUT.add_family(
+    "bands-standardised",
+    "output",
+    "Each band is brought to mean 0 and variance 1 (CMVN).",
+    "everything depends on the clip",
+    _EPSILON,
+    lambda epsilon: _standardised(1, epsilon),
+    since="2026-11-25",
+)
+OUTPUT.add(
+    "mean-removed-per-band",
+    "output",
+    "The mean of each band is subtracted (CMN).",
+    "everything depends on the clip",
+    since="2026-11-25",
+    features=lambda y, call: y - y.mean(axis=1, keepdims=True) if y.size else y,
+)
+OUTPUT.add(
+    "features-stretched",
+    "output",
+    "Features are stretched to 0 … 1.",
+    "everything depends on the clip",
+    features=_stretched,
+)
+OUTPUT.add(
+    "features-clipped",
+    "output",
+    "Features are clipped to -1 … 1.",
+    "silence reads -1, and loud bands are cut",
+    killer="numerics/silence/80",
+    features=lambda y, call: np.clip(y, -1, 1),
+)
+OUTPUT.add(
+    "half-precision-features",
+    "output",
+    "Features are float16 on their way.",
+    "5e-4",
+    "https://github.com/pytorch/audio/issues/2097",
+    features=rounded_to_half,
+)
+OUTPUT.add(
+    "bfloat16-features",
+    "output",
+    "Features are bfloat16 on their way.",
+    "4e-3",
+    features=lambda y, call: kept_bits(y, 16),
+)
+OUTPUT.add(
+    "frames-by-bands",
+    "shape",
+    "Frames come first: the matrix is transposed.",
+    "shape (frames, bands)",
+    "https://github.com/speechbrain/speechbrain/pull/2016",
+    killer="boundary/length-401/80",
+    features=lambda y, call: y.T,
+)
+OUTPUT.add(
+    "frames-reversed",
+    "shape",
+    "The last frame comes first.",
+    "frames in the wrong order",
+    features=lambda y, call: y[:, ::-1],
+)
+OUTPUT.add(
+    "one-band-missing",
+    "shape",
+    "[:-1] on the wrong axis: the last band is dropped, the last frame kept.",
+    "shape (79, frames + 1)",
+    "https://github.com/openai/whisper/pull/839",
+    killer="boundary/length-401/80",
+    spec={"drop_last_frame": False},
+    features=lambda y, call: y[:-1],
+)
+OUTPUT.add(
+    "two-frames-dropped",
+    "shape",
+    "Another frame is dropped besides the last one.",
+    "one frame too few",
+    killer="boundary/length-401/80",
+    since="2026-11-25",
+    features=lambda y, call: y[:, :-1],
+)
+OUTPUT.add(
+    "highest-band-dropped",
+    "shape",
+    "The last band is dropped.",
+    "shape (79, frames)",
+    killer="boundary/length-401/80",
+    since="2026-11-25",
+    features=lambda y, call: y[:-1],
+)
+OUTPUT.add(
+    "batch-axis-kept",
+    "shape",
+    "A single clip's features keep the axis of a batch of one.",
+    "shape (1, bands, frames)",
+    killer="boundary/length-401/80",
+    since="2026-11-25",
+    features=lambda y, call: y[np.newaxis],
+)
+OUTPUT.add(
+    "padded-with-zeros",
+    "output",
+    "Padding is done on the features, with 0.0.",
+    "1.5 in every padded frame: silence reads as half loud",
+    _FASTER_1084,
+    "https://github.com/ggml-org/whisper.cpp/issues/579",
+    killer=_PADDED,
+    **_padded_with(lambda y: 0.0),
+)
+OUTPUT.add(
+    "padded-with-minimum",
+    "output",
+    "Padding is done on the features, with their minimum.",
+    "frames that straddle the end are lost; loud clips: 1.1 in every padded frame",
+    "https://github.com/huggingface/transformers/pull/39221",
+    killer=_PADDED,
+    **_padded_with(lambda y: y.min()),
+)
+OUTPUT.add(
+    "padded-with-silence",
+    "output",
+    "Padding is done on the features, with -1.5.",
+    "frames that straddle the end are lost; loud clips: wrong in every padded frame",
+    _ORT_EXTENSIONS,
+    killer=_PADDED,
+    **_padded_with(lambda y: -1.5),
+)
+OUTPUT.add(
+    "padded-with-range",
+    "output",
+    "Padding is done on the features, with the clip's maximum less 8, below silence.",
+    "silence pads with -3.5",
+    _ORT_EXTENSIONS,
+    killer=_PADDED,
+    **_padded_with(lambda y: y.max() - 2.0),
+)
+OUTPUT.add(
+    "smoothing-ignored",
+    "output",
+    "Smoothing is accepted and not done.",
+    "as without smoothing",
+    "https://github.com/huggingface/transformers/pull/21938",
+    killer="numerics/rising-noise-same/80",
+    spec={"smoothing": None},
+)
+OUTPUT.add(
+    "smoothing-counts-zeros",
+    "output",
+    "Smoothing counts zeros beyond the edges (torch's default).",
+    "edges are nearer to 0",
+    killer="numerics/rising-noise-same/80",
+    features=_zeros_counted,
+)
+OUTPUT.add(
+    "smoothed-unasked",
+    "output",
+    "The features are smoothed though nobody asked for it.",
+    "details are lost",
+    features=_smoothed,
+)

@@ -1,0 +1,114 @@
+"""The window."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from whisper_mel_conformance.quirks.path import Call, Hook, Variation
+from whisper_mel_conformance.quirks.quirk import Parameter
+from whisper_mel_conformance.quirks.signal.table import WENET_2320, Array, Table
+
+WINDOW = Table()
+
+
+def _weights(window: Any) -> Hook:
+    return lambda weights, call: window(weights.size).astype(weights.dtype)
+
+
+def _short_window(n: int) -> Variation:
+    def hook(weights: Array, call: Call) -> Array:
+        inner = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(n) / n)
+        left = (weights.size - n) // 2
+        return np.pad(inner, (left, weights.size - n - left)).astype(weights.dtype)
+
+    return Variation(stages={"window": hook})
+
+
+def _rolled(by: int) -> Variation:
+    return Variation(stages={"window": lambda weights, call: np.roll(weights, by)})
+
+
+for _id, _window, _seen in (
+    (
+        "symmetric-window",
+        "hann-symmetric",
+        ("https://github.com/Blaizzy/mlx-audio/pull/920",),
+    ),
+    ("hamming-window", "hamming-periodic", (WENET_2320,)),
+    ("povey-window", "povey", (WENET_2320,)),
+    ("no-window", "rectangular", ()),
+):
+    WINDOW.add(
+        _id,
+        "window",
+        {
+            "hann-symmetric": "The Hann window is symmetric (N - 1 in its denominator).",
+            "hamming-periodic": "A Hamming window.",
+            "povey": "Kaldi's Povey window, Hann to the power of 0.85.",
+            "rectangular": "Frames are not windowed.",
+        }[_window],
+        {
+            "hann-symmetric": "0.02 on noise, 0.5 beside tones: leakage",
+            "hamming-periodic": "louder by a constant; leakage beside tones",
+            "povey": "leakage beside tones, up to 1.2",
+            "rectangular": "leakage everywhere, up to 2.9",
+        }[_window],
+        *_seen,
+        spec={"window": _window},
+    )
+WINDOW.add(
+    "blackman-window",
+    "window",
+    "A Blackman window.",
+    "quieter by a constant; tones are wider",
+    window=_weights(lambda n: np.blackman(n + 1)[:-1]),
+)
+WINDOW.add(
+    "symmetric-hamming-window",
+    "window",
+    "A symmetric Hamming window (NumPy's hamming).",
+    "louder by a constant; leakage beside tones",
+    since="2026-11-25",
+    window=_weights(np.hamming),
+)
+WINDOW.add(
+    "symmetric-blackman-window",
+    "window",
+    "A symmetric Blackman window (NumPy's blackman).",
+    "quieter by a constant; tones are wider",
+    since="2026-11-25",
+    window=_weights(np.blackman),
+)
+WINDOW.add_family(
+    "hann-power",
+    "window",
+    "The Hann window to some power: its root, or applied twice.",
+    "leakage, and a constant",
+    Parameter("exponent", 0.5, (0.25, 0.5, 0.75, 0.85, 0.95, 1.1, 1.5, 2.0, 3.0)),
+    lambda p: Variation(stages={"window": lambda weights, call: weights ** weights.dtype.type(p)}),
+)
+WINDOW.add_family(
+    "short-window",
+    "window",
+    "A Hann window of fewer samples in the middle of the frame (of 399: the symmetric window).",
+    "quieter by a constant; tones are wider",
+    Parameter("samples", 320, (200, 240, 256, 300, 320, 350, 380, 398), True),
+    lambda n: _short_window(round(n)),
+)
+WINDOW.add_family(
+    "window-rotated",
+    "window",
+    "The window's samples are off by some places.",
+    "leakage",
+    Parameter("samples", 1, (-40, -20, -8, -4, -2, -1, 1, 2, 4, 8, 20, 40), True),
+    lambda by: _rolled(round(by)),
+)
+WINDOW.add(
+    "window-normalised",
+    "window",
+    "The window is divided by its sum (scipy's scaling).",
+    "a constant, 1.15 lower",
+    window=lambda weights, call: weights / weights.sum(),
+)
