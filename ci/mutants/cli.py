@@ -53,6 +53,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("-k", dest="word", default="", metavar="WORD", help="of a mutant's id")
     options = parser.parse_args(arguments)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # small products; see whisper_mel_conformance
+    from whisper_mel_conformance.folder import write_whole
     from whisper_mel_conformance.quirks.killing import quick_cases
 
     cases = list(quick_cases())
@@ -69,7 +70,7 @@ def run(arguments: list[str]) -> int:
         return 2
     print(f"written: {path}")
     if options.record:
-        TEXT.write_text(record(rows, cases), encoding="utf-8")
+        write_whole(TEXT, record(rows, cases).encode())
         print(f"written: {TEXT}")
     bad = [row for row in tried.values() if row.verdict not in GOOD]
     counts = {v: sum(row.verdict == v for row in tried.values()) for v in GOOD}

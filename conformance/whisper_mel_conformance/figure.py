@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_mel_conformance.picture import encode
+from whisper_mel_conformance.picture import encode, shades
 
 Array = NDArray[Any]
 
@@ -84,10 +84,7 @@ def _error(actual: Array, expected: Array, bound: Array) -> Array:
 
 
 def _features(values: Array, low: float, high: float) -> str:
-    with np.errstate(all="ignore"):
-        part = (values.astype(np.float64) - low) / max(high - low, 1e-9)
-    shades = np.nan_to_num(np.clip(part, 0.0, 1.0), nan=1.0) * (_SHADES - 1)
-    return _png(shades.astype(np.uint8), _ramp())
+    return _png((shades(values, low, high) * (_SHADES - 1)).astype(np.uint8), _ramp())
 
 
 def _errors(error: Array) -> str:

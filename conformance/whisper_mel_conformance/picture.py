@@ -23,13 +23,7 @@ def comparison(actual: Array, expected: Array, bound: Array) -> bytes:
     Where shapes differ there is no panel of errors.
     """
     low, high = float(expected.min()), float(expected.max())
-
-    def shade(values: Array) -> Array:
-        with np.errstate(all="ignore"):
-            part = (np.asarray(values, np.float64) - low) / max(high - low, 1e-9)
-        return np.nan_to_num(np.clip(part, 0.0, 1.0), nan=1.0)
-
-    panels = [shade(expected), shade(actual)]
+    panels = [shades(expected, low, high), shades(actual, low, high)]
     if actual.shape == expected.shape:
         with np.errstate(all="ignore"):
             excess = np.log10(np.abs(actual - expected) / bound) / _DECADES
@@ -43,6 +37,13 @@ def comparison(actual: Array, expected: Array, bound: Array) -> bytes:
             np.full((height, _GUTTER), 0.5),
         ]
     return encode((255.0 * np.concatenate(columns[:-1], axis=1)).astype(np.uint8))
+
+
+def shades(values: Array, low: float, high: float) -> Array:
+    """Where values lie between two others, 0 … 1; NaN is as loud as can be."""
+    with np.errstate(all="ignore"):
+        part = (np.asarray(values, np.float64) - low) / max(high - low, 1e-9)
+    return np.nan_to_num(np.clip(part, 0.0, 1.0), nan=1.0)
 
 
 def encode(pixels: NDArray[np.uint8], palette: NDArray[np.uint8] | None = None) -> bytes:

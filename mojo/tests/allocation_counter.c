@@ -1,6 +1,5 @@
 /* Preloaded before libc: counts the bytes that a process asks for between two marks.
  *
- * Thread stacks and malloc's own requests for memory go from libc to the kernel directly: what is
  * counted is what the program itself asks for, once.
  */
 #define _GNU_SOURCE
@@ -18,12 +17,10 @@ extern void *__libc_realloc(void *, size_t);
 extern void *__libc_memalign(size_t, size_t);
 
 static atomic_int counting;
-static atomic_size_t total, largest, requests;
 
 static void count(size_t bytes) {
     if (!atomic_load(&counting)) return;
     atomic_fetch_add(&total, bytes);
-    atomic_fetch_add(&requests, 1);
     size_t seen = atomic_load(&largest);
     while (bytes > seen && !atomic_compare_exchange_weak(&largest, &seen, bytes)) {}
 }
@@ -31,14 +28,12 @@ static void count(size_t bytes) {
 void counter_start(void) {
     atomic_store(&total, 0);
     atomic_store(&largest, 0);
-    atomic_store(&requests, 0);
     atomic_store(&counting, 1);
 }
 
 void counter_stop(void) { atomic_store(&counting, 0); }
 size_t counter_total(void) { return atomic_load(&total); }
 size_t counter_largest(void) { return atomic_load(&largest); }
-size_t counter_requests(void) { return atomic_load(&requests); }
 
 void *malloc(size_t size) {
     count(size);
