@@ -1,5 +1,6 @@
 /* Preloaded before libc: counts the bytes that a process asks for between two marks.
  *
+ * Thread stacks and malloc's own requests for memory go from libc to the kernel directly: what is
  * counted is what the program itself asks for, once.
  */
 #define _GNU_SOURCE
@@ -17,6 +18,7 @@ extern void *__libc_realloc(void *, size_t);
 extern void *__libc_memalign(size_t, size_t);
 
 static atomic_int counting;
+static atomic_size_t total, largest;
 
 static void count(size_t bytes) {
     if (!atomic_load(&counting)) return;

@@ -15,14 +15,19 @@ import torch
 import whisper
 from faster_whisper.feature_extractor import FeatureExtractor
 from numpy.typing import NDArray
-from transformers import AutoFeatureExtractor, BatchFeature
-from transformers import WhisperFeatureExtractor as Original
-from transformers.models.whisper import feature_extraction_whisper
 from whisper.audio import log_mel_spectrogram as openai
+from whisper_mel_conformance.peers import leave_out_torchaudio_library
 from whisper_mel_golden.signals import render
 from whisper_mel_mojo.drop_in import faster_whisper_feature_extractor, log_mel_spectrogram
-from whisper_mel_mojo.drop_in.transformers import WhisperFeatureExtractor
 from whisper_mel_reference import CLASS_A, WHISPER, error_bound, score
+
+# Where the peers are installed besides, transformers imports torchaudio.
+leave_out_torchaudio_library()
+
+from transformers import AutoFeatureExtractor, BatchFeature  # noqa: E402
+from transformers import WhisperFeatureExtractor as Original  # noqa: E402
+from transformers.models.whisper import feature_extraction_whisper  # noqa: E402
+from whisper_mel_mojo.drop_in.transformers import WhisperFeatureExtractor  # noqa: E402
 
 Array = NDArray[Any]
 LIMIT = 120  # seconds: a guard against hanging
