@@ -1,6 +1,6 @@
 """The diagnosis names what faulty front-ends do, on signals and values not used to build it.
 
-The front-ends here compute in float32. ``WHISPER_MEL_NIGHTLY=1`` measures on many more of them.
+The front-ends here compute in float32; ``./dev test -m nightly`` measures on many more of them.
 What is drawn here is for judging alone: who changes the diagnosis tries other seeds, and changes
 ``HELD_OUT`` after having looked at what these draw.
 """
@@ -11,7 +11,6 @@ import whisper_mel_conformance.quiet_blas  # noqa: F401  before anything imports
 
 # isort: split
 import math
-import os
 import random
 import re
 from collections.abc import Callable
@@ -36,9 +35,9 @@ from whisper_mel_reference import WHISPER, log_mel, mel_filterbank
 Array = Any
 
 HELD_OUT = 59_000
-NIGHTLY = bool(os.environ.get("WHISPER_MEL_NIGHTLY"))
 LONG = ("always-30-seconds", "30-seconds-appended", "frame-count-in-1500s")
-PATH = [q for q in CATALOGUE.values() if q.vary is not None and (NIGHTLY or q.id not in LONG)]
+PATH = [q for q in CATALOGUE.values() if q.vary is not None]
+SHORT = [q for q in PATH if q.id not in LONG]
 
 
 def front_end(source: Any) -> InProcess:
@@ -86,9 +85,17 @@ def told(source: InProcess, seed: int) -> Diagnosis:
     return diagnose(source, other_signals(source.capabilities, seed))
 
 
-def test_single_quirks_are_named() -> None:
+def some_or(all: int) -> pytest.MarkDecorator:
+    """Whether to take a few, or, at night, all of them."""
+    few = pytest.param(False, id="some")
+    many = pytest.param(True, id=f"all-{all}", marks=pytest.mark.nightly)
+    return pytest.mark.parametrize("every", [few, many])
+
+
+@some_or(len(PATH))
+def test_single_quirks_are_named(every: bool) -> None:
     choice = random.Random(HELD_OUT)
-    quirks = PATH if NIGHTLY else choice.sample(PATH, 24)
+    quirks = PATH if every else choice.sample(SHORT, 24)
     missed = []
     for i, quirk in enumerate(quirks):
         found = names(told(faulty([quirk], choice), HELD_OUT + i))
@@ -98,12 +105,13 @@ def test_single_quirks_are_named() -> None:
     assert not len(missed) > 0.05 * len(quirks), missed
 
 
-def test_pairs_of_quirks_are_named() -> None:
+@some_or(80)
+def test_pairs_of_quirks_are_named(every: bool) -> None:
     """Pairs of which one hides the other are no pairs, as far as features show."""
     choice = random.Random(HELD_OUT + 1)
     pairs, missed = 0, []
-    for i in range(80 if NIGHTLY else 5):
-        two = sorted(choice.sample(PATH, 2), key=PATH.index)
+    for i in range(80 if every else 5):
+        two = sorted(choice.sample(PATH if every else SHORT, 2), key=PATH.index)
         found = names(told(faulty(two, choice), HELD_OUT + i))
         if found and len(found[0]) == 1:
             continue
@@ -183,8 +191,9 @@ OUTSIDE: dict[str, Callable[[], Any]] = {
 """Faults that are not in the catalogue, nor pairs of what is in it."""
 
 
-def test_what_is_not_in_the_catalogue_is_not_explained() -> None:
-    chosen = list(OUTSIDE) if NIGHTLY else list(OUTSIDE)[:3]
+@some_or(len(OUTSIDE))
+def test_what_is_not_in_the_catalogue_is_not_explained(every: bool) -> None:
+    chosen = list(OUTSIDE)[: None if every else 3]
     explained = {}
     for i, name in enumerate(chosen):
         diagnosis = told(front_end(OUTSIDE[name]()), HELD_OUT + i)
