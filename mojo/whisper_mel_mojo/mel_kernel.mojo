@@ -1681,7 +1681,6 @@ comptime FEWER_MAXIMA = 6
 comptime MAXIMUM = 7
 comptime AGREE = 8
 comptime FINISH = 9
-comptime PHASES = 10
 """What all threads of a block do before any of them goes on."""
 
 
