@@ -106,3 +106,14 @@ def test_a_day_is_a_day_and_a_million_a_million() -> None:
     day, tiny = cases["memory/24-hours"], cases["memory/1000000-clips"]
     assert day["recipe"]["n"] * day["times"] * day["parts"] == 24 * 3600 * 16_000
     assert tiny["times"] * tiny["parts"] == 1_000_000
+
+
+def test_front_ends_that_do_not_pad_endure_them_too() -> None:
+    able = FrontEnd(f"{Path(__file__)}:Leaving")
+    able.start()
+    try:
+        for case in fixed_cases("nightly"):
+            if case.check == "endurance":
+                assert case.beyond(able.capabilities) is None
+    finally:
+        able.stop()

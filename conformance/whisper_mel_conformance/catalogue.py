@@ -497,7 +497,7 @@ def _memory(profile: str) -> Iterator[Case]:
     if profile != "nightly":
         return
     day = {"recipe": rising(THIRTY_SECONDS, 112), "times": 120, "parts": 24}
-    yield Case("memory/24-hours", "endurance", {**day, "pad_to": THIRTY_SECONDS}, ("in_process",))
+    yield Case("memory/24-hours", "endurance", day, ("in_process",))
     tiny = {"recipe": rising(400, 113), "times": 10_000, "parts": 100}
     yield Case("memory/1000000-clips", "endurance", tiny, ("in_process",))
 

@@ -290,22 +290,18 @@ def growth(front_end: FrontEnd, recipe: Recipe, times: int, n_mels: int = 80) ->
 
 
 @check
-def endurance(
-    front_end: FrontEnd, recipe: Recipe, times: int, parts: int, pad_to: int | None = None
-) -> None:
+def endurance(front_end: FrontEnd, recipe: Recipe, times: int, parts: int) -> None:
     """So many calls that memory fills up if the least is left behind, ``parts`` times ``times``.
 
-    ``pad_to`` is for front-ends that take nothing but padded clips. Nothing is scored: it is the
-    same clip again and again.
+    Front-ends that take nothing but padded clips have it padded to its length. Nothing is scored:
+    it is the same clip again and again.
     """
     audio = render_audio(recipe)
     options: dict[str, Any] = {}
     try:
         front_end.call(audio)
     except Unsupported:
-        if pad_to is None:
-            raise
-        options["pad_to"] = pad_to
+        options["pad_to"] = audio.size
     usage = [
         front_end.probe("endure", audio=audio, times=times, patience=20.0, **options)
         for _ in range(parts)
