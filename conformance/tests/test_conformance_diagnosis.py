@@ -63,10 +63,12 @@ def other_signals(able: Any, seed: int) -> list[Probe]:
 
 
 def another_value(quirk: Quirk, choice: random.Random) -> float | None:
-    """Between two values of the grid."""
+    """Between two values of the grid, if there are any."""
     if quirk.parameter is None:
         return None
     grid = quirk.parameter.grid
+    if quirk.parameter.listed:
+        return choice.choice(grid)
     i = choice.randrange(len(grid) - 1)
     low, high, part = grid[i], grid[i + 1], choice.uniform(0.1, 0.9)
     value = low * (high / low) ** part if low > 0 else low + (high - low) * part

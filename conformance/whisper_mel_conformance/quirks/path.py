@@ -79,7 +79,8 @@ class Call:
         self.fft_size = wanted.n_fft
         self.spec = wanted
         for variation in variations:
-            self.spec = self.spec.replace(**variation.spec)
+            if variation.spec:
+                self.spec = self.spec.replace(**variation.spec)
         self.fft_size = max([self.spec.n_fft, *(v.fft_size or 0 for v in variations)])
         self.seen: dict[str, Any] = {}
         self.batch: list[Array] = []

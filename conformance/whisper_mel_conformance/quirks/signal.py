@@ -71,25 +71,61 @@ def _grid(*values: float) -> tuple[float, ...]:
     return values
 
 
+def _rounded_to_half(values: Array, call: Call) -> Array:
+    with np.errstate(over="ignore"):
+        return values.astype(np.float16).astype(values.dtype)
+
+
+def _kept_bits(values: Array, dropped: int) -> Array:
+    """Float32 values without their last bits, rounded to nearest, half to even."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32).astype(np.uint64)
+    odd = bits >> np.uint64(dropped) & np.uint64(1)
+    bits += np.uint64((1 << (dropped - 1)) - 1) + odd
+    bits = bits >> np.uint64(dropped) << np.uint64(dropped)
+    return bits.astype(np.uint32).view(np.float32).astype(values.dtype)
+
+
 # --------------------------------------------------------------------------- input
 
 
 def _pcm16(audio: Array, call: Call) -> Array:
-    return np.rint(audio * 32768.0).astype(audio.dtype) / audio.dtype.type(32768.0)
+    whole = np.clip(np.rint(audio * 32768.0), -32768, 32767)
+    return whole.astype(audio.dtype) / audio.dtype.type(32768.0)
 
 
 def _truncated(divisor: float) -> Variation:
     def hook(audio: Array, call: Call) -> Array:
         # In float32, as such code has it: the product is rounded before it is truncated.
         whole = np.trunc(np.asarray(audio, np.float32) * np.float32(32767.0))
-        return whole.astype(audio.dtype) / audio.dtype.type(divisor)
+        return np.clip(whole, -32768, 32767).astype(audio.dtype) / audio.dtype.type(divisor)
+
+    return Variation(stages={"audio": hook})
+
+
+def _truncated_and_wrapped(factor: float) -> Variation:
+    def hook(audio: Array, call: Call) -> Array:
+        whole = np.trunc(np.asarray(audio, np.float32) * np.float32(factor))
+        return _wrapped_to_16_bits(whole).astype(audio.dtype) / audio.dtype.type(32768.0)
 
     return Variation(stages={"audio": hook})
 
 
 def _wrapped(audio: Array, call: Call) -> Array:
     scaled = np.rint(np.asarray(audio, np.float64) * 32768.0)
-    return ((scaled + 32768.0) % 65536.0 - 32768.0).astype(audio.dtype) / audio.dtype.type(32768.0)
+    return _wrapped_to_16_bits(scaled).astype(audio.dtype) / audio.dtype.type(32768.0)
+
+
+def _wrapped_to_16_bits(whole: Array) -> Array:
+    return np.asarray((whole + 32768.0) % 65536.0 - 32768.0)
+
+
+def _delayed(by: int) -> Variation:
+    def hook(audio: Array, call: Call) -> Array:
+        if by > 0:
+            return np.pad(audio, (by, 0))[: audio.size]
+        return np.pad(audio, (0, -by))[-by:]
+
+    return Variation(stages={"audio": hook})
 
 
 def _int16_times(factor: float) -> Hook:
@@ -116,6 +152,14 @@ def _peak_normalised(audio: Array, call: Call) -> Array:
     return audio / max(np.abs(audio).max(), np.finfo(audio.dtype).tiny)
 
 
+def _levelled(rms: float) -> Variation:
+    def hook(audio: Array, call: Call) -> Array:
+        level = np.sqrt(np.square(audio).mean())
+        return audio * (audio.dtype.type(rms) / max(level, np.finfo(audio.dtype).tiny))
+
+    return Variation(stages={"audio": hook})
+
+
 def _unit_variance(audio: Array, call: Call) -> Array:
     return (audio - audio.mean()) / np.sqrt(audio.var() + audio.dtype.type(1e-7))
 
@@ -131,7 +175,7 @@ _add(
 _add(
     "quantised-input",
     "input",
-    "Samples take a detour through 16-bit integers.",
+    "Samples take a detour through 16-bit integers, rounded and clipped.",
     "quiet audio is replaced by quantisation noise",
     "https://github.com/openai/openai-agents-python/pull/4755",
     killer="numerics/near-floor-noise/80",
@@ -140,7 +184,8 @@ _add(
 _add_family(
     "truncated-input",
     "input",
-    "Samples are multiplied by 32767, cast to int16, which truncates, and divided by a number.",
+    "Samples are multiplied by 32767, clipped, cast to int16, which truncates, and divided by a "
+    "number.",
     "quiet audio is replaced by quantisation noise",
     Parameter("divisor", 32768, _grid(32767, 32768), True),
     _truncated,
@@ -156,6 +201,43 @@ _add(
     "https://github.com/microsoft/VibeVoice/pull/281",
     killer="numerics/square/80",
     audio=_wrapped,
+)
+_add_family(
+    "truncated-and-wrapped-input",
+    "input",
+    "Samples are multiplied by a number and cast to int16 as they are (NumPy's astype): what is "
+    "behind the point is lost, and what does not fit wraps around.",
+    "quiet audio is replaced by quantisation noise; full scale becomes a click of the other sign",
+    Parameter("factor", 32767, _grid(32767, 32768), listed=True),
+    _truncated_and_wrapped,
+    "https://github.com/microsoft/VibeVoice/pull/281",
+    killer="numerics/near-floor-noise/80",
+    since=_SINCE_25,
+)
+_add(
+    "half-precision-input",
+    "input",
+    "Samples are float16 on their way.",
+    "noise 70 dB below each sample: quiet bands beside loud ones",
+    since=_SINCE_25,
+    audio=_rounded_to_half,
+)
+_add(
+    "bfloat16-input",
+    "input",
+    "Samples are bfloat16 on their way.",
+    "noise 50 dB below each sample: quiet bands beside loud ones",
+    since=_SINCE_25,
+    audio=lambda audio, call: _kept_bits(audio, 16),
+)
+_add_family(
+    "delayed-input",
+    "input",
+    "The clip comes some samples late, after zeros (or early, if fewer than 0), and is no longer.",
+    "everything is late by a part of a hop; the clip's ends differ",
+    Parameter("samples", 80, _grid(-320, -160, -80, -40, -1, 1, 40, 80, 160, 320), True),
+    lambda by: _delayed(round(by)),
+    since=_SINCE_25,
 )
 _add(
     "int16-by-32767",
@@ -233,6 +315,15 @@ _add(
     "Each clip is scaled to a peak of 1.",
     "a constant that depends on the clip",
     audio=_peak_normalised,
+)
+_add_family(
+    "rms-normalised",
+    "input",
+    "Each clip is scaled to the same root mean square.",
+    "a constant that depends on the clip",
+    Parameter("rms", 0.1, _grid(0.001, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0)),
+    _levelled,
+    since=_SINCE_25,
 )
 _add(
     "unit-variance",
@@ -318,6 +409,16 @@ def _thousands(frames: Array, call: Call) -> Array:
     return np.concatenate([frames, np.zeros((more, frames.shape[1]), frames.dtype)])
 
 
+def _rounded_up_count(frames: Array, call: Call) -> Array:
+    """The frame that is dropped afterwards is another one, if there is a remainder."""
+    has_rest = call.seen["padded"].size % call.spec.hop > 0
+    return np.concatenate([frames, frames[-1:]]) if has_rest else frames
+
+
+def _zero_tail(extended: Array, call: Call) -> Array:
+    return np.pad(call.seen["padded"], (0, 2 * call.spec.reach))
+
+
 def _more_zeros(n: int) -> Hook:
     return lambda audio, call: np.concatenate([audio, np.zeros(n, audio.dtype)])
 
@@ -387,6 +488,14 @@ _add(
     _CPP_1148,
     _CANDLE_1560,
     spec={"centre": False, "drop_last_frame": False},
+)
+_add(
+    "no-centre-zero-tail",
+    "padding",
+    "Frame t begins at t * hop; the clip is extended by zeros at its end only.",
+    "everything is 12.5 ms late; the last frames are too low",
+    since=_SINCE_25,
+    extended=_zero_tail,
 )
 _add_family(
     "frames-shifted",
@@ -465,6 +574,16 @@ _add(
     _KNF_65,
     killer="boundary/length-240/80",
     frames=_rounded_count,
+)
+_add(
+    "frame-count-rounded-up",
+    "frames",
+    "The number of frames is n / 160 rounded up.",
+    "one frame too many unless the length is a multiple of 160",
+    "https://github.com/huggingface/transformers/issues/39214",
+    killer="boundary/length-401/80",
+    since=_SINCE_25,
+    frames=_rounded_up_count,
 )
 _add(
     "frame-of-zeros-appended",
@@ -606,6 +725,22 @@ _add(
     since=_SINCE_25,
     window=_weights(np.blackman),
 )
+_add(
+    "window-half-a-sample-late",
+    "window",
+    "Half a sample is added within the Hann window's cosine: it is symmetric without a zero.",
+    "leakage, 0.01 on noise",
+    since=_SINCE_25,
+    window=_weights(lambda n: np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2),
+)
+_add(
+    "matlab-hanning-window",
+    "window",
+    "MATLAB's hanning: the symmetric Hann window of N + 2 samples without the zeros at its ends.",
+    "0.01 on noise, more beside tones: leakage",
+    since=_SINCE_25,
+    window=_weights(lambda n: np.hanning(n + 2)[1:-1]),
+)
 _add_family(
     "hann-power",
     "window",
@@ -645,18 +780,6 @@ def _folded(power: Array, call: Call) -> Array:
     power = power.copy()
     power[:, 1:-1] *= 2
     return power
-
-
-def _rounded_to_half(values: Array, call: Call) -> Array:
-    with np.errstate(over="ignore"):
-        return values.astype(np.float16).astype(values.dtype)
-
-
-def _kept_bits(values: Array, dropped: int) -> Array:
-    """Float32 values without their last bits, rounded to nearest."""
-    bits = np.ascontiguousarray(values, np.float32).view(np.uint32).astype(np.uint64)
-    bits = (bits + np.uint64(1 << (dropped - 1))) >> np.uint64(dropped) << np.uint64(dropped)
-    return bits.astype(np.uint32).view(np.float32).astype(values.dtype)
 
 
 _add(
@@ -754,6 +877,13 @@ def _edges(call: Call, n_mels: int) -> Array:
     return mel_to_hz(np.linspace(low, high, n_mels + 2), scale)
 
 
+def _normed(triangles: Array, call: Call) -> Array:
+    if call.spec.mel_norm is None:
+        return triangles
+    hertz = _edges(call, len(triangles))
+    return np.asarray(triangles * (2.0 / (hertz[2:] - hertz[:-2]))[:, np.newaxis])
+
+
 def _mel_triangles(bank: Array, call: Call) -> Array:
     """Triangles that are straight in mel, not in hertz."""
     scale = call.spec.mel_scale
@@ -763,8 +893,7 @@ def _mel_triangles(bank: Array, call: Call) -> Array:
     edges = np.linspace(low, high, len(bank) + 2)
     width = edges[1] - edges[0]
     triangles = np.maximum(0.0, 1.0 - np.abs(mels - edges[1:-1, np.newaxis]) / width)
-    hertz = _edges(call, len(bank))
-    return (triangles * (2.0 / (hertz[2:] - hertz[:-2]))[:, np.newaxis]).astype(bank.dtype)
+    return _normed(triangles, call).astype(bank.dtype)
 
 
 def _snapped(bank: Array, call: Call) -> Array:
@@ -777,7 +906,7 @@ def _snapped(bank: Array, call: Call) -> Array:
         fall = (edges[2:, np.newaxis] - bins) / (edges[2:] - edges[1:-1])[:, np.newaxis]
     triangles = np.maximum(0.0, np.minimum(np.nan_to_num(rise, posinf=0.0), fall))
     triangles = np.nan_to_num(triangles, posinf=0.0, neginf=0.0)
-    return (triangles * (2.0 / (hertz[2:] - hertz[:-2]))[:, np.newaxis]).astype(bank.dtype)
+    return _normed(triangles, call).astype(bank.dtype)
 
 
 def _lowest_of_128(bank: Array, call: Call) -> Array:
@@ -861,12 +990,22 @@ _add_family(
     lambda hz: Variation({"f_min": float(hz)}),
     _WENET_2320,
 )
-_add(
+_add_family(
     "bank-of-22050-hertz",
     "filterbank",
-    "The bank is made for audio of 22.05 kHz, librosa's default.",
+    "The bank, up to 8000 Hz, is made for audio of another rate, as 22.05 kHz, librosa's default.",
     "bands hear other frequencies",
-    spec={"sample_rate": 22050},
+    Parameter("hertz", 22050, _grid(22050, 24000, 32000, 44100, 48000), listed=True),
+    lambda hz: Variation({"sample_rate": round(hz)}),
+)
+_add_family(
+    "bank-of-another-rate",
+    "filterbank",
+    "The bank is made for audio of another rate, and goes up to half of that.",
+    "bands hear other frequencies",
+    Parameter("hertz", 22050, _grid(8000, 11025, 22050, 24000, 32000, 44100, 48000), listed=True),
+    lambda hz: Variation({"sample_rate": round(hz), "f_max": hz / 2.0}),
+    since=_SINCE_25,
 )
 _add(
     "one-bin-late",
@@ -900,10 +1039,11 @@ _add(
 _add(
     "tf32-bank",
     "filterbank",
-    "The product with the bank is done by tensor cores: 10 bits of each weight.",
+    "The product with the bank is done by tensor cores: 10 bits of each weight and power.",
     "7e-5: passes a tolerance of 1e-4 everywhere",
     "https://github.com/ggml-org/whisper.cpp/pull/2206",
     killer="numerics/chirp/80",
+    power=lambda power, call: _kept_bits(power, 13),
     bank=lambda bank, call: _kept_bits(bank, 13),
 )
 _add(
@@ -914,12 +1054,51 @@ _add(
     killer="numerics/chirp/80",
     bank=_rounded_to_half,
 )
+_add(
+    "bfloat16-bank",
+    "filterbank",
+    "The bank is bfloat16.",
+    "1e-3",
+    since=_SINCE_25,
+    bank=lambda bank, call: _kept_bits(bank, 16),
+)
+_add(
+    "half-precision-product",
+    "filterbank",
+    "The product with the bank is done in float16: powers, weights and result (autocast).",
+    "quiet bands vanish, loud ones overflow",
+    since=_SINCE_25,
+    power=_rounded_to_half,
+    bank=_rounded_to_half,
+    mel=_rounded_to_half,
+)
+_add(
+    "bfloat16-product",
+    "filterbank",
+    "The product with the bank is done in bfloat16: powers, weights and result (autocast).",
+    "1e-3 off",
+    since=_SINCE_25,
+    power=lambda power, call: _kept_bits(power, 16),
+    bank=lambda bank, call: _kept_bits(bank, 16),
+    mel=lambda mel, call: _kept_bits(mel, 16),
+)
 
 # --------------------------------------------------------------------------- logarithm
 
 
+_NEVER = 1e9
+
+
 def _times(factor: float) -> Hook:
     return lambda log, call: log * log.dtype.type(factor)
+
+
+def _undone(log: Array, call: Call) -> Array:
+    return log.dtype.type(10.0) ** log
+
+
+def _below_maximum(clamped: Array, call: Call) -> Array:
+    return clamped - call.seen["top"]
 
 
 _add(
@@ -944,6 +1123,85 @@ _add(
     "up to 22",
     "https://github.com/kitzeslab/opensoundscape/pull/802",
     log=_times(10.0),
+)
+_add(
+    "decibels-over-80",
+    "logarithm",
+    "Ten times the logarithm, and a range of 80 (librosa's power_to_db).",
+    "up to 22",
+    since=_SINCE_25,
+    spec={"dynamic_range": 80.0},
+    log=_times(10.0),
+)
+_add(
+    "decibels-of-amplitude",
+    "logarithm",
+    "Twenty times the logarithm of at least 1e-5, and a range of 80 (librosa's amplitude_to_db).",
+    "up to 30",
+    since=_SINCE_25,
+    spec={"dynamic_range": 80.0, "floor": 1e-5},
+    log=_times(20.0),
+)
+_add(
+    "decibels-below-maximum",
+    "logarithm",
+    "Decibels below the clip's maximum, 80 at most, unscaled (power_to_db with ref=np.max).",
+    "-80 … 0 instead of -1.5 … 1.5",
+    since=_SINCE_25,
+    spec={"dynamic_range": 80.0, "offset": 0.0, "divisor": 1.0},
+    log=_times(10.0),
+    clamped=_below_maximum,
+)
+_add(
+    "decibels-unscaled",
+    "logarithm",
+    "Decibels as they are: no range, no scaling (torchaudio's AmplitudeToDB).",
+    "-100 … 40 instead of -1.5 … 1.5",
+    since=_SINCE_25,
+    spec={"dynamic_range": _NEVER, "offset": 0.0, "divisor": 1.0},
+    log=_times(10.0),
+)
+_add_family(
+    "logarithm-scaled",
+    "logarithm",
+    "The logarithm times a number: to some other base, or of some power.",
+    "the range of levels is stretched or squeezed, but not the floor",
+    Parameter("factor", 0.5, _grid(0.25, 0.5, 0.9, 1.1, 2.0, 4.0, 10.0, 20.0)),
+    lambda factor: Variation(stages={"log": _times(factor)}),
+    since=_SINCE_25,
+)
+_add(
+    "half-precision-logarithm",
+    "logarithm",
+    "Logarithms are float16.",
+    "1e-3",
+    since=_SINCE_25,
+    log=_rounded_to_half,
+)
+_add(
+    "bfloat16-logarithm",
+    "logarithm",
+    "Logarithms are bfloat16.",
+    "4e-3",
+    since=_SINCE_25,
+    log=lambda log, call: _kept_bits(log, 16),
+)
+_add(
+    "no-logarithm",
+    "logarithm",
+    "No logarithm is taken.",
+    "quiet bands are all alike, loud ones far off",
+    since=_SINCE_25,
+    log=_undone,
+)
+_add(
+    "mel-powers",
+    "logarithm",
+    "The mel powers as they are: no logarithm, range or scaling.",
+    "0 … 1e4 instead of -1.5 … 1.5",
+    since=_SINCE_25,
+    spec={"dynamic_range": _NEVER, "offset": 0.0, "divisor": 1.0},
+    log=_undone,
 )
 _add(
     "logarithm-of-one-plus",
@@ -987,8 +1245,6 @@ def _of_batch(top: Any, call: Call) -> Any:
     kept = [log[:, :-1] if call.spec.drop_last_frame else log for log in call.batch]
     return max(log.max() for log in kept)
 
-
-_NEVER = 1e9
 
 _add(
     "no-range",
@@ -1070,6 +1326,14 @@ _add_family(
     killer="numerics/tone-440/80",
 )
 _add(
+    "maximum-subtracted",
+    "range",
+    "The clip's maximum is subtracted.",
+    "a constant that depends on the clip",
+    since=_SINCE_25,
+    clamped=_below_maximum,
+)
+_add(
     "maximum-of-batch",
     "batch",
     "One maximum for a whole batch.",
@@ -1092,6 +1356,16 @@ def _padded_with(value: Any) -> dict[str, Any]:
         return np.pad(y, ((0, 0), (0, more)), constant_values=value(y))
 
     return {"spec": {"pad_to": None}, "features": hook}
+
+
+def _filled(value: Any) -> Hook:
+    """Frames up to 30 s of them."""
+
+    def hook(y: Array, call: Call) -> Array:
+        more = max(480_000 // call.spec.hop - y.shape[1], 0)
+        return np.pad(y, ((0, 0), (0, more)), constant_values=value(y))
+
+    return hook
 
 
 def _zeros_counted(y: Array, call: Call) -> Array:
@@ -1149,7 +1423,7 @@ _add_family(
     "output",
     "Another number than 4 is added before the division by 4.",
     "a constant",
-    Parameter("offset", 0.0, _grid(-8.0, -4.0, 0.0, 2.0, 3.0, 5.0, 6.0, 8.0, 10.0)),
+    Parameter("offset", 0.0, _grid(-20.0, -8.0, -4.0, 0.0, 2.0, 3.0, 5.0, 6.0, 8.0, 10.0, 20.0)),
     lambda offset: Variation({"offset": float(offset)}),
 )
 _add_family(
@@ -1195,6 +1469,14 @@ _add(
     features=_stretched,
 )
 _add(
+    "features-stretched-both-ways",
+    "output",
+    "Features are stretched to -1 … 1.",
+    "everything depends on the clip",
+    since=_SINCE_25,
+    features=lambda y, call: 2 * _stretched(y, call) - 1,
+)
+_add(
     "features-clipped",
     "output",
     "Features are clipped to -1 … 1.",
@@ -1225,6 +1507,14 @@ _add(
     "https://github.com/speechbrain/speechbrain/pull/2016",
     killer="boundary/length-401/80",
     features=lambda y, call: y.T,
+)
+_add(
+    "frames-by-bands-in-memory",
+    "shape",
+    "The matrix is written frame by frame, and read as if it were band by band.",
+    "the shape is right, the values are in the wrong places",
+    since=_SINCE_25,
+    features=lambda y, call: np.ascontiguousarray(y.T).reshape(y.shape),
 )
 _add(
     "frames-reversed",
@@ -1306,6 +1596,24 @@ _add(
     _ORT_EXTENSIONS,
     killer=_PADDED,
     **_padded_with(lambda y: y.max() - 2.0),
+)
+_add_family(
+    "filled-to-3000-frames",
+    "output",
+    "Features are filled with a number up to 3000 frames, whether asked for or not.",
+    "3000 frames for every clip; 0 reads as half loud",
+    Parameter("value", 0.0, _grid(-10.0, -2.0, -1.5, -1.0, 0.0, 1.0)),
+    lambda value: Variation(stages={"features": _filled(lambda y: value)}),
+    _FASTER_1084,
+    since=_SINCE_25,
+)
+_add(
+    "filled-with-minimum",
+    "output",
+    "Features are filled with their minimum up to 3000 frames, whether asked for or not.",
+    "3000 frames for every clip; those of loud ones are no silence",
+    since=_SINCE_25,
+    features=_filled(lambda y: y.min()),
 )
 _add(
     "smoothing-ignored",
