@@ -213,12 +213,12 @@ def _score(actual: Array | None, expected: Array, bound: Array) -> float:
 def _without_trend(difference: Array, predicted: Array, *, with_slope: bool) -> Array:
     """Differences without their median and, ``with_slope``, what is proportional to predictions."""
     known = np.isfinite(difference) & np.isfinite(predicted)
-    if not known.any():
+    if not known.any() or not np.abs(predicted[known]).max() < _HUGE:
         return difference
     if with_slope:
         centred = predicted - predicted[known].mean()
         square = np.square(centred[known]).sum()
-        if square > 0.0 and np.abs(centred[known]).max() < _HUGE:
+        if square > 0.0:
             difference = difference - centred * (centred * difference)[known].sum() / square
     return difference - np.median(difference[known])
 
@@ -301,23 +301,22 @@ class _Search:
 
     def pairs(self) -> list[Explanation]:
         """Pairs that make all answers."""
-        found = []
-        for variants in self._likely_pairs():
-            found += self._checked(variants)
-        return _ranked(found)
+        for likely in self._likely_pairs():
+            found = [explanation for pair in likely for explanation in self._checked(pair)]
+            if found:
+                return _ranked(found)
+        return []
 
-    def _likely_pairs(self) -> Iterator[Variants]:
-        """Where an answer shows one quirk alone, that one and any other; else any two."""
+    def _likely_pairs(self) -> Iterator[Iterator[Variants]]:
+        """Where an answer shows one quirk alone, that one and any other; then any two."""
         everything = [v for q in _path_quirks() for v in _coarse(q, self._wrong[0])]
         if self._explained:
             index = min(self._explained, key=lambda i: len(self._explained[i]))
             first = self._explained[index]
             others = [a for i, a in enumerate(self._wrong) if i not in self._explained]
             pairs = _combine(first, everything)
-            yield from self._best(pairs, others or self._wrong)
-            if others:
-                return
-        yield from self._best(_combine(everything, everything), self._wrong[:1])
+            yield self._best(pairs, others or self._wrong)
+        yield self._best(_combine(everything, everything), self._wrong[:1])
 
     def _best(self, pairs: Iterable[Variants], screen: Sequence[Answer]) -> Iterator[Variants]:
         """The pairs with the least loss on some answers, each fitted to all wrong ones.
@@ -443,6 +442,10 @@ def _coarse(quirk: Quirk, answer: Answer) -> Sequence[Variant]:
     if quirk.parameter.listed:
         return [Variant(quirk.id, value) for value in quirk.parameter.grid]
     values = _thinned(quirk.parameter.grid)
+    # The example is what is common.
+    usual = quirk.parameter.example
+    nearest = min(values, key=lambda value: abs(value - usual))
+    values = [usual if value == nearest else value for value in values]
     if quirk.parameter.whole and not _of_one_shape(quirk, values, answer):
         values = _thinned(_of_one_shape(quirk, _all(quirk.parameter), answer)) or values
     return [Variant(quirk.id, value) for value in values]

@@ -1210,6 +1210,15 @@ _add(
     "quiet bands are all alike",
     mel=lambda mel, call: mel + mel.dtype.type(1.0),
 )
+_add(
+    "natural-logarithm-of-one-plus",
+    "logarithm",
+    "ln(1 + x), as log1p has it.",
+    "quiet bands are all alike",
+    since=_SINCE_25,
+    spec={"log": "ln"},
+    mel=lambda mel, call: mel + mel.dtype.type(1.0),
+)
 _add_family(
     "epsilon-added",
     "logarithm",
