@@ -124,6 +124,7 @@ def test_pairs_of_quirks_are_named() -> None:
         {"offset": 3.2, "divisor": 5.3},
         {"gain": 0.31, "power-exponent": 1.66},
         {"pre-emphasis": 0.93, "short-window": 334},
+        {"lowest-frequency": 24.0, "highest-frequency": 7540.0},
     ],
     ids="-and-".join,
 )
@@ -259,7 +260,10 @@ def _written_elsewhere(fault: str) -> Callable[..., Array]:
         window = (0.5 - 0.5 * np.cos(2 * np.pi * turns)).astype(np.float32)
         spectrum = np.fft.fft((frames * window).astype(np.complex64))[:, :201]
         power = np.abs(spectrum) if fault == "magnitude" else np.abs(spectrum) ** 2
-        mel = mel_filterbank(n_mels) @ power.T.astype(np.float32)
+        bank = mel_filterbank(n_mels)
+        if fault == "half-precision-bank":
+            bank = bank.astype(np.float16).astype(np.float32)
+        mel = bank @ power.T.astype(np.float32)
         least = np.float32(3e-9 if fault == "floor" else 1e-10)
         log = np.log10(np.maximum(mel, least))
         if fault == "natural-logarithm":
@@ -278,7 +282,16 @@ def test_numpy_s_hamming_window_is_told() -> None:
 
 @pytest.mark.parametrize(
     "fault",
-    ["gain", "pad-zero", "symmetric-window", "magnitude", "floor", "natural-logarithm", "no-range"],
+    [
+        "gain",
+        "pad-zero",
+        "symmetric-window",
+        "magnitude",
+        "half-precision-bank",
+        "floor",
+        "natural-logarithm",
+        "no-range",
+    ],
 )
 def test_front_ends_written_elsewhere_are_told(fault: str) -> None:
     assert names(diagnose(front_end(_written_elsewhere(fault))))[0] == [fault]
