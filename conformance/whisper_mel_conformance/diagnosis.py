@@ -194,11 +194,12 @@ def diagnose(
         return Diagnosis([], sentences)
     worst = max(wrong, key=lambda a: (a.score, a.audio.size))
     weights = other_weights(given)
-    if weights is not None:
-        return Diagnosis([], [_other_weights(weights, worst), *sentences], worst)
-    explanations = explain(given)
+    # Hundreds of weights fit what is one number, too: a single quirk is the better explanation.
+    explanations = explain(given, in_pairs=weights is None)
     if explanations:
         sentences = [*_explained(explanations, worst), *sentences]
+    elif weights is not None:
+        sentences = [_other_weights(weights, worst), *sentences]
     else:
         sentences = ["Nothing known explains its features.", _located(wrong), *sentences]
     return Diagnosis(explanations, sentences, worst)

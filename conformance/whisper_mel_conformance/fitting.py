@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -39,14 +41,17 @@ _AS_GOOD = 4.0  # times the best explanation's score: up to that, another one is
 _FRAMES_LOST = 4  # between framing and features, at most
 _GAIN = 10.0  # an explanation must be better than the reference by this factor
 _SLIGHT = 2.0 * CLASS_B  # an answer need not become better than this if another is far worse
+_HUGE = 1e6  # of features: beside these, what is there is lost to rounding
 _COARSE = 4  # values of a grid that are tried in pairs
 _REFINED_ALONE = 6  # quirks with a number that are fitted to an answer
 _REFINED = 24  # pairs that are fitted, of each of two rankings
 _FITTED_TO = 3  # answers that a quirk's number is fitted to, each alone
-_PROMISING = 1.0  # the highest loss of a pair that is looked at further; float32 noise has 0.2
+_ALIKE = 2  # of those, pairs with one loss: a quirk that does nothing here goes with any other
+_PROMISING = 2.0  # the highest loss of a pair that is looked at further; float32 noise has 0.2
 _ZOOM = 24  # values between two neighbours on a grid
 _ZOOMS = 2  # then between two neighbours of those
 _STEPS = 12  # of least squares
+_ROUNDS = 4  # of all of these, as long as they help
 _LOG_SCALE = 100.0  # a grid that spans more is fitted on a logarithmic scale
 
 
@@ -208,7 +213,7 @@ def _score(actual: Array | None, expected: Array, bound: Array) -> float:
 def _without_trend(difference: Array, predicted: Array, *, with_slope: bool) -> Array:
     """Differences without their median and, ``with_slope``, what is proportional to predictions."""
     known = np.isfinite(difference) & np.isfinite(predicted)
-    if not known.any():
+    if not known.any() or not np.abs(predicted[known]).max() < _HUGE:
         return difference
     if with_slope:
         centred = predicted - predicted[known].mean()
@@ -221,8 +226,8 @@ def _without_trend(difference: Array, predicted: Array, *, with_slope: bool) -> 
 # --------------------------------------------------------------------------- search
 
 
-def explain(answers: Sequence[Answer]) -> list[Explanation]:
-    """The quirks, else the pairs of quirks, that make every answer; the best first.
+def explain(answers: Sequence[Answer], *, in_pairs: bool = True) -> list[Explanation]:
+    """The quirks, else (``in_pairs``) the pairs of quirks, that make every answer; the best first.
 
     Several where the answers cannot tell them apart. Empty if nothing known makes them.
     """
@@ -230,7 +235,7 @@ def explain(answers: Sequence[Answer]) -> list[Explanation]:
     if not wrong:
         return []
     search = _Search(wrong, answers)
-    found = search.singles() or search.pairs()
+    found = search.singles() or (search.pairs() if in_pairs else [])
     for answer in answers:
         answer.forget()
     return found
@@ -296,23 +301,22 @@ class _Search:
 
     def pairs(self) -> list[Explanation]:
         """Pairs that make all answers."""
-        found = []
-        for variants in self._likely_pairs():
-            found += self._checked(variants)
-        return _ranked(found)
+        for likely in self._likely_pairs():
+            found = [explanation for pair in likely for explanation in self._checked(pair)]
+            if found:
+                return _ranked(found)
+        return []
 
-    def _likely_pairs(self) -> Iterator[Variants]:
-        """Where an answer shows one quirk alone, that one and any other; else any two."""
+    def _likely_pairs(self) -> Iterator[Iterator[Variants]]:
+        """Where an answer shows one quirk alone, that one and any other; then any two."""
         everything = [v for q in _path_quirks() for v in _coarse(q, self._wrong[0])]
         if self._explained:
             index = min(self._explained, key=lambda i: len(self._explained[i]))
             first = self._explained[index]
             others = [a for i, a in enumerate(self._wrong) if i not in self._explained]
             pairs = _combine(first, everything)
-            yield from self._best(pairs, others or self._wrong)
-            if others:
-                return
-        yield from self._best(_combine(everything, everything), self._wrong[:1])
+            yield self._best(pairs, others or self._wrong)
+        yield self._best(_combine(everything, everything), self._wrong[:1])
 
     def _best(self, pairs: Iterable[Variants], screen: Sequence[Answer]) -> Iterator[Variants]:
         """The pairs with the least loss on some answers, each fitted to all wrong ones.
@@ -330,11 +334,7 @@ class _Search:
             if numbers and math.isfinite(loss):
                 _keep_least(near, loss, pair)
                 _keep_least(might, _loss(screen, pair, freed=numbers), pair)
-        best = [
-            pair
-            for losses in (near, might)
-            for _, pair in sorted(losses.values(), key=lambda entry: entry[0])[:_REFINED]
-        ]
+        best = [pair for losses in (near, might) for pair in _least(losses, _REFINED)]
         for pair in dict.fromkeys(best):
             fitted = _refine(screen[:1], pair)
             if _loss(screen[:1], fitted) < _PROMISING:
@@ -367,6 +367,17 @@ def _keep_least(losses: _Losses, loss: float, variants: Variants) -> None:
     ids = tuple(variant.id for variant in variants)
     if ids not in losses or loss < losses[ids][0]:
         losses[ids] = loss, variants
+
+
+def _least(losses: _Losses, n: int) -> list[Variants]:
+    """The pairs with the ``n`` least losses, few of those with the same."""
+    alike: Counter[float] = Counter()
+    chosen = []
+    for loss, pair in sorted(losses.values(), key=lambda entry: entry[0]):
+        alike[loss] += 1
+        if alike[loss] <= _ALIKE:
+            chosen.append(pair)
+    return chosen[:n]
 
 
 def _path_quirks() -> list[Quirk]:
@@ -428,7 +439,13 @@ def _coarse(quirk: Quirk, answer: Answer) -> Sequence[Variant]:
     """Values to try in pairs, no extremes; those that make as many frames as there are, if any."""
     if quirk.parameter is None:
         return [Variant(quirk.id)]
+    if quirk.parameter.listed:
+        return [Variant(quirk.id, value) for value in quirk.parameter.grid]
     values = _thinned(quirk.parameter.grid)
+    # The example is what is common.
+    usual = quirk.parameter.example
+    nearest = min(values, key=lambda value: abs(value - usual))
+    values = [usual if value == nearest else value for value in values]
     if quirk.parameter.whole and not _of_one_shape(quirk, values, answer):
         values = _thinned(_of_one_shape(quirk, _all(quirk.parameter), answer)) or values
     return [Variant(quirk.id, value) for value in values]
@@ -456,10 +473,23 @@ def _loss(answers: Sequence[Answer], variants: Variants, freed: int = 0) -> floa
     return total / len(answers)
 
 
+def _distance(answers: Sequence[Answer], variants: Variants) -> float:
+    """The mean square of the differences."""
+    residuals = _residuals(answers, variants)
+    return math.inf if residuals is None else float(np.square(residuals).mean())
+
+
+_Measure = Callable[[Sequence[Answer], Variants], float]
+
+
 def _refine(answers: Sequence[Answer], variants: Variants) -> Variants:
     """The same quirks with values that fit better."""
     loss = _loss(answers, variants)
-    for _ in range(2):
+    if loss > _PROMISING:
+        # Differences that are great everywhere lead there in squares, not in logarithms.
+        fitted, _ = _least_squares(answers, variants, _distance(answers, variants), _distance)
+        variants, loss = min((variants, loss), (fitted, _loss(answers, fitted)), key=itemgetter(1))
+    for _ in range(_ROUNDS):
         before = loss
         for i, variant in enumerate(variants):
             parameter = variant.quirk.parameter
@@ -468,7 +498,7 @@ def _refine(answers: Sequence[Answer], variants: Variants) -> Variants:
         variants, loss = _least_squares(answers, variants, loss)
         if loss > _PROMISING:
             variants, loss = _zoomed(answers, variants, loss)
-        if not loss < before - 1e-9:
+        if not loss < 0.99 * before:
             break
     return variants
 
@@ -477,7 +507,7 @@ def _zoomed(answers: Sequence[Answer], variants: Variants, loss: float) -> tuple
     """Values between the neighbours on the grid, where slopes have led nowhere."""
     for i, variant in enumerate(variants):
         parameter = variant.quirk.parameter
-        if parameter is None or parameter.whole:
+        if parameter is None or not parameter.is_real:
             continue
         grid = np.array(parameter.grid)
         place = int(np.argmin(np.abs(grid - _value(variant))))
@@ -530,13 +560,14 @@ def _scale(parameter: Parameter) -> tuple[Callable[[float], float], Callable[[fl
 
 
 def _least_squares(
-    answers: Sequence[Answer], variants: Variants, loss: float
+    answers: Sequence[Answer], variants: Variants, loss: float, measure: _Measure = _loss
 ) -> tuple[Variants, float]:
-    """Gauss and Newton's steps in the real parameters, far differences weighing little."""
+    """Gauss and Newton's steps in the real parameters, as long as the measure, ``loss`` so far,
+    becomes less."""
     places = [
         i
         for i, v in enumerate(variants)
-        if v.quirk.parameter is not None and not v.quirk.parameter.whole
+        if v.quirk.parameter is not None and v.quirk.parameter.is_real
     ]
     if not places:
         return variants, loss
@@ -574,7 +605,7 @@ def _least_squares(
                 )[0]
             if np.isfinite(step).all():
                 trials += [moved(step / shorter) for shorter in (1.0, 4.0, 16.0)]
-        losses = [_loss(answers, trial) for trial in trials]
+        losses = [measure(answers, trial) for trial in trials]
         if not losses or not min(losses) < loss:
             break
         improvement = loss - min(losses)

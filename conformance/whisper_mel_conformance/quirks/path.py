@@ -79,7 +79,8 @@ class Call:
         self.fft_size = wanted.n_fft
         self.spec = wanted
         for variation in variations:
-            self.spec = self.spec.replace(**variation.spec)
+            if variation.spec:
+                self.spec = self.spec.replace(**variation.spec)
         self.fft_size = max([self.spec.n_fft, *(v.fft_size or 0 for v in variations)])
         self.seen: dict[str, Any] = {}
         self.batch: list[Array] = []
@@ -133,9 +134,10 @@ def mel_powers(
     bank = call.stage("bank", bank)
     magnitude = np.abs(spectrum)
 
-    def mel_of(magnitudes: Array) -> Array:
+    def mel_of(magnitudes: Array, off: float = 0.0) -> Array:
         power = magnitudes**spec.power if spec.power != 2.0 else magnitudes * magnitudes
-        mel: Array = call.stage("mel", bank @ call.stage("power", power).T)
+        sums = bank @ call.stage("power", power).T
+        mel: Array = call.stage("mel", sums + sums * real.type(off) if off else sums)
         return mel
 
     mel = mel_of(magnitude)
@@ -146,8 +148,10 @@ def mel_powers(
         + PEAK_ERROR * magnitude.max(axis=-1, keepdims=True)
         + WINDOW_ERROR * _norm(frames) * np.abs(weights).max()
     )
-    high, low = mel_of(magnitude + delta), mel_of(np.maximum(magnitude - delta, 0.0))
-    error = np.maximum(np.abs(high - mel), np.abs(low - mel)) + SUM_ERROR * EPS * np.abs(mel)
+    # Before the stage, not after it: where that rounds, the sum's error may become a greater one.
+    off = SUM_ERROR * EPS
+    high, low = mel_of(magnitude + delta, off), mel_of(np.maximum(magnitude - delta, 0.0), -off)
+    error = np.maximum(np.abs(high - mel), np.abs(low - mel))
     return Mel(mel, mel - error, mel + error)
 
 

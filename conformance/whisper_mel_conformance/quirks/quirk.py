@@ -34,12 +34,19 @@ KINDS = (
 @dataclass(frozen=True)
 class Parameter:
     """A number that a quirk has. ``grid`` are values to begin with where it has to be found;
-    those between its first and its last are possible, whole numbers only if ``whole``."""
+    those between its first and its last are possible, whole numbers only if ``whole``, none but
+    those on it if ``listed``."""
 
     name: str
     example: float
     grid: tuple[float, ...]
     whole: bool = False
+    listed: bool = False
+
+    @property
+    def is_real(self) -> bool:
+        """Whether it can be fitted by small changes."""
+        return not (self.whole or self.listed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,6 +29,13 @@ def _edges(call: Call, n_mels: int) -> Array:
     return mel_to_hz(np.linspace(low, high, n_mels + 2), scale)
 
 
+def _normed(triangles: Array, call: Call) -> Array:
+    if call.spec.mel_norm is None:
+        return triangles
+    hertz = _edges(call, len(triangles))
+    return np.asarray(triangles * (2.0 / (hertz[2:] - hertz[:-2]))[:, np.newaxis])
+
+
 def _mel_triangles(bank: Array, call: Call) -> Array:
     """Triangles that are straight in mel, not in hertz."""
     scale = call.spec.mel_scale
@@ -38,8 +45,7 @@ def _mel_triangles(bank: Array, call: Call) -> Array:
     edges = np.linspace(low, high, len(bank) + 2)
     width = edges[1] - edges[0]
     triangles = np.maximum(0.0, 1.0 - np.abs(mels - edges[1:-1, np.newaxis]) / width)
-    hertz = _edges(call, len(bank))
-    return (triangles * (2.0 / (hertz[2:] - hertz[:-2]))[:, np.newaxis]).astype(bank.dtype)
+    return _normed(triangles, call).astype(bank.dtype)
 
 
 def _snapped(bank: Array, call: Call) -> Array:
@@ -52,7 +58,7 @@ def _snapped(bank: Array, call: Call) -> Array:
         fall = (edges[2:, np.newaxis] - bins) / (edges[2:] - edges[1:-1])[:, np.newaxis]
     triangles = np.maximum(0.0, np.minimum(np.nan_to_num(rise, posinf=0.0), fall))
     triangles = np.nan_to_num(triangles, posinf=0.0, neginf=0.0)
-    return (triangles * (2.0 / (hertz[2:] - hertz[:-2]))[:, np.newaxis]).astype(bank.dtype)
+    return _normed(triangles, call).astype(bank.dtype)
 
 
 def _lowest_of_128(bank: Array, call: Call) -> Array:
@@ -136,12 +142,22 @@ FILTERBANK.add_family(
     lambda hz: Variation({"f_min": float(hz)}),
     WENET_2320,
 )
-FILTERBANK.add(
+FILTERBANK.add_family(
     "bank-of-22050-hertz",
     "filterbank",
-    "The bank is made for audio of 22.05 kHz, librosa's default.",
+    "The bank, up to 8000 Hz, is made for audio of another rate, as 22.05 kHz, librosa's default.",
     "bands hear other frequencies",
-    spec={"sample_rate": 22050},
+    Parameter("hertz", 22050, (22050, 24000, 32000, 44100, 48000), listed=True),
+    lambda hz: Variation({"sample_rate": round(hz)}),
+)
+FILTERBANK.add_family(
+    "bank-of-another-rate",
+    "filterbank",
+    "The bank is made for audio of another rate, and goes up to half of that.",
+    "bands hear other frequencies",
+    Parameter("hertz", 22050, (8000, 11025, 22050, 24000, 32000, 44100, 48000), listed=True),
+    lambda hz: Variation({"sample_rate": round(hz), "f_max": hz / 2.0}),
+    since="2026-11-25",
 )
 FILTERBANK.add(
     "one-bin-late",
@@ -175,10 +191,11 @@ FILTERBANK.add(
 FILTERBANK.add(
     "tf32-bank",
     "filterbank",
-    "The product with the bank is done by tensor cores: 10 bits of each weight.",
+    "The product with the bank is done by tensor cores: 10 bits of each weight and power.",
     "7e-5: passes a tolerance of 1e-4 everywhere",
     "https://github.com/ggml-org/whisper.cpp/pull/2206",
     killer="numerics/chirp/80",
+    power=lambda power, call: kept_bits(power, 13),
     bank=lambda bank, call: kept_bits(bank, 13),
 )
 FILTERBANK.add(
@@ -188,4 +205,32 @@ FILTERBANK.add(
     "1e-4",
     killer="numerics/chirp/80",
     bank=rounded_to_half,
+)
+FILTERBANK.add(
+    "bfloat16-bank",
+    "filterbank",
+    "The bank is bfloat16.",
+    "1e-3",
+    since="2026-11-25",
+    bank=lambda bank, call: kept_bits(bank, 16),
+)
+FILTERBANK.add(
+    "half-precision-product",
+    "filterbank",
+    "The product with the bank is done in float16: powers, weights and result (autocast).",
+    "quiet bands vanish, loud ones overflow",
+    since="2026-11-25",
+    power=rounded_to_half,
+    bank=rounded_to_half,
+    mel=rounded_to_half,
+)
+FILTERBANK.add(
+    "bfloat16-product",
+    "filterbank",
+    "The product with the bank is done in bfloat16: powers, weights and result (autocast).",
+    "1e-3 off",
+    since="2026-11-25",
+    power=lambda power, call: kept_bits(power, 16),
+    bank=lambda bank, call: kept_bits(bank, 16),
+    mel=lambda mel, call: kept_bits(mel, 16),
 )

@@ -79,6 +79,16 @@ def _thousands(frames: Array, call: Call) -> Array:
     return np.concatenate([frames, np.zeros((more, frames.shape[1]), frames.dtype)])
 
 
+def _rounded_up_count(frames: Array, call: Call) -> Array:
+    """The frame that is dropped afterwards is another one, if there is a remainder."""
+    has_rest = call.seen["padded"].size % call.spec.hop > 0
+    return np.concatenate([frames, frames[-1:]]) if has_rest else frames
+
+
+def _zero_tail(extended: Array, call: Call) -> Array:
+    return np.pad(call.seen["padded"], (0, 2 * call.spec.reach))
+
+
 def _more_zeros(n: int) -> Hook:
     return lambda audio, call: np.concatenate([audio, np.zeros(n, audio.dtype)])
 
@@ -148,6 +158,14 @@ FRAMES.add(
     CPP_1148,
     CANDLE_1560,
     spec={"centre": False, "drop_last_frame": False},
+)
+FRAMES.add(
+    "no-centre-zero-tail",
+    "padding",
+    "Frame t begins at t * hop; the clip is extended by zeros at its end only.",
+    "everything is 12.5 ms late; the last frames are too low",
+    since="2026-11-25",
+    extended=_zero_tail,
 )
 FRAMES.add_family(
     "frames-shifted",
@@ -226,6 +244,16 @@ FRAMES.add(
     _KNF_65,
     killer="boundary/length-240/80",
     frames=_rounded_count,
+)
+FRAMES.add(
+    "frame-count-rounded-up",
+    "frames",
+    "The number of frames is n / 160 rounded up.",
+    "one frame too many unless the length is a multiple of 160",
+    "https://github.com/huggingface/transformers/issues/39214",
+    killer="boundary/length-401/80",
+    since="2026-11-25",
+    frames=_rounded_up_count,
 )
 FRAMES.add(
     "frame-of-zeros-appended",

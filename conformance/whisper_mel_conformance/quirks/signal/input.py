@@ -6,27 +6,55 @@ import numpy as np
 
 from whisper_mel_conformance.quirks.path import Call, Hook, Variation
 from whisper_mel_conformance.quirks.quirk import Parameter
-from whisper_mel_conformance.quirks.signal.table import WENET_2320, Array, Table
+from whisper_mel_conformance.quirks.signal.table import (
+    WENET_2320,
+    Array,
+    Table,
+    kept_bits,
+    rounded_to_half,
+)
 
 INPUT = Table()
 
 
 def _pcm16(audio: Array, call: Call) -> Array:
-    return np.rint(audio * 32768.0).astype(audio.dtype) / audio.dtype.type(32768.0)
+    whole = np.clip(np.rint(audio * 32768.0), -32768, 32767)
+    return whole.astype(audio.dtype) / audio.dtype.type(32768.0)
 
 
 def _truncated(divisor: float) -> Variation:
     def hook(audio: Array, call: Call) -> Array:
         # In float32, as such code has it: the product is rounded before it is truncated.
         whole = np.trunc(np.asarray(audio, np.float32) * np.float32(32767.0))
-        return whole.astype(audio.dtype) / audio.dtype.type(divisor)
+        return np.clip(whole, -32768, 32767).astype(audio.dtype) / audio.dtype.type(divisor)
+
+    return Variation(stages={"audio": hook})
+
+
+def _truncated_and_wrapped(factor: float) -> Variation:
+    def hook(audio: Array, call: Call) -> Array:
+        whole = np.trunc(np.asarray(audio, np.float32) * np.float32(factor))
+        return _wrapped_to_16_bits(whole).astype(audio.dtype) / audio.dtype.type(32768.0)
 
     return Variation(stages={"audio": hook})
 
 
 def _wrapped(audio: Array, call: Call) -> Array:
     scaled = np.rint(np.asarray(audio, np.float64) * 32768.0)
-    return ((scaled + 32768.0) % 65536.0 - 32768.0).astype(audio.dtype) / audio.dtype.type(32768.0)
+    return _wrapped_to_16_bits(scaled).astype(audio.dtype) / audio.dtype.type(32768.0)
+
+
+def _wrapped_to_16_bits(whole: Array) -> Array:
+    return np.asarray((whole + 32768.0) % 65536.0 - 32768.0)
+
+
+def _delayed(by: int) -> Variation:
+    def hook(audio: Array, call: Call) -> Array:
+        if by > 0:
+            return np.pad(audio, (by, 0))[: audio.size]
+        return np.pad(audio, (0, -by))[-by:]
+
+    return Variation(stages={"audio": hook})
 
 
 def _int16_times(factor: float) -> Hook:
@@ -53,6 +81,14 @@ def _peak_normalised(audio: Array, call: Call) -> Array:
     return audio / max(np.abs(audio).max(), np.finfo(audio.dtype).tiny)
 
 
+def _levelled(rms: float) -> Variation:
+    def hook(audio: Array, call: Call) -> Array:
+        level = np.sqrt(np.square(audio).mean())
+        return audio * (audio.dtype.type(rms) / max(level, np.finfo(audio.dtype).tiny))
+
+    return Variation(stages={"audio": hook})
+
+
 def _unit_variance(audio: Array, call: Call) -> Array:
     return (audio - audio.mean()) / np.sqrt(audio.var() + audio.dtype.type(1e-7))
 
@@ -68,7 +104,7 @@ INPUT.add(
 INPUT.add(
     "quantised-input",
     "input",
-    "Samples take a detour through 16-bit integers.",
+    "Samples take a detour through 16-bit integers, rounded and clipped.",
     "quiet audio is replaced by quantisation noise",
     "https://github.com/openai/openai-agents-python/pull/4755",
     killer="numerics/near-floor-noise/80",
@@ -77,7 +113,8 @@ INPUT.add(
 INPUT.add_family(
     "truncated-input",
     "input",
-    "Samples are multiplied by 32767, cast to int16, which truncates, and divided by a number.",
+    "Samples are multiplied by 32767, clipped, cast to int16, which truncates, and divided by a "
+    "number.",
     "quiet audio is replaced by quantisation noise",
     Parameter("divisor", 32768, (32767, 32768), True),
     _truncated,
@@ -93,6 +130,43 @@ INPUT.add(
     "https://github.com/microsoft/VibeVoice/pull/281",
     killer="numerics/square/80",
     audio=_wrapped,
+)
+INPUT.add_family(
+    "truncated-and-wrapped-input",
+    "input",
+    "Samples are multiplied by a number and cast to int16 as they are (NumPy's astype): what is "
+    "behind the point is lost, and what does not fit wraps around.",
+    "quiet audio is replaced by quantisation noise; full scale becomes a click of the other sign",
+    Parameter("factor", 32767, (32767, 32768), listed=True),
+    _truncated_and_wrapped,
+    "https://github.com/microsoft/VibeVoice/pull/281",
+    killer="numerics/near-floor-noise/80",
+    since="2026-11-25",
+)
+INPUT.add(
+    "half-precision-input",
+    "input",
+    "Samples are float16 on their way.",
+    "noise 70 dB below each sample: quiet bands beside loud ones",
+    since="2026-11-25",
+    audio=rounded_to_half,
+)
+INPUT.add(
+    "bfloat16-input",
+    "input",
+    "Samples are bfloat16 on their way.",
+    "noise 50 dB below each sample: quiet bands beside loud ones",
+    since="2026-11-25",
+    audio=lambda audio, call: kept_bits(audio, 16),
+)
+INPUT.add_family(
+    "delayed-input",
+    "input",
+    "The clip comes some samples late, after zeros (or early, if fewer than 0), and is no longer.",
+    "everything is late by a part of a hop; the clip's ends differ",
+    Parameter("samples", 80, (-320, -160, -80, -40, -1, 1, 40, 80, 160, 320), True),
+    lambda by: _delayed(round(by)),
+    since="2026-11-25",
 )
 INPUT.add(
     "int16-by-32767",
@@ -170,6 +244,15 @@ INPUT.add(
     "Each clip is scaled to a peak of 1.",
     "a constant that depends on the clip",
     audio=_peak_normalised,
+)
+INPUT.add_family(
+    "rms-normalised",
+    "input",
+    "Each clip is scaled to the same root mean square.",
+    "a constant that depends on the clip",
+    Parameter("rms", 0.1, (0.001, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0)),
+    _levelled,
+    since="2026-11-25",
 )
 INPUT.add(
     "unit-variance",

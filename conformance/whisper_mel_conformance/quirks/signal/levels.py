@@ -8,7 +8,15 @@ import numpy as np
 
 from whisper_mel_conformance.quirks.path import Call, Hook, Variation
 from whisper_mel_conformance.quirks.quirk import Parameter
-from whisper_mel_conformance.quirks.signal.table import CPP_1148, ELBRUNO_6, TINYGRAD, Table
+from whisper_mel_conformance.quirks.signal.table import (
+    CPP_1148,
+    ELBRUNO_6,
+    TINYGRAD,
+    Array,
+    Table,
+    kept_bits,
+    rounded_to_half,
+)
 
 LEVELS = Table()
 
@@ -16,8 +24,19 @@ LEVELS = Table()
 # --------------------------------------------------------------------------- logarithm
 
 
+_NEVER = 1e9
+
+
 def _times(factor: float) -> Hook:
     return lambda log, call: log * log.dtype.type(factor)
+
+
+def _undone(log: Array, call: Call) -> Array:
+    return log.dtype.type(10.0) ** log
+
+
+def _below_maximum(clamped: Array, call: Call) -> Array:
+    return clamped - call.seen["top"]
 
 
 LEVELS.add(
@@ -44,10 +63,98 @@ LEVELS.add(
     log=_times(10.0),
 )
 LEVELS.add(
+    "decibels-over-80",
+    "logarithm",
+    "Ten times the logarithm, and a range of 80 (librosa's power_to_db).",
+    "up to 22",
+    since="2026-11-25",
+    spec={"dynamic_range": 80.0},
+    log=_times(10.0),
+)
+LEVELS.add(
+    "decibels-of-amplitude",
+    "logarithm",
+    "Twenty times the logarithm of at least 1e-5, and a range of 80 (librosa's amplitude_to_db).",
+    "up to 30",
+    since="2026-11-25",
+    spec={"dynamic_range": 80.0, "floor": 1e-5},
+    log=_times(20.0),
+)
+LEVELS.add(
+    "decibels-below-maximum",
+    "logarithm",
+    "Decibels below the clip's maximum, 80 at most, unscaled (power_to_db with ref=np.max).",
+    "-80 … 0 instead of -1.5 … 1.5",
+    since="2026-11-25",
+    spec={"dynamic_range": 80.0, "offset": 0.0, "divisor": 1.0},
+    log=_times(10.0),
+    clamped=_below_maximum,
+)
+LEVELS.add(
+    "decibels-unscaled",
+    "logarithm",
+    "Decibels as they are: no range, no scaling (torchaudio's AmplitudeToDB).",
+    "-100 … 40 instead of -1.5 … 1.5",
+    since="2026-11-25",
+    spec={"dynamic_range": _NEVER, "offset": 0.0, "divisor": 1.0},
+    log=_times(10.0),
+)
+LEVELS.add_family(
+    "logarithm-scaled",
+    "logarithm",
+    "The logarithm times a number: to some other base, or of some power.",
+    "the range of levels is stretched or squeezed, but not the floor",
+    Parameter("factor", 0.5, (0.25, 0.5, 0.9, 1.1, 2.0, 4.0, 10.0, 20.0)),
+    lambda factor: Variation(stages={"log": _times(factor)}),
+    since="2026-11-25",
+)
+LEVELS.add(
+    "half-precision-logarithm",
+    "logarithm",
+    "Logarithms are float16.",
+    "1e-3",
+    since="2026-11-25",
+    log=rounded_to_half,
+)
+LEVELS.add(
+    "bfloat16-logarithm",
+    "logarithm",
+    "Logarithms are bfloat16.",
+    "4e-3",
+    since="2026-11-25",
+    log=lambda log, call: kept_bits(log, 16),
+)
+LEVELS.add(
+    "no-logarithm",
+    "logarithm",
+    "No logarithm is taken.",
+    "quiet bands are all alike, loud ones far off",
+    since="2026-11-25",
+    log=_undone,
+)
+LEVELS.add(
+    "mel-powers",
+    "logarithm",
+    "The mel powers as they are: no logarithm, range or scaling.",
+    "0 … 1e4 instead of -1.5 … 1.5",
+    since="2026-11-25",
+    spec={"dynamic_range": _NEVER, "offset": 0.0, "divisor": 1.0},
+    log=_undone,
+)
+LEVELS.add(
     "logarithm-of-one-plus",
     "logarithm",
     "log10(1 + x).",
     "quiet bands are all alike",
+    mel=lambda mel, call: mel + mel.dtype.type(1.0),
+)
+LEVELS.add(
+    "natural-logarithm-of-one-plus",
+    "logarithm",
+    "ln(1 + x), as log1p has it.",
+    "quiet bands are all alike",
+    since="2026-11-25",
+    spec={"log": "ln"},
     mel=lambda mel, call: mel + mel.dtype.type(1.0),
 )
 LEVELS.add_family(
@@ -85,8 +192,6 @@ def _of_batch(top: Any, call: Call) -> Any:
     kept = [log[:, :-1] if call.spec.drop_last_frame else log for log in call.batch]
     return max(log.max() for log in kept)
 
-
-_NEVER = 1e9
 
 LEVELS.add(
     "no-range",
@@ -166,6 +271,14 @@ LEVELS.add_family(
     Parameter("maximum", 1.5, (-2.0, -1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)),
     lambda value: Variation(stages={"top": lambda top, call: float(value)}),
     killer="numerics/tone-440/80",
+)
+LEVELS.add(
+    "maximum-subtracted",
+    "range",
+    "The clip's maximum is subtracted.",
+    "a constant that depends on the clip",
+    since="2026-11-25",
+    clamped=_below_maximum,
 )
 LEVELS.add(
     "maximum-of-batch",

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from whisper_mel_conformance.quirks.path import Call, Variation
+from whisper_mel_conformance.quirks.path import Call, Hook, Variation
 from whisper_mel_conformance.quirks.quirk import Parameter
 from whisper_mel_conformance.quirks.signal.table import (
     ELBRUNO_6,
@@ -31,6 +31,16 @@ def _padded_with(value: Any) -> dict[str, Any]:
         return np.pad(y, ((0, 0), (0, more)), constant_values=value(y))
 
     return {"spec": {"pad_to": None}, "features": hook}
+
+
+def _filled(value: Any) -> Hook:
+    """Frames up to 30 s of them."""
+
+    def hook(y: Array, call: Call) -> Array:
+        more = max(480_000 // call.spec.hop - y.shape[1], 0)
+        return np.pad(y, ((0, 0), (0, more)), constant_values=value(y))
+
+    return hook
 
 
 def _zeros_counted(y: Array, call: Call) -> Array:
@@ -88,7 +98,7 @@ OUTPUT.add_family(
     "output",
     "Another number than 4 is added before the division by 4.",
     "a constant",
-    Parameter("offset", 0.0, (-8.0, -4.0, 0.0, 2.0, 3.0, 5.0, 6.0, 8.0, 10.0)),
+    Parameter("offset", 0.0, (-20.0, -8.0, -4.0, 0.0, 2.0, 3.0, 5.0, 6.0, 8.0, 10.0, 20.0)),
     lambda offset: Variation({"offset": float(offset)}),
 )
 OUTPUT.add_family(
@@ -134,6 +144,14 @@ OUTPUT.add(
     features=_stretched,
 )
 OUTPUT.add(
+    "features-stretched-both-ways",
+    "output",
+    "Features are stretched to -1 … 1.",
+    "everything depends on the clip",
+    since="2026-11-25",
+    features=lambda y, call: 2 * _stretched(y, call) - 1,
+)
+OUTPUT.add(
     "features-clipped",
     "output",
     "Features are clipped to -1 … 1.",
@@ -164,6 +182,14 @@ OUTPUT.add(
     "https://github.com/speechbrain/speechbrain/pull/2016",
     killer="boundary/length-401/80",
     features=lambda y, call: y.T,
+)
+OUTPUT.add(
+    "frames-by-bands-in-memory",
+    "shape",
+    "The matrix is written frame by frame, and read as if it were band by band.",
+    "the shape is right, the values are in the wrong places",
+    since="2026-11-25",
+    features=lambda y, call: np.ascontiguousarray(y.T).reshape(y.shape),
 )
 OUTPUT.add(
     "frames-reversed",
@@ -245,6 +271,24 @@ OUTPUT.add(
     _ORT_EXTENSIONS,
     killer=_PADDED,
     **_padded_with(lambda y: y.max() - 2.0),
+)
+OUTPUT.add_family(
+    "filled-to-3000-frames",
+    "output",
+    "Features are filled with a number up to 3000 frames, whether asked for or not.",
+    "3000 frames for every clip; 0 reads as half loud",
+    Parameter("value", 0.0, (-10.0, -2.0, -1.5, -1.0, 0.0, 1.0)),
+    lambda value: Variation(stages={"features": _filled(lambda y: value)}),
+    _FASTER_1084,
+    since="2026-11-25",
+)
+OUTPUT.add(
+    "filled-with-minimum",
+    "output",
+    "Features are filled with their minimum up to 3000 frames, whether asked for or not.",
+    "3000 frames for every clip; those of loud ones are no silence",
+    since="2026-11-25",
+    features=_filled(lambda y: y.min()),
 )
 OUTPUT.add(
     "smoothing-ignored",

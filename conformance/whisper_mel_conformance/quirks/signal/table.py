@@ -66,7 +66,9 @@ def rounded_to_half(values: Array, call: Call) -> Array:
 
 
 def kept_bits(values: Array, dropped: int) -> Array:
-    """Float32 values without their last bits, rounded to nearest."""
+    """Float32 values without their last bits, rounded to nearest, half to even."""
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32).astype(np.uint64)
-    bits = (bits + np.uint64(1 << (dropped - 1))) >> np.uint64(dropped) << np.uint64(dropped)
+    odd = bits >> np.uint64(dropped) & np.uint64(1)
+    bits += np.uint64((1 << (dropped - 1)) - 1) + odd
+    bits = bits >> np.uint64(dropped) << np.uint64(dropped)
     return bits.astype(np.uint32).view(np.float32).astype(values.dtype)

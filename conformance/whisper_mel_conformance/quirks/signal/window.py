@@ -81,6 +81,22 @@ WINDOW.add(
     since="2026-11-25",
     window=_weights(np.blackman),
 )
+WINDOW.add(
+    "window-half-a-sample-late",
+    "window",
+    "Half a sample is added within the Hann window's cosine: it is symmetric without a zero.",
+    "leakage, 0.01 on noise",
+    since="2026-11-25",
+    window=_weights(lambda n: np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2),
+)
+WINDOW.add(
+    "matlab-hanning-window",
+    "window",
+    "MATLAB's hanning: the symmetric Hann window of N + 2 samples without the zeros at its ends.",
+    "0.01 on noise, more beside tones: leakage",
+    since="2026-11-25",
+    window=_weights(lambda n: np.hanning(n + 2)[1:-1]),
+)
 WINDOW.add_family(
     "hann-power",
     "window",
