@@ -66,6 +66,15 @@ def _lowest_of_128(bank: Array, call: Call) -> Array:
     return mel_filterbank(128, spec)[: len(bank)].astype(bank.dtype)
 
 
+def _of_another_size(n_fft: int) -> Variation:
+    def hook(bank: Array, call: Call) -> Array:
+        other = mel_filterbank(len(bank), call.spec.replace(n_fft=n_fft))
+        missing = max(bank.shape[1] - other.shape[1], 0)
+        return np.pad(other, ((0, 0), (0, missing)))[:, : bank.shape[1]].astype(bank.dtype)
+
+    return Variation(stages={"bank": hook})
+
+
 def _bin_early(bank: Array, call: Call) -> Array:
     return np.pad(bank, ((0, 0), (0, 1)))[:, 1:]
 
@@ -106,6 +115,14 @@ FILTERBANK.add(
     "0.4 too high",
     "https://github.com/paiml/whisper.apr/issues/7",
     bank=_rows_to_one,
+)
+FILTERBANK.add(
+    "bands-peak-at-one",
+    "filterbank",
+    "Each band's weights are divided by the largest of them.",
+    "0.4 to 0.6 too high, differently for each band",
+    since="2026-11-25",
+    bank=lambda bank, call: bank / bank.max(axis=1, keepdims=True),
 )
 FILTERBANK.add(
     "triangles-in-mel",
@@ -159,6 +176,16 @@ FILTERBANK.add_family(
     lambda hz: Variation({"sample_rate": round(hz), "f_max": hz / 2.0}),
     since="2026-11-25",
 )
+FILTERBANK.add_family(
+    "bank-of-another-transform",
+    "filterbank",
+    "The bank is made for a transform of another size, its bins too near or too far from each "
+    "other (402: 8000 Hz divided by 201 bins instead of 200 steps).",
+    "bands hear other frequencies",
+    Parameter("size", 512, (320, 398, 399, 401, 402, 404, 416, 480, 512, 800, 1024), True),
+    lambda n_fft: _of_another_size(round(n_fft)),
+    since="2026-11-25",
+)
 FILTERBANK.add(
     "one-bin-late",
     "filterbank",
@@ -180,6 +207,15 @@ FILTERBANK.add(
     "The highest band comes first.",
     "upside down",
     bank=lambda bank, call: bank[::-1],
+)
+FILTERBANK.add_family(
+    "bands-rotated",
+    "filterbank",
+    "Bands come some places too high, and the highest ones lowest.",
+    "energy is in other bands",
+    Parameter("bands", 1, (-4, -3, -2, -1, 1, 2, 3, 4), True),
+    lambda by: Variation(stages={"bank": lambda bank, call: np.roll(bank, round(by), axis=0)}),
+    since="2026-11-25",
 )
 FILTERBANK.add(
     "lowest-80-of-128",
