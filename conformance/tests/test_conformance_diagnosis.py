@@ -22,9 +22,10 @@ import numpy as np
 import pytest
 from correct_front_ends import other_order, right
 from PIL import Image
+from whisper_mel_conformance import fitting
 from whisper_mel_conformance.client import InProcess
 from whisper_mel_conformance.diagnosis import Diagnosis, Probe, diagnose, probes
-from whisper_mel_conformance.fitting import Answer
+from whisper_mel_conformance.fitting import Answer, Variant
 from whisper_mel_conformance.frontend import inspect_front_end
 from whisper_mel_conformance.quirks import CATALOGUE, Quirk
 from whisper_mel_conformance.quirks.path import Variation
@@ -253,6 +254,18 @@ def test_it_is_located() -> None:
     diagnosis = told(front_end(OUTSIDE["band missing"]()), 1)
     assert "filterbank" in diagnosis.sentences[1]
     assert "bands 17 of 80" in diagnosis.sentences[1]
+
+
+def test_memory_does_not_grow_with_the_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of features of 30 s, all that might explain them would be gigabytes."""
+    audio = np.random.default_rng(4).normal(0.0, 0.1, 1600)
+    answer = Answer("noise", audio, WHISPER, log_mel(audio))
+    windows = [Variant(id) for id in CATALOGUE if id.endswith("-window")][:6]
+    monkeypatch.setattr(fitting, "_KEPT", 3 * 80 * 11 * 8)  # three of these, one frame is dropped
+    for window in windows:
+        for variants in ((window,), (window, Variant("magnitude"))):
+            assert answer.predict(variants, with_bound=False) is not None
+    assert [front for front, _ in answer._fronts] == [(window,) for window in windows[-3:]]
 
 
 # --------------------------------------------------------------------------- written elsewhere

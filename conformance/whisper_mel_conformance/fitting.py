@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -52,6 +52,7 @@ _ZOOM = 24  # values between two neighbours on a grid
 _ZOOMS = 2  # then between two neighbours of those
 _STEPS = 12  # of least squares
 _ROUNDS = 4  # of all of these, as long as they help
+_KEPT = 2**29  # bytes of mel powers that are kept for an answer
 _LOG_SCALE = 100.0  # a grid that spans more is fitted on a logarithmic scale
 
 
@@ -95,6 +96,9 @@ class Explanation:
         return " and ".join(map(str, self.variants))
 
 
+_Front = tuple[Variants, bool]  # with the bound or without
+
+
 @dataclass
 class Answer:
     """What a front-end made of a clip: ``features``, or why there are none."""
@@ -104,7 +108,8 @@ class Answer:
     spec: FrontEndSpec
     features: Array | None
     error: str = ""
-    _fronts: dict[tuple[Variants, bool], list[Mel]] = field(default_factory=dict)
+    _fronts: OrderedDict[_Front, list[Mel]] = field(default_factory=OrderedDict)
+    _last: tuple[_Front, list[Mel]] | None = None
 
     def __post_init__(self) -> None:
         self._clips, self._is_batch = split_clips(self.audio, None)
@@ -126,16 +131,28 @@ class Answer:
         return _score(features, self.expected, self.bound)
 
     def _mels(self, variants: Variants, with_bound: bool) -> list[Mel]:
+        """The mel powers of each clip; kept where one quirk makes them, else until the next."""
         front = tuple(v for v in variants if v.variation.is_front)
         key = front, with_bound
-        if key not in self._fronts:
-            assert self.actual is not None
-            most = max(self.actual.shape) + _FRAMES_LOST
-            self._fronts[key] = [
-                mel_powers(clip, call, np.dtype(np.float64), with_bound=with_bound, max_frames=most)
-                for clip, call in zip(self._clips, self._calls(front), strict=True)
-            ]
-        return self._fronts[key]
+        if self._last is not None and self._last[0] == key:
+            return self._last[1]
+        if key in self._fronts:
+            self._fronts.move_to_end(key)
+            return self._fronts[key]
+        assert self.actual is not None
+        most = max(self.actual.shape) + _FRAMES_LOST
+        mels = [
+            mel_powers(clip, call, np.dtype(np.float64), with_bound=with_bound, max_frames=most)
+            for clip, call in zip(self._clips, self._calls(front), strict=True)
+        ]
+        if len(front) > 1:  # there are too many of these, and each is wanted at one time only
+            self._last = key, mels
+            return mels
+        self._fronts[key] = mels
+        each = sum(mel.exact.nbytes for mel in mels) * (3 if with_bound else 1)
+        while len(self._fronts) * each > _KEPT:
+            self._fronts.popitem(last=False)
+        return mels
 
     def _calls(self, variants: Variants) -> list[Call]:
         variations = [v.variation for v in variants]
@@ -199,6 +216,7 @@ class Answer:
     def forget(self) -> None:
         """Give back the memory of what was computed."""
         self._fronts.clear()
+        self._last = None
 
 
 def _score(actual: Array | None, expected: Array, bound: Array) -> float:
