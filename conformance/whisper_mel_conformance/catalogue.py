@@ -10,7 +10,7 @@ from typing import Any
 from whisper_mel_golden import golden_cases
 
 from whisper_mel_conformance.frontend import Capabilities
-from whisper_mel_conformance.layouts import LAYOUTS
+from whisper_mel_conformance.layouts import LAYOUTS, OF_BATCHES
 from whisper_mel_conformance.regressions import regressions
 
 FAMILIES = (
@@ -305,7 +305,7 @@ def _numerics() -> Iterator[Case]:
 
 
 def _buffers() -> Iterator[Case]:
-    layouts = [layout for layout in LAYOUTS if layout not in ("plain", "fortran")]
+    layouts = [layout for layout in LAYOUTS if layout not in ("plain", *OF_BATCHES)]
     layouts += [f"offset-{offset}" for offset in (1, 2, 4, 8, 12, 16, 20, 32, 36, 48, 60)]
     for layout in layouts:
         for n in (400, 160 * 9 + 77, SECOND):
@@ -406,12 +406,23 @@ def _batch() -> Iterator[Case]:
     }
     for name, more in options.items():
         yield from _both(f"batch/three-{name}", "batch", ("batch",), recipes=three, **more)
-    for layout in ("stride-2", "reversed", "column", "fortran", "offset-4", "guard-behind"):
+    layouts = ["stride-2", "reversed", "column", "offset-4", "guard-behind", *OF_BATCHES]
+    for layout in layouts:
         yield Case(
             f"batch/three-{layout}", "batch", {"recipes": three, "layout": layout}, ("batch",)
         )
     pcm = [{**recipe, "dtype": "int16"} for recipe in three]
     yield Case("batch/three-int16", "batch", {"recipes": pcm}, ("batch",))
+    apart = {"recipes": pcm, "layout": "rows-apart"}
+    yield Case("batch/three-rows-apart-int16", "batch", apart, ("batch",))
+    # Threads may have whole clips each, or pieces of all of them.
+    for threads in (2, 3):
+        for smoothing in (None, "valid"):
+            arguments = {"recipes": batches["eight-long"], "threads": threads}
+            name = f"batch/eight-long-{threads}-threads"
+            if smoothing is not None:
+                name, arguments["smoothing"] = f"{name}-{smoothing}", smoothing
+            yield Case(name, "batch", arguments, ("batch",))
 
 
 def _errors() -> Iterator[Case]:
@@ -421,11 +432,21 @@ def _errors() -> Iterator[Case]:
             yield Case(f"errors/{value}-at-{at}", "not_finite", {"recipe": recipe})
         recipe = noise(SECOND, 62, poke=[9000, value])
         yield Case(f"errors/{value}/128", "not_finite", {"recipe": recipe, "n_mels": 128})
-    # Samples that no frame reaches.
+    # Samples that no frame reaches: here 4040 to 4078.
     recipe = noise(4079, 63, poke=[4070, "nan"])
     yield Case("errors/nan-beyond-the-last-frame", "not_finite", {"recipe": recipe})
+    for name, at in (("first", 4040), ("last", 4078)):
+        for value in ("nan", "inf"):
+            recipe = noise(4079, 63, poke=[at, value])
+            yield Case(f"errors/{value}-{name}-unheard", "not_finite", {"recipe": recipe})
+    for name, at in (("amid", 41_000), ("last-unheard", 80_078)):
+        arguments = {"recipe": noise(80_079, 67, poke=[at, "nan"]), "threads": 2}
+        yield Case(f"errors/nan-{name}-2-threads", "not_finite", arguments)
     recipes = [noise(4077, 64), noise(4077, 65, poke=[1234, "nan"]), noise(4077, 66)]
-    yield Case("errors/nan-in-a-batch", "not_finite_in_batch", {"recipes": recipes}, ("batch",))
+    arguments = {"recipes": recipes}
+    yield Case("errors/nan-in-a-batch", "not_finite_in_batch", arguments, ("batch",))
+    apart = {"recipes": recipes, "layout": "rows-apart"}
+    yield Case("errors/nan-in-rows-apart", "not_finite_in_batch", apart, ("batch",))
     for kind in ("rank-0", "rank-3", "no-clips", "int8", "uint8", "uint16", "int32", "int64"):
         yield Case(f"errors/{kind}", "unusual", {"kind": kind})
     for kind in ("bool", "float16", "complex64"):
