@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from whisper_mel_reference import WHISPER, log_mel, mel_filterbank, stages
+from whisper_mel_reference.spec import PadMode, Window
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +115,54 @@ def test_audio_is_not_modified(noise: np.ndarray) -> None:
     np.testing.assert_array_equal(audio, noise)
 
 
+# --------------------------------------------------------------------------- what Whisper is not
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [
+        ("hann-periodic", np.hanning(401)[:-1]),
+        ("hann-symmetric", np.hanning(400)),
+        ("hamming-periodic", np.hamming(401)[:-1]),
+        ("povey", np.hanning(400) ** 0.85),
+        ("rectangular", np.ones(400)),
+    ],
+)
+def test_windows(name: Window, weights: np.ndarray) -> None:
+    seen = stages(np.ones(800), WHISPER.replace(window=name))["windowed"][2]
+    np.testing.assert_allclose(seen, weights, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("mode", "before", "behind"),
+    [
+        ("reflect", slice(200, 0, -1), slice(-2, -42, -1)),
+        ("symmetric", slice(199, None, -1), slice(-1, -41, -1)),
+        ("edge", [0] * 200, [-1] * 40),
+    ],
+)
+def test_padding(noise: np.ndarray, mode: PadMode, before: Any, behind: Any) -> None:
+    frames = stages(noise, WHISPER.replace(pad_mode=mode))["frames"]
+    np.testing.assert_array_equal(frames[0, :200], noise[before])
+    np.testing.assert_array_equal(frames[-1, -40:], noise[behind])
+
+
+def test_padding_by_zeros_and_none(noise: np.ndarray) -> None:
+    frames = stages(noise[:200], WHISPER.replace(pad_mode="zero"))["frames"]
+    assert frames.shape == (1, 400) and not frames[0, :200].any()
+    for drop, count in ((True, 22), (False, 23)):
+        spec = WHISPER.replace(centre=False, drop_last_frame=drop)
+        frames = stages(noise, spec)["frames"]
+        assert frames.shape == (count, 400)
+        np.testing.assert_array_equal(frames[-1], noise[160 * (count - 1) :][:400])
+
+
+def test_magnitude_and_natural_logarithm(noise: np.ndarray) -> None:
+    s = stages(noise, WHISPER.replace(power=1.0, log="ln"))
+    np.testing.assert_allclose(s["power"], np.abs(s["spectrum"]), rtol=1e-14)
+    np.testing.assert_allclose(s["log"], np.log(np.maximum(s["mel"], 1e-10)))
+
+
 # --------------------------------------------------------------------------- exact properties
 
 
@@ -176,6 +227,8 @@ def test_bad_arguments_are_named(noise: np.ndarray) -> None:
         log_mel(np.stack([noise, noise]), lengths=[4000])
     with pytest.raises(ValueError, match=r"lengths\[1\]=4001: expected at most 4000"):
         log_mel(np.stack([noise, noise]), lengths=[4000, 4001])
+    with pytest.raises(ValueError, match=r"lengths\[0\]=0: expected at least 1"):
+        log_mel(np.stack([noise, noise]), lengths=[0, 4000])
     with pytest.raises(TypeError, match=r"lengths\[0\]=1.5: expected an int"):
         log_mel(noise[np.newaxis], lengths=[1.5])  # type: ignore[list-item]
     with pytest.raises(ValueError, match=r"audio has shape \(2, 4000\): expected one clip"):
@@ -203,6 +256,7 @@ def test_float32_overflow_is_an_error_and_float64_goes_on(noise: np.ndarray) -> 
         ("power", 3.0, ValueError),
         ("f_max", 9000.0, ValueError),
         ("offset", float("inf"), ValueError),
+        ("offset", float("nan"), ValueError),
     ],
 )
 def test_bad_spec_is_named(field: str, value: object, error: type[Exception]) -> None:
