@@ -178,6 +178,11 @@ def _boundary(profile: str) -> Iterator[Case]:
         recipe = signal("loud_tail", 0, seed=10, length=length)
         yield from _both(f"boundary/loud-tail-{length}", "sweep", recipe=recipe, lengths=tails)
 
+    # With a single frame, those beside it, which do not exist, are the only ones to hear the end.
+    recipe = signal("loud_tail", 0, seed=10, length=60)
+    one: dict[str, Any] = {"recipe": recipe, "lengths": list(range(265, 320, 6))}
+    yield from _both("boundary/loud-tail-60-same", "sweep", **one, smoothing="same")
+
     pads = [(1, 480_000), (200, 480_000), (479_999, 480_000), (480_000, 480_000)]
     pads += [(100, 201), (200, 400), (SECOND, SECOND + 1), (SECOND, SECOND + 80)]
     pads += [(SECOND, SECOND + 159), (SECOND, 20_000), (SECOND + 37, 480_000), (37, 1637)]
@@ -489,6 +494,8 @@ def _concurrency() -> Iterator[Case]:
     yield Case("concurrency/80-beside-128-bands", "in_threads", {"calls": mixed, "times": 20})
     levels = [{"recipe": noise(8000, 90 + i, 10.0 ** (-2 * i))} for i in range(4)]
     yield Case("concurrency/different-levels", "in_threads", {"calls": levels, "times": 20})
+    helped = [{"recipe": rising(5 * SECOND, 94 + i), "threads": 2} for i in range(4)]
+    yield Case("concurrency/two-threads-each", "in_threads", {"calls": helped, "times": 20})
 
 
 def _determinism(profile: str) -> Iterator[Case]:

@@ -40,6 +40,12 @@ def test_equals_the_definition(noise: np.ndarray, n: int, n_mels: int) -> None:
     np.testing.assert_allclose(got, by_definition(audio, n_mels), rtol=0, atol=1e-9)
 
 
+def test_long_clips_equal_the_definition() -> None:
+    """They are computed in several parts."""
+    audio = 0.1 * np.random.default_rng(2).standard_normal(160 * 600).astype(np.float32)
+    np.testing.assert_allclose(log_mel(audio), by_definition(audio, 80), rtol=0, atol=1e-9)
+
+
 def test_float32_rounds_every_stage(noise: np.ndarray) -> None:
     exact, rounded = stages(noise), stages(noise, dtype=np.float32)
     assert list(exact) == list(rounded)
@@ -239,6 +245,8 @@ def test_float32_overflow_is_an_error_and_float64_goes_on(noise: np.ndarray) -> 
     loud = noise * np.float32(1e20)
     with pytest.raises(ValueError, match=r"power overflows float32"):
         log_mel(loud, dtype=np.float32)
+    with pytest.raises(ValueError, match=r"power overflows float32"):  # in a few frames, too
+        log_mel(np.concatenate([noise, loud[:400], noise]), dtype=np.float32)
     np.testing.assert_allclose(log_mel(loud) - log_mel(noise), 10, atol=1e-6)
 
 
