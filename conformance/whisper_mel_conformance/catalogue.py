@@ -155,6 +155,10 @@ def _boundary(profile: str) -> Iterator[Case]:
     for n in (479_999, 480_000, 480_001):
         yield from _both(f"boundary/length-{n}", "scored", recipe=rising(n, seed=3))
     yield from _both("boundary/61-seconds", "scored", recipe=rising(61 * SECOND + 37, seed=4))
+    # Clusters of blocks have room for half of it, hardly less: the last block's second part counts.
+    for n_mels, seconds in ((80, 76), (128, 92)):
+        arguments = {"recipe": rising(SECOND * seconds, seed=5), "n_mels": n_mels}
+        yield Case(f"boundary/{seconds}-seconds/{n_mels}", "scored", arguments)
     if profile != "quick":
         for minutes in (5, 11):  # 65,535 frames, the limit of a CUDA grid's y, are 10.9 minutes
             n = minutes * 60 * SECOND + 80
@@ -179,7 +183,7 @@ def _boundary(profile: str) -> Iterator[Case]:
         yield from _both(f"boundary/loud-tail-{length}", "sweep", recipe=recipe, lengths=tails)
 
     # With a single frame, those beside it, which do not exist, are the only ones to hear the end.
-    recipe = signal("loud_tail", 0, seed=10, length=60)
+    recipe = signal("loud_tail", 0, seed=10, length=60, quiet_db=-90.0)
     one: dict[str, Any] = {"recipe": recipe, "lengths": list(range(265, 320, 6))}
     yield from _both("boundary/loud-tail-60-same", "sweep", **one, smoothing="same")
 
@@ -423,11 +427,9 @@ def _batch() -> Iterator[Case]:
     # Threads may have whole clips each, or pieces of all of them.
     for threads in (2, 3):
         for smoothing in (None, "valid"):
-            arguments = {"recipes": batches["eight-long"], "threads": threads}
-            name = f"batch/eight-long-{threads}-threads"
-            if smoothing is not None:
-                name, arguments["smoothing"] = f"{name}-{smoothing}", smoothing
-            yield Case(name, "batch", arguments, ("batch",))
+            name = f"batch/eight-long-{threads}-threads{'-valid' if smoothing else ''}"
+            arguments = {"recipes": batches["eight-long"], "smoothing": smoothing}
+            yield Case(name, "batch", {**arguments, "threads": threads}, ("batch",))
 
 
 def _errors() -> Iterator[Case]:

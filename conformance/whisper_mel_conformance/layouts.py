@@ -94,7 +94,6 @@ OF_BATCHES = ("fortran", "rows-apart", "rows-backwards")
 """Layouts that say nothing of a single clip."""
 
 
-
 def output_memory(
     shape: tuple[int, ...], memory: str, sentinel: np.float32
 ) -> tuple[Array, list[Array]]:
