@@ -29,6 +29,7 @@ CONTROLS = {
     "audio-read-beyond-its-end": "heap-buffer-overflow",
     "scratch-memory-too-small": "stack-buffer-overflow",
     "no-wait-between-the-passes": "data race",
+    "one-border-for-all-threads": "data race",
     "last-maximum-beyond-its-memory": "InvalidWrite",
     "first-pieces-maximum-unwritten": "Uninit",
     "memory-not-given-back": "Leak_DefinitelyLost",

@@ -58,9 +58,12 @@ def draw(choice: random.Random) -> dict[str, int]:
     samples += choice.randrange(-2, 3)
     if choice.random() < 0.05:  # long enough that threads share a clip
         samples = choice.randrange(20_000, 70_000)
+    clips = choice.choice([1, 1, 2, 3, 5])
+    if choice.random() < 0.1:  # so many that each thread has clips of its own
+        clips, samples = choice.randrange(12, 40), choice.randrange(1600, 6000)
     call = {
         "is_int16": choice.randrange(2),
-        "clips": choice.choice([1, 1, 2, 3, 5]),
+        "clips": clips,
         "samples": samples,
         "pad_to": choice.choice([0, 0, samples, samples + choice.randrange(2000)]),
         "n_mels": choice.choice([80, 128]),

@@ -10,7 +10,7 @@ from typing import Any
 from whisper_mel_golden import golden_cases
 
 from whisper_mel_conformance.frontend import Capabilities
-from whisper_mel_conformance.layouts import LAYOUTS
+from whisper_mel_conformance.layouts import LAYOUTS, OF_BATCHES
 from whisper_mel_conformance.regressions import regressions
 
 FAMILIES = (
@@ -155,6 +155,10 @@ def _boundary(profile: str) -> Iterator[Case]:
     for n in (479_999, 480_000, 480_001):
         yield from _both(f"boundary/length-{n}", "scored", recipe=rising(n, seed=3))
     yield from _both("boundary/61-seconds", "scored", recipe=rising(61 * SECOND + 37, seed=4))
+    # Clusters of blocks have room for half of it, hardly less: the last block's second part counts.
+    for n_mels, seconds in ((80, 76), (128, 92)):
+        arguments = {"recipe": rising(SECOND * seconds, seed=5), "n_mels": n_mels}
+        yield Case(f"boundary/{seconds}-seconds/{n_mels}", "scored", arguments)
     if profile != "quick":
         for minutes in (5, 11):  # 65,535 frames, the limit of a CUDA grid's y, are 10.9 minutes
             n = minutes * 60 * SECOND + 80
@@ -177,6 +181,11 @@ def _boundary(profile: str) -> Iterator[Case]:
     for length in (60, 200):
         recipe = signal("loud_tail", 0, seed=10, length=length)
         yield from _both(f"boundary/loud-tail-{length}", "sweep", recipe=recipe, lengths=tails)
+
+    # With a single frame, those beside it, which do not exist, are the only ones to hear the end.
+    recipe = signal("loud_tail", 0, seed=10, length=60, quiet_db=-90.0)
+    one: dict[str, Any] = {"recipe": recipe, "lengths": list(range(265, 320, 6))}
+    yield from _both("boundary/loud-tail-60-same", "sweep", **one, smoothing="same")
 
     pads = [(1, 480_000), (200, 480_000), (479_999, 480_000), (480_000, 480_000)]
     pads += [(100, 201), (200, 400), (SECOND, SECOND + 1), (SECOND, SECOND + 80)]
@@ -305,7 +314,7 @@ def _numerics() -> Iterator[Case]:
 
 
 def _buffers() -> Iterator[Case]:
-    layouts = [layout for layout in LAYOUTS if layout not in ("plain", "fortran")]
+    layouts = [layout for layout in LAYOUTS if layout not in ("plain", *OF_BATCHES)]
     layouts += [f"offset-{offset}" for offset in (1, 2, 4, 8, 12, 16, 20, 32, 36, 48, 60)]
     for layout in layouts:
         for n in (400, 160 * 9 + 77, SECOND):
@@ -406,12 +415,21 @@ def _batch() -> Iterator[Case]:
     }
     for name, more in options.items():
         yield from _both(f"batch/three-{name}", "batch", ("batch",), recipes=three, **more)
-    for layout in ("stride-2", "reversed", "column", "fortran", "offset-4", "guard-behind"):
+    layouts = ["stride-2", "reversed", "column", "offset-4", "guard-behind", *OF_BATCHES]
+    for layout in layouts:
         yield Case(
             f"batch/three-{layout}", "batch", {"recipes": three, "layout": layout}, ("batch",)
         )
     pcm = [{**recipe, "dtype": "int16"} for recipe in three]
     yield Case("batch/three-int16", "batch", {"recipes": pcm}, ("batch",))
+    apart = {"recipes": pcm, "layout": "rows-apart"}
+    yield Case("batch/three-rows-apart-int16", "batch", apart, ("batch",))
+    # Threads may have whole clips each, or pieces of all of them.
+    for threads in (2, 3):
+        for smoothing in (None, "valid"):
+            name = f"batch/eight-long-{threads}-threads{'-valid' if smoothing else ''}"
+            arguments = {"recipes": batches["eight-long"], "smoothing": smoothing}
+            yield Case(name, "batch", {**arguments, "threads": threads}, ("batch",))
 
 
 def _errors() -> Iterator[Case]:
@@ -421,11 +439,21 @@ def _errors() -> Iterator[Case]:
             yield Case(f"errors/{value}-at-{at}", "not_finite", {"recipe": recipe})
         recipe = noise(SECOND, 62, poke=[9000, value])
         yield Case(f"errors/{value}/128", "not_finite", {"recipe": recipe, "n_mels": 128})
-    # Samples that no frame reaches.
+    # Samples that no frame reaches: here 4040 to 4078.
     recipe = noise(4079, 63, poke=[4070, "nan"])
     yield Case("errors/nan-beyond-the-last-frame", "not_finite", {"recipe": recipe})
+    for name, at in (("first", 4040), ("last", 4078)):
+        for value in ("nan", "inf"):
+            recipe = noise(4079, 63, poke=[at, value])
+            yield Case(f"errors/{value}-{name}-unheard", "not_finite", {"recipe": recipe})
+    for name, at in (("amid", 41_000), ("last-unheard", 80_078)):
+        arguments = {"recipe": noise(80_079, 67, poke=[at, "nan"]), "threads": 2}
+        yield Case(f"errors/nan-{name}-2-threads", "not_finite", arguments)
     recipes = [noise(4077, 64), noise(4077, 65, poke=[1234, "nan"]), noise(4077, 66)]
-    yield Case("errors/nan-in-a-batch", "not_finite_in_batch", {"recipes": recipes}, ("batch",))
+    arguments = {"recipes": recipes}
+    yield Case("errors/nan-in-a-batch", "not_finite_in_batch", arguments, ("batch",))
+    apart = {"recipes": recipes, "layout": "rows-apart"}
+    yield Case("errors/nan-in-rows-apart", "not_finite_in_batch", apart, ("batch",))
     for kind in ("rank-0", "rank-3", "no-clips", "int8", "uint8", "uint16", "int32", "int64"):
         yield Case(f"errors/{kind}", "unusual", {"kind": kind})
     for kind in ("bool", "float16", "complex64"):
@@ -468,6 +496,8 @@ def _concurrency() -> Iterator[Case]:
     yield Case("concurrency/80-beside-128-bands", "in_threads", {"calls": mixed, "times": 20})
     levels = [{"recipe": noise(8000, 90 + i, 10.0 ** (-2 * i))} for i in range(4)]
     yield Case("concurrency/different-levels", "in_threads", {"calls": levels, "times": 20})
+    helped = [{"recipe": rising(5 * SECOND, 94 + i), "threads": 2} for i in range(4)]
+    yield Case("concurrency/two-threads-each", "in_threads", {"calls": helped, "times": 20})
 
 
 def _determinism(profile: str) -> Iterator[Case]:

@@ -371,12 +371,14 @@ def batch(
     pad_to: int | None = None,
     smoothing: str | None = None,
     layout: str = "plain",
+    threads: int | None = None,
 ) -> float:
     """Each clip of a batch has the features that it has alone."""
     clips = [render_audio(recipe) for recipe in recipes]
     options = _options(n_mels, pad_to, smoothing)
+    extra = {} if threads is None else {"threads": threads}
     spec = _spec(options)
-    actual = front_end.call(np.stack(clips), layout=layout, **options)
+    actual = front_end.call(np.stack(clips), layout=layout, **options, **extra)
     expected = (len(clips), *spec.feature_shape(clips[0].size))
     if actual.shape != expected:
         raise Failure(f"shape {actual.shape}: expected {expected}", arrays={"actual": actual})
@@ -390,12 +392,15 @@ def batch(
 
 
 @check
-def not_finite(front_end: FrontEnd, recipe: Recipe, n_mels: int = 80) -> float:
+def not_finite(
+    front_end: FrontEnd, recipe: Recipe, n_mels: int = 80, threads: int | None = None
+) -> float:
     """NaN or infinity: an exception, or values that are not finite where it lies; then recovery."""
     audio = render_audio(recipe)
     index = int(np.flatnonzero(~np.isfinite(audio))[0])
+    extra = {} if threads is None else {"threads": threads}
     try:
-        output = front_end.call(audio, n_mels=n_mels)
+        output = front_end.call(audio, n_mels=n_mels, **extra)
     except Refused as refusal:
         _require_strictness(front_end, refusal, str(index))
     else:
@@ -415,13 +420,15 @@ def not_finite(front_end: FrontEnd, recipe: Recipe, n_mels: int = 80) -> float:
 
 
 @check
-def not_finite_in_batch(front_end: FrontEnd, recipes: Sequence[Recipe]) -> float:
+def not_finite_in_batch(
+    front_end: FrontEnd, recipes: Sequence[Recipe], layout: str = "plain"
+) -> float:
     """NaN in one clip of a batch: an exception that names it, or values of that clip that are not
     finite; then recovery."""
     audio = np.stack([render_audio(recipe) for recipe in recipes])
     clip, index = (int(i) for i in np.argwhere(~np.isfinite(audio))[0])
     try:
-        output = front_end.call(audio)
+        output = front_end.call(audio, layout=layout)
     except Refused as refusal:
         _require_strictness(front_end, refusal, str(index))
     else:

@@ -48,6 +48,12 @@ def _strided(audio: Array, step: int) -> Array:
     return _poisoned((*audio.shape[:-1], audio.shape[-1] * step), audio.dtype)[..., ::step]
 
 
+def _rows_apart(batch: Array) -> Array:
+    """Each clip contiguous, with others between them and more samples behind each."""
+    clips, n = batch.shape
+    return _poisoned((2 * clips, n + 7), batch.dtype)[::2, :n]
+
+
 def _read_only(audio: Array) -> Array:
     copy = np.array(audio)
     copy.flags.writeable = False
@@ -76,11 +82,16 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "reversed": lambda audio: np.array(audio)[..., ::-1],
     "column": lambda audio: _poisoned((*audio.shape, 3), audio.dtype)[..., 1],
     "fortran": lambda audio: np.array(audio, order="F"),
+    "rows-apart": _rows_apart,
+    "rows-backwards": lambda batch: np.array(batch)[::-1],
     "big-endian": lambda audio: audio.astype(audio.dtype.newbyteorder(">")),
     "guard-before": lambda audio: _guarded(audio.shape, audio.dtype, at_end=False),
     "guard-behind": lambda audio: _guarded(audio.shape, audio.dtype, at_end=True),
 }
 """Memory of the audio's shape and dtype, by layout; ``offset-<bytes>`` besides."""
+
+OF_BATCHES = ("fortran", "rows-apart", "rows-backwards")
+"""Layouts that say nothing of a single clip."""
 
 
 def output_memory(

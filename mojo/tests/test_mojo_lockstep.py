@@ -142,6 +142,14 @@ def test_damaged_clips_of_a_ragged_batch_are_nan(clusters: bool) -> None:
 
 
 @pytest.mark.parametrize("clusters", [False, True])
+def test_ragged_clips_too_short_to_be_smoothed_are_nan(clusters: bool) -> None:
+    batch = np.stack([noise(3000, seed) for seed in range(2)])
+    features = log_mel(batch, smoothing="valid", clusters=clusters, lengths=[480, 479])
+    assert np.isfinite(features[0]).all()
+    assert np.isnan(features[1]).all()
+
+
+@pytest.mark.parametrize("clusters", [False, True])
 @pytest.mark.parametrize("pad_to", [None, 4000])
 def test_impossible_lengths_are_nan(pad_to: int | None, clusters: bool) -> None:
     """Only the device knows them, and it must not read what they promise."""

@@ -93,6 +93,21 @@ def test_noise_of_the_size_that_is_derived_is_admissible(audio: np.ndarray, n_me
     assert score(actual, audio, spec) <= CLASS_A
 
 
+def test_the_bound_is_that_of_the_document(audio: np.ndarray) -> None:
+    """docs/error-bound.md, one formula after the other."""
+    assert (CLASS_A, CLASS_B) == (1, 4)
+    s = stages(audio)
+    norms = np.linalg.norm(s["windowed"], axis=1), np.linalg.norm(s["frames"], axis=1)
+    delta = 2**-24 * (12 * norms[0] + 1.5 * np.abs(s["spectrum"]).max(axis=1) + 4 * norms[1])
+    mel, weights = s["mel"], mel_filterbank(80).sum(axis=1, dtype=np.float64)[:, np.newaxis]
+    error = 2 * np.sqrt(mel * weights) * delta + weights * delta**2 + 8 * 2**-24 * mel
+    logs = [np.log10(np.maximum(m, 1e-10)) for m in (mel - error, mel, mel + error)]
+    low, exact, high = (np.maximum(log, log.max() - 8) for log in logs)
+    last = 8 * 2**-24 * np.maximum(np.abs((exact + 4) / 4), 1)
+    expected = np.maximum(high - exact, exact - low) / 4 + last
+    np.testing.assert_allclose(error_bound(audio), expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_five_bounds_anywhere_are_too_much(audio: np.ndarray, spec: FrontEndSpec) -> None:
     features, bound = log_mel(audio, spec), error_bound(audio, spec)
@@ -116,6 +131,28 @@ def test_the_bound_is_tight_where_it_can_be() -> None:
     # Beside a loud tone, the quiet bands are as uncertain as the FFT leaves them.
     tone = SIGNALS["tone"](np.random.default_rng(7)).astype(np.float32)
     assert error_bound(tone).max() > 1e-5
+
+
+def test_what_is_cut_off_is_as_uncertain_as_the_maximum() -> None:
+    audio = np.zeros(16000, np.float32)
+    audio[7000:9000] = 0.1 * np.random.default_rng(1).standard_normal(2000)
+    features = log_mel(audio)
+    before_rounding = error_bound(audio) - 8 * 2**-24 * np.maximum(np.abs(features), 1)
+    maximum = before_rounding.flat[features.argmax()]
+    assert maximum > 1e-7
+    np.testing.assert_allclose(before_rounding[:, :40], maximum, rtol=1e-6)
+
+
+def test_smoothing_takes_the_mean_of_the_bounds(audio: np.ndarray) -> None:
+    plain = error_bound(audio)
+    for smoothing, at in (("same", 0), ("valid", 1)):
+        spec = WHISPER.replace(smoothing=smoothing)
+        features, bound = log_mel(audio, spec), error_bound(audio, spec)
+        for i, j in [(0, 0), (0, 50), (77, 97), (33, 11)]:
+            top, left = i + at, j + at
+            mean = plain[max(top - 1, 0) : top + 2, max(left - 1, 0) : left + 2].mean()
+            last = 8 * 2**-24 * max(abs(features[i, j]), 1)
+            assert bound[i, j] == pytest.approx(mean + last, rel=1e-6)
 
 
 @pytest.mark.parametrize("name", ["noise", "noise-ramp", "on-off", "chirp", "clicks", "near-floor"])

@@ -49,6 +49,16 @@ def test_first_and_last_bin_have_no_weight_and_bands_are_areas() -> None:
         assert weights[-10:].sum(axis=1) * 40 == pytest.approx(1, rel=0.02)
 
 
+@pytest.mark.parametrize(("f_min", "f_max"), [(0.0, 8000.0), (125.0, 7500.0)])
+def test_htk_triangles_are_lines_between_their_corners(f_min: float, f_max: float) -> None:
+    spec = WHISPER.replace(mel_scale="htk", mel_norm=None, f_min=f_min, f_max=f_max)
+    low, high = (2595 * np.log10(1 + f / 700) for f in (f_min, f_max))
+    corners = 700 * (10 ** (np.linspace(low, high, 42) / 2595) - 1)
+    for band, weights in enumerate(mel_filterbank(40, spec)):
+        lines = np.interp(40.0 * np.arange(201), corners[band : band + 3], [0, 1, 0])
+        np.testing.assert_allclose(weights, lines, rtol=0, atol=1e-6)
+
+
 def test_htk_and_unnormalised_banks_differ() -> None:
     slaney = mel_filterbank(80)
     assert np.abs(slaney - mel_filterbank(80, WHISPER.replace(mel_scale="htk"))).max() > 1e-3

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from whisper_mel_reference import WHISPER, log_mel, mel_filterbank, stages
+from whisper_mel_reference.spec import PadMode, Window
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +40,12 @@ def test_equals_the_definition(noise: np.ndarray, n: int, n_mels: int) -> None:
     np.testing.assert_allclose(got, by_definition(audio, n_mels), rtol=0, atol=1e-9)
 
 
+def test_long_clips_equal_the_definition() -> None:
+    """They are computed in several parts."""
+    audio = 0.1 * np.random.default_rng(2).standard_normal(160 * 600).astype(np.float32)
+    np.testing.assert_allclose(log_mel(audio), by_definition(audio, 80), rtol=0, atol=1e-9)
+
+
 def test_float32_rounds_every_stage(noise: np.ndarray) -> None:
     exact, rounded = stages(noise), stages(noise, dtype=np.float32)
     assert list(exact) == list(rounded)
@@ -64,7 +73,9 @@ def test_stages_are_what_they_are_called(noise: np.ndarray) -> None:
 
 def test_pad_to_is_zeros_before_the_transform(noise: np.ndarray) -> None:
     padded = np.concatenate([noise, np.zeros(9000 - len(noise), np.float32)])
-    np.testing.assert_array_equal(log_mel(noise, WHISPER.replace(pad_to=9000)), log_mel(padded))
+    np.testing.assert_array_equal(
+        log_mel(noise, WHISPER.replace(pad_to=np.int64(9000))), log_mel(padded)
+    )
     assert log_mel(noise[:5], WHISPER.replace(pad_to=480000)).shape == (80, 3000)
     # Not the same as none: without it the last frame mirrors the clip.
     assert np.abs(log_mel(padded)[:, 24] - log_mel(noise)[:, 24]).max() > 1e-3
@@ -76,8 +87,9 @@ def test_int16_is_divided_by_32768() -> None:
 
 
 def test_batch_clips_do_not_know_each_other(noise: np.ndarray) -> None:
-    batch = np.stack([noise, 1e-4 * noise])
+    batch = np.stack([noise, 1e-4 * noise, noise * np.logspace(-6, 0, 4000)])
     got = log_mel(batch)
+    assert got[2].max() - got[2].min() == 2  # its range is cut
     for clip, features in zip(batch, got, strict=True):
         np.testing.assert_array_equal(features, log_mel(clip))
 
@@ -110,6 +122,54 @@ def test_audio_is_not_modified(noise: np.ndarray) -> None:
     log_mel(audio)
     log_mel(audio, WHISPER.replace(pad_to=8000), dtype=np.float32)
     np.testing.assert_array_equal(audio, noise)
+
+
+# --------------------------------------------------------------------------- what Whisper is not
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [
+        ("hann-periodic", np.hanning(401)[:-1]),
+        ("hann-symmetric", np.hanning(400)),
+        ("hamming-periodic", np.hamming(401)[:-1]),
+        ("povey", np.hanning(400) ** 0.85),
+        ("rectangular", np.ones(400)),
+    ],
+)
+def test_windows(name: Window, weights: np.ndarray) -> None:
+    seen = stages(np.ones(800), WHISPER.replace(window=name))["windowed"][2]
+    np.testing.assert_allclose(seen, weights, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("mode", "before", "behind"),
+    [
+        ("reflect", slice(200, 0, -1), slice(-2, -42, -1)),
+        ("symmetric", slice(199, None, -1), slice(-1, -41, -1)),
+        ("edge", [0] * 200, [-1] * 40),
+    ],
+)
+def test_padding(noise: np.ndarray, mode: PadMode, before: Any, behind: Any) -> None:
+    frames = stages(noise, WHISPER.replace(pad_mode=mode))["frames"]
+    np.testing.assert_array_equal(frames[0, :200], noise[before])
+    np.testing.assert_array_equal(frames[-1, -40:], noise[behind])
+
+
+def test_padding_by_zeros_and_none(noise: np.ndarray) -> None:
+    frames = stages(noise[:200], WHISPER.replace(pad_mode="zero"))["frames"]
+    assert frames.shape == (1, 400) and not frames[0, :200].any()
+    for drop, count in ((True, 22), (False, 23)):
+        spec = WHISPER.replace(centre=False, drop_last_frame=drop)
+        frames = stages(noise, spec)["frames"]
+        assert frames.shape == (count, 400)
+        np.testing.assert_array_equal(frames[-1], noise[160 * (count - 1) :][:400])
+
+
+def test_magnitude_and_natural_logarithm(noise: np.ndarray) -> None:
+    s = stages(noise, WHISPER.replace(power=1.0, log="ln"))
+    np.testing.assert_allclose(s["power"], np.abs(s["spectrum"]), rtol=1e-14)
+    np.testing.assert_allclose(s["log"], np.log(np.maximum(s["mel"], 1e-10)))
 
 
 # --------------------------------------------------------------------------- exact properties
@@ -153,7 +213,7 @@ def test_the_dropped_frame_does_not_count_for_the_maximum() -> None:
         (np.zeros(400, np.uint8), TypeError, r"audio has dtype uint8"),
         (np.zeros(400, bool), TypeError, r"audio has dtype bool"),
         (np.zeros(400, np.complex64), TypeError, r"audio has dtype complex64"),
-        (np.r_[np.zeros(400), np.nan, 0], ValueError, r"audio\[400\] is nan: expected finite"),
+        (np.r_[np.zeros(400), np.nan, np.inf], ValueError, r"audio\[400\] is nan: expected finite"),
         (np.r_[np.zeros(7), -np.inf, np.zeros(400)], ValueError, r"audio\[7\] is -inf"),
         ([[0.0] * 300, [0.0] * 299 + [np.inf]], ValueError, r"audio\[\(1, 299\)\] is inf"),
     ],
@@ -176,6 +236,8 @@ def test_bad_arguments_are_named(noise: np.ndarray) -> None:
         log_mel(np.stack([noise, noise]), lengths=[4000])
     with pytest.raises(ValueError, match=r"lengths\[1\]=4001: expected at most 4000"):
         log_mel(np.stack([noise, noise]), lengths=[4000, 4001])
+    with pytest.raises(ValueError, match=r"lengths\[0\]=0: expected at least 1"):
+        log_mel(np.stack([noise, noise]), lengths=[0, 4000])
     with pytest.raises(TypeError, match=r"lengths\[0\]=1.5: expected an int"):
         log_mel(noise[np.newaxis], lengths=[1.5])  # type: ignore[list-item]
     with pytest.raises(ValueError, match=r"audio has shape \(2, 4000\): expected one clip"):
@@ -186,6 +248,8 @@ def test_float32_overflow_is_an_error_and_float64_goes_on(noise: np.ndarray) -> 
     loud = noise * np.float32(1e20)
     with pytest.raises(ValueError, match=r"power overflows float32"):
         log_mel(loud, dtype=np.float32)
+    with pytest.raises(ValueError, match=r"power overflows float32"):  # in a few frames, too
+        log_mel(np.concatenate([noise, loud[:400], noise]), dtype=np.float32)
     np.testing.assert_allclose(log_mel(loud) - log_mel(noise), 10, atol=1e-6)
 
 
@@ -203,6 +267,7 @@ def test_float32_overflow_is_an_error_and_float64_goes_on(noise: np.ndarray) -> 
         ("power", 3.0, ValueError),
         ("f_max", 9000.0, ValueError),
         ("offset", float("inf"), ValueError),
+        ("offset", float("nan"), ValueError),
     ],
 )
 def test_bad_spec_is_named(field: str, value: object, error: type[Exception]) -> None:

@@ -32,12 +32,12 @@ def right(audio: Array, n_mels: int = 80, **options: Any) -> Array:
 
 
 def _quirk(
-    id: str, kind: str, killer: str, mechanism: str, effect: str, *seen: str
+    id: str, kind: str, killer: str, mechanism: str, effect: str, *seen: str, since: str = _SINCE
 ) -> Callable[[Factory], Factory]:
     """The factory below makes front-ends that have this quirk."""
 
     def register(factory: Factory) -> Factory:
-        quirk = Quirk(id, kind, mechanism, effect, killer, seen, _SINCE, front_end=factory)
+        quirk = Quirk(id, kind, mechanism, effect, killer, seen, since, front_end=factory)
         ADAPTER.append(quirk)
         return factory
 
@@ -577,11 +577,19 @@ def _read_before_start() -> Any:
     return f
 
 
-def _with_out(write: Callable[[Array, Array], Any]) -> Any:
+def _with_out(
+    write: Callable[[Array, Array], Any],
+    accepts: Callable[[Array, Array], bool] = lambda out, y: False,
+) -> Any:
+    """A front-end that hands ``out`` and the features to ``write``; of those that do not fit it
+    refuses all but what it ``accepts``."""
+
     def f(audio: Array, n_mels: int = 80, *, out: Array = None) -> Array:
         y = right(audio, n_mels)
         if out is None:
             return y
+        if accepts(out, y):
+            return write(out, y)
         if out.shape != y.shape or out.dtype != y.dtype or not out.flags.c_contiguous:
             raise ValueError("out: expected a float32 array of the features' shape")
         if not out.flags.writeable or np.may_share_memory(out, audio):
@@ -631,6 +639,54 @@ def _write_beyond_out() -> Any:
 )
 def _out_ignored() -> Any:
     return _with_out(lambda out, y: y)
+
+
+@_quirk(
+    "larger-out-accepted",
+    "API",
+    "buffers/bad-out-shape",
+    "An out with room for more frames is taken, and filled as far as the features go.",
+    "the caller's last frame is whatever was in memory before",
+    since="2026-11-25",
+)
+def _larger_out_accepted() -> Any:
+    def write(out: Array, y: Array) -> Array:
+        out[:, : y.shape[1]] = y
+        return out
+
+    return _with_out(write, lambda out, y: out.ndim == 2 and out.shape[1] > y.shape[1])
+
+
+@_quirk(
+    "flat-out-accepted",
+    "API",
+    "buffers/bad-out-rank",
+    "Of out only the size is checked: a vector is filled band by band.",
+    "features without their shape",
+    since="2026-11-25",
+)
+def _flat_out_accepted() -> Any:
+    def write(out: Array, y: Array) -> Array:
+        out.reshape(y.shape)[...] = y
+        return out
+
+    return _with_out(write, lambda out, y: out.ndim == 1 and out.size == y.size)
+
+
+@_quirk(
+    "read-only-out-written",
+    "API",
+    "buffers/bad-out-read-only",
+    "A read-only out is written to by its address.",
+    "values that nobody was to change are overwritten",
+    since="2026-11-25",
+)
+def _read_only_out_written() -> Any:
+    def write(out: Array, y: Array) -> Array:
+        ctypes.memmove(_address(out), _address(y), y.nbytes)
+        return out
+
+    return _with_out(write, lambda out, y: not out.flags.writeable)
 
 
 @_quirk(
