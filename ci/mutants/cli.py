@@ -1,8 +1,8 @@
 """Mutants: faulty front-ends and faulty kernels that the suite must reject.
 
     ./dev mutants              every quirk of the catalogue by its killer (a minute)
-    ./dev mutants --kernel     mutated copies of the kernel, too (each is compiled: 15 minutes)
-    ./dev mutants --full       quirks and kernels by every quick case, and idle cases (an hour)
+    ./dev mutants --kernel     mutated copies of the kernel, too (each is compiled: half an hour)
+    ./dev mutants --full       quirks and kernels by every quick case, and idle cases (hours)
 
 ``-k WORD`` takes only mutants whose id has the word in it; with ``--resume`` what the file has is
 kept: mutants that were tried by all short cases are left out, others are tried by their killer and
