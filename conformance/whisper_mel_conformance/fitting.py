@@ -208,7 +208,8 @@ class Answer:
             difference = self.actual - prediction[0]
             if freed:
                 difference = _without_trend(difference, prediction[0], with_slope=freed > 1)
-            difference = (difference / bound).ravel()
+            size = np.maximum(np.abs(prediction[0]), 1.0)  # of large values, roundings are large
+            difference = (difference / (bound * size)).ravel()
         difference[~np.isfinite(difference)] = 1e9
         difference[np.isnan(prediction[0]).ravel()] = 0.0
         return difference
@@ -357,6 +358,8 @@ class _Search:
             fitted = _refine(screen[:1], pair)
             if _loss(screen[:1], fitted) < _PROMISING:
                 yield _refine(self._wrong[:_FITTED_TO], fitted)
+                # Some numbers show in few answers: a floor in silence alone.
+                yield _refine(sorted(self._wrong, key=lambda a: -a.score_of(fitted))[:1], fitted)
 
     def _checked(self, variants: Variants) -> list[Explanation]:
         """An explanation, if these quirks are one."""
@@ -522,10 +525,18 @@ def _refine(answers: Sequence[Answer], variants: Variants) -> Variants:
 
 
 def _zoomed(answers: Sequence[Answer], variants: Variants, loss: float) -> tuple[Variants, float]:
-    """Values between the neighbours on the grid, where slopes have led nowhere."""
+    """Values between the neighbours on the grid, of whole numbers all, where slopes have led
+    nowhere."""
     for i, variant in enumerate(variants):
         parameter = variant.quirk.parameter
-        if parameter is None or not parameter.is_real:
+        if parameter is None or parameter.listed:
+            continue
+        if parameter.whole:
+            for value in range(int(parameter.grid[0]), int(parameter.grid[-1]) + 1):
+                option = _with(variants, i, value)
+                found = _loss(answers, option)
+                if found < loss:
+                    variants, loss = option, found
             continue
         grid = np.array(parameter.grid)
         place = int(np.argmin(np.abs(grid - _value(variant))))
