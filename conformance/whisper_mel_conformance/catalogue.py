@@ -497,7 +497,7 @@ def _concurrency() -> Iterator[Case]:
     levels = [{"recipe": noise(8000, 90 + i, 10.0 ** (-2 * i))} for i in range(4)]
     yield Case("concurrency/different-levels", "in_threads", {"calls": levels, "times": 20})
     helped = [{"recipe": rising(5 * SECOND, 94 + i), "threads": 2} for i in range(4)]
-    yield Case("concurrency/two-threads-each", "in_threads", {"calls": helped, "times": 20})
+    yield Case("concurrency/two-threads-each", "in_threads", {"calls": helped, "times": 100})
 
 
 def _determinism(profile: str) -> Iterator[Case]:
