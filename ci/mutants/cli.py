@@ -1,7 +1,7 @@
 """Mutants: faulty front-ends and faulty kernels that the suite must reject.
 
     ./dev mutants              every quirk of the catalogue by its killer (a minute)
-    ./dev mutants --kernel     mutated copies of the kernel, too (each is compiled: half an hour)
+    ./dev mutants --kernel     mutated copies of the kernel, too (each is compiled: up to an hour)
     ./dev mutants --full       quirks and kernels by every quick case, and idle cases (hours)
 
 ``-k WORD`` takes only mutants whose id has the word in it; with ``--resume`` what the file has is

@@ -63,6 +63,11 @@ def render_audio(recipe: Recipe) -> Array:
     return audio
 
 
+def _threads(threads: int | None) -> dict[str, int]:
+    """An option that the features do not depend on, where it is given."""
+    return {} if threads is None else {"threads": threads}
+
+
 def _options(n_mels: int, pad_to: int | None, smoothing: str | None) -> dict[str, Any]:
     options: dict[str, Any] = {"n_mels": n_mels, "pad_to": pad_to, "smoothing": smoothing}
     return {name: value for name, value in options.items() if value is not None}
@@ -119,7 +124,7 @@ def scored(
     """The features of one clip."""
     audio = render_audio(recipe)
     options = _options(n_mels, pad_to, smoothing)
-    extra = {} if threads is None else {"threads": threads}
+    extra = _threads(threads)
     actual = front_end.call(audio, layout=layout, **options, **extra)
     return _judge(front_end, actual, audio, _spec(options))
 
@@ -376,7 +381,7 @@ def batch(
     """Each clip of a batch has the features that it has alone."""
     clips = [render_audio(recipe) for recipe in recipes]
     options = _options(n_mels, pad_to, smoothing)
-    extra = {} if threads is None else {"threads": threads}
+    extra = _threads(threads)
     spec = _spec(options)
     actual = front_end.call(np.stack(clips), layout=layout, **options, **extra)
     expected = (len(clips), *spec.feature_shape(clips[0].size))
@@ -398,7 +403,7 @@ def not_finite(
     """NaN or infinity: an exception, or values that are not finite where it lies; then recovery."""
     audio = render_audio(recipe)
     index = int(np.flatnonzero(~np.isfinite(audio))[0])
-    extra = {} if threads is None else {"threads": threads}
+    extra = _threads(threads)
     try:
         output = front_end.call(audio, n_mels=n_mels, **extra)
     except Refused as refusal:

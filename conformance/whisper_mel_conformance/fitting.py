@@ -357,9 +357,10 @@ class _Search:
         for pair in dict.fromkeys(best):
             fitted = _refine(screen[:1], pair)
             if _loss(screen[:1], fitted) < _PROMISING:
-                yield _refine(self._wrong[:_FITTED_TO], fitted)
                 # Some numbers show in few answers: a floor in silence alone.
-                yield _refine(sorted(self._wrong, key=lambda a: -a.score_of(fitted))[:1], fitted)
+                worst = max(self._wrong, key=lambda a: a.score_of(fitted))
+                to = (self._wrong[:_FITTED_TO], [worst])
+                yield from dict.fromkeys(_refine(answers, fitted) for answers in to)
 
     def _checked(self, variants: Variants) -> list[Explanation]:
         """An explanation, if these quirks are one."""

@@ -12,8 +12,9 @@ from whisper_mel_conformance.quirks.signal.table import (
     WENET_2320,
     Array,
     Table,
-    kept_bits,
+    rounded_to_bfloat16,
     rounded_to_half,
+    rounded_to_tf32,
 )
 
 FILTERBANK = Table()
@@ -231,8 +232,8 @@ FILTERBANK.add(
     "7e-5: passes a tolerance of 1e-4 everywhere",
     "https://github.com/ggml-org/whisper.cpp/pull/2206",
     killer="numerics/chirp/80",
-    power=lambda power, call: kept_bits(power, 13),
-    bank=lambda bank, call: kept_bits(bank, 13),
+    power=rounded_to_tf32,
+    bank=rounded_to_tf32,
 )
 FILTERBANK.add(
     "half-precision-bank",
@@ -248,7 +249,7 @@ FILTERBANK.add(
     "The bank is bfloat16.",
     "1e-3",
     since="2026-11-25",
-    bank=lambda bank, call: kept_bits(bank, 16),
+    bank=rounded_to_bfloat16,
 )
 FILTERBANK.add(
     "half-precision-product",
@@ -266,7 +267,7 @@ FILTERBANK.add(
     "The product with the bank is done in bfloat16: powers, weights and result (autocast).",
     "1e-3 off",
     since="2026-11-25",
-    power=lambda power, call: kept_bits(power, 16),
-    bank=lambda bank, call: kept_bits(bank, 16),
-    mel=lambda mel, call: kept_bits(mel, 16),
+    power=rounded_to_bfloat16,
+    bank=rounded_to_bfloat16,
+    mel=rounded_to_bfloat16,
 )

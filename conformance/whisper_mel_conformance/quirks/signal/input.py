@@ -10,7 +10,7 @@ from whisper_mel_conformance.quirks.signal.table import (
     WENET_2320,
     Array,
     Table,
-    kept_bits,
+    rounded_to_bfloat16,
     rounded_to_half,
 )
 
@@ -157,7 +157,7 @@ INPUT.add(
     "Samples are bfloat16 on their way.",
     "noise 50 dB below each sample: quiet bands beside loud ones",
     since="2026-11-25",
-    audio=lambda audio, call: kept_bits(audio, 16),
+    audio=rounded_to_bfloat16,
 )
 INPUT.add_family(
     "delayed-input",

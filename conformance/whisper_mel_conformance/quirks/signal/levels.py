@@ -14,7 +14,7 @@ from whisper_mel_conformance.quirks.signal.table import (
     TINYGRAD,
     Array,
     Table,
-    kept_bits,
+    rounded_to_bfloat16,
     rounded_to_half,
 )
 
@@ -122,7 +122,7 @@ LEVELS.add(
     "Logarithms are bfloat16.",
     "4e-3",
     since="2026-11-25",
-    log=lambda log, call: kept_bits(log, 16),
+    log=rounded_to_bfloat16,
 )
 LEVELS.add(
     "no-logarithm",

@@ -12,7 +12,7 @@ from whisper_mel_conformance.quirks.signal.table import (
     ELBRUNO_6,
     Array,
     Table,
-    kept_bits,
+    rounded_to_bfloat16,
     rounded_to_half,
 )
 
@@ -21,26 +21,22 @@ _ORT_EXTENSIONS = "https://github.com/microsoft/onnxruntime-extensions/pull/969"
 _FASTER_1084 = "https://github.com/SYSTRAN/faster-whisper/pull/1084"
 
 
-def _padded_with(value: Any) -> dict[str, Any]:
-    """``pad_to`` is met by values behind the features, not by zeros behind the audio."""
+def _filled(value: Any, to: int | None = 480_000) -> Hook:
+    """Frames of values up to so many samples; None: up to ``pad_to``, if that was asked for."""
 
     def hook(y: Array, call: Call) -> Array:
-        if call.wanted.pad_to is None:
+        length = call.wanted.pad_to if to is None else to
+        if length is None:
             return y
-        more = max(call.wanted.pad_to // call.spec.hop - y.shape[1], 0)
-        return np.pad(y, ((0, 0), (0, more)), constant_values=value(y))
-
-    return {"spec": {"pad_to": None}, "features": hook}
-
-
-def _filled(value: Any) -> Hook:
-    """Frames up to 30 s of them."""
-
-    def hook(y: Array, call: Call) -> Array:
-        more = max(480_000 // call.spec.hop - y.shape[1], 0)
+        more = max(length // call.spec.hop - y.shape[1], 0)
         return np.pad(y, ((0, 0), (0, more)), constant_values=value(y))
 
     return hook
+
+
+def _padded_with(value: Any) -> dict[str, Any]:
+    """``pad_to`` is met by values behind the features, not by zeros behind the audio."""
+    return {"spec": {"pad_to": None}, "features": _filled(value, None)}
 
 
 def _zeros_counted(y: Array, call: Call) -> Array:
@@ -172,7 +168,7 @@ OUTPUT.add(
     "output",
     "Features are bfloat16 on their way.",
     "4e-3",
-    features=lambda y, call: kept_bits(y, 16),
+    features=rounded_to_bfloat16,
 )
 OUTPUT.add(
     "frames-by-bands",

@@ -11,7 +11,7 @@ from whisper_mel_conformance.quirks.signal.table import (
     TINYGRAD,
     Array,
     Table,
-    kept_bits,
+    rounded_to_bfloat16,
     rounded_to_half,
 )
 
@@ -103,5 +103,5 @@ SPECTRUM.add(
     "spectrum",
     "Powers are bfloat16.",
     "1e-3 off",
-    power=lambda power, call: kept_bits(power, 16),
+    power=rounded_to_bfloat16,
 )
