@@ -30,7 +30,7 @@ from mutants.matrix import GOOD, REJECTS, SIGNS, Row, idle, read, write
 if TYPE_CHECKING:
     from whisper_mel_conformance.catalogue import Case
     from whisper_mel_conformance.client import FrontEnd
-    from whisper_mel_conformance.running import Result
+    from whisper_mel_conformance.result import Result
 
 REPORT = ROOT / "report" / "mutants.json"
 RECORD = ROOT / "docs" / "measurements" / "mutants.json"
@@ -234,7 +234,7 @@ def _is_long(case: Case) -> bool:
 
 
 def _judge(row: Row, front_end: FrontEnd, case: Case) -> Result:
-    from whisper_mel_conformance.running import judge_case
+    from whisper_mel_conformance.judge import judge_case
 
     result = judge_case(front_end, case, profile="quick", seed=0)
     row.cases[case.id] = SIGNS[result.status]

@@ -82,28 +82,31 @@ def _report(name: str, lane: Callable[[int], int], calls: int) -> int:
 
 
 def _guard(calls: int) -> int:
+    from whisper_mel_conformance.judge import Judge
     from whisper_mel_conformance.quirks.killing import kill
-    from whisper_mel_conformance.running import Run
+    from whisper_mel_conformance.run import Run
+    from whisper_mel_conformance.setup import prepare
 
     for name, killer in GUARD_CONTROLS.items():
         result = kill(name, killer)
         found = result.status == "failed" and "SIGSEGV" in result.message
         assert found, f"the planted fault is missed: {name}"
         print(f"   planted: {name}: found ({result.message.splitlines()[0][:60]})", flush=True)
-    run = Run(["mojo-cpu", "mojo-c"], with_peers="light")
+    judge = Judge(prepare(["mojo-cpu", "mojo-c"], with_peers="light"))
+    run = Run(judge.setup)
     try:
-        for front_end, case in run.plan():
+        for front_end, case in judge.plan():
             if case.family in ("buffers", "batch") and "guard-" in case.id:
-                run.judge(front_end, case)
+                run.add(judge.judge(front_end, case))
     finally:
-        run.stop()
+        judge.stop()
     failed = [result for result in run.results if result.status == "failed"]
     for front_end in run.front_ends:
         passed, known = (len(run.of(front_end.name, status)) for status in ("passed", "known"))
         print(f"   {front_end.name}: {passed} passed, {known} declared", flush=True)
-    for name, why in run.unavailable.items():
+    for name, why in run.setup.unavailable.items():
         print(f"   not available: {name} ({why})")
-    findings = "; ".join(f"{r.front_end} {r.case.id}: {r.message[:100]}" for r in failed)
+    findings = "; ".join(f"{r.front_end} {r.case}: {r.message[:100]}" for r in failed)
     assert not failed, findings
     return sum(result.status == "passed" for result in run.results)
 

@@ -18,8 +18,9 @@ from sanitize import native
 from tasks.paths import ROOT
 from whisper_mel_conformance.catalogue import Case
 from whisper_mel_conformance.client import FrontEnd
+from whisper_mel_conformance.judge import all_cases
 from whisper_mel_conformance.quirks import CATALOGUE
-from whisper_mel_conformance.running import Result, all_cases
+from whisper_mel_conformance.result import Result
 
 MUTANTS = list(kernel_mutants().values())
 

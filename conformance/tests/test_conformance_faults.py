@@ -14,12 +14,12 @@ import pytest
 from whisper_mel_conformance.checks import CHECKS
 from whisper_mel_conformance.client import FrontEnd, InProcess
 from whisper_mel_conformance.frontend import inspect_front_end
+from whisper_mel_conformance.judge import judge_case
 from whisper_mel_conformance.properties import PROPERTIES, search
 from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_conformance.quirks.document import PATH, text
 from whisper_mel_conformance.quirks.killing import MARGIN, kill
 from whisper_mel_conformance.quirks.path import log_mel
-from whisper_mel_conformance.running import judge_case
 from whisper_mel_golden.signals import render
 from whisper_mel_reference import CLASS_A, WHISPER, score
 

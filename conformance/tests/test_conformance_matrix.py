@@ -15,8 +15,10 @@ import pytest
 from whisper_mel_conformance import known
 from whisper_mel_conformance.command import CommandFrontEnd
 from whisper_mel_conformance.frontend import peers
+from whisper_mel_conformance.judge import Judge, all_cases
 from whisper_mel_conformance.peers import LIGHT, document
-from whisper_mel_conformance.running import Run, all_cases
+from whisper_mel_conformance.run import Run
+from whisper_mel_conformance.setup import prepare
 
 QUIRKS = "whisper_mel_conformance.quirks"
 JAVASCRIPT = Path(document.__file__).with_name("transformers_js")
@@ -118,11 +120,13 @@ def _judged(folder: Path, source: str, fields: str) -> tuple[list[str], list[str
         f'front-end = "{name}"\n[[failure]]\nsince = 2026-11-25\nversion = "1"\n'
         f'mechanism = "m"\nlink = "https://example.org"\n{fields}\n'
     )
-    run = Run([source], known_files=[path])
-    chosen = [case for case in all_cases("quick") if case.id in CASES]
-    statuses = [run.judge(run.front_ends[0], case).status for case in chosen]
-    run.stop()
-    return statuses, run.problems()
+    judge = Judge(prepare([source], known_files=[path]))
+    run = Run(judge.setup)
+    for case in all_cases("quick"):
+        if case.id in CASES:
+            run.add(judge.judge(judge.front_ends[0], case))
+    judge.stop()
+    return [result.status for result in run.results], run.problems()
 
 
 CASES = ("numerics/rising-noise/80", "numerics/silence/80")

@@ -20,7 +20,6 @@ import numpy as np
 import pytest
 from documents import EVIL, LINK, bad, document, good, run, shown
 from PIL import Image
-from whisper_mel_conformance.catalogue import Case
 from whisper_mel_conformance.figure import FRAMES, STEPS, figure
 from whisper_mel_conformance.rendering import OUTPUTS, formats, main, page, render
 from whisper_mel_conformance.rendering.documents import (
@@ -33,7 +32,8 @@ from whisper_mel_conformance.rendering.documents import (
 )
 from whisper_mel_conformance.rendering.facts import entries, number
 from whisper_mel_conformance.report import figures
-from whisper_mel_conformance.running import Result, Run
+from whisper_mel_conformance.result import Result
+from whisper_mel_conformance.run import Run
 
 ROOT = Path(__file__).parents[2]
 MADE = [name for name in OUTPUTS if name != "report.json"]
@@ -237,10 +237,9 @@ def test_figures_are_of_clips_that_show_something() -> None:
     """The worst of those with more than a few frames; short ones where there are no others."""
 
     def failed(family: str, name: str, n_frames: int, score: float) -> Result:
-        case = Case(f"{family}/{name}", "features", {})
         expected = np.zeros((80, n_frames))
         arrays = {"actual": expected + 1, "expected": expected, "bound": expected + 1e-6}
-        return Result("mine", case, "failed", score=score, arrays=arrays)
+        return Result("mine", f"{family}/{name}", "failed", score=score, arrays=arrays)
 
     results = [
         failed("boundary", "one-frame", 1, 9e9),
@@ -272,6 +271,9 @@ def test_junit_counts_what_the_report_counts() -> None:
     suites = root.findall("testsuite")
     assert suites[0].get("name") == "good"
     assert suites[1].get("name") == EVIL
+    assert suites[-1].get("name") == "the run"
+    problems = [error.get("message") for error in suites.pop().findall("testcase/error")]
+    assert problems == [problem for r in document().runs for problem in r["problems"]]
     for suite, entry in zip(suites, entries(document()), strict=True):
         tests = suite.findall("testcase")
         assert suite.get("tests") == str(len(tests)) == str(len(entry.data["cases"]))

@@ -16,12 +16,12 @@ from whisper_mel_conformance import repro
 from whisper_mel_conformance.checks import CHECKS
 from whisper_mel_conformance.client import FrontEnd, InProcess
 from whisper_mel_conformance.frontend import inspect_front_end
+from whisper_mel_conformance.judge import judge_case
 from whisper_mel_conformance.judging import Failure
 from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_conformance.quirks.killing import start
 from whisper_mel_conformance.regressions import Regression, regressions
 from whisper_mel_conformance.report import failure_folder, write_failure
-from whisper_mel_conformance.running import judge_case
 from whisper_mel_conformance.shrinking import shrink
 
 QUIRKS = "whisper_mel_conformance.quirks"

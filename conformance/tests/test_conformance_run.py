@@ -18,9 +18,9 @@ import pytest
 from whisper_mel_conformance.catalogue import FAMILIES
 from whisper_mel_conformance.client import MAX_TIMEOUTS, MEMORY_LIMIT, FrontEnd, Refused
 from whisper_mel_conformance.frontend import UnknownFrontEnd, require_known
+from whisper_mel_conformance.judge import all_cases
 from whisper_mel_conformance.judging import Failure
 from whisper_mel_conformance.known import matching_nothing, of_peers, read
-from whisper_mel_conformance.running import all_cases
 
 CORRECT = Path(__file__).with_name("correct_front_ends.py")
 QUIRKS = "whisper_mel_conformance.quirks"
@@ -83,7 +83,7 @@ def test_a_faulty_front_end_fails_and_can_be_replayed(tmp_path: Path) -> None:
     [path] = (tmp_path / "report" / "failures").glob("*/boundary--length-401--80/case.json")
     case = json.loads(path.read_text())
     assert case["arguments"]["recipe"] == {"signal": "noise_ramp", "n": 401, "seed": 401}
-    assert (path.parent / "actual.npy").exists()
+    assert (path.parent / "arrays.npz").exists()
     assert "nothing was computed" in front_end["diagnosis"]["summary"][0]
     assert "DIAGNOSIS" in done.stdout
     assert (path.parent.parent / "features.png").exists()

@@ -1,6 +1,6 @@
 """``python -m whisper_mel_conformance``: judge front-ends, print the table, write the report.
 
-Exit status: 0 if every front-end reaches what is required of it and declared divergences are all
+Exit status: 0 if every front-end reaches what is required of it and declared failures are all
 there is; 1 if not; 2 for wrong usage; 130 or 143 if SIGINT or SIGTERM ended the run early.
 """
 
@@ -13,23 +13,22 @@ from pathlib import Path
 
 import pytest
 
-import whisper_mel_conformance.quiet_blas  # noqa: F401  before anything imports NumPy
-from whisper_mel_conformance import plugin
-from whisper_mel_conformance.rendering import BENCHMARK, MUTANTS
+from whisper_mel_conformance.keys import LIVE
+from whisper_mel_conformance.options import OPTIONS, value
 from whisper_mel_conformance.rendering import main as report
 from whisper_mel_conformance.repro import main as repro
-from whisper_mel_conformance.running import PROFILES
 from whisper_mel_conformance.terminal import Live
 
-OURS = "mojo-cpu"
 _COMMANDS = {"repro": repro, "report": report}
 _EXIT = {
     pytest.ExitCode.OK: 0,
     pytest.ExitCode.TESTS_FAILED: 1,
-    pytest.ExitCode.INTERRUPTED: 130,  # before any case
+    pytest.ExitCode.INTERRUPTED: 1,  # by -x or the like; a signal has a status of its own
+    pytest.ExitCode.INTERNAL_ERROR: 1,
     130: 130,
     143: 143,
 }
+_PLUGINS = ("whisper_mel_conformance.plugin", "xdist.plugin", "_hypothesis_pytestplugin")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,73 +36,65 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] and given[0] in _COMMANDS:
         return _COMMANDS[given[0]](given[1:])
-    options = _parser().parse_args(given)
+    options, others = _parser().parse_known_args(given)
+    if not value(options, "frontend") and value(options, "peers") == "none":
+        options.mel_peers = "light"
     # pytest as in an empty folder: neither the configuration nor the plugins found around here
     # shall change what a verdict means.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     os.environ.pop("PYTEST_ADDOPTS", None)
-    return _EXIT.get(pytest.main(_words(options), [plugin, Live(options.quiet)]), 2)
+    words = [*_WORDS, *others, *_place(options)]
+    if not {"--collect-only", "--co"} & set(others):
+        words += ["-p", "no:terminal"]  # it has a progress of its own
+    return _EXIT.get(pytest.main(words, [_Chosen(options)]), 2)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"python -m {__package__}",
-        description="Judge implementations of Whisper's log-Mel front-end.",
-        epilog=f"`python -m {__package__} repro PATH` replays a failure of an earlier run, "
-        f"`python -m {__package__} report PATH …` makes one report of several.",
+        description="Judge implementations of Whisper's log-Mel front-end: those that are named, "
+        "or the installed peers that need neither PyTorch nor Node.js.",
+        epilog="All other options are pytest's: -k WORDS (only cases whose id matches), -n 0 (one "
+        "process; as many as there are processors without it), -x, --lf, --collect-only, "
+        f"--junitxml FILE … `python -m {__package__} repro PATH` replays a failure of an earlier "
+        f"run, `python -m {__package__} report PATH …` makes one report of several.",
+        allow_abbrev=False,
     )
+    for option in OPTIONS:
+        parser.add_argument(f"--{option.name}", dest=option.attribute, **option.settings)
     parser.add_argument(
-        "--frontend",
-        action="append",
-        default=[],
-        metavar="SOURCE",
-        help="a registered name, package.module:attribute, path/to/file.py:attribute or "
-        f"cmd:'./prog {{in}} {{out}} {{n_mels}}' (repeatable; default: {OURS} and, beside it, "
-        "the peers that need neither PyTorch nor Node.js)",
-    )
-    parser.add_argument(
-        "--matrix", action="store_true", help="judge every peer that is installed, too"
-    )
-    parser.add_argument("--profile", choices=PROFILES, default="quick")
-    parser.add_argument("--seed", type=int, default=0, help="of the drawn cases (default: 0)")
-    parser.add_argument("--report", type=Path, default=Path("report"), metavar="DIR")
-    parser.add_argument(
-        "--known-failures", action="append", default=[], metavar="FILE", help="TOML (repeatable)"
-    )
-    parser.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS", help="of a call")
-    parser.add_argument(
-        "-k", dest="select", default=None, metavar="WORDS", help="only cases whose id matches"
-    )
-    parser.add_argument("--benchmark", action="append", default=[], metavar="FILE", help=BENCHMARK)
-    parser.add_argument("--mutants", metavar="FILE", help=MUTANTS)
-    parser.add_argument(
-        "--quiet", action="store_true", help="no progress, and at the end only what is wrong"
+        "--matrix",
+        dest="mel_peers",
+        action="store_const",
+        const="all",
+        help="judge every peer that is installed, too: --peers all",
     )
     return parser
 
 
-def _words(options: argparse.Namespace) -> list[str]:
-    """What pytest is told."""
-    words = [str(Path(__file__).parent), "-c", os.devnull, f"--rootdir={Path.cwd()}"]
-    words += ["-qq", "--tb=no", "-rN", "--no-header", "-p", "no:cacheprovider", "--capture=no"]
-    words += ["-o", "console_output_style=classic"]
-    words += ["-p", "_hypothesis_pytestplugin"]
-    words += [f"--frontend={source}" for source in options.frontend or [OURS]]
-    light = "none" if options.frontend else "light"
-    words += [f"--frontend-peers={'all' if options.matrix else light}"]
-    words += [f"--frontend-known={path}" for path in options.known_failures]
-    words += [f"--frontend-benchmark={path}" for path in options.benchmark]
-    words += [f"--frontend-mutants={options.mutants}"] if options.mutants else []
-    words += ["--frontend-quiet"] if options.quiet else []
-    words += [
-        f"--frontend-profile={options.profile}",
-        f"--frontend-report={options.report}",
-        f"--frontend-timeout={options.timeout}",
-        f"--hypothesis-seed={options.seed}",
-    ]
-    if options.select is not None:
-        words += ["-k", options.select]
-    return words
+_WORDS = (
+    *(word for plugin in _PLUGINS for word in ("-p", plugin)),
+    *("-c", os.devnull, "-n", "auto", "--capture=no"),
+)
+
+
+def _place(options: argparse.Namespace) -> list[str]:
+    """Where pytest looks for tests, and keeps which failed last (for ``--lf``)."""
+    cache = Path(value(options, "report")).resolve() / ".cache"
+    return [f"--rootdir={Path.cwd()}", "-o", f"cache_dir={cache}", str(Path(__file__).parent)]
+
+
+class _Chosen:
+    """A pytest plugin: what the command line was told, and a progress of its own."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        vars(config.option).update(vars(self._options))
+        if not config.pluginmanager.hasplugin("terminalreporter"):
+            config.stash[LIVE] = Live(quiet=value(self._options, "quiet"))
 
 
 if __name__ == "__main__":

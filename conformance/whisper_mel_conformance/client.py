@@ -13,6 +13,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, NoReturn
 
 import numpy as np
@@ -91,6 +93,24 @@ class FrontEnd:
         self._output: Output | None = None
         self._timeouts = self._deaths = 0
         self._given_up: str | None = None
+        self._is_described = False
+
+    @classmethod
+    def of(cls, described: Mapping[str, Any], *, timeout: float) -> FrontEnd:
+        """The front-end of :meth:`described`, in this process or another; not started."""
+        front_end = cls(described["source"], timeout=timeout)
+        front_end._describe(described)
+        return front_end
+
+    def described(self) -> dict[str, Any]:
+        """Where it was loaded from, and what it said of itself: plain data."""
+        return {
+            "source": self.source,
+            "name": self.name,
+            "device": self.device,
+            "capabilities": asdict(self.capabilities),
+            "versions": self.versions,
+        }
 
     @property
     def given_up(self) -> bool:
@@ -129,7 +149,12 @@ class FrontEnd:
             raise
 
     def _describe(self, description: Any) -> None:
-        """Take what the front-end says of itself. Raises ``Failure`` where it is not usable."""
+        """Take what the front-end says of itself, the first time: it keeps its name and claims.
+
+        Raises ``Failure`` where it is not usable.
+        """
+        if self._is_described:
+            return
         try:
             name, device = (_words(description[key]) for key in ("name", "device"))
             versions = {_words(k): _words(v) for k, v in description["versions"].items()}
@@ -141,6 +166,7 @@ class FrontEnd:
             raise Failure("the front-end's name is empty: expected a name, or none")
         self.name, self.device, self.versions = name, device, versions
         self.capabilities = capabilities
+        self._is_described = True
 
     def call(self, audio: NDArray[Any], **options: Any) -> NDArray[np.float32]:
         """The features of ``audio``; options as of ``log_mel``, and ``layout``."""

@@ -1,11 +1,13 @@
-"""The folder that a run writes to: it is the run's own while it lasts, and nothing in it is half
-written."""
+"""The folder that a run writes to: it is the run's own while it lasts, nothing in it is half
+written, and nothing is removed from it that the suite did not write."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,6 +57,35 @@ def _require_room(folder: Path) -> None:
     finally:
         os.close(file)
         path.unlink()
+
+
+MARKER = ".whisper-mel"
+"""A file of this name is in every folder that the suite has made and may remove."""
+
+
+def slug(name: str) -> str:
+    """A file name for any text, each text its own: ASCII, not hidden, no way out of a folder."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+    if plain == name and 0 < len(name) <= 100 and name[0] not in ".-":
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{plain[:80].lstrip('.-') or 'x'}-{digest}"
+
+
+def own_folder(path: Path) -> Path:
+    """Make a folder of the suite's, or take one that it made; raises ``ValueError`` for others."""
+    if path.exists() and not (path / MARKER).is_file() and any(path.iterdir()):
+        raise ValueError(f"{path} is not the suite's own (it has no file {MARKER}): move it away")
+    path.mkdir(parents=True, exist_ok=True)
+    (path / MARKER).touch()
+    return path
+
+
+def remove_own_folder(path: Path) -> None:
+    """Remove a folder that the suite has made; raises ``ValueError`` for others."""
+    if path.is_symlink() or (path.exists() and not (path / MARKER).is_file()):
+        raise ValueError(f"{path} is not the suite's own (it has no file {MARKER}): move it away")
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def write_whole(path: Path, data: bytes) -> None:

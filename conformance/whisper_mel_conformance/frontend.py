@@ -135,8 +135,13 @@ class Loaded:
 
 
 def registered() -> dict[str, EntryPoint]:
-    """The front-ends of installed distributions, by name."""
-    return {entry.name: entry for entry in entry_points(group=GROUP)}
+    """The front-ends of installed distributions, by name; nobody takes that of an adapter."""
+    entries = sorted(entry_points(group=GROUP), key=_is_own)
+    return {entry.name: entry for entry in entries}
+
+
+def _is_own(entry: EntryPoint) -> bool:
+    return entry.value.startswith(f"{__package__}.peers.")
 
 
 def peers(which: str = "all") -> list[str]:
@@ -145,8 +150,7 @@ def peers(which: str = "all") -> list[str]:
     ``which`` is ``"all"``, ``"light"`` (as :data:`whisper_mel_conformance.peers.LIGHT` says) or
     ``"none"``.
     """
-    own = f"{__package__}.peers."
-    found = [name for name, entry in registered().items() if entry.value.startswith(own)]
+    found = [name for name, entry in registered().items() if _is_own(entry)]
     return {"all": found, "light": [name for name in found if name in LIGHT], "none": []}[which]
 
 

@@ -1,6 +1,8 @@
-"""Declared divergences: strict, dated, explained.
+"""Declared failures: strict, dated, explained.
 
-A file in TOML names a front-end and the cases that it is known to fail::
+A file in TOML names a front-end and the cases that it is known to fail. Those that come with the
+suite's adapters are about these adapters, whatever another front-end calls itself; those that a
+user hands in are about the front-ends of that name::
 
     front-end = "librosa"
 
@@ -27,10 +29,13 @@ from __future__ import annotations
 import datetime
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
+
+from whisper_mel_conformance.frontend import peers
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -43,7 +48,10 @@ _OPTIONAL = {"except", "some", "title", "worst"}
 
 @dataclass(frozen=True)
 class KnownFailure:
-    """Cases that a front-end is known to fail, and why."""
+    """Cases that a front-end is known to fail, and why.
+
+    ``front_end`` is its name; with ``of_adapter`` that of the adapter, the only one it is about.
+    """
 
     front_end: str
     patterns: tuple[str, ...]
@@ -55,6 +63,31 @@ class KnownFailure:
     title: str
     worst: float = math.inf
     some: bool = False
+    of_adapter: bool = False
+
+    def is_about(self, name: str, source: str) -> bool:
+        """Whether it is about the front-end of this name, which ``source`` was loaded from."""
+        if self.of_adapter:
+            return source == self.front_end and source in peers()
+        return name == self.front_end
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data, for another process."""
+        worst = None if self.worst == math.inf else self.worst
+        return {**vars(self), "since": self.since.isoformat(), "worst": worst}
+
+    @classmethod
+    def of_json(cls, data: Mapping[str, Any]) -> KnownFailure:
+        """The entry of :meth:`as_json`."""
+        return cls(
+            **{
+                **data,
+                "patterns": tuple(data["patterns"]),
+                "exceptions": tuple(data["exceptions"]),
+                "since": datetime.date.fromisoformat(data["since"]),
+                "worst": math.inf if data["worst"] is None else data["worst"],
+            }
+        )
 
     def covers(self, case_id: str) -> bool:
         return _matches(case_id, self.patterns) and not _matches(case_id, self.exceptions)
@@ -69,8 +102,11 @@ def _matches(case_id: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(case_id, pattern) for pattern in patterns)
 
 
-def read(path: Path) -> list[KnownFailure]:
-    """The entries of a file. Raises ``ValueError`` naming the file and what is wrong in it."""
+def read(path: Path, *, of_adapter: bool = False) -> list[KnownFailure]:
+    """The entries of a file; ``of_adapter`` for one beside an adapter of the suite.
+
+    Raises ``ValueError`` naming the file and what is wrong in it.
+    """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
@@ -105,6 +141,7 @@ def read(path: Path) -> list[KnownFailure]:
                 str(entry.get("title", entry["mechanism"])),
                 worst,
                 some,
+                of_adapter,
             )
         )
     return known
@@ -113,7 +150,7 @@ def read(path: Path) -> list[KnownFailure]:
 def of_peers() -> list[KnownFailure]:
     """The entries that come with the peers' adapters."""
     files = sorted(Path(__file__).with_name("peers").glob("*.toml"))
-    return [entry for path in files for entry in read(path)]
+    return [entry for path in files for entry in read(path, of_adapter=True)]
 
 
 def matching_nothing(known: Iterable[KnownFailure], case_ids: Iterable[str]) -> list[str]:

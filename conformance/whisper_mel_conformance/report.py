@@ -1,11 +1,15 @@
-"""What a run leaves behind: ``report.json``, and a reproduction of every failure."""
+"""What a run leaves behind: ``report.json``, and a reproduction of every failure.
+
+The arrays of a few failures of each family are beside their ``case.json``; it has all that is
+needed to compute them again.
+"""
 
 from __future__ import annotations
 
 import json
 import shlex
-import shutil
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -17,11 +21,18 @@ from whisper_mel_conformance.client import FrontEnd
 from whisper_mel_conformance.command import COMMAND_PREFIX
 from whisper_mel_conformance.environment import environment
 from whisper_mel_conformance.figure import figure
-from whisper_mel_conformance.folder import whole_folder, write_whole
-from whisper_mel_conformance.known import KnownFailure
-from whisper_mel_conformance.rendering import OUTPUTS, render
+from whisper_mel_conformance.folder import (
+    own_folder,
+    remove_own_folder,
+    slug,
+    whole_folder,
+    write_whole,
+)
+from whisper_mel_conformance.judge import find
+from whisper_mel_conformance.rendering import BADGES, OUTPUTS, render, require_own
 from whisper_mel_conformance.rendering.documents import FORMAT, Document, merge
-from whisper_mel_conformance.running import STATUSES, Result, Run
+from whisper_mel_conformance.result import STATUSES, Result, compressed
+from whisper_mel_conformance.run import Run
 
 _FIGURES = 2  # of a front-end's failures, beside that of its diagnosis
 _FEW_FRAMES = 20  # a picture of fewer shows little
@@ -37,13 +48,17 @@ def as_json(run: Run, folder: Path) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "profile": run.profile,
-        "seed": run.seed,
+        "profile": run.setup.profile,
+        "seed": run.setup.seed,
         "environment": environment(),
         "interrupted": run.interrupted,
-        "unavailable": run.unavailable,
+        "unavailable": run.setup.unavailable,
         "problems": run.problems(),
-        "front_ends": [_front_end(run, f, folder) for f in run.front_ends if run.of(f.name)],
+        "front_ends": [
+            _front_end(run, f, folder)
+            for f in run.front_ends
+            if run.of(f.name) or run.missing(f.name)
+        ],
     }
 
 
@@ -55,17 +70,15 @@ def _front_end(run: Run, front_end: FrontEnd, folder: Path) -> dict[str, Any]:
         "source": front_end.source,
         "device": front_end.device,
         "versions": front_end.versions,
-        "named": name in run.named,
+        "named": name in run.setup.named,
         "class": run.class_of(name),
         "required_class": front_end.capabilities.required_class,
-        "calls": front_end.calls,
+        "calls": run.calls(name),
         "counts": {status: len(run.of(name, status)) for status in STATUSES},
         "diagnosis": run.diagnoses[name].as_json() if name in run.diagnoses else None,
-        "declared": _declared(run.of(name, "known")),
+        "declared": _declared(run, name),
         "figures": figures(run, name),
-        "worst": None
-        if worst is None
-        else {"case": worst.case.id, "score": json_number(worst.score)},
+        "worst": None if worst is None else {"case": worst.case, "score": json_number(worst.score)},
         "cases": [_case(result, folder) for result in run.of(name)],
     }
 
@@ -73,7 +86,7 @@ def _front_end(run: Run, front_end: FrontEnd, folder: Path) -> dict[str, Any]:
 def _case(result: Result, folder: Path) -> dict[str, Any]:
     where = result.reproduction
     return {
-        "id": result.case.id,
+        "id": result.case,
         "status": result.status,
         "score": json_number(result.score),
         "seconds": round(result.seconds, 4),
@@ -82,21 +95,19 @@ def _case(result: Result, folder: Path) -> dict[str, Any]:
     }
 
 
-def _declared(known: list[Result]) -> list[dict[str, Any]]:
-    """The entries that these failures were declared by, and how many each explains."""
-    entries: dict[KnownFailure, int] = {}
-    for result in known:
-        assert result.declared is not None
-        entries[result.declared] = entries.get(result.declared, 0) + 1
+def _declared(run: Run, name: str) -> list[dict[str, Any]]:
+    """What the declared failures of a front-end were declared by, and how many each explains."""
+    counts = Counter(result.declared for result in run.of(name, "known"))
     return [
         {
             "since": entry.since.isoformat(),
             "version": entry.version,
             "mechanism": entry.mechanism,
             "link": entry.link,
-            "cases": count,
+            "cases": counts[number],
         }
-        for entry, count in entries.items()
+        for number, entry in enumerate(run.setup.known)
+        if counts[number]
     ]
 
 
@@ -113,8 +124,8 @@ def figures(run: Run, name: str) -> list[dict[str, Any]]:
     wrong = [*run.of(name, "failed"), *run.of(name, "known")]
     by_family: dict[str, Result] = {}
     for result in sorted((r for r in wrong if "bound" in r.arrays), key=rank):
-        by_family.setdefault(result.case.family, result)
-    found = [(r.case.id, r.arrays) for r in list(by_family.values())[:_FIGURES]]
+        by_family.setdefault(result.family, result)
+    found = [(r.case, r.arrays) for r in list(by_family.values())[:_FIGURES]]
     if name in run.diagnoses:
         found.insert(0, ("the diagnosis’s clip", run.diagnoses[name].arrays()))
     return [shown for shown in (figure(*one) for one in found) if shown is not None]
@@ -133,6 +144,7 @@ def write(run: Run, made: Document, folder: Path) -> None:
     for name, diagnosis in run.diagnoses.items():
         picture = diagnosis.picture()
         if picture is not None:
+            own_folder(failure_folder(name, folder))
             write_whole(picture_path(name, folder), picture)
     render(made, folder)
 
@@ -142,7 +154,12 @@ def write(run: Run, made: Document, folder: Path) -> None:
 
 def failure_folder(front_end: str, folder: Path) -> Path:
     """Where the reproductions of a front-end are."""
-    return folder / "failures" / "".join(c if c.isalnum() or c in "-_." else "_" for c in front_end)
+    return folder / "failures" / slug(front_end)
+
+
+def case_path(front_end: str, case: str, folder: Path) -> Path:
+    """Where the reproduction of a failure is: its ``case.json``."""
+    return failure_folder(front_end, folder) / slug(case.replace("/", "--")) / "case.json"
 
 
 def picture_path(front_end: str, folder: Path) -> Path:
@@ -150,44 +167,49 @@ def picture_path(front_end: str, folder: Path) -> Path:
     return failure_folder(front_end, folder) / "features.png"
 
 
-def forget(run: Run, folder: Path) -> None:
-    """Remove an earlier run's report, and its reproductions of the front-ends of this one."""
+def forget(names: Iterable[str], folder: Path) -> None:
+    """Remove an earlier run's report, and its reproductions of the front-ends with these names.
+
+    Raises ``ValueError`` for what no run has written, and removes nothing then.
+    """
+    require_own(folder)
+    for name in names:
+        remove_own_folder(failure_folder(name, folder))
+    remove_own_folder(folder / BADGES)
     for name in OUTPUTS:
         (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / "badges", ignore_errors=True)
-    for front_end in run.front_ends:
-        shutil.rmtree(failure_folder(front_end.name, folder), ignore_errors=True)
 
 
 def write_failure(result: Result, front_end: FrontEnd, folder: Path) -> Path:
     """Write down all that is needed to replay a failure; the path of its ``case.json``.
 
-    Raises ``OSError``; there is no reproduction then.
+    Raises ``OSError`` or ``ValueError``; there is no reproduction then.
     """
-    where = failure_folder(front_end.name, folder) / result.case.id.replace("/", "--")
-    path = where / "case.json"
-    case = {
+    path = case_path(front_end.name, result.case, folder)
+    case = find(result.case)
+    described = {
         "format": FORMAT,
-        "case": result.case.id,
+        "case": result.case,
         "front_end": {
             "source": _portable(front_end.source),
             "name": front_end.name,
             "device": front_end.device,
             "versions": front_end.versions,
         },
-        "check": result.case.check,
+        "check": case.check,
         "arguments": result.arguments,
-        "specification": specification({**result.case.context, **result.arguments}),
+        "specification": specification({**case.context, **result.arguments}),
         "score": json_number(result.score),
         "message": result.message,
         "environment": environment(),
         "command": shlex.join(["python", "-m", str(__package__), "repro", str(path)]),
     }
-    text = json.dumps(case, indent=1, ensure_ascii=False)
-    with whole_folder(where) as new:
+    text = json.dumps(described, indent=1, ensure_ascii=False)
+    own_folder(failure_folder(front_end.name, folder))
+    with whole_folder(path.parent) as new:
         (new / path.name).write_text(text + "\n", encoding="utf-8")
-        for name, array in result.arrays.items():
-            np.save(new / f"{name}.npy", array)
+        if result.arrays:
+            (new / "arrays.npz").write_bytes(compressed(result.arrays))
     result.reproduction = path
     return path
 

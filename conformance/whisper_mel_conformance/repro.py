@@ -23,7 +23,7 @@ from whisper_mel_conformance.checks import CHECKS
 from whisper_mel_conformance.client import FrontEnd, Refused, Unsupported
 from whisper_mel_conformance.diagnosis import diagnose
 from whisper_mel_conformance.environment import environment
-from whisper_mel_conformance.folder import write_whole
+from whisper_mel_conformance.folder import slug, write_whole
 from whisper_mel_conformance.frontend import UnknownFrontEnd, require_known
 from whisper_mel_conformance.judging import Failure
 from whisper_mel_conformance.picture import comparison
@@ -78,6 +78,8 @@ def main(given: list[str]) -> int:
     options = parser.parse_args(given)
     if options.keep and not options.link:
         parser.error("--keep NAME: expected --link URL, where the bug is described")
+    if options.keep and slug(options.keep) != options.keep:
+        parser.error(f"--keep {options.keep!r}: expected letters, digits, '.', '_' and '-'")
     path: Path = options.path / "case.json" if options.path.is_dir() else options.path
     try:
         case = _read(path)

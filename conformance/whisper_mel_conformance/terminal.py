@@ -6,14 +6,14 @@ Without a terminal, and where ``CI`` is set, the bars are plain lines. ``NO_COLO
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
-import pytest
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -27,8 +27,6 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from whisper_mel_conformance.client import FrontEnd
-from whisper_mel_conformance.plugin import RUN
 from whisper_mel_conformance.rendering.documents import Document
 from whisper_mel_conformance.rendering.facts import (
     MODULE,
@@ -40,6 +38,7 @@ from whisper_mel_conformance.rendering.facts import (
     problems,
     shortened,
 )
+from whisper_mel_conformance.result import Result
 
 _SHOWN = 15  # failures of a front-end
 _COLOURS = {"A": "green", "B": "yellow", "fails": "bold red"}
@@ -49,17 +48,14 @@ _COLOURS = {"A": "green", "B": "yellow", "fails": "bold red"}
 
 
 class Live:
-    """A pytest plugin that shows progress instead of pytest's dots."""
+    """Progress: a bar for each front-end in a terminal, else a line when it is done."""
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self, *, quiet: bool) -> None:
         self._console = Console(highlight=False)
         self._quiet = quiet
         shows_bars = self._console.is_interactive and not os.environ.get("CI")
+        self._shown: dict[str, _Progress] = {}
         self._totals: Counter[str] = Counter()
-        self._counts: Counter[str] = Counter()
-        self._current = ""
-        self._since = time.monotonic()
-        self._task: TaskID | None = None
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -71,73 +67,72 @@ class Live:
             disable=quiet or not shows_bars,
         )
 
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        for item in session.items:
-            front_end = _front_end(item)
-            if front_end is not None:
-                self._totals[front_end.name] += 1
+    def start(self, planned: Iterable[tuple[str, str]]) -> None:
+        """Take the cases that are to be judged: names of front-ends, and ids."""
+        self._totals = Counter(name for name, _ in planned)
         self._progress.start()
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        front_end = _front_end(item)
-        if front_end is not None and front_end.name != self._current:
-            self._finish_line()
-            self._current, self._since = front_end.name, time.monotonic()
-            self._task = self._progress.add_task(
-                escape(shortened(front_end.name, 24)),
-                total=self._totals[front_end.name],
-                counts="",
+    def add(self, result: Result) -> None:
+        """Show a result."""
+        name = result.front_end
+        if name not in self._shown:
+            task = self._progress.add_task(
+                escape(shortened(name, 24)), total=self._totals[name], counts=""
             )
+            self._shown[name] = _Progress(task)
+        shown = self._shown[name]
+        shown.counts[result.status] += 1
+        self._progress.update(shown.task, advance=1, counts=shown.said(styled=True))
+        if shown.counts.total() == self._totals[name]:
+            self._say(name, shown)
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_runtest_teardown(self, item: pytest.Item) -> None:
-        run = item.config.stash[RUN]
-        if self._task is None or not run.results:
-            return
-        self._counts[run.results[-1].status] += 1
-        self._progress.update(self._task, advance=1, counts=self._said(styled=True))
+    def look_for_causes(self) -> None:
+        """Say that the cases are done, and what comes then takes a while."""
+        self._progress.add_task("looking for causes", total=None, counts="")
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_report_teststatus(self, report: Any) -> tuple[str, str, str]:
-        """No dots."""
-        return ("xfailed" if hasattr(report, "wasxfail") else report.outcome), "", ""
+    @property
+    def width(self) -> int:
+        """Columns of the terminal."""
+        return self._console.width
 
-    @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
-        self._finish_line()
-        run = session.config.stash.get(RUN, None)
-        task = None
-        if run is not None and any(result.status == "failed" for result in run.results):
-            task = self._progress.add_task("looking for causes", total=None, counts="")
-        try:
-            return (yield)
-        finally:
-            if task is not None:
-                self._progress.remove_task(task)
-            self._progress.stop()
+    @property
+    def colour(self) -> bool:
+        """Whether colours are wanted."""
+        return self._console.is_terminal and not self._console.no_color
 
-    def _said(self, *, styled: bool) -> str:
-        words = [f"{self._counts['passed']} passed"]
+    def finish(self, text: str) -> None:
+        """End the bars, say what there is of front-ends not judged to the end, and ``text``."""
+        self._progress.stop()
+        for name, shown in self._shown.items():
+            self._say(name, shown)
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    def _say(self, name: str, shown: _Progress) -> None:
+        """Without bars, a line for a front-end; once."""
+        if self._progress.disable and not self._quiet and not shown.is_said:
+            took = time.monotonic() - shown.since
+            line = f"{name}: {shown.said(styled=False)} in {took:.1f} s"
+            self._console.print(line, markup=False, soft_wrap=True)
+        shown.is_said = True
+
+
+@dataclass
+class _Progress:
+    """How far a front-end is; times are in seconds of the monotonic clock."""
+
+    task: TaskID
+    since: float = field(default_factory=time.monotonic)
+    counts: Counter[str] = field(default_factory=Counter)
+    is_said: bool = False
+
+    def said(self, *, styled: bool) -> str:
+        words = [f"{self.counts['passed']} passed"]
         for name, style in (("failed", "bold red"), ("known", "yellow")):
-            if self._counts[name]:
-                text = f"{self._counts[name]} {'declared' if name == 'known' else name}"
+            if self.counts[name]:
+                text = f"{self.counts[name]} {'declared' if name == 'known' else name}"
                 words.append(f"[{style}]{text}[/]" if styled else text)
         return ", ".join(words)
-
-    def _finish_line(self) -> None:
-        """Without bars, a line for each front-end that is done."""
-        if self._current and self._progress.disable and not self._quiet:
-            took = time.monotonic() - self._since
-            line = f"{self._current}: {self._said(styled=False)} in {took:.1f} s"
-            self._console.print(line, markup=False, soft_wrap=True)
-        self._current = ""
-        self._counts.clear()
-
-
-def _front_end(item: pytest.Item) -> FrontEnd | None:
-    front_end = getattr(item, "callspec", None) and item.callspec.params.get("front_end")  # type: ignore[attr-defined]
-    return front_end if isinstance(front_end, FrontEnd) else None
 
 
 # --------------------------------------------------------------------------- at the end

@@ -21,7 +21,7 @@ from whisper_mel_conformance.catalogue import FAMILIES
 from whisper_mel_conformance.folder import write_whole
 from whisper_mel_conformance.frontend import peers, registered
 from whisper_mel_conformance.peers import LIGHT
-from whisper_mel_conformance.running import STATUSES
+from whisper_mel_conformance.result import STATUSES
 
 ROOT = Path(__file__).resolve().parents[3]
 RECORD = ROOT / "docs" / "measurements" / "front-ends.json"

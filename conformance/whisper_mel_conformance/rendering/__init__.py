@@ -18,14 +18,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from whisper_mel_conformance.folder import claim, write_whole
+from whisper_mel_conformance.folder import MARKER, claim, own_folder, write_whole
+from whisper_mel_conformance.options import settings_of
 from whisper_mel_conformance.rendering import documents, formats
 from whisper_mel_conformance.rendering.documents import Document
 from whisper_mel_conformance.rendering.page import page
 
-BENCHMARK = "a result of `./dev bench`, to be shown in the report (repeatable)"
-MUTANTS = "a result of `./dev mutants`, to be shown in the report"
-
+BADGES = "badges"
+"""The folder of each front-end's badge."""
 
 OUTPUTS: dict[str, Callable[[Document], str]] = {
     "report.json": Document.text,
@@ -36,8 +36,31 @@ OUTPUTS: dict[str, Callable[[Document], str]] = {
 }
 
 
+def require_own(folder: Path) -> None:
+    """Make a folder the report's. Raises ``ValueError`` if it has such files from elsewhere."""
+    found = [name for name in (*OUTPUTS, BADGES) if (folder / name).exists()]
+    if found and not (folder / MARKER).exists() and not _is_report(folder / "report.json"):
+        raise ValueError(
+            f"report folder {folder}: it has {found[0]}, which no run has written. Name another "
+            "folder by --report"
+        )
+    (folder / MARKER).touch()
+    if (folder / BADGES).is_dir():
+        (folder / BADGES / MARKER).touch()
+
+
+def _is_report(path: Path) -> bool:
+    """Whether it is a report of an earlier version, which left no marker."""
+    try:
+        documents.read(path)
+    except documents.Unreadable:
+        return False
+    return True
+
+
 def render(document: Document, folder: Path) -> None:
     """Write ``report.json`` and what is made of it. Raises ``OSError``; no file is half written."""
+    own_folder(folder / BADGES)
     texts = {name: made(document) for name, made in OUTPUTS.items()}
     for name, text in {**texts, **formats.badges(document)}.items():
         write_whole(folder / name, text.encode("utf-8"))
@@ -56,10 +79,8 @@ def main(given: list[str]) -> int:
     parser.add_argument(
         "--output", type=Path, metavar="DIR", help="default: the folder of the only PATH"
     )
-    parser.add_argument(
-        "--benchmark", action="append", default=[], type=Path, metavar="FILE", help=BENCHMARK
-    )
-    parser.add_argument("--mutants", type=Path, metavar="FILE", help=MUTANTS)
+    for name in ("benchmark", "mutants"):
+        parser.add_argument(f"--{name}", **settings_of(name))
     options = parser.parse_args(given)
     if options.output is None and len(options.paths) > 1:
         parser.error("--output DIR: expected with several reports")
@@ -72,6 +93,7 @@ def main(given: list[str]) -> int:
         folder = options.output or files[0].parent
         lock = claim(folder)
         try:
+            require_own(folder)
             render(document, folder)
         finally:
             os.close(lock)

@@ -57,13 +57,13 @@ def merge(documents: Iterable[Document]) -> Document:
     return whole
 
 
-def beside(benchmarks: Iterable[Path], mutants: Path | None) -> Document:
+def beside(benchmarks: Iterable[str], mutants: str | None) -> Document:
     """What is shown beside the verdicts: results of ``./dev bench`` and of ``./dev mutants``.
 
     Raises ``Unreadable``.
     """
-    found = read_mutants(mutants) if mutants else []
-    return Document([], [read_benchmark(path) for path in benchmarks], found)
+    found = read_mutants(Path(mutants)) if mutants else []
+    return Document([], [read_benchmark(Path(path)) for path in benchmarks], found)
 
 
 def read_benchmark(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import re
 import xml.etree.ElementTree as ET
 from typing import Any
 
+from whisper_mel_conformance.folder import slug
 from whisper_mel_conformance.rendering.documents import Document
 from whisper_mel_conformance.rendering.facts import (
     Entry,
@@ -35,8 +36,20 @@ def junit(document: Document) -> str:
     root = ET.Element("testsuites", name="whisper-mel conformance")
     for entry in entries(document):
         _suite(root, entry)
+    _problems(root, problems(document))
     ET.indent(root)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _problems(root: ET.Element, sentences: list[str]) -> None:
+    """What is wrong with the runs beside their cases: an error each."""
+    if not sentences:
+        return
+    count = str(len(sentences))
+    suite = ET.SubElement(root, "testsuite", name="the run", tests=count, errors=count)
+    for number, sentence in enumerate(sentences, 1):
+        test = ET.SubElement(suite, "testcase", classname="the run", name=f"problem {number}")
+        ET.SubElement(test, "error", message=printable(sentence))
 
 
 def _suite(root: ET.Element, entry: Entry) -> None:
@@ -164,14 +177,10 @@ def badges(document: Document) -> dict[str, str]:
 
 def file_name(entry: Entry, judged: list[Entry]) -> str:
     """The front-end's name, with a number where several share it."""
-    names = [_safe(other.name) for other in judged]
+    names = [slug(other.name) for other in judged]
     name = names[entry.number]
     earlier = names[: entry.number].count(name)
     return f"{name}-{earlier + 1}" if names.count(name) > 1 else name
-
-
-def _safe(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:100] or "_"
 
 
 def _badge_of(entry: Entry) -> str:

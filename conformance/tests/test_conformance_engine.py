@@ -1,0 +1,346 @@
+"""The run as pytest spreads it: the same verdict in one process or in several, and no case lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+from whisper_mel_conformance import judge as judging
+from whisper_mel_conformance.catalogue import Case
+from whisper_mel_conformance.checks import CHECKS
+from whisper_mel_conformance.client import FrontEnd
+from whisper_mel_conformance.folder import (
+    MARKER,
+    own_folder,
+    remove_own_folder,
+    slug,
+)
+from whisper_mel_conformance.frontend import Capabilities
+from whisper_mel_conformance.known import KnownFailure, of_peers
+from whisper_mel_conformance.properties import PROPERTIES
+from whisper_mel_conformance.rendering import OUTPUTS, require_own
+from whisper_mel_conformance.result import Result, unpack
+from whisper_mel_conformance.run import Run
+from whisper_mel_conformance.setup import Setup, of_text, prepare
+
+CORRECT = Path(__file__).with_name("correct_front_ends.py")
+QUIRKS = "whisper_mel_conformance.quirks"
+FEW = "length-401 or rising-noise/80"
+PYTEST = ("-p", "whisper_mel_conformance.plugin", "-p", "xdist.plugin", "--pyargs")
+
+
+def call(*words: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Python in a process and a folder of its own, with no plugin but those that are named."""
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    environment.pop("PYTEST_ADDOPTS", None)
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, words)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def report_of(folder: Path) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    return report
+
+
+def verdict(report: dict[str, Any]) -> Any:
+    """All of a report that does not depend on time or place."""
+    cases = [
+        (f["name"], f["class"], f["calls"], case["id"], case["status"], case["score"])
+        for f in report["front_ends"]
+        for case in f["cases"]
+    ]
+    worst = [(f["name"], f["worst"], f["diagnosis"]) for f in report["front_ends"]]
+    return cases, worst, report["problems"]
+
+
+# --------------------------------------------------------------------------- processes
+
+
+def test_the_verdict_is_the_same_in_any_number_of_processes(tmp_path: Path) -> None:
+    names = ("--frontend", f"{CORRECT}:right", "--frontend", f"{QUIRKS}:symmetric-window")
+    words = (*names, "-k", "length-401 or left-behind-short/80 or gain")
+    reports = []
+    for n in "024":
+        done = call(
+            "whisper_mel_conformance", *words, "-n", n, "--report", f"r{n}", folder=tmp_path
+        )
+        assert done.returncode == 1, done.stdout + done.stderr
+        reports.append(report_of(tmp_path / f"r{n}"))
+    assert len(reports[0]["front_ends"][0]["cases"]) > 5
+    assert verdict(reports[1]) == verdict(reports[0])
+    assert verdict(reports[2]) == verdict(reports[0])
+    done = call(
+        *("pytest", *PYTEST, "whisper_mel_conformance", "-n", "2", "--junitxml", "junit.xml"),
+        *("--mel-frontend", f"{CORRECT}:right", "--frontend", f"{QUIRKS}:symmetric-window"),
+        *("-k", words[-1], "--mel-report", "by-pytest"),
+        folder=tmp_path,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert verdict(report_of(tmp_path / "by-pytest")) == verdict(reports[0])
+    theirs = ET.parse(tmp_path / "junit.xml").findall(".//testcase")
+    assert len(theirs) == sum(len(f["cases"]) for f in reports[0]["front_ends"])
+
+
+KILLS_ITS_JUDGE = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+from correct_front_ends import right
+def f(audio, n_mels=80):
+    if len(audio) == 1601:
+        os.kill(os.getppid(), signal.SIGKILL)
+    return right(audio, n_mels)
+"""
+
+
+def test_a_case_whose_process_was_killed_is_a_failure(tmp_path: Path) -> None:
+    source = tmp_path / "kills.py"
+    source.write_text(KILLS_ITS_JUDGE.format(tests=str(CORRECT.parent)))
+    words = ("--frontend", f"{source}:f", "-k", "boundary/length-401 or every-remainder/80")
+    done = call("whisper_mel_conformance", *words, "-n", "2", folder=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    [front_end] = report_of(tmp_path / "report")["front_ends"]
+    assert front_end["class"] == "fails"
+    failed = [case for case in front_end["cases"] if case["status"] == "failed"]
+    assert [case["id"] for case in failed] == ["boundary/every-remainder/80"]
+    assert front_end["counts"]["passed"] == 2
+    assert all("internal error of the suite" in case["message"] for case in failed)
+
+
+def test_pytest_ways_of_choosing_cases_work(tmp_path: Path) -> None:
+    words = ("whisper_mel_conformance", "--frontend", f"{QUIRKS}:symmetric-window", "-k", FEW)
+    listed = call(*words, "--collect-only", "-q", folder=tmp_path)
+    assert listed.returncode == 0, listed.stdout + listed.stderr
+    assert "symmetric-window:numerics/rising-noise/80]" in listed.stdout
+    assert not (tmp_path / "report").exists()
+    first = call(*words, "-x", "-n", "0", folder=tmp_path)
+    assert first.returncode == 1, first.stdout + first.stderr
+    report = report_of(tmp_path / "report")
+    [front_end] = report["front_ends"]
+    assert front_end["counts"]["failed"] == 1
+    assert "planned cases were not judged (stopping after 1 failures)" in report["problems"][0]
+    again = call(*words, "--lf", "-n", "0", folder=tmp_path)
+    assert again.returncode == 1, again.stdout + again.stderr
+    [same] = report_of(tmp_path / "report")["front_ends"]
+    assert [case["id"] for case in same["cases"]] == [
+        case["id"] for case in front_end["cases"] if case["status"] == "failed"
+    ]
+    none = call(*words[:-1], "nonesuch", folder=tmp_path)
+    assert none.returncode == 2
+    assert "no case was selected" in none.stdout
+
+
+# --------------------------------------------------------------------------- no case is lost
+
+
+class _Tame(FrontEnd):
+    """A front-end that is never asked: the checks are replaced."""
+
+    def __init__(self) -> None:
+        super().__init__("tame")
+        self.capabilities = Capabilities(batch=True)
+
+    def start(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("name", [*CHECKS])
+@pytest.mark.parametrize("error", [IndexError("list index"), AssertionError(), MemoryError()])
+def test_an_error_of_the_suite_is_a_failed_case(
+    monkeypatch: pytest.MonkeyPatch, name: str, error: Exception
+) -> None:
+    def crash(*given: Any, **more: Any) -> float:
+        raise error
+
+    monkeypatch.setitem(CHECKS, name, crash)
+    case = Case("family/case", name, {})
+    drawn = [p for p in PROPERTIES if p.check == name]
+    for one in [case, *drawn]:
+        result = judging.judge_case(_Tame(), one, profile="quick", seed=0)
+        assert result.status == "failed", one.id
+        assert "internal error of the suite" in result.message
+        assert type(error).__name__ in result.message
+        assert "in crash" in result.message  # the traceback
+
+
+def run_of(*cases: str) -> Run:
+    description = {**_Tame().described(), "name": "f"}
+    run = Run(Setup([description], [], named=["f"]))
+    run.plan([("f", case) for case in cases])
+    return run
+
+
+def test_a_run_without_a_result_for_each_planned_case_does_not_conform() -> None:
+    run = run_of("boundary/a", "boundary/b")
+    run.add(Result("f", "boundary/a", "passed", score=0.1, calls=1))
+    assert run.class_of("f") == "-"
+    assert any("1 of 2 planned cases were not judged" in p for p in run.problems())
+    run.fail_missing()
+    assert run.class_of("f") == "fails"
+    [failed] = run.of("f", "failed")
+    assert failed.case == "boundary/b"
+    complete = run_of("boundary/a")
+    complete.add(Result("f", "boundary/a", "passed", score=0.1, calls=1))
+    complete.fail_missing()
+    assert complete.class_of("f") == "A"
+    assert not any("not judged" in p for p in complete.problems())
+
+
+def test_of_two_results_of_a_case_the_failure_counts() -> None:
+    for statuses in (("passed", "failed"), ("failed", "passed")):
+        run = run_of("boundary/a")
+        for status in statuses:
+            run.add(Result("f", "boundary/a", status, score=0.1, calls=1))
+        assert run.class_of("f") == "fails"
+
+
+def test_a_score_that_is_no_number_is_the_worst() -> None:
+    run = run_of("boundary/a", "boundary/b")
+    run.add(Result("f", "boundary/a", "failed", score=float("nan")))
+    run.add(Result("f", "boundary/b", "failed", score=9.0))
+    worst = run.worst("f")
+    assert worst is not None
+    assert worst.case == "boundary/a"
+
+
+def test_results_and_setups_survive_the_way() -> None:
+    import numpy as np
+
+    result = Result(
+        *("f", "boundary/a", "failed", "message", float("inf"), 0.5, 3, {"recipe": {"n": 1}}),
+        arrays={"actual": np.arange(3.0)},
+        declared=4,
+    )
+    again = unpack(result.pack())
+    assert {**vars(again), "arrays": 0} == {**vars(result), "arrays": 0}
+    assert again.arrays["actual"].tolist() == [0.0, 1.0, 2.0]
+    setup = prepare([f"{QUIRKS}:all-zero"])
+    assert of_text(setup.text()).known == setup.known
+    assert of_text(setup.text()).text() == setup.text()
+    assert len(setup.known) > 0
+
+
+# --------------------------------------------------------------------------- whose declarations
+
+ZEROS = """
+import numpy as np
+class F:
+    name = {name!r}
+    def log_mel(self, audio, n_mels=80):
+        return np.zeros((n_mels, max(len(audio) // 160, 1)), np.float32)
+"""
+
+
+@pytest.mark.parametrize("name", sorted({entry.front_end for entry in of_peers()}))
+def test_a_name_alone_has_nothing_declared(name: str) -> None:
+    entries = [entry for entry in of_peers() if entry.front_end == name]
+    assert entries
+    for entry in entries:
+        assert entry.is_about("anything", name)
+        for source in (f"mine.py:{name}", f"cmd:{name}", "mine.py:f", f"module:{name}"):
+            assert not entry.is_about(name, source)
+
+
+def test_zeros_under_a_peers_name_fail(tmp_path: Path) -> None:
+    source = tmp_path / "zeros.py"
+    source.write_text(ZEROS.format(name="kaldi-native-fbank"))
+    words = ("--frontend", f"{source}:F", "-k", "boundary/length-401", "-n", "0")
+    done = call("whisper_mel_conformance", *words, folder=tmp_path)
+    assert done.returncode == 1, done.stdout
+    [front_end] = report_of(tmp_path / "report")["front_ends"]
+    assert front_end["class"] == "fails"
+    assert front_end["counts"]["known"] == 0
+
+
+def test_a_users_declaration_is_about_a_name() -> None:
+    entry = KnownFailure.of_json({**of_peers()[0].as_json(), "of_adapter": False})
+    assert entry.is_about(entry.front_end, "mine.py:f")
+    assert not entry.is_about("another", "mine.py:f")
+
+
+# --------------------------------------------------------------------------- names and paths
+
+NAMES = (
+    "..",
+    ".",
+    "",
+    "/",
+    "a/b",
+    "../../x",
+    "-rf",
+    ".hidden",
+    "a\x00b",
+    "\ud800",
+    "CON",
+    "ä",
+    "x" * 300,
+)
+
+
+def test_every_name_has_a_file_name_of_its_own() -> None:
+    made = [slug(name) for name in (*NAMES, "a_b", "plain-1.0")]
+    assert len(set(made)) == len(made)
+    for name in made:
+        assert name == Path(name).name
+        assert name[0] not in ".-"
+        assert len(name) <= 120
+        assert name.isascii()
+    assert slug("plain-1.0") == "plain-1.0"
+    assert all(slug(name) == name for name in made)  # of a slug it is the slug
+
+
+def test_a_front_end_called_dots_removes_nothing(tmp_path: Path) -> None:
+    source = tmp_path / "zeros.py"
+    source.write_text(ZEROS.format(name=".."))
+    (tmp_path / "precious").write_text("mine")
+    for _ in range(2):
+        words = ("--frontend", f"{source}:F", "-k", "boundary/length-401/80", "--report", ".")
+        done = call("whisper_mel_conformance", *words, "-n", "0", folder=tmp_path)
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert (tmp_path / "precious").read_text() == "mine"
+        assert source.exists()
+    assert len([*(tmp_path / "failures").glob("*/*/case.json")]) == 1
+
+
+@pytest.mark.parametrize("theirs", [*OUTPUTS, "badges/mine.json"])
+def test_nothing_is_removed_that_the_suite_did_not_write(theirs: str, tmp_path: Path) -> None:
+    path = tmp_path / theirs
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("mine")
+    words = ("--frontend", f"{QUIRKS}:all-zero", "-k", "nonesuch", "--report", ".")
+    done = call("whisper_mel_conformance", *words, folder=tmp_path)
+    assert done.returncode == 2
+    assert f"it has {theirs.partition('/')[0]}, which no run has written" in done.stderr
+    assert path.read_text() == "mine"
+
+
+def test_folders_have_a_marker_before_they_are_removed(tmp_path: Path) -> None:
+    own = own_folder(tmp_path / "own")
+    (own / "file").touch()
+    remove_own_folder(own)
+    assert not own.exists()
+    remove_own_folder(own)  # nothing to remove
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "file").touch()
+    link = tmp_path / "link"
+    link.symlink_to(own_folder(tmp_path / "target"))
+    for path in (theirs, link):
+        with pytest.raises(ValueError, match="not the suite's own"):
+            remove_own_folder(path)
+    with pytest.raises(ValueError, match="not the suite's own"):
+        own_folder(theirs)
+    assert (theirs / "file").exists()
+    assert (tmp_path / "target" / MARKER).exists()
+    require_own(tmp_path / "target")

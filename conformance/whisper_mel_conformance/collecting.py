@@ -1,0 +1,220 @@
+"""The part of the pytest plugin that the process which collects has, and it alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from random import SystemRandom
+from typing import Any
+
+import pytest
+
+import whisper_mel_conformance.quiet_blas  # noqa: F401  before anything imports NumPy
+from whisper_mel_conformance.folder import claim
+from whisper_mel_conformance.judge import all_cases
+from whisper_mel_conformance.keys import LIVE, SENT
+from whisper_mel_conformance.options import value
+from whisper_mel_conformance.rendering.documents import Document, beside
+from whisper_mel_conformance.report import document, forget, write, write_failure
+from whisper_mel_conformance.result import Result, unpack
+from whisper_mel_conformance.run import Key, Run
+from whisper_mel_conformance.setup import prepare
+from whisper_mel_conformance.terminal import Live, summary
+
+
+class Collecting:
+    """A pytest plugin: the run, its folder, and what is shown of it.
+
+    Raises ``pytest.UsageError`` for options that describe no run.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._options = config.option
+        self.folder = Path(value(config.option, "report"))
+        self._lock: int | None = None
+        self._document: Document | None = None
+        self._live: Live | None = config.stash.get(LIVE, None)
+        self._stopped: str | None = None
+        try:
+            self.run = self._prepare()
+        except ValueError as error:
+            self._release()
+            raise pytest.UsageError(str(error)) from error
+        self._keys = {
+            _in_brackets(f.name, case.id): (f.name, case.id)
+            for f in self.run.front_ends
+            for case in all_cases(self.run.setup.profile)
+        }
+        _end_by_sigterm(self)
+
+    def _prepare(self) -> Run:
+        def option(name: str) -> Any:
+            return value(self._options, name)
+
+        if not self._options.collectonly:
+            self._lock = claim(self.folder)
+        shown = beside(option("benchmark"), option("mutants"))
+        setup = prepare(
+            option("frontend"),
+            with_peers=option("peers"),
+            profile=option("profile"),
+            seed=self._seed(),
+            timeout=option("timeout"),
+            known_files=[Path(path) for path in option("known-failures")],
+        )
+        if not self._options.collectonly:
+            forget([description["name"] for description in setup.front_ends], self.folder)
+        return Run(setup, beside=shown, explains_known=option("peers") == "all")
+
+    def _seed(self) -> int:
+        """Ours, else hypothesis's own (0 by default, so that runs are alike)."""
+        given = value(self._options, "seed")
+        if given is None:
+            given = self._config.getoption("--hypothesis-seed", default=None)
+        return SystemRandom().getrandbits(32) if given == "random" else int(given or 0)
+
+    # ----------------------------------------------------------------------- while it runs
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Hand the setup to a process of pytest-xdist."""
+        node.workerinput[SENT] = self.run.setup.text()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
+        self._plan(ids)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self._plan([item.nodeid for item in session.items])
+
+    def _plan(self, nodes: Iterable[str]) -> None:
+        self.run.plan(key for key in map(self._key, nodes) if key is not None)
+        if self._live is not None:
+            self._live.start(self.run.planned)
+
+    def _key(self, node: str) -> Key | None:
+        """The front-end and the case of a test; None if it is none of ours."""
+        return self._keys.get(node.partition("::test_conformance[")[2].removesuffix("]"))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        packed = getattr(report, SENT, None)
+        key = self._key(report.nodeid)
+        if packed is not None:
+            self._take(unpack(packed))
+        elif report.failed and key is not None:
+            self._take(
+                Result(*key, "failed", f"internal error of the suite: {report.longreprtext}")
+            )
+
+    def _take(self, result: Result) -> None:
+        if not self.run.add(result):
+            return
+        if result.status == "failed":
+            front_end = next(f for f in self.run.front_ends if f.name == result.front_end)
+            try:
+                write_failure(result, front_end, self.folder)
+            except (OSError, ValueError) as error:
+                why = getattr(error, "strerror", None) or str(error)
+                self.run.unwritten.append(
+                    f"the reproduction of {result.front_end} {result.case} could not be written: "
+                    f"{why}"
+                )
+        if self._live is not None:
+            self._live.add(result)
+
+    # ----------------------------------------------------------------------- at the end
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """By a signal, or because pytest was told to stop early (``-x``)."""
+        if isinstance(excinfo.value, pytest.Session.Interrupted):
+            self._stopped = str(excinfo.value)
+        elif self.run.interrupted is None:
+            self.run.interrupted = "SIGINT"
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self._options.collectonly:
+            return
+        self._end(session)
+        if self._live is not None:
+            self._live.finish(self._summary(self._live.width, self._live.colour))
+
+    def _end(self, session: pytest.Session) -> None:
+        """Write the report, look for causes, and decide how the run has ended."""
+        run = self.run
+        if run.planned:
+            if not run.interrupted:
+                early = self._stopped or session.shouldfail or session.shouldstop
+                if early:
+                    run.stopped = str(early)
+                else:
+                    run.fail_missing()
+                self._write()  # nothing is lost if a front-end ends the process that asks it
+                self._diagnose()
+            self._write()
+        if run.interrupted:
+            session.exitstatus = 128 + signal.Signals[run.interrupted]
+        elif run.problems() and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _diagnose(self) -> None:
+        """Look for the causes of what failed; a signal ends that, and loses nothing else."""
+        if self._live is not None and any(r.status == "failed" for r in self.run.results):
+            self._live.look_for_causes()
+        try:
+            self.run.diagnose()
+        except KeyboardInterrupt:
+            self.run.interrupted = self.run.interrupted or "SIGINT"
+
+    def _write(self) -> None:
+        """Write the report as it is now."""
+        self._document = document(self.run, self.folder)
+        try:
+            write(self.run, self._document, self.folder)
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            sentence = f"the report could not be written: {why}"
+            if sentence not in self.run.unwritten:
+                self.run.unwritten.append(sentence)
+            self._document = document(self.run, self.folder)
+
+    def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
+        if not self._options.collectonly:
+            writer = config.get_terminal_writer()
+            terminalreporter.ensure_newline()
+            terminalreporter.write(self._summary(writer.fullwidth, writer.hasmarkup))
+
+    def _summary(self, width: int, colour: bool) -> str:
+        """What is said at the end."""
+        if self._document is None:
+            why = self.run.interrupted or self.run.stopped or "no case was selected"
+            return f"whisper-mel: nothing was judged: {why}\n"
+        quiet = value(self._options, "quiet")
+        return summary(self._document, self.folder, width=width, colour=colour, quiet=quiet)
+
+    def pytest_unconfigure(self) -> None:
+        self._release()
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _in_brackets(front_end: str, case: str) -> str:
+    """What pytest puts into the brackets of a test's name: no other character than ASCII."""
+    return f"{front_end}:{case}".encode("unicode_escape").decode("ascii")
+
+
+def _end_by_sigterm(collecting: Collecting) -> None:
+    """SIGTERM ends a run as Ctrl-C does: with a report of what was judged."""
+
+    def end(number: int, frame: object) -> None:
+        collecting.run.interrupted = "SIGTERM"
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)

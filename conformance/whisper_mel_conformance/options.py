@@ -1,0 +1,134 @@
+"""The options of a run, once for all: the pytest plugin and the command line read this table.
+
+An option ``name`` is ``--mel-name`` to pytest, where other plugins have options of their own, and
+``--name`` to ``python -m whisper_mel_conformance``. Values are plain data: they travel to the
+processes of pytest-xdist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+PROFILES = ("quick", "ci", "nightly")
+PREFIX = "mel_"
+"""What begins the attributes of pytest's options."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option.
+
+    ``settings`` are argparse's; ``old`` are pytest's earlier spellings, which are accepted where no
+    other plugin has them.
+    """
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    old: tuple[str, ...] = ()
+
+    @property
+    def attribute(self) -> str:
+        """Its name among pytest's options."""
+        return PREFIX + self.name.replace("-", "_")
+
+
+OPTIONS = (
+    Option(
+        "frontend",
+        {
+            "action": "append",
+            "default": [],
+            "metavar": "SOURCE",
+            "help": "a front-end to judge: a registered name, package.module:attribute, "
+            "path/to/file.py:attribute or cmd:'./prog {in} {out} {n_mels}' (repeatable)",
+        },
+        ("--frontend",),
+    ),
+    Option(
+        "peers",
+        {
+            "choices": ("none", "light", "all"),
+            "default": "none",
+            "help": "judge the installed implementations that the suite has adapters for, too: "
+            "all, or those that need neither PyTorch nor Node.js (default: none)",
+        },
+        ("--frontend-peers",),
+    ),
+    Option(
+        "profile",
+        {
+            "choices": PROFILES,
+            "default": "quick",
+            "help": "how many and how long cases (default: quick)",
+        },
+        ("--frontend-profile",),
+    ),
+    Option(
+        "seed",
+        {"type": int, "default": None, "help": "of the drawn cases (default: 0)"},
+    ),
+    Option(
+        "report",
+        {
+            "default": "report",
+            "metavar": "DIR",
+            "help": "folder for the report and the reproductions of failures (default: report)",
+        },
+        ("--frontend-report",),
+    ),
+    Option(
+        "known-failures",
+        {
+            "action": "append",
+            "default": [],
+            "metavar": "FILE",
+            "help": "TOML file of declared failures (repeatable)",
+        },
+        ("--frontend-known",),
+    ),
+    Option(
+        "timeout",
+        {
+            "type": float,
+            "default": 30.0,
+            "metavar": "SECONDS",
+            "help": "for a call; the first one may take six times as long (default: 30)",
+        },
+        ("--frontend-timeout",),
+    ),
+    Option(
+        "benchmark",
+        {
+            "action": "append",
+            "default": [],
+            "metavar": "FILE",
+            "help": "a result of `./dev bench`, to be shown in the report (repeatable)",
+        },
+        ("--frontend-benchmark",),
+    ),
+    Option(
+        "mutants",
+        {
+            "metavar": "FILE",
+            "help": "a result of `./dev mutants`, to be shown in the report",
+        },
+        ("--frontend-mutants",),
+    ),
+    Option(
+        "quiet",
+        {"action": "store_true", "help": "no progress, and at the end only what is wrong"},
+        ("--frontend-quiet",),
+    ),
+)
+
+
+def value(options: Any, name: str) -> Any:
+    """The value of the option ``name`` among pytest's, or in the command line's namespace."""
+    return getattr(options, PREFIX + name.replace("-", "_"))
+
+
+def settings_of(name: str) -> Mapping[str, Any]:
+    """argparse's settings of the option ``name``."""
+    return next(option.settings for option in OPTIONS if option.name == name)
