@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from whisper_mel_golden import __main__, catalogue, golden_cases, load_manifest, make, openai
+from whisper_mel_golden import __main__, golden_cases, inputs, load_manifest, make, openai
 from whisper_mel_golden.speech import load_recording, recordings
 from whisper_mel_golden.store import DATA
 from whisper_mel_golden.voices import VOICES, resample
@@ -29,7 +29,7 @@ needs_whisper = pytest.mark.skipif(
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data folder with one old file, and a catalogue of three inputs."""
-    chosen = {name: catalogue.INPUTS[name] for name in INPUTS}
+    chosen = {name: inputs.INPUTS[name] for name in INPUTS}
     monkeypatch.setattr(make, "INPUTS", chosen)
     monkeypatch.setattr(make, "espeak_version", lambda: None)
     folder = tmp_path / "data"
@@ -75,7 +75,7 @@ def test_make_of_some_inputs_keeps_the_others(data: Path, capsys: Any) -> None:
 @needs_whisper
 def test_make_of_some_inputs_needs_the_others(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make.make(data=data)
-    more = {name: catalogue.INPUTS[name] for name in ("click-first", *INPUTS)}
+    more = {name: inputs.INPUTS[name] for name in ("click-first", *INPUTS)}
     monkeypatch.setattr(make, "INPUTS", more)
     with pytest.raises(RuntimeError, match="golden/click-first/80 has not been made"):
         make.make(["length-480"], data=data)

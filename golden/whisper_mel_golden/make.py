@@ -13,7 +13,7 @@ import numpy as np
 from whisper_mel_reference import WHISPER, compare
 
 from whisper_mel_golden import openai
-from whisper_mel_golden.catalogue import FLAGS, INPUTS, RECORDINGS, Input, case_variants
+from whisper_mel_golden.inputs import FLAGS, INPUTS, RECORDINGS, Input, case_variants
 from whisper_mel_golden.manifest import load_manifest, write_manifest
 from whisper_mel_golden.signals import render
 from whisper_mel_golden.speech import SPEECH, load_recording, recordings, write_wav
