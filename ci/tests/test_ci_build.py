@@ -19,6 +19,7 @@ import yaml
 from installed import closure
 from tasks import build, wheels
 from tasks.paths import PACKAGES, ROOT
+from whisper_mel_golden.make import SCRATCH
 from whisper_mel_mojo import builder
 from whisper_mel_reference import score
 
@@ -42,20 +43,49 @@ def wheel_of(dist: Path, name: str) -> Path:
     return wheel
 
 
+def tracked(package: Path) -> set[str]:
+    """The files of a package that git has, from its folder."""
+    command = ["git", "ls-files", "-z"]
+    listing = subprocess.run(command, cwd=package, capture_output=True, text=True, check=True)
+    return set(filter(None, listing.stdout.split("\0")))
+
+
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
 def test_wheel_and_source_distribution_have_everything(package: Path, dist: Path) -> None:
-    command = ["git", "ls-files", "-z", f"whisper_mel_{package.name}"]
-    listing = subprocess.run(command, cwd=package, capture_output=True, text=True, check=True)
-    files = set(filter(None, listing.stdout.split("\0")))
+    files = {name for name in tracked(package) if name.startswith(f"whisper_mel_{package.name}/")}
     with zipfile.ZipFile(wheel_of(dist, package.name)) as packed:
         names = set(packed.namelist())
-    assert files <= names
-    assert any(name.endswith("licenses/LICENSE") for name in names)
-    assert not any("tests/" in name for name in names)
+    names = {name for name in names if not name.endswith("/")}
+    added = {name for name in names if "/prebuilt/" in name or ".dist-info/" in name}
+    assert names - added == files, "what git tracks, no more and no less"
+    assert any(name.endswith("licenses/LICENSE") for name in added)
     (source,) = dist.glob(f"whisper_mel_{package.name}-*.tar.gz")
     with tarfile.open(source) as packed_source:
         sources = {name.partition("/")[2] for name in packed_source.getnames()}
     assert {*files, "pyproject.toml", "LICENSE"} <= sources
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+def test_what_a_killed_program_leaves_is_in_no_package(package: Path, tmp_path: Path) -> None:
+    """Half-made goldens and regressions, npm's packages, what compilers keep beside sources."""
+    folder = tmp_path / package.name
+    for name in tracked(package):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(package / name, folder / name)
+    shutil.copyfile(ROOT / ".gitignore", tmp_path / ".gitignore")
+    left = [f"{SCRATCH}/data/a.xz", ".a.json.new", ".a.new/b", "node_modules/a.js", "a.so"]
+    for name in [*left, "__mojocache__/a", "__pycache__/a.pyc"]:
+        for place in (f"whisper_mel_{package.name}", f"whisper_mel_{package.name}/deeper"):
+            (folder / place / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / place / name).write_text("half made")
+    subprocess.run(["hatchling", "build"], cwd=folder, check=True, capture_output=True)
+    with zipfile.ZipFile(wheel_of(folder / "dist", package.name)) as packed:
+        wheel = {name for name in packed.namelist() if ".dist-info/" not in name}
+    (source,) = (folder / "dist").glob("*.tar.gz")
+    with tarfile.open(source) as packed_source:
+        sources = {name.partition("/")[2] for name in packed_source.getnames()}
+    assert wheel == {name for name in tracked(package) if name.startswith("whisper_mel_")}
+    assert sources == {*tracked(package), ".gitignore", "PKG-INFO"}
 
 
 def test_only_the_kernels_wheel_is_for_a_platform(dist: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -180,6 +182,14 @@ def test_it_is_kept(
     assert entry.check == "scored"
     assert repro.main(words) == 2  # there is one of this name
     assert "cannot be kept" in capsys.readouterr().err
+
+    def full(*arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    assert repro.main([*words, "--keep", "mine-2"]) == 2
+    assert "No space left" in capsys.readouterr().err
+    assert [path.name for path in corpus.FOLDER.iterdir()] == ["mine-1.json"], "nothing half made"
 
 
 @pytest.mark.parametrize(

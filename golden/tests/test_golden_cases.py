@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from whisper_mel_golden import GoldenCase, golden_cases, load_manifest
-from whisper_mel_golden.catalogue import FLAGS, INPUTS, case_variants
+from whisper_mel_golden.inputs import (
+    FLAGS,
+    INPUTS,
+    case_variants,
+    lengths,
+    noise,
+    speech,
+    tonal,
+    transients,
+)
 from whisper_mel_golden.store import DATA
 from whisper_mel_reference import CLASS_A, WHISPER, FrontEndSpec, score, stages
 
@@ -17,6 +26,12 @@ def _by_input() -> dict[str, list[GoldenCase]]:
     for case in CASES:
         grouped.setdefault(case.input_id, []).append(case)
     return grouped
+
+
+def test_each_input_has_an_id_of_its_own() -> None:
+    tables = (lengths, noise, speech, tonal, transients)
+    ids = [entry.id for table in tables for entry in table.INPUTS]
+    assert sorted(ids) == sorted(INPUTS)
 
 
 @pytest.mark.parametrize(("input_id", "cases"), _by_input().items(), ids=_by_input())

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from whisper_mel_golden import __main__, catalogue, golden_cases, load_manifest, make, openai
+from whisper_mel_golden import __main__, golden_cases, inputs, load_manifest, make, openai
 from whisper_mel_golden.speech import load_recording, recordings
 from whisper_mel_golden.store import DATA
 from whisper_mel_golden.voices import VOICES, resample
@@ -26,7 +29,7 @@ needs_whisper = pytest.mark.skipif(
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data folder with one old file, and a catalogue of three inputs."""
-    chosen = {name: catalogue.INPUTS[name] for name in INPUTS}
+    chosen = {name: inputs.INPUTS[name] for name in INPUTS}
     monkeypatch.setattr(make, "INPUTS", chosen)
     monkeypatch.setattr(make, "espeak_version", lambda: None)
     folder = tmp_path / "data"
@@ -72,7 +75,7 @@ def test_make_of_some_inputs_keeps_the_others(data: Path, capsys: Any) -> None:
 @needs_whisper
 def test_make_of_some_inputs_needs_the_others(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make.make(data=data)
-    more = {name: catalogue.INPUTS[name] for name in ("click-first", *INPUTS)}
+    more = {name: inputs.INPUTS[name] for name in ("click-first", *INPUTS)}
     monkeypatch.setattr(make, "INPUTS", more)
     with pytest.raises(RuntimeError, match="golden/click-first/80 has not been made"):
         make.make(["length-480"], data=data)
@@ -90,6 +93,49 @@ def test_a_failure_on_the_way_changes_nothing(data: Path, monkeypatch: pytest.Mo
     with pytest.raises(KeyboardInterrupt):
         make.make(data=data)
     assert _tree(data.parent) == {"data/old": b""}
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from whisper_mel_golden import make
+data, moment = Path(sys.argv[1]), sys.argv[2]
+rename = Path.rename
+def kill_after(*arguments):
+    rename(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+with make._scratch(data) as folder:
+    make.write_features(folder / "data" / "features" / "half.f32.xz", make.np.zeros(3, "f4"))
+    if moment == "making":
+        os.kill(os.getpid(), signal.SIGKILL)
+    Path.rename = kill_after
+    make._replace(data, folder / "data", folder / "old")
+"""
+
+
+@pytest.mark.parametrize("moment", ["making", "replacing"])
+def test_what_a_killed_run_leaves_is_in_one_folder_and_removed_by_the_next(
+    moment: str, data: Path
+) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(data), moment])
+    assert done.returncode == -signal.SIGKILL
+    assert {path.name for path in data.parent.iterdir()} - {"data"} == {make.SCRATCH}
+    assert data.exists() == (moment == "making")
+    with make._scratch(data) as folder:
+        assert _tree(data) == {"old": b""}
+        assert not list(folder.iterdir())
+    assert _tree(data.parent) == {"data/old": b""}
+    assert not folder.exists()
+
+
+def test_goldens_are_made_by_one_run_at_a_time(data: Path) -> None:
+    with (
+        make._scratch(data) as folder,
+        pytest.raises(RuntimeError, match=r"goldens are being made in .* already"),
+        make._scratch(data),
+    ):
+        pass
+    assert not folder.exists()
 
 
 def test_a_failed_replacement_restores_the_old(tmp_path: Path) -> None:
@@ -148,7 +194,7 @@ def test_voices_are_kept_or_rendered(
     monkeypatch.setattr(make, "espeak_version", lambda: "espeak 9")
     (speech / "voice-hindi.wav").unlink()
     before = _tree(speech)
-    make.renew_voices()
+    make.renew_voices(tmp_path)
     said = capsys.readouterr().out.splitlines()
     assert "voice-hindi: rendered by espeak 9" in said
     assert "voice-german: espeak 9 renders the same" in said
@@ -156,6 +202,7 @@ def test_voices_are_kept_or_rendered(
     added = {**_tree(speech)}
     assert added.pop("voice-hindi.wav") == (DATA / "speech" / "voice-hindi.wav").read_bytes()
     assert added == before
+    assert [path.name for path in tmp_path.iterdir()] == ["speech"]
 
 
 def test_without_espeak_voices_are_kept_and_a_missing_one_is_an_error(
@@ -163,11 +210,11 @@ def test_without_espeak_voices_are_kept_and_a_missing_one_is_an_error(
 ) -> None:
     speech = _speech_folder(tmp_path, monkeypatch)
     monkeypatch.setattr(make, "espeak_version", lambda: None)
-    make.renew_voices()
+    make.renew_voices(tmp_path)
     assert capsys.readouterr().out.count("kept (espeak-ng is not installed)") == len(VOICES)
     (speech / "voice-hindi.wav").unlink()
     with pytest.raises(RuntimeError, match="recording voice-hindi is missing"):
-        make.renew_voices()
+        make.renew_voices(tmp_path)
 
 
 @pytest.mark.parametrize("frequency", [100.0, 1234.5, 6500.0])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from whisper_mel_golden import __main__, catalogue, openai, verify
+from whisper_mel_golden import __main__, inputs, openai, verify
 from whisper_mel_golden.cases import read_case
 from whisper_mel_golden.manifest import FILE, load_manifest, write_manifest
 from whisper_mel_golden.store import DATA, SUFFIX, features_path, fingerprint, write_features
@@ -22,18 +22,18 @@ CASE = "golden/length-201/80"
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A sound data folder of three inputs, and a catalogue to match."""
-    inputs = {name: catalogue.INPUTS[name] for name in INPUTS}
-    used = {flag for entry in inputs.values() for flag in entry.flags}
-    flags = {flag: catalogue.FLAGS[flag] for flag in used}
-    monkeypatch.setattr(verify, "INPUTS", inputs)
+    chosen = {name: inputs.INPUTS[name] for name in INPUTS}
+    used = {flag for entry in chosen.values() for flag in entry.flags}
+    flags = {flag: inputs.FLAGS[flag] for flag in used}
+    monkeypatch.setattr(verify, "INPUTS", chosen)
     monkeypatch.setattr(verify, "FLAGS", flags)
     monkeypatch.setattr(openai, "installed_version", lambda: None)
     folder = tmp_path / "data"
     shutil.copytree(DATA / "speech", folder / "speech")
     manifest = load_manifest()
     manifest["flags"] = flags
-    manifest["inputs"] = {name: manifest["inputs"][name] for name in inputs}
-    manifest["cases"] = {k: v for k, v in manifest["cases"].items() if v["input"] in inputs}
+    manifest["inputs"] = {name: manifest["inputs"][name] for name in chosen}
+    manifest["cases"] = {k: v for k, v in manifest["cases"].items() if v["input"] in chosen}
     for case_id in manifest["cases"]:
         path = features_path(case_id, folder)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -23,8 +23,8 @@ from whisper_mel_reference.bound import compare_with
 from whisper_mel_reference.pipeline import mean_3x3
 
 from whisper_mel_golden.calibration_figure import figure
-from whisper_mel_golden.catalogue import INPUTS, N_MELS, SECOND
 from whisper_mel_golden.float32_front_ends import FRONT_ENDS, FrontEnd
+from whisper_mel_golden.inputs import INPUTS, N_MELS, SECOND
 from whisper_mel_golden.machine import cpu_model
 from whisper_mel_golden.signals import render
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
-import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from whisper_mel_reference import WHISPER, compare
 
 from whisper_mel_golden import openai
-from whisper_mel_golden.catalogue import FLAGS, INPUTS, RECORDINGS, Input, case_variants
+from whisper_mel_golden.inputs import FLAGS, INPUTS, RECORDINGS, Input, case_variants
 from whisper_mel_golden.manifest import load_manifest, write_manifest
 from whisper_mel_golden.signals import render
 from whisper_mel_golden.speech import SPEECH, load_recording, recordings, write_wav
@@ -27,25 +28,28 @@ from whisper_mel_golden.voices import VOICES, espeak_version, speak
 
 Entries = dict[str, dict[str, Any]]
 
+SCRATCH = ".making"
+"""The folder beside the goldens in which new ones are made: git, and so packages, leave it out."""
+
 
 def make(input_ids: Collection[str] = (), data: Path = DATA) -> None:
     """Make all goldens anew, or those of some inputs; they take the old ones' place at the end.
 
-    Raises ``RuntimeError`` if the pinned openai-whisper is not installed, or if only some are
-    wanted and the others are missing or come from other versions or another CPU; ``ValueError``
-    for an unknown id.
+    Raises ``RuntimeError`` if the pinned openai-whisper is not installed, if goldens are being
+    made here already, or if only some are wanted and the others are missing or come from other
+    versions or another CPU; ``ValueError`` for an unknown id.
     """
     for name in input_ids:
         if name not in INPUTS:
             raise ValueError(f"input {name!r} is not in the catalogue")
     openai.require()
     made_with = openai.made_with()
-    old = _others(made_with, data) if input_ids else {"inputs": {}, "cases": {}}
-    renew_voices()
     inputs: Entries = {}
     cases: Entries = {}
-    with tempfile.TemporaryDirectory(dir=data.parent, prefix=".making-") as folder:
-        stage = Path(folder) / "data"
+    with _scratch(data) as folder:
+        old = _others(made_with, data) if input_ids else {"inputs": {}, "cases": {}}
+        renew_voices(folder)
+        stage = folder / "data"
         shutil.copytree(SPEECH, stage / "speech")
         for entry in INPUTS.values():
             if not input_ids or entry.id in input_ids:
@@ -65,9 +69,45 @@ def make(input_ids: Collection[str] = (), data: Path = DATA) -> None:
             "cases": cases,
         }
         write_manifest(manifest, stage)
-        _replace(data, stage, Path(folder) / "old")
+        _replace(data, stage, folder / "old")
     worst = max(cases, key=lambda name: cases[name]["score"])
     print(f"{len(inputs)} inputs, {len(cases)} goldens; worst: {cases[worst]['score']} at {worst}")
+
+
+@contextlib.contextmanager
+def _scratch(data: Path) -> Iterator[Path]:
+    """A folder to make goldens in, on the file system of ``data`` and nobody else's until the end.
+
+    What a killed run has left there is removed; if it was about to replace the goldens, they are
+    put back. Raises ``RuntimeError`` while another run has the folder.
+    """
+    folder = data.parent / SCRATCH
+    with _locked(data.parent):
+        if not data.exists() and (folder / "old").exists():
+            (folder / "old").rename(data)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Holds a folder's lock; the system releases it even if the process is killed."""
+    import fcntl  # not on Windows, where goldens can be read
+
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise RuntimeError(f"goldens are being made in {folder} already") from None
+    try:
+        yield
+    finally:
+        os.close(lock)
 
 
 def _make_input(entry: Input, stage: Path) -> tuple[dict[str, Any], Entries]:
@@ -123,11 +163,12 @@ def _keep_input(
     return old["inputs"][entry.id], own
 
 
-def renew_voices() -> None:
+def renew_voices(scratch: Path) -> None:
     """Render the synthetic voices that are missing; say whether the others would come out equal.
 
-    The committed samples are the truth: to renew one, delete its file. Raises ``RuntimeError`` if
-    one is missing and espeak-ng is, too.
+    The committed samples are the truth: to renew one, delete its file. ``scratch`` is a folder on
+    the same file system, in which a voice lies until it is whole. Raises ``RuntimeError`` if one is
+    missing and espeak-ng is, too.
     """
     version = espeak_version()
     for name, voice in VOICES.items():
@@ -139,7 +180,8 @@ def renew_voices() -> None:
             continue
         spoken = speak(voice)
         if missing:
-            write_wav(SPEECH / f"{name}.wav", spoken)
+            write_wav(scratch / "voice.wav", spoken)
+            (scratch / "voice.wav").rename(SPEECH / f"{name}.wav")
             print(f"{name}: rendered by {version}")
         elif np.array_equal(spoken, load_recording(name)):
             print(f"{name}: {version} renders the same")

@@ -15,7 +15,7 @@ from whisper_mel_reference import CLASS_A, compare
 
 from whisper_mel_golden import openai
 from whisper_mel_golden.cases import GoldenCase, read_case
-from whisper_mel_golden.catalogue import FLAGS, INPUTS, RECORDINGS, case_variants
+from whisper_mel_golden.inputs import FLAGS, INPUTS, RECORDINGS, case_variants
 from whisper_mel_golden.manifest import FILE, SECTIONS, Entry, load_manifest, seal
 from whisper_mel_golden.store import DATA, features_path, file_fingerprint
 

@@ -1,8 +1,9 @@
 """Builds the kernel for this machine on first use, and keeps the result.
 
-The cache is ``$WHISPER_MEL_CACHE``, else ``whisper-mel`` in ``$XDG_CACHE_HOME`` or ``~/.cache``,
-else, where none can be written, a folder of the user's own among the temporary files. A file's
-name contains the hash of everything it was made from, so that nothing is ever out of date.
+The cache is ``$WHISPER_MEL_CACHE``, else ``whisper-mel`` in ``$XDG_CACHE_HOME`` or ``~/.cache``.
+Where that cannot be written, or others could put a library there, it is a folder among the
+temporary files. A file's name contains the hash of everything it was made from, so that nothing is
+ever out of date.
 
 Before that it is looked for in the package's folder ``prebuilt``, if there is one: whoever packs
 the package for machines without a compiler has filled it (:func:`prebuild`).
@@ -186,12 +187,24 @@ def kept(
 
 def _cached(what: str, name: str, make: Callable[[Path], None]) -> Path:
     library = cache_folder() / name
-    if not _is_intact(library):
+    if not _is_kept(library):
         with _locked(library.with_suffix(".lock")):
-            if not _is_intact(library):  # another process may have built it meanwhile
-                _announce(f"compiling {what} (once): {library}")
+            if not _is_kept(library):  # another process may have built it meanwhile
+                _announce(f"compiling {what} (once){_because(library)}: {library}")
                 _build(library, make)
     return library
+
+
+def _is_kept(library: Path) -> bool:
+    """If the file in the cache is as this user's compiler wrote it."""
+    return not _because(library) and _is_intact(library)
+
+
+def _because(library: Path) -> str:
+    """Why others could have written a file of the cache, in words that follow; empty if none."""
+    files = (library, _digest_file(library))
+    problems = filter(None, (_foreign(path, own=True) for path in files))
+    return next((f", because {problem}" for problem in problems), "")
 
 
 def _key(sources: set[Path], options: tuple[str, ...], compiler: str) -> str:
@@ -251,42 +264,89 @@ def compiler_version() -> str:
 
 
 def cache_folder() -> Path:
-    """The cache's folder, which exists and can be written when this returns."""
+    """The cache's folder: this user's own, which exists and can be written when this returns.
+
+    Where the usual one cannot be used, a sentence on standard error says why, and which is used.
+    Raises ``BuildError`` if there is no place for any.
+    """
+    problems = []
+    for folder in _folders():
+        problem = _unusable(folder)
+        if problem is None:
+            break
+        problems.append(problem)
+    else:  # also those among the temporary files are others'
+        try:
+            folder = Path(tempfile.mkdtemp(prefix=f"{_temporary_folder().name}-"))
+        except OSError as error:
+            problems.append(str(error))
+            raise BuildError(
+                f"no place to keep the built kernel: {'; '.join(problems)}; set WHISPER_MEL_CACHE"
+            ) from error
+    if problems:
+        _announce(f"the cache cannot be used ({problems[0]}): using {folder}")
+    return folder.resolve()
+
+
+def _folders() -> Iterator[Path]:
+    """Where the cache may be: the usual place, then among the temporary files."""
     chosen = os.environ.get("WHISPER_MEL_CACHE")
-    if chosen:
-        folder = Path(chosen)
-        problem = _unusable(folder)
-        if problem:
-            raise BuildError(f"WHISPER_MEL_CACHE={chosen} cannot be used: {problem}")
-        return folder
     base = os.environ.get("XDG_CACHE_HOME")
-    try:
-        folder = (Path(base) if base else Path.home() / ".cache") / "whisper-mel"
-        problem = _unusable(folder)
-    except RuntimeError as error:  # no home directory
-        problem = str(error)
-    if not problem:
-        return folder
-    private = Path(tempfile.gettempdir()) / f"whisper-mel-{os.getuid()}"
-    _announce(f"the cache cannot be used ({problem}): using {private}")
-    problem = _unusable(private)
-    if problem:
-        raise BuildError(f"no place to keep the built kernel: {problem}; set WHISPER_MEL_CACHE")
-    # Others can write the folder of temporary files: nobody else may have made ours.
-    status = private.lstat()
-    if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o022:
-        raise BuildError(f"{private} is not this user's own; set WHISPER_MEL_CACHE")
-    return private
+    if chosen:
+        yield Path(chosen).absolute()
+    else:
+        with contextlib.suppress(RuntimeError):  # no home directory
+            yield (Path(base) if base else Path.home() / ".cache").absolute() / "whisper-mel"
+    folder = _temporary_folder()
+    yield folder
+    yield from sorted(folder.parent.glob(f"{folder.name}-*"))
+
+
+def _temporary_folder() -> Path:
+    return Path(tempfile.gettempdir()) / f"whisper-mel-{os.geteuid()}"
 
 
 def _unusable(folder: Path) -> str | None:
-    """Why a folder cannot be created or written; None if it can."""
+    """Why a folder is not this user's own, or cannot be created or written; None if it can."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # By its name and where that leads: a link could be turned, a folder above it be replaced.
+        for path in (folder, folder.resolve()):
+            for part in path.parents:
+                problem = _foreign(part)
+                if problem:
+                    return problem
+        for part in (*reversed(folder.parents), folder):
+            if not part.exists():
+                part.mkdir(mode=0o700, exist_ok=True)
+        problem = _foreign(folder) or _foreign(folder.resolve(), own=True)
+        if problem:
+            return problem
         with tempfile.TemporaryFile(dir=folder):
             return None
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # in a circle of links
         return str(error)
+
+
+def _foreign(path: Path, *, own: bool = False) -> str | None:
+    """Why others could change what is there; None if only this user and the system's owner can.
+
+    ``own``: it must be this user's, no link, and no place where others may add anything. Something
+    that does not exist is nobody else's.
+    """
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    is_link = stat.S_ISLNK(status.st_mode)
+    if own and is_link:
+        return f"{path} is a symbolic link"
+    users = {os.geteuid()} if own else {os.geteuid(), 0, os.stat("/").st_uid}
+    if status.st_uid not in users:
+        return f"{path} belongs to user {status.st_uid}"
+    is_shared = status.st_mode & stat.S_ISVTX and not own  # there only owners rename and remove
+    if status.st_mode & 0o022 and not is_shared and not is_link:
+        return f"others may write {path}"
+    return None
 
 
 def _is_intact(library: Path) -> bool:
@@ -308,9 +368,14 @@ def _digest_file(library: Path) -> Path:
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Holds the lock; the system releases it even if the process is killed."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    if _foreign(path, own=True):
+        path.unlink(missing_ok=True)
+    lock = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(lock)
 
 
 def _build(library: Path, make: Callable[[Path], None]) -> None:
@@ -318,6 +383,8 @@ def _build(library: Path, make: Callable[[Path], None]) -> None:
         made = Path(folder) / library.name
         make(made)
         sign(made)
+        for path in (_digest_file(made), made):
+            path.chmod(0o600)  # whatever the umask: what others may write is not used
         _digest_file(made).replace(_digest_file(library))
         made.replace(library)
 

@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from whisper_mel_conformance.folder import write_whole
 
 FOLDER = Path(__file__).parent
 FORMAT = 1
@@ -66,7 +70,8 @@ def write(entry: Regression) -> Path:
     """Add an entry; its path. Raises ``FileExistsError`` if there is one of this name."""
     path = FOLDER / f"{entry.case.removeprefix('regressions/')}.json"
     data = {"format": FORMAT, **vars(entry), "claims": list(entry.claims)}
-    with path.open("x", encoding="utf-8") as file:
-        file.write(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    if path.exists():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    write_whole(path, (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode("utf-8"))
     regressions.cache_clear()
     return path
