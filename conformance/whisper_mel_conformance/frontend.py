@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from whisper_mel_conformance.command import COMMAND_PREFIX, CommandFrontEnd
-from whisper_mel_conformance.peers import LIGHT
+from whisper_mel_conformance.peers import is_light
 
 GROUP = "whisper_mel.frontends"
 
@@ -120,12 +120,14 @@ def registered() -> dict[str, EntryPoint]:
 def peers(which: str = "all") -> list[str]:
     """The names of the implementations in the wild that this distribution has adapters for.
 
-    ``which`` is ``"all"``, ``"light"`` (as :data:`whisper_mel_conformance.peers.LIGHT` says) or
+    ``which`` is ``"all"``, ``"light"`` (those that every run judges: their adapters say so) or
     ``"none"``.
     """
     own = f"{__package__}.peers."
-    found = [name for name, entry in registered().items() if entry.value.startswith(own)]
-    return {"all": found, "light": [name for name in found if name in LIGHT], "none": []}[which]
+    found = {it.name: it.module for it in registered().values() if it.value.startswith(own)}
+    if which == "light":
+        return [name for name, module in found.items() if is_light(module)]
+    return list(found) if which == "all" else []
 
 
 def require_known(source: str) -> None:
