@@ -29,7 +29,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "speed": speed.section,
     "front-ends-page": front_ends.page,
     "kill-matrix": quirks.killed,
-    "quirks": quirks.tables,
+    "quirk-tables": quirks.tables,
     "calibration": calibration.section,
     "measured": gpu.section,
 }

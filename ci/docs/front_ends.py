@@ -233,8 +233,9 @@ def _section(name: str) -> str:
 
 def about(name: str) -> str:
     """The first paragraph of what a front-end's module says of itself; nothing is run for it."""
-    spec = find_spec(registered()[name].module)
-    assert spec is not None
-    assert spec.origin is not None
+    module = registered()[name].module
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ValueError(f"front-end {name!r} is registered, but there is no module {module}")
     docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
     return " ".join(docstring.partition("\n\n")[0].split()).replace("``", "`")
