@@ -56,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="make this run docs/measurements/cpu.json, which `./dev docs` shows in README",
     )
+    parser.add_argument("--readme", action="store_true", help="is ./dev docs now")
     return parser
 
 
@@ -64,6 +65,8 @@ def main(arguments: list[str], measure: Callable[..., Iterator[Any]] = measure_i
     if arguments[:1] == ["instructions"]:
         return _instructions(arguments[1:])
     options = parser().parse_args(arguments)
+    if options.readme:
+        parser().error("--readme: README's table is written by ./dev docs")
     if options.seconds is None:
         options.seconds = QUICK_SECONDS if options.quick else SECONDS
     if options.record and (options.quick or options.only):

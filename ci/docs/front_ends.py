@@ -29,9 +29,10 @@ Judged = dict[str, Any]
 # --------------------------------------------------------------------------- the record
 
 
-def names() -> list[str]:
+@cache
+def names() -> tuple[str, ...]:
     """The front-ends that are shown, in their order: the kernel, then every peer."""
-    return [OURS, *peers()]
+    return (OURS, *peers())
 
 
 @cache
@@ -231,6 +232,7 @@ def _section(name: str) -> str:
     return "\n\n".join(paragraphs)
 
 
+@cache
 def about(name: str) -> str:
     """The first paragraph of what a front-end's module says of itself; nothing is run for it."""
     module = registered()[name].module

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 from bench import instructions, results, table
-from gpu import targets
 from whisper_mel_conformance.frontend import peers
 from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_golden.cases import golden_cases
@@ -37,7 +36,6 @@ NUMBERS: Numbers = {
     "quirks": lambda: str(len(CATALOGUE)),
     "quirks seen": lambda: str(sum(bool(quirk.seen) for quirk in CATALOGUE.values())),
     "quirks of the path": lambda: str(sum(quirk.vary is not None for quirk in CATALOGUE.values())),
-    "GPU targets": lambda: str(len({target for target, _ in targets.read_budget()})),
     "million instructions": lambda: f"{instructions.load_budget()['80'] / 1e6:.1f}",
 }
 

@@ -586,6 +586,12 @@ def test_two_threads_take_two_cpus(checkout: Path, monkeypatch: pytest.MonkeyPat
     assert skipped == {row.id for row in all_rows(PEERS) if row.process[1] == 2}
 
 
+def test_readmes_table_is_another_tasks(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--readme"])
+    assert "is written by ./dev docs" in capsys.readouterr().err
+
+
 def test_a_run_without_matplotlib_says_why_there_is_no_picture(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
