@@ -1,4 +1,8 @@
-"""The judging side of a worker: starts it, asks it, replaces it when it dies."""
+"""The judging side of a worker: starts it, asks it, replaces it when it dies.
+
+Nothing that the front-end's process sends is executed here, and all of it is checked: its form, its
+size, the time that it takes. See :mod:`whisper_mel_conformance.wire`.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +12,32 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from multiprocessing.connection import Connection
-from typing import IO, Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_mel_conformance import wire
 from whisper_mel_conformance.frontend import Capabilities, Loaded, peers
 from whisper_mel_conformance.judging import Failure
-from whisper_mel_conformance.probes import Caller
+from whisper_mel_conformance.output import Output, signal_name
+from whisper_mel_conformance.probes import ANSWERS, Caller
+from whisper_mel_conformance.wire import printable
 from whisper_mel_conformance.worker import answer
 
 MEMORY_LIMIT = min(4 << 30, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
 FIRST_CALL_PATIENCE = 6.0  # times the time-out: a front-end may be built at its first call
 MAX_TIMEOUTS = 2  # then it is not called any more
 MAX_DEATHS = 10
+
+_NAME_LENGTH = 200  # characters of a name, a version
+_MESSAGE_LENGTH = 2000
+_LEAST_ANSWER = 256 << 20  # bytes that any answer may have,
+_TIMES_THE_REQUEST = 8  # and how many more a large request allows
+
+_DYING = 2.0  # seconds in which a process that closed its connection may still end
+_IN_WORDS = ("unsupported", "broken", "died")  # kinds of answers that are sentences
 
 # Peers compute short clips by libraries whose idle threads spin: on a busy machine that makes them
 # many times slower. What they compute is the same.
@@ -41,13 +54,17 @@ _BOOTSTRAP = (
 
 
 class Refused(Exception):
-    """The front-end raised an exception."""
+    """The front-end raised an exception.
 
-    def __init__(self, error: dict[str, Any]) -> None:
-        super().__init__(f"{error['types'][0]}: {error['message']}")
-        self.types: list[str] = error["types"]
-        self.message: str = error["message"]
-        self.traceback: str = error["traceback"]
+    Attributes are its ``types`` (the names of its class and that class's bases), its ``message``
+    and its ``traceback``, as they can be printed.
+    """
+
+    def __init__(self, types: list[str], message: str, traceback: str) -> None:
+        super().__init__(f"{types[0]}: {message}")
+        self.types = types
+        self.message = message
+        self.traceback = traceback
 
 
 class Unsupported(Exception):
@@ -70,8 +87,8 @@ class FrontEnd:
         self.calls = 0
         self._timeout = timeout
         self._process: subprocess.Popen[bytes] | None = None
-        self._connection: Connection | None = None
-        self._log: IO[bytes] | None = None
+        self._connection: socket.socket | None = None
+        self._output: Output | None = None
         self._timeouts = self._deaths = 0
         self._given_up: str | None = None
 
@@ -83,15 +100,14 @@ class FrontEnd:
     def start(self) -> None:
         """Load the front-end. Raises ``Refused`` with its exception, or ``Failure``; no process is
         left behind then."""
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115  stop() closes it
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _BOOTSTRAP.format(path=sys.path), str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=self._log,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 start_new_session=True,
                 # Memory that malloc gives out is filled, so that what a front-end forgets to
                 # write is 3e38 (GNU libc; elsewhere the variable means nothing).
@@ -102,16 +118,29 @@ class FrontEnd:
                     "MALLOC_PERTURB_": "128",
                 },
             )
-        self._connection = Connection(ours.detach())
+        assert self._process.stdout is not None
+        self._output = Output(self._process.stdout)
+        self._connection = ours
         setup = {"source": self.source, "memory": MEMORY_LIMIT}
         try:
-            description = self._ask(setup, self._timeout * FIRST_CALL_PATIENCE)
+            self._describe(self._ask(setup, self._timeout * FIRST_CALL_PATIENCE))
         except BaseException:
             self.stop()
             raise
-        self.name, self.device = description["name"], description["device"]
-        self.capabilities = Capabilities(**description["capabilities"])
-        self.versions = description["versions"]
+
+    def _describe(self, description: Any) -> None:
+        """Take what the front-end says of itself. Raises ``Failure`` where it is not usable."""
+        try:
+            name, device = (_words(description[key]) for key in ("name", "device"))
+            versions = {_words(k): _words(v) for k, v in description["versions"].items()}
+            capabilities = Capabilities(**description["capabilities"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            what = printable(str(error), _MESSAGE_LENGTH)
+            raise Failure(f"what the front-end says of itself is not usable: {what}") from error
+        if not name.strip():
+            raise Failure("the front-end's name is empty: expected a name, or none")
+        self.name, self.device, self.versions = name, device, versions
+        self.capabilities = capabilities
 
     def call(self, audio: NDArray[Any], **options: Any) -> NDArray[np.float32]:
         """The features of ``audio``; options as of ``log_mel``, and ``layout``."""
@@ -130,7 +159,10 @@ class FrontEnd:
             self.start()
         if self.calls == 0:
             patience = max(patience, FIRST_CALL_PATIENCE)
-        return self._ask((probe, arguments), self._timeout * patience)
+        value = self._ask([probe, arguments], self._timeout * patience)
+        if not ANSWERS[probe](value, arguments):
+            self._die(f"answered {probe} by something else: {printable(repr(value), 200)}")
+        return value
 
     def stop(self) -> None:
         """End the process."""
@@ -142,51 +174,100 @@ class FrontEnd:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        if self._log is not None:
-            self._log.close()
-            self._log = None
+        if self._output is not None:
+            self._output.close()
+            self._output = None
 
     def _ask(self, request: Any, timeout: float) -> Any:
+        """The value that the worker answers; ``timeout`` is in seconds, for both messages."""
         assert self._connection is not None
         end = time.monotonic() + timeout
         try:
-            self._connection.send(request)
-            if not self._connection.poll(max(end - time.monotonic(), 0.0)):
-                self._timeouts += 1
-                self._lose(f"no answer within {timeout:g} s", self._timeouts >= MAX_TIMEOUTS)
-            kind, value, calls = self._connection.recv()
+            size = wire.send(self._connection, request, timeout)
+            limit = max(_LEAST_ANSWER, _TIMES_THE_REQUEST * size)
+            reply = wire.receive(self._connection, end - time.monotonic(), limit)
+        except TimeoutError:
+            self._timeouts += 1
+            self._lose(f"no answer within {timeout:g} s", self._timeouts >= MAX_TIMEOUTS)
+        except wire.Malformed as error:
+            self._die(f"answered by what is no message ({printable(str(error), 200)})")
         except (EOFError, OSError):
-            self._deaths += 1
-            self._lose(f"the process {self._last_words()}", self._deaths >= MAX_DEATHS)
-        self.calls += calls
+            self._die(self._last_words())
+        kind, value = self._checked(reply)
         return self._unpack(kind, value)
+
+    def _checked(self, reply: Any) -> tuple[str, Any]:
+        """How an operation ended, and with what; counts its calls."""
+        if not (isinstance(reply, list) and len(reply) == 3 and _is_count(reply[2])):
+            self._die("answered by what is no answer")
+        kind, value, calls = reply
+        if not _is_of_kind(kind, value):
+            self._die("answered by what is no answer")
+        self.calls += calls
+        return kind, value
 
     def _unpack(self, kind: str, value: Any) -> Any:
         if kind == "value":
             return value
-        if kind == "unsupported":
-            raise Unsupported(value)
         if kind == "refused":
-            raise Refused(value)
-        raise Failure(value, hard=kind == "died")
+            types = [_words(name) for name in value["types"]]
+            raise Refused(types, _text(value["message"]), _text(value["traceback"], 4000))
+        if kind == "unsupported":
+            raise Unsupported(_text(value))
+        raise Failure(_text(value), hard=kind == "died")
 
-    def _lose(self, message: str, for_good: bool) -> None:
+    def _die(self, how: str) -> NoReturn:
+        self._deaths += 1
+        self._lose(f"the process {how}", self._deaths >= MAX_DEATHS)
+
+    def _lose(self, message: str, for_good: bool) -> NoReturn:
         self.stop()
         if for_good:
             self._given_up = f"{message}, as before"
         raise Failure(message, hard=True)
 
     def _last_words(self) -> str:
+        """How the process ended, and what it printed last."""
         assert self._process is not None
-        assert self._log is not None
-        status = self._process.wait(timeout=10)
-        how = f"exited with status {status}"
-        if status < 0:
-            how = f"was killed by {signal.Signals(-status).name}"
-        size = self._log.seek(0, os.SEEK_END)
-        self._log.seek(max(size - 1500, 0))
-        said = self._log.read().decode(errors="replace").strip()
+        assert self._output is not None
+        try:
+            status = self._process.wait(timeout=_DYING)
+        except subprocess.TimeoutExpired:
+            how = "closed its connection and went on"
+        else:
+            how = f"exited with status {status}"
+            if status < 0:
+                how = f"was killed by {signal_name(-status)}"
+        said = printable(self._output.end(1500), 1500, lines=True).strip()
         return f"{how}; it said: …{said}" if said else how
+
+
+def _text(value: str, limit: int = _MESSAGE_LENGTH) -> str:
+    return printable(value, limit, lines=True)
+
+
+def _words(value: Any) -> str:
+    """A name or a version on one line. Raises ``TypeError`` for what is no text."""
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r}: expected text")
+    return printable(value, _NAME_LENGTH)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 40
+
+
+def _is_of_kind(kind: Any, value: Any) -> bool:
+    """Whether an answer of this kind can have this value."""
+    if kind != "refused":
+        return kind == "value" or (kind in _IN_WORDS and isinstance(value, str))
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("types"), list)
+        and len(value["types"]) > 0
+        and all(isinstance(name, str) for name in value["types"])
+        and all(isinstance(value.get(key), str) for key in ("message", "traceback"))
+    )
 
 
 class InProcess(FrontEnd):

@@ -12,6 +12,7 @@ import dataclasses
 import importlib
 import importlib.util
 import inspect
+import operator
 import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
@@ -66,13 +67,23 @@ class Capabilities:
     def __post_init__(self) -> None:
         for name in ("n_mels", "smoothing", "dtypes"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "n_mels", tuple(_whole("n_mels", n) for n in self.n_mels))
+        if self.max_samples is not None:
+            object.__setattr__(self, "max_samples", _whole("max_samples", self.max_samples))
         for name, allowed in _ALLOWED.items():
             value = getattr(self, name)
             for item in value if isinstance(value, tuple) else (value,):
                 if item not in allowed:
                     raise ValueError(f"capabilities: {name}={value!r}: expected of {allowed}")
-        if "float32" not in self.dtypes:
-            raise ValueError(f"capabilities: dtypes={self.dtypes!r}: expected float32 among them")
+        for name in ("pad_to", "batch", "out", "threads", "process_per_call"):
+            if type(getattr(self, name)) is not bool:
+                value = getattr(self, name)
+                raise ValueError(f"capabilities: {name}={value!r}: expected True or False")
+        for name, least in (("n_mels", None), ("smoothing", None), ("dtypes", "float32")):
+            value = getattr(self, name)
+            if not value or (least is not None and least not in value):
+                what = "at least one value" if least is None else f"{least} among them"
+                raise ValueError(f"capabilities: {name}={value!r}: expected {what}")
 
     @property
     def single_clips(self) -> bool:
@@ -81,6 +92,17 @@ class Capabilities:
     @property
     def in_process(self) -> bool:
         return not self.process_per_call
+
+
+def _whole(name: str, value: Any) -> int:
+    """A number from 1 up, as a plain ``int``. Raises ``ValueError``."""
+    try:
+        whole = operator.index(value)
+    except TypeError:
+        whole = 0
+    if isinstance(value, bool) or whole < 1:
+        raise ValueError(f"capabilities: {name}={value!r}: expected whole numbers from 1 up")
+    return whole
 
 
 class UnknownFrontEnd(ValueError):

@@ -1,6 +1,8 @@
-"""What is done to a front-end in its own process. Nothing is judged here but its manners.
+"""Operations that the worker process performs on a front-end.
 
-A probe is a function of a :class:`Caller` and of plain data; it returns plain data.
+They check the calling contract only (input untouched, float32, memory of its own); accuracy is
+judged by the parent. An operation is a function of a :class:`Caller` and of plain data; it returns
+plain data, of the form that ``ANSWERS`` says.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_mel_conformance.broken import Broken
 from whisper_mel_conformance.frontend import Loaded
 from whisper_mel_conformance.layouts import lay_out, output_memory
 
@@ -22,10 +25,6 @@ Array = NDArray[Any]
 CallSpec = dict[str, Any]  # "audio", and options of log_mel
 
 _OUT_SENTINEL = np.float32(-12345.0)
-
-
-class Broken(Exception):
-    """The front-end did what no front-end may do, whatever the features are."""
 
 
 class Caller:
@@ -47,14 +46,23 @@ class Caller:
 
     def __call__(self, audio: Array, **options: Any) -> NDArray[np.float32]:
         """The features. Raises ``Broken`` unless they are a float32 array of their own."""
-        result = self.raw(audio, **options)
-        if not isinstance(result, np.ndarray) or isinstance(result, np.ma.MaskedArray):
-            raise Broken(f"log_mel returned {type(result).__name__}: expected numpy.ndarray")
+        result = plain_array(self.raw(audio, **options))
         if result.dtype != np.float32:
             raise Broken(f"log_mel returned dtype {result.dtype}: expected float32")
         if np.may_share_memory(result, audio):
             raise Broken("log_mel returned an array that shares memory with its input")
         return result
+
+
+def plain_array(result: Any) -> Array:
+    """The memory of an array as an exact ``numpy.ndarray``; raises ``Broken`` for other things.
+
+    What a subclass says of itself (its dtype, shape or values) is not asked.
+    """
+    kind = type(result)
+    if not issubclass(kind, np.ndarray) or issubclass(kind, np.ma.MaskedArray):
+        raise Broken(f"log_mel returned {kind.__name__}: expected numpy.ndarray")
+    return np.ndarray.view(result, np.ndarray)
 
 
 # --------------------------------------------------------------------------- one call
@@ -68,8 +76,10 @@ def call(caller: Caller, audio: Array, *, layout: str = "plain", **options: Any)
 def call_raw(caller: Caller, audio: Array, **options: Any) -> Array | str:
     """Whatever is returned: a float array, or in words."""
     result = caller.raw(np.array(audio), **options)
-    if isinstance(result, np.ndarray) and result.dtype.kind == "f":
-        return np.array(result)
+    if issubclass(type(result), np.ndarray):
+        array = np.ndarray.view(result, np.ndarray)
+        if array.dtype.kind == "f":
+            return np.array(array)
     return type(result).__name__
 
 
@@ -254,3 +264,42 @@ PROBES: dict[str, Callable[..., Any]] = {
         endure,
     )
 }
+
+
+def _is_features(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype == np.float32
+
+
+def _is_float_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
+
+
+def _is_usage(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == _USAGE.keys()
+        and all(type(number) in (int, float) for number in value.values())
+    )
+
+
+def _are_features(value: Any, count: int) -> bool:
+    return isinstance(value, list) and len(value) == count and all(map(_is_features, value))
+
+
+ANSWERS: dict[str, Callable[[Any, dict[str, Any]], bool]] = {
+    "call": lambda value, _: _is_features(value),
+    "call_raw": lambda value, _: isinstance(value, str) or _is_float_array(value),
+    "call_with_out": lambda value, _: _is_features(value),
+    "call_with_bad_out": lambda value, _: value is None or isinstance(value, str),
+    "sequence": lambda value, given: _are_features(value, len(given["calls"])),
+    "repeat": lambda value, _: _is_features(value),
+    "in_threads": lambda value, given: (
+        isinstance(value, list)
+        and len(value) == len(given["calls"])
+        and all(isinstance(v, list) and v and _are_features(v, len(v)) for v in value)
+    ),
+    "growth": lambda value, _: _is_usage(value),
+    "endure": lambda value, _: _is_usage(value),
+}
+"""Whether something is an answer to an operation with these arguments: the judge believes no
+other."""

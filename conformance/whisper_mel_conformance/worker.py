@@ -11,73 +11,94 @@ import dataclasses
 import faulthandler
 import os
 import signal
+import socket
 import sys
 import traceback
-from multiprocessing.connection import Connection
 from typing import Any
 
-from whisper_mel_conformance.frontend import load
-from whisper_mel_conformance.probes import PROBES, Broken, Caller
+from whisper_mel_conformance import wire
+from whisper_mel_conformance.broken import Broken
+from whisper_mel_conformance.frontend import Loaded, load
+from whisper_mel_conformance.probes import PROBES, Caller
 
 _PR_SET_PDEATHSIG = 1
+_LONG = 1000  # characters of a name or version
+_MANY = 50  # versions
 
 
 def main() -> None:
-    """Load the front-end that the first message names, then answer probes until the end."""
+    """Load the front-end that the first message names, then answer requests until the end."""
     _die_with_parent()
     faulthandler.enable()
-    connection = Connection(int(sys.argv[1]))
-    request = connection.recv()
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    request = wire.receive(connection)
     try:
         loaded = load(request["source"])
+        described = _description(loaded)
     except BaseException as error:
-        connection.send(("refused", _describe(error), 0))
+        wire.send(connection, ["refused", _describe(error), 0])
         return
     if loaded.device == "cpu":
         # Others' drivers map far more than they use, as the address space of a device.
         _limit_memory(request["memory"])
-    description = {
-        "name": loaded.name,
-        "device": loaded.device,
-        "capabilities": dataclasses.asdict(loaded.capabilities),
-        "versions": dict(loaded.versions),
-    }
-    connection.send(("value", description, 0))
+    wire.send(connection, ["value", described, 0])
     caller = Caller(loaded)
     while True:
         try:
-            probe, arguments = connection.recv()
+            operation, arguments = wire.receive(connection)
         except EOFError:
             return
-        connection.send(answer(caller, probe, arguments))
+        wire.send(connection, answer(caller, operation, arguments))
 
 
-def answer(caller: Caller, probe: str, arguments: dict[str, Any]) -> tuple[str, Any, int]:
-    """How a probe ended (``"value"`` and other kinds), with what, and after how many calls."""
+def _description(loaded: Loaded) -> dict[str, Any]:
+    """What the front-end says of itself, as plain data of limited size."""
+    versions = list(loaded.versions.items())[:_MANY]
+    return {
+        "name": str(loaded.name)[:_LONG],
+        "device": str(loaded.device)[:_LONG],
+        "capabilities": dataclasses.asdict(loaded.capabilities),
+        "versions": {str(name)[:_LONG]: str(version)[:_LONG] for name, version in versions},
+    }
+
+
+def answer(caller: Caller, operation: str, arguments: dict[str, Any]) -> tuple[str, Any, int]:
+    """How an operation ended (``"value"`` and other kinds), with what, and after how many calls."""
     before = caller.calls
-    kind, value = _answer(caller, probe, arguments)
+    kind, value = _answer(caller, operation, arguments)
     return kind, value, caller.calls - before
 
 
-def _answer(caller: Caller, probe: str, arguments: dict[str, Any]) -> tuple[str, Any]:
+def _answer(caller: Caller, operation: str, arguments: dict[str, Any]) -> tuple[str, Any]:
     try:
-        return "value", PROBES[probe](caller, **arguments)
+        return "value", PROBES[operation](caller, **arguments)
     except Broken as error:
-        return "broken", str(error)
+        return "broken", _words(error)
     except NotImplementedError as error:
-        return "unsupported", str(error) or "NotImplementedError"
+        return "unsupported", _words(error) or "NotImplementedError"
     except Exception as error:
         return "refused", _describe(error)
     except BaseException as error:  # SystemExit and the like: no answer to any input
-        return "died", f"{type(error).__name__}: {error}"
+        return "died", f"{type(error).__name__}: {_words(error)}"
 
 
 def _describe(error: BaseException) -> dict[str, Any]:
+    try:
+        trace = "".join(traceback.format_exception(error))[-4000:]
+    except Exception:  # its class has methods of its own
+        trace = ""
     return {
         "types": [cls.__name__ for cls in type(error).__mro__],
-        "message": str(error)[:2000],
-        "traceback": "".join(traceback.format_exception(error))[-4000:],
+        "message": _words(error),
+        "traceback": trace,
     }
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return str(error)[:2000]
+    except Exception:  # its own __str__ fails
+        return "(an error without words)"
 
 
 def _limit_memory(extra: int) -> None:

@@ -1,0 +1,352 @@
+"""Front-ends that lie, crash in odd ways or attack the judge: none decides its own verdict."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from whisper_mel_conformance import wire
+from whisper_mel_conformance.client import FrontEnd, Refused
+from whisper_mel_conformance.judging import Failure
+from whisper_mel_conformance.probes import ANSWERS, PROBES
+
+CLIP = np.ones(400, np.float32)
+IMPORTS = "import datetime, os, pathlib, signal, socket, struct, sys, time\nimport numpy as np"
+
+Load = Callable[..., FrontEnd]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Iterator[Load]:
+    """A front-end of Python code, in a process of its own."""
+    started: list[FrontEnd] = []
+
+    def load_code(body: str, timeout: float | None = None) -> FrontEnd:
+        """``timeout`` is in seconds a call, once it is loaded; None leaves enough for any."""
+        path = tmp_path / f"code{len(started)}.py"
+        path.write_text(f"{IMPORTS}\n{body}\n")
+        started.append(FrontEnd(f"{path}:f", timeout=60.0))
+        if timeout is not None:
+            started[-1].start()
+            started[-1]._timeout = timeout
+        return started[-1]
+
+    yield load_code
+    for front_end in started:
+        front_end.stop()
+
+
+# --------------------------------------------------------------------------- the connection
+
+# Finds the socket to the judge, whatever its number is.
+FIND = """
+kept = []
+def judge():
+    for fd in range(3, 64):
+        try:
+            kept.append(socket.socket(fileno=fd))
+            return kept[0]
+        except OSError:
+            pass
+"""
+
+RUNS_CODE = """
+import pickle
+class Evil:
+    def __reduce__(self):
+        return os.system, ("touch {marker}",)
+data = pickle.dumps(("value", Evil(), 0))
+"""
+
+
+def test_what_is_sent_is_never_executed(load: Load, tmp_path: Path) -> None:
+    marker = tmp_path / "executed"
+    code = RUNS_CODE.format(marker=marker)
+    for head in ("struct.pack('!i', len(data))", "struct.pack('<QQ', len(data), 0)"):
+        front_end = load(
+            f"{FIND}{code}\ndef f(audio):\n    judge().sendall({head} + data)\n    time.sleep(60)"
+        )
+        with pytest.raises(Failure, match="no message"):
+            front_end.call(CLIP)
+        assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("sends", "message"),
+    [
+        ("b'rubbish' * 9", "bytes of text"),
+        ("struct.pack('<QQ', 1 << 62, 0)", "bytes of text"),
+        ("struct.pack('<QQ', 2, 1 << 62) + b'{}'", "arrays of"),
+        ("message(b'[')", "no JSON"),
+        ("message(b'[' * 100_000)", "no JSON"),
+        ("message(b'{}')", "no answer"),
+        ('message(b\'["value", {"array of": "|O", "shape": [1]}, 0]\')', "number type"),
+        ('message(b\'["value", {"array of": "<f4", "shape": [-1]}, 0]\')', "lengths"),
+        ('message(b\'["value", {"array of": "<f4", "shape": [9]}, 0]\')', "in 0 bytes"),
+        ('message(b\'["value", {"array of": "<f4", "shape": [281474976710656]}, 0]\')', "lengths"),
+        ("message(b'[\"value\", 1, 0]', b'1234')", "names 0"),
+        ("message(b'[\"value\", 1, 0]')", "something else: 1"),
+        ("message(b'[\"value\", [], 0]')", "something else"),
+        ("message(b'[\"value\", 1, -1]')", "no answer"),
+        ("message(b'[\"value\", 1, true]')", "no answer"),
+        ("message(b'[\"passed\", 1, 0]')", "no answer"),
+        ('message(b\'["refused", {"types": []}, 0]\')', "no answer"),
+        ('message(b\'["refused", {"types": [1], "message": "", "traceback": ""}, 0]\')', "no"),
+        ("message(b'[[], 1, 0]')", "no answer"),
+    ],
+)
+def test_what_is_no_answer_is_a_failure(load: Load, sends: str, message: str) -> None:
+    front_end = load(
+        f"{FIND}\n"
+        "def message(text, memory=b''):\n"
+        "    return struct.pack('<QQ', len(text), len(memory)) + text + memory\n"
+        f"def f(audio):\n    judge().sendall({sends})\n    time.sleep(60)",
+        timeout=0.5,
+    )
+    with pytest.raises(Failure, match=message):
+        front_end.call(CLIP)
+
+
+def test_no_part_of_a_message_outlasts_the_time_out(load: Load) -> None:
+    stalls = {
+        "sends too little": "judge().sendall(b'123456'); time.sleep(60)",
+        "trickles": "c = judge()\n    while True: c.sendall(b'\\0'); time.sleep(0.3)",
+        "reads nothing": "os.kill(os.getpid(), signal.SIGSTOP)",
+    }
+    for body in stalls.values():  # one that waits longer sees another end, or none
+        front_end = load(f"{FIND}\ndef f(audio):\n    {body}", timeout=0.5)
+        with pytest.raises(Failure, match="no answer within"):
+            front_end.call(CLIP)
+
+
+def test_a_request_that_nobody_reads_ends(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, pytest.raises(TimeoutError):
+        wire.send(ours, ["call", {"audio": np.zeros(10_000_000, np.float32)}], 0.2)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros(0, np.float32),
+        np.array(0.5),
+        np.arange(6, dtype=np.int16)[::2],
+        np.arange(6.0).reshape(2, 3).T,
+        np.arange(3, dtype=">f4"),
+        np.array([True, False]),
+        np.array([1j], np.complex64),
+        np.array([np.nan, np.inf], np.float16),
+    ],
+)
+def test_arrays_arrive_as_they_were_sent(array: Any) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        message = {"audio": array, "calls": [{"audio": array}, 1.5, None, "x", float("inf")]}
+        wire.send(ours, message, 5.0)
+        received = wire.receive(theirs, 5.0)
+    for found in (received["audio"], received["calls"][0]["audio"]):
+        assert found.dtype == array.dtype
+        assert found.shape == array.shape
+        assert found.tobytes() == array.tobytes()
+    assert received["calls"][1:] == [1.5, None, "x", float("inf")]
+
+
+def test_a_message_cut_short_is_an_end() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        with ours:
+            ours.sendall(struct.pack("<QQ", 100, 0) + b"[1")
+        with pytest.raises(EOFError):
+            wire.receive(theirs, 5.0)
+
+
+def test_every_operation_has_a_form_of_answer() -> None:
+    assert ANSWERS.keys() == PROBES.keys()
+    usage = {"bytes": 1.0, "files": 0, "threads": 0}
+    assert ANSWERS["growth"](usage, {})
+    assert not ANSWERS["growth"]({**usage, "bytes": None}, {})
+    assert not ANSWERS["growth"]({}, {})
+    assert not ANSWERS["in_threads"]([[]], {"calls": [{}]})  # of no result nothing is judged
+    assert not ANSWERS["sequence"]([], {"calls": [{}]})
+    assert not ANSWERS["call"](np.zeros(3), {})
+
+
+# --------------------------------------------------------------------------- ends of a process
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("os.kill(os.getpid(), signal.SIGRTMIN + 3)", r"killed by (signal )?\w+"),
+        ("os.closerange(3, 4096); time.sleep(60)", "closed its connection"),
+        ("os._exit(0)", "exited with status 0"),
+        ("sys.exit(0)", "SystemExit"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+    ],
+)
+def test_odd_ends_are_failures(load: Load, body: str, message: str) -> None:
+    front_end = load(f"def f(audio):\n    {body}")
+    with pytest.raises(Failure, match=message):
+        front_end.call(CLIP)
+
+
+def test_output_without_end_is_not_kept(load: Load) -> None:
+    front_end = load(
+        "def f(audio):\n"
+        "    for _ in range(2000): os.write(1, b'x' * 100_000)\n"
+        "    os.write(1, b'the end')\n"
+        "    os.abort()"
+    )
+    with pytest.raises(Failure, match="SIGABRT") as error:
+        front_end.call(CLIP)
+    assert len(str(error.value)) < 2000
+
+
+# --------------------------------------------------------------------------- what is said of itself
+
+ODD = """
+class F:
+    {what}
+    def log_mel(self, audio, n_mels=80): return np.zeros((n_mels, 2), np.float32)
+f = F()
+"""
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "versions = {1: datetime.date(2026, 1, 1), 'p': pathlib.Path('x')}",
+        "versions = {'n': np.float32(1.5), 'bad': '\\ud800', 'ansi': '\\x1b[31m'}",
+        "name = '\\x1b[2J\\ud800<b>\\u202e'",
+        "name = 'x' * 10_000_000",
+        "device = 3",
+        "capabilities = {'n_mels': (np.int64(80),)}",
+    ],
+)
+def test_oddities_become_plain_text(load: Load, what: str) -> None:
+    front_end = load(ODD.format(what=what))
+    front_end.start()
+    said = [front_end.name, front_end.device, *front_end.versions, *front_end.versions.values()]
+    assert all(type(word) is str and word.isprintable() and len(word) <= 200 for word in said)
+    "".join(said).encode("utf-8")  # no lone surrogate
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "capabilities = {'n_mels': object()}",
+        "capabilities = {'n_mels': ('80',)}",
+        "capabilities = {'n_mels': (0,)}",
+        "capabilities = {'n_mels': ()}",
+        "capabilities = {'max_samples': 'many'}",
+        "capabilities = {'batch': 'no'}",
+        "versions = 'none'",
+        "name = ' '",
+    ],
+)
+def test_what_cannot_be_used_is_refused_when_it_is_loaded(load: Load, what: str) -> None:
+    with pytest.raises((Failure, Refused)):
+        load(ODD.format(what=what)).start()
+
+
+def test_errors_are_printable_and_have_an_end(load: Load) -> None:
+    front_end = load("def f(audio): raise ValueError('\\x1b[31m\\ud800' + 'x' * 10_000_000)")
+    with pytest.raises(Refused) as error:
+        front_end.call(CLIP)
+    str(error.value).encode("utf-8")
+    assert "\x1b" not in str(error.value)
+    assert len(str(error.value)) < 3000
+    silent = load(
+        "class E(Exception):\n    def __str__(self): raise RuntimeError\ndef f(audio): raise E"
+    )
+    with pytest.raises(Refused, match="without words"):
+        silent.call(CLIP)
+
+
+# --------------------------------------------------------------------------- arrays that lie
+
+
+def test_an_array_is_what_its_memory_is(load: Load) -> None:
+    lies = (
+        "class Liar(np.ndarray):\n"
+        "    @property\n"
+        "    def dtype(self): return np.dtype(np.float32)\n"
+        "def f(audio): return np.zeros((80, 2), np.float64).view(Liar)"
+    )
+    with pytest.raises(Failure, match="float64"):
+        load(lies).call(CLIP)
+    lazy = "class Lazy:\n    __class__ = np.ndarray\n    dtype = np.dtype(np.float32)\n"
+    with pytest.raises(Failure, match="Lazy"):
+        load(lazy + "def f(audio): return Lazy()").call(CLIP)
+    masked = "def f(audio): return np.ma.zeros((80, 2), np.float32)"
+    with pytest.raises(Failure, match="MaskedArray"):
+        load(masked).call(CLIP)
+
+
+# --------------------------------------------------------------------------- programs
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        ("echo rubbish", "one line of JSON"),
+        ("echo '[1]'", "one line of JSON"),
+        ("echo '{\"shape\": [80, true]}'", "expected a shape"),
+        ("echo '{\"shape\": [80, 99999999999999999999]}'", "wrote no file"),
+        ("printf 123 > {out}; echo '{\"shape\": [80, 2]}'", "3 bytes"),
+        ("mkfifo {out}; echo '{\"shape\": [80, 2]}'", "no regular file"),
+        ("ln -s /dev/zero {out}; echo '{\"shape\": [80, 2]}'", "no regular file"),
+        ("head -c 200000 /dev/zero", "one line of JSON"),
+        ("kill -SEGV $$", "SIGSEGV"),
+        ("sh -c 'kill -SEGV $$'; exit $?", "SIGSEGV"),
+        ("sh -c 'kill -ABRT $$'; exit $?", "SIGABRT"),
+        ("no-such-program; exit $?", "could not run"),
+        ("exit 255", "crash|shell"),
+    ],
+)
+def test_only_a_clean_refusal_is_one(tmp_path: Path, program: str, message: str) -> None:
+    script = tmp_path / "program"
+    script.write_text(f"#!/bin/sh\n{program.replace('{out}', '$2')}\n")
+    script.chmod(0o755)
+    front_end = FrontEnd(f"cmd:{script} {{in}} {{out}}")
+    try:
+        with pytest.raises(Failure, match=message):
+            front_end.call(CLIP)
+    finally:
+        front_end.stop()
+
+
+@pytest.mark.parametrize("status", [1, 101, 125])
+def test_an_exit_status_refuses(tmp_path: Path, status: int) -> None:
+    front_end = FrontEnd(f"cmd:{sys.executable} -c 'exit({status})' {{in}} {{out}}")
+    try:
+        with pytest.raises(Refused, match=f"exit status {status}"):
+            front_end.call(CLIP)
+    finally:
+        front_end.stop()
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("print('rubbish', flush=True)", "one line of JSON"),
+        ("print('x' * 1_000_000, flush=True)", "without a line feed"),
+        ("sys.exit(3)", "ended with status 3"),
+        ("os.abort()", "ended with status -6"),
+    ],
+)
+def test_serving_programs_are_held_to_it_too(tmp_path: Path, answer: str, message: str) -> None:
+    script = tmp_path / "serve.py"
+    script.write_text(f"import os, sys\nfor line in sys.stdin:\n    {answer}\n")
+    front_end = FrontEnd(f"cmd:{sys.executable} {script}")
+    try:
+        with pytest.raises(Failure, match=message):
+            front_end.call(CLIP)
+    finally:
+        front_end.stop()

@@ -1,0 +1,173 @@
+"""Messages between the judge and a front-end's process: JSON with arrays beside it, never code.
+
+A message is a head (two lengths in bytes), a text in JSON, and the memory of the arrays that the
+text names, one after the other. Both ends share a socket, and the front-end's code may write to it
+whatever it likes: what is received is limited in size before it is read, and in time; it is plain
+data when it is decoded, and nothing in it is ever executed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import socket
+import struct
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+TEXT_LIMIT = 4 << 20
+"""Bytes of JSON that a message may have."""
+
+_HEAD = struct.Struct("<QQ")
+_DTYPE = re.compile(r"[<>|][biufc]\d{1,2}")
+_ARRAY = "array of"  # the key of what stands for an array: its dtype; "shape" is beside it
+
+
+class Malformed(ValueError):
+    """Bytes that are no message."""
+
+
+def send(connection: socket.socket, message: Any, timeout: float | None = None) -> int:
+    """Send plain data with arrays in it; its size in bytes.
+
+    ``timeout`` is in seconds, for the whole message; None waits for as long as it takes. Raises
+    ``TimeoutError``, or ``OSError`` where the other end is gone.
+    """
+    arrays: list[NDArray[Any]] = []
+    text = json.dumps(_encoded(message, arrays)).encode()
+    total = sum(array.nbytes for array in arrays)
+    parts: list[Any] = [_HEAD.pack(len(text), total), text, *map(_memory, arrays)]
+    connection.settimeout(timeout)  # sendall() takes it for all of its bytes
+    deadline = _deadline(timeout)
+    for part in parts:
+        _wait_until(connection, deadline)
+        connection.sendall(part)
+    return _HEAD.size + len(text) + total
+
+
+def receive(
+    connection: socket.socket, timeout: float | None = None, limit: int | None = None
+) -> Any:
+    """The next message: arrays are new and writable.
+
+    ``timeout`` is in seconds, for the whole message; ``limit`` the most bytes that its arrays may
+    have. None is no limit. Raises ``EOFError`` where the other end has closed the connection,
+    ``Malformed``, ``TimeoutError`` or ``OSError``.
+    """
+    deadline = _deadline(timeout)
+    text_size, total = _HEAD.unpack(_read(connection, _HEAD.size, deadline))
+    if text_size > TEXT_LIMIT:
+        raise Malformed(f"{text_size} bytes of text: expected at most {TEXT_LIMIT}")
+    if limit is not None and total > limit:
+        raise Malformed(f"arrays of {total} bytes: expected at most {limit}")
+    try:
+        tree = json.loads(_read(connection, text_size, deadline))
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"no JSON: {error}") from None
+    arrays = _Arrays(_read(connection, total, deadline))
+    message = arrays.placed(tree)
+    if arrays.taken != total:
+        raise Malformed(f"{total} bytes beside a text that names {arrays.taken}")
+    return message
+
+
+def printable(text: str, limit: int, *, lines: bool = False) -> str:
+    """``text`` as it can be shown and stored anywhere: at most ``limit`` characters.
+
+    Control characters, lone surrogates and others that cannot be printed are escaped; ``lines``
+    keeps line feeds and tabs. What is too long is cut in its middle.
+    """
+    if len(text) > limit:
+        half = limit // 2
+        text = f"{text[:half]}…{text[len(text) - (limit - half - 1) :]}"
+    kept = "\n\t" if lines else ""
+    return "".join(c if c.isprintable() or c in kept else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def _encoded(value: Any, arrays: list[NDArray[Any]]) -> Any:
+    if isinstance(value, np.ndarray):
+        arrays.append(value)
+        return {_ARRAY: value.dtype.str, "shape": list(value.shape)}
+    if isinstance(value, dict):
+        return {key: _encoded(inner, arrays) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_encoded(inner, arrays) for inner in value]
+    return value
+
+
+def _memory(array: NDArray[Any]) -> Any:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+class _Arrays:
+    """The memory behind a message's text, and how much of it is given out."""
+
+    def __init__(self, memory: bytearray) -> None:
+        self._memory = memory
+        self.taken = 0
+
+    def placed(self, value: Any) -> Any:
+        """``value``, with arrays where it names them."""
+        if isinstance(value, dict):
+            if _ARRAY in value:
+                return self._array(value.get(_ARRAY), value.get("shape"))
+            return {key: self.placed(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self.placed(inner) for inner in value]
+        return value
+
+    def _array(self, dtype: Any, shape: Any) -> NDArray[Any]:
+        if not (isinstance(dtype, str) and _DTYPE.fullmatch(dtype)):
+            raise Malformed(f"an array of {dtype!r}: expected a number type")
+        if not (isinstance(shape, list) and len(shape) <= 8 and all(map(_is_count, shape))):
+            raise Malformed(f"an array of shape {shape!r}: expected a list of lengths")
+        try:
+            kind = np.dtype(dtype)
+        except TypeError as error:
+            raise Malformed(f"an array of {dtype!r}: {error}") from None
+        size = math.prod(shape) * kind.itemsize
+        if size > len(self._memory) - self.taken:
+            raise Malformed(f"an array of shape {shape!r} in {len(self._memory)} bytes")
+        start, self.taken = self.taken, self.taken + size
+        count = math.prod(shape)
+        return np.frombuffer(self._memory, kind, count, start).reshape(shape)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 48
+
+
+def _deadline(timeout: float | None) -> float | None:
+    return None if timeout is None else time.monotonic() + timeout
+
+
+def _wait_until(connection: socket.socket, deadline: float | None) -> None:
+    """Let the connection's next operation last until the deadline. Raises ``TimeoutError``."""
+    if deadline is not None:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        connection.settimeout(left)
+
+
+def _read(connection: socket.socket, size: int, deadline: float | None) -> bytearray:
+    """So many bytes. Raises ``EOFError`` where there are fewer."""
+    memory = bytearray(size)
+    if deadline is None:
+        connection.settimeout(None)
+    view, done = memoryview(memory), 0
+    while done < size:
+        _wait_until(connection, deadline)
+        count = connection.recv_into(view[done:])
+        if count == 0:
+            raise EOFError
+        done += count
+    return memory
