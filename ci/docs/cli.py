@@ -84,8 +84,8 @@ def _texts(check: bool) -> Iterator[str]:
 def _pictures(check: bool) -> Iterator[str]:
     """The pictures that were drawn from another record; drawn anew unless only checked."""
     drawn: list[tuple[Path, Any, str]] = [
-        (speed.RECORD.with_suffix(".svg"), results.load(speed.RECORD), "bench.figure"),
-        (ROOT / "docs" / "error-bound.svg", calibrate.read(), "calibration.figure"),
+        (speed.RECORD.with_suffix(".png"), results.load(speed.RECORD), "bench.figure"),
+        (ROOT / "docs" / "error-bound.png", calibrate.read(), "calibration.figure"),
     ]
     for path, record, module in drawn:
         if not pictures.shows(path, record):

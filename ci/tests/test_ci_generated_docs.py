@@ -68,7 +68,7 @@ def checkout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Path]:
     """A copy of the documents, of their pictures and records, with nothing out of date."""
-    for pattern in (*cli.DOCUMENTS, "docs/*.svg", "docs/measurements/*"):
+    for pattern in (*cli.DOCUMENTS, "docs/*.png", "docs/measurements/*"):
         for path in ROOT.glob(pattern):
             copy = tmp_path / path.relative_to(ROOT)
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -130,9 +130,9 @@ def test_the_check_names_every_file_and_part(
 def test_a_picture_of_another_record_is_drawn_anew(
     checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    picture = checkout / "docs" / "measurements" / "cpu.svg"
+    picture = checkout / "docs" / "measurements" / "cpu.png"
     _edit(speed.RECORD, r'"quick": false', '"quick": true')
-    stale = "docs/measurements/cpu.svg is out of date: run ./dev docs"
+    stale = "docs/measurements/cpu.png is out of date: run ./dev docs"
     assert _check(capsys) == (1, [stale])
     assert cli.run([]) == 0
     assert pictures.shows(picture, results.load(speed.RECORD))
