@@ -11,14 +11,12 @@ from typing import Any
 
 from tasks.checkout import commit
 
-from bench import figure, instructions, machine, results, table
+from bench import instructions, machine, results, table
 from bench.rows import BASELINE, QUICK, Row, all_rows, select
 from bench.worker import measure_in_process
 
 ROOT = Path(__file__).parents[2]
 RECORD = ROOT / "docs" / "measurements" / "cpu.json"
-PICTURE = RECORD.with_suffix(".svg")
-README = ROOT / "README.md"
 SECONDS, QUICK_SECONDS = 2.0, 0.5
 """For each row: no more rounds than go into it, but some in any case."""
 SAME_WORK = 1e-3
@@ -56,13 +54,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--record",
         action="store_true",
-        help="make this run README's: docs/measurements/cpu.json, its picture, the table",
+        help="make this run docs/measurements/cpu.json, which `./dev docs` shows in README",
     )
-    parser.add_argument(
-        "--readme",
-        action="store_true",
-        help="measure nothing, write README's table from the record",
-    )
+    parser.add_argument("--readme", action="store_true", help="is ./dev docs now")
     return parser
 
 
@@ -72,8 +66,7 @@ def main(arguments: list[str], measure: Callable[..., Iterator[Any]] = measure_i
         return _instructions(arguments[1:])
     options = parser().parse_args(arguments)
     if options.readme:
-        publish(results.load(RECORD))
-        return 0
+        parser().error("--readme: README's table is written by ./dev docs")
     if options.seconds is None:
         options.seconds = QUICK_SECONDS if options.quick else SECONDS
     if options.record and (options.quick or options.only):
@@ -86,12 +79,11 @@ def main(arguments: list[str], measure: Callable[..., Iterator[Any]] = measure_i
     document = _measured(rows, options, measure)
     output = options.output / "bench.json"
     results.save(document, output)
-    output.with_suffix(".svg").write_text(figure.figure(document))
-    print(*table.memory_lines(document["rows"]), f"{output} and {output.stem}.svg", sep="\n")
+    print(*table.memory_lines(document["rows"]), _drawn(document, output), sep="\n")
     problems = wrong(document)
     if options.record and not problems:
         results.save(document, RECORD)
-        publish(document)
+        print(f"written: {RECORD}; `./dev docs` shows it in README")
     if earlier:
         problems += fallen(earlier, document)
     for problem in problems:
@@ -156,6 +148,16 @@ def _measured(
     return document
 
 
+def _drawn(document: Any, output: Path) -> str:
+    """Draws the picture beside the results; says which files there are."""
+    try:
+        from bench import figure
+    except ImportError as error:
+        return f"{output}; no picture: {error}"
+    figure.figure(document).savefig(output.with_suffix(".svg"))
+    return f"{output} and {output.stem}.svg"
+
+
 def wrong(document: Any) -> list[str]:
     """Why a run says nothing."""
     rows = results.measured(document)
@@ -185,9 +187,3 @@ def fallen(earlier: Any, document: Any) -> list[str]:
         for change in changes
         if change.fell
     ]
-
-
-def publish(document: Any) -> None:
-    """README's table and the picture beside the record."""
-    PICTURE.write_text(figure.figure(document))
-    table.write_section(document, README)

@@ -1,4 +1,4 @@
-"""Results of runs in the repository: docs/measurements/gpu-*.json, and the tables made of them."""
+"""Results of runs in the repository: docs/measurements/gpu-*.json."""
 
 from __future__ import annotations
 
@@ -8,17 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-from tasks.paths import ROOT
+from tasks.paths import MEASUREMENTS
 
-from gpu.record import results
 from gpu.section import write
 
-MEASUREMENTS = ROOT / "docs" / "measurements"
-PAGE = ROOT / "docs" / "gpu.md"
 SCHEMA = Path(__file__).with_name("gpu.schema.json")
-BEGIN = "<!-- measured: from here on written by `./dev gpu record` -->"
-END = "<!-- measured: up to here -->"
-NOTHING = "Not yet run: no GPU was at hand."
 
 
 def keep(path: Path) -> Path:
@@ -51,34 +45,3 @@ def read(path: Path) -> dict[str, Any]:
     except jsonschema.ValidationError as error:
         raise ValueError(f"{path} is no gpu.json: {error.message}") from None
     return made
-
-
-def tables() -> list[str]:
-    """What stands in docs/gpu.md: a section for each device, or that there is none."""
-    lines = []
-    for path in sorted(MEASUREMENTS.glob("gpu-*.json")):
-        made = read(path)
-        about, sections = made["environment"], made["sections"]
-        clocks = about["clocks"].get("sm_mhz", "unknown")
-        lines += [
-            f"### {about['device']}",
-            "",
-            f"{made['created'][:10]}, commit {made['bundle']['commit'][:7]}, CUDA {about['cuda']}, "
-            f"driver {about['clocks'].get('driver', 'unknown')}, {clocks} MHz as found; "
-            f"[all of it](measurements/{path.name}). Microseconds for a clip of 30 s.",
-            "",
-            *results(made),
-            "",
-            "Sections: " + ", ".join(f"{name} {it['status']}" for name, it in sections.items()),
-            "",
-        ]
-    return lines or [NOTHING, ""]
-
-
-def write_tables() -> None:
-    """Puts them between their marks in docs/gpu.md."""
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page = "\n".join([before + BEGIN, "", *tables(), END + after])
-    PAGE.write_text(page, encoding="utf-8")

@@ -10,8 +10,8 @@ by the cases that are missing. Clips of more than 10 s are left out for mutants 
 cases reject: they tell nothing then, and take most of the time. A mutant that survives its killer
 is tried by the other cases: it needs one of those that reject it as its killer, or a new case.
 Exit status 1 if a mutant survives, if its killer is another than it is said to be, or rejects it
-by little. The rows go to report/mutants.json; with ``--record`` to docs/measurements/mutants.json
-and docs/mutants.md, beside those that are there.
+by little. The rows go to report/mutants.json; with ``--record`` to docs/measurements/mutants.json,
+beside those that are there: ``./dev docs`` shows them in docs/quirks.md.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tasks.paths import ROOT
+from tasks.paths import MEASUREMENTS, ROOT
 
 from mutants.kernel import KernelMutant, kernel_mutants, started
-from mutants.matrix import GOOD, REJECTS, SIGNS, Row, idle, read, write
+from mutants.matrix import GOOD, SIGNS, Row, idle, read, write
 
 if TYPE_CHECKING:
     from whisper_mel_conformance.catalogue import Case
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from whisper_mel_conformance.result import Result
 
 REPORT = ROOT / "report" / "mutants.json"
-RECORD = ROOT / "docs" / "measurements" / "mutants.json"
-TEXT = ROOT / "docs" / "mutants.md"
+RECORD = MEASUREMENTS / "mutants.json"
 _LONG = 160_000  # samples
 _ENOUGH = 100  # rejecting cases
 
@@ -48,12 +47,11 @@ def run(arguments: list[str]) -> int:
     )
     parser.add_argument("--kernel", action="store_true", help="mutated copies of the kernel, too")
     parser.add_argument("--full", action="store_true", help="each by every case, kernels too")
-    parser.add_argument("--record", action="store_true", help="write it to docs/")
+    parser.add_argument("--record", action="store_true", help="write it to docs/measurements")
     parser.add_argument("--resume", action="store_true", help="only what the file has not")
     parser.add_argument("-k", dest="word", default="", metavar="WORD", help="of a mutant's id")
     options = parser.parse_args(arguments)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # small products; see whisper_mel_conformance
-    from whisper_mel_conformance.folder import write_whole
     from whisper_mel_conformance.quirks.killing import quick_cases
 
     cases = list(quick_cases())
@@ -69,9 +67,6 @@ def run(arguments: list[str]) -> int:
         print(f"no mutant has {options.word!r} in its id")
         return 2
     print(f"written: {path}")
-    if options.record:
-        write_whole(TEXT, record(rows, cases).encode())
-        print(f"written: {TEXT}")
     bad = [row for row in tried.values() if row.verdict not in GOOD]
     counts = {v: sum(row.verdict == v for row in tried.values()) for v in GOOD}
     print(f"{len(tried)} mutants: {counts['killed']} killed, {counts['equivalent']} equivalent")
@@ -87,44 +82,6 @@ def _of_today(rows: Mapping[str, Row]) -> dict[str, Row]:
     from whisper_mel_conformance.quirks import CATALOGUE
 
     return {id: rows[id] for id in (*CATALOGUE, *kernel_mutants()) if id in rows}
-
-
-def record(rows: Mapping[str, Row], cases: list[str]) -> str:
-    """What became of the mutants, in Markdown."""
-    lines = [
-        "# Mutants",
-        "",
-        "Faulty front-ends ([quirks](quirks.md)) and faulty copies of the kernel "
-        "(`ci/mutants/kernel.toml`), each judged by the case, or the lane of `./dev sanitize`, "
-        "that must reject it. Written by `./dev mutants --full --record`, with the whole matrix in "
-        "[measurements/mutants.json](measurements/mutants.json). *Score* is the error in units of "
-        "the bound where values are wrong, `-` where the process, the shape or a refusal is; "
-        "*rejected by* counts the quick profile's cases that could be tried.",
-        "",
-        *_idle_lines(rows, cases),
-        "| mutant | killer | verdict | score | rejected by |",
-        "|---|---|---|--:|--:|",
-    ]
-    for row in rows.values():
-        number = "-" if row.score is None else f"{float(row.score):.3g}"
-        verdict = f"{row.verdict}: {row.equivalent}" if row.equivalent else row.verdict
-        able = sum(sign in (REJECTS, SIGNS["passed"]) for sign in row.cases.values())
-        by = f"{len(row.killed_by)} of {able}" if row.cases else "-"
-        lines.append(f"| {row.id} | `{row.killer}` | {verdict} | {number} | {by} |")
-    return "\n".join(lines) + "\n"
-
-
-def _idle_lines(rows: Mapping[str, Row], cases: list[str]) -> list[str]:
-    """Which cases reject nothing, and of how many mutants that is known."""
-    names = ", ".join(f"`{case}`" for case in idle(rows, cases)) or "none"
-    whole = sum(len(row.cases) > len(cases) // 2 for row in rows.values())
-    gross = sum(row.is_gross for row in rows.values())
-    return [
-        f"{whole} of {len(rows)} mutants were tried by other cases than their killer, too. Of "
-        f"{len(cases)} cases these reject no mutant, leaving out {gross} mutants that every case "
-        f"rejects: {names}.",
-        "",
-    ]
 
 
 # --------------------------------------------------------------------------- one mutant

@@ -64,7 +64,15 @@ def _test(arguments: list[str]) -> int:
 
 
 def _golden(arguments: list[str]) -> int:
-    become(sys.executable, "-m", "whisper_mel_golden", *arguments)
+    if arguments[:1] != ["calibrate"]:
+        become(sys.executable, "-m", "whisper_mel_golden", *arguments)
+    status: int = importlib.import_module("calibration.calibrate").run(arguments[1:])
+    return status
+
+
+def _docs(arguments: list[str]) -> int:
+    status: int = importlib.import_module("docs.cli").run(arguments)
+    return status
 
 
 def _repro(arguments: list[str]) -> int:
@@ -104,6 +112,7 @@ TASKS = {
         _golden,
         lambda arguments: TEST if arguments[:1] in (["make"], ["calibrate"]) else DEFAULT,
     ),
+    "docs": Task("write the generated parts of README and docs; --check compares them", _docs),
     "bench": Task(
         "time the kernel against other front-ends; `bench instructions` counts",
         bench.run,

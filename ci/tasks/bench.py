@@ -8,7 +8,7 @@ import importlib
 def layers(arguments: list[str]) -> tuple[str, ...]:
     """openai-whisper, the front-end to compare with, is in the test layer; counting needs none."""
     counts = arguments[:1] == ["instructions"]
-    return ("default",) if counts or "--readme" in arguments else ("default", "test")
+    return ("default",) if counts else ("default", "test")
 
 
 def run(arguments: list[str]) -> int:

@@ -6,7 +6,7 @@ the CUDA driver. `reproduce` builds the faults of the bug report and shows what 
 
 `bundle` packs all that a machine with a GPU needs into one archive in dist/; `run` does there (or
 here, where there is a GPU) what `ci/gpu/run` in it does, and takes the same arguments. `record`
-takes the gpu.json of such a run into docs/measurements/ and writes the tables in docs/.
+takes the gpu.json of such a run into docs/measurements/, from where `./dev docs` shows it.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def run(arguments: list[str]) -> int:
     bundling.add_argument("--target", action="append", help="sm_90a, … (repeatable)")
     bundling.add_argument("--bare", action="store_true", help="no planted faults, no mappings")
     commands.add_parser("run", help="what only a GPU can tell; arguments as of ci/gpu/run")
-    recording = commands.add_parser("record", help="a gpu.json to docs/measurements, and tables")
-    recording.add_argument("file", nargs="*", type=Path, help="none: only write the tables")
+    recording = commands.add_parser("record", help="take a gpu.json into docs/measurements")
+    recording.add_argument("file", nargs="+", type=Path)
     for name in _TESTS:
         commands.add_parser(name, help=f"{', '.join(_TESTS[name])}; arguments go to pytest")
     if arguments[:1] == ["run"]:
@@ -93,5 +93,5 @@ def _record(files: list[Path]) -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 1
-    keeping.write_tables()
+    print("`./dev docs` shows it in docs/gpu.md")
     return 0

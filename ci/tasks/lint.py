@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 
 from .paths import ROOT
 
@@ -25,10 +26,12 @@ def run(arguments: list[str]) -> int:
         ["zizmor", "--quiet", "--offline", ".github"],
         [*SCHEMA, "vendor.github-workflows", *_files(".github/workflows/*.yml")],
         [*SCHEMA, "vendor.github-actions", *_files(".github/actions/*/action.yml")],
+        [sys.executable, "ci", "docs", "--check"],
     ]
     failed = []
     for command in checkers:
-        name = " ".join(command[:2]) if command[0] == "ruff" else command[0]
+        names = {"ruff": " ".join(command[:2]), sys.executable: " ".join(command[2:])}
+        name = names.get(command[0], command[0])
         print(f"== {name}", flush=True)
         if subprocess.call(command, cwd=ROOT):
             failed.append(name)

@@ -103,7 +103,7 @@ def record() -> None:
 
 def _cases() -> list[str]:
     """The id of each case, its check and the shortest profile that it is in."""
-    from whisper_mel_conformance.running import all_cases
+    from whisper_mel_conformance.judge import all_cases
 
     shortest = {
         (case.id, case.check): profile

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from docs.gpu import NOTHING
+from docs.gpu import section as shown
 from gpu import (
     build,
     cli,
@@ -407,20 +409,13 @@ def written(document: dict[str, Any], folder: Path) -> Path:
     return path
 
 
-def test_a_run_is_kept_and_its_tables_are_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page = tmp_path / "gpu.md"
-    page.write_text(f"before\n{keeping.BEGIN}\nold\n{keeping.END}\nafter\n")
+def test_a_run_is_kept_and_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeping, "MEASUREMENTS", tmp_path)
-    monkeypatch.setattr(keeping, "PAGE", page)
-    keeping.write_tables()
-    assert page.read_text().split("\n")[2:4] == ["", keeping.NOTHING]
+    assert shown(tmp_path) == NOTHING
     kept = keeping.keep(written(made(), tmp_path))
     kept.with_name("gpu.json").unlink()
     assert kept.name == "gpu-nvidia-h100-80gb-hbm3.json"
-    keeping.write_tables()
-    text = page.read_text()
+    text = shown(tmp_path)
     for words in (
         "### NVIDIA H100 80GB HBM3",
         "| 256 | 80 | float32 | 1.95 | 3.91 | 97.7 (25×) |",
@@ -429,9 +424,6 @@ def test_a_run_is_kept_and_its_tables_are_written(
         "racecheck failed",
     ):
         assert words in text, words
-    assert "old" not in text
-    assert text.startswith("before\n")
-    assert text.endswith("\nafter\n")
 
 
 @pytest.mark.parametrize(
@@ -451,12 +443,6 @@ def test_a_run_is_kept_and_its_tables_are_written(
 def test_what_is_not_kept(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         keeping.keep(written(made(**changes), tmp_path))
-
-
-def test_the_tables_of_the_page_are_those_of_the_records() -> None:
-    text = keeping.PAGE.read_text(encoding="utf-8")
-    between = text.partition(keeping.BEGIN)[2].partition(keeping.END)[0]
-    assert between == "\n".join(["", "", *keeping.tables(), ""])
 
 
 def test_the_summary_names_every_section() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,8 @@ from tasks import TASKS, conformance, find, lint, main, system
         (["conformance", "--matrix"], True),
         (["bench"], True),
         (["bench", "--only", "30s/*"], True),
-        (["bench", "--readme"], False),
+        (["golden", "calibrate"], True),
+        (["docs"], False),
         (["bench", "instructions"], False),
         (["compare", "speech.wav"], True),
         (["env"], False),
@@ -62,7 +64,8 @@ def test_an_unknown_task_names_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    "failing", ["ruff", "mypy", "mblack", "actionlint", "zizmor", "check-jsonschema", None]
+    "failing",
+    ["ruff", "mypy", "mblack", "actionlint", "zizmor", "check-jsonschema", sys.executable, None],
 )
 def test_lint_runs_every_checker_and_fails_if_one_did(
     monkeypatch: pytest.MonkeyPatch, failing: str | None
@@ -76,7 +79,16 @@ def test_lint_runs_every_checker_and_fails_if_one_did(
     monkeypatch.setattr(subprocess, "call", call)
     assert lint.run([]) == (failing is not None)
     schemas = ["check-jsonschema", "check-jsonschema"]
-    assert ran == ["ruff", "ruff", "mypy", "mblack", "actionlint", "zizmor", *schemas]
+    assert ran == [
+        "ruff",
+        "ruff",
+        "mypy",
+        "mblack",
+        "actionlint",
+        "zizmor",
+        *schemas,
+        sys.executable,
+    ]
 
 
 def test_lint_asks_of_mojo_sources_what_mojo_format_makes_of_them(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from whisper_mel_conformance.frontend import inspect_front_end
 from whisper_mel_conformance.judge import judge_case
 from whisper_mel_conformance.properties import PROPERTIES, search
 from whisper_mel_conformance.quirks import CATALOGUE
-from whisper_mel_conformance.quirks.document import PATH, text
 from whisper_mel_conformance.quirks.killing import MARGIN, kill
 from whisper_mel_conformance.quirks.path import log_mel
 from whisper_mel_golden.signals import render
@@ -64,10 +63,6 @@ def test_without_a_variation_the_path_is_the_reference(smoothing: Any, pad_to: i
     audio = render({"signal": "noise_ramp", "n": 16_077, "seed": 1})
     spec = WHISPER.replace(smoothing=smoothing, pad_to=pad_to)
     assert score(log_mel(audio, spec, []), audio, spec) <= CLASS_A
-
-
-def test_the_document_is_in_step() -> None:
-    assert PATH.read_text(encoding="utf-8") == text(), f"run python -m {QUIRKS}.document"
 
 
 @pytest.mark.parametrize("name", ["half_transforms", "naive_dft", "other_order", "Everything"])

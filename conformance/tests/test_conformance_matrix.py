@@ -1,4 +1,4 @@
-"""The public matrix: the record, what is drawn from it, and what its adapters share."""
+"""The public matrix: what its adapters share, and what is declared of them."""
 
 from __future__ import annotations
 
@@ -8,104 +8,23 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from whisper_mel_conformance import known
+import whisper_mel_conformance.peers
 from whisper_mel_conformance.command import CommandFrontEnd
 from whisper_mel_conformance.frontend import peers
 from whisper_mel_conformance.judge import Judge, all_cases
-from whisper_mel_conformance.peers import LIGHT, document
 from whisper_mel_conformance.run import Run
 from whisper_mel_conformance.setup import prepare
 
 QUIRKS = "whisper_mel_conformance.quirks"
-JAVASCRIPT = Path(document.__file__).with_name("transformers_js")
-
-
-# --------------------------------------------------------------------------- the record
-
-
-def test_page_and_table_are_drawn_from_the_record() -> None:
-    front_ends = document.read_record()
-    assert document.PAGE.read_text(encoding="utf-8") == document.page(front_ends)
-    readme = document.README.read_text(encoding="utf-8")
-    assert readme == document.replaced(readme, document.table(front_ends))
-
-
-def test_every_peer_is_in_the_record_and_does_what_is_declared() -> None:
-    front_ends = document.read_record()
-    assert [it["name"] for it in front_ends] == [document.OURS, *peers()]
-    for it in front_ends:
-        assert it["counts"]["passed"] > 0, it["name"]
-        assert it["failed"] == [], it["name"]
-        assert sum(sum(family.values()) for family in it["families"].values()) == sum(
-            it["counts"].values()
-        )
-
-
-def test_the_record_has_todays_declarations() -> None:
-    """Who declares something else judges again, and records it."""
-    for it in document.read_record():
-        declared = [
-            (entry.title, entry.mechanism, entry.link, entry.since.isoformat(), entry.version)
-            for entry in known.of_peers()
-            if entry.front_end == it["name"]
-        ]
-        keys = ("title", "mechanism", "link", "since", "version")
-        assert [tuple(entry[key] for key in keys) for entry in it["declared"]] == declared
-        assert all(entry["cases"] for entry in it["declared"]), it["name"]
-        assert it["about"] == document.about(it["name"])
-
-
-def test_a_run_replaces_what_was_recorded_of_its_front_ends() -> None:
-    report = _report("librosa", ["golden/reading/80", "batch/three/80"], "known")
-    before = [{"name": "librosa"}, {"name": "torchaudio"}, {"name": document.OURS}]
-    found = document.recorded(report, before)
-    assert [it["name"] for it in found] == [document.OURS, "librosa", "torchaudio"]
-    assert found[1]["families"]["golden"] == {"passed": 0, "failed": 0, "skipped": 0, "known": 1}
-    assert "librosa.feature.melspectrogram" in found[1]["about"]
-    with pytest.raises(ValueError, match=r"'mine': expected one of mojo-cpu, .*torchaudio"):
-        document.recorded(_report("mine", ["golden/reading/80"], "passed"), before)
-
-
-def test_failures_are_not_hidden_on_the_page() -> None:
-    front_end = document.recorded(_report("librosa", ["golden/reading/80"], "failed"), [])
-    text = document.page(front_end)
-    assert "Fails, undeclared: `golden/reading/80`" in text
-    assert "| fails |" in text
-    assert "(**1 failed**)" in text
-
-
-def _report(name: str, cases: list[str], status: str) -> dict[str, Any]:
-    counts = {"passed": 0, "failed": 0, "skipped": 0, "known": 0, status: len(cases)}
-    judged = {
-        "name": name,
-        "device": "cpu",
-        "versions": {name: "1"},
-        "class": "fails",
-        "counts": counts,
-        "worst": None,
-        "diagnosis": None,
-        "cases": [{"id": case, "status": status, "score": None} for case in cases],
-    }
-    return {
-        "created": "2026-11-25T00:00:00+00:00",
-        "profile": "quick",
-        "seed": 0,
-        "environment": {},
-        "front_ends": [judged],
-    }
-
-
-def test_markers_must_be_there() -> None:
-    with pytest.raises(ValueError, match="front-ends: from here on"):
-        document.replaced("no markers", "new")
+JAVASCRIPT = Path(whisper_mel_conformance.peers.__file__).with_name("transformers_js")
 
 
 def test_light_peers_are_peers() -> None:
-    assert set(LIGHT) == set(peers("light")) < set(peers())
+    light = {"faster-whisper", "kaldi-native-fbank", "librosa", "onnx-asr", "transformers"}
+    assert {*light, "whisper-cpp"} == set(peers("light")) < set(peers())
     assert peers("none") == []
 
 

@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from whisper_mel_conformance.command import COMMAND_PREFIX, CommandFrontEnd
-from whisper_mel_conformance.peers import LIGHT
+from whisper_mel_conformance.peers import is_light
 
 GROUP = "whisper_mel.frontends"
 
@@ -147,11 +147,13 @@ def _is_own(entry: EntryPoint) -> bool:
 def peers(which: str = "all") -> list[str]:
     """The names of the implementations in the wild that this distribution has adapters for.
 
-    ``which`` is ``"all"``, ``"light"`` (as :data:`whisper_mel_conformance.peers.LIGHT` says) or
+    ``which`` is ``"all"``, ``"light"`` (those that every run judges: their adapters say so) or
     ``"none"``.
     """
-    found = [name for name, entry in registered().items() if _is_own(entry)]
-    return {"all": found, "light": [name for name in found if name in LIGHT], "none": []}[which]
+    found = {entry.name: entry.module for entry in registered().values() if _is_own(entry)}
+    if which == "light":
+        return [name for name, module in found.items() if is_light(module)]
+    return list(found) if which == "all" else []
 
 
 def require_known(source: str) -> None:

@@ -1,4 +1,4 @@
-"""``python -m whisper_mel_golden make|verify|list|calibrate|vectors``."""
+"""``python -m whisper_mel_golden make|verify|list|vectors``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from whisper_mel_golden import calibration, vectors
+from whisper_mel_golden import vectors
 from whisper_mel_golden.cases import golden_cases
 from whisper_mel_golden.make import make
 from whisper_mel_golden.verify import verify
@@ -19,7 +19,6 @@ def main(arguments: list[str] | None = None) -> int:
     making.add_argument("input", nargs="*", help="only those of these inputs (default: all)")
     commands.add_parser("verify", help="check every golden, name everything that is wrong")
     commands.add_parser("list", help="list the goldens: id, score, flags, purpose")
-    commands.add_parser("calibrate", help="measure how much of the error bound front-ends use")
     packing = commands.add_parser(
         "vectors", help="pack inputs, features and bounds for C and others"
     )
@@ -29,9 +28,6 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command == "verify":
         return _verify()
-    if options.command == "calibrate":
-        calibration.write(calibration.calibrate())
-        return 0
     if options.command == "vectors":
         print(vectors.pack(options.folder))
         return 0

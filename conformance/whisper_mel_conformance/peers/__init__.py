@@ -1,5 +1,8 @@
 """Front-ends in the wild, each as its users call it. One module each, imported only when judged.
 
+Adapters that say ``LIGHT = True`` are judged in every run: they need neither PyTorch nor Node.js,
+and are ready in seconds. The others are judged by ``--matrix``.
+
 Where an implementation differs from Whisper's front-end, the adapter leaves that in: the
 difference is what there is to see. What an implementation has no way to do raises
 ``NotImplementedError`` or is not claimed.
@@ -7,20 +10,22 @@ difference is what there is to see. What an implementation has no way to do rais
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-LIGHT = (
-    "faster-whisper",
-    "kaldi-native-fbank",
-    "librosa",
-    "onnx-asr",
-    "transformers",
-    "whisper-cpp",
-)
-"""Those judged in every run: they need neither PyTorch nor Node.js, and are ready in seconds."""
+
+def is_light(module: str) -> bool:
+    """Whether an adapter says ``LIGHT = True``: it is read, not imported."""
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        return False
+    source = Path(spec.origin).read_text(encoding="utf-8")
+    return re.search(r"^LIGHT = True$", source, re.MULTILINE) is not None
 
 
 def versions(*distributions: str) -> dict[str, str]:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from whisper_mel_conformance.peers import versions
 
+LIGHT = True
+
 
 @lru_cache(maxsize=2)
 def _extractor(n_mels: int) -> FeatureExtractor:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from whisper_mel_conformance.peers import versions
 
+LIGHT = True
+
 
 class _Librosa:
     name = "librosa"

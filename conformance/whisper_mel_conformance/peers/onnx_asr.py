@@ -11,6 +11,8 @@ from onnx_asr.preprocessors.numpy_preprocessor import WhisperPreprocessorNumpy
 
 from whisper_mel_conformance.peers import versions
 
+LIGHT = True
+
 _THIRTY_SECONDS = 480_000
 
 

@@ -14,6 +14,8 @@ leave_out_torchaudio_library()
 
 from transformers.models.whisper import feature_extraction_whisper  # noqa: E402
 
+LIGHT = True
+
 
 @lru_cache(maxsize=2)
 def extractor(n_mels: int) -> feature_extraction_whisper.WhisperFeatureExtractor:

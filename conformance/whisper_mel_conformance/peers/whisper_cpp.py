@@ -22,6 +22,8 @@ from whisper_mel_reference import mel_filterbank
 
 from whisper_mel_conformance.peers import versions
 
+LIGHT = True
+
 _MAGIC = 0x67676D6C  # "ggml"
 _ZEROS_APPENDED = 480_000
 _STATE_BYTES = 4096  # of whisper_state that are searched; seen at byte 344 (1.8.5)

@@ -1,15 +1,17 @@
-"""How much of the error bound float32 front-ends use: the bound's calibration.
+"""Measures how much of the error bound float32 front-ends use.
 
-``calibration.json`` holds each front-end's worst score over many clips, and over a search for the
-clip that is worst for it; ``docs/error-bound.md`` quotes it. ``python -m whisper_mel_golden
-calibrate`` makes all of it anew.
+``./dev golden calibrate`` writes ``docs/measurements/calibration.json``: each front-end's worst
+score over many clips, and over a search for the clip that is worst for it. ``./dev docs`` shows it
+in ``docs/error-bound.md``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import platform
+import sys
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -17,23 +19,22 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tasks.paths import MEASUREMENTS
+from whisper_mel_golden.inputs import INPUTS, N_MELS, SECOND
+from whisper_mel_golden.machine import cpu_model
+from whisper_mel_golden.signals import render
 from whisper_mel_reference import CLASS_A, CLASS_B, WHISPER, FrontEndSpec, error_bound, log_mel
 from whisper_mel_reference import bound as bound_module
 from whisper_mel_reference.bound import compare_with
 from whisper_mel_reference.pipeline import mean_3x3
 
-from whisper_mel_golden.calibration_figure import figure
-from whisper_mel_golden.float32_front_ends import FRONT_ENDS, FrontEnd
-from whisper_mel_golden.inputs import INPUTS, N_MELS, SECOND
-from whisper_mel_golden.machine import cpu_model
-from whisper_mel_golden.signals import render
+from calibration.front_ends import FRONT_ENDS, FrontEnd
 
 Recipe = Mapping[str, Any]
 Scores = dict[str, dict[str, Any]]
 
-CALIBRATION = Path(__file__).parent / "calibration.json"
-DOCS = Path(__file__).parents[2] / "docs"  # where this is a checkout
-COMMAND = "python -m whisper_mel_golden calibrate"
+RECORD = MEASUREMENTS / "calibration.json"
+COMMAND = "./dev golden calibrate"
 PACKAGES = ("numpy", "scipy", "pyfftw", "ducc0", "torch", "openai-whisper")
 CONSTANTS = ("FFT_ERROR", "PEAK_ERROR", "WINDOW_ERROR", "SUM_ERROR", "LAST_ERROR")
 SMOOTHINGS = (None, "same")
@@ -44,9 +45,6 @@ LIMITS = {
     "equivalent": (0.0, 0.1),
 }
 """The worst scores that front-ends of each kind may have: from the first to the second."""
-
-BEGIN = "<!-- calibration: from here on written by `python -m whisper_mel_golden calibrate` -->"
-END = "<!-- calibration: up to here -->"
 
 SEARCH_SEED = 20
 SEARCH_STEPS = 1500
@@ -135,7 +133,7 @@ def calibrate(
     seed: int = SEARCH_SEED,
     front_ends: tuple[FrontEnd, ...] = FRONT_ENDS,
 ) -> dict[str, Any]:
-    """Measure (on ``recipes()`` by default) and search: the contents of ``calibration.json``.
+    """Measures (on ``recipes()`` by default) and searches; returns what the record holds.
 
     A front-end whose library is not installed stays in the table, with that as its reason.
     """
@@ -152,7 +150,7 @@ def calibrate(
         "command": COMMAND,
         "made_with": _made_with(),
         "constants": constants(),
-        "clips": len(clips),
+        "clips": {"count": len(clips), "sha256": digest(clips)},
         "front_ends": rows,
         "search": {"seed": seed, "steps": steps, "worst": worst},
         "frame": _one_frame("tone-7071-in-noise", 50, "radices 4 4 5 5"),
@@ -164,61 +162,30 @@ def constants() -> dict[str, float]:
     return {name: getattr(bound_module, name) for name in CONSTANTS}
 
 
-def load_calibration() -> dict[str, Any]:
-    calibration: dict[str, Any] = json.loads(CALIBRATION.read_text(encoding="utf-8"))
+def digest(clips: Mapping[str, Recipe]) -> str:
+    """The SHA-256 of the clips' recipes, in hexadecimal: two runs with one digest had the same."""
+    return hashlib.sha256(json.dumps(clips, sort_keys=True).encode()).hexdigest()
+
+
+def read(path: Path = RECORD) -> dict[str, Any]:
+    """The recorded calibration."""
+    calibration: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return calibration
 
 
-def write(calibration: dict[str, Any]) -> None:
-    """Write ``calibration.json`` and, in a checkout, the table and the figure in its docs."""
+def write(calibration: dict[str, Any], path: Path = RECORD) -> None:
+    """Replaces the record."""
     text = json.dumps(calibration, indent=1, ensure_ascii=False) + "\n"
-    CALIBRATION.write_text(text, encoding="utf-8")
-    page = DOCS / "error-bound.md"
-    if page.exists():
-        page.with_suffix(".svg").write_text(figure(calibration), encoding="utf-8")
-        text = page.read_text(encoding="utf-8")
-        page.write_text(with_tables(text, calibration), encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
 
 
-def with_tables(page: str, calibration: dict[str, Any]) -> str:
-    """The text of a page with its generated part, between two marks, made anew.
-
-    Raises ``ValueError`` if a mark is missing.
-    """
-    before, found_begin, rest = page.partition(BEGIN)
-    _, found_end, after = rest.partition(END)
-    if not (found_begin and found_end):
-        raise ValueError(f"page without {BEGIN} … {END}")
-    return f"{before}{BEGIN}\n\n{tables(calibration)}\n{END}{after}"
-
-
-def tables(calibration: dict[str, Any]) -> str:
-    """The calibration in Markdown."""
-    worst = calibration["search"]["worst"]
-    lines = [
-        f"{calibration['clips']} clips, 80 and 128 bands, without smoothing and with `same`; "
-        f"search: {calibration['search']['steps']} recipes. Constants: "
-        + ", ".join(f"`{name}` {value:g}" for name, value in calibration["constants"].items())
-        + ".",
-        "",
-        "| front-end | kind | worst score | of clip | bands | smoothing | search |",
-        "|---|---|--:|---|--:|---|--:|",
-    ]
-    for row in calibration["front_ends"]:
-        if "absent" in row:
-            lines.append(f"| {row['name']} | {row['kind']} | {row['absent']} | | | | |")
-            continue
-        found = f"{worst[row['name']]['score']:.2f}" if row["name"] in worst else ""
-        lines.append(
-            f"| {row['name']} | {row['kind']} | {_short(row['score'])} | {row['signal']} | "
-            f"{row['n_mels']} | {row['smoothing'] or 'none'} | {found} |"
-        )
-    made = ", ".join(f"{name} {value}" for name, value in calibration["made_with"].items())
-    return "\n".join([*lines, "", f"Measured with `{calibration['command']}`: {made}.", ""])
-
-
-def _short(score: float) -> str:
-    return f"{score:.2f}" if 0.005 <= score < 10 else f"{score:.0f}" if score >= 10 else "0.00"
+def run(arguments: list[str]) -> int:
+    """Runs ``./dev golden calibrate``, which takes no arguments."""
+    if arguments:
+        sys.exit(f"golden calibrate {' '.join(arguments)}: expected no arguments")
+    write(calibrate())
+    print(f"written: {RECORD}; `./dev docs` shows it in docs/error-bound.md")
+    return 0
 
 
 def _made_with() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Whole front-ends in float32 that differ in rounding only, and some that differ in more.
+"""Whole front-ends in float32: those that differ in rounding only, and some that differ in more.
 
 The error bound is calibrated on them: it must admit what careful float32 arithmetic does, whatever
 the algorithm, and nothing beyond (``docs/error-bound.md``). Stages are NumPy, written to be read;
@@ -17,11 +17,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from whisper_mel_golden.openai import whisper_features
 from whisper_mel_reference import WHISPER, mel_filterbank
 from whisper_mel_reference.filterbank import hz_to_mel, mel_to_hz
 from whisper_mel_reference.pipeline import clamp, frames, split_clips, window
-
-from whisper_mel_golden.openai import whisper_features
 
 Array = NDArray[Any]
 Roots = Callable[[int], Array]

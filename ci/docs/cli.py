@@ -1,0 +1,94 @@
+"""``./dev docs``: writes the generated parts of README and docs from what is recorded.
+
+Each part is made of a record in docs/measurements, of the code's catalogues, or of both. With
+``--check`` nothing is written: the exit status is 1 if a part is not what would be written, or a
+picture was drawn from another record. A ``report.json`` of ``./dev conformance`` is first taken
+into the record of front-ends. README's first picture is drawn by examples/picture.py, and not
+checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from bench import results
+from calibration import calibrate
+from tasks.paths import ROOT
+
+from docs import calibration, front_ends, gpu, pictures, quirks, speed
+from docs.numbers import NUMBERS, ratios
+from docs.sections import rewritten
+
+SECTIONS: dict[str, Callable[[], str]] = {
+    "front-ends": front_ends.readme,
+    "speed": speed.section,
+    "front-ends-page": front_ends.page,
+    "kill-matrix": quirks.killed,
+    "quirk-tables": quirks.tables,
+    "calibration": calibration.section,
+    "measured": gpu.section,
+}
+DOCUMENTS = ("*.md", "docs/*.md", "*/README.md")
+UP_TO_DATE = "every generated part is up to date"
+
+
+def run(arguments: list[str]) -> int:
+    """Writes or checks; 1 if something is out of date, or cannot be made."""
+    parser = argparse.ArgumentParser(
+        prog="./dev docs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="write nothing, name what is stale")
+    parser.add_argument("report", nargs="*", type=Path, help="report.json: recorded first")
+    options = parser.parse_args(arguments)
+    if options.check and options.report:
+        parser.error("--check: expected no report beside it, since that would be recorded")
+    try:
+        for path in options.report:
+            front_ends.take(json.loads(path.read_text(encoding="utf-8")))
+        stale = [*_texts(options.check), *_pictures(options.check)]
+    except (ImportError, OSError, ValueError) as error:
+        print(f"docs: {error}")
+        return 1
+    if options.check:
+        print(*(f"{what} is out of date: run ./dev docs" for what in stale), sep="\n", end="")
+        print("" if stale else UP_TO_DATE)
+        return 1 if stale else 0
+    print(*(f"written: {what}" for what in stale or ["nothing, " + UP_TO_DATE]), sep="\n")
+    return 0
+
+
+def _texts(check: bool) -> Iterator[str]:
+    """The parts that are out of date; the documents are written unless they are only checked."""
+    numbers = {**NUMBERS, **ratios()}
+    missing = [*SECTIONS, *NUMBERS]
+    for path in sorted(path for pattern in DOCUMENTS for path in ROOT.glob(pattern)):
+        text = path.read_text(encoding="utf-8")
+        name = path.relative_to(ROOT)
+        try:
+            new, changed = rewritten(text, SECTIONS, numbers)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+        if new != text and not check:
+            path.write_text(new, encoding="utf-8")
+        missing = [part for part in missing if part not in changed]
+        yield from (f"{name}: {part}" for part in changed if changed[part])
+    if missing:
+        raise ValueError(f"no document has a place for {', '.join(missing)}")
+
+
+def _pictures(check: bool) -> Iterator[str]:
+    """The pictures that were drawn from another record; drawn anew unless only checked."""
+    drawn: list[tuple[Path, Any, str]] = [
+        (speed.RECORD.with_suffix(".png"), results.load(speed.RECORD), "bench.figure"),
+        (ROOT / "docs" / "error-bound.png", calibrate.read(), "calibration.figure"),
+    ]
+    for path, record, module in drawn:
+        if not pictures.shows(path, record):
+            if not check:
+                pictures.save(import_module(module).figure(record), path, record)
+            yield str(path.relative_to(ROOT))

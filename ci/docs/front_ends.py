@@ -1,0 +1,243 @@
+"""The front-ends in the wild: their record, README's table, the tables of docs/front-ends.md."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from tasks.paths import MEASUREMENTS
+from whisper_mel_conformance import known
+from whisper_mel_conformance.catalogue import FAMILIES
+from whisper_mel_conformance.frontend import peers, registered
+from whisper_mel_conformance.result import STATUSES
+
+from docs.catalogue import as_of, identity
+from docs.sections import table
+
+RECORD = MEASUREMENTS / "front-ends.json"
+OURS = "mojo-cpu"
+FORMAT = 2
+NOT_YET = "not judged yet"
+Judged = dict[str, Any]
+
+
+# --------------------------------------------------------------------------- the record
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """The front-ends that are shown, in their order: the kernel, then every peer."""
+    return (OURS, *peers())
+
+
+@cache
+def read() -> dict[str, Judged]:
+    """The recorded front-ends by name, without those that are gone.
+
+    Raises ``ValueError`` for a record of another format, or one that does not say which cases a
+    front-end was judged by.
+    """
+    data = json.loads(RECORD.read_text(encoding="utf-8"))
+    if data["format"] != FORMAT:
+        raise ValueError(f"{RECORD}: format {data['format']}: expected {FORMAT}")
+    found = {judged["name"]: judged for judged in data["front_ends"]}
+    for name, judged in found.items():
+        if judged.get("catalogue", {}).keys() != {"cases", "sha256"}:
+            raise ValueError(f"{RECORD}: {name} has no catalogue: expected its cases and sha256")
+    return {name: found[name] for name in names() if name in found}
+
+
+def take(report: Mapping[str, Any]) -> None:
+    """Puts the front-ends of a run's report into the record, in place of what it has of them.
+
+    Everything is kept but the cases that passed or were skipped, one by one. Raises ``ValueError``
+    for a front-end that is neither a peer nor the kernel.
+    """
+    found = dict(read())
+    for judged in report["front_ends"]:
+        if judged["name"] not in names():
+            raise ValueError(f"front-end {judged['name']!r}: expected one of {', '.join(names())}")
+        found[judged["name"]] = _recorded(report, judged)
+    front_ends = [found[name] for name in names() if name in found]
+    text = json.dumps({"format": FORMAT, "front_ends": front_ends}, indent=1, ensure_ascii=False)
+    RECORD.write_text(text + "\n", encoding="utf-8")
+    read.cache_clear()
+
+
+def _recorded(report: Mapping[str, Any], judged: Judged) -> Judged:
+    cases = judged["cases"]
+    run_keys = ("created", "profile", "seed", "environment")
+    own_keys = ("name", "device", "versions", "class", "counts", "worst")
+    return {
+        **{key: judged[key] for key in own_keys},
+        **{key: report[key] for key in run_keys},
+        "catalogue": identity(case["id"] for case in cases),
+        "families": {family: _family(cases, family) for family in FAMILIES},
+        "declared": [
+            {**_facts(entry), "cases": [case["id"] for case in cases if _is_declared(case, entry)]}
+            for entry in declarations(judged["name"])
+        ],
+        "failed": [case["id"] for case in cases if case["status"] == "failed"],
+        "diagnosis": judged["diagnosis"],
+    }
+
+
+def _family(cases: Iterable[dict[str, Any]], family: str) -> dict[str, int]:
+    of_family = [case["status"] for case in cases if case["id"].startswith(f"{family}/")]
+    return {status: of_family.count(status) for status in STATUSES}
+
+
+def declarations(name: str) -> list[known.KnownFailure]:
+    """What is declared of a peer beside its adapter today."""
+    return [entry for entry in known.of_peers() if entry.front_end == name]
+
+
+def _facts(entry: known.KnownFailure) -> dict[str, str]:
+    keys = ("title", "mechanism", "link", "version")
+    return {**{key: getattr(entry, key) for key in keys}, "since": entry.since.isoformat()}
+
+
+def _is_declared(case: Mapping[str, Any], entry: known.KnownFailure) -> bool:
+    score = None if case["score"] is None else float(case["score"])
+    return case["status"] == "known" and entry.declares(case["id"], score)
+
+
+def declared_otherwise(judged: Judged) -> bool:
+    """Whether what is declared of a front-end has changed since it was judged."""
+    then = [{key: entry[key] for key in entry if key != "cases"} for entry in judged["declared"]]
+    return then != [_facts(entry) for entry in declarations(judged["name"])]
+
+
+# --------------------------------------------------------------------------- when
+
+
+def judged_when() -> str:
+    """When the front-ends were judged, and by which cases; says which of them were others."""
+    groups: dict[str, list[str]] = {}
+    for name, judged in read().items():
+        words = as_of(judged["created"][:10], judged["profile"], judged["catalogue"])
+        groups.setdefault(words, []).append(name)
+    if len(groups) == 1:
+        return f"Judged {next(iter(groups))}."
+    largest = max(groups, key=lambda words: len(groups[words]))
+    others = [f"{', '.join(groups[words])}: {words}" for words in groups if words != largest]
+    return f"Judged {largest}, but for {'; '.join(others)}."
+
+
+# --------------------------------------------------------------------------- README's table
+
+
+def readme() -> str:
+    """README's table."""
+    head = ["front-end", "passed:", "declared:", "worst:", "class", "what is declared"]
+    return f"{judged_when()}\n\n{table(head, map(_row, names()))}"
+
+
+def _row(name: str) -> list[str]:
+    judged = read().get(name)
+    if judged is None:
+        return [name, "", "", "", NOT_YET, ""]
+    counts = judged["counts"]
+    titles = "; ".join(entry["title"] for entry in judged["declared"])
+    numbers = [str(counts["passed"]), str(counts["known"]), _worst(judged)]
+    return [_title(judged), *numbers, _class(judged), titles]
+
+
+def _title(judged: Judged) -> str:
+    name = judged["name"]
+    if name == OURS:
+        return f"**whisper-mel** (`{OURS}`)"
+    package, version = next(iter(judged["versions"].items()))
+    return f"{name} {version}" if package == name else f"{name} ({package} {version})"
+
+
+def _worst(judged: Judged) -> str:
+    worst = judged["worst"]
+    return "–" if worst is None else f"{float(worst['score']):.2g}"
+
+
+def _class(judged: Judged) -> str:
+    """Its class; with ``*`` but for what is declared; none where that is most of it."""
+    counts = judged["counts"]
+    if counts["known"] > counts["passed"]:
+        return "fails, as declared"
+    return judged["class"] + ("*" if counts["known"] else "")
+
+
+# --------------------------------------------------------------------------- docs/front-ends.md
+
+
+def page() -> str:
+    """The tables of docs/front-ends.md, and a section for each front-end."""
+    sections = [f"## {name}\n\n{_section(name)}" for name in names()]
+    return "\n\n".join([judged_when(), _overview(), _by_family(), *sections])
+
+
+def _overview() -> str:
+    head = ["front-end", "", "passed:", "declared:", "skipped:", "worst:", "class"]
+    light = {OURS, *peers("light")}
+    rows = []
+    for name in names():
+        title = f"[{name}](#{name}){' •' if name in light else ''}"
+        judged = read().get(name)
+        if judged is None:
+            rows.append([title, "", "", "", "", "", NOT_YET])
+            continue
+        versions = ", ".join(f"{package} {it}" for package, it in judged["versions"].items())
+        counts = [str(judged["counts"][status]) for status in ("passed", "known", "skipped")]
+        rows.append([title, versions, *counts, _worst(judged), _class(judged)])
+    return table(head, rows)
+
+
+def _by_family() -> str:
+    rows = [
+        [name, *(_counts(judged["families"][family]) for family in FAMILIES)]
+        for name, judged in read().items()
+    ]
+    text = "## By family\n\nPassed / declared; a dash where every case is skipped.\n\n"
+    return text + table(["", *(f"{family}:" for family in FAMILIES)], rows)
+
+
+def _counts(family: dict[str, int]) -> str:
+    text = f"{family['passed']}" + (f" / {family['known']}" if family["known"] else "")
+    text += f" (**{family['failed']} failed**)" if family["failed"] else ""
+    return "–" if sum(family.values()) == family["skipped"] else text
+
+
+def _section(name: str) -> str:
+    judged = read().get(name)
+    if judged is None:
+        return f"{about(name)}\n\nIt was {NOT_YET}."
+    paragraphs = [about(name)]
+    if declared_otherwise(judged):
+        paragraphs.append("What is declared of it has changed since; it was not judged again yet.")
+    for entry in judged["declared"]:
+        cases = len(entry["cases"])
+        paragraphs.append(
+            f"- **{entry['title']}** ({cases} {'case' if cases == 1 else 'cases'}, seen in "
+            f"{entry['version']}, declared {entry['since']}): {entry['mechanism']}. "
+            f"[Where]({entry['link']})."
+        )
+    if judged["failed"]:
+        failed = ", ".join(f"`{case}`" for case in judged["failed"])
+        paragraphs.append(f"Fails, undeclared: {failed}")
+    if judged["diagnosis"]:
+        summary = "\n".join(f"> {sentence}" for sentence in judged["diagnosis"]["summary"])
+        paragraphs += ["Diagnosis:", summary]
+    return "\n\n".join(paragraphs)
+
+
+@cache
+def about(name: str) -> str:
+    """The first paragraph of what a front-end's module says of itself; nothing is run for it."""
+    module = registered()[name].module
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ValueError(f"front-end {name!r} is registered, but there is no module {module}")
+    docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
+    return " ".join(docstring.partition("\n\n")[0].split()).replace("``", "`")

@@ -1,0 +1,81 @@
+"""The tables of docs/quirks.md: the catalogue, and what the kill matrix says of each entry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+
+from mutants.kernel import kernel_mutants
+from mutants.matrix import ACCEPTS, REJECTS, Row, idle, read
+from tasks.paths import MEASUREMENTS
+from whisper_mel_conformance.quirks import CATALOGUE, KINDS, Quirk
+
+from docs import catalogue
+from docs.sections import table
+
+HEAD = ["id", "mechanism", "effect", "killer", "rejected by", "since", "seen"]
+
+
+@cache
+def matrix() -> dict[str, Row]:
+    """The recorded kill matrix, by mutant."""
+    return read(MEASUREMENTS / "mutants.json")
+
+
+def killed() -> str:
+    """What the record of ``./dev mutants --full`` says; which mutants and cases are newer."""
+    rows, cases = matrix(), catalogue.ids()
+    tried = set().union(*(row.cases for row in rows.values()))
+    mutants = [*CATALOGUE, *kernel_mutants()]
+    unkilled = [row.id for row in rows.values() if row.verdict not in ("killed", "equivalent")]
+    equivalent = sum(row.verdict == "equivalent" for row in rows.values())
+    gross = sum(row.is_gross for row in rows.values())
+    sentences = [
+        f"The record has {len(rows)} mutants, {equivalent} of them equivalent, tried by "
+        f"{len(tried):,} cases.",
+        f"Not killed: {_list(unkilled)}.",
+        f"Cases that reject no mutant, leaving out {gross} mutants that every case rejects: "
+        f"{_list(idle(rows, [case for case in cases if case in tried]))}.",
+        f"Mutants not tried yet: {_list(id for id in mutants if id not in rows)}.",
+        f"Cases not tried yet: {_list(case for case in cases if case not in tried)}.",
+    ]
+    return "\n".join(sentences)
+
+
+def _list(ids: Iterable[str]) -> str:
+    return ", ".join(f"`{id}`" for id in ids) or "none"
+
+
+def tables() -> str:
+    """A table of each kind of quirks."""
+    return "\n\n".join(
+        f"## {kind[0].upper()}{kind[1:]}\n\n"
+        + table(HEAD, [_row(quirk) for quirk in CATALOGUE.values() if quirk.kind == kind])
+        for kind in KINDS
+    )
+
+
+def _row(quirk: Quirk) -> list[str]:
+    name = f"`{quirk.id}`"
+    if quirk.parameter is not None:
+        name += f" {{{quirk.parameter.name}: {quirk.parameter.example:g}}}"
+    seen = ", ".join(f"[{_short(link)}]({link})" for link in quirk.seen)
+    by = _rejected_by(matrix().get(quirk.id))
+    cells = [name, quirk.mechanism, quirk.effect, f"`{quirk.killer}`", by, quirk.since, seen]
+    return [cell.replace("|", "\\|") for cell in cells]
+
+
+def _rejected_by(row: Row | None) -> str:
+    """How many of the cases that could be tried reject a mutant."""
+    if row is None:
+        return "not tried yet"
+    able = sum(sign in (REJECTS, ACCEPTS) for sign in row.cases.values())
+    return f"{len(row.killed_by)} of {able}"
+
+
+def _short(link: str) -> str:
+    """``owner/name/kind/number`` of an address as ``name number``; of a file, its name."""
+    parts = link.removeprefix("https://").split("/")
+    name = parts[2] if len(parts) > 2 else parts[0]
+    last = parts[-1] if "blob" in parts else parts[-1][:10]  # a commit is long
+    return f"{name} {last}" if len(parts) > 4 else name

@@ -1,0 +1,320 @@
+"""./dev docs: what is generated, and that nothing out of date gets by its check."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench import results
+from docs.sections import rewritten, table
+from tasks.paths import ROOT
+from whisper_mel_conformance import known
+from whisper_mel_conformance.frontend import peers
+from whisper_mel_conformance.quirks import CATALOGUE
+
+from docs import catalogue, cli, front_ends, pictures, quirks, speed
+
+# --------------------------------------------------------------------------- sections
+
+MARKS = ("<!-- one: from here on written by `./dev docs` -->", "<!-- one: up to here -->")
+PARTS = {"one": lambda: "new"}
+NUMBERS = {"n": lambda: "1,234"}
+
+
+def test_parts_between_marks_and_after_them_are_replaced() -> None:
+    text = f"before\n{MARKS[0]}\nold\n{MARKS[1]}\nof <!--=n-->9.8 and <!--=n-->5. After\n"
+    new, changed = rewritten(text, PARTS, NUMBERS)
+    assert new == (
+        f"before\n{MARKS[0]}\n\nnew\n\n{MARKS[1]}\nof <!--=n-->1,234 and <!--=n-->1,234. After\n"
+    )
+    assert changed == {"one": True, "n": True}
+    assert rewritten(new, PARTS, NUMBERS) == (new, {"one": False, "n": False})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"{MARKS[0]}\n", "a mark of a generated part is broken"),
+        (f"{MARKS[1]}\n", "a mark of a generated part is broken"),
+        (f"{MARKS[0]}\n{MARKS[1].replace('one', 'two')}\n", "a mark of a generated part is broken"),
+        ("the <!--=n-->nine", "a mark of a generated part is broken"),
+        ("\n<!--=n-->9 begin a line", "may not begin a line"),
+        ("the <!--=m-->9", "'m' is no generated part: expected of n"),
+        (f"{MARKS[0]}\n{MARKS[1]}".replace("one", "two"), "'two' is no generated part"),
+        (2 * f"{MARKS[0]}\n{MARKS[1]}\n", "the section 'one' stands there twice"),
+    ],
+)
+def test_broken_marks_are_named(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        rewritten(text, PARTS, NUMBERS)
+
+
+def test_columns_of_numbers_are_aligned_to_the_right() -> None:
+    text = table(["name", "", "n:"], [["a", "", "1"]])
+    assert text == "| name | | n |\n|---|---|--:|\n| a | | 1 |"
+
+
+# --------------------------------------------------------------------------- the command
+
+
+@pytest.fixture
+def checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Path]:
+    """A copy of the documents, of their pictures and records, with nothing out of date."""
+    for pattern in (*cli.DOCUMENTS, "docs/*.png", "docs/measurements/*"):
+        for path in ROOT.glob(pattern):
+            copy = tmp_path / path.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copy)
+    monkeypatch.setattr(cli, "ROOT", tmp_path)
+    monkeypatch.setattr(speed, "RECORD", tmp_path / "docs" / "measurements" / "cpu.json")
+    record = tmp_path / "docs" / "measurements" / "front-ends.json"
+    monkeypatch.setattr(front_ends, "RECORD", record)
+    front_ends.read.cache_clear()
+    assert cli.run([]) == 0
+    capsys.readouterr()
+    yield tmp_path
+    front_ends.read.cache_clear()
+
+
+def _edit(path: Path, pattern: str, new: str) -> None:
+    text, n = re.subn(pattern, new, path.read_text(encoding="utf-8"), count=1)
+    assert n == 1, pattern
+    path.write_text(text, encoding="utf-8")
+
+
+def _check(capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
+    status = cli.run(["--check"])
+    return status, capsys.readouterr().out.splitlines()
+
+
+PLANTED = [
+    ("README.md", r"\| openai-whisper \| 0\.\d+", "| openai-whisper | 9", "speed"),
+    ("README.md", r"\d+ cases", "7 cases", "front-ends"),
+    ("docs/front-ends.md", r"## By family", "## By", "front-ends-page"),
+    ("docs/front-ends.md", r"-->\d+ implementations", "-->7 implementations", "peers"),
+    ("docs/quirks.md", r"`symmetric-window`", "`window`", "quirk-tables"),
+    ("docs/quirks.md", r"-->\d+ ways", "-->7 ways", "quirks"),
+    ("docs/quirks.md", r"has \d+ mutants", "has 7 mutants", "kill-matrix"),
+    ("docs/error-bound.md", r"\| openai-whisper \|.*\n", "", "calibration"),
+    ("docs/gpu.md", r"(?=<!-- measured: up to here)", "more\n", "measured"),
+    ("golden/README.md", r"-->\d+ arrays", "-->7 arrays", "goldens"),
+]
+
+
+def test_the_check_names_every_file_and_part(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _check(capsys) == (0, [cli.UP_TO_DATE])
+    paths = {document: checkout / document for document, *_ in PLANTED}
+    whole = {document: path.read_text(encoding="utf-8") for document, path in paths.items()}
+    for document, pattern, new, _ in PLANTED:
+        _edit(paths[document], pattern, new)
+    stale = {f"{document}: {part}" for document, _, _, part in PLANTED}
+    status, lines = _check(capsys)
+    assert status == 1
+    assert set(lines) == {f"{what} is out of date: run ./dev docs" for what in stale}
+    assert cli.run([]) == 0
+    assert set(capsys.readouterr().out.splitlines()) == {f"written: {what}" for what in stale}
+    assert whole == {document: path.read_text("utf-8") for document, path in paths.items()}
+    assert {part for *_, part in PLANTED} >= cli.SECTIONS.keys()
+
+
+def test_a_picture_of_another_record_is_drawn_anew(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = checkout / "docs" / "measurements" / "cpu.png"
+    _edit(speed.RECORD, r'"quick": false', '"quick": true')
+    stale = "docs/measurements/cpu.png is out of date: run ./dev docs"
+    assert _check(capsys) == (1, [stale])
+    assert cli.run([]) == 0
+    assert pictures.shows(picture, results.load(speed.RECORD))
+    picture.unlink()
+    capsys.readouterr()
+    assert _check(capsys) == (1, [stale])
+
+
+def test_a_part_without_a_place_and_a_broken_mark_are_named(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _edit(checkout / "golden" / "README.md", "<!--=goldens-->", "")
+    assert _check(capsys) == (1, ["docs: no document has a place for goldens"])
+    _edit(checkout / "docs" / "gpu.md", "<!-- measured: up to here -->", "")
+    assert _check(capsys)[1][0].startswith(
+        "docs: docs/gpu.md: a mark of a generated part is broken"
+    )
+
+
+def test_a_report_is_not_recorded_by_the_check() -> None:
+    with pytest.raises(SystemExit):
+        cli.run(["--check", "report.json"])
+
+
+# --------------------------------------------------------------------------- other cases today
+
+
+def test_a_record_made_with_other_cases_says_so(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As after a case was added: until all is written anew, the check fails."""
+    judged = catalogue.ids()
+    _judged_by(judged)
+    assert cli.run([]) == 0
+    readme = checkout / "README.md"
+    assert f"profile quick, {len(judged):,} cases.\n" in readme.read_text(encoding="utf-8")
+    monkeypatch.setattr(catalogue, "ids", lambda profile="quick": (*judged, "golden/new/80"))
+    capsys.readouterr()
+    _, lines = _check(capsys)
+    stale = ["README.md: front-ends", "docs/front-ends.md: front-ends-page"]
+    stale += ["docs/quirks.md: kill-matrix"]
+    assert lines == [f"{what} is out of date: run ./dev docs" for what in stale]
+    assert cli.run([]) == 0
+    assert f"{len(judged):,} cases then ({len(judged) + 1:,} today).\n" in readme.read_text("utf-8")
+    page = (checkout / "docs" / "quirks.md").read_text(encoding="utf-8")
+    assert re.search(r"^Cases not tried yet: .*`golden/new/80`\.$", page, re.MULTILINE)
+    monkeypatch.setattr(catalogue, "ids", lambda profile="quick": (*judged[1:], "golden/new/80"))
+    assert "cases then (others today)." in front_ends.judged_when()
+
+
+def _judged_by(cases: tuple[str, ...], *names: str) -> None:
+    """Changes the record: some front-ends (all) were judged by these cases."""
+    data = json.loads(front_ends.RECORD.read_text(encoding="utf-8"))
+    for judged in data["front_ends"]:
+        if judged["name"] in (names or front_ends.names()):
+            judged["catalogue"] = catalogue.identity(cases)
+    front_ends.RECORD.write_text(json.dumps(data), encoding="utf-8")
+    front_ends.read.cache_clear()
+
+
+def test_front_ends_that_were_judged_by_other_cases_are_named(checkout: Path) -> None:
+    _judged_by(catalogue.ids())
+    _judged_by(("golden/reading/80",), "librosa", "lhotse")
+    assert front_ends.judged_when().endswith(
+        "cases, but for lhotse, librosa: 2026-11-25, profile quick, 1 cases then "
+        f"({len(catalogue.ids()):,} today)."
+    )
+
+
+def test_a_record_that_does_not_name_its_cases_is_refused(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _edit(front_ends.RECORD, r'"catalogue": \{\s+"cases": \d+,', '"catalogue": {')
+    front_ends.read.cache_clear()
+    status, lines = _check(capsys)
+    assert status == 1
+    assert "mojo-cpu has no catalogue: expected its cases and sha256" in lines[0]
+
+
+def test_a_quirk_that_was_not_tried_yet_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    new = replace(CATALOGUE["floor"], id="new-quirk")
+    monkeypatch.setitem(CATALOGUE, new.id, new)
+    [row] = [line for line in quirks.tables().splitlines() if line.startswith("| `new-quirk`")]
+    assert "| not tried yet |" in row
+    assert re.search(r"^Mutants not tried yet: .*`new-quirk`", quirks.killed(), re.MULTILINE)
+
+
+# --------------------------------------------------------------------------- front-ends
+
+
+def test_a_peer_that_was_not_judged_yet_says_so(checkout: Path) -> None:
+    data = json.loads(front_ends.RECORD.read_text(encoding="utf-8"))
+    data["front_ends"] = [it for it in data["front_ends"] if it["name"] != "librosa"]
+    data["front_ends"].append({**data["front_ends"][0], "name": "gone"})
+    front_ends.RECORD.write_text(json.dumps(data), encoding="utf-8")
+    front_ends.read.cache_clear()
+    assert "| librosa | | | | not judged yet | |\n" in front_ends.readme()
+    page = front_ends.page()
+    assert "| [librosa](#librosa) • | | | | | | not judged yet |\n" in page
+    section = page.partition("\n## librosa\n\n")[2].partition("\n## ")[0]
+    assert section.startswith("librosa: `librosa.feature.melspectrogram`")
+    assert section.strip().endswith("It was not judged yet.")
+    assert "gone" not in front_ends.read()
+
+
+def test_a_changed_declaration_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    lhotse = front_ends.read()["lhotse"]
+    assert not front_ends.declared_otherwise(lhotse)
+    assert "has changed since" not in front_ends.page()
+    entries = [replace(entry, title="another") for entry in known.of_peers()]
+    monkeypatch.setattr(known, "of_peers", lambda: entries)
+    assert front_ends.declared_otherwise(lhotse)
+    assert "What is declared of it has changed since" in front_ends.page()
+
+
+def test_a_run_replaces_what_was_recorded_of_its_front_ends(checkout: Path, tmp_path: Path) -> None:
+    before = front_ends.read()
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(_report("librosa", ["golden/reading/80", "batch/three/80"])))
+    assert cli.run([str(path)]) == 0
+    after = front_ends.read()
+    assert list(after) == list(before)
+    assert {name for name in after if after[name] != before[name]} == {"librosa"}
+    assert after["librosa"]["families"]["golden"]["known"] == 1
+    assert after["librosa"]["catalogue"]["cases"] == 2
+    assert "librosa: 2026-11-25, profile quick, 2 cases then" in front_ends.judged_when()
+
+
+def test_only_the_kernel_and_peers_are_recorded(
+    checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(_report("mine", ["golden/reading/80"])))
+    assert cli.run([str(path)]) == 1
+    assert "'mine': expected one of mojo-cpu, " in capsys.readouterr().out
+
+
+def test_failures_are_not_hidden_on_the_page(checkout: Path) -> None:
+    front_ends.take(_report("librosa", ["golden/reading/80"], "failed"))
+    text = front_ends.page()
+    assert "Fails, undeclared: `golden/reading/80`" in text
+    assert "| fails |" in text
+    assert "(**1 failed**)" in text
+
+
+def _report(name: str, cases: list[str], status: str = "known") -> dict[str, Any]:
+    counts = {"passed": 0, "failed": 0, "skipped": 0, "known": 0, status: len(cases)}
+    judged = {
+        "name": name,
+        "device": "cpu",
+        "versions": {name: "1"},
+        "class": "fails",
+        "counts": counts,
+        "worst": None,
+        "diagnosis": None,
+        "cases": [{"id": case, "status": status, "score": None} for case in cases],
+    }
+    return {
+        "created": "2026-11-25T00:00:00+00:00",
+        "profile": "quick",
+        "seed": 0,
+        "environment": {},
+        "front_ends": [judged],
+    }
+
+
+def test_the_record_of_front_ends_is_sound() -> None:
+    for name, judged in front_ends.read().items():
+        assert judged["counts"]["passed"] > 0, name
+        assert judged["failed"] == [], name
+        families = judged["families"].values()
+        assert sum(sum(family.values()) for family in families) == sum(judged["counts"].values())
+        assert all(entry["cases"] for entry in judged["declared"]), name
+
+
+@pytest.mark.nightly
+def test_every_peer_was_judged_by_todays_cases_and_declarations() -> None:
+    """After a change: ``./dev conformance --matrix``, then ``./dev docs report/report.json``.
+
+    Until then README and docs/front-ends.md say which were not, or by which cases.
+    """
+    assert list(front_ends.read()) == ["mojo-cpu", *peers()]
+    for name, judged in front_ends.read().items():
+        assert judged["catalogue"] == catalogue.identity(catalogue.ids(judged["profile"])), name
+        assert not front_ends.declared_otherwise(judged), name
