@@ -252,6 +252,7 @@ def _pytest_options() -> list[str]:
 
     parser = Parser(_ispytest=True)
     plugin.pytest_addoption(parser)
+    plugin.add_earlier_spellings(parser)
     return [it for it in _of_parser("pytest", parser.optparser) if it.startswith("pytest --")]
 
 

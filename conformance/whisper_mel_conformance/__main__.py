@@ -54,14 +54,21 @@ def _parser() -> argparse.ArgumentParser:
         prog=f"python -m {__package__}",
         description="Judge implementations of Whisper's log-Mel front-end: those that are named, "
         "or the installed peers that need neither PyTorch nor Node.js.",
-        epilog="All other options are pytest's: -k WORDS (only cases whose id matches), -n 0 (one "
-        "process; as many as there are processors without it), -x, --lf, --collect-only, "
+        epilog="All other options are pytest's: -n 0 (one process; as many as there are "
+        "processors without it), -x, --lf, --collect-only, "
         f"--junitxml FILE … `python -m {__package__} repro PATH` replays a failure of an earlier "
         f"run, `python -m {__package__} report PATH …` makes one report of several.",
         allow_abbrev=False,
     )
     for option in OPTIONS:
         parser.add_argument(f"--{option.name}", dest=option.attribute, **option.settings)
+    parser.add_argument(
+        "-k",
+        dest="keyword",  # pytest's own
+        default="",
+        metavar="WORDS",
+        help="only cases whose id matches, such as 'golden or batch/three'",
+    )
     parser.add_argument(
         "--matrix",
         dest="mel_peers",

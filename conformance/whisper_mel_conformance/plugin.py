@@ -31,8 +31,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(parser: pytest.Parser) -> Generator[None, None, None]:
-    """The earlier spellings, where no other plugin and no conftest.py has an option so called."""
+    """Add the earlier spellings once every plugin and conftest.py has added its own options."""
     yield
+    add_earlier_spellings(parser)
+
+
+def add_earlier_spellings(parser: pytest.Parser) -> None:
+    """Add ``--frontend`` and its like, as far as no one else has options so called."""
     group = _group(parser)
     for option in OPTIONS:
         for spelling in option.old:
