@@ -1,4 +1,4 @@
-"""The project's tasks: what each does and which layers of the environment it needs.
+"""The project's tasks: what each does, its options, which layers of the environment it needs.
 
 This module is imported by ./dev before there is an environment: standard library only.
 """
@@ -9,45 +9,13 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from . import bench, build, conformance, gpu, lint, lock, system
+from . import build, check, conformance, gpu, lint, lock, system
 from .paths import ROOT
 from .process import become
+from .task import LAYERS, Task, find, layers, require_compiler, walk
 
-__all__ = ["TASKS", "Task", "find", "main"]
-
-DEFAULT = ("default",)
-TEST = ("default", "test")
-LAYERS = {"test": TEST, "peers": (*TEST, "peers"), "cuda": (*TEST, "cuda")}  # by what `env` is told
-
-
-@dataclass(frozen=True)
-class Task:
-    """One task: ``run(arguments)`` returns the exit status, ``layers(arguments)`` what it needs."""
-
-    summary: str
-    run: Callable[[list[str]], int]
-    layers: Callable[[list[str]], tuple[str, ...]] = lambda arguments: DEFAULT
-
-
-def _alone(name: str, task: Callable[[list[str]], int]) -> Callable[[list[str]], int]:
-    """A task that takes no arguments: says so instead of ignoring them."""
-
-    def run(arguments: list[str]) -> int:
-        if arguments:
-            sys.exit(f"{name} {' '.join(arguments)}: expected no arguments")
-        return task(arguments)
-
-    return run
-
-
-def _env_layers(arguments: list[str]) -> tuple[str, ...]:
-    if not arguments:
-        return DEFAULT
-    if len(arguments) > 1 or arguments[0] not in LAYERS:
-        sys.exit(f"env {' '.join(arguments)}: expected nothing or one of {', '.join(LAYERS)}")
-    return LAYERS[arguments[0]]
+__all__ = ["LAYERS", "TASKS", "Task", "find", "main", "needs", "walk"]
 
 
 def _env(arguments: list[str]) -> int:
@@ -64,99 +32,225 @@ def _test(arguments: list[str]) -> int:
 
 
 def _golden(arguments: list[str]) -> int:
-    if arguments[:1] != ["calibrate"]:
+    if arguments[0] != "calibrate":
         become(sys.executable, "-m", "whisper_mel_golden", *arguments)
-    status: int = importlib.import_module("calibration.calibrate").run(arguments[1:])
-    return status
+    return _module("calibration.calibrate", "run")(arguments[1:])
 
 
-def _docs(arguments: list[str]) -> int:
-    status: int = importlib.import_module("docs.cli").run(arguments)
-    return status
+def _module(name: str, function: str) -> Callable[[list[str]], int]:
+    """A function that is imported when it is called: it needs what ./dev is about to install."""
 
+    def run(arguments: list[str]) -> int:
+        status: int = getattr(importlib.import_module(name), function)(arguments)
+        return status
 
-def _repro(arguments: list[str]) -> int:
-    return conformance.run(["repro", *arguments])
-
-
-def _mutants(arguments: list[str]) -> int:
-    status: int = importlib.import_module("mutants.cli").run(arguments)  # late: it needs packages
-    return status
-
-
-def _sanitize(arguments: list[str]) -> int:
-    status: int = importlib.import_module("sanitize.cli").run(arguments)
-    return status
-
-
-def _compare(arguments: list[str]) -> int:
-    status: int = importlib.import_module("compare.cli").main(arguments)
-    return status
+    return run
 
 
 TASKS = {
     "env": Task(
         "make the environment; `env test` with torch and MAX, `env peers`, `env cuda`",
-        _env,
-        _env_layers,
+        run=_env,
+        subtasks={
+            "test": Task("with PyTorch and MAX, for the project's own tests", layer="test"),
+            "peers": Task("on top of it, the front-ends too heavy for everybody", layer="peers"),
+            "cuda": Task("on top of it, ptxas and compute-sanitizer", layer="cuda"),
+        },
     ),
-    "test": Task("the project's own tests; arguments go to pytest", _test, lambda arguments: TEST),
-    "lint": Task("ruff, mypy, the format of Mojo sources, the workflows", _alone("lint", lint.run)),
+    "check": Task(
+        "lint, and the tests that need no compiler and are quick: before each commit",
+        run=check.run,
+    ),
+    "test": Task(
+        "the project's own tests; arguments go to pytest",
+        "[PATH …]",
+        passed_to="pytest",
+        layer=check.layer,
+        compiles=lambda arguments: check.layer(arguments) != "default",
+        run=_test,
+    ),
+    "lint": Task("ruff, mypy, the format of Mojo sources, the workflows", run=lint.run),
     "conformance": Task(
         "judge front-ends: --frontend, --matrix (all peers), …; `conformance report` merges",
-        conformance.run,
-        conformance.layers,
+        options=conformance.OPTIONS,
+        layer=conformance.layer,
+        compiles=conformance.compiles,
+        run=conformance.run,
+        subtasks={
+            "report": Task(
+                "make the pages of a report.json anew; of several, one report of all",
+                "PATH …",
+                conformance.REPORT_OPTIONS,
+            ),
+            "repro": conformance.REPRO,
+        },
     ),
     "golden": Task(
         "make, verify or list the goldens; calibrate the error bound",
-        _golden,
-        lambda arguments: TEST if arguments[:1] in (["make"], ["calibrate"]) else DEFAULT,
+        alone=False,
+        run=_golden,
+        subtasks={
+            "make": Task("make them with openai-whisper", "[INPUT …]", layer="test"),
+            "verify": Task("check every golden, name everything that is wrong"),
+            "list": Task("list them: id, score, flags, purpose"),
+            "vectors": Task("pack inputs, features and bounds for C and others", "FOLDER"),
+            "calibrate": Task("measure how much of the bound front-ends use", layer="test"),
+        },
     ),
-    "docs": Task("write the generated parts of README and docs; --check compares them", _docs),
+    "docs": Task(
+        "write the generated parts of README and docs; --check compares them",
+        "[REPORT …]",
+        "--check  write nothing, name what is stale",
+        run=_module("docs.cli", "run"),
+    ),
     "bench": Task(
         "time the kernel against other front-ends; `bench instructions` counts",
-        bench.run,
-        bench.layers,
+        options="""
+--quick          fewer rows, less time for each
+--only PATTERN   rows by id, as `openai-whisper/30s/*`; several times for several
+--seconds S      for each row
+--against FILE   an earlier bench.json: status 1 if a ratio fell by more than its noise
+--output DIR     where bench.json goes (report)
+--record         make this run docs/measurements/cpu.json""",
+        layer="test",
+        compiles=True,
+        run=_module("bench.cli", "main"),
+        subtasks={
+            "instructions": Task(
+                "count the kernel's instructions, and hold them to the budget",
+                options="--record   make the counts the budget",
+                compiles=True,
+            )
+        },
     ),
     "compare": Task(
         "front-ends on a recording: copies, memory, time, score, picture",
-        _compare,
-        lambda arguments: TEST,
+        "AUDIO",
+        """
+--n-mels N        80 or 128 bands
+--frontend NAME   only these, beside ours; repeatable
+--picture NAME    ours beside which
+--seconds S       of timing, for each
+--output DIR      where compare.json and compare.png go (report)""",
+        layer="test",
+        compiles=True,
+        alone=False,
+        run=_module("compare.cli", "main"),
     ),
-    "mutants": Task("what the suite must reject: quirks, --kernel, --full", _mutants),
-    "sanitize": Task("address, thread, guard … lanes, planted faults first", _sanitize),
-    "repro": Task("replay a failing case: --shrink, --issue, --keep NAME --link URL", _repro),
+    "mutants": Task(
+        "what the suite must reject: quirks, --kernel, --full",
+        options="""
+--kernel   mutated copies of the kernel, too: each is compiled, up to an hour
+--full     quirks and kernels by every quick case, and idle cases: hours
+--record   write it to docs/measurements, from where ./dev docs shows it
+--resume   only what the file has not
+-k WORD    only mutants whose id has the word in it""",
+        compiles=lambda arguments: bool({"--kernel", "--full"} & {*arguments}),
+        run=_module("mutants.cli", "run"),
+    ),
+    "sanitize": Task(
+        "address, thread, guard … lanes, planted faults first",
+        alone=False,
+        run=_module("sanitize.cli", "run"),
+        subtasks={
+            name: Task(
+                summary,
+                options="--nightly   100,000 calls instead of 3,000, and all cases",
+                compiles=True,
+                layer=layer,
+            )
+            for name, summary, layer in [
+                ("address", "AddressSanitizer on the CPU's and the lockstep kernel", "default"),
+                ("thread", "ThreadSanitizer on the CPU's kernel", "default"),
+                ("valgrind", "memory read before it is written, or never given back", "default"),
+                ("guard", "guard pages around the audio of every front-end", "default"),
+                ("network", "no socket to a network is opened, by whatever is judged", "default"),
+                ("memcheck", "compute-sanitizer on the kernel for GPUs", "cuda"),
+                ("racecheck", "likewise: races in shared memory", "cuda"),
+                ("initcheck", "likewise: memory read before it is written", "cuda"),
+                ("synccheck", "likewise: barriers that not all reach", "cuda"),
+                ("all", "all lanes that this machine can run; says which it cannot", "default"),
+            ]
+        },
+    ),
+    "repro": conformance.REPRO,
     "gpu": Task(
         "the kernel for GPUs: compile, driver, reproduce; bundle, run, record",
-        gpu.run,
-        lambda arguments: TEST,
+        layer="test",
+        alone=False,
+        run=gpu.run,
+        subtasks={
+            "compile": Task(
+                "for every target, and hold it to the budget",
+                "[TARGET …]",
+                layer="test",
+                compiles=True,
+            ),
+            "driver": Task(
+                "count what a call asks of the CUDA driver",
+                passed_to="pytest",
+                layer="test",
+                compiles=True,
+            ),
+            "reproduce": Task(
+                "build the faults of the bug report",
+                passed_to="pytest",
+                layer="test",
+                compiles=True,
+            ),
+            "bundle": Task(
+                "an archive for machines with a GPU, into dist/",
+                options="""
+--target NAME   sm_90a, … (repeatable)
+--bare          no planted faults, no mappings""",
+                layer="test",
+                compiles=True,
+            ),
+            "run": Task("what only a GPU can tell", options=gpu.RUN_OPTIONS, layer="cuda"),
+            "record": Task("take a gpu.json into docs/measurements", "FILE …"),
+        },
     ),
     "build": Task(
         "in dist/: wheels and sources; `build c`: for C; `build vectors`: the vector set",
-        build.run,
+        layer=build.layer,
+        compiles=build.compiles,
+        run=build.run,
+        subtasks={
+            "wheels": Task(
+                "wheels and sources of the packages: reference, golden, conformance, mojo",
+                "[PACKAGE …]",
+                "--accelerator NAME   with libraries for this GPU (repeatable); none: for none",
+                layer=build.layer,
+                compiles=build.compiles,
+            ),
+            "c": Task("the library for C and its header, for this machine", compiles=True),
+            "vectors": Task("the vector set: inputs, features, bounds, a verifier in C"),
+            "publish": Task("hand what is in dist/ to the index and to the release", "vVERSION"),
+        },
     ),
-    "system": Task(
-        "install programs that checks need: g++, valgrind, chromium", _alone("system", system.run)
+    "system": Task("install programs that checks need: g++, valgrind, chromium", run=system.run),
+    "lock": Task(
+        "resolve ci/locks/*.in anew; the pins and tasks of pixi.toml",
+        passed_to="uv",
+        run=lock.run,
+        subtasks={"pixi": Task("have pixi make a pixi.lock, where it is")},
     ),
-    "lock": Task("resolve ci/locks/*.in anew; the pins and tasks of pixi.toml", lock.run),
 }
 
 
-def find(arguments: list[str]) -> Task:
-    """The task that `arguments` name first; otherwise ends the program with the list of tasks."""
-    if arguments and arguments[0] in TASKS:
-        return TASKS[arguments[0]]
-    listing = "\n".join(f"  {name:12} {task.summary}" for name, task in TASKS.items())
-    usage = f"usage: ./dev TASK [arguments]\n{listing}"
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(usage)
-        sys.exit(0)
-    sys.exit(f"unknown task {arguments[0]!r}\n{usage}")
+def needs(arguments: list[str]) -> tuple[str, ...]:
+    """The layers that the task needs which ``arguments`` name. Ends the program as ``find``."""
+    name, task, rest = find(TASKS, arguments)
+    require_compiler(name, task, rest)
+    return layers(task, rest)
 
 
 def main(arguments: list[str]) -> int:
-    """Runs the task that `arguments` name first; returns its exit status."""
+    """Runs the task that ``arguments`` name; returns its exit status."""
+    find(TASKS, arguments)
+    run = TASKS[arguments[0]].run
+    assert run is not None
     try:
-        return find(arguments).run(arguments[1:])
+        return run(arguments[1:])
     except KeyboardInterrupt:
         return 130

@@ -6,35 +6,38 @@ import subprocess
 import sys
 
 from . import release, wheels
-from .paths import PACKAGES, ROOT
+from .paths import ROOT
+from .task import refuse
 
-USAGE = """usage: ./dev build [wheels] [--accelerator NAME]…   wheels, and sources, of the packages
-       ./dev build c          the library for C and its header, for this machine's architecture
-       ./dev build vectors    the vector set: inputs, features, bounds, a verifier in C
-       ./dev build publish vVERSION   hands what is in dist/ to the index and to the release"""
+
+def layer(arguments: list[str]) -> str:
+    """Only libraries for GPUs take MAX."""
+    packages, accelerators = _wanted(arguments)
+    return "test" if "mojo" in packages and accelerators else "default"
+
+
+def compiles(arguments: list[str]) -> bool:
+    """Of the packages, only the kernel's is compiled."""
+    return "mojo" in _wanted(arguments)[0]
+
+
+def _wanted(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Packages and accelerators of ``[wheels] …``. Ends the program if they mean nothing."""
+    try:
+        return wheels.parse(arguments[1:] if arguments[:1] == ["wheels"] else arguments)
+    except ValueError as error:
+        refuse(f"build wheels: {error}")
 
 
 def run(arguments: list[str]) -> int:
     """Builds what `arguments` name first; wheels, if nothing."""
-    dist = str(ROOT / "dist")
-    if arguments == ["c"]:
-        return subprocess.call([sys.executable, "-m", "whisper_mel_mojo.c_library", dist])
-    if arguments == ["vectors"]:
-        return subprocess.call([sys.executable, "-m", "whisper_mel_golden", "vectors", dist])
-    if arguments[:1] == ["publish"]:
-        return release.publish(ROOT / "dist", arguments[1:])
+    dist = ROOT / "dist"
     what, *rest = arguments or ["wheels"]
-    try:
-        if what != "wheels":
-            raise ValueError(f"build {' '.join(arguments)}: expected wheels, c, vectors or publish")
-        accelerators = wheels.parse(rest)
-    except ValueError as error:
-        print(f"{error}\n{USAGE}", file=sys.stderr)
-        return 2
-    for package in PACKAGES:
-        kinds = ["-t", "sdist"] if package.name == "mojo" else []
-        command = ["hatchling", "build", "--directory", dist, *kinds]
-        status = subprocess.call(command, cwd=package)
-        if status:
-            return status
-    return wheels.build(ROOT / "dist", accelerators)
+    if what == "c":
+        return subprocess.call([sys.executable, "-m", "whisper_mel_mojo.c_library", str(dist)])
+    if what == "vectors":
+        return subprocess.call([sys.executable, "-m", "whisper_mel_golden", "vectors", str(dist)])
+    if what == "publish":
+        return release.publish(dist, rest)
+    packages, accelerators = _wanted(rest)
+    return wheels.build(dist, packages, accelerators)

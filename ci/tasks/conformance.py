@@ -2,21 +2,109 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
 
 from . import checkout
 from .paths import ROOT
 from .process import become
+from .task import Task
 
-PEERS = ROOT / "conformance" / "whisper_mel_conformance" / "peers"
+CONFORMANCE = ROOT / "conformance"
+PEERS = CONFORMANCE / "whisper_mel_conformance" / "peers"
+OPTIONS = """
+--frontend SOURCE       a registered name, package.module:attribute, path/to/file.py:attribute or
+                        cmd:'./prog {in} {out} {n_mels}' (repeatable; without it: mojo-cpu and the
+                        peers that need neither PyTorch nor Node.js)
+--matrix                every peer, too
+--profile NAME          quick, ci or nightly
+--seed N                of the drawn cases (0)
+--report DIR            where the report goes (report)
+--known-failures FILE   TOML: declared failures (repeatable)
+--timeout SECONDS       of a call (30)
+-k WORDS                only cases whose id matches, as pytest's -k
+--benchmark FILE        a bench.json for the report to show (repeatable)
+--mutants FILE          a mutants.json for the report to show
+--quiet                 no progress, and at the end only what is wrong"""
+REPORT_OPTIONS = """
+--output DIR       without it: the folder of the only PATH
+--benchmark FILE   a bench.json for the report to show (repeatable)
+--mutants FILE     a mutants.json for the report to show"""
+# What the layer `test` has; the other peers that are not light are in the layer `peers`.
+_OF_TEST = {"openai-whisper", "transformers-torch"}
+_OURS = "mojo-"
+_OURS_OF_TEST = ("mojo-gpu", "mojo-max", "mojo-torch")
 
 
-def layers(arguments: list[str]) -> tuple[str, ...]:
-    """The peers that `--matrix` adds need PyTorch, and more than everybody should have."""
-    return ("default", "test", "peers") if "--matrix" in arguments else ("default",)
+def layer(arguments: list[str]) -> str:
+    """The layer that has the front-ends to be judged; only names say what they need."""
+    if "--matrix" in arguments:
+        return "peers"
+    found = {layer_of(source) for source in _sources(arguments)}
+    return next((name for name in ("peers", "test") if name in found), "default")
+
+
+def compiles(arguments: list[str]) -> bool:
+    """Our own front-ends are compiled when first called; one is judged if none is named."""
+    sources = [*_sources(arguments)]
+    return not sources or any(source.startswith(_OURS) for source in sources)
+
+
+def layer_of(source: str) -> str:
+    """The layer that a front-end needs, if it is a registered name."""
+    if source in _OF_TEST or source.startswith(_OURS_OF_TEST):
+        return "test"
+    if ":" in source or not source:
+        return "default"
+    pattern = rf'^{re.escape(source)} = "whisper_mel_conformance\.peers\.(\w+):'
+    found = re.search(pattern, (CONFORMANCE / "pyproject.toml").read_text(), re.MULTILINE)
+    if found is None:
+        return "default"
+    module = PEERS / f"{found[1]}.py"
+    is_light = module.exists() and "\nLIGHT = True\n" in module.read_text(encoding="utf-8")
+    return "default" if is_light else "peers"
+
+
+def _sources(arguments: list[str]) -> Iterator[str]:
+    """The values of ``--frontend``."""
+    for argument, after in zip_longest(arguments, arguments[1:], fillvalue=""):
+        name, equals, value = argument.partition("=")
+        if name == "--frontend":
+            yield value if equals else after
+
+
+def _repro_source(arguments: list[str]) -> str:
+    """The front-end that is called again: of ``--frontend``, else of the case."""
+    for source in _sources(arguments):
+        return source
+    for path in map(Path, arguments):
+        file = path / "case.json" if path.is_dir() else path
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return str(json.loads(file.read_text(encoding="utf-8"))["front_end"]["source"])
+    return ""  # the task says what is wrong
+
+
+REPRO = Task(
+    "replay a failing case: --shrink, --issue, --keep NAME --link URL",
+    "PATH",
+    """
+--frontend SOURCE   another front-end than its own
+--shrink            find smaller arguments; writes shrunken/case.json
+--issue             print a bug report; writes picture.png beside the case
+--keep NAME         add it to the regression corpus
+--link URL          where the bug is described, for --keep""",
+    layer=lambda arguments: layer_of(_repro_source(arguments)),
+    compiles=lambda arguments: _repro_source(arguments).startswith(_OURS),
+    run=lambda arguments: run(["repro", *arguments]),
+)
 
 
 def run(arguments: list[str]) -> int:

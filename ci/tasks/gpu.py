@@ -19,6 +19,11 @@ from pathlib import Path
 from .paths import ROOT
 from .process import become
 
+RUN_OPTIONS = """
+--only SECTION     these sections alone, with commas between them
+--budget SECONDS   for all of it together
+--resume           keep what has passed already
+--output DIR       where gpu.json goes (gpu-report)"""
 _TESTS = {
     "driver": ["mojo/tests/test_mojo_launch.py", "mojo/tests/test_mojo_gpu.py"],
     "reproduce": ["mojo/tests/test_mojo_bug_report.py"],

@@ -17,7 +17,7 @@ from .paths import LOCKS
 UV = ["uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.10"]
 UV += ["--generate-hashes", "--no-emit-index-url", "--no-header", "--no-annotate"]
 # In this order, each takes the pins of those before it: they are installed on top of each other.
-LOCK_FILES = ["bootstrap", "default", "golden", "docs", "test", "torch", "peers", "cuda"]
+LOCK_FILES = ["default", "golden", "docs", "test", "torch", "peers", "cuda"]
 # triton (1 GB, which log-Mel never touches) comes with openai-whisper and torch; torch itself is
 # only in its own lock. keras-hub asks for the others, for TensorFlow and for downloads.
 LEFT_OUT = ["torch", "triton", "tensorflow-text", "kagglehub", "kagglesdk"]

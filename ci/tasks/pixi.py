@@ -16,9 +16,8 @@ from .paths import LOCKS, PACKAGES, ROOT
 
 MANIFEST = ROOT / "pixi.toml"
 MARK = "# ---- ./dev lock writes everything from here on ----\n"
-# The locks of the default feature; each other lock is a feature of its name.
-DEFAULT = ["bootstrap", "default"]
 FEATURES = ["golden", "docs", "test", "torch", "peers", "cuda"]
+"""The locks that are features of their names; the lock ``default`` is the default feature."""
 
 
 def write() -> bool:
@@ -56,7 +55,7 @@ def python_of(manifest: str) -> str:
 
 def generated(python: str) -> str:
     """The tables of tasks and of packages, for one Python on Linux."""
-    default = {package: version for name in DEFAULT for package, version in pins(name, python)}
+    default = dict(pins("default", python))
     lines = ["\n[tasks]", *_tasks(), "\n[pypi-dependencies]"]
     lines += [
         f'whisper-mel-{package.name} = {{ path = "{package.name}", editable = true }}'
@@ -92,9 +91,10 @@ def _table(packages: dict[str, str]) -> list[str]:
 def _tasks() -> list[str]:
     """Each task, in the smallest environment that it runs in without arguments."""
     from . import TASKS
+    from .task import layers
 
     return [
         f'{name} = {{ cmd = "python ci {name}", description = "{task.summary}",'
-        f' default-environment = "{task.layers([])[-1]}" }}'
+        f' default-environment = "{layers(task, [])[-1]}" }}'
         for name, task in TASKS.items()
     ]

@@ -1,4 +1,4 @@
-"""The kernel's wheel for this platform: the compiled libraries are in it.
+"""Wheels and sources of the packages. The kernel's wheel is for one platform, with its libraries.
 
 Those for CPUs need libc only. Those that launch on GPUs need Modular's run-time libraries, which
 the wheel's extra ``gpu`` installs beside it.
@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .paths import ROOT
+from .paths import PACKAGES, ROOT
 
 # For each kind of machine the CPU types that the package chooses among
 CPUS = {"x86_64": ["x86-64-v4", "x86-64-v3", "x86-64"]}
@@ -23,21 +23,56 @@ ACCELERATORS = ["sm_80", "sm_86", "sm_89", "sm_90a", "sm_100a", "sm_120a"]
 RUN_TIME = "$ORIGIN/../../modular/lib"
 
 
-def parse(arguments: list[str]) -> list[str]:
-    """The accelerators of `--accelerator NAME`…, which stand for themselves; `none` is none."""
-    names, options = arguments[1::2], arguments[::2]
-    if len(names) != len(options) or set(options) - {"--accelerator"}:
-        raise ValueError(f"build wheels {' '.join(arguments)}: expected --accelerator NAME …")
+def parse(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The names of packages and accelerators: of all packages, of all by default, if none is named.
+
+    `--accelerator NAME`, several times for several; `none` stands for none. Raises ``ValueError``
+    for a package that there is not.
+    """
+    known = [package.name for package in PACKAGES]
+    packages: list[str] = []
+    accelerators: list[str] = []
+    left = iter(arguments)
+    for argument in left:
+        option, equals, value = argument.partition("=")
+        if option == "--accelerator":
+            accelerators.append(value if equals else next(left, ""))
+        elif argument in known:
+            packages.append(argument)
+        else:
+            raise ValueError(f"{argument}: expected a package, of {', '.join(known)}")
+    if "none" in accelerators:
+        if accelerators != ["none"]:
+            raise ValueError(f"--accelerator none: expected no other beside it, {accelerators}")
+        return packages or known, []
+    return packages or known, accelerators or ACCELERATORS
+
+
+def build(dist: Path, packages: list[str], accelerators: list[str]) -> int:
+    """Builds the packages of these names into `dist`, the kernel's for these accelerators.
+
+    Returns 0; 2 and a message for an accelerator that there is not, 1 if one does not build.
+    """
     from whisper_mel_mojo.accelerators import NVIDIA
 
-    for name in names:
-        if name not in NVIDIA and names != ["none"]:
-            raise ValueError(f"--accelerator {name}: expected none, or of {', '.join(NVIDIA)}")
-    return [name for name in names if name != "none"] if names else ACCELERATORS
+    for name in accelerators if "mojo" in packages else []:
+        if name not in NVIDIA:
+            known = ", ".join(NVIDIA)
+            print(f"--accelerator {name}: expected none, or of {known}", file=sys.stderr)
+            return 2
+    for name in packages:
+        kinds = ["-t", "sdist"] if name == "mojo" else []
+        command = ["hatchling", "build", "--directory", str(dist), *kinds]
+        status = subprocess.call(command, cwd=ROOT / name)
+        if status == 0 and name == "mojo":
+            status = build_kernel(dist, accelerators)
+        if status:
+            return status
+    return 0
 
 
-def build(dist: Path, accelerators: list[str]) -> int:
-    """Compiles, packs and labels the wheel; 1 and a message if it would not run elsewhere."""
+def build_kernel(dist: Path, accelerators: list[str]) -> int:
+    """Compiles, packs and labels the kernel's wheel; 1 and a message if that cannot be."""
     from whisper_mel_mojo.builder import BuildError
 
     with tempfile.TemporaryDirectory() as name:

@@ -133,27 +133,36 @@ def test_the_libraries_need_libc_only_and_name_no_folder(dist: Path, tmp_path: P
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["wheel"],
-        ["c", "x"],
-        ["vectors", "x"],
-        ["wheels", "--accelerator"],
-        ["wheels", "-t", "wheel"],
+        ["wheels", "mjoo"],
+        ["wheels", "--accelerator", "none", "--accelerator", "sm_90a"],
     ],
 )
 def test_wrong_usage_builds_nothing(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(subprocess, "call", lambda *command, **options: pytest.fail("ran"))
-    assert build.run(arguments) == 2
-    assert "usage: ./dev build" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ending:
+        build.run(arguments)
+    assert ending.value.code == 2
+    assert "dev: build wheels: " in capsys.readouterr().err
 
 
 def test_an_unknown_accelerator_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert build.run(["wheels", "--accelerator", "sm_1"]) == 2
     assert "--accelerator sm_1: expected none, or of sm_75," in capsys.readouterr().err
-    assert wheels.parse(["--accelerator", "sm_89", "--accelerator", "sm_75"]) == ["sm_89", "sm_75"]
-    assert wheels.parse(["--accelerator", "none"]) == []
-    assert wheels.parse([]) == wheels.ACCELERATORS
+    everything = [package.name for package in PACKAGES]
+    two = ["--accelerator", "sm_89", "--accelerator=sm_75"]
+    assert wheels.parse(two) == (everything, ["sm_89", "sm_75"])
+    assert wheels.parse(["--accelerator", "none"]) == (everything, [])
+    assert wheels.parse([]) == (everything, wheels.ACCELERATORS)
+    assert wheels.parse(["golden", "reference"]) == (["golden", "reference"], wheels.ACCELERATORS)
+
+
+def test_only_the_named_packages_are_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wheels, "build_kernel", lambda *arguments: pytest.fail("compiled"))
+    assert wheels.build(tmp_path, ["conformance", "reference"], wheels.ACCELERATORS) == 0
+    built = sorted(path.name.split("-")[0] for path in tmp_path.iterdir())
+    assert built == 2 * ["whisper_mel_conformance"] + 2 * ["whisper_mel_reference"]
 
 
 def test_what_cannot_be_compiled_makes_no_wheel(
@@ -163,7 +172,7 @@ def test_what_cannot_be_compiled_makes_no_wheel(
         raise builder.BuildError("no such type: Flaot32")
 
     monkeypatch.setattr(builder, "prebuild", fail)
-    assert wheels.build(tmp_path, []) == 1
+    assert wheels.build_kernel(tmp_path, []) == 1
     assert "Flaot32" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
@@ -336,7 +345,7 @@ def test_the_github_action_judges(factor: str, status: int, elsewhere: Elsewhere
 def test_a_library_for_gpus_finds_modulars_beside_it(tmp_path: Path) -> None:
     """Loaded from an installed wheel's place, with the run-time libraries in theirs."""
     (tmp_path / "dist").mkdir()
-    assert wheels.build(tmp_path / "dist", ["sm_90a"]) == 0
+    assert wheels.build_kernel(tmp_path / "dist", ["sm_90a"]) == 0
     with zipfile.ZipFile(wheel_of(tmp_path / "dist", "mojo")) as packed:
         packed.extractall(tmp_path / "site")
     (library,) = (tmp_path / "site" / "whisper_mel_mojo" / "prebuilt").glob("launch-*.so")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import fcntl
+import io
+import itertools
 import json
 import os
 import shutil
@@ -18,12 +20,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tasks import LAYERS
+from tasks import LAYERS, TASKS, walk
 from tasks.paths import LOCKS, ROOT
 
 DEV = ROOT / "dev"
 DEFAULT = ("default",)
 TEST = ("default", "test")
+HELP = ("-h", "--help")
 
 
 def load(path: Path) -> Any:
@@ -49,7 +52,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 class Installers:
-    """Stands in for venv, pip and uv: keeps their commands in short, can fail at one of them."""
+    """Stands in for venv and pip: keeps their commands in short, can fail at one of them."""
 
     def __init__(self, dev: Any) -> None:
         self.dev = dev
@@ -57,25 +60,26 @@ class Installers:
         self.fail_at: str | None = None
         self.interrupt_at: int | None = None
 
-    def run(self, command: list[str], **options: Any) -> int:
+    def run(self, command: list[str]) -> tuple[int, str]:
         if "venv" in command:
             short = "venv"
-            Path(self.dev.PYTHON).parent.mkdir(parents=True, exist_ok=True)
+            Path(self.dev.PYTHON).parent.mkdir(parents=True)
             Path(self.dev.PYTHON).touch()
         elif "-r" in command:
             assert "--require-hashes" in command
-            short = Path(command[command.index("-r") + 1]).stem
+            locks = [after for word, after in itertools.pairwise(command) if word == "-r"]
+            short = "+".join(Path(lock).stem for lock in locks)
         else:
             short = "+".join(Path(x).name for x in command if Path(x).parent == Path(self.dev.ROOT))
         if self.interrupt_at == len(self.commands):
             raise KeyboardInterrupt
         self.commands.append(short)
-        return int(short == self.fail_at)
+        return int(short == self.fail_at), f"what {short} says"
 
     def of(self, layers: tuple[str, ...]) -> list[str]:
         """The commands that making sure of these layers takes."""
         self.commands = []
-        self.dev.ensure(layers)
+        os.close(self.dev.ensure(layers))
         return self.commands
 
 
@@ -88,18 +92,20 @@ def dev(checkout: Path) -> Any:
 def installers(dev: Any, monkeypatch: pytest.MonkeyPatch) -> Installers:
     fake = Installers(dev)
     monkeypatch.setattr(dev, "run", fake.run)
-    monkeypatch.setattr(dev, "pip_settings", dict)
-    monkeypatch.setattr(dev, "can_import", lambda module: True)
     return fake
 
 
-FIRST_RUN = ["venv", "bootstrap", "default", "reference+mojo"]
-ON_TOP = ["golden", "docs", "test", "torch-cpu"]
+FIRST_RUN = ["venv", "default", "reference+mojo"]
+ON_TOP = ["golden+docs+test", "torch-cpu"]
 
 
-def test_first_run_makes_everything_and_the_second_nothing(installers: Installers) -> None:
+def test_first_run_makes_everything_and_the_second_nothing(
+    installers: Installers, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert installers.of(DEFAULT) == FIRST_RUN
     assert installers.of(DEFAULT) == []
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1, "one line, and nothing of the installers'"
 
 
 def test_the_test_layer_is_put_on_top(installers: Installers) -> None:
@@ -111,7 +117,7 @@ def test_the_test_layer_is_put_on_top(installers: Installers) -> None:
 
 @pytest.mark.parametrize("name", ["peers", "cuda"])
 def test_further_layers_go_on_top_of_test(name: str, installers: Installers) -> None:
-    assert installers.of(LAYERS[name]) == [*FIRST_RUN[:3], *ON_TOP, name, "reference+mojo"]
+    assert installers.of(LAYERS[name]) == [*FIRST_RUN[:2], *ON_TOP, name, "reference+mojo"]
     assert installers.of(LAYERS[name]) == []
     assert installers.of(TEST) == []
 
@@ -125,37 +131,16 @@ def test_torch_comes_from_the_index_where_there_is_no_cpu_wheel(
     assert installers.of(TEST) == []
 
 
-def test_a_soundfile_without_its_library_is_replaced(
-    dev: Any, installers: Installers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By pip, which gets that package's pin and hashes, and nothing else."""
-    monkeypatch.setattr(dev, "can_import", lambda module: module != "soundfile")
-    locks: list[str] = []
-    fake = dev.run
-
-    def run(command: list[str], **options: Any) -> int:
-        if "--force-reinstall" in command:
-            locks.append(Path(command[command.index("-r") + 1]).read_text())
-        return int(fake(command, **options))
-
-    monkeypatch.setattr(dev, "run", run)
-    installers.of(DEFAULT)
-    (lock,) = locks
-    pins = [line for line in lock.splitlines() if "==" in line]
-    assert len(pins) == 1 and pins[0].startswith("soundfile==")
-    assert lock.count("--hash=sha256:") > 1 and not lock.rstrip().endswith("\\")
-
-
 def test_a_changed_lock_makes_everything_anew(checkout: Path, installers: Installers) -> None:
     installers.of(TEST)
     with open(checkout / "ci" / "locks" / "default.txt", "a") as lock:
         lock.write("# another\n")
     assert installers.of(DEFAULT) == FIRST_RUN
-    assert "test" in installers.of(TEST), "the test layer went with the old .venv"
+    assert ON_TOP[0] in installers.of(TEST), "the test layer went with the old .venv"
     with open(checkout / "ci" / "locks" / "torch.txt", "a") as lock:
         lock.write("# another\n")
     assert installers.of(DEFAULT) == []
-    assert installers.of(TEST)[:3] == FIRST_RUN[:3], "stale test packages must go"
+    assert installers.of(TEST)[:2] == FIRST_RUN[:2], "stale test packages must go"
 
 
 def test_a_changed_manifest_installs_the_local_packages_again(
@@ -194,14 +179,17 @@ def test_a_lost_python_makes_everything_anew(dev: Any, installers: Installers) -
 
 
 @pytest.mark.parametrize("step", range(len(FIRST_RUN) + len(ON_TOP)))
-def test_interrupted_at_any_step_the_next_run_starts_over(
+def test_interrupted_at_any_step_the_next_run_goes_on_with_what_is_missing(
     installers: Installers, step: int
 ) -> None:
+    layers = {"default": FIRST_RUN[:2], "test": ON_TOP}
+    whole = [*layers["default"], *layers["test"], FIRST_RUN[2]]
     installers.interrupt_at = step
     with pytest.raises(KeyboardInterrupt):
         installers.of(TEST)
     installers.interrupt_at = None
-    assert installers.of(TEST) == [*FIRST_RUN[:3], *ON_TOP, FIRST_RUN[3]]
+    finished = 0 if step < 2 else 2 if step < 4 else 4
+    assert installers.of(TEST) == whole[finished:]
     assert installers.of(TEST) == []
 
 
@@ -212,49 +200,80 @@ def test_a_damaged_stamp_counts_as_none(dev: Any, installers: Installers, conten
     assert installers.of(DEFAULT) == FIRST_RUN
 
 
-@pytest.mark.parametrize("lock", ["bootstrap", "default", "test", "torch"])
-def test_a_failed_install_names_its_lock_and_is_repaired(installers: Installers, lock: str) -> None:
-    installers.fail_at = lock
-    if lock == "torch":
-        dev = installers.dev
-        dev.uv_install = lambda *args, **options: not any("torch" in str(arg) for arg in args)
-    with pytest.raises(SystemExit, match=rf"ci/locks/{lock}\.txt.*network"):
-        installers.of(TEST)
-    assert not installers.dev.finished()
-
-
-def test_pips_settings_are_passed_on_to_uv(
-    dev: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("command", "layer"), [("default", "default"), ("golden+docs+test", "test"), ("peers", "peers")]
+)
+def test_a_failed_install_shows_pips_words_and_leaves_what_is_finished(
+    installers: Installers, capsys: pytest.CaptureFixture[str], command: str, layer: str
 ) -> None:
-    config = tmp_path / "pip.conf"
-    config.write_text(
-        "[global]\nindex-url = file:///global\nextra-index-url =\n  file:///one\n  file:///two\n"
-        "cert = /global.pem\nfind-links = /global\n[install]\nindex-url = file:///install\n"
-    )
-    monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
-    monkeypatch.setenv("PIP_FIND_LINKS", "/environment")
-    for name in ("PIP_CERT", "SSL_CERT_FILE", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(dev, "PYTHON", sys.executable)
-    seen: dict[str, Any] = {}
-    monkeypatch.setattr(
-        dev, "run", lambda command, **options: seen.update(options, command=command)
-    )
-    dev.uv_install("wheel")
-    passed = list(zip(seen["command"], seen["command"][1:], strict=False))
-    assert ("--default-index", "file:///install") in passed
-    assert ("--index", "file:///one") in passed
-    assert ("--index", "file:///two") in passed
-    assert ("--find-links", "/environment") in passed
-    assert ("--find-links", "/global") not in passed
-    assert seen["env"]["SSL_CERT_FILE"] == "/global.pem"
+    installers.fail_at = command
+    lock = command.rpartition("+")[2]
+    with pytest.raises(SystemExit, match=rf"layer `{layer}` .*{lock}\.txt.*network"):
+        installers.of(LAYERS["peers"])
+    assert f"what {command} says" in capsys.readouterr().err
+    finished = LAYERS["peers"][: LAYERS["peers"].index(layer)]
+    assert {"python", "local", *finished} >= installers.dev.finished().keys() >= {*finished}
+    if finished:
+        assert installers.of(finished) == [FIRST_RUN[2]], "finished layers can be used"
+    installers.fail_at = None
+    assert command in installers.of(LAYERS["peers"])
+    assert not {*finished} & {*installers.commands}
+
+
+@pytest.mark.parametrize("fail_at", ["venv", "default", "interrupt", "kill"])
+def test_the_environment_before_is_put_back_if_no_new_one_comes_about(
+    checkout: Path, dev: Any, installers: Installers, fail_at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = checkout / "ci" / "locks" / "default.txt"
+    before = lock.read_text()
+    installers.of(TEST)
+    (checkout / ".venv" / "kept").touch()
+    lock.write_text(before + "# another\n")
+    if fail_at == "kill":  # it cannot tidy up
+        monkeypatch.setattr(dev, "settle", lambda: None)
+    installers.fail_at = fail_at
+    installers.interrupt_at = 1 if fail_at in ("interrupt", "kill") else None
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        installers.of(TEST)
+    monkeypatch.undo()
+    monkeypatch.setattr(dev, "run", installers.run)
+    installers.fail_at = installers.interrupt_at = None
+    if fail_at == "kill":
+        assert not dev.finished(), "what is not finished does not look so"
+        dev.settle()
+    lock.write_text(before)
+    assert (checkout / ".venv" / "kept").exists()
+    assert installers.of(TEST) == []
+    lock.write_text(before + "# another\n")
+    assert installers.of(TEST)[:2] == FIRST_RUN[:2]
+    assert not (checkout / ".venv" / "kept").exists()
+    assert not (checkout / ".venv.old").exists()
+
+
+def test_an_environment_is_finished_though_nobody_reads_what_dev_says(
+    installers: Installers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", Broken())
+        assert installers.of(DEFAULT) == FIRST_RUN
+    assert installers.of(DEFAULT) == []
+
+
+@pytest.fixture
+def waiting(dev: Any, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set when ./dev says that it waits."""
+    event = threading.Event()
+    monkeypatch.setattr(dev, "say", lambda text: event.set() if "waiting" in text else None)
+    return event
 
 
 def test_a_second_dev_waits_and_then_finds_everything_made(
-    dev: Any, installers: Installers, monkeypatch: pytest.MonkeyPatch
+    dev: Any, installers: Installers, waiting: threading.Event
 ) -> None:
-    waiting = threading.Event()
-    monkeypatch.setattr(dev, "say", lambda text: waiting.set() if "waiting" in text else None)
     first = os.open(dev.ROOT, os.O_RDONLY)
     fcntl.flock(first, fcntl.LOCK_EX)
     second = threading.Thread(target=dev.ensure, args=(DEFAULT,))
@@ -267,6 +286,53 @@ def test_a_second_dev_waits_and_then_finds_everything_made(
     second.join(timeout=60)
     assert not second.is_alive()
     assert installers.commands == []
+
+
+def test_nothing_is_changed_under_a_running_task(
+    checkout: Path, dev: Any, installers: Installers, waiting: threading.Event
+) -> None:
+    """Others that need what is there run beside it; who needs more waits until it has ended."""
+    installers.of(DEFAULT)
+    task = dev.ensure(DEFAULT)
+    assert installers.of(DEFAULT) == [], "two tasks at once"
+    second = threading.Thread(target=dev.ensure, args=(TEST,))
+    second.start()
+    assert waiting.wait(timeout=60)
+    assert installers.commands == []
+    os.close(task)
+    second.join(timeout=60)
+    assert installers.commands == [*ON_TOP, "reference+mojo"]
+
+
+def test_a_running_task_keeps_the_lock_when_it_becomes_another_program(checkout: Path) -> None:
+    dev = load(checkout / "dev")
+    Path(dev.PYTHON).parent.mkdir(parents=True)
+    gate = checkout / "gate"
+    os.mkfifo(gate)
+    Path(dev.PYTHON).write_text(f"#!/bin/sh\necho started\nexec cat {gate}\n")
+    Path(dev.PYTHON).chmod(0o755)
+    Path(dev.STAMP).write_text(json.dumps(dev.wanted(DEFAULT)))
+    command = [sys.executable, str(checkout / "dev"), "env"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as task:
+        assert task.stdout is not None
+        assert task.stdout.readline() == "started\n"
+        lock = os.open(checkout, os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        gate.write_text("")
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(lock)
+
+
+def test_a_task_within_a_task_does_not_wait_for_it(
+    dev: Any, installers: Installers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would wait forever."""
+    installers.of(DEFAULT)
+    monkeypatch.setenv(dev.INSIDE, dev.VENV)
+    assert installers.of(DEFAULT) == []
+    with pytest.raises(SystemExit, match=r"`\./dev env test` first"):
+        installers.of(TEST)
 
 
 def test_an_installer_that_outlives_a_killed_dev_keeps_the_lock(checkout: Path) -> None:
@@ -299,7 +365,7 @@ def test_without_a_network_the_message_says_what_is_missing(checkout: Path) -> N
     command = [sys.executable, str(checkout / "dev"), "env"]
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.returncode == 1
-    assert "could not install ci/locks/bootstrap.txt" in result.stderr
+    assert "could not install layer `default` (ci/locks/default.txt" in result.stderr
     assert "network" in result.stderr
     assert "Traceback" not in result.stderr
     assert not (checkout / ".venv" / "dev.json").exists()
@@ -326,13 +392,34 @@ def test_the_task_runs_in_the_environment_from_any_directory(
     ]
 
 
-def test_an_unknown_task_is_an_error_before_anything_is_made(checkout: Path) -> None:
-    result = subprocess.run(
-        [sys.executable, str(checkout / "dev"), "tset"], capture_output=True, text=True
-    )
-    assert result.returncode == 1
-    assert "unknown task 'tset'" in result.stderr
-    assert "conformance" in result.stderr
+NAMES = [name for name, _ in walk(TASKS)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        *((f"{name} {option}", 0, f"usage: ./dev {name}") for name in NAMES for option in HELP),
+        ("--help", 0, "usage: ./dev TASK"),
+        ("", 0, "usage: ./dev TASK"),
+        ("tset", 2, "unknown task 'tset': expected env, check, test"),
+        ("bench --qiuck", 2, "bench --qiuck: no such option; ./dev bench --help lists"),
+        ("golden lsit", 2, "golden lsit: expected make, verify, list"),
+        ("golden", 2, "golden: expected make, verify, list"),
+        ("gpu compile sm_75 --fast", 2, "gpu compile --fast: no such option"),
+        ("lint ruff", 2, "lint ruff: expected no arguments"),
+        ("env tets", 2, "env tets: expected test, peers or cuda"),
+        ("build wheels mjoo", 2, "mjoo: expected a package, of reference, golden, conformance"),
+    ],
+)
+def test_help_and_wrong_usage_are_answered_before_anything_is_made(
+    arguments: str, status: int, words: str, checkout: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = [sys.executable, "-S", str(checkout / "dev"), *arguments.split()]
+    assert subprocess.call(command) == status
+    out, err = capfd.readouterr()
+    assert words in (err if status else out)
+    assert (out if status else err) == ""
+    assert err.count("\n") == (status != 0), "one sentence"
     assert not (checkout / ".venv").exists()
 
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import jsonschema
 import pytest
-import tasks
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from tasks import TASKS, lock, pixi
+from tasks import LAYERS, TASKS, lock, pixi
 from tasks.paths import LOCKS, PACKAGES, ROOT
+from tasks.task import layers
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -132,19 +132,19 @@ def test_pixi_has_devs_tasks() -> None:
     for name, task in TASKS.items():
         assert PIXI["tasks"][name]["cmd"] == f"python ci {name}"
         environment = PIXI["tasks"][name]["default-environment"]
-        assert environment == task.layers([])[-1]
+        assert environment == layers(task, [])[-1]
         assert environment in {"default", *PIXI["environments"]}
 
 
 # What ./dev installs for its layers, and what the environments are that only pixi has
 ENVIRONMENTS = {
-    "default": ["bootstrap", "default"],
-    "golden": ["bootstrap", "default", "golden", "torch"],
-    "docs": ["bootstrap", "default", "docs"],
-    "test": ["bootstrap", "default", "golden", "docs", "test", "torch"],
-    "peers": ["bootstrap", "default", "golden", "docs", "test", "torch", "peers"],
-    "cuda": ["bootstrap", "default", "golden", "docs", "test", "torch", "cuda"],
-    "rocm": ["bootstrap", "default", "docs", "test"],
+    "default": ["default"],
+    "golden": ["default", "golden", "torch"],
+    "docs": ["default", "docs"],
+    "test": ["default", "golden", "docs", "test", "torch"],
+    "peers": ["default", "golden", "docs", "test", "torch", "peers"],
+    "cuda": ["default", "golden", "docs", "test", "torch", "cuda"],
+    "rocm": ["default", "docs", "test"],
 }
 
 
@@ -178,14 +178,14 @@ def test_devs_layers_are_made_of_these_locks() -> None:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "LAYERS"
     ]
     assert isinstance(table, ast.Dict)
-    layers = {
-        ast.literal_eval(key): ast.literal_eval(value.elts[1])
+    locks_of = {
+        ast.literal_eval(key): ast.literal_eval(value.elts[0])
         for key, value in zip(table.keys, table.values, strict=True)
         if key is not None and isinstance(value, ast.Tuple)
     }
-    assert layers.keys() == {name for layers in tasks.LAYERS.values() for name in layers}
-    for name, layer in {"default": tasks.DEFAULT, **tasks.LAYERS}.items():
-        locks = {lock_name for part in layer for lock_name in layers[part]} - {"torch-cpu"}
+    assert locks_of.keys() == {name for layer in LAYERS.values() for name in layer}
+    for name, layer in LAYERS.items():
+        locks = {lock_name for part in layer for lock_name in locks_of[part]} - {"torch-cpu"}
         assert locks == set(ENVIRONMENTS[name])
 
 
@@ -194,7 +194,7 @@ def test_devs_layers_are_made_of_these_locks() -> None:
 
 def test_every_input_is_locked_and_carried_over() -> None:
     assert {path.stem for path in LOCKS.glob("*.in")} == set(lock.LOCK_FILES)
-    assert [*pixi.DEFAULT, *pixi.FEATURES] == lock.LOCK_FILES
+    assert ["default", *pixi.FEATURES] == lock.LOCK_FILES
 
 
 @pytest.fixture
@@ -264,5 +264,5 @@ def test_lock_stops_at_the_first_failure(locks: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(subprocess, "run", run)
     assert lock.run(["--upgrade"]) == 1
-    assert [command[-1] for command in ran] == ["--upgrade"] * 3, "nothing after the failure"
+    assert [command[-1] for command in ran] == ["--upgrade"] * 2, "nothing after the failure"
     assert "--constraint=default.txt" in ran[-1]

@@ -2,65 +2,160 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from tasks import TASKS, conformance, find, lint, main, system
+from tasks import LAYERS, TASKS, check, conformance, lint, needs, system, walk
+from tasks.task import layers
+
+NEEDS = {
+    "default": """
+        env | check | lint | conformance | conformance report report | conformance repro nowhere
+        conformance --profile ci | conformance --frontend librosa | conformance --frontend mojo-c
+        conformance --frontend=cmd:./openai-whisper | conformance --frontend mojo-lockstep
+        golden verify | golden list | golden vectors dist | docs | docs --check
+        bench instructions | mutants | mutants --kernel | sanitize address | sanitize thread
+        sanitize valgrind | sanitize guard | sanitize network | sanitize all
+        repro nowhere | repro nowhere --frontend librosa | gpu record gpu.json
+        build c | build vectors | build publish v1 | system | lock | lock pixi
+        build wheels conformance | build wheels reference golden | build wheels --accelerator none
+        test reference | test reference golden/tests conformance/tests/test_conformance_matrix.py
+        test -x reference::test_a | test -rP golden | test --tb=short ./golden""",
+    "test": """
+        env test | golden make | golden calibrate | bench | bench --only 30s/* | compare a.wav
+        gpu | gpu compile | gpu driver | gpu reproduce | gpu bundle
+        build | build wheels | build wheels mojo | build wheels --accelerator sm_90a
+        test | test mojo | test reference ci | test -k reference | test -m reference
+        test --ignore reference | test -k smoothing
+        conformance --frontend openai-whisper | conformance --frontend=mojo-max
+        conformance --frontend librosa --frontend mojo-torch | repro nowhere --frontend mojo-gpu""",
+    "peers": """
+        env peers | conformance --matrix | conformance --frontend torchaudio
+        conformance --frontend transformers-js --frontend mojo-torch | repro x --frontend lhotse""",
+    "cuda": """
+        env cuda | gpu run | sanitize memcheck | sanitize racecheck | sanitize initcheck
+        sanitize synccheck""",
+}
+CALLS = [
+    (call.strip(), layer)
+    for layer, calls in NEEDS.items()
+    for call in calls.replace("\n", "|").split("|")
+    if call.strip()
+]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "needs_test"),
-    [
-        (["test"], True),
-        (["golden", "make"], True),
-        (["golden", "verify"], False),
-        (["conformance", "--profile", "ci"], False),
-        (["conformance", "--matrix"], True),
-        (["bench"], True),
-        (["bench", "--only", "30s/*"], True),
-        (["golden", "calibrate"], True),
-        (["docs"], False),
-        (["bench", "instructions"], False),
-        (["compare", "speech.wav"], True),
-        (["env"], False),
-        (["env", "test"], True),
-        (["lint"], False),
-    ],
+@pytest.mark.parametrize(("call", "layer"), CALLS)
+def test_each_call_gets_the_layers_that_it_needs_and_no_other(call: str, layer: str) -> None:
+    arguments = call.split()
+    task = TASKS[arguments[0]]
+    if call == "gpu":  # cannot be called so: the environment of pixi's task
+        assert layers(task, []) == LAYERS[layer]
+    else:
+        assert needs(arguments) == LAYERS[layer]
+
+
+def test_the_layers_of_every_task_and_subtask_are_known() -> None:
+    known = {call for call, _ in CALLS} | {call.rpartition(" ")[0] for call, _ in CALLS}
+    groups = {"golden", "sanitize"}
+    assert {name for name, _ in walk(TASKS)} - groups <= known | {"compare", "repro"}
+
+
+def test_a_case_is_replayed_in_the_layer_of_its_front_end(tmp_path: Path) -> None:
+    (tmp_path / "case.json").write_text('{"front_end": {"source": "openai-whisper"}}')
+    assert needs(["repro", str(tmp_path)]) == LAYERS["test"]
+    assert needs(["conformance", "repro", f"{tmp_path}/case.json"]) == LAYERS["test"]
+    assert needs(["repro", str(tmp_path), "--frontend", "librosa"]) == LAYERS["default"]
+    (tmp_path / "case.json").write_text("[]")
+    assert needs(["repro", str(tmp_path)]) == LAYERS["default"]
+
+
+COMPILE = (
+    "bench|bench instructions|build|build c|compare a|conformance|gpu driver|sanitize all|test"
 )
-def test_only_what_runs_torch_needs_the_test_layer(arguments: list[str], needs_test: bool) -> None:
-    assert ("test" in find(arguments).layers(arguments[1:])) == needs_test
 
 
-@pytest.mark.parametrize("arguments", [["tets"], ["test", "peers"]])
-def test_an_unknown_layer_names_the_known_ones(arguments: list[str]) -> None:
-    with pytest.raises(
-        SystemExit, match=f"env {' '.join(arguments)}: expected .*test, peers, cuda"
-    ):
-        find(["env"]).layers(arguments)
-
-
-@pytest.mark.parametrize("task", ["lint", "system"])
-def test_arguments_are_not_ignored(task: str) -> None:
-    with pytest.raises(SystemExit, match=f"{task} ruff: expected no arguments"):
-        main([task, "ruff"])
-
-
-def test_no_task_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("call", COMPILE.split("|"))
+def test_without_a_c_compiler_one_sentence_says_what_to_install(
+    call: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(SystemExit) as ending:
-        main([])
-    assert ending.value.code == 0
-    listing = capsys.readouterr().out
-    assert all(f"  {name} " in listing for name in TASKS)
+        needs(call.split())
+    assert ending.value.code == 2
+    err = capsys.readouterr().err
+    assert "needs a C compiler" in err and "apt install gcc" in err and err.count("\n") == 1
 
 
-def test_an_unknown_task_names_the_known_ones() -> None:
-    with pytest.raises(SystemExit, match="unknown task 'bnech'") as ending:
-        main(["bnech"])
-    assert all(f"  {name} " in str(ending.value.code) for name in TASKS)
+FREE = (
+    "lint|golden verify|build wheels golden|conformance --frontend librosa|test reference|mutants"
+)
+
+
+@pytest.mark.parametrize("call", FREE.split("|"))
+def test_what_compiles_nothing_needs_no_c_compiler(
+    call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    needs(call.split())
+
+
+# The commands behind the tasks, whose own help tells the options that they take
+COMMANDS = {
+    "bench": "bench.cli",
+    "bench instructions": "bench.cli",
+    "compare": "compare.cli",
+    "conformance": "whisper_mel_conformance.__main__",
+    "conformance report": "whisper_mel_conformance.__main__",
+    "conformance repro": "whisper_mel_conformance.__main__",
+    "docs": "docs.cli",
+    "gpu bundle": "tasks.gpu",
+    "gpu run": "gpu.cli",
+    "mutants": "mutants.cli",
+    "sanitize all": "sanitize.cli",
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_table_has_the_options_that_the_command_takes(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = importlib.import_module(COMMANDS[name])
+    command = getattr(module, "main" if hasattr(module, "main") else "run")
+    words = [] if name in ("gpu run", "sanitize all") else name.split()[1:]
+    with pytest.raises(SystemExit):
+        command([*words, "--help"])
+    usage = capsys.readouterr().out.partition("\n\n")[0].removeprefix("usage: ")
+    takes = {
+        option: bool(value) for option, value in re.findall(r"\[(--?[\w-]+)( [^]]+)?\]", usage)
+    }
+    del takes["-h"]
+    assert dict(walk(TASKS))[name].takes() == takes
+
+
+def test_every_option_is_in_the_table() -> None:
+    with_options = {name for name, task in walk(TASKS) if task.takes()}
+    elsewhere = {
+        "repro",
+        "build wheels",
+        *(f"sanitize {lane}" for lane in TASKS["sanitize"].subtasks),
+    }
+    assert with_options - elsewhere <= COMMANDS.keys()
+
+
+def test_registered_front_ends_are_known_to_the_table() -> None:
+    """A name that needs more than the default layer is one of these, or an adapter not light."""
+    from whisper_mel_conformance.frontend import peers, registered
+
+    light = {name for name in registered() if conformance.layer_of(name) == "default"}
+    ours = {name for name in registered() if name.startswith("mojo-")}
+    assert light - ours == {*peers("light")}
+    assert light & ours == {"mojo-c", "mojo-cpu", "mojo-lockstep", "mojo-lockstep-cluster"}
 
 
 @pytest.mark.parametrize(
@@ -89,6 +184,23 @@ def test_lint_runs_every_checker_and_fails_if_one_did(
         *schemas,
         sys.executable,
     ]
+
+
+@pytest.mark.parametrize(("lint_status", "pytest_status"), [(0, 0), (1, 0), (0, 1)])
+def test_check_runs_both_and_fails_if_one_did(
+    lint_status: int, pytest_status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[list[str]] = []
+
+    def call(command: list[str], **options: object) -> int:
+        ran.append(command)
+        return pytest_status
+
+    monkeypatch.setattr(lint, "run", lambda arguments: lint_status)
+    monkeypatch.setattr(subprocess, "call", call)
+    assert check.run([]) == (lint_status or pytest_status)
+    [command] = ran
+    assert command[command.index("-m") + 1] == check.SUBSET
 
 
 def test_lint_asks_of_mojo_sources_what_mojo_format_makes_of_them(tmp_path: Path) -> None:
