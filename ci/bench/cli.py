@@ -109,7 +109,7 @@ def _chosen(options: argparse.Namespace) -> list[Row]:
 
 def installed_peers() -> list[str]:
     """The registered front-ends that are not the kernel's own."""
-    from whisper_mel_conformance.frontend import registered
+    from whisper_mel_conformance.frontend.load import registered
 
     return [
         name

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from whisper_mel_conformance.environment import cpu
+from whisper_mel_conformance.report.environment import cpu
 
 
 def machine() -> dict[str, Any]:

@@ -28,7 +28,7 @@ from bench.pairing import REST, Timing, measure, quartiles, timed
 from bench.rows import HOUR, OURS, SAMPLE_RATE, Call, Row
 
 if TYPE_CHECKING:
-    from whisper_mel_conformance.frontend import Loaded
+    from whisper_mel_conformance.frontend.load import Loaded
 
 LONGEST_CALL = 10.0
 """Seconds: a row whose other call is expected to take longer is skipped."""
@@ -265,7 +265,7 @@ def _difference(ours: Any, other: Any) -> float | None:
 
 def main() -> int:
     task, report = take_task()
-    from whisper_mel_conformance import frontend
+    from whisper_mel_conformance.frontend import load as frontend
 
     rows = [Row.from_dict(row) for row in task["rows"]]
     for result in measure_rows(rows, task["budget"], functools.lru_cache(frontend.load)):

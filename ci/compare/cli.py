@@ -16,9 +16,9 @@ from bench.worker import Result, run_worker
 from numpy.typing import NDArray
 from tasks.columns import aligned
 from tasks.paths import ROOT
+from whisper_mel_conformance.cases.judging import Truth, grade
 from whisper_mel_conformance.folder import write_whole
-from whisper_mel_conformance.frontend import UnknownFrontEnd, require_known
-from whisper_mel_conformance.judging import Truth, grade
+from whisper_mel_conformance.frontend.load import UnknownFrontEnd, require_known
 from whisper_mel_mojo.audio_file import AudioError, load_audio
 from whisper_mel_reference import WHISPER
 from whisper_mel_reference.bound import compare_with

@@ -16,7 +16,7 @@ from bench.pairing import measure
 from bench.rows import OURS, SAMPLE_RATE
 from bench.worker import Result, reset_peak, resident, take_task
 from numpy.typing import NDArray
-from whisper_mel_conformance.frontend import Loaded, load
+from whisper_mel_conformance.frontend.load import Loaded, load
 
 Array = NDArray[Any]
 

@@ -17,7 +17,7 @@ def identity(case_ids: Iterable[str]) -> dict[str, Any]:
 @cache
 def ids(profile: str = "quick") -> tuple[str, ...]:
     """The ids of a profile's cases, in their order."""
-    from whisper_mel_conformance.judge import all_cases
+    from whisper_mel_conformance.run.judge import all_cases
 
     return tuple(case.id for case in all_cases(profile))
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from tasks.paths import MEASUREMENTS
-from whisper_mel_conformance import known
-from whisper_mel_conformance.catalogue import FAMILIES
-from whisper_mel_conformance.frontend import peers, registered
-from whisper_mel_conformance.result import STATUSES
+from whisper_mel_conformance.cases.catalogue import FAMILIES
+from whisper_mel_conformance.frontend.load import peers, registered
+from whisper_mel_conformance.run import known
+from whisper_mel_conformance.run.result import STATUSES
 
 from docs.catalogue import as_of, identity
 from docs.sections import table

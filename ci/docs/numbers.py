@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from bench import instructions, results, table
-from whisper_mel_conformance.frontend import peers
+from whisper_mel_conformance.frontend.load import peers
 from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_golden.cases import golden_cases
 

@@ -28,9 +28,9 @@ from mutants.kernel import KernelMutant, kernel_mutants, started
 from mutants.matrix import GOOD, SIGNS, Row, idle, read, write
 
 if TYPE_CHECKING:
-    from whisper_mel_conformance.catalogue import Case
-    from whisper_mel_conformance.client import FrontEnd
-    from whisper_mel_conformance.result import Result
+    from whisper_mel_conformance.cases.catalogue import Case
+    from whisper_mel_conformance.frontend.client import FrontEnd
+    from whisper_mel_conformance.run.result import Result
 
 REPORT = ROOT / "report" / "mutants.json"
 RECORD = MEASUREMENTS / "mutants.json"
@@ -154,7 +154,7 @@ def _by_lane(mutant: KernelMutant) -> tuple[str, str]:
 def _by_cases(row: Row, opened: AbstractContextManager[FrontEnd], full: bool) -> Row:
     """The row filled in: by its killer, then by what it lacks if asked for or if it survives."""
     from whisper_mel_conformance.quirks.killing import quick_cases
-    from whisper_mel_conformance.report import json_number
+    from whisper_mel_conformance.report.write import json_number
 
     cases = dict(quick_cases())
     killer = cases.pop(row.killer, None)
@@ -191,7 +191,7 @@ def _is_long(case: Case) -> bool:
 
 
 def _judge(row: Row, front_end: FrontEnd, case: Case) -> Result:
-    from whisper_mel_conformance.judge import judge_case
+    from whisper_mel_conformance.run.judge import judge_case
 
     result = judge_case(front_end, case, profile="quick", seed=0)
     row.cases[case.id] = SIGNS[result.status]

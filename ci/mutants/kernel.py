@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tasks.paths import ROOT
 
 if TYPE_CHECKING:
-    from whisper_mel_conformance.client import FrontEnd
+    from whisper_mel_conformance.frontend.client import FrontEnd
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -73,7 +73,7 @@ def sources(folder: Path, mutant: KernelMutant | None) -> Path:
 @contextmanager
 def started(mutant: KernelMutant) -> Iterator[FrontEnd]:
     """The mutant, compiled, as a front-end. Raises ``BuildError`` if it does not compile."""
-    from whisper_mel_conformance.client import FrontEnd
+    from whisper_mel_conformance.frontend.client import FrontEnd
     from whisper_mel_mojo.builder import built_library
 
     with tempfile.TemporaryDirectory() as folder:

@@ -82,10 +82,10 @@ def _report(name: str, lane: Callable[[int], int], calls: int) -> int:
 
 
 def _guard(calls: int) -> int:
-    from whisper_mel_conformance.judge import Judge
     from whisper_mel_conformance.quirks.killing import kill
-    from whisper_mel_conformance.run import Run
-    from whisper_mel_conformance.setup import prepare
+    from whisper_mel_conformance.run.judge import Judge
+    from whisper_mel_conformance.run.run import Run
+    from whisper_mel_conformance.run.setup import prepare
 
     for name, killer in GUARD_CONTROLS.items():
         result = kill(name, killer)

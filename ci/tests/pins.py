@@ -103,7 +103,7 @@ def record() -> None:
 
 def _cases() -> list[str]:
     """The id of each case, its check and the shortest profile that it is in."""
-    from whisper_mel_conformance.judge import all_cases
+    from whisper_mel_conformance.run.judge import all_cases
 
     shortest = {
         (case.id, case.check): profile
@@ -128,7 +128,7 @@ def _quirks() -> list[str]:
 
 def _capabilities() -> list[str]:
     """What a front-end can say of itself."""
-    from whisper_mel_conformance.frontend import Capabilities
+    from whisper_mel_conformance.frontend.load import Capabilities
 
     return [field.name for field in dataclasses.fields(Capabilities)]
 

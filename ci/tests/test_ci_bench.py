@@ -22,7 +22,7 @@ from bench import cli, figure, machine, pairing, results, table, worker
 from bench.pairing import MAX_ROUNDS, MIN_LONG_ROUNDS, MIN_ROUNDS, Timing, measure
 from bench.rows import BASELINE, OURS, QUICK, Call, Row, all_rows, select
 from tasks.paths import ROOT
-from whisper_mel_conformance.frontend import Capabilities, Loaded
+from whisper_mel_conformance.frontend.load import Capabilities, Loaded
 
 from docs import speed
 

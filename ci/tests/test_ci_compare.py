@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from compare import cli, devices, picture
-from whisper_mel_conformance.judging import Truth
+from whisper_mel_conformance.cases.judging import Truth
 from whisper_mel_golden.speech import SPEECH, load_recording, write_wav
 from whisper_mel_reference import WHISPER, log_mel
 

@@ -14,9 +14,9 @@ import pytest
 from bench import results
 from docs.sections import rewritten, table
 from tasks.paths import ROOT
-from whisper_mel_conformance import known
-from whisper_mel_conformance.frontend import peers
+from whisper_mel_conformance.frontend.load import peers
 from whisper_mel_conformance.quirks import CATALOGUE
+from whisper_mel_conformance.run import known
 
 from docs import catalogue, cli, front_ends, pictures, quirks, speed
 

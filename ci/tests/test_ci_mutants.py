@@ -16,11 +16,11 @@ from mutants.matrix import Row, idle, read, write
 from sanitize import cli as sanitize
 from sanitize import native
 from tasks.paths import ROOT
-from whisper_mel_conformance.catalogue import Case
-from whisper_mel_conformance.client import FrontEnd
-from whisper_mel_conformance.judge import all_cases
+from whisper_mel_conformance.cases.catalogue import Case
+from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.quirks import CATALOGUE
-from whisper_mel_conformance.result import Result
+from whisper_mel_conformance.run.judge import all_cases
+from whisper_mel_conformance.run.result import Result
 
 MUTANTS = list(kernel_mutants().values())
 

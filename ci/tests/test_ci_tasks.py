@@ -150,7 +150,7 @@ def test_every_option_is_in_the_table() -> None:
 
 def test_registered_front_ends_are_known_to_the_table() -> None:
     """A name that needs more than the default layer is one of these, or an adapter not light."""
-    from whisper_mel_conformance.frontend import peers, registered
+    from whisper_mel_conformance.frontend.load import peers, registered
 
     light = {name for name in registered() if conformance.layer_of(name) == "default"}
     ours = {name for name in registered() if name.startswith("mojo-")}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from whisper_mel_conformance.environment import environment
-from whisper_mel_conformance.figure import figure
-from whisper_mel_conformance.rendering.documents import Document
+from whisper_mel_conformance.report.documents import Document
+from whisper_mel_conformance.report.environment import environment
+from whisper_mel_conformance.report.figure import figure
 
 EVIL = "<script>alert(1)</script> \"quoted\" 'and' `ticks` | @everyone"
 MESSAGE = "</code><img src=x onerror=alert(2)> ]]> \x07\x00 | [click](javascript:alert(3)) "

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from browser import Browser, chromium
 from documents import EVIL, document
-from whisper_mel_conformance.rendering import render
+from whisper_mel_conformance.report.render import render
 
 WIDTHS = (360, 800, 1400)
 

@@ -7,7 +7,7 @@ What is drawn here is for judging alone: who changes the diagnosis tries other s
 
 from __future__ import annotations
 
-import whisper_mel_conformance.quiet_blas  # noqa: F401  before anything imports NumPy
+import whisper_mel_conformance.run.quiet_blas  # noqa: F401  before anything imports NumPy
 
 # isort: split
 import math
@@ -22,15 +22,16 @@ import numpy as np
 import pytest
 from correct_front_ends import other_order, right
 from PIL import Image
-from whisper_mel_conformance import fitting
-from whisper_mel_conformance.client import InProcess
-from whisper_mel_conformance.diagnosis import Diagnosis, Probe, diagnose, probes
-from whisper_mel_conformance.fitting import Answer, Variant
-from whisper_mel_conformance.frontend import inspect_front_end
+from whisper_mel_conformance.diagnosis import fitting
+from whisper_mel_conformance.diagnosis.diagnose import Diagnosis, Probe, diagnose, probes
+from whisper_mel_conformance.diagnosis.fitting import Answer, Variant
+from whisper_mel_conformance.diagnosis.weights import other_weights
+from whisper_mel_conformance.frontend.client import InProcess
+from whisper_mel_conformance.frontend.load import inspect_front_end
 from whisper_mel_conformance.quirks import CATALOGUE, Quirk
 from whisper_mel_conformance.quirks.path import Variation
 from whisper_mel_conformance.quirks.quirk import QuirkyFrontEnd
-from whisper_mel_conformance.weights import other_weights
+from whisper_mel_conformance.report.picture import comparison
 from whisper_mel_reference import WHISPER, log_mel, mel_filterbank
 
 Array = Any
@@ -382,10 +383,8 @@ def test_what_its_failures_have_in_common_is_said() -> None:
 
 def test_the_picture_is_a_png(tmp_path: Path) -> None:
     diagnosis = diagnose(front_end(CATALOGUE["symmetric-window"].make()))
-    data = diagnosis.picture()
-    assert data is not None
     path = tmp_path / "features.png"
-    path.write_bytes(data)
+    path.write_bytes(comparison(**diagnosis.arrays()))
     with Image.open(path) as image:
         image.verify()
         assert image.size == (3 * 25 * 4 + 16, 80 * 4)

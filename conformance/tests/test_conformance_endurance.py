@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import whisper_mel_conformance.quiet_blas  # noqa: F401  before anything imports NumPy
-from whisper_mel_conformance.catalogue import fixed_cases
-from whisper_mel_conformance.checks import CHECKS
-from whisper_mel_conformance.client import FrontEnd
-from whisper_mel_conformance.judging import Failure
+import whisper_mel_conformance.run.quiet_blas  # noqa: F401  before anything imports NumPy
+from whisper_mel_conformance.cases.catalogue import fixed_cases
+from whisper_mel_conformance.cases.checks import CHECKS
+from whisper_mel_conformance.frontend.client import FrontEnd
+from whisper_mel_conformance.frontend.errors import Failure
 
 Array = Any
 TINY = {"signal": "noise", "n": 201, "seed": 1}

@@ -11,23 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from whisper_mel_conformance import judge as judging
-from whisper_mel_conformance.catalogue import Case
-from whisper_mel_conformance.checks import CHECKS
-from whisper_mel_conformance.client import FrontEnd
+from whisper_mel_conformance.cases.catalogue import Case
+from whisper_mel_conformance.cases.checks import CHECKS
+from whisper_mel_conformance.cases.properties import PROPERTIES
 from whisper_mel_conformance.folder import (
     MARKER,
     own_folder,
     remove_own_folder,
     slug,
 )
-from whisper_mel_conformance.frontend import Capabilities
-from whisper_mel_conformance.known import KnownFailure, of_peers
-from whisper_mel_conformance.properties import PROPERTIES
-from whisper_mel_conformance.rendering import OUTPUTS, require_own
-from whisper_mel_conformance.result import Result, unpack
-from whisper_mel_conformance.run import Run
-from whisper_mel_conformance.setup import Setup, of_text, prepare
+from whisper_mel_conformance.frontend.client import FrontEnd
+from whisper_mel_conformance.frontend.load import Capabilities
+from whisper_mel_conformance.report.render import OUTPUTS, require_own
+from whisper_mel_conformance.run import judge as judging
+from whisper_mel_conformance.run.known import KnownFailure, of_peers
+from whisper_mel_conformance.run.result import Result, unpack
+from whisper_mel_conformance.run.run import Run
+from whisper_mel_conformance.run.setup import Setup, of_text, prepare
 
 CORRECT = Path(__file__).with_name("correct_front_ends.py")
 QUIRKS = "whisper_mel_conformance.quirks"

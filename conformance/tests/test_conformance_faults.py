@@ -6,19 +6,19 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import whisper_mel_conformance.quiet_blas  # noqa: F401  before anything imports NumPy
+import whisper_mel_conformance.run.quiet_blas  # noqa: F401  before anything imports NumPy
 
 # isort: split
 import correct_front_ends
 import pytest
-from whisper_mel_conformance.checks import CHECKS
-from whisper_mel_conformance.client import FrontEnd, InProcess
-from whisper_mel_conformance.frontend import inspect_front_end
-from whisper_mel_conformance.judge import judge_case
-from whisper_mel_conformance.properties import PROPERTIES, search
+from whisper_mel_conformance.cases.checks import CHECKS
+from whisper_mel_conformance.cases.properties import PROPERTIES, search
+from whisper_mel_conformance.frontend.client import FrontEnd, InProcess
+from whisper_mel_conformance.frontend.load import inspect_front_end
 from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_conformance.quirks.killing import MARGIN, kill
 from whisper_mel_conformance.quirks.path import log_mel
+from whisper_mel_conformance.run.judge import judge_case
 from whisper_mel_golden.signals import render
 from whisper_mel_reference import CLASS_A, WHISPER, score
 

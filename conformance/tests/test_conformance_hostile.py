@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from whisper_mel_conformance import wire
-from whisper_mel_conformance.client import FrontEnd, Refused
-from whisper_mel_conformance.judging import Failure
-from whisper_mel_conformance.probes import ANSWERS, PROBES
+from whisper_mel_conformance.frontend import wire
+from whisper_mel_conformance.frontend.client import FrontEnd
+from whisper_mel_conformance.frontend.errors import Failure, Refused
+from whisper_mel_conformance.frontend.operations import ANSWERS, PROBES
 
 CLIP = np.ones(400, np.float32)
 IMPORTS = "import datetime, os, pathlib, signal, socket, struct, sys, time\nimport numpy as np"

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import whisper_mel_conformance.peers
-from whisper_mel_conformance.command import CommandFrontEnd
-from whisper_mel_conformance.frontend import peers
-from whisper_mel_conformance.judge import Judge, all_cases
-from whisper_mel_conformance.run import Run
-from whisper_mel_conformance.setup import prepare
+from whisper_mel_conformance.frontend.command import CommandFrontEnd
+from whisper_mel_conformance.frontend.load import peers
+from whisper_mel_conformance.run.judge import Judge, all_cases
+from whisper_mel_conformance.run.run import Run
+from whisper_mel_conformance.run.setup import prepare
 
 QUIRKS = "whisper_mel_conformance.quirks"
 JAVASCRIPT = Path(whisper_mel_conformance.peers.__file__).with_name("transformers_js")

@@ -20,9 +20,7 @@ import numpy as np
 import pytest
 from documents import EVIL, LINK, bad, document, good, run, shown
 from PIL import Image
-from whisper_mel_conformance.figure import FRAMES, STEPS, figure
-from whisper_mel_conformance.rendering import OUTPUTS, formats, main, page, render
-from whisper_mel_conformance.rendering.documents import (
+from whisper_mel_conformance.report.documents import (
     Document,
     Unreadable,
     merge,
@@ -30,14 +28,18 @@ from whisper_mel_conformance.rendering.documents import (
     read_benchmark,
     read_mutants,
 )
-from whisper_mel_conformance.rendering.facts import entries, number
-from whisper_mel_conformance.report import figures
-from whisper_mel_conformance.result import Result
-from whisper_mel_conformance.run import Run
+from whisper_mel_conformance.report.facts import entries, number
+from whisper_mel_conformance.report.figure import FRAMES, STEPS, figure
+from whisper_mel_conformance.report.render import OUTPUTS, formats, main, page, render
+from whisper_mel_conformance.report.write import figures
+from whisper_mel_conformance.run.result import Result
+from whisper_mel_conformance.run.run import Run
 
 ROOT = Path(__file__).parents[2]
 MADE = [name for name in OUTPUTS if name != "report.json"]
 _VOID = {"br", "img", "input", "link", "meta", "path", "rect", "polyline"}
+
+REPORT = "whisper_mel_conformance.report"
 
 
 class Outline(HTMLParser):
@@ -160,7 +162,7 @@ def _contrast(a: str, b: str) -> float:
 
 
 def test_text_can_be_read_in_both_schemes_and_in_print() -> None:
-    style = files("whisper_mel_conformance.rendering").joinpath("template/style.css").read_text()
+    style = files(REPORT).joinpath("template/style.css").read_text()
     schemes = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
     assert len(schemes) == 3
     for scheme in schemes:
@@ -247,10 +249,8 @@ def test_figures_are_of_clips_that_show_something() -> None:
         failed("boundary", "wrong", 100, 50.0),
         failed("numerics", "one-frame", 1, 9e9),
     ]
-    judged = SimpleNamespace(
-        of=lambda name, status: results if status == "failed" else [], diagnoses={}
-    )
-    titles = [made["title"] for made in figures(cast(Run, judged), "mine")]
+    judged = SimpleNamespace(of=lambda name, status: results if status == "failed" else [])
+    titles = [made["title"] for made in figures(cast(Run, judged), {}, "mine")]
     assert titles == ["boundary/wrong", "numerics/one-frame"]
 
 
@@ -329,7 +329,9 @@ def test_numbers(value: Any, text: str) -> None:
 
 def test_all_is_made_of_report_json_alone(tmp_path: Path) -> None:
     render(document(), tmp_path)
-    schema = json.loads(files("whisper_mel_conformance").joinpath("report.schema.json").read_text())
+    schema = json.loads(
+        files("whisper_mel_conformance.report").joinpath("report.schema.json").read_text()
+    )
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(json.loads((tmp_path / "report.json").read_text()), schema)
     before = {name: (tmp_path / name).read_bytes() for name in MADE}

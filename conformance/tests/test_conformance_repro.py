@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import whisper_mel_conformance.quiet_blas  # noqa: F401  before anything imports NumPy
+import whisper_mel_conformance.run.quiet_blas  # noqa: F401  before anything imports NumPy
 from correct_front_ends import Everything
-from whisper_mel_conformance import regressions as corpus
-from whisper_mel_conformance import repro
-from whisper_mel_conformance.checks import CHECKS
-from whisper_mel_conformance.client import FrontEnd, InProcess
-from whisper_mel_conformance.frontend import inspect_front_end
-from whisper_mel_conformance.judge import judge_case
-from whisper_mel_conformance.judging import Failure
+from whisper_mel_conformance.cases import regressions as corpus
+from whisper_mel_conformance.cases.checks import CHECKS
+from whisper_mel_conformance.cases.regressions import Regression, regressions
+from whisper_mel_conformance.frontend.client import FrontEnd, InProcess
+from whisper_mel_conformance.frontend.errors import Failure
+from whisper_mel_conformance.frontend.load import inspect_front_end
 from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_conformance.quirks.killing import start
-from whisper_mel_conformance.regressions import Regression, regressions
-from whisper_mel_conformance.report import failure_folder, write_failure
-from whisper_mel_conformance.shrinking import shrink
+from whisper_mel_conformance.report.write import failure_folder, write_failure
+from whisper_mel_conformance.repro import replay as repro
+from whisper_mel_conformance.repro.shrink import shrink
+from whisper_mel_conformance.run.judge import judge_case
 
 QUIRKS = "whisper_mel_conformance.quirks"
 CORRECT = Path(__file__).with_name("correct_front_ends.py")

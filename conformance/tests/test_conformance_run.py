@@ -15,12 +15,12 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-from whisper_mel_conformance.catalogue import FAMILIES
-from whisper_mel_conformance.client import MAX_TIMEOUTS, MEMORY_LIMIT, FrontEnd, Refused
-from whisper_mel_conformance.frontend import UnknownFrontEnd, require_known
-from whisper_mel_conformance.judge import all_cases
-from whisper_mel_conformance.judging import Failure
-from whisper_mel_conformance.known import matching_nothing, of_peers, read
+from whisper_mel_conformance.cases.catalogue import FAMILIES
+from whisper_mel_conformance.frontend.client import MAX_TIMEOUTS, MEMORY_LIMIT, FrontEnd
+from whisper_mel_conformance.frontend.errors import Failure, Refused
+from whisper_mel_conformance.frontend.load import UnknownFrontEnd, require_known
+from whisper_mel_conformance.run.judge import all_cases
+from whisper_mel_conformance.run.known import matching_nothing, of_peers, read
 
 CORRECT = Path(__file__).with_name("correct_front_ends.py")
 QUIRKS = "whisper_mel_conformance.quirks"
@@ -40,7 +40,9 @@ def conformance(*arguments: str | Path, folder: Path) -> subprocess.CompletedPro
 
 def report_of(folder: Path) -> dict[str, Any]:
     report: dict[str, Any] = json.loads((folder / "report" / "report.json").read_text())
-    schema = json.loads(files("whisper_mel_conformance").joinpath("report.schema.json").read_text())
+    schema = json.loads(
+        files("whisper_mel_conformance.report").joinpath("report.schema.json").read_text()
+    )
     jsonschema.validate(report, schema)
     return report
 

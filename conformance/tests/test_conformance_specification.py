@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
-from whisper_mel_conformance.catalogue import FAMILIES, fixed_cases
+from whisper_mel_conformance.cases.catalogue import FAMILIES, fixed_cases
 
 PAGE = Path(__file__).parents[2] / "docs" / "specification.md"
 IDS = [case.id for case in fixed_cases("quick")]

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from documents import document, good, run
-from whisper_mel_conformance.rendering.documents import Document
-from whisper_mel_conformance.terminal import summary
+from whisper_mel_conformance.report.documents import Document
+from whisper_mel_conformance.report.terminal import summary
 
 CORRECT = Path(__file__).with_name("correct_front_ends.py")
 COMMAND = [sys.executable, "-m", "whisper_mel_conformance", "-k", "length-401/80"]

@@ -15,9 +15,9 @@ import pytest
 
 from whisper_mel_conformance.keys import LIVE
 from whisper_mel_conformance.options import OPTIONS, value
-from whisper_mel_conformance.rendering import main as report
-from whisper_mel_conformance.repro import main as repro
-from whisper_mel_conformance.terminal import Live
+from whisper_mel_conformance.report.render import main as report
+from whisper_mel_conformance.report.terminal import Live
+from whisper_mel_conformance.repro.replay import main as repro
 
 _COMMANDS = {"repro": repro, "report": report}
 _EXIT = {

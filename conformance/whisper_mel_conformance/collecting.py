@@ -11,17 +11,18 @@ from typing import Any
 
 import pytest
 
-import whisper_mel_conformance.quiet_blas  # noqa: F401  before anything imports NumPy
+import whisper_mel_conformance.run.quiet_blas  # noqa: F401  before anything imports NumPy
+from whisper_mel_conformance.diagnosis.diagnose import Diagnosis, diagnose
 from whisper_mel_conformance.folder import claim
-from whisper_mel_conformance.judge import all_cases
 from whisper_mel_conformance.keys import LIVE, SENT
 from whisper_mel_conformance.options import value
-from whisper_mel_conformance.rendering.documents import Document, beside
-from whisper_mel_conformance.report import document, forget, write, write_failure
-from whisper_mel_conformance.result import Result, unpack
-from whisper_mel_conformance.run import Key, Run
-from whisper_mel_conformance.setup import prepare
-from whisper_mel_conformance.terminal import Live, summary
+from whisper_mel_conformance.report.documents import Document, beside
+from whisper_mel_conformance.report.terminal import Live, summary
+from whisper_mel_conformance.report.write import document, forget, write, write_failure
+from whisper_mel_conformance.run.judge import all_cases
+from whisper_mel_conformance.run.result import Result, unpack
+from whisper_mel_conformance.run.run import Key, Run
+from whisper_mel_conformance.run.setup import prepare
 
 
 class Collecting:
@@ -36,6 +37,7 @@ class Collecting:
         self.folder = Path(value(config.option, "report"))
         self._lock: int | None = None
         self._document: Document | None = None
+        self._diagnoses: dict[str, Diagnosis] = {}
         self._live: Live | None = config.stash.get(LIVE, None)
         self._stopped: str | None = None
         try:
@@ -56,7 +58,7 @@ class Collecting:
 
         if not self._options.collectonly:
             self._lock = claim(self.folder)
-        shown = beside(option("benchmark"), option("mutants"))
+        self._beside = beside(option("benchmark"), option("mutants"))
         setup = prepare(
             option("frontend"),
             with_peers=option("peers"),
@@ -67,7 +69,7 @@ class Collecting:
         )
         if not self._options.collectonly:
             forget([description["name"] for description in setup.front_ends], self.folder)
-        return Run(setup, beside=shown, explains_known=option("peers") == "all")
+        return Run(setup)
 
     def _seed(self) -> int:
         """Ours, else hypothesis's own (0 by default, so that runs are alike)."""
@@ -162,25 +164,40 @@ class Collecting:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _diagnose(self) -> None:
-        """Look for the causes of what failed; a signal ends that, and loses nothing else."""
-        if self._live is not None and any(r.status == "failed" for r in self.run.results):
+        """Look for the causes of what failed; a signal ends that, and loses nothing else.
+
+        Front-ends that failed only as declared are asked where they are named or all peers are
+        judged.
+        """
+        run = self.run
+        if self._live is not None and any(r.status == "failed" for r in run.results):
             self._live.look_for_causes()
         try:
-            self.run.diagnose()
+            for front_end in run.front_ends:
+                name = front_end.name
+                wanted = name in run.setup.named or value(self._options, "peers") == "all"
+                failed = run.of(name, "failed") or (run.of(name, "known") if wanted else [])
+                if failed and run.calls(name):
+                    ids = [result.case for result in failed]
+                    self._diagnoses[name] = diagnose(front_end, failed=ids)
+                    front_end.stop()
         except KeyboardInterrupt:
-            self.run.interrupted = self.run.interrupted or "SIGINT"
+            run.interrupted = run.interrupted or "SIGINT"
+        finally:
+            for front_end in run.front_ends:
+                front_end.stop()
 
     def _write(self) -> None:
         """Write the report as it is now."""
-        self._document = document(self.run, self.folder)
+        self._document = document(self.run, self._diagnoses, self.folder, self._beside)
         try:
-            write(self.run, self._document, self.folder)
+            write(self._diagnoses, self._document, self.folder)
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)
             sentence = f"the report could not be written: {why}"
             if sentence not in self.run.unwritten:
                 self.run.unwritten.append(sentence)
-            self._document = document(self.run, self.folder)
+            self._document = document(self.run, self._diagnoses, self.folder, self._beside)
 
     def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
         if not self._options.collectonly:

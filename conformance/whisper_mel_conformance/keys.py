@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from whisper_mel_conformance.judge import Judge
-    from whisper_mel_conformance.result import Result
-    from whisper_mel_conformance.terminal import Live
+    from whisper_mel_conformance.run.judge import Judge
+    from whisper_mel_conformance.run.result import Result
 
 JUDGE: pytest.StashKey[Judge] = pytest.StashKey()
 """Of a session: what judges in this process."""
-LIVE: pytest.StashKey[Live] = pytest.StashKey()
-"""Of a session: what shows its progress; without it pytest does."""
+LIVE: pytest.StashKey[Any] = pytest.StashKey()
+"""Of a session: the ``Live`` that shows its progress; without it pytest does."""
 RESULT: pytest.StashKey[Result] = pytest.StashKey()
 """Of a test: what became of its case."""
 SENT = "whisper_mel"

@@ -71,8 +71,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def _judge_by(config: pytest.Config, setup: str) -> None:
-    from whisper_mel_conformance.judge import Judge
-    from whisper_mel_conformance.setup import of_text
+    from whisper_mel_conformance.run.judge import Judge
+    from whisper_mel_conformance.run.setup import of_text
 
     config.stash[JUDGE] = Judge(of_text(setup))
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-import whisper_mel_conformance.quiet_blas  # noqa: F401  before anything imports NumPy
-from whisper_mel_conformance.catalogue import Case
-from whisper_mel_conformance.client import FrontEnd
+import whisper_mel_conformance.run.quiet_blas  # noqa: F401  before anything imports NumPy
+from whisper_mel_conformance.cases.catalogue import Case
+from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.keys import JUDGE, RESULT
 from whisper_mel_conformance.options import value
-from whisper_mel_conformance.report import case_path
+from whisper_mel_conformance.report.write import case_path
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

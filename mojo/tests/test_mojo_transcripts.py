@@ -13,7 +13,7 @@ import torch
 import whisper
 from faster_whisper import WhisperModel
 from numpy.typing import NDArray
-from whisper_mel_conformance.frontend import inspect_front_end
+from whisper_mel_conformance.frontend.load import inspect_front_end
 from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_golden.speech import load_recording
 from whisper_mel_mojo.drop_in import (

@@ -10,22 +10,10 @@ difference is what there is to see. What an implementation has no way to do rais
 
 from __future__ import annotations
 
-import re
 import sys
 from importlib.metadata import version
-from importlib.util import find_spec
-from pathlib import Path
 from types import ModuleType
 from typing import Any
-
-
-def is_light(module: str) -> bool:
-    """Whether an adapter says ``LIGHT = True``: it is read, not imported."""
-    spec = find_spec(module)
-    if spec is None or spec.origin is None:
-        return False
-    source = Path(spec.origin).read_text(encoding="utf-8")
-    return re.search(r"^LIGHT = True$", source, re.MULTILINE) is not None
 
 
 def versions(*distributions: str) -> dict[str, str]:

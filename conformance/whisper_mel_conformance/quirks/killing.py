@@ -6,12 +6,12 @@ from functools import lru_cache
 
 from whisper_mel_reference import CLASS_B
 
-from whisper_mel_conformance.catalogue import Case
-from whisper_mel_conformance.client import FrontEnd, InProcess
-from whisper_mel_conformance.frontend import inspect_front_end
-from whisper_mel_conformance.judge import all_cases, judge_case
+from whisper_mel_conformance.cases.catalogue import Case
+from whisper_mel_conformance.frontend.client import FrontEnd, InProcess
+from whisper_mel_conformance.frontend.load import inspect_front_end
 from whisper_mel_conformance.quirks import CATALOGUE, Quirk
-from whisper_mel_conformance.result import Result
+from whisper_mel_conformance.run.judge import all_cases, judge_case
+from whisper_mel_conformance.run.result import Result
 
 MARGIN = 2.0 * CLASS_B
 """The least score of a quirk that is rejected by its values: less would mean a weak case."""

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_mel_conformance.command import CommandFrontEnd
+from whisper_mel_conformance.frontend.command import CommandFrontEnd
 
 FOLDER = Path(__file__).parent
 _PACKAGE = FOLDER / "node_modules" / "@huggingface" / "transformers" / "package.json"

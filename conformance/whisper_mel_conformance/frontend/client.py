@@ -1,0 +1,297 @@
+"""The judging side of a worker: starts it, asks it, replaces it when it dies.
+
+Nothing that the front-end's process sends is executed here, and all of it is checked: its form, its
+size, the time that it takes. See :mod:`whisper_mel_conformance.frontend.wire`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_mel_conformance.frontend import wire
+from whisper_mel_conformance.frontend.errors import Failure, Refused, Unsupported
+from whisper_mel_conformance.frontend.load import Capabilities, Loaded, peers
+from whisper_mel_conformance.frontend.operations import ANSWERS, Caller
+from whisper_mel_conformance.frontend.output import Output, signal_name
+from whisper_mel_conformance.frontend.wire import printable
+from whisper_mel_conformance.frontend.worker import answer
+
+MEMORY_LIMIT = min(4 << 30, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
+FIRST_CALL_PATIENCE = 6.0  # times the time-out: a front-end may be built at its first call
+MAX_TIMEOUTS = 2  # then it is not called any more
+MAX_DEATHS = 10
+
+_NAME_LENGTH = 200  # characters of a name, a version
+_MESSAGE_LENGTH = 2000
+_LEAST_ANSWER = 256 << 20  # bytes that any answer may have,
+_TIMES_THE_REQUEST = 8  # and how many more a large request allows
+
+_DYING = 2.0  # seconds in which a process that closed its connection may still end
+_IN_WORDS = ("unsupported", "broken", "died")  # kinds of answers that are sentences
+
+# Peers compute short clips by libraries whose idle threads spin: on a busy machine that makes them
+# many times slower. What they compute is the same.
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+# What libraries that front-ends are made of send home unless told not to (docs/privacy.md):
+# ONNX Runtime once it is imported, Mojo and MAX when they compile.
+_NO_REPORTS = {"ORT_DISABLE_TELEMETRY": "1", "MODULAR_TELEMETRY_ENABLED": "false"}
+
+# Imports find in the worker what they find here, while the environment is left as it is.
+_BOOTSTRAP = (
+    "import sys; sys.path[:] = {path!r}\n"
+    "from whisper_mel_conformance.frontend.worker import main; main()"
+)
+
+
+class FrontEnd:
+    """A front-end in a process of its own.
+
+    ``timeout`` is in seconds a call. Attributes ``name``, ``device``, ``capabilities`` and
+    ``versions`` are known once it is started; ``calls`` counts every call of ``log_mel``.
+    """
+
+    def __init__(self, source: str, *, timeout: float = 30.0) -> None:
+        self.source = source
+        self.name = source
+        self.device = "cpu"
+        self.capabilities = Capabilities()
+        self.versions: dict[str, str] = {}
+        self.calls = 0
+        self._timeout = timeout
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: socket.socket | None = None
+        self._output: Output | None = None
+        self._timeouts = self._deaths = 0
+        self._given_up: str | None = None
+        self._is_described = False
+
+    @classmethod
+    def of(cls, described: Mapping[str, Any], *, timeout: float) -> FrontEnd:
+        """The front-end of :meth:`described`, in this process or another; not started."""
+        front_end = cls(described["source"], timeout=timeout)
+        front_end._describe(described)
+        return front_end
+
+    def described(self) -> dict[str, Any]:
+        """Where it was loaded from, and what it said of itself: plain data."""
+        return {
+            "source": self.source,
+            "name": self.name,
+            "device": self.device,
+            "capabilities": asdict(self.capabilities),
+            "versions": self.versions,
+        }
+
+    @property
+    def given_up(self) -> bool:
+        """Whether it has hung or crashed too often, and is not called any more."""
+        return self._given_up is not None
+
+    def start(self) -> None:
+        """Load the front-end. Raises ``Refused`` with its exception, or ``Failure``; no process is
+        left behind then."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _BOOTSTRAP.format(path=sys.path), str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                # Memory that malloc gives out is filled, so that what a front-end forgets to
+                # write is 3e38 (GNU libc; elsewhere the variable means nothing).
+                env={
+                    **_NO_REPORTS,
+                    **os.environ,
+                    **(_ONE_THREAD if self.source in peers() else {}),
+                    "MALLOC_PERTURB_": "128",
+                },
+            )
+        assert self._process.stdout is not None
+        self._output = Output(self._process.stdout)
+        self._connection = ours
+        setup = {"source": self.source, "memory": MEMORY_LIMIT}
+        try:
+            self._describe(self._ask(setup, self._timeout * FIRST_CALL_PATIENCE))
+        except BaseException:
+            self.stop()
+            raise
+
+    def _describe(self, description: Any) -> None:
+        """Take what the front-end says of itself, the first time: it keeps its name and claims.
+
+        Raises ``Failure`` where it is not usable.
+        """
+        if self._is_described:
+            return
+        try:
+            name, device = (_words(description[key]) for key in ("name", "device"))
+            versions = {_words(k): _words(v) for k, v in description["versions"].items()}
+            capabilities = Capabilities(**description["capabilities"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            what = printable(str(error), _MESSAGE_LENGTH)
+            raise Failure(f"what the front-end says of itself is not usable: {what}") from error
+        if not name.strip():
+            raise Failure("the front-end's name is empty: expected a name, or none")
+        self.name, self.device, self.versions = name, device, versions
+        self.capabilities = capabilities
+        self._is_described = True
+
+    def call(self, audio: NDArray[Any], **options: Any) -> NDArray[np.float32]:
+        """The features of ``audio``; options as of ``log_mel``, and ``layout``."""
+        result: NDArray[np.float32] = self.probe("call", audio=audio, **options)
+        return result
+
+    def probe(self, probe: str, *, patience: float = 1.0, **arguments: Any) -> Any:
+        """The answer of a probe, which may take ``patience`` times the time-out.
+
+        Raises ``Refused``, ``Unsupported``, or ``Failure`` where the front-end crashed, hung or
+        did what none may do.
+        """
+        if self._given_up:
+            raise Failure(f"not called: {self._given_up}", hard=True)
+        if self._connection is None:
+            self.start()
+        if self.calls == 0:
+            patience = max(patience, FIRST_CALL_PATIENCE)
+        value = self._ask([probe, arguments], self._timeout * patience)
+        if not ANSWERS[probe](value, arguments):
+            self._die(f"answered {probe} by something else: {printable(repr(value), 200)}")
+        return value
+
+    def stop(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._output is not None:
+            self._output.close()
+            self._output = None
+
+    def _ask(self, request: Any, timeout: float) -> Any:
+        """The value that the worker answers; ``timeout`` is in seconds, for both messages."""
+        assert self._connection is not None
+        end = time.monotonic() + timeout
+        try:
+            size = wire.send(self._connection, request, timeout)
+            limit = max(_LEAST_ANSWER, _TIMES_THE_REQUEST * size)
+            reply = wire.receive(self._connection, end - time.monotonic(), limit)
+        except TimeoutError:
+            self._timeouts += 1
+            self._lose(f"no answer within {timeout:g} s", self._timeouts >= MAX_TIMEOUTS)
+        except wire.Malformed as error:
+            self._die(f"answered by what is no message ({printable(str(error), 200)})")
+        except (EOFError, OSError):
+            self._die(self._last_words())
+        kind, value = self._checked(reply)
+        return self._unpack(kind, value)
+
+    def _checked(self, reply: Any) -> tuple[str, Any]:
+        """How an operation ended, and with what; counts its calls."""
+        if not (isinstance(reply, list) and len(reply) == 3 and _is_count(reply[2])):
+            self._die("answered by what is no answer")
+        kind, value, calls = reply
+        if not _is_of_kind(kind, value):
+            self._die("answered by what is no answer")
+        self.calls += calls
+        return kind, value
+
+    def _unpack(self, kind: str, value: Any) -> Any:
+        if kind == "value":
+            return value
+        if kind == "refused":
+            types = [_words(name) for name in value["types"]]
+            raise Refused(types, _text(value["message"]), _text(value["traceback"], 4000))
+        if kind == "unsupported":
+            raise Unsupported(_text(value))
+        raise Failure(_text(value), hard=kind == "died")
+
+    def _die(self, how: str) -> NoReturn:
+        self._deaths += 1
+        self._lose(f"the process {how}", self._deaths >= MAX_DEATHS)
+
+    def _lose(self, message: str, for_good: bool) -> NoReturn:
+        self.stop()
+        if for_good:
+            self._given_up = f"{message}, as before"
+        raise Failure(message, hard=True)
+
+    def _last_words(self) -> str:
+        """How the process ended, and what it printed last."""
+        assert self._process is not None
+        assert self._output is not None
+        try:
+            status = self._process.wait(timeout=_DYING)
+        except subprocess.TimeoutExpired:
+            how = "closed its connection and went on"
+        else:
+            how = f"exited with status {status}"
+            if status < 0:
+                how = f"was killed by {signal_name(-status)}"
+        said = printable(self._output.end(1500), 1500, lines=True).strip()
+        return f"{how}; it said: …{said}" if said else how
+
+
+def _text(value: str, limit: int = _MESSAGE_LENGTH) -> str:
+    return printable(value, limit, lines=True)
+
+
+def _words(value: Any) -> str:
+    """A name or a version on one line. Raises ``TypeError`` for what is no text."""
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r}: expected text")
+    return printable(value, _NAME_LENGTH)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 40
+
+
+def _is_of_kind(kind: Any, value: Any) -> bool:
+    """Whether an answer of this kind can have this value."""
+    if kind != "refused":
+        return kind == "value" or (kind in _IN_WORDS and isinstance(value, str))
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("types"), list)
+        and len(value["types"]) > 0
+        and all(isinstance(name, str) for name in value["types"])
+        and all(isinstance(value.get(key), str) for key in ("message", "traceback"))
+    )
+
+
+class InProcess(FrontEnd):
+    """A front-end of our own, without a process: it must neither crash nor hang."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        super().__init__(loaded.name)
+        self.capabilities = loaded.capabilities
+        self._loaded = loaded
+
+    def start(self) -> None:
+        """Nothing is to be started."""
+
+    def probe(self, probe: str, *, patience: float = 1.0, **arguments: Any) -> Any:
+        """As that of :class:`FrontEnd`; ``patience`` means nothing here."""
+        kind, value, calls = answer(Caller(self._loaded), probe, arguments)
+        self.calls += calls
+        return self._unpack(kind, value)

@@ -1,0 +1,208 @@
+"""Front-ends that are programs: ``cmd:./prog {in} {out} {n_mels}``."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+import shutil
+import stat
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_mel_conformance.frontend.errors import Broken
+from whisper_mel_conformance.frontend.output import Output, signal_name
+
+COMMAND_PREFIX = "cmd:"
+_PLACEHOLDERS = ("{in}", "{out}", "{n_mels}", "{pad_to}", "{smoothing}")
+
+
+_ANSWER_LIMIT = 64 << 10  # bytes of a line that a program answers
+_REFUSALS = range(1, 126)
+"""Exit statuses by which a program refuses its input.
+
+Above are those that a shell gives for programs that it cannot run (126, 127) or that a signal ended
+(128 and the signal's number).
+"""
+
+
+class CommandCrashed(BaseException):
+    """The program was ended by a signal. Not an ``Exception``: no refusal of bad input."""
+
+
+class CommandFrontEnd:
+    """A program that reads raw little-endian float32 and writes the same.
+
+    With ``{in}`` and ``{out}`` in its arguments it is started for every call. It says on the last
+    line of its standard output, or in the file ``{out}.json``, what it wrote: ``{"shape": [80,
+    100]}``; or ``{"unsupported": "why"}``. An exit status from 1 to 125 means that it refuses the
+    input; above that it has crashed, as shells say it.
+
+    Without them it is started once and serves: for every call it reads one line of JSON, ``{"in":
+    path, "out": path, "n_mels": 80, "pad_to": null, "smoothing": null}``, and answers with one
+    line as above, or ``{"error": "why"}``.
+    """
+
+    device = "cpu"
+
+    def __init__(self, command: str) -> None:
+        self._arguments = shlex.split(command)
+        self.name = COMMAND_PREFIX + command
+        if not self._arguments:
+            raise ValueError(f"front-end {self.name!r}: expected a command after {COMMAND_PREFIX}")
+        # Said here: a program that cannot be started would "refuse" bad input as it should.
+        if shutil.which(self._arguments[0]) is None:
+            raise ValueError(
+                f"front-end {self.name!r}: there is no program {self._arguments[0]} that can be "
+                "executed: expected a path or a name on PATH"
+            )
+        takes = {p for p in _PLACEHOLDERS if any(p in a for a in self._arguments)}
+        self._serves = not takes
+        if not self._serves and not {"{in}", "{out}"} <= takes:
+            raise ValueError(
+                f"front-end {self.name!r}: expected both {{in}} and {{out}}, or no placeholder"
+            )
+        every = self._serves
+        self.capabilities = {
+            "n_mels": (80, 128) if every or "{n_mels}" in takes else (80,),
+            "pad_to": every or "{pad_to}" in takes,
+            "smoothing": (None, "valid", "same") if every or "{smoothing}" in takes else (None,),
+            "process_per_call": not self._serves,
+        }
+        self._server: subprocess.Popen[bytes] | None = None
+        self._asking = threading.Lock()  # one question, one answer: threads take turns
+
+    def log_mel(
+        self,
+        audio: NDArray[np.float32],
+        n_mels: int = 80,
+        *,
+        pad_to: int | None = None,
+        smoothing: str | None = None,
+    ) -> NDArray[np.float32]:
+        """Run the program.
+
+        Raises ``ValueError`` for what it refuses, ``NotImplementedError`` for what it says it
+        cannot do, ``Broken`` for an answer that is none, ``CommandCrashed``.
+        """
+        with tempfile.TemporaryDirectory(prefix="whisper-mel-") as folder:
+            source, target = Path(folder, "audio.f32"), Path(folder, "features.f32")
+            source.write_bytes(np.ascontiguousarray(audio, "<f4").tobytes())
+            request = {
+                "in": str(source),
+                "out": str(target),
+                "n_mels": n_mels,
+                "pad_to": pad_to,
+                "smoothing": smoothing,
+            }
+            answer = self._ask_in_turn(request) if self._serves else self._run(request)
+            if "unsupported" in answer:
+                raise NotImplementedError(answer["unsupported"])
+            if "error" in answer:
+                raise ValueError(answer["error"])
+            return self._read(target, answer)
+
+    def close(self) -> None:
+        """End the serving program, by the end of its input; the next call starts another."""
+        if self._server is not None:
+            self._server.communicate()
+            self._server = None
+
+    def _run(self, request: dict[str, Any]) -> dict[str, Any]:
+        words = {"{" + key + "}": "" if v is None else str(v) for key, v in request.items()}
+        arguments = list(self._arguments)
+        for placeholder, word in words.items():
+            arguments = [argument.replace(placeholder, word) for argument in arguments]
+        process = subprocess.Popen(
+            arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        printed, complained = Output(process.stdout), Output(process.stderr)
+        status = process.wait()
+        said, answer = complained.end(500), printed.end(_ANSWER_LIMIT)
+        if status < 0:
+            raise CommandCrashed(f"ended by {signal_name(-status)}: {said}")
+        if status in _REFUSALS:
+            raise ValueError(f"exit status {status}: {said}")
+        if status:
+            raise CommandCrashed(f"exit status {status} ({_shell_says(status)}): {said}")
+        beside = Path(request["out"] + ".json")
+        return _parse(_read_text(beside) if beside.exists() else answer)
+
+    def _ask_in_turn(self, request: dict[str, Any]) -> dict[str, Any]:
+        with self._asking:
+            return self._ask(request)
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        if self._server is None:
+            self._server = subprocess.Popen(
+                self._arguments,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        try:
+            self._server.stdin.write(json.dumps(request).encode() + b"\n")
+            self._server.stdin.flush()
+            line = self._line(self._server.stdout)
+        except BrokenPipeError:
+            line = b""
+        if not line:
+            status, self._server = self._server.wait(), None
+            raise CommandCrashed(f"the serving program ended with status {status}")
+        return _parse(line.decode(errors="replace"))
+
+    def _line(self, pipe: IO[bytes]) -> bytes:
+        """The next line, which is all that is read. Raises ``Broken`` if it has no end."""
+        line = pipe.readline(_ANSWER_LIMIT)
+        if len(line) == _ANSWER_LIMIT:
+            raise Broken(f"the program answered {_ANSWER_LIMIT} bytes without a line feed")
+        return line
+
+    def _read(self, target: Path, answer: dict[str, Any]) -> NDArray[np.float32]:
+        shape = answer.get("shape")
+        if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
+            raise Broken(f"the program answered {answer}: expected a shape such as [80, 100]")
+        expected = 4 * math.prod(shape)
+        try:
+            found = target.lstat()
+        except FileNotFoundError:
+            raise Broken(f"the program wrote no file {target.name}") from None
+        if not stat.S_ISREG(found.st_mode):
+            raise Broken(f"the program made {target.name}, and it is no regular file")
+        if found.st_size != expected:
+            raise Broken(
+                f"the program wrote {found.st_size} bytes: expected {expected} for shape {shape}"
+            )
+        return np.fromfile(target, "<f4").astype(np.float32, copy=False).reshape(shape)
+
+
+def _shell_says(status: int) -> str:
+    if status < 128:
+        return "a shell found no such program, or could not run it"
+    return f"a shell's word for {signal_name(status - 128)}"
+
+
+def _read_text(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(_ANSWER_LIMIT).decode(errors="replace")
+
+
+def _parse(text: str) -> dict[str, Any]:
+    """The last line of a program's answer. Raises ``Broken`` where that is none."""
+    line = text.strip().rpartition("\n")[2]
+    try:
+        answer = json.loads(line)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise Broken(f"the program answered {line[:200]!r}: expected one line of JSON")
+    return answer

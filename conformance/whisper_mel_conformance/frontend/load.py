@@ -1,0 +1,293 @@
+"""What a front-end is, and how the suite finds one.
+
+A front-end is an object with ``log_mel(audio, n_mels=80, *, pad_to=None, smoothing=None,
+out=None, threads=None)``, a factory of one, or just a function ``f(audio, n_mels=80)``. What it
+cannot do it says in ``capabilities``, by leaving out the parameter, or by raising
+``NotImplementedError``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import inspect
+import operator
+import re
+import sys
+from collections.abc import Callable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from whisper_mel_conformance.frontend.command import COMMAND_PREFIX, CommandFrontEnd
+
+GROUP = "whisper_mel.frontends"
+
+_ALLOWED: dict[str, tuple[Any, ...]] = {
+    "smoothing": (None, "valid", "same"),
+    "dtypes": ("float32", "float64", "int16"),
+    "errors": ("strict", None),
+    "required_class": ("A", "B"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Capabilities:
+    """What a front-end claims, and is held to.
+
+    Attributes
+    ----------
+    n_mels : numbers of bands.
+    smoothing : of None, ``"valid"`` and ``"same"``.
+    pad_to : it takes ``pad_to``.
+    dtypes : of the audio: ``"float32"``, ``"float64"``, ``"int16"``.
+    batch : it takes audio of shape ``(batch, n)``.
+    max_samples : the longest clip that it takes, or None.
+    errors : ``"strict"`` if it promises the error policy of docs/specification.md ("ours").
+    out : it takes ``out``, an array to write the features to.
+    threads : it takes ``threads``, the number of threads to use.
+    required_class : the class that it must reach: ``"A"`` or ``"B"``.
+    process_per_call : every call starts a process, so repeating calls shows little.
+    """
+
+    n_mels: tuple[int, ...] = (80,)
+    smoothing: tuple[str | None, ...] = (None,)
+    pad_to: bool = False
+    dtypes: tuple[str, ...] = ("float32",)
+    batch: bool = False
+    max_samples: int | None = None
+    errors: str | None = None
+    out: bool = False
+    threads: bool = False
+    required_class: str = "B"
+    process_per_call: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("n_mels", "smoothing", "dtypes"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "n_mels", tuple(_whole("n_mels", n) for n in self.n_mels))
+        if self.max_samples is not None:
+            object.__setattr__(self, "max_samples", _whole("max_samples", self.max_samples))
+        for name, allowed in _ALLOWED.items():
+            value = getattr(self, name)
+            for item in value if isinstance(value, tuple) else (value,):
+                if item not in allowed:
+                    raise ValueError(f"capabilities: {name}={value!r}: expected of {allowed}")
+        for name in ("pad_to", "batch", "out", "threads", "process_per_call"):
+            if type(getattr(self, name)) is not bool:
+                value = getattr(self, name)
+                raise ValueError(f"capabilities: {name}={value!r}: expected True or False")
+        for name, least in (("n_mels", None), ("smoothing", None), ("dtypes", "float32")):
+            value = getattr(self, name)
+            if not value or (least is not None and least not in value):
+                what = "at least one value" if least is None else f"{least} among them"
+                raise ValueError(f"capabilities: {name}={value!r}: expected {what}")
+
+    @property
+    def single_clips(self) -> bool:
+        return not self.batch
+
+    @property
+    def in_process(self) -> bool:
+        return not self.process_per_call
+
+
+def _whole(name: str, value: Any) -> int:
+    """A number from 1 up, as a plain ``int``. Raises ``ValueError``."""
+    try:
+        whole = operator.index(value)
+    except TypeError:
+        whole = 0
+    if isinstance(value, bool) or whole < 1:
+        raise ValueError(f"capabilities: {name}={value!r}: expected whole numbers from 1 up")
+    return whole
+
+
+class UnknownFrontEnd(ValueError):
+    """No front-end of this name, path or command; the message says what exists."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """A front-end ready to be called.
+
+    ``n_mels_as`` says how it takes the number of bands: ``"keyword"``, ``"positional"`` (it does
+    not tell its signature) or not at all (None).
+    """
+
+    name: str
+    device: str
+    capabilities: Capabilities
+    log_mel: Callable[..., Any]
+    n_mels_as: str | None
+    versions: Mapping[str, str]
+
+    def call(self, audio: Any, n_mels: int = 80, **options: Any) -> Any:
+        """The front-end's result for ``audio``; options that are None are left out."""
+        given = {name: value for name, value in options.items() if value is not None}
+        if self.n_mels_as == "keyword":
+            return self.log_mel(audio, n_mels=n_mels, **given)
+        if self.n_mels_as == "positional":
+            return self.log_mel(audio, n_mels, **given)
+        return self.log_mel(audio, **given)
+
+
+def registered() -> dict[str, EntryPoint]:
+    """The front-ends of installed distributions, by name; nobody takes that of an adapter."""
+    entries = sorted(entry_points(group=GROUP), key=_is_own)
+    return {entry.name: entry for entry in entries}
+
+
+def _is_own(entry: EntryPoint) -> bool:
+    return entry.value.startswith("whisper_mel_conformance.peers.")
+
+
+def peers(which: str = "all") -> list[str]:
+    """The names of the implementations in the wild that this distribution has adapters for.
+
+    ``which`` is ``"all"``, ``"light"`` (those that every run judges: their adapters say so) or
+    ``"none"``.
+    """
+    found = {entry.name: entry.module for entry in registered().values() if _is_own(entry)}
+    if which == "light":
+        return [name for name, module in found.items() if _is_light(module)]
+    return list(found) if which == "all" else []
+
+
+def _is_light(module: str) -> bool:
+    """Whether an adapter says ``LIGHT = True``: it is read, not imported."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return False
+    source = Path(spec.origin).read_text(encoding="utf-8")
+    return re.search(r"^LIGHT = True$", source, re.MULTILINE) is not None
+
+
+def require_known(source: str) -> None:
+    """Raise ``UnknownFrontEnd`` unless ``source`` names something; nothing is loaded."""
+    if source.startswith(COMMAND_PREFIX):
+        CommandFrontEnd(source[len(COMMAND_PREFIX) :])
+        return
+    if ":" not in source:
+        if source.endswith(".py"):
+            raise UnknownFrontEnd(
+                f"front-end {source!r}: expected {source}:NAME, with the name of what is in it"
+            )
+        names = registered()
+        if source not in names:
+            raise UnknownFrontEnd(
+                f"front-end {source!r}: no such name. Registered are "
+                f"{', '.join(sorted(names)) or 'none'}; or give package.module:attribute, "
+                "path/to/file.py:attribute or cmd:'./prog {in} {out} {n_mels}'"
+            )
+        return
+    module, _, attribute = source.rpartition(":")
+    if not attribute:
+        raise UnknownFrontEnd(f"front-end {source!r}: expected an attribute after the colon")
+    if module.endswith(".py"):
+        if not Path(module).is_file():
+            raise UnknownFrontEnd(f"front-end {source!r}: there is no file {module}")
+        return
+    try:
+        found = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        found = None
+    if found is None:
+        raise UnknownFrontEnd(f"front-end {source!r}: there is no module {module} on sys.path")
+
+
+def load(source: str) -> Loaded:
+    """The front-end that ``source`` names. Raises whatever its code raises."""
+    if source.startswith(COMMAND_PREFIX):
+        return inspect_front_end(CommandFrontEnd(source[len(COMMAND_PREFIX) :]), source)
+    if ":" not in source:
+        return inspect_front_end(registered()[source].load(), source)
+    name, _, attribute = source.rpartition(":")
+    module = _load_file(Path(name)) if name.endswith(".py") else importlib.import_module(name)
+    value: Any = module
+    for part in attribute.split("."):
+        if not hasattr(value, part):
+            public = [n for n in dir(value) if not n.startswith("_")]
+            raise UnknownFrontEnd(
+                f"front-end {source!r}: {name} has no {part}; it has {', '.join(public)}"
+            )
+        value = getattr(value, part)
+    return inspect_front_end(value, source)
+
+
+def _load_file(path: Path) -> ModuleType:
+    sys.path.insert(0, str(path.resolve().parent))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def inspect_front_end(value: Any, source: str) -> Loaded:
+    """A front-end from an object, a factory (no required parameter) or a function of audio."""
+    is_factory = isinstance(value, type) or not (hasattr(value, "log_mel") or _required(value))
+    if callable(value) and is_factory:
+        value = value()
+    is_object = hasattr(value, "log_mel")
+    log_mel = value.log_mel if is_object else value
+    if not callable(log_mel):
+        raise TypeError(
+            f"front-end {source!r} is {type(value).__name__}: expected an object with log_mel, "
+            "a factory of one, or a function f(audio, n_mels=80)"
+        )
+    declared = getattr(value, "capabilities", {}) if is_object else {}
+    if dataclasses.is_dataclass(declared):
+        declared = {f.name: getattr(declared, f.name) for f in dataclasses.fields(declared)}
+    parameters = _parameters(log_mel)
+    if parameters is None:
+        n_mels_as = "positional" if "n_mels" in declared else None
+    else:
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        takes_it = "n_mels" in parameters or (takes_any and "n_mels" in declared)
+        n_mels_as = "keyword" if takes_it else None
+    return Loaded(
+        name=str(getattr(value, "name", source)) if is_object else source,
+        device=str(getattr(value, "device", "cpu")),
+        capabilities=_capabilities(parameters or {}, declared),
+        log_mel=log_mel,
+        n_mels_as=n_mels_as,
+        versions=dict(getattr(value, "versions", {})),
+    )
+
+
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
+    """The parameters by name; None for built-in functions that do not tell them."""
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return None
+
+
+def _required(function: Callable[..., Any]) -> bool:
+    """Whether it must be given something: then it is a function of audio, else a factory."""
+    parameters = _parameters(function)
+    if parameters is None:
+        return True
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return any(p.default is p.empty and p.kind in kinds for p in parameters.values())
+
+
+def _capabilities(parameters: Mapping[str, Any], declared: Mapping[str, Any]) -> Capabilities:
+    """What is declared, and for the rest what the signature has parameters for."""
+    known = [field.name for field in dataclasses.fields(Capabilities)]
+    for name in declared:
+        if name not in known:
+            raise ValueError(f"capabilities: {name!r} is unknown: expected of {', '.join(known)}")
+    inferred: dict[str, Any] = {
+        "n_mels": (80, 128) if "n_mels" in parameters else (80,),
+        "smoothing": (None, "valid", "same") if "smoothing" in parameters else (None,),
+        "pad_to": "pad_to" in parameters,
+        "out": "out" in parameters,
+        "threads": "threads" in parameters,
+    }
+    return Capabilities(**{**inferred, **declared})

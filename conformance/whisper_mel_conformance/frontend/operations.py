@@ -1,0 +1,305 @@
+"""Operations that the worker process performs on a front-end.
+
+They check the calling contract only (input untouched, float32, memory of its own); accuracy is
+judged by the parent. An operation is a function of a :class:`Caller` and of plain data; it returns
+plain data, of the form that ``ANSWERS`` says.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import os
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_mel_conformance.frontend.errors import Broken
+from whisper_mel_conformance.frontend.layouts import lay_out, output_memory
+from whisper_mel_conformance.frontend.load import Loaded
+
+Array = NDArray[Any]
+CallSpec = dict[str, Any]  # "audio", and options of log_mel
+
+_OUT_SENTINEL = np.float32(-12345.0)
+
+
+class Caller:
+    """A front-end whose calls are counted and watched."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._loaded = loaded
+        self._count = itertools.count(1)
+        self.calls = 0
+
+    def raw(self, audio: Any, **options: Any) -> Any:
+        """Whatever the front-end returns. Raises ``Broken`` if it modified the audio."""
+        before = audio.tobytes()
+        self.calls = next(self._count)  # next() is atomic, so threads are counted, too
+        result = self._loaded.call(audio, **options)
+        if audio.tobytes() != before:
+            raise Broken(f"log_mel modified its input ({audio.dtype}, shape {audio.shape})")
+        return result
+
+    def __call__(self, audio: Array, **options: Any) -> NDArray[np.float32]:
+        """The features. Raises ``Broken`` unless they are a float32 array of their own."""
+        result = plain_array(self.raw(audio, **options))
+        if result.dtype != np.float32:
+            raise Broken(f"log_mel returned dtype {result.dtype}: expected float32")
+        if np.may_share_memory(result, audio):
+            raise Broken("log_mel returned an array that shares memory with its input")
+        return result
+
+
+def plain_array(result: Any) -> Array:
+    """The memory of an array as an exact ``numpy.ndarray``; raises ``Broken`` for other things.
+
+    What a subclass says of itself (its dtype, shape or values) is not asked.
+    """
+    kind = type(result)
+    if not issubclass(kind, np.ndarray) or issubclass(kind, np.ma.MaskedArray):
+        raise Broken(f"log_mel returned {kind.__name__}: expected numpy.ndarray")
+    return np.ndarray.view(result, np.ndarray)
+
+
+# --------------------------------------------------------------------------- one call
+
+
+def call(caller: Caller, audio: Array, *, layout: str = "plain", **options: Any) -> Array:
+    """The features of ``audio``, laid out in memory as ``layout`` says."""
+    return np.array(caller(lay_out(audio, layout), **options))
+
+
+def call_raw(caller: Caller, audio: Array, **options: Any) -> Array | str:
+    """Whatever is returned: a float array, or in words."""
+    result = caller.raw(np.array(audio), **options)
+    if issubclass(type(result), np.ndarray):
+        array = np.ndarray.view(result, np.ndarray)
+        if array.dtype.kind == "f":
+            return np.array(array)
+    return type(result).__name__
+
+
+def call_with_out(
+    caller: Caller, audio: Array, *, shape: Sequence[int], memory: str, **options: Any
+) -> Array:
+    """The features, written to an ``out`` of ours; nothing beside it may be written."""
+    out, around = output_memory(tuple(shape), memory, _OUT_SENTINEL)
+    out[...] = np.nan
+    result = caller(np.array(audio), out=out, **options)
+    if result.shape != out.shape or result.ctypes.data != out.ctypes.data:
+        raise Broken("log_mel was given out and returned another array: expected out")
+    for what in around:
+        if np.any(what != _OUT_SENTINEL):
+            raise Broken(f"log_mel wrote beside out ({memory})")
+    return np.array(out)
+
+
+def call_with_bad_out(
+    caller: Caller, audio: Array, *, shape: Sequence[int], bad: str, **options: Any
+) -> str | None:
+    """The error with which an impossible ``out`` is refused (None: it was not)."""
+    right = tuple(shape)
+    audio = np.array(audio)
+    makers: dict[str, Callable[[], Array]] = {
+        "shape": lambda: np.empty((right[0], right[1] + 1), np.float32),
+        "rank": lambda: np.empty(int(np.prod(right)), np.float32),
+        "dtype": lambda: np.empty(right, np.float64),
+        "strides": lambda: np.empty((right[1], right[0]), np.float32).T,
+        "read-only": lambda: np.empty(right, np.float32),
+        "overlap": lambda: audio[: int(np.prod(right))].reshape(right),
+    }
+    out = makers[bad]()
+    if bad != "overlap":
+        out[...] = _OUT_SENTINEL
+    out.flags.writeable = bad != "read-only"
+    before = out.tobytes()
+    try:
+        caller.raw(audio, out=out, **options)
+    except (ValueError, TypeError) as error:
+        if out.tobytes() != before:
+            raise Broken("log_mel refused out and wrote to it") from error
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+# --------------------------------------------------------------------------- several calls
+
+
+def sequence(
+    caller: Caller, calls: Sequence[CallSpec], *, reuse_input: bool, spoil_results: bool
+) -> list[Array]:
+    """Each call's features, all of them kept while the others run.
+
+    ``reuse_input``: clips of one length and dtype are handed over in the same array.
+    ``spoil_results``: each result is overwritten as soon as it has been looked at.
+    """
+    inputs: dict[tuple[Any, ...], Array] = {}
+    kept: list[Array] = []
+    seen: list[Array] = []
+    for spec in calls:
+        options = dict(spec)
+        audio = np.array(options.pop("audio"))
+        if reuse_input:
+            audio = inputs.setdefault((audio.shape, audio.dtype.str), audio)
+            audio[...] = spec["audio"]
+        result = caller(audio, **options)
+        seen.append(np.array(result))
+        kept.append(result)
+        if spoil_results and result.flags.writeable:
+            result[...] = np.nan
+    if not spoil_results:
+        for i, (now, then) in enumerate(zip(kept, seen, strict=True)):
+            if now.tobytes() != then.tobytes():
+                raise Broken(
+                    f"the result of call {i + 1} changed while later calls ran: "
+                    "results share memory"
+                )
+    return seen
+
+
+def repeat(caller: Caller, audio: Array, *, times: int, **options: Any) -> Array:
+    """The features of equal calls, which must all have the same bits."""
+    audio = np.array(audio)
+    first = np.array(caller(audio, **options))
+    for i in range(1, times):
+        again = caller(audio, **options)
+        if again.tobytes() != first.tobytes():
+            if again.shape != first.shape:
+                raise Broken(f"call {i + 1} returned shape {again.shape}, call 1 {first.shape}")
+            different = np.argwhere(again.view(np.uint32) != first.view(np.uint32))
+            index = tuple(int(k) for k in different[0])
+            raise Broken(
+                f"call {i + 1} on the same input differs from call 1 in {len(different)} values: "
+                f"value{list(index)} is {again[index]!r}, was {first[index]!r}"
+            )
+    return first
+
+
+def in_threads(caller: Caller, calls: Sequence[CallSpec], *, times: int) -> list[list[Array]]:
+    """For each call the different results it had in a thread of its own, all at the same time."""
+    results: list[list[Array]] = [[] for _ in calls]
+    errors: list[BaseException] = []
+    start = threading.Barrier(len(calls))
+
+    def run(spec: CallSpec, into: list[Array]) -> None:
+        options = dict(spec)
+        audio = np.array(options.pop("audio"))
+        start.wait()
+        try:
+            for _ in range(times):
+                result = caller(audio, **options)
+                if not any(r.tobytes() == result.tobytes() for r in into) and len(into) < 4:
+                    into.append(np.array(result))
+        except BaseException as error:  # raised again below, in the thread that replies
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=pair) for pair in zip(calls, results, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return results
+
+
+def growth(caller: Caller, audio: Array, *, times: int, **options: Any) -> dict[str, float]:
+    """What a call leaves behind: bytes of memory, open files and threads.
+
+    The smaller growth of two runs of ``times`` calls, divided by their number: what is allocated
+    once does not count. Every call has an input array of its own.
+    """
+
+    def run() -> Array:
+        for _ in range(times):
+            caller(np.array(audio), **options)
+        gc.collect()
+        return np.array([usage() for usage in _USAGE.values()], np.float64)
+
+    first, second, third = run(), run(), run()
+    least = np.minimum(second - first, third - second) / times
+    return dict(zip(_USAGE, least.tolist(), strict=True))
+
+
+def endure(caller: Caller, audio: Array, *, times: int, **options: Any) -> dict[str, float]:
+    """What the process has, in bytes, open files and threads, after ``times`` calls.
+
+    All calls have equal audio, each in an array of its own, and must give equal bits.
+    """
+    first = np.array(caller(np.array(audio), **options))
+    for i in range(1, times):
+        again = caller(np.array(audio), **options)
+        if again.shape != first.shape or again.tobytes() != first.tobytes():
+            raise Broken(f"call {i + 1} of {times} on the same input differs from call 1")
+    gc.collect()
+    return {name: float(usage()) for name, usage in _USAGE.items()}
+
+
+def _resident_bytes() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+_USAGE: dict[str, Callable[[], int]] = {
+    "bytes": _resident_bytes,
+    "files": lambda: len(os.listdir("/proc/self/fd")),
+    "threads": lambda: len(os.listdir("/proc/self/task")),
+}
+
+PROBES: dict[str, Callable[..., Any]] = {
+    probe.__name__: probe
+    for probe in (
+        call,
+        call_raw,
+        call_with_out,
+        call_with_bad_out,
+        sequence,
+        repeat,
+        in_threads,
+        growth,
+        endure,
+    )
+}
+
+
+def _is_features(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype == np.float32
+
+
+def _is_float_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
+
+
+def _is_usage(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == _USAGE.keys()
+        and all(type(number) in (int, float) for number in value.values())
+    )
+
+
+def _are_features(value: Any, count: int) -> bool:
+    return isinstance(value, list) and len(value) == count and all(map(_is_features, value))
+
+
+ANSWERS: dict[str, Callable[[Any, dict[str, Any]], bool]] = {
+    "call": lambda value, _: _is_features(value),
+    "call_raw": lambda value, _: isinstance(value, str) or _is_float_array(value),
+    "call_with_out": lambda value, _: _is_features(value),
+    "call_with_bad_out": lambda value, _: value is None or isinstance(value, str),
+    "sequence": lambda value, given: _are_features(value, len(given["calls"])),
+    "repeat": lambda value, _: _is_features(value),
+    "in_threads": lambda value, given: (
+        isinstance(value, list)
+        and len(value) == len(given["calls"])
+        and all(isinstance(v, list) and v and _are_features(v, len(v)) for v in value)
+    ),
+    "growth": lambda value, _: _is_usage(value),
+    "endure": lambda value, _: _is_usage(value),
+}
+"""Whether something is an answer to an operation with these arguments: the judge believes no
+other."""

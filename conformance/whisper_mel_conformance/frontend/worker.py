@@ -1,0 +1,121 @@
+"""The process in which a front-end runs.
+
+:mod:`whisper_mel_conformance.frontend.client` starts it and speaks with it through a socket of its
+own, so that a front-end may print what it likes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import faulthandler
+import os
+import signal
+import socket
+import sys
+import traceback
+from typing import Any
+
+from whisper_mel_conformance.frontend import wire
+from whisper_mel_conformance.frontend.errors import Broken
+from whisper_mel_conformance.frontend.load import Loaded, load
+from whisper_mel_conformance.frontend.operations import PROBES, Caller
+
+_PR_SET_PDEATHSIG = 1
+_LONG = 1000  # characters of a name or version
+_MANY = 50  # versions
+
+
+def main() -> None:
+    """Load the front-end that the first message names, then answer requests until the end."""
+    _die_with_parent()
+    faulthandler.enable()
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    request = wire.receive(connection)
+    try:
+        loaded = load(request["source"])
+        described = _description(loaded)
+    except BaseException as error:
+        wire.send(connection, ["refused", _describe(error), 0])
+        return
+    if loaded.device == "cpu":
+        # Others' drivers map far more than they use, as the address space of a device.
+        _limit_memory(request["memory"])
+    wire.send(connection, ["value", described, 0])
+    caller = Caller(loaded)
+    while True:
+        try:
+            operation, arguments = wire.receive(connection)
+        except EOFError:
+            return
+        wire.send(connection, answer(caller, operation, arguments))
+
+
+def _description(loaded: Loaded) -> dict[str, Any]:
+    """What the front-end says of itself, as plain data of limited size."""
+    versions = list(loaded.versions.items())[:_MANY]
+    return {
+        "name": str(loaded.name)[:_LONG],
+        "device": str(loaded.device)[:_LONG],
+        "capabilities": dataclasses.asdict(loaded.capabilities),
+        "versions": {str(name)[:_LONG]: str(version)[:_LONG] for name, version in versions},
+    }
+
+
+def answer(caller: Caller, operation: str, arguments: dict[str, Any]) -> tuple[str, Any, int]:
+    """How an operation ended (``"value"`` and other kinds), with what, and after how many calls."""
+    before = caller.calls
+    kind, value = _answer(caller, operation, arguments)
+    return kind, value, caller.calls - before
+
+
+def _answer(caller: Caller, operation: str, arguments: dict[str, Any]) -> tuple[str, Any]:
+    try:
+        return "value", PROBES[operation](caller, **arguments)
+    except Broken as error:
+        return "broken", _words(error)
+    except NotImplementedError as error:
+        return "unsupported", _words(error) or "NotImplementedError"
+    except Exception as error:
+        return "refused", _describe(error)
+    except BaseException as error:  # SystemExit and the like: no answer to any input
+        return "died", f"{type(error).__name__}: {_words(error)}"
+
+
+def _describe(error: BaseException) -> dict[str, Any]:
+    try:
+        trace = "".join(traceback.format_exception(error))[-4000:]
+    except Exception:  # its class has methods of its own
+        trace = ""
+    return {
+        "types": [cls.__name__ for cls in type(error).__mro__],
+        "message": _words(error),
+        "traceback": trace,
+    }
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return str(error)[:2000]
+    except Exception:  # its own __str__ fails
+        return "(an error without words)"
+
+
+def _limit_memory(extra: int) -> None:
+    """Let the process allocate ``extra`` bytes more than it has now, where that can be limited."""
+    try:
+        import resource
+
+        with open("/proc/self/status") as file:
+            data = next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmData"))
+        resource.setrlimit(resource.RLIMIT_DATA, (data + extra, resource.RLIM_INFINITY))
+    except (ImportError, OSError, StopIteration, ValueError):
+        print("whisper-mel-conformance: memory is not limited here", file=sys.stderr)
+
+
+def _die_with_parent() -> None:
+    """End with the process that judges, even if the front-end hangs (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == 1:
+            sys.exit("the judging process has ended")

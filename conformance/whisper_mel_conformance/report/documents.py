@@ -1,0 +1,148 @@
+"""Reports as they are read, checked, put together and written.
+
+A file holds one run, or under ``runs`` several, each from its own machine. Benchmarks and mutants
+are carried along in it: what they say is shown beside the verdicts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1
+
+
+class Unreadable(ValueError):
+    """A file that is not what it should be; the message names it and says why."""
+
+
+@dataclass
+class Document:
+    """Runs as in ``report.schema.json``; speed of front-ends; mutants and what kills them."""
+
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    benchmarks: list[dict[str, Any]] = field(default_factory=list)
+    mutants: list[dict[str, Any]] = field(default_factory=list)
+
+    def text(self) -> str:
+        """The file's: a single run is its own top level."""
+        top = self.runs[0] if len(self.runs) == 1 else {"format": FORMAT, "runs": self.runs}
+        top = {**top, "benchmarks": self.benchmarks, "mutants": self.mutants}
+        return json.dumps(top, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read(path: Path) -> Document:
+    """A ``report.json``. Raises ``Unreadable``."""
+    data = _load(path)
+    _check(path, data, _schema())
+    beside = data.pop("benchmarks", []), data.pop("mutants", [])
+    return Document(data.get("runs", [data]), *beside)
+
+
+def merge(documents: Iterable[Document]) -> Document:
+    """One document of all; what is in several is taken once."""
+    whole = Document()
+    for document in documents:
+        for target, source in (
+            (whole.runs, document.runs),
+            (whole.benchmarks, document.benchmarks),
+            (whole.mutants, document.mutants),
+        ):
+            target += [entry for entry in source if entry not in target]
+    return whole
+
+
+def beside(benchmarks: Iterable[str], mutants: str | None) -> Document:
+    """What is shown beside the verdicts: results of ``./dev bench`` and of ``./dev mutants``.
+
+    Raises ``Unreadable``.
+    """
+    found = read_mutants(Path(mutants)) if mutants else []
+    return Document([], [read_benchmark(Path(path)) for path in benchmarks], found)
+
+
+def read_benchmark(path: Path) -> dict[str, Any]:
+    """What the report shows of a ``bench.json``. Raises ``Unreadable``."""
+    data = _load(path)
+    try:
+        summary = {
+            "created": data["created"],
+            "commit": data["commit"],
+            "cpu": data["machine"]["cpu"],
+            "versions": data["versions"],
+            "rows": [
+                {
+                    "id": row["id"],
+                    "ours": row["ours"]["front_end"],
+                    "ours_ms": row["ours"]["median_ms"],
+                    "other": row["other"]["front_end"],
+                    "other_ms": row["other"]["median_ms"],
+                    "ratio": row["ratio"],
+                    "noisy": row["noisy"],
+                }
+                for row in data["rows"]
+                if "ratio" in row
+            ],
+        }
+    except (KeyError, TypeError) as error:
+        raise Unreadable(f"{path} is no result of `./dev bench`: {error!r}") from error
+    _check(path, summary, _part("benchmark"))
+    return summary
+
+
+def read_mutants(path: Path) -> list[dict[str, Any]]:
+    """What the report shows of a ``mutants.json``. Raises ``Unreadable``."""
+    data = _load(path)
+    try:
+        families = [case_id.partition("/")[0] for case_id in data["cases"]]
+        mutants = [
+            {
+                **{key: row[key] for key in ("id", "kind", "killer", "verdict", "score")},
+                "equivalent": row["equivalent"],
+                "killed_by": _by_family(row["cases"], families),
+            }
+            for row in data["mutants"]
+        ]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise Unreadable(f"{path} is no result of `./dev mutants`: {error!r}") from error
+    _check(path, mutants, _part("mutants"))
+    return mutants
+
+
+def _by_family(signs: str, families: list[str]) -> dict[str, int] | None:
+    """How many cases of each family reject a mutant, signed ``x``; None where none was tried."""
+    if not set(signs) - set("?-"):
+        return None
+    return dict(Counter(f for s, f in zip(signs, families, strict=True) if s == "x"))
+
+
+def _load(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Unreadable(f"{path}: {error}") from error
+
+
+def _schema() -> dict[str, Any]:
+    text = files("whisper_mel_conformance.report").joinpath("report.schema.json").read_text("utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def _part(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/$defs/{name}", "$defs": _schema()["$defs"]}
+
+
+def _check(path: Path, data: Any, schema: dict[str, Any]) -> None:
+    import jsonschema  # compiled in part, and needed for what others wrote only
+
+    error = jsonschema.exceptions.best_match(
+        jsonschema.Draft202012Validator(schema).iter_errors(data)
+    )
+    if error is not None:
+        raise Unreadable(f"{path}: {error.json_path}: {error.message[:300]}")

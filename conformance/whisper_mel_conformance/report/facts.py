@@ -1,0 +1,175 @@
+"""What every format says of the runs: verdicts, counts, commands; plain text, nothing escaped."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from whisper_mel_conformance.cases.catalogue import FAMILIES
+from whisper_mel_conformance.report.documents import Document
+
+_CONTROL = re.compile(r"[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+MODULE = "python -m whisper_mel_conformance"
+# The benchmark that stands for speed: one clip of 30 s, 80 bands, one thread
+BENCHMARKED = "30s/80"
+
+
+@dataclass(frozen=True)
+class Count:
+    """Cases of one front-end in one family, or in all."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    known: int = 0
+
+    @property
+    def state(self) -> str:
+        if self.failed:
+            return "failed"
+        if self.known:
+            return "known"
+        return "passed" if self.passed else "skipped"
+
+    def __str__(self) -> str:
+        words = [f"{self.passed} passed"]
+        words += [f"{self.failed} failed"] if self.failed else []
+        words += [f"{self.known} failed as declared"] if self.known else []
+        words += [f"{self.skipped} skipped"] if self.skipped else []
+        return ", ".join(words)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A front-end in a run; ``number`` tells equal names apart."""
+
+    number: int
+    run: dict[str, Any]
+    data: dict[str, Any]
+    milliseconds: float | None
+
+    @property
+    def name(self) -> str:
+        return str(self.data["name"])
+
+    @property
+    def verdict(self) -> str:
+        """``A``, ``B``, ``fails`` or ``-``; with ``*`` where it is so but for what is declared."""
+        return str(self.data["class"]) + ("*" if self.total.known else "")
+
+    @property
+    def total(self) -> Count:
+        return Count(**self.data["counts"])
+
+    @property
+    def version(self) -> str:
+        return ", ".join(f"{name} {version}" for name, version in self.data["versions"].items())
+
+    def family(self, name: str) -> Count:
+        statuses = [c["status"] for c in self.data["cases"] if c["id"].startswith(f"{name}/")]
+        return Count(**{s: statuses.count(s) for s in ("passed", "failed", "skipped", "known")})
+
+    def cases(self, status: str) -> list[dict[str, Any]]:
+        return [case for case in self.data["cases"] if case["status"] == status]
+
+    @property
+    def worst(self) -> str:
+        return "–" if self.data["worst"] is None else number(self.data["worst"]["score"])
+
+    @property
+    def worst_value(self) -> float:
+        """To sort by; below all others where nothing was scored."""
+        worst = self.data["worst"]
+        return -1.0 if worst is None else min(float(worst["score"]), 1e300)
+
+    @property
+    def command(self) -> str:
+        """Judges it again, with the same cases."""
+        words = f"--frontend {shlex.quote(self.data['source'])} --profile {self.run['profile']}"
+        return f"{MODULE} {words} --seed {self.run['seed']}"
+
+
+def replay(case: dict[str, Any]) -> str | None:
+    """The command that replays a failure, in the report's folder; None without a reproduction."""
+    path = case["reproduction"]
+    return None if path is None else f"{MODULE} repro {shlex.quote(path)}"
+
+
+def entries(document: Document) -> list[Entry]:
+    """Every front-end of every run."""
+    found: list[Entry] = []
+    for run in document.runs:
+        for data in run["front_ends"]:
+            speed = _milliseconds(document, data) if data["device"] == "cpu" else None
+            found.append(Entry(len(found), run, data, speed))
+    return found
+
+
+def _milliseconds(document: Document, front_end: dict[str, Any]) -> float | None:
+    for row in rows(document):
+        if row["id"] == f"{front_end['name']}/{BENCHMARKED}":
+            return float(row["other_ms"])
+        if row["ours"] == front_end["name"] and row["id"].endswith(f"/{BENCHMARKED}"):
+            return float(row["ours_ms"])
+    return None
+
+
+def rows(document: Document) -> Iterator[dict[str, Any]]:
+    for benchmark in document.benchmarks:
+        yield from benchmark["rows"]
+
+
+def families(document: Document) -> list[str]:
+    """Those of which some case was asked for."""
+    seen = {case["id"].partition("/")[0] for e in entries(document) for case in e.data["cases"]}
+    return [family for family in FAMILIES if family in seen]
+
+
+def problems(document: Document) -> list[str]:
+    return [problem for run in document.runs for problem in run["problems"]]
+
+
+def failing(document: Document) -> list[Entry]:
+    return [entry for entry in entries(document) if entry.data["class"] == "fails"]
+
+
+def headline(document: Document) -> str:
+    """The verdict in a sentence."""
+    judged, wrong = entries(document), failing(document)
+    if not judged:
+        return "No front-end was judged"
+    are = "1 front-end" if len(judged) == 1 else f"{len(judged)} front-ends"
+    if wrong:
+        return f"{len(wrong)} of {are} {'fails' if len(wrong) == 1 else 'fail'}"
+    if problems(document):
+        return f"{are} judged, but the run has problems"
+    known = sum(bool(entry.total.known) for entry in judged)
+    return f"{are} judged, none fails" + (f"; {known} but for what is declared" if known else "")
+
+
+def is_right(document: Document) -> bool:
+    """Whether something was judged, and nothing is wrong with it."""
+    return bool(entries(document)) and not failing(document) and not problems(document)
+
+
+def number(value: float | str | None) -> str:
+    """A score or a time, three digits."""
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        return {"inf": "∞", "nan": "not a number"}.get(value, value)
+    if value >= 1e5:
+        return f"{value:.1e}".replace("e+0", "e").replace("e+", "e")
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def printable(text: str) -> str:
+    """Without control characters, which neither XML 1.0 nor HTML has a way to say."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def shortened(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

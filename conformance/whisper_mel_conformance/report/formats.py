@@ -1,0 +1,196 @@
+"""The report for other programs: JUnit's XML, Markdown for a pull request, shields' badges."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from typing import Any
+
+from whisper_mel_conformance.folder import slug
+from whisper_mel_conformance.report.documents import Document
+from whisper_mel_conformance.report.facts import (
+    Entry,
+    entries,
+    failing,
+    families,
+    headline,
+    is_right,
+    printable,
+    problems,
+    replay,
+    shortened,
+)
+
+COMMENT_LIMIT = 65_536  # characters that GitHub takes
+_FAILURES = 5  # of a front-end that the Markdown names
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~@&$])")
+_COLOURS = {"A": "brightgreen", "B": "yellow", "fails": "red"}
+
+
+# --------------------------------------------------------------------------- JUnit
+
+
+def junit(document: Document) -> str:
+    """A suite for each front-end; what is declared or skipped is a skipped test."""
+    root = ET.Element("testsuites", name="whisper-mel conformance")
+    for entry in entries(document):
+        _suite(root, entry)
+    _problems(root, problems(document))
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _problems(root: ET.Element, sentences: list[str]) -> None:
+    """What is wrong with the runs beside their cases: an error each."""
+    if not sentences:
+        return
+    count = str(len(sentences))
+    suite = ET.SubElement(root, "testsuite", name="the run", tests=count, errors=count)
+    for number, sentence in enumerate(sentences, 1):
+        test = ET.SubElement(suite, "testcase", classname="the run", name=f"problem {number}")
+        ET.SubElement(test, "error", message=printable(sentence))
+
+
+def _suite(root: ET.Element, entry: Entry) -> None:
+    cases, total = entry.data["cases"], entry.total
+    suite = ET.SubElement(
+        root,
+        "testsuite",
+        name=printable(entry.name),
+        timestamp=entry.run["created"],
+        tests=str(len(cases)),
+        failures=str(total.failed),
+        errors="0",
+        skipped=str(total.skipped + total.known),
+        time=f"{sum(case['seconds'] for case in cases):.3f}",
+    )
+    properties = ET.SubElement(suite, "properties")
+    facts = {"class": entry.verdict, "worst": entry.worst, "device": entry.data["device"]}
+    facts |= {"platform": entry.run["environment"]["platform"], **entry.data["versions"]}
+    for name, value in facts.items():
+        ET.SubElement(properties, "property", name=printable(name), value=printable(str(value)))
+    for case in cases:
+        test = ET.SubElement(
+            suite,
+            "testcase",
+            classname=printable(f"{entry.name}.{case['id'].partition('/')[0]}"),
+            name=case["id"],
+            time=f"{case['seconds']:.3f}",
+        )
+        kind = {"failed": "failure", "skipped": "skipped", "known": "skipped"}.get(case["status"])
+        if kind is not None:
+            prefix = "declared: " if case["status"] == "known" else ""
+            message = printable(prefix + case["message"])
+            outcome = ET.SubElement(test, kind, message=message, type=case["status"])
+            outcome.text = printable("\n".join(filter(None, [case["message"], replay(case)])))
+
+
+# --------------------------------------------------------------------------- Markdown
+
+
+def markdown(document: Document) -> str:
+    """A table, and of each failing front-end the cause and the first failures.
+
+    At most ``COMMENT_LIMIT`` characters; says what is left out.
+    """
+    judged = entries(document)
+    mark = "✅" if is_right(document) else "❌"
+    blocks = [f"### {mark} whisper-mel conformance: {headline(document)}\n"]
+    blocks.append(
+        "| front-end | device | passed | failed | declared | worst | class |\n"
+        "|---|---|--:|--:|--:|--:|---|\n"
+    )
+    blocks += [_row(entry) for entry in judged]
+    blocks += ["\n*worst*: largest error in units of the bound; A up to 1, B up to 4. "]
+    blocks += ["\\*: but for declared failures.\n"]
+    blocks += [f"\n**Problem:** {_plain(problem, 300)}\n" for problem in problems(document)]
+    blocks += [_details(entry, families(document)) for entry in failing(document)]
+    return _within(blocks, COMMENT_LIMIT)
+
+
+def _row(entry: Entry) -> str:
+    total = entry.total
+    cells = [f"**{_plain(entry.name, 80)}**", _plain(entry.data["device"], 40)]
+    cells += [str(total.passed), str(total.failed), str(total.known)]
+    cells += [entry.worst, _plain(entry.verdict, 9)]
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _details(entry: Entry, names: list[str]) -> str:
+    failed = entry.cases("failed")
+    where = ", ".join(f"{n} {entry.family(n).failed}" for n in names if entry.family(n).failed)
+    lines = [f"\n#### {_plain(entry.name, 80)}: {len(failed)} failures ({where})", ""]
+    diagnosis = entry.data["diagnosis"]
+    lines += [f"> {_plain(s, 600)}\n>" for s in diagnosis["summary"][:3]] if diagnosis else []
+    lines += [""]
+    for case in failed[:_FAILURES]:
+        lines.append(f"- `{case['id']}`: {_plain(case['message'], 200)}")
+    if len(failed) > _FAILURES:
+        lines.append(f"- … and {len(failed) - _FAILURES} more, in the report")
+    lines += ["", f"Judge it again: {_code(entry.command)}", ""]
+    return "\n".join(lines)
+
+
+def _code(text: str) -> str:
+    """As code, whatever backticks are in it."""
+    text = " ".join(text.split())
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}" if "`" in text else f"`{text}`"
+
+
+def _plain(text: str, length: int) -> str:
+    """On one line, with nothing in it that Markdown, HTML or a mention would make something of."""
+    escaped = _MARKUP.sub(r"\\\1", shortened(" ".join(text.split()), length))
+    return escaped.replace(r"\@", "@\N{ZERO WIDTH SPACE}").replace(r"\<", "&lt;")
+
+
+def _within(blocks: list[str], limit: int) -> str:
+    """As many of the blocks as fit."""
+    text = ""
+    for count, block in enumerate(blocks):
+        rest = f"\n… {len(blocks) - count} parts are left out: the report has them.\n"
+        if len(text) + len(block) + len(rest) > limit:
+            return text + rest
+        text += block
+    return text
+
+
+# --------------------------------------------------------------------------- badges
+
+
+def badge(document: Document) -> str:
+    """For shields' endpoint: the verdict on all front-ends, or on the only one."""
+    judged = entries(document)
+    if len(judged) == 1:
+        return _badge_of(judged[0])
+    good = len(judged) - len(failing(document))
+    right = is_right(document)
+    return _badge(f"{good} of {len(judged)} conform", "brightgreen" if right else "red")
+
+
+def badges(document: Document) -> dict[str, str]:
+    """One for each front-end, by file name."""
+    judged = entries(document)
+    return {f"badges/{file_name(entry, judged)}.json": _badge_of(entry) for entry in judged}
+
+
+def file_name(entry: Entry, judged: list[Entry]) -> str:
+    """The front-end's name, with a number where several share it."""
+    names = [slug(other.name) for other in judged]
+    name = names[entry.number]
+    earlier = names[: entry.number].count(name)
+    return f"{name}-{earlier + 1}" if names.count(name) > 1 else name
+
+
+def _badge_of(entry: Entry) -> str:
+    verdict, colour = entry.data["class"], _COLOURS.get(entry.data["class"], "lightgrey")
+    message = {"A": "class A", "B": "class B", "fails": "fails"}.get(verdict, "not judged")
+    if entry.total.known and verdict != "fails":
+        message, colour = f"{message} but for {entry.total.known} declared", "yellowgreen"
+    return _badge(message, colour)
+
+
+def _badge(message: str, colour: str) -> str:
+    fields: dict[str, Any] = {"schemaVersion": 1, "label": "whisper-mel", "message": message}
+    return json.dumps({**fields, "color": colour}, indent=1) + "\n"

@@ -1,0 +1,169 @@
+"""``index.html``: one page that needs nothing else, no network, no file, no script.
+
+Names and messages come from front-ends and are escaped by the template engine; the page's policy
+(CSP) lets no other style or script run than its own. Of very many failures, the first are shown.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections import Counter
+from hashlib import sha256
+from typing import Any
+
+import jinja2
+
+from whisper_mel_conformance.cases.catalogue import FAMILIES
+from whisper_mel_conformance.report import charts, facts
+from whisper_mel_conformance.report.documents import Document
+from whisper_mel_conformance.report.facts import Entry
+from whisper_mel_conformance.report.figure import FRAMES, STEPS
+
+CASES = 600  # failing cases on a page, shared out among the front-ends
+FIGURES = 60  # on a page
+MESSAGE = 500  # characters of a message
+_LEAST = 5  # cases of a front-end, however many there are of those
+_COLUMNS = {
+    "1 s": "1s/80",
+    "10 s": "10s/80",
+    "30 s": "30s/80",
+    "1 h": "1h/80",
+    "30 s, 128 bands": "30s/128",
+}
+
+
+def page(document: Document) -> str:
+    """The page as text."""
+    loader = jinja2.PackageLoader("whisper_mel_conformance.report", "template")
+    environment = jinja2.Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = facts.number
+    environment.filters["shortened"] = lambda text: facts.shortened(text, MESSAGE)
+    environment.tests["web_address"] = lambda text: text.startswith(("https://", "http://"))
+    style, script = (loader.get_source(environment, n)[0] for n in ("style.css", "script.js"))
+    entries = facts.entries(document)
+    return environment.get_template("page.html").render(
+        style=style,
+        script=script,
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        document=document,
+        headline=facts.headline(document),
+        is_right=facts.is_right(document),
+        problems=facts.problems(document),
+        families=facts.families(document),
+        entries=[_entry(entry, entries) for entry in entries],
+        steps=_steps(),
+        benchmarks=[_benchmark(b) for b in document.benchmarks],
+        mutants=_mutants(document.mutants),
+    )
+
+
+def _printable(value: Any) -> Any:
+    """Of plain text; what is markup already was made here."""
+    return facts.printable(value) if type(value) is str else value
+
+
+def _hash(text: str) -> str:
+    """As a content security policy names an element's text."""
+    return "sha256-" + b64encode(sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+# --------------------------------------------------------------------------- front-ends
+
+
+def _entry(entry: Entry, entries: list[Entry]) -> dict[str, Any]:
+    """A front-end as the template shows it."""
+    limit = max(_LEAST, CASES // len(entries))
+    failed = entry.cases("failed")
+    room = max(FIGURES - sum(len(e.data["figures"]) for e in entries[: entry.number]), 0)
+    return {
+        "id": f"front-end-{entry.number}",
+        "it": entry,
+        "failed": [(case, facts.replay(case)) for case in failed[:limit]],
+        "not_shown": max(len(failed) - limit, 0),
+        "by_family": Counter(case["id"].partition("/")[0] for case in failed),
+        "skipped": Counter(case["message"] for case in entry.cases("skipped")).most_common(20),
+        "figures": [_figure(figure) for figure in entry.data["figures"][:room]],
+        "figures_left_out": len(entry.data["figures"][room:]),
+        "seen": _seen(entry.data["diagnosis"]),
+    }
+
+
+def _figure(figure: dict[str, Any]) -> dict[str, Any]:
+    bands, frames = figure["shape"]
+    last = min(figure["first_frame"] + FRAMES, frames) - 1
+    return {
+        **figure,
+        "range": f"frames {figure['first_frame']} to {last} of {frames}, bands 0 to {bands - 1}",
+        "chart": charts.spectrum(figure["spectrum"]) if figure["spectrum"] else None,
+    }
+
+
+def _seen(diagnosis: dict[str, Any] | None) -> list[tuple[str, list[str]]]:
+    """The likeliest quirks, and where each was seen before."""
+    if not diagnosis or not diagnosis["explanations"]:
+        return []
+    return [(quirk["id"], quirk["seen"][:6]) for quirk in diagnosis["explanations"][0]["quirks"]]
+
+
+def _steps() -> list[tuple[str, str]]:
+    """The colours of errors, and what each is for."""
+    named = [(f"up to {limit:,g}", colour) for limit, colour in STEPS[:-1]]
+    return [*named, ("more, or not finite", STEPS[-1][1])]
+
+
+# --------------------------------------------------------------------------- speed, mutants
+
+
+def _benchmark(data: dict[str, Any]) -> dict[str, Any]:
+    """Times by front-end and column; the fastest first."""
+    times: dict[str, dict[str, tuple[float, bool]]] = {}
+    for row in data["rows"]:
+        front_end, _, kind = row["id"].partition("/")
+        for column, name in _COLUMNS.items():
+            if kind == name and front_end == row["other"]:
+                times.setdefault(row["ours"], {}).setdefault(column, (row["ours_ms"], False))
+                times.setdefault(front_end, {})[column] = (row["other_ms"], row["noisy"])
+    order = sorted(times, key=lambda name: times[name].get("30 s", (float("inf"), False)))
+    values = [cells["30 s"][0] for cells in times.values() if "30 s" in cells]
+    low, high = (min(values) / 2, max(values)) if values else (1.0, 1.0)
+    return {
+        **data,
+        "columns": list(_COLUMNS),
+        "lines": [
+            {
+                "name": name,
+                "is_ours": name in {row["ours"] for row in data["rows"]},
+                "cells": [times[name].get(column) for column in _COLUMNS],
+                "bar": charts.share(times[name]["30 s"][0], low, high)
+                if "30 s" in times[name]
+                else None,
+            }
+            for name in order
+        ],
+    }
+
+
+def _mutants(mutants: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The kill matrix: mutants by family, how many of its cases reject each."""
+    if not mutants:
+        return None
+    reached = {family for mutant in mutants for family in mutant["killed_by"] or ()}
+    families = [family for family in FAMILIES if family in reached]
+    return {
+        "families": families,
+        "count": len(mutants),
+        "verdicts": Counter(mutant["verdict"] for mutant in mutants).most_common(),
+        "survivors": [m for m in mutants if m["verdict"] not in ("killed", "equivalent")],
+        "kinds": [
+            (title, [mutant for mutant in mutants if mutant["kind"] == kind])
+            for kind, title in (("quirk", "Faulty front-ends"), ("kernel", "Faulty kernels"))
+        ],
+    }

@@ -1,0 +1,211 @@
+"""The run in a terminal: a bar for each front-end while it is judged, a table at the end.
+
+Without a terminal, and where ``CI`` is set, the bars are plain lines. ``NO_COLOR`` is honoured.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from whisper_mel_conformance.report.documents import Document
+from whisper_mel_conformance.report.facts import (
+    MODULE,
+    entries,
+    failing,
+    families,
+    headline,
+    is_right,
+    problems,
+    shortened,
+)
+from whisper_mel_conformance.run.result import Result
+
+_SHOWN = 15  # failures of a front-end
+_COLOURS = {"A": "green", "B": "yellow", "fails": "bold red"}
+
+
+# --------------------------------------------------------------------------- while it runs
+
+
+class Live:
+    """Progress: a bar for each front-end in a terminal, else a line when it is done."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._console = Console(highlight=False)
+        self._quiet = quiet
+        shows_bars = self._console.is_interactive and not os.environ.get("CI")
+        self._shown: dict[str, _Progress] = {}
+        self._totals: Counter[str] = Counter()
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[counts]}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            expand=True,
+            disable=quiet or not shows_bars,
+        )
+
+    def start(self, planned: Iterable[tuple[str, str]]) -> None:
+        """Take the cases that are to be judged: names of front-ends, and ids."""
+        self._totals = Counter(name for name, _ in planned)
+        self._progress.start()
+
+    def add(self, result: Result) -> None:
+        """Show a result."""
+        name = result.front_end
+        if name not in self._shown:
+            task = self._progress.add_task(
+                escape(shortened(name, 24)), total=self._totals[name], counts=""
+            )
+            self._shown[name] = _Progress(task)
+        shown = self._shown[name]
+        shown.counts[result.status] += 1
+        self._progress.update(shown.task, advance=1, counts=shown.said(styled=True))
+        if shown.counts.total() == self._totals[name]:
+            self._say(name, shown)
+
+    def look_for_causes(self) -> None:
+        """Say that the cases are done, and what comes then takes a while."""
+        self._progress.add_task("looking for causes", total=None, counts="")
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal."""
+        return self._console.width
+
+    @property
+    def colour(self) -> bool:
+        """Whether colours are wanted."""
+        return self._console.is_terminal and not self._console.no_color
+
+    def finish(self, text: str) -> None:
+        """End the bars, say what there is of front-ends not judged to the end, and ``text``."""
+        self._progress.stop()
+        for name, shown in self._shown.items():
+            self._say(name, shown)
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    def _say(self, name: str, shown: _Progress) -> None:
+        """Without bars, a line for a front-end; once."""
+        if self._progress.disable and not self._quiet and not shown.is_said:
+            took = time.monotonic() - shown.since
+            line = f"{name}: {shown.said(styled=False)} in {took:.1f} s"
+            self._console.print(line, markup=False, soft_wrap=True)
+        shown.is_said = True
+
+
+@dataclass
+class _Progress:
+    """How far a front-end is; times are in seconds of the monotonic clock."""
+
+    task: TaskID
+    since: float = field(default_factory=time.monotonic)
+    counts: Counter[str] = field(default_factory=Counter)
+    is_said: bool = False
+
+    def said(self, *, styled: bool) -> str:
+        words = [f"{self.counts['passed']} passed"]
+        for name, style in (("failed", "bold red"), ("known", "yellow")):
+            if self.counts[name]:
+                text = f"{self.counts[name]} {'declared' if name == 'known' else name}"
+                words.append(f"[{style}]{text}[/]" if styled else text)
+        return ", ".join(words)
+
+
+# --------------------------------------------------------------------------- at the end
+
+
+def summary(
+    document: Document, folder: Path, *, width: int = 80, colour: bool = False, quiet: bool = False
+) -> str:
+    """What failed and why, the table, where the report is. ``quiet``: only what is wrong."""
+    console = Console(
+        file=StringIO(), width=width, force_terminal=colour, no_color=not colour, highlight=False
+    )
+    with console.capture() as captured:
+        _wrong(console, document)
+        if not quiet:
+            _verdicts(console, document, folder)
+    return captured.get()
+
+
+def _wrong(console: Console, document: Document) -> None:
+    for entry in entries(document):
+        failed = entry.cases("failed")
+        for case in failed[:_SHOWN]:
+            _line(console, "FAILED", f"{entry.name} {case['id']}: {case['message']}")
+        if len(failed) > _SHOWN:
+            _line(console, "…", f"and {len(failed) - _SHOWN} more failures of {entry.name}")
+        if entry.data["diagnosis"]:
+            _line(console, "DIAGNOSIS", f"{entry.name}:", "bold")
+            for sentence in entry.data["diagnosis"]["summary"]:
+                _line(console, " ", sentence)
+    for problem in problems(document):
+        _line(console, "PROBLEM", problem)
+
+
+def _verdicts(console: Console, document: Document, folder: Path) -> None:
+    for run in document.runs:
+        for name, why in run["unavailable"].items():
+            _line(console, "not available:", f"{name} ({why})", "dim")
+    console.print(_table(document))
+    _line(console, "worst:", "error in units of the bound. Class A: up to 1, B: up to 4,", "dim")
+    _line(console, "*:", "but for what is declared", "dim")
+    right = is_right(document)
+    mark, style = ("conforms", "bold green") if right else ("does not conform", "bold red")
+    _line(console, f"{mark}:", headline(document), style)
+    if (folder / "index.html").exists():
+        _line(console, "report:", str(folder / "index.html"), "")
+    if failing(document):
+        _line(console, "replay a failure:", f"{MODULE} repro {folder / 'failures'}/…", "")
+
+
+def _table(document: Document) -> Table:
+    """A line for each front-end; fits into 80 columns."""
+    shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    shown.add_column("front-end", overflow="fold", max_width=24)
+    for name in ("passed", "failed", "declared", "worst"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    shown.add_column("class", no_wrap=True)
+    shown.add_column("fails in", overflow="fold")
+    for entry in entries(document):
+        total = entry.total
+        where = [name for name in families(document) if entry.family(name).failed]
+        shown.add_row(
+            Text(entry.name),
+            str(total.passed),
+            Text(str(total.failed), style="bold red" if total.failed else "dim"),
+            Text(str(total.known), style="yellow" if total.known else "dim"),
+            entry.worst,
+            Text(entry.verdict, style=_COLOURS.get(entry.data["class"], "dim")),
+            ", ".join(where),
+        )
+    return shown
+
+
+def _line(console: Console, mark: str, text: str, style: str = "bold red") -> None:
+    """Not wrapped: such lines are searched for, and copied."""
+    console.print(Text.assemble((mark, style), f" {text}"), soft_wrap=True)

@@ -1,0 +1,239 @@
+"""What a run leaves behind: ``report.json``, and a reproduction of every failure.
+
+The arrays of a few failures of each family are beside their ``case.json``; it has all that is
+needed to compute them again.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from whisper_mel_reference import WHISPER
+
+from whisper_mel_conformance.diagnosis.diagnose import Diagnosis
+from whisper_mel_conformance.folder import (
+    own_folder,
+    remove_own_folder,
+    slug,
+    whole_folder,
+    write_whole,
+)
+from whisper_mel_conformance.frontend.client import FrontEnd
+from whisper_mel_conformance.frontend.command import COMMAND_PREFIX
+from whisper_mel_conformance.report.documents import FORMAT, Document, merge
+from whisper_mel_conformance.report.environment import environment
+from whisper_mel_conformance.report.facts import MODULE
+from whisper_mel_conformance.report.figure import figure
+from whisper_mel_conformance.report.picture import comparison
+from whisper_mel_conformance.report.render import BADGES, OUTPUTS, render, require_own
+from whisper_mel_conformance.run.judge import find
+from whisper_mel_conformance.run.result import STATUSES, Result, compressed
+from whisper_mel_conformance.run.run import Run
+
+_FIGURES = 2  # of a front-end's failures, beside that of its diagnosis
+_FEW_FRAMES = 20  # a picture of fewer shows little
+
+
+Diagnoses = Mapping[str, Diagnosis]
+"""What is wrong with front-ends, by their names."""
+
+
+def document(run: Run, diagnoses: Diagnoses, folder: Path, beside: Document) -> Document:
+    """The run, and what is shown beside it; ``folder`` is the report's."""
+    return merge([Document([as_json(run, diagnoses, folder)]), beside])
+
+
+def as_json(run: Run, diagnoses: Diagnoses, folder: Path) -> dict[str, Any]:
+    """The run as plain data; described by ``report.schema.json``. ``folder`` is the report's."""
+    return {
+        "format": FORMAT,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "profile": run.setup.profile,
+        "seed": run.setup.seed,
+        "environment": environment(),
+        "interrupted": run.interrupted,
+        "unavailable": run.setup.unavailable,
+        "problems": run.problems(),
+        "front_ends": [
+            _front_end(run, diagnoses, f, folder)
+            for f in run.front_ends
+            if run.of(f.name) or run.missing(f.name)
+        ],
+    }
+
+
+def _front_end(run: Run, diagnoses: Diagnoses, front_end: FrontEnd, folder: Path) -> dict[str, Any]:
+    name = front_end.name
+    worst = run.worst(name)
+    return {
+        "name": name,
+        "source": front_end.source,
+        "device": front_end.device,
+        "versions": front_end.versions,
+        "named": name in run.setup.named,
+        "class": run.class_of(name),
+        "required_class": front_end.capabilities.required_class,
+        "calls": run.calls(name),
+        "counts": {status: len(run.of(name, status)) for status in STATUSES},
+        "diagnosis": diagnoses[name].as_json() if name in diagnoses else None,
+        "declared": _declared(run, name),
+        "figures": figures(run, diagnoses, name),
+        "worst": None if worst is None else {"case": worst.case, "score": json_number(worst.score)},
+        "cases": [_case(result, folder) for result in run.of(name)],
+    }
+
+
+def _case(result: Result, folder: Path) -> dict[str, Any]:
+    where = result.reproduction
+    return {
+        "id": result.case,
+        "status": result.status,
+        "score": json_number(result.score),
+        "seconds": round(result.seconds, 4),
+        "message": result.message,
+        "reproduction": None if where is None else where.relative_to(folder).parent.as_posix(),
+    }
+
+
+def _declared(run: Run, name: str) -> list[dict[str, Any]]:
+    """What the declared failures of a front-end were declared by, and how many each explains."""
+    counts = Counter(result.declared for result in run.of(name, "known"))
+    return [
+        {
+            "since": entry.since.isoformat(),
+            "version": entry.version,
+            "mechanism": entry.mechanism,
+            "link": entry.link,
+            "cases": counts[number],
+        }
+        for number, entry in enumerate(run.setup.known)
+        if counts[number]
+    ]
+
+
+def figures(run: Run, diagnoses: Diagnoses, name: str) -> list[dict[str, Any]]:
+    """Of a front-end: the clip that the diagnosis points to, and the worst failures, one a family.
+
+    Declared failures come after the others, and clips of a few frames after longer ones.
+    """
+
+    def rank(result: Result) -> tuple[bool, bool, float]:
+        is_short = result.arrays["bound"].shape[-1] < _FEW_FRAMES
+        return result.status == "known", is_short, -np.nan_to_num(result.score or 0.0, nan=np.inf)
+
+    wrong = [*run.of(name, "failed"), *run.of(name, "known")]
+    by_family: dict[str, Result] = {}
+    for result in sorted((r for r in wrong if "bound" in r.arrays), key=rank):
+        by_family.setdefault(result.family, result)
+    found = [(r.case, r.arrays) for r in list(by_family.values())[:_FIGURES]]
+    if name in diagnoses:
+        found.insert(0, ("the diagnosis’s clip", diagnoses[name].arrays()))
+    return [shown for shown in (figure(*one) for one in found) if shown is not None]
+
+
+def json_number(value: float | None) -> float | str | None:
+    """JSON knows no infinity."""
+    return value if value is None or np.isfinite(value) else str(value)
+
+
+def write(diagnoses: Diagnoses, made: Document, folder: Path) -> None:
+    """``report.json``, what is made of it, and a picture of each front-end that was diagnosed.
+
+    Raises ``OSError``; each file is then what it was, or not there.
+    """
+    for name, diagnosis in diagnoses.items():
+        arrays = diagnosis.arrays()
+        if arrays:
+            own_folder(failure_folder(name, folder))
+            write_whole(picture_path(name, folder), comparison(**arrays))
+    render(made, folder)
+
+
+# --------------------------------------------------------------------------- reproductions
+
+
+def failure_folder(front_end: str, folder: Path) -> Path:
+    """Where the reproductions of a front-end are."""
+    return folder / "failures" / slug(front_end)
+
+
+def case_path(front_end: str, case: str, folder: Path) -> Path:
+    """Where the reproduction of a failure is: its ``case.json``."""
+    return failure_folder(front_end, folder) / slug(case.replace("/", "--")) / "case.json"
+
+
+def picture_path(front_end: str, folder: Path) -> Path:
+    """Where the picture of a failing front-end's features is, if there is one."""
+    return failure_folder(front_end, folder) / "features.png"
+
+
+def forget(names: Iterable[str], folder: Path) -> None:
+    """Remove an earlier run's report, and its reproductions of the front-ends with these names.
+
+    Raises ``ValueError`` for what no run has written, and removes nothing then.
+    """
+    require_own(folder)
+    for name in names:
+        remove_own_folder(failure_folder(name, folder))
+    remove_own_folder(folder / BADGES)
+    for name in OUTPUTS:
+        (folder / name).unlink(missing_ok=True)
+
+
+def write_failure(result: Result, front_end: FrontEnd, folder: Path) -> Path:
+    """Write down all that is needed to replay a failure; the path of its ``case.json``.
+
+    Raises ``OSError`` or ``ValueError``; there is no reproduction then.
+    """
+    path = case_path(front_end.name, result.case, folder)
+    case = find(result.case)
+    described = {
+        "format": FORMAT,
+        "case": result.case,
+        "front_end": {
+            "source": _portable(front_end.source),
+            "name": front_end.name,
+            "device": front_end.device,
+            "versions": front_end.versions,
+        },
+        "check": case.check,
+        "arguments": result.arguments,
+        "specification": specification({**case.context, **result.arguments}),
+        "score": json_number(result.score),
+        "message": result.message,
+        "environment": environment(),
+        "command": f"{MODULE} repro {shlex.quote(str(path))}",
+    }
+    text = json.dumps(described, indent=1, ensure_ascii=False)
+    own_folder(failure_folder(front_end.name, folder))
+    with whole_folder(path.parent) as new:
+        (new / path.name).write_text(text + "\n", encoding="utf-8")
+        if result.arrays:
+            (new / "arrays.npz").write_bytes(compressed(result.arrays))
+    result.reproduction = path
+    return path
+
+
+def _portable(source: str) -> str:
+    """A front-end's file by its path from here, if it is below: in another checkout it is, too."""
+    module, colon, attribute = source.rpartition(":")
+    if source.startswith(COMMAND_PREFIX) or not module.endswith(".py"):
+        return source
+    path = Path(module).resolve()
+    path = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return f"{path}{colon}{attribute}"
+
+
+def specification(given: Mapping[str, Any]) -> dict[str, Any]:
+    """How the features of a case with these arguments are specified."""
+    fields = {name: given.get(name) for name in ("n_mels", "pad_to", "smoothing")}
+    changed = {name: value for name, value in fields.items() if value is not None}
+    spec = WHISPER.replace(**changed)
+    return {"n_mels": spec.n_mels, "pad_to": spec.pad_to, "smoothing": spec.smoothing}

@@ -1,0 +1,226 @@
+"""Replaying a failure from its folder: on any front-end, smaller, as a bug report, for good.
+
+``python -m whisper_mel_conformance repro PATH [--frontend SOURCE] [--shrink] [--issue]
+[--keep NAME --link URL]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from whisper_mel_conformance.cases.catalogue import fixed_cases
+from whisper_mel_conformance.cases.checks import CHECKS
+from whisper_mel_conformance.cases.regressions import FOLDER, Regression, write
+from whisper_mel_conformance.diagnosis.diagnose import diagnose
+from whisper_mel_conformance.folder import slug, write_whole
+from whisper_mel_conformance.frontend.client import FrontEnd
+from whisper_mel_conformance.frontend.errors import Failure, Refused, Unsupported
+from whisper_mel_conformance.frontend.load import UnknownFrontEnd, require_known
+from whisper_mel_conformance.report.environment import environment
+from whisper_mel_conformance.report.facts import MODULE
+from whisper_mel_conformance.report.picture import comparison
+from whisper_mel_conformance.report.write import FORMAT, json_number, specification
+from whisper_mel_conformance.repro.shrink import shrink
+
+Error = Failure | Refused | Unsupported
+
+
+@dataclass
+class Outcome:
+    """What became of a replay: ``error`` is None if it passes."""
+
+    error: Error | None
+    score: float | None
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What two failures of one cause have in common."""
+        if isinstance(self.error, Failure):
+            return "Failure", self.error.hard, self.error.score is None
+        return type(self.error).__name__, getattr(self.error, "types", [""])[0]
+
+
+def attempt(front_end: FrontEnd, check: str, arguments: Mapping[str, Any]) -> Outcome:
+    """Run a check."""
+    try:
+        return Outcome(None, CHECKS[check](front_end, **arguments))
+    except (Failure, Refused, Unsupported) as error:
+        return Outcome(error, getattr(error, "score", None))
+
+
+def main(given: list[str]) -> int:
+    """Exit status: 1 if it fails again, 0 if it passes, 2 for wrong usage."""
+    parser = argparse.ArgumentParser(
+        prog="python -m whisper_mel_conformance repro",
+        description="Replay a failure: exit status 1 if it fails again, 0 if it passes.",
+    )
+    parser.add_argument("path", type=Path, help="a case.json, or the folder that it is in")
+    parser.add_argument("--frontend", metavar="SOURCE", help="another front-end than its own")
+    parser.add_argument(
+        "--shrink", action="store_true", help="find smaller arguments; writes shrunken/case.json"
+    )
+    parser.add_argument(
+        "--issue",
+        action="store_true",
+        help="print a bug report; writes picture.png beside the case",
+    )
+    parser.add_argument("--keep", metavar="NAME", help="add it to the regression corpus")
+    parser.add_argument("--link", metavar="URL", help="where the bug is described, for --keep")
+    options = parser.parse_args(given)
+    if options.keep and not options.link:
+        parser.error("--keep NAME: expected --link URL, where the bug is described")
+    if options.keep and slug(options.keep) != options.keep:
+        parser.error(f"--keep {options.keep!r}: expected letters, digits, '.', '_' and '-'")
+    path: Path = options.path / "case.json" if options.path.is_dir() else options.path
+    try:
+        case = _read(path)
+        if options.frontend:
+            case["front_end"] = {"source": options.frontend, "name": options.frontend}
+        require_known(case["front_end"]["source"])
+    except (ValueError, UnknownFrontEnd) as error:
+        print(error, file=sys.stderr)
+        return 2
+    front_end = FrontEnd(case["front_end"]["source"])
+    try:
+        front_end.start()
+        return _replay(front_end, case, path, options)
+    except (Failure, Refused) as error:
+        print(f"the front-end cannot be loaded: {error}", file=sys.stderr)
+        return 2
+    finally:
+        front_end.stop()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        case: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}: expected a folder with case.json") from error
+    except ValueError as error:  # neither UTF-8 nor JSON
+        raise ValueError(f"{path}: {error}") from error
+    if not isinstance(case, dict) or case.get("format") != FORMAT:
+        raise ValueError(f"{path}: expected a case of format {FORMAT}")
+    if case.get("check") not in CHECKS:
+        raise ValueError(f"{path}: check {case.get('check')!r}: expected of {', '.join(CHECKS)}")
+    return case
+
+
+def _replay(
+    front_end: FrontEnd, case: dict[str, Any], path: Path, options: argparse.Namespace
+) -> int:
+    show = sys.stderr if options.issue else sys.stdout
+    print(f"{case['case']} of {front_end.name}: {case['check']}", file=show)
+    print(json.dumps(case["arguments"], indent=1), file=show)
+    outcome = attempt(front_end, case["check"], case["arguments"])
+    if outcome.error is None:
+        print(f"passes now, score {outcome.score} (then: {case['message']})", file=show)
+        return 0
+    print(f"fails again: {outcome.error}\n(then: {case['message']})", file=show)
+    if options.shrink:
+        given = case["arguments"]
+        case = _shrunken(front_end, case, outcome)
+        became = "shrunken" if case["arguments"] != given else "nothing smaller fails alike"
+        outcome = attempt(front_end, case["check"], case["arguments"])
+        path = path.parent / "shrunken" / "case.json"
+        path.parent.mkdir(exist_ok=True)
+        case["command"] = shlex.join(
+            ["python", "-m", "whisper_mel_conformance", "repro", str(path)]
+        )
+        write_whole(path, (json.dumps(case, indent=1, ensure_ascii=False) + "\n").encode())
+        print(f"{became}: {json.dumps(case['arguments'])}\n{outcome.error}\n{path}", file=show)
+    if options.issue:
+        print(_issue(front_end, case, outcome, path))
+    if options.keep:
+        return _keep(case, options.keep, options.link, front_end.name)
+    return 1
+
+
+def _shrunken(front_end: FrontEnd, case: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
+    def fails(arguments: dict[str, Any]) -> bool:
+        if front_end.given_up:
+            return False
+        return attempt(front_end, case["check"], arguments).kind == outcome.kind
+
+    arguments = shrink(case["arguments"], fails)
+    smaller = attempt(front_end, case["check"], arguments)
+    return {
+        **case,
+        "arguments": arguments,
+        "specification": specification(arguments),
+        "score": json_number(smaller.score),
+        "message": str(smaller.error),
+        "environment": environment(),
+    }
+
+
+def _keep(case: dict[str, Any], name: str, link: str, front_end: str) -> int:
+    claims = {c.id: c.claims for c in fixed_cases("nightly")}.get(case["case"], ())
+    entry = Regression(
+        f"regressions/{name}",
+        case["check"],
+        case["arguments"],
+        claims,
+        front_end,
+        link,
+        case["message"],
+        None,
+        datetime.date.today().isoformat(),
+    )
+    try:
+        path = write(entry)
+    except OSError as error:
+        print(f"cannot be kept in {FOLDER}: {error}", file=sys.stderr)
+        return 2
+    print(f"kept: {path} (judged in every run from now on; put the mechanism into words)")
+    return 1
+
+
+def _issue(front_end: FrontEnd, case: dict[str, Any], outcome: Outcome, path: Path) -> str:
+    """A bug report in Markdown; draws ``picture.png`` beside the case if there are features."""
+    lines = [
+        f"## {front_end.name}: {case['case']} fails",
+        "",
+        f"{outcome.error}",
+        "",
+        *(f"{sentence}  " for sentence in diagnose(front_end).sentences),
+        "",
+    ]
+    arrays = outcome.error.arrays if isinstance(outcome.error, Failure) else {}
+    if {"actual", "expected", "bound"} <= set(arrays) and arrays["actual"].ndim == 2:
+        picture = path.parent / "picture.png"
+        picture.write_bytes(comparison(arrays["actual"], arrays["expected"], arrays["bound"]))
+        lines += [f"![expected, actual, error]({picture.name}) (attach {picture})", ""]
+        for name in arrays:
+            np.save(path.parent / f"{name}.npy", arrays[name])
+    here = environment()
+    versions = {**here["versions"], **front_end.versions}
+    lines += [
+        "### To reproduce",
+        "",
+        "With `case.json`:",
+        "",
+        "```json",
+        json.dumps({**case, "environment": here}, indent=1, ensure_ascii=False),
+        "```",
+        "",
+        "```sh",
+        f"{MODULE} repro case.json",
+        "```",
+        "",
+        "### Versions",
+        "",
+        f"{here['platform']}, {here['cpu']}, device {front_end.device}",
+        "",
+        *(f"- {name} {version}" for name, version in versions.items()),
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,181 @@
+"""Judging: one case after the other, in whichever process pytest runs it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from whisper_mel_conformance.cases.catalogue import Case, fixed_cases
+from whisper_mel_conformance.cases.checks import CHECKS
+from whisper_mel_conformance.cases.properties import EXAMPLES, PROPERTIES, Found, Property, search
+from whisper_mel_conformance.frontend.client import FrontEnd
+from whisper_mel_conformance.frontend.errors import Failure, Refused, Unsupported
+from whisper_mel_conformance.options import PROFILES
+from whisper_mel_conformance.run.result import Result
+from whisper_mel_conformance.run.setup import Setup
+
+MEASURED = ("growth", "endurance", "in_threads")
+"""Checks of memory and threads: of these one at a time is made on a machine."""
+
+_SHOWN = 3  # failures of a front-end in a family, the arrays of which are kept
+_LARGEST = 8 << 20  # bytes of arrays of one failure
+
+
+@lru_cache(maxsize=4)
+def all_cases(profile: str) -> tuple[Case, ...]:
+    """The cases of a profile: the fixed ones by family, then the drawn ones."""
+    return (*fixed_cases(profile), *PROPERTIES)
+
+
+@lru_cache(maxsize=1)
+def _by_id() -> dict[str, Case]:
+    return {case.id: case for profile in PROFILES for case in all_cases(profile)}
+
+
+def find(case_id: str) -> Case:
+    """The case with this id, of any profile. Raises ``KeyError``."""
+    return _by_id()[case_id]
+
+
+def judge_case(front_end: FrontEnd, case: Case, *, profile: str, seed: int) -> Result:
+    """Run one case; declared failures are not considered here.
+
+    Every exception ends in the result: one that is not the front-end's is an error of the suite,
+    and fails the case.
+    """
+    result = Result(front_end.name, case.id, "passed", arguments=case.arguments)
+    start, calls = time.perf_counter(), front_end.calls
+    try:
+        reason = case.beyond(front_end.capabilities)
+        if reason is not None:
+            result.status, result.message = "skipped", reason
+        else:
+            _run(result, front_end, case, EXAMPLES[profile], seed)
+    except Found as found:
+        result.arguments = found.arguments
+        _note(result, found.error)
+    except Exception as error:
+        _note(result, error)
+    result.seconds = time.perf_counter() - start
+    result.calls = front_end.calls - calls
+    return result
+
+
+def _run(result: Result, front_end: FrontEnd, case: Case, examples: int, seed: int) -> None:
+    def attempt(arguments: Mapping[str, Any]) -> float | None:
+        return CHECKS[case.check](front_end, **arguments)
+
+    if isinstance(case, Property):
+        result.score, result.arguments = search(
+            case, front_end.capabilities, attempt, examples=examples, seed=seed
+        )
+    else:
+        result.score = attempt(case.arguments)
+
+
+def _note(result: Result, error: Exception) -> None:
+    if isinstance(error, Unsupported):
+        result.status, result.message = "skipped", f"unsupported: {error}"
+        return
+    result.status, result.message = "failed", str(error)
+    if isinstance(error, Failure):
+        result.score, result.arrays = error.score, error.arrays
+    elif isinstance(error, Refused):
+        result.message = f"raised {error}"
+    else:
+        trace = "".join(traceback.format_exception(error))[-3000:]
+        result.message = f"internal error of the suite: {type(error).__name__}: {error}\n{trace}"
+
+
+class Judge:
+    """The front-ends and the cases of a run, as one process judges them."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.front_ends = list(setup.started())
+        self._at_work: FrontEnd | None = None
+        self._kept: dict[tuple[str, str], list[float]] = {}
+
+    def plan(self) -> Iterator[tuple[FrontEnd, Case]]:
+        """Every case of every front-end, one front-end after the other."""
+        for front_end in self.front_ends:
+            for case in all_cases(self.setup.profile):
+                yield front_end, case
+
+    def judge(self, front_end: FrontEnd, case: Case) -> Result:
+        """Run a case. Of the front-ends, one at a time has a process."""
+        if self._at_work is not front_end:
+            self.stop()
+            self._at_work = front_end
+        with _alone() if case.check in MEASURED else contextlib.nullcontext():
+            result = judge_case(front_end, case, profile=self.setup.profile, seed=self.setup.seed)
+        self._declare(result, front_end, case)
+        if result.arrays and not self._shows(result):
+            result.arrays = {}
+        return result
+
+    def stop(self) -> None:
+        """End the process of the front-end that was judged last."""
+        if self._at_work is not None:
+            self._at_work.stop()
+            self._at_work = None
+
+    def _declare(self, result: Result, front_end: FrontEnd, case: Case) -> None:
+        """Compare the result with what is declared of the front-end."""
+        entries = [
+            (number, entry)
+            for number, entry in enumerate(self.setup.known)
+            if entry.is_about(front_end.name, front_end.source) and entry.covers(case.id)
+        ]
+        if result.status == "failed":
+            for number, entry in entries:
+                if entry.declares(case.id, result.score):
+                    result.status, result.declared = "known", number
+                    result.message = f"{entry.mechanism} ({result.message})"
+                    return
+        elif result.status == "passed" and not isinstance(case, Property):
+            for _, entry in entries:
+                if not entry.some:
+                    result.status = "failed"
+                    result.message = (
+                        f"passes, but is declared as a known failure since {entry.since}: "
+                        "remove the entry"
+                    )
+                    return
+
+    def _shows(self, result: Result) -> bool:
+        """Whether a failure's arrays are worth keeping: the first of its family, and worse ones."""
+        if sum(array.nbytes for array in result.arrays.values()) > _LARGEST:
+            return False
+        kept = self._kept.setdefault((result.front_end, result.family), [])
+        score = result.score or 0.0
+        if len(kept) >= _SHOWN and not score > max(kept):
+            return False
+        kept.append(score)
+        return True
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Wait until no other process of this user measures on this machine.
+
+    Where no lock can be had, do not wait: it only spares time-outs.
+    """
+    path = os.path.join(tempfile.gettempdir(), f"whisper-mel-measuring-{os.getuid()}")
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError:
+        yield
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

@@ -1,0 +1,164 @@
+"""Declared failures: strict, dated, explained.
+
+A file in TOML names a front-end and the cases that it is known to fail. Those that come with the
+suite's adapters are about these adapters, whatever another front-end calls itself; those that a
+user hands in are about the front-ends of that name::
+
+    front-end = "librosa"
+
+    [[failure]]
+    title = "loud noise is silence"
+    cases = ["errors/overflow-*"]
+    since = 2026-11-24
+    version = "0.11.0"
+    mechanism = "what happens, and why"
+    link = "https://…"
+
+``cases`` are ids, with ``*`` for any characters. A case named there that passes is a failure, and
+so is a pattern that matches no case. Only a drawn case may pass: another seed draws something else.
+A table may have besides
+
+- ``except``: ids that are taken out again;
+- ``worst``: the highest score that is declared; a case that fails by more is a failure;
+- ``some = true``: rounding decides which of the cases fail. Some pass, but not all of them;
+- ``title``: a few words for tables.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from whisper_mel_conformance.frontend.load import peers
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_FIELDS = {"cases", "since", "version", "mechanism", "link"}
+_OPTIONAL = {"except", "some", "title", "worst"}
+
+
+@dataclass(frozen=True)
+class KnownFailure:
+    """Cases that a front-end is known to fail, and why.
+
+    ``front_end`` is its name; with ``of_adapter`` that of the adapter, the only one it is about.
+    """
+
+    front_end: str
+    patterns: tuple[str, ...]
+    exceptions: tuple[str, ...]
+    since: datetime.date
+    version: str
+    mechanism: str
+    link: str
+    title: str
+    worst: float = math.inf
+    some: bool = False
+    of_adapter: bool = False
+
+    def is_about(self, name: str, source: str) -> bool:
+        """Whether it is about the front-end of this name, which ``source`` was loaded from."""
+        if self.of_adapter:
+            return source == self.front_end and source in peers()
+        return name == self.front_end
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data, for another process."""
+        worst = None if self.worst == math.inf else self.worst
+        return {**vars(self), "since": self.since.isoformat(), "worst": worst}
+
+    @classmethod
+    def of_json(cls, data: Mapping[str, Any]) -> KnownFailure:
+        """The entry of :meth:`as_json`."""
+        return cls(
+            **{
+                **data,
+                "patterns": tuple(data["patterns"]),
+                "exceptions": tuple(data["exceptions"]),
+                "since": datetime.date.fromisoformat(data["since"]),
+                "worst": math.inf if data["worst"] is None else data["worst"],
+            }
+        )
+
+    def covers(self, case_id: str) -> bool:
+        return _matches(case_id, self.patterns) and not _matches(case_id, self.exceptions)
+
+    def declares(self, case_id: str, score: float | None) -> bool:
+        """Whether a failure with this score (None: something else is wrong) is the declared one."""
+        as_bad = self.worst == math.inf or (score is not None and score <= self.worst)
+        return as_bad and self.covers(case_id)
+
+
+def _matches(case_id: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(case_id, pattern) for pattern in patterns)
+
+
+def read(path: Path, *, of_adapter: bool = False) -> list[KnownFailure]:
+    """The entries of a file; ``of_adapter`` for one beside an adapter of the suite.
+
+    Raises ``ValueError`` naming the file and what is wrong in it.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    name = data.pop("front-end", None)
+    entries = data.pop("failure", [])
+    if not isinstance(name, str) or data or not isinstance(entries, list):
+        raise ValueError(f'{path}: expected front-end = "name" and [[failure]] tables only')
+    known = []
+    for entry in entries:
+        if set(entry) - _OPTIONAL != _FIELDS:
+            raise ValueError(
+                f"{path}: a failure has {sorted(entry)}: expected {', '.join(sorted(_FIELDS))} "
+                f"(and {', '.join(sorted(_OPTIONAL))})"
+            )
+        if not isinstance(entry["since"], datetime.date):
+            raise ValueError(f"{path}: since={entry['since']!r}: expected a date")
+        worst, some = entry.get("worst", math.inf), entry.get("some", False)
+        if isinstance(worst, bool) or not isinstance(worst, (int, float)) or not worst > 0:
+            raise ValueError(f"{path}: worst={worst!r}: expected a score above 0")
+        if not isinstance(some, bool):
+            raise ValueError(f"{path}: some={some!r}: expected true or false")
+        known.append(
+            KnownFailure(
+                name,
+                tuple(entry["cases"]),
+                tuple(entry.get("except", ())),
+                entry["since"],
+                str(entry["version"]),
+                str(entry["mechanism"]),
+                str(entry["link"]),
+                str(entry.get("title", entry["mechanism"])),
+                worst,
+                some,
+                of_adapter,
+            )
+        )
+    return known
+
+
+def of_peers() -> list[KnownFailure]:
+    """The entries that come with the peers' adapters."""
+    files = sorted(Path(__file__).parents[1].glob("peers/*.toml"))
+    return [entry for path in files for entry in read(path, of_adapter=True)]
+
+
+def matching_nothing(known: Iterable[KnownFailure], case_ids: Iterable[str]) -> list[str]:
+    """Sentences about patterns that match no case."""
+    ids = list(case_ids)
+    return [
+        f"{entry.front_end}: known failure {pattern!r} matches no case"
+        for entry in known
+        for pattern in (*entry.patterns, *entry.exceptions)
+        if not any(_matches(case_id, [pattern]) for case_id in ids)
+    ]
