@@ -82,8 +82,8 @@ def _report(name: str, lane: Callable[[int], int], calls: int) -> int:
 
 
 def _guard(calls: int) -> int:
+    from mutants.quirks import kill
     from whisper_mel_conformance.judge import Judge
-    from whisper_mel_conformance.quirks.killing import kill
     from whisper_mel_conformance.run import Run
     from whisper_mel_conformance.setup import prepare
 
