@@ -227,8 +227,8 @@ def test_padding_frames_of_a_batch_are_scored() -> None:
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_the_truth_is_features_and_bound_to_the_bit(audio: np.ndarray, spec: FrontEndSpec) -> None:
-    batch = np.stack([audio, audio[::-1]])
-    for given, lengths in ((audio, None), (batch, None), (batch, [16000, 3000])):
+    clip = audio[:4000]
+    for given, lengths in ((clip, None), (np.stack([clip, clip[::-1]]), [4000, 1000])):
         exact = truth(given, spec, lengths=lengths)
         for values, expected in (
             (exact.features, log_mel(given, spec, lengths=lengths)),

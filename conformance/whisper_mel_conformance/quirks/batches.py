@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 
 from whisper_mel_conformance.quirks.path import Call
-from whisper_mel_conformance.quirks.table import Table, right
-
-Array = Any
+from whisper_mel_conformance.quirks.table import Array, Table, right
 
 BATCH = Table("batch")
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any
 
 import numpy as np
 
-from whisper_mel_conformance.quirks.table import Table, right
-
-Array = Any
+from whisper_mel_conformance.quirks.table import Array, Table, right
 
 MEMORY = Table("memory")
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from whisper_mel_conformance.quirks.memory import MEMORY, address
-from whisper_mel_conformance.quirks.table import Table, right
-
-Array = Any
+from whisper_mel_conformance.quirks.table import Array, Table, right
 
 API = Table("API")
 

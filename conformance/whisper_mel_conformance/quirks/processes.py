@@ -6,13 +6,10 @@ import ctypes
 import os
 import threading
 import time
-from typing import Any
 
 import numpy as np
 
-from whisper_mel_conformance.quirks.table import Table, right
-
-Array = Any
+from whisper_mel_conformance.quirks.table import Array, Table, right
 
 CONCURRENCY, PROCESS = Table("concurrency"), Table("process")
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from whisper_mel_conformance.quirks.table import Table, right
-
-Array = Any
+from whisper_mel_conformance.quirks.table import Array, Table, right
 
 FRAMES, FILTERBANK, SHAPE = Table("frames"), Table("filterbank"), Table("shape")
 

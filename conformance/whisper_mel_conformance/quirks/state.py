@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from whisper_mel_conformance.quirks.table import Table, right
-
-Array = Any
+from whisper_mel_conformance.quirks.table import Array, Table, right
 
 STATE = Table("state")
 
