@@ -94,7 +94,7 @@ def truth(
 def error_bound(
     audio: ArrayLike, spec: FrontEndSpec = WHISPER, *, lengths: Sequence[int] | None = None
 ) -> NDArray[np.float64]:
-    """The admissible error of each feature of a float32 implementation.
+    """Compute the admissible error of each feature of a float32 implementation.
 
     Parameters as :func:`whisper_mel_reference.log_mel`; float64 of the features' shape, in the
     features' unit. Raises what :func:`truth` raises.
@@ -109,7 +109,7 @@ def score(
     *,
     lengths: Sequence[int] | None = None,
 ) -> float:
-    """The largest error of ``actual``, in units of :func:`error_bound`; infinite for any NaN.
+    """Compute the largest error of ``actual`` in bounds (:func:`error_bound`); infinite for NaN.
 
     Up to ``CLASS_A`` the output is as good as careful float32 can be; up to ``CLASS_B`` it
     conforms. Raises ``ValueError`` if ``actual`` has not the features' shape, and whatever
@@ -125,7 +125,7 @@ def compare(
     *,
     lengths: Sequence[int] | None = None,
 ) -> Comparison:
-    """As :func:`score`, with the position and the values of the worst feature."""
+    """Compute what :func:`score` does, with the position and the values of the worst feature."""
     given = np.asarray(actual)
     exact = truth(audio, spec, lengths=lengths)
     if given.shape != exact.features.shape:
@@ -134,7 +134,7 @@ def compare(
 
 
 def compare_with(actual: Array, expected: Array, bound: Array) -> Comparison:
-    """``actual`` against given values and bounds, all of one shape."""
+    """Compare ``actual`` with given values and bounds, all of one shape."""
     values = np.asarray(actual, np.float64)
     with np.errstate(invalid="ignore"):
         excess = np.abs(values - expected) / bound
@@ -154,7 +154,7 @@ def compare_with(actual: Array, expected: Array, bound: Array) -> Comparison:
 
 
 def _clip_truth(clip: Array, spec: FrontEndSpec) -> tuple[Truth, Truth]:
-    """The truth about one clip, and about a value of it that is silent (shape ``(1, 1)``)."""
+    """Compute the truth about one clip, and about a silent value of it (shape ``(1, 1)``)."""
     mel, mel_error = _mel_with_error(clip, spec)
     values = [logarithm(m, spec) for m in (mel - mel_error, mel, mel + mel_error)]
     # The clip's maximum is uncertain by every value that could be it.
@@ -177,7 +177,7 @@ def _clip_truth(clip: Array, spec: FrontEndSpec) -> tuple[Truth, Truth]:
 
 
 def _mel_with_error(clip: Array, spec: FrontEndSpec) -> tuple[Array, Array]:
-    """The mel powers in float64, and how far float32 ones may be off, both ``(n_mels, n_frames)``.
+    """Compute mel powers in float64 and how far float32 ones may be off, ``(n_mels, n_frames)``.
 
     A spectrum value is off by delta at most; a mel power ``sum F P`` by the cross term of
     ``|X + delta|**2`` (bounded by Cauchy-Schwarz), delta's own square, and the sum's roundings.
@@ -200,7 +200,7 @@ def _mel_with_error(clip: Array, spec: FrontEndSpec) -> tuple[Array, Array]:
 def spectrum_error(
     frames: Array, windowed: Array, peak: Array, *, gain: float = 1.0
 ) -> NDArray[np.float64]:
-    """How far off a float32 spectrum's values may be, shape ``(n_frames,)``.
+    """Compute how far off a float32 spectrum's values may be, shape ``(n_frames,)``.
 
     ``frames`` and ``windowed`` have shape ``(n_frames, n_fft)``; ``peak`` is the largest
     magnitude in each frame's spectrum, ``gain`` the largest weight of the window.
@@ -216,6 +216,6 @@ def _norm(frames: Array) -> NDArray[np.float64]:
 
 
 def last_error(features: Array) -> Array:
-    """How far off the last roundings of float32 features may be, in the features' unit."""
+    """Compute the error of the last roundings of float32 features, in the features' unit."""
     error: Array = LAST_ERROR * EPS * np.maximum(np.abs(features), 1.0)
     return error

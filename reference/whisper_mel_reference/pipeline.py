@@ -31,7 +31,7 @@ def log_mel(
     dtype: DTypeLike = np.float64,
     lengths: Sequence[int] | None = None,
 ) -> Array:
-    """Log-Mel features of one clip or of a batch of clips.
+    """Compute the log-Mel features of one clip or of a batch of clips.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def log_mel(
 def stages(
     audio: ArrayLike, spec: FrontEndSpec = WHISPER, *, dtype: DTypeLike = np.float64
 ) -> dict[str, Array]:
-    """Every stage of one clip by name, in the order of computation.
+    """Compute every stage of one clip, by name and in the order of computation.
 
     ``frames`` and ``windowed`` ``(n_frames, n_fft)``; ``spectrum`` (complex) and ``power``
     ``(n_frames, n_fft // 2 + 1)``; ``mel``, ``log``, ``clamped`` and ``features``
@@ -103,7 +103,7 @@ def stages(
 
 
 def split_clips(audio: ArrayLike, lengths: Sequence[int] | None) -> tuple[list[Array], bool]:
-    """The clips of ``audio``, checked, as float arrays of shape ``(n,)``; and if it is a batch."""
+    """Check ``audio``; return its clips as floats of shape ``(n,)``, and whether it is a batch."""
     array = np.asarray(audio)
     if array.dtype not in (np.float32, np.float64, np.int16):
         raise TypeError(f"audio has dtype {array.dtype}: expected float32, float64 or int16 (PCM)")
@@ -143,12 +143,12 @@ def _require_dtype(dtype: DTypeLike) -> np.dtype[Any]:
 
 
 def _untouched(name: str, value: Any) -> Any:
-    """Taps nothing."""
+    """Leave a stage as it is: the tap of those who want none."""
     return value
 
 
 def frames(clip: Array, spec: FrontEndSpec, real: np.dtype[Any], tap: Tap = _untouched) -> Array:
-    """The frames of a clip that are kept, a read-only view of shape ``(n_frames, n_fft)``.
+    """Cut a clip into the frames that are kept, a read-only view of shape ``(n_frames, n_fft)``.
 
     Taps ``audio``, ``padded`` (with the zeros of ``pad_to``), ``extended`` (with what a centred
     clip needs on both sides) and ``frames``.
@@ -178,7 +178,7 @@ def _window(name: str, n_fft: int) -> NDArray[np.float64]:
 
 
 def window(spec: FrontEndSpec, real: np.dtype[Any]) -> Array:
-    """The window's weights, shape ``(n_fft,)``, rounded once from float64."""
+    """Return the window's weights, shape ``(n_fft,)``, rounded once from float64."""
     return _window(spec.window, spec.n_fft).astype(real, copy=False)
 
 
@@ -188,7 +188,7 @@ def _power(spectrum: Array, spec: FrontEndSpec) -> Array:
 
 
 class MelBlock(NamedTuple):
-    """Some frames on their way: samples, windowed samples, spectrum, power, mel power."""
+    """A block of frames at each stage, from samples to mel powers."""
 
     where: slice
     frames: Array  # (block, n_fft)
@@ -201,7 +201,7 @@ class MelBlock(NamedTuple):
 def mel_blocks(
     clip: Array, spec: FrontEndSpec, real: np.dtype[Any], tap: Tap | None = None
 ) -> Iterator[MelBlock]:
-    """The mel powers of a clip, a block of frames at a time.
+    """Compute the mel powers of a clip, a block of frames at a time.
 
     With a tap all frames are one block, so that each stage passes it once, as a whole: those of
     :func:`frames`, then ``window``, ``windowed``, ``spectrum``, ``power``, ``bank`` and ``mel``.
@@ -223,13 +223,13 @@ def mel_blocks(
 
 
 def logarithm(mel: Array, spec: FrontEndSpec) -> Array:
-    """The logarithm of ``max(mel, floor)``; NaN stays NaN."""
+    """Take the logarithm of ``max(mel, floor)``; NaN stays NaN."""
     raised = np.maximum(mel, mel.dtype.type(spec.floor))
     return np.log10(raised) if spec.log == "log10" else np.log(raised)
 
 
 def clamp(log: Array, spec: FrontEndSpec, tap: Tap = _untouched) -> Array:
-    """Values more than ``dynamic_range`` below the clip's maximum, raised to that.
+    """Raise values more than ``dynamic_range`` below the clip's maximum to that level.
 
     Taps ``top``, the maximum, and ``clamped``.
     """
@@ -238,14 +238,14 @@ def clamp(log: Array, spec: FrontEndSpec, tap: Tap = _untouched) -> Array:
 
 
 def finish(clamped: Array, spec: FrontEndSpec) -> Array:
-    """Scaled and smoothed: the features."""
+    """Scale and smooth: the features."""
     real = clamped.dtype.type
     scaled = (clamped + real(spec.offset)) / real(spec.divisor)
     return scaled if spec.smoothing is None else mean_3x3(scaled, spec)
 
 
 def mean_3x3(values: Array, spec: FrontEndSpec) -> Array:
-    """The mean of the 3x3 neighbourhood, as ``spec.smoothing`` says; shape as it says, too."""
+    """Take the mean of each 3x3 neighbourhood; ``spec.smoothing`` says what is done at edges."""
     if spec.smoothing == "valid":
         total = _sum_3x3(values)
         return total / values.dtype.type(9)
@@ -262,7 +262,7 @@ def _sum_3x3(values: Array) -> Array:
 def _clip_log(
     clip: Array, spec: FrontEndSpec, real: np.dtype[Any], tap: Tap | None = None
 ) -> Array:
-    """The logarithm of a clip's mel powers, ``(n_mels, n_frames)``; tapped as ``log``."""
+    """Compute the logarithm of a clip's mel powers, ``(n_mels, n_frames)``; tapped as ``log``."""
     log = np.empty((spec.n_mels, spec.n_frames(clip.size)), real)
     for block in mel_blocks(clip, spec, real, tap):
         log[:, block.where] = logarithm(block.mel, spec)
@@ -274,7 +274,7 @@ def _clip_log(
 
 
 def silence(log: Array, spec: FrontEndSpec) -> Array:
-    """The features' value where this clip is silent: the floor, or the bottom of its range."""
+    """Return the features' value where this clip is silent: its floor, or its range's bottom."""
     real = log.dtype.type
     floor = logarithm(np.zeros((1, 1), log.dtype), spec)
     bottom = np.maximum(floor, log.max() - real(spec.dynamic_range))

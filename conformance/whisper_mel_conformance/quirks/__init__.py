@@ -36,7 +36,7 @@ assert len(CATALOGUE) == sum(len(table.quirks) for table in _TABLES), "ids are u
 
 
 def __getattr__(name: str) -> Any:
-    """A factory of the front-end with the quirk ``name``: what ``--frontend`` is given loads it."""
+    """Return a factory of the front-end with the quirk ``name``; ``--frontend`` looks it up."""
     if name not in CATALOGUE:
         raise AttributeError(f"there is no quirk {name!r}")
     return CATALOGUE[name].make

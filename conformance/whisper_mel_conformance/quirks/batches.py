@@ -27,7 +27,7 @@ BATCH.add(
 
 
 class _Batches:
-    """Takes batches; single clips are right."""
+    """A front-end that takes batches; single clips are right."""
 
     capabilities = {"batch": True}
 

@@ -12,7 +12,7 @@ MEMORY = Table("memory")
 
 
 def address(array: Array) -> int:
-    """Where an array's first element lies."""
+    """Return the address of an array's first element."""
     return int(array.ctypes.data)
 
 

@@ -35,7 +35,7 @@ _TAIL_FIELDS = {"log", "floor", "dynamic_range", "offset", "divisor", "smoothing
 
 @dataclass(frozen=True, eq=False)
 class Variation:
-    """What is done differently.
+    """A way to depart from the reference's path.
 
     ``spec`` replaces fields of the specification; ``stages`` maps a stage to a function of its
     value and the call, which returns the value to go on with; ``fft_size`` is the length to which
@@ -53,7 +53,7 @@ class Variation:
 
     @property
     def is_front(self) -> bool:
-        """Whether it changes anything before the logarithm."""
+        """Whether anything before the logarithm is changed."""
         return (
             self.fft_size is not None
             or bool(set(self.spec) - _TAIL_FIELDS)
@@ -88,7 +88,7 @@ class Call:
         self.batch: list[Array] = []
 
     def stage(self, name: str, value: Any) -> Any:
-        """The value of a stage after every variation of it."""
+        """Apply every variation of a stage to its value, note the result, and return it."""
         if self.fft_size > self.spec.n_fft:
             value = self._of_longer_transform(name, value)
         for variation in self.variations:
@@ -98,7 +98,7 @@ class Call:
         return value
 
     def _of_longer_transform(self, name: str, value: Any) -> Any:
-        """Frames that are extended by zeros after the window, and the bank that goes with them."""
+        """Extend windowed frames by zeros to ``fft_size``; make the bank that goes with them."""
         if name == "windowed":
             return np.pad(value, ((0, 0), (0, self.fft_size - self.spec.n_fft)))
         if name == "bank":
@@ -131,7 +131,10 @@ class _Seen(dict[str, Any]):
 
 
 class Mel(NamedTuple):
-    """Mel powers ``(n_mels, n_frames)``, the frame that is dropped included; what they may be."""
+    """Mel powers, and the least and the greatest that they may be in float32.
+
+    Each has shape ``(n_mels, n_frames)``, the frame that is dropped later included.
+    """
 
     exact: Array
     low: Array
@@ -139,7 +142,7 @@ class Mel(NamedTuple):
 
 
 def mel_powers(call: Call, *, with_bound: bool = False, max_frames: int | None = None) -> Mel:
-    """The stages up to the filterbank.
+    """Compute the stages up to the filterbank.
 
     ``low`` and ``high`` are as far off as float32 arithmetic may be (docs/error-bound.md) with
     ``with_bound``; without it they are the powers themselves. Raises ``ValueError`` if there are
@@ -163,7 +166,7 @@ def mel_powers(call: Call, *, with_bound: bool = False, max_frames: int | None =
     delta = spectrum_error(block.frames, block.windowed, peak, gain=gain)[:, np.newaxis]
 
     def mel_of(magnitude: Array, off: float) -> Array:
-        """By way of the stages, not by the bound's closed form: they may do anything to powers."""
+        """Go by the stages, not by the bound's closed form: they may do anything to powers."""
         power = magnitude * magnitude if call.spec.power == 2.0 else magnitude
         sums = bank @ call.stage("power", power).T
         # Before the stage, not after it: where that rounds, the error may become a greater one.
@@ -177,7 +180,7 @@ def mel_powers(call: Call, *, with_bound: bool = False, max_frames: int | None =
 
 
 def log_mel(audio: Array, wanted: FrontEndSpec, variations: Sequence[Variation]) -> Array:
-    """Float32 features of a clip or of a batch, each stage in float32, with these variations.
+    """Compute the features of a clip or of a batch with these variations, in float32 throughout.
 
     Raises what :func:`whisper_mel_reference.log_mel` raises.
     """
@@ -191,7 +194,7 @@ def log_mel(audio: Array, wanted: FrontEndSpec, variations: Sequence[Variation])
 
 
 def finish_batch(mels: Sequence[Array], calls: Sequence[Call]) -> list[Array]:
-    """The stages from the mel powers on, of the clips of one batch: their features."""
+    """Compute the features of the clips of one batch from their mel powers."""
     with np.errstate(all="ignore"):
         batch = [_kept(mel, call) for mel, call in zip(mels, calls, strict=True)]
         for call in calls:

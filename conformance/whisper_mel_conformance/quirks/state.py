@@ -27,7 +27,7 @@ class PreviousResult:
 
 
 class _Cache:
-    """Right features that are kept by ``key``, with the audio that they are of."""
+    """A front-end that keeps right features by ``key``, with the audio that they are of."""
 
     def __init__(self) -> None:
         self.kept: dict[tuple[Any, int], tuple[Array, Array]] = {}

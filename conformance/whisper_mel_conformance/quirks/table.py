@@ -76,7 +76,7 @@ class Table:
     ) -> Callable[[Maker], Maker]:
         """Decorate a function that is such a front-end, or a class whose objects are.
 
-        Of a class, which keeps something from call to call, each front-end is an object of its own.
+        A class is for what keeps something from call to call: each front-end is a new object.
         """
 
         def add(maker: Maker) -> Maker:
@@ -90,6 +90,6 @@ class Table:
 
 
 def right(audio: Array, n_mels: int = 80, **options: Any) -> Array:
-    """Float32 features as they should be, for those that spoil something else."""
+    """Compute float32 features as they should be, for those that spoil something else."""
     spec = WHISPER.replace(n_mels=n_mels, **options)
     return reference(np.ascontiguousarray(audio), spec, dtype=np.float32)

@@ -23,7 +23,7 @@ BELOW_ALL = 1e9
 
 
 def below_maximum(clamped: Array, call: Call) -> Array:
-    """Levels below the clip's maximum."""
+    """Subtract the clip's maximum."""
     return clamped - call.seen["top"]
 
 
@@ -41,7 +41,7 @@ def rounded_to_tf32(values: Array, call: Call) -> Array:
 
 
 def _kept_bits(values: Array, dropped: int) -> Array:
-    """Float32 values without their last bits, rounded to nearest, half to even."""
+    """Round float32 values to fewer bits: to nearest, half to even."""
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32).astype(np.uint64)
     odd = bits >> np.uint64(dropped) & np.uint64(1)
     bits += np.uint64((1 << (dropped - 1)) - 1) + odd

@@ -38,7 +38,7 @@ def _normed(triangles: Array, call: Call) -> Array:
 
 
 def _mel_triangles(bank: Array, call: Call) -> Array:
-    """Triangles that are straight in mel, not in hertz."""
+    """Make triangles that are straight in mel, not in hertz."""
     scale = call.spec.mel_scale
     bins = np.arange(bank.shape[1]) * (call.spec.sample_rate / call.fft_size)
     mels = np.array([hz_to_mel(float(hz), scale) for hz in bins])
@@ -50,7 +50,7 @@ def _mel_triangles(bank: Array, call: Call) -> Array:
 
 
 def _snapped(bank: Array, call: Call) -> Array:
-    """Edges moved to whole bins, as in many tutorials."""
+    """Move the triangles' edges to whole bins, as many tutorials do."""
     hertz = _edges(call, len(bank))
     edges = np.floor((call.fft_size + 1) * hertz / call.spec.sample_rate)
     bins = np.arange(bank.shape[1])

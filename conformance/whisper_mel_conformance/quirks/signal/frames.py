@@ -27,25 +27,25 @@ def _emphasised_frames(coefficient: float) -> Variation:
 
 
 def _rounded_count(frames: Array, call: Call) -> Array:
-    """One more frame where the remainder is at least half a hop."""
+    """Append another frame where the remainder is at least half a hop."""
     rounds_up = call.seen["padded"].size % call.spec.hop >= call.spec.hop // 2
     return np.concatenate([frames, frames[-1:]]) if rounds_up else frames
 
 
 def _frame_of_zeros(features: Array, call: Call) -> Array:
-    """Another frame, of zeros, where the remainder is at least half a hop."""
+    """Append a frame of zeros where the remainder is at least half a hop."""
     rounds_up = call.seen["padded"].size % call.spec.hop >= call.spec.hop // 2
     return np.pad(features, ((0, 0), (0, 1))) if rounds_up else features
 
 
 def _thousands(frames: Array, call: Call) -> Array:
-    """Frames of silence up to a multiple of 1500, and 1500 more."""
+    """Append frames of silence up to a multiple of 1500, and 1500 more."""
     more = -(len(frames) - 1) % 1500 + 1500
     return np.concatenate([frames, np.zeros((more, frames.shape[1]), frames.dtype)])
 
 
 def _rounded_up_count(frames: Array, call: Call) -> Array:
-    """The frame that is dropped afterwards is another one, if there is a remainder."""
+    """Append a frame, which is dropped afterwards instead of the last, if there is a remainder."""
     has_rest = call.seen["padded"].size % call.spec.hop > 0
     return np.concatenate([frames, frames[-1:]]) if has_rest else frames
 

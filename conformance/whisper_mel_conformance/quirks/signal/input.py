@@ -58,7 +58,7 @@ def _delayed(by: int) -> Variation:
 
 
 def _int16_times(factor: float) -> Hook:
-    """Only int16 audio is scaled."""
+    """Scale int16 audio, and no other."""
     return lambda audio, call: audio * audio.dtype.type(factor if call.dtype == np.int16 else 1.0)
 
 

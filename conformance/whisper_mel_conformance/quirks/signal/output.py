@@ -24,7 +24,7 @@ _EPSILON = Parameter("epsilon", 1e-5, (0.0, *(10.0**k for k in range(-10, -1))))
 
 
 def _filled(value: Any, to: int | None = 480_000) -> Hook:
-    """Frames of values up to so many samples; None: up to ``pad_to``, if that was asked for."""
+    """Append frames of ``value(features)`` up to ``to`` samples; None: up to ``pad_to``."""
 
     def hook(y: Array, call: Call) -> Array:
         length = call.wanted.pad_to if to is None else to
@@ -37,12 +37,12 @@ def _filled(value: Any, to: int | None = 480_000) -> Hook:
 
 
 def _padded_with(value: Any) -> dict[str, Any]:
-    """``pad_to`` is met by values behind the features, not by zeros behind the audio."""
+    """Meet ``pad_to`` by values behind the features, not by zeros behind the audio."""
     return {"spec": {"pad_to": None}, "features": _filled(value, None)}
 
 
 def _zeros_counted(y: Array, call: Call) -> Array:
-    """The mean at the edges, as if there were zeros beyond them."""
+    """Take the mean at the edges as if there were zeros beyond them."""
     if call.spec.smoothing != "same":
         return y
     n_mels, n_frames = y.shape
@@ -54,7 +54,7 @@ def _zeros_counted(y: Array, call: Call) -> Array:
 
 
 def _smoothed(y: Array, call: Call) -> Array:
-    """Smoothed though nobody asked for it."""
+    """Smooth where nobody asked for it."""
     if call.wanted.smoothing is not None:
         return y
     wide = np.pad(y, 1, mode="edge")
@@ -63,8 +63,11 @@ def _smoothed(y: Array, call: Call) -> Array:
 
 
 def _standardised(axis: int | None, epsilon: float) -> Variation:
-    """Where nothing varies, roundings are divided by next to nothing. Exactly computed, in float64,
-    that is NaN: it says nothing of what a front-end makes."""
+    """Bring features to mean 0 and variance 1 along ``axis``, None for all of a clip.
+
+    Where nothing varies, roundings are divided by next to nothing. In float64, which stands for
+    exact numbers, the result is NaN there: nothing can be said of what a front-end makes.
+    """
 
     def hook(y: Array, call: Call) -> Array:
         if not y.size:

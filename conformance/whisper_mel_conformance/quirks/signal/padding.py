@@ -24,7 +24,7 @@ _OPENVINO = (
 
 
 def _mirrored(left: int) -> Variation:
-    """Frame t begins ``left`` samples before t * hop (200 in Whisper)."""
+    """Begin frame t ``left`` samples before t * hop (200 in Whisper)."""
 
     def hook(extended: Array, call: Call) -> Array:
         padded, reach = call.seen["padded"], call.spec.reach
@@ -53,7 +53,7 @@ def _wrapped_ends(extended: Array, call: Call) -> Array:
 
 
 def _kaldi_extended(extended: Array, call: Call) -> Array:
-    """What frames centred on (t + 1/2) * hop need, round(n / hop) of them and one to be dropped."""
+    """Extend as frames centred on (t + 1/2) * hop need it, round(n / hop) and one to be dropped."""
     padded, hop, n_fft = call.seen["padded"], call.spec.hop, call.spec.n_fft
     count = (padded.size + hop // 2) // hop + 1
     left = (n_fft - hop) // 2
@@ -70,7 +70,7 @@ def _more_zeros(n: int) -> Hook:
 
 
 def _unless_padded(audio: Array, call: Call) -> Array:
-    """Zeros up to 30 seconds."""
+    """Append zeros up to 30 seconds."""
     return np.concatenate([audio, np.zeros(max(480_000 - audio.size, 0), audio.dtype)])
 
 

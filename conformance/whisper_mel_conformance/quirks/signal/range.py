@@ -20,7 +20,7 @@ RANGE = Table("range")
 
 
 def _top(maximum: Any) -> Hook:
-    """Another maximum; ``maximum`` takes the logarithms of the frames that are kept."""
+    """Take another maximum; ``maximum`` is given the logarithms of the frames that are kept."""
     return lambda top, call: maximum(call.seen["kept"])
 
 
