@@ -10,6 +10,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -157,7 +158,7 @@ def mel_powers(call: Call, *, with_bound: bool = False, max_frames: int | None =
         return value
 
     # The last frame is dropped later: that it is there at all is what some front-ends do.
-    [block] = mel_blocks(call.clip, call.spec.replace(drop_last_frame=False), call.real, tap)
+    [block] = mel_blocks(call.clip, _with_last_frame(call.spec), call.real, tap)
     if not with_bound:
         return Mel(block.mel, block.mel, block.mel)
     bank, magnitude = call.seen["bank"], np.abs(block.spectrum)
@@ -177,6 +178,11 @@ def mel_powers(call: Call, *, with_bound: bool = False, max_frames: int | None =
     high, low = mel_of(magnitude + delta, off), mel_of(np.maximum(magnitude - delta, 0.0), -off)
     error = np.maximum(np.abs(high - block.mel), np.abs(low - block.mel))
     return Mel(block.mel, block.mel - error, block.mel + error)
+
+
+@lru_cache(maxsize=1024)
+def _with_last_frame(spec: FrontEndSpec) -> FrontEndSpec:
+    return spec.replace(drop_last_frame=False)
 
 
 def log_mel(audio: Array, wanted: FrontEndSpec, variations: Sequence[Variation]) -> Array:
