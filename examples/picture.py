@@ -12,7 +12,7 @@ import argparse
 import numpy as np
 from matplotlib import pyplot as plt
 from whisper_mel_golden import golden_cases
-from whisper_mel_reference import error_bound, log_mel
+from whisper_mel_reference import truth
 
 CASE = "golden/reading/80"
 
@@ -24,13 +24,12 @@ def main() -> None:
 
     case = {case.id: case for case in golden_cases()}[CASE]
     audio = case.audio()
-    truth = log_mel(audio, case.spec)
-    bound = error_bound(audio, case.spec)
+    features, bound = truth(audio, case.spec)
 
-    seconds = truth.shape[1] * case.spec.hop / case.spec.sample_rate
+    seconds = features.shape[1] * case.spec.hop / case.spec.sample_rate
     figure, axes = plt.subplots(2, 1, figsize=(11, 4.6), sharex=True, layout="constrained")
     panels = (
-        (truth, "magma", "features of a sentence, read by a person"),
+        (features, "magma", "features of a sentence, read by a person"),
         (np.log10(bound), "viridis", "the error that each may have: its bound, log10"),
     )
     for ax, (values, colours, title) in zip(axes, panels, strict=True):

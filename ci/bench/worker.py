@@ -265,10 +265,10 @@ def _difference(ours: Any, other: Any) -> float | None:
 
 def main() -> int:
     task, report = take_task()
-    from whisper_mel_conformance.frontend import load as frontend
+    from whisper_mel_conformance.frontend import load
 
     rows = [Row.from_dict(row) for row in task["rows"]]
-    for result in measure_rows(rows, task["budget"], functools.lru_cache(frontend.load)):
+    for result in measure_rows(rows, task["budget"], functools.lru_cache(load.load)):
         report(result)
     return 0
 

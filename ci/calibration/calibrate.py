@@ -23,7 +23,7 @@ from tasks.paths import MEASUREMENTS
 from whisper_mel_golden.inputs import INPUTS, N_MELS, SECOND
 from whisper_mel_golden.machine import cpu_model
 from whisper_mel_golden.signals import render
-from whisper_mel_reference import CLASS_A, CLASS_B, WHISPER, FrontEndSpec, error_bound, log_mel
+from whisper_mel_reference import CLASS_A, CLASS_B, WHISPER, FrontEndSpec, truth
 from whisper_mel_reference import bound as bound_module
 from whisper_mel_reference.bound import compare_with
 from whisper_mel_reference.pipeline import mean_3x3
@@ -115,8 +115,7 @@ class Judge:
 
     def __init__(self, audio: NDArray[Any], n_mels: int, smoothing: Any = None) -> None:
         self.spec: FrontEndSpec = WHISPER.replace(n_mels=n_mels, smoothing=smoothing)
-        self.features = log_mel(audio, self.spec)
-        self.bound = error_bound(audio, self.spec)
+        self.features, self.bound = truth(audio, self.spec)
 
     def score(self, features: NDArray[Any]) -> float:
         """The score of features that are not smoothed yet: that is done here, in their dtype."""

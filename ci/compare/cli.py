@@ -16,11 +16,11 @@ from bench.worker import Result, run_worker
 from numpy.typing import NDArray
 from tasks.columns import aligned
 from tasks.paths import ROOT
-from whisper_mel_conformance.cases.judging import Truth, grade
+from whisper_mel_conformance.cases.judging import grade
 from whisper_mel_conformance.folder import write_whole
 from whisper_mel_conformance.frontend.load import UnknownFrontEnd, require_known
 from whisper_mel_mojo.audio_file import AudioError, load_audio
-from whisper_mel_reference import WHISPER
+from whisper_mel_reference import WHISPER, Truth, truth
 from whisper_mel_reference.bound import compare_with
 
 Array = NDArray[Any]
@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
         for name in options.frontend or ():
             require_known(name)
         audio = load_audio(options.audio)
-        truth = Truth(audio, WHISPER.replace(n_mels=options.n_mels))
+        exact = truth(audio, WHISPER.replace(n_mels=options.n_mels))
     except (AudioError, UnknownFrontEnd) as error:
         print(f"compare: {error}", file=sys.stderr)
         return 2
@@ -78,12 +78,12 @@ def main(arguments: list[str]) -> int:
     if device:
         paths.update(dict.fromkeys(ON_CUDA))
     task = {"n_mels": options.n_mels, "budget": options.seconds, "device": bool(device)}
-    results, features = measure(list(paths), audio, task, truth)
+    results, features = measure(list(paths), audio, task, exact)
     print(*table(results), "", LEGEND, sep="\n")
     record = {"audio": str(options.audio), "device": device, "paths": results}
     try:
         write_whole(options.output / "compare.json", json.dumps(record, indent=1).encode() + b"\n")
-        print(f"\n{draw_beside(options, audio, features, truth)}")
+        print(f"\n{draw_beside(options, audio, features, exact)}")
     except OSError as error:
         print(f"compare: --output {options.output}: {error}", file=sys.stderr)
         return 2

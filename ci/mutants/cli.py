@@ -52,7 +52,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("-k", dest="word", default="", metavar="WORD", help="of a mutant's id")
     options = parser.parse_args(arguments)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # small products; see whisper_mel_conformance
-    from whisper_mel_conformance.quirks.killing import quick_cases
+    from mutants.quirks import quick_cases
 
     cases = list(quick_cases())
     path = RECORD if options.record else REPORT
@@ -92,7 +92,8 @@ def _rows(
 ) -> Iterator[Row]:
     """A row for each mutant that is not known in full."""
     from whisper_mel_conformance.quirks import CATALOGUE
-    from whisper_mel_conformance.quirks.killing import quick_cases
+
+    from mutants.quirks import quick_cases
 
     short = {case.id for case in quick_cases().values() if not _is_long(case)}
 
@@ -112,7 +113,8 @@ def _rows(
 @contextmanager
 def _quirk(id: str) -> Iterator[FrontEnd]:
     from whisper_mel_conformance.quirks import CATALOGUE
-    from whisper_mel_conformance.quirks.killing import start
+
+    from mutants.quirks import start
 
     front_end = start(CATALOGUE[id])
     try:
@@ -153,8 +155,9 @@ def _by_lane(mutant: KernelMutant) -> tuple[str, str]:
 
 def _by_cases(row: Row, opened: AbstractContextManager[FrontEnd], full: bool) -> Row:
     """The row filled in: by its killer, then by what it lacks if asked for or if it survives."""
-    from whisper_mel_conformance.quirks.killing import quick_cases
     from whisper_mel_conformance.report.write import json_number
+
+    from mutants.quirks import quick_cases
 
     cases = dict(quick_cases())
     killer = cases.pop(row.killer, None)
@@ -199,7 +202,7 @@ def _judge(row: Row, front_end: FrontEnd, case: Case) -> Result:
 
 
 def _verdict(result: Result) -> str:
-    from whisper_mel_conformance.quirks.killing import MARGIN
+    from mutants.quirks import MARGIN
 
     if result.status != "failed":
         return "survives"

@@ -24,7 +24,7 @@ OFFLINE = ROOT / "ci" / "sanitize" / "offline.py"
 FEW = "length-401 or reading-30s or pad480000 or silence or errors/nan or concurrency"
 _CALLS_HOME = """
 import socket
-from whisper_mel_conformance.quirks.adapter import right
+from whisper_mel_conformance.quirks.table import right
 
 def calls_home(audio, n_mels=80):
     socket.create_connection(("127.0.0.1", {port}), timeout=20).close()

@@ -203,12 +203,14 @@ def _parameter(argument: ast.arg, default: ast.expr | None) -> str:
 
 
 def _tasks() -> list[str]:
-    """``./dev``'s tasks, and the words of those that argparse has no part in."""
-    from tasks import LAYERS, TASKS, build
+    """``./dev``'s tasks and subtasks, and the options of each as its help lists them."""
+    from tasks import LAYERS, TASKS
+    from tasks.task import walk
 
-    found = [*TASKS, *(f"env {layer}" for layer in LAYERS), "lock pixi"]
-    found += [f"build {word}" for word in re.findall(r"\./dev build \[?([a-z]+)", build.USAGE)]
-    return found + [f"build {word}" for word in re.findall(r"--[a-z]+", build.USAGE)]
+    found = [f"env {layer}" for layer in LAYERS]
+    for name, task in walk(TASKS):
+        found += [name, *(f"{name} {option}" for option in task.takes())]
+    return found
 
 
 class _Captured(Exception):

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 import torch
 from compare import cli, devices, picture
-from whisper_mel_conformance.cases.judging import Truth
 from whisper_mel_golden.speech import SPEECH, load_recording, write_wav
-from whisper_mel_reference import WHISPER, log_mel
+from whisper_mel_reference import WHISPER, log_mel, truth
 
 FRONT_ENDS = """
 import os
@@ -124,12 +123,12 @@ def test_an_unknown_front_end(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_nan_and_noise_do_not_pass() -> None:
     audio = load_recording("cards")[:16_000] / np.float32(32768)
-    truth = Truth(audio, WHISPER)
+    exact = truth(audio, WHISPER)
     features = log_mel(audio, WHISPER).astype(np.float32)
-    assert cli.judged(features, truth)["class"] == "A"
+    assert cli.judged(features, exact)["class"] == "A"
     features[3, 5] = np.nan
-    assert cli.judged(features, truth)["class"] == "fails"
-    assert cli.judged(features, truth)["worst"] is None
+    assert cli.judged(features, exact)["class"] == "fails"
+    assert cli.judged(features, exact)["worst"] is None
 
 
 # --------------------------------------------------------------------------- devices

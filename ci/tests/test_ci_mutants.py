@@ -11,6 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from mutants import cli as mutants
+from mutants import quirks
 from mutants.kernel import KERNEL, LANE, KernelMutant, kernel_mutants
 from mutants.matrix import Row, idle, read, write
 from sanitize import cli as sanitize
@@ -81,6 +82,15 @@ def _report_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(mutants, name, tmp_path / name)
 
 
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_a_quirk_is_rejected_by_its_case(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # small products: see quiet_blas
+    result = quirks.kill(name)
+    assert result.status == "failed", result
+    assert result.message
+    assert result.score is None or result.score >= quirks.MARGIN
+
+
 def test_quirks_are_killed(capsys: pytest.CaptureFixture[str]) -> None:
     assert mutants.run(["-k", "symmetric-window"]) == 0
     assert "killed     symmetric-window" in capsys.readouterr().out
@@ -90,14 +100,12 @@ def test_quirks_are_killed(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_survivor_fails_the_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from whisper_mel_conformance.quirks import killing
-
-    monkeypatch.setattr(killing, "MARGIN", 1e9)
+    monkeypatch.setattr(quirks, "MARGIN", 1e9)
     assert mutants.run(["-k", "symmetric-window"]) == 1
     assert "BARELY KILLED symmetric-window" in capsys.readouterr().out
     few = ("numerics/silence/80", "numerics/dc/80")
     cases = {case.id: case for case in all_cases("quick") if case.id in few}
-    monkeypatch.setattr(killing, "quick_cases", lambda: cases)
+    monkeypatch.setattr(quirks, "quick_cases", lambda: cases)
     monkeypatch.setitem(CATALOGUE, "floor", replace(CATALOGUE["floor"], killer=few[1]))
     assert mutants.run(["-k", "floor"]) == 1
     assert f"KILLED BY ANOTHER floor: {few[1]} {few[0]}" in capsys.readouterr().out
@@ -113,11 +121,9 @@ def test_the_record_is_added_to() -> None:
 
 
 def test_a_run_resumes_with_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from whisper_mel_conformance.quirks import killing
-
     few = ("numerics/rising-noise/80", "numerics/dc/80", "numerics/silence/80")
     cases = {case.id: case for case in all_cases("quick") if case.id in few}
-    monkeypatch.setattr(killing, "quick_cases", lambda: cases)
+    monkeypatch.setattr(quirks, "quick_cases", lambda: cases)
     signs = dict.fromkeys(few[:2], "x")  # dc/80's is not true: it shows that nobody asked again
     known = Row("symmetric-window", "quirk", few[0], "killed", 9.0, "", cases=signs)
     write({known.id: known}, few, mutants.REPORT)
@@ -171,11 +177,9 @@ def test_the_record_is_of_all_mutants_and_cases() -> None:
 def test_a_lane_that_misses_its_planted_fault_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from whisper_mel_conformance.quirks import killing
-
-    right = killing.kill("symmetric-window", "numerics/silence/80")  # hides it
+    right = quirks.kill("symmetric-window", "numerics/silence/80")  # hides it
     assert right.status == "passed"
-    monkeypatch.setattr(killing, "kill", lambda name, case: right)
+    monkeypatch.setattr(quirks, "kill", lambda name, case: right)
     assert sanitize.run(["guard"]) == 1
     assert "the planted fault is missed: read-beyond-end" in capsys.readouterr().out
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from whisper_mel_conformance.quirks.adapter import right
+from whisper_mel_conformance.quirks.table import right
 from whisper_mel_reference import WHISPER, mel_filterbank
 from whisper_mel_reference import log_mel as reference
 

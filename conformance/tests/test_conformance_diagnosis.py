@@ -29,7 +29,7 @@ from whisper_mel_conformance.diagnosis.weights import other_weights
 from whisper_mel_conformance.frontend.client import InProcess
 from whisper_mel_conformance.frontend.load import inspect_front_end
 from whisper_mel_conformance.quirks import CATALOGUE, Quirk
-from whisper_mel_conformance.quirks.path import Variation
+from whisper_mel_conformance.quirks.path import FRONT, TAIL, Variation
 from whisper_mel_conformance.quirks.quirk import QuirkyFrontEnd
 from whisper_mel_conformance.report.picture import comparison
 from whisper_mel_reference import WHISPER, log_mel, mel_filterbank
@@ -255,6 +255,36 @@ def test_it_is_located() -> None:
     diagnosis = told(front_end(OUTSIDE["band missing"]()), 1)
     assert "filterbank" in diagnosis.sentences[1]
     assert "bands 17 of 80" in diagnosis.sentences[1]
+
+
+def _ramp(features: Array, call: Any) -> Array:
+    """Adds what depends on each stage before the mel powers, and on each after them."""
+    total = sum(np.abs(call.seen[name]).max() for name in (*FRONT, *TAIL[:-1]))
+    return features + features.dtype.type(0.01) * np.arange(features.shape[1]) * total
+
+
+def test_hooks_see_the_same_stages_in_the_diagnosis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There, the mel powers of a call may come from another call."""
+    ramp = Variation(stages={"features": _ramp})
+    quirk = replace(CATALOGUE["gain"], id="ramp", vary=lambda: ramp, parameter=None)
+    monkeypatch.setitem(CATALOGUE, quirk.id, quirk)
+    audio = np.random.default_rng(4).normal(0.0, 0.1, 1600).astype(np.float32)
+    answer = Answer("noise", audio, WHISPER, log_mel(audio))
+    for others in ((), (Variant("gain", 0.5),), (Variant("transform-zero-extended", 512.0),)):
+        variants = (*others, Variant(quirk.id))
+        made = QuirkyFrontEnd([v.variation for v in variants], "faulty").log_mel(audio)
+        for with_bound in (False, True, False):  # first computed, then kept
+            predicted = answer.predict(variants, with_bound=with_bound)
+            assert predicted is not None
+            np.testing.assert_allclose(made, predicted[0][0], rtol=1e-4)
+
+
+def test_a_stage_that_does_not_exist_is_named() -> None:
+    with pytest.raises(ValueError, match="'feature' is none of audio, padded, extended, frames"):
+        Variation(stages={"feature": lambda features, call: features})
+    early = Variation(stages={"audio": lambda audio, call: audio * call.seen["power"].max()})
+    with pytest.raises(KeyError, match="stage 'power' comes later"):
+        QuirkyFrontEnd([early], "faulty").log_mel(np.ones(400, np.float32))
 
 
 def test_memory_does_not_grow_with_the_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from whisper_mel_reference import (
     mel_filterbank,
     score,
     stages,
+    truth,
 )
 
 Signal = Callable[[np.random.Generator], np.ndarray]
@@ -222,6 +223,18 @@ def test_padding_frames_of_a_batch_are_scored() -> None:
     features[1, 5, 20] += 1e-3
     assert compare(features, batch, lengths=[4000, 1000]).index == (1, 5, 20)
     assert not score(features, batch, lengths=[4000, 1000]) <= CLASS_B
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+def test_the_truth_is_features_and_bound_to_the_bit(audio: np.ndarray, spec: FrontEndSpec) -> None:
+    clip = audio[:4000]
+    for given, lengths in ((clip, None), (np.stack([clip, clip[::-1]]), [4000, 1000])):
+        exact = truth(given, spec, lengths=lengths)
+        for values, expected in (
+            (exact.features, log_mel(given, spec, lengths=lengths)),
+            (exact.bound, error_bound(given, spec, lengths=lengths)),
+        ):
+            np.testing.assert_array_equal(values.view(np.int64), expected.view(np.int64))
 
 
 def test_bad_input_is_named() -> None:

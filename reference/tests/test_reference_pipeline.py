@@ -250,6 +250,8 @@ def test_float32_overflow_is_an_error_and_float64_goes_on(noise: np.ndarray) -> 
         log_mel(loud, dtype=np.float32)
     with pytest.raises(ValueError, match=r"power overflows float32"):  # in a few frames, too
         log_mel(np.concatenate([noise, loud[:400], noise]), dtype=np.float32)
+    with pytest.raises(ValueError, match=r"power overflows float32"):
+        stages(loud, dtype=np.float32)
     np.testing.assert_allclose(log_mel(loud) - log_mel(noise), 10, atol=1e-6)
 
 

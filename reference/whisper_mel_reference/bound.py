@@ -39,7 +39,12 @@ SUM_ERROR = 8.0  # of a mel power, relative, in EPS
 LAST_ERROR = 8.0  # of logarithm, scaling and smoothing, in EPS times max(|value|, 1)
 
 
-class _Truth(NamedTuple):
+class Truth(NamedTuple):
+    """The features of a clip or of a batch in float64, and how far off float32 ones may be.
+
+    Both have the shape of :func:`whisper_mel_reference.log_mel`'s result, and its unit.
+    """
+
     features: NDArray[np.float64]
     bound: NDArray[np.float64]
 
@@ -59,16 +64,42 @@ class Comparison(NamedTuple):
     reason: str
 
 
+def truth(
+    audio: ArrayLike, spec: FrontEndSpec = WHISPER, *, lengths: Sequence[int] | None = None
+) -> Truth:
+    """Compute the features and their error bound at once, in float64.
+
+    Parameters as :func:`whisper_mel_reference.log_mel`. ``features`` is what ``log_mel`` returns
+    and ``bound`` what :func:`error_bound` returns, bit for bit, for the price of the latter.
+    Raises what ``log_mel`` raises, and ``ValueError`` for amplitudes above ``MAX_AMPLITUDE``,
+    where float32 power may overflow.
+    """
+    clips, is_batch = split_clips(audio, lengths)
+    peak = max(float(np.abs(clip).max()) for clip in clips)
+    if not peak <= MAX_AMPLITUDE:
+        raise ValueError(
+            f"audio has amplitudes up to {peak:.3g}: expected at most {MAX_AMPLITUDE:.3g}"
+        )
+    shape = (len(clips), *spec.feature_shape(np.shape(audio)[-1]))
+    whole = Truth(np.empty(shape), np.empty(shape))
+    for row, clip in enumerate(clips):
+        own, silence = _clip_truth(clip, spec)
+        n_frames = own.features.shape[1]
+        for values, part, fill in zip(whole, own, silence, strict=True):
+            values[row, :, :n_frames] = part
+            values[row, :, n_frames:] = fill
+    return whole if is_batch else Truth(whole.features[0], whole.bound[0])
+
+
 def error_bound(
     audio: ArrayLike, spec: FrontEndSpec = WHISPER, *, lengths: Sequence[int] | None = None
 ) -> NDArray[np.float64]:
-    """The admissible error of each feature of a float32 implementation.
+    """Compute the admissible error of each feature of a float32 implementation.
 
     Parameters as :func:`whisper_mel_reference.log_mel`; float64 of the features' shape, in the
-    features' unit. Raises what ``log_mel`` raises, and ``ValueError`` for amplitudes above
-    ``MAX_AMPLITUDE``, where float32 power may overflow.
+    features' unit. Raises what :func:`truth` raises.
     """
-    return _truth(audio, spec, lengths).bound
+    return truth(audio, spec, lengths=lengths).bound
 
 
 def score(
@@ -78,7 +109,7 @@ def score(
     *,
     lengths: Sequence[int] | None = None,
 ) -> float:
-    """The largest error of ``actual``, in units of :func:`error_bound`; infinite for any NaN.
+    """Compute the largest error of ``actual`` in bounds (:func:`error_bound`); infinite for NaN.
 
     Up to ``CLASS_A`` the output is as good as careful float32 can be; up to ``CLASS_B`` it
     conforms. Raises ``ValueError`` if ``actual`` has not the features' shape, and whatever
@@ -94,16 +125,16 @@ def compare(
     *,
     lengths: Sequence[int] | None = None,
 ) -> Comparison:
-    """As :func:`score`, with the position and the values of the worst feature."""
+    """Compute what :func:`score` does, with the position and the values of the worst feature."""
     given = np.asarray(actual)
-    truth = _truth(audio, spec, lengths)
-    if given.shape != truth.features.shape:
-        raise ValueError(f"actual has shape {given.shape}: expected {truth.features.shape}")
-    return compare_with(given, truth.features, truth.bound)
+    exact = truth(audio, spec, lengths=lengths)
+    if given.shape != exact.features.shape:
+        raise ValueError(f"actual has shape {given.shape}: expected {exact.features.shape}")
+    return compare_with(given, exact.features, exact.bound)
 
 
 def compare_with(actual: Array, expected: Array, bound: Array) -> Comparison:
-    """``actual`` against given values and bounds, all of one shape."""
+    """Compare ``actual`` with given values and bounds, all of one shape."""
     values = np.asarray(actual, np.float64)
     with np.errstate(invalid="ignore"):
         excess = np.abs(values - expected) / bound
@@ -122,50 +153,31 @@ def compare_with(actual: Array, expected: Array, bound: Array) -> Comparison:
     )
 
 
-def _truth(audio: ArrayLike, spec: FrontEndSpec, lengths: Sequence[int] | None) -> _Truth:
-    """The features in float64 and their bounds, of a clip or of a batch."""
-    clips, is_batch = split_clips(audio, lengths)
-    peak = max(float(np.abs(clip).max()) for clip in clips)
-    if not peak <= MAX_AMPLITUDE:
-        raise ValueError(
-            f"audio has amplitudes up to {peak:.3g}: expected at most {MAX_AMPLITUDE:.3g}"
-        )
-    shape = (len(clips), *spec.feature_shape(np.shape(audio)[-1]))
-    truth = _Truth(np.empty(shape), np.empty(shape))
-    for row, clip in enumerate(clips):
-        own, silence = _clip_truth(clip, spec)
-        n_frames = own.features.shape[1]
-        for whole, part, fill in zip(truth, own, silence, strict=True):
-            whole[row, :, :n_frames] = part
-            whole[row, :, n_frames:] = fill
-    return truth if is_batch else _Truth(truth.features[0], truth.bound[0])
-
-
-def _clip_truth(clip: Array, spec: FrontEndSpec) -> tuple[_Truth, _Truth]:
-    """The truth about one clip, and about a value of it that is silent (shape ``(1, 1)``)."""
+def _clip_truth(clip: Array, spec: FrontEndSpec) -> tuple[Truth, Truth]:
+    """Compute the truth about one clip, and about a silent value of it (shape ``(1, 1)``)."""
     mel, mel_error = _mel_with_error(clip, spec)
     values = [logarithm(m, spec) for m in (mel - mel_error, mel, mel + mel_error)]
     # The clip's maximum is uncertain by every value that could be it.
     bottoms = [log.max() - spec.dynamic_range for log in values]
 
-    def truth(logs: list[Array]) -> _Truth:
+    def of(logs: list[Array]) -> Truth:
         low, exact, high = (
             np.maximum(log, least) for log, least in zip(logs, bottoms, strict=True)
         )
         features = finish(exact, spec.replace(smoothing=None))
         spread = np.maximum(high - exact, exact - low) / spec.divisor
-        return _Truth(features, spread + _last_error(features))
+        return Truth(features, spread + last_error(features))
 
-    silence = truth([logarithm(np.zeros((1, 1)), spec)] * 3)
-    own = truth(values)
+    silence = of([logarithm(np.zeros((1, 1)), spec)] * 3)
+    own = of(values)
     if spec.smoothing is not None:
         smooth = mean_3x3(own.features, spec)
-        own = _Truth(smooth, mean_3x3(own.bound, spec) + _last_error(smooth))
+        own = Truth(smooth, mean_3x3(own.bound, spec) + last_error(smooth))
     return own, silence
 
 
 def _mel_with_error(clip: Array, spec: FrontEndSpec) -> tuple[Array, Array]:
-    """The mel powers in float64, and how far float32 ones may be off, both ``(n_mels, n_frames)``.
+    """Compute mel powers in float64 and how far float32 ones may be off, ``(n_mels, n_frames)``.
 
     A spectrum value is off by delta at most; a mel power ``sum F P`` by the cross term of
     ``|X + delta|**2`` (bounded by Cauchy-Schwarz), delta's own square, and the sum's roundings.
@@ -175,11 +187,7 @@ def _mel_with_error(clip: Array, spec: FrontEndSpec) -> tuple[Array, Array]:
     weight_sum = mel_filterbank(spec.n_mels, spec).sum(axis=1, dtype=np.float64)[:, np.newaxis]
     for block in mel_blocks(clip, spec, np.dtype(np.float64)):
         peak = block.power.max(axis=1) ** (1.0 / spec.power)
-        delta = EPS * (
-            FFT_ERROR * _norm(block.windowed)
-            + PEAK_ERROR * peak
-            + WINDOW_ERROR * _norm(block.frames)
-        )
+        delta = spectrum_error(block.frames, block.windowed, peak)
         if spec.power == 2.0:
             error = 2.0 * np.sqrt(block.mel * weight_sum) * delta + weight_sum * delta**2
         else:
@@ -189,11 +197,25 @@ def _mel_with_error(clip: Array, spec: FrontEndSpec) -> tuple[Array, Array]:
     return mel, mel_error
 
 
+def spectrum_error(
+    frames: Array, windowed: Array, peak: Array, *, gain: float = 1.0
+) -> NDArray[np.float64]:
+    """Compute how far off a float32 spectrum's values may be, shape ``(n_frames,)``.
+
+    ``frames`` and ``windowed`` have shape ``(n_frames, n_fft)``; ``peak`` is the largest
+    magnitude in each frame's spectrum, ``gain`` the largest weight of the window.
+    """
+    return EPS * (
+        FFT_ERROR * _norm(windowed) + PEAK_ERROR * peak + WINDOW_ERROR * _norm(frames) * gain
+    )
+
+
 def _norm(frames: Array) -> NDArray[np.float64]:
     squares: NDArray[np.float64] = np.einsum("ij,ij->i", frames, frames)
     return np.sqrt(squares)
 
 
-def _last_error(features: Array) -> Array:
+def last_error(features: Array) -> Array:
+    """Compute the error of the last roundings of float32 features, in the features' unit."""
     error: Array = LAST_ERROR * EPS * np.maximum(np.abs(features), 1.0)
     return error

@@ -19,7 +19,7 @@ _LOG_STEP = np.log(6.4) / 27.0
 
 
 def hz_to_mel(hz: float, scale: str) -> float:
-    """Hertz to mel; ``slaney`` as above, ``htk`` 2595 log10(1 + f / 700)."""
+    """Convert hertz to mel; ``slaney`` as above, ``htk`` 2595 log10(1 + f / 700)."""
     if scale == "htk":
         return float(2595.0 * np.log10(1.0 + hz / 700.0))
     if hz < _LOG_FROM_HZ:
@@ -28,7 +28,7 @@ def hz_to_mel(hz: float, scale: str) -> float:
 
 
 def mel_to_hz(mel: NDArray[np.float64], scale: str) -> NDArray[np.float64]:
-    """The inverse of :func:`hz_to_mel`, for arrays."""
+    """Convert mel to hertz, the inverse of :func:`hz_to_mel`, for arrays."""
     if scale == "htk":
         return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
     linear = _HZ_PER_MEL * mel
@@ -37,7 +37,7 @@ def mel_to_hz(mel: NDArray[np.float64], scale: str) -> NDArray[np.float64]:
 
 
 def mel_filterbank(n_mels: int = 80, spec: FrontEndSpec = WHISPER) -> NDArray[np.float32]:
-    """Weights of the mel bands, float32 of shape ``(n_mels, n_fft // 2 + 1)``; read-only.
+    """Return the weights of the mel bands, float32, ``(n_mels, n_fft // 2 + 1)``, read-only.
 
     Bit-equal to openai-whisper's ``mel_filters.npz`` for 80 and 128 bands. Those weights were
     rounded twice, and so are these: the triangle to float32, then its product with the float64

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -13,9 +13,13 @@ from whisper_mel_reference.filterbank import mel_filterbank
 from whisper_mel_reference.spec import WHISPER, FrontEndSpec, require_count
 
 Array = NDArray[Any]
+Tap = Callable[[str, Any], Any]
+"""Takes the name and the value of a stage as soon as it is computed; returns the value that the
+next stage is computed from."""
 
 INT16_SCALE = 1.0 / 32768.0  # exact in binary: int16 PCM becomes [-1, 1)
 _BLOCK = 256  # frames computed at a time, so that a block's arrays stay in the L2 cache
+_STAGES = ("frames", "windowed", "spectrum", "power", "mel", "log", "clamped", "features")
 PAD_MODES = {"reflect": "reflect", "symmetric": "symmetric", "edge": "edge", "zero": "constant"}
 """``numpy.pad``'s names of a specification's ``pad_mode``."""
 
@@ -27,7 +31,7 @@ def log_mel(
     dtype: DTypeLike = np.float64,
     lengths: Sequence[int] | None = None,
 ) -> Array:
-    """Log-Mel features of one clip or of a batch of clips.
+    """Compute the log-Mel features of one clip or of a batch of clips.
 
     Parameters
     ----------
@@ -62,7 +66,7 @@ def log_mel(
     features = np.empty((len(clips), *shape), real)
     for row, clip in zip(features, clips, strict=True):
         n_frames = spec.feature_shape(clip.size)[1]
-        log = clip_log(clip, spec, real)
+        log = _clip_log(clip, spec, real)
         row[:, :n_frames] = finish(clamp(log, spec), spec)
         row[:, n_frames:] = silence(log, spec)
     return features if is_batch else features[0]
@@ -71,7 +75,7 @@ def log_mel(
 def stages(
     audio: ArrayLike, spec: FrontEndSpec = WHISPER, *, dtype: DTypeLike = np.float64
 ) -> dict[str, Array]:
-    """Every stage of one clip by name, in the order of computation.
+    """Compute every stage of one clip, by name and in the order of computation.
 
     ``frames`` and ``windowed`` ``(n_frames, n_fft)``; ``spectrum`` (complex) and ``power``
     ``(n_frames, n_fft // 2 + 1)``; ``mel``, ``log``, ``clamped`` and ``features``
@@ -84,30 +88,22 @@ def stages(
     clips, is_batch = split_clips(audio, None)
     if is_batch:
         raise ValueError(f"audio has shape {np.shape(audio)}: expected one clip of shape (n,)")
-    framed = frames(clips[0], spec, real)
-    windowed = framed * window(spec, real)
-    spectrum = np.fft.rfft(windowed, axis=-1)
-    power = _power(spectrum, spec)
-    mel = mel_filterbank(spec.n_mels, spec).astype(real) @ power.T
-    log = logarithm(mel, spec)
-    clamped = clamp(log, spec)
-    return {
-        "frames": framed,
-        "windowed": windowed,
-        "spectrum": spectrum,
-        "power": power,
-        "mel": mel,
-        "log": log,
-        "clamped": clamped,
-        "features": finish(clamped, spec),
-    }
+    seen: dict[str, Array] = {}
+
+    def keep(name: str, value: Array) -> Array:
+        seen[name] = value
+        return value
+
+    log = _clip_log(clips[0], spec, real, keep)
+    keep("features", finish(clamp(log, spec, keep), spec))
+    return {name: seen[name] for name in _STAGES}
 
 
 # --------------------------------------------------------------------------- input
 
 
 def split_clips(audio: ArrayLike, lengths: Sequence[int] | None) -> tuple[list[Array], bool]:
-    """The clips of ``audio``, checked, as float arrays of shape ``(n,)``; and if it is a batch."""
+    """Check ``audio``; return its clips as floats of shape ``(n,)``, and whether it is a batch."""
     array = np.asarray(audio)
     if array.dtype not in (np.float32, np.float64, np.int16):
         raise TypeError(f"audio has dtype {array.dtype}: expected float32, float64 or int16 (PCM)")
@@ -146,15 +142,26 @@ def _require_dtype(dtype: DTypeLike) -> np.dtype[Any]:
 # --------------------------------------------------------------------------- stages
 
 
-def frames(clip: Array, spec: FrontEndSpec, real: np.dtype[Any]) -> Array:
-    """The frames of a clip that are kept, a read-only view of shape ``(n_frames, n_fft)``."""
-    length = spec.padded_length(clip.size)
-    padded = np.zeros(length, real)
-    padded[: clip.size] = clip
+def _untouched(name: str, value: Any) -> Any:
+    """Leave a stage as it is: the tap of those who want none."""
+    return value
+
+
+def frames(clip: Array, spec: FrontEndSpec, real: np.dtype[Any], tap: Tap = _untouched) -> Array:
+    """Cut a clip into the frames that are kept, a read-only view of shape ``(n_frames, n_fft)``.
+
+    Taps ``audio``, ``padded`` (with the zeros of ``pad_to``), ``extended`` (with what a centred
+    clip needs on both sides) and ``frames``.
+    """
+    audio = tap("audio", np.asarray(clip, real))
+    padded = np.zeros(spec.padded_length(audio.size), real)
+    padded[: audio.size] = audio
+    extended = padded = tap("padded", padded)
     if spec.reach:
-        padded = np.pad(padded, spec.reach, mode=PAD_MODES[spec.pad_mode])  # type: ignore[call-overload]
-    starts = np.lib.stride_tricks.sliding_window_view(padded, spec.n_fft)
-    return starts[:: spec.hop][: spec.n_frames(clip.size)]
+        extended = np.pad(padded, spec.reach, mode=PAD_MODES[spec.pad_mode])  # type: ignore[call-overload]
+    views = np.lib.stride_tricks.sliding_window_view(tap("extended", extended), spec.n_fft)
+    every = views[:: spec.hop]
+    return tap("frames", every[:-1] if spec.drop_last_frame else every)
 
 
 @lru_cache(maxsize=32)
@@ -171,7 +178,7 @@ def _window(name: str, n_fft: int) -> NDArray[np.float64]:
 
 
 def window(spec: FrontEndSpec, real: np.dtype[Any]) -> Array:
-    """The window's weights, shape ``(n_fft,)``, rounded once from float64."""
+    """Return the window's weights, shape ``(n_fft,)``, rounded once from float64."""
     return _window(spec.window, spec.n_fft).astype(real, copy=False)
 
 
@@ -181,49 +188,64 @@ def _power(spectrum: Array, spec: FrontEndSpec) -> Array:
 
 
 class MelBlock(NamedTuple):
-    """Some frames on their way: samples and windowed samples, and what the filterbank made."""
+    """A block of frames at each stage, from samples to mel powers."""
 
     where: slice
     frames: Array  # (block, n_fft)
     windowed: Array  # (block, n_fft)
+    spectrum: Array  # (block, n_fft // 2 + 1)
     power: Array  # (block, n_fft // 2 + 1)
     mel: Array  # (n_mels, block)
 
 
-def mel_blocks(clip: Array, spec: FrontEndSpec, real: np.dtype[Any]) -> Iterator[MelBlock]:
-    """The mel powers of a clip, a block of frames at a time."""
-    framed = frames(clip, spec, real)
-    weights = window(spec, real)
+def mel_blocks(
+    clip: Array, spec: FrontEndSpec, real: np.dtype[Any], tap: Tap | None = None
+) -> Iterator[MelBlock]:
+    """Compute the mel powers of a clip, a block of frames at a time.
+
+    With a tap all frames are one block, so that each stage passes it once, as a whole: those of
+    :func:`frames`, then ``window``, ``windowed``, ``spectrum``, ``power``, ``bank`` and ``mel``.
+    """
+    at = _untouched if tap is None else tap
+    framed = frames(clip, spec, real, at)
+    size = _BLOCK if tap is None else max(len(framed), 1)
+    weights = at("window", window(spec, real))
     bank = mel_filterbank(spec.n_mels, spec).astype(real)
     with np.errstate(over="ignore", invalid="ignore"):  # the caller looks for what is not finite
-        for start in range(0, len(framed), _BLOCK):
-            block = framed[start : start + _BLOCK]
-            windowed = block * weights
-            power = _power(np.fft.rfft(windowed, axis=-1), spec)
+        for start in range(0, max(len(framed), 1), size):
+            block = framed[start : start + size]
+            windowed = at("windowed", block * weights)
+            spectrum = at("spectrum", np.fft.rfft(windowed, axis=-1))
+            power = at("power", _power(spectrum, spec))
+            mel = at("mel", at("bank", bank) @ power.T)
             where = slice(start, start + len(block))
-            yield MelBlock(where, block, windowed, power, bank @ power.T)
+            yield MelBlock(where, block, windowed, spectrum, power, mel)
 
 
 def logarithm(mel: Array, spec: FrontEndSpec) -> Array:
-    """The logarithm of ``max(mel, floor)``; NaN stays NaN."""
+    """Take the logarithm of ``max(mel, floor)``; NaN stays NaN."""
     raised = np.maximum(mel, mel.dtype.type(spec.floor))
     return np.log10(raised) if spec.log == "log10" else np.log(raised)
 
 
-def clamp(log: Array, spec: FrontEndSpec) -> Array:
-    """Values more than ``dynamic_range`` below the clip's maximum, raised to that."""
-    return np.maximum(log, log.max() - log.dtype.type(spec.dynamic_range))
+def clamp(log: Array, spec: FrontEndSpec, tap: Tap = _untouched) -> Array:
+    """Raise values more than ``dynamic_range`` below the clip's maximum to that level.
+
+    Taps ``top``, the maximum, and ``clamped``.
+    """
+    top = tap("top", log.max())
+    return tap("clamped", np.maximum(log, top - log.dtype.type(spec.dynamic_range)))
 
 
 def finish(clamped: Array, spec: FrontEndSpec) -> Array:
-    """Scaled and smoothed: the features."""
+    """Scale and smooth: the features."""
     real = clamped.dtype.type
     scaled = (clamped + real(spec.offset)) / real(spec.divisor)
     return scaled if spec.smoothing is None else mean_3x3(scaled, spec)
 
 
 def mean_3x3(values: Array, spec: FrontEndSpec) -> Array:
-    """The mean of the 3x3 neighbourhood, as ``spec.smoothing`` says; shape as it says, too."""
+    """Take the mean of each 3x3 neighbourhood; ``spec.smoothing`` says what is done at edges."""
     if spec.smoothing == "valid":
         total = _sum_3x3(values)
         return total / values.dtype.type(9)
@@ -237,20 +259,22 @@ def _sum_3x3(values: Array) -> Array:
     return total
 
 
-def clip_log(clip: Array, spec: FrontEndSpec, real: np.dtype[Any]) -> Array:
-    """The logarithm of a clip's mel powers, ``(n_mels, n_frames)``."""
+def _clip_log(
+    clip: Array, spec: FrontEndSpec, real: np.dtype[Any], tap: Tap | None = None
+) -> Array:
+    """Compute the logarithm of a clip's mel powers, ``(n_mels, n_frames)``; tapped as ``log``."""
     log = np.empty((spec.n_mels, spec.n_frames(clip.size)), real)
-    for block in mel_blocks(clip, spec, real):
+    for block in mel_blocks(clip, spec, real, tap):
         log[:, block.where] = logarithm(block.mel, spec)
     if not np.isfinite(log).all():
         raise ValueError(
             f"audio has amplitudes up to {np.abs(clip).max():.3g}: its power overflows {real}"
         )
-    return log
+    return log if tap is None else tap("log", log)
 
 
 def silence(log: Array, spec: FrontEndSpec) -> Array:
-    """The features' value where this clip is silent: the floor, or the bottom of its range."""
+    """Return the features' value where this clip is silent: its floor, or its range's bottom."""
     real = log.dtype.type
     floor = logarithm(np.zeros((1, 1), log.dtype), spec)
     bottom = np.maximum(floor, log.max() - real(spec.dynamic_range))

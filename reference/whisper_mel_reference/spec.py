@@ -99,7 +99,7 @@ class FrontEndSpec:
             )
 
     def replace(self, **changes: Any) -> FrontEndSpec:
-        """A copy with some fields changed."""
+        """Return a copy with some fields changed."""
         return dataclasses.replace(self, **changes)
 
     @property
@@ -108,7 +108,7 @@ class FrontEndSpec:
         return self.n_fft // 2 if self.centre else 0
 
     def padded_length(self, n_samples: int) -> int:
-        """Samples after the zeros of ``pad_to``.
+        """Count the samples after the zeros of ``pad_to``.
 
         Raises ``ValueError`` if the clip is longer than ``pad_to`` (nothing is cut off silently)
         or too short to be extended or to give one frame.
@@ -132,11 +132,11 @@ class FrontEndSpec:
         return length
 
     def n_frames(self, n_samples: int) -> int:
-        """Frames in the features of ``n_samples`` samples, before any smoothing."""
+        """Count the frames in the features of ``n_samples`` samples, before any smoothing."""
         return self._count_frames(self.padded_length(n_samples))
 
     def feature_shape(self, n_samples: int) -> tuple[int, int]:
-        """Shape ``(bands, frames)`` of the features of a clip, smoothing included."""
+        """Return the shape ``(bands, frames)`` of the features of a clip, smoothing included."""
         n_frames = self.n_frames(n_samples)
         if self.smoothing != "valid":
             return self.n_mels, n_frames
@@ -153,7 +153,7 @@ class FrontEndSpec:
 
 
 def require_count(name: str, value: object, *, at_least: int) -> int:
-    """``value`` as an int; a ``TypeError`` or ``ValueError`` naming it if it is not a count."""
+    """Return ``value`` as an int; ``TypeError`` or ``ValueError`` names it if it is not a count."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name}={value!r}: expected an int, not {type(value).__name__}")
     if value < at_least:

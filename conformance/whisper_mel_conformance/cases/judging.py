@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from whisper_mel_reference import CLASS_A, CLASS_B, FrontEndSpec, error_bound, log_mel
+from whisper_mel_reference import CLASS_A, CLASS_B, FrontEndSpec, Truth
+from whisper_mel_reference import truth as compute_truth
 from whisper_mel_reference.bound import compare_with
 
 from whisper_mel_conformance.frontend.errors import Failure
@@ -21,14 +22,6 @@ LIMITS = {"A": CLASS_A, "B": CLASS_B}
 def grade(score: float) -> str:
     """The class of a score: ``A``, ``B`` or ``fails``."""
     return next((name for name, limit in LIMITS.items() if score <= limit), "fails")
-
-
-class Truth:
-    """The features of one audio in float64, and how far off float32 ones may be."""
-
-    def __init__(self, audio: Array, spec: FrontEndSpec) -> None:
-        self.features: NDArray[np.float64] = log_mel(audio, spec)
-        self.bound: NDArray[np.float64] = error_bound(audio, spec)
 
 
 class _Keyed:
@@ -47,7 +40,7 @@ class _Keyed:
 
 @lru_cache(maxsize=1024)
 def _truth(audio: _Keyed, spec: FrontEndSpec) -> Truth:
-    return Truth(audio.array, spec)
+    return compute_truth(audio.array, spec)
 
 
 def truth(audio: Array, spec: FrontEndSpec) -> Truth:

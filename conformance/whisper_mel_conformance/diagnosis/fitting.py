@@ -19,18 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from whisper_mel_reference import CLASS_A, CLASS_B, FrontEndSpec
+from whisper_mel_reference.bound import last_error
 from whisper_mel_reference.pipeline import split_clips
 
 from whisper_mel_conformance.cases.judging import truth
 from whisper_mel_conformance.quirks import CATALOGUE
-from whisper_mel_conformance.quirks.path import (
-    Call,
-    Mel,
-    Variation,
-    finish_batch,
-    last_error,
-    mel_powers,
-)
+from whisper_mel_conformance.quirks.path import Call, Mel, Variation, finish_batch, mel_powers
 from whisper_mel_conformance.quirks.quirk import Parameter, Quirk
 
 Array = NDArray[Any]
@@ -142,8 +136,7 @@ class Answer:
         assert self.actual is not None
         most = max(self.actual.shape) + _FRAMES_LOST
         mels = [
-            mel_powers(clip, call, np.dtype(np.float64), with_bound=with_bound, max_frames=most)
-            for clip, call in zip(self._clips, self._calls(front), strict=True)
+            mel_powers(call, with_bound=with_bound, max_frames=most) for call in self._calls(front)
         ]
         if len(front) > 1:  # there are too many of these, and each is wanted at one time only
             self._last = key, mels
@@ -155,8 +148,8 @@ class Answer:
         return mels
 
     def _calls(self, variants: Variants) -> list[Call]:
-        variations = [v.variation for v in variants]
-        return [Call(self.spec, variations, self.audio.dtype, clip.size) for clip in self._clips]
+        variations, real = [v.variation for v in variants], np.dtype(np.float64)
+        return [Call(clip, self.audio.dtype, real, self.spec, variations) for clip in self._clips]
 
     def predict(self, variants: Variants, *, with_bound: bool) -> tuple[Array, Array] | None:
         """The features that these quirks make, and how far off float32 ones may be.
@@ -166,19 +159,16 @@ class Answer:
         """
         with np.errstate(all="ignore"):
             try:
-                mels = self._mels(variants, with_bound)
-                exact = self._finish([mel.exact for mel in mels], variants)
+                mels, calls = self._mels(variants, with_bound), self._calls(variants)
+                exact = np.stack(finish_batch([mel.exact for mel in mels], calls))
                 if not with_bound:
                     return exact, self.bound
-                low = self._finish([mel.low for mel in mels], variants)
-                high = self._finish([mel.high for mel in mels], variants)
+                low = np.stack(finish_batch([mel.low for mel in mels], calls))
+                high = np.stack(finish_batch([mel.high for mel in mels], calls))
             except (ValueError, IndexError):
                 return None
             spread = np.maximum(np.abs(high - exact), np.abs(exact - low))
             return exact, spread + last_error(exact)
-
-    def _finish(self, mels: Sequence[Array], variants: Variants) -> Array:
-        return np.stack(finish_batch(mels, self._calls(variants)))
 
     def score_of(self, variants: Variants) -> float:
         """How far the answer is from what these quirks make, in units of the admissible."""

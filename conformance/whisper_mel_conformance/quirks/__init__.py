@@ -11,21 +11,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from whisper_mel_conformance.quirks.adapter import ADAPTER
+from whisper_mel_conformance.quirks.batches import BATCH
+from whisper_mel_conformance.quirks.errors import ERRORS
+from whisper_mel_conformance.quirks.memory import MEMORY
+from whisper_mel_conformance.quirks.out import API
+from whisper_mel_conformance.quirks.processes import CONCURRENCY, PROCESS
 from whisper_mel_conformance.quirks.quirk import KINDS, Parameter, Quirk
+from whisper_mel_conformance.quirks.results import FILTERBANK, FRAMES, SHAPE
 from whisper_mel_conformance.quirks.signal import SIGNAL
+from whisper_mel_conformance.quirks.state import STATE
 
 __all__ = ["CATALOGUE", "KINDS", "Parameter", "Quirk"]
 
-CATALOGUE: dict[str, Quirk] = {quirk.id: quirk for quirk in (*SIGNAL, *ADAPTER)}
-"""Every quirk by its id."""
+_TABLES = (
+    *SIGNAL,
+    *(FRAMES, FILTERBANK, SHAPE),
+    *(ERRORS, STATE, MEMORY, API, BATCH, CONCURRENCY, PROCESS),
+)
 
-assert len(CATALOGUE) == len(SIGNAL) + len(ADAPTER), "ids are unique"
-assert all(quirk.kind in KINDS for quirk in CATALOGUE.values())
+CATALOGUE: dict[str, Quirk] = {quirk.id: quirk for table in _TABLES for quirk in table.quirks}
+"""Every quirk by its id; variations of the path first, in its order."""
+
+assert len(CATALOGUE) == sum(len(table.quirks) for table in _TABLES), "ids are unique"
 
 
 def __getattr__(name: str) -> Any:
-    """A factory of the front-end that has the quirk ``name``."""
-    if name in CATALOGUE:
-        return CATALOGUE[name].make
-    raise AttributeError(f"there is no quirk {name!r}")
+    """Return a factory of the front-end with the quirk ``name``; ``--frontend`` looks it up."""
+    if name not in CATALOGUE:
+        raise AttributeError(f"there is no quirk {name!r}")
+    return CATALOGUE[name].make

@@ -7,36 +7,36 @@ one front-end are as easily computed as one.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from whisper_mel_reference import FrontEndSpec, mel_filterbank
-from whisper_mel_reference.bound import (
-    EPS,
-    FFT_ERROR,
-    LAST_ERROR,
-    PEAK_ERROR,
-    SUM_ERROR,
-    WINDOW_ERROR,
-)
-from whisper_mel_reference.pipeline import PAD_MODES, finish, logarithm, split_clips, window
+from whisper_mel_reference.bound import EPS, SUM_ERROR, spectrum_error
+from whisper_mel_reference.pipeline import clamp, finish, logarithm, mel_blocks, split_clips
 
 Array = NDArray[Any]
 Hook = Callable[[Any, "Call"], Any]
 
-FRONT = ("audio", "extended", "frames", "window", "spectrum", "power", "bank", "mel")
-"""Stages that are the clip's own. In those after them (log, top, clamped, features) the clip's
-maximum, and so a batch, has a say."""
+FRONT = (
+    *("audio", "padded", "extended", "frames", "window", "windowed"),
+    *("spectrum", "power", "bank", "mel"),
+)
+"""Stages that are the clip's own. In those of ``TAIL`` the clip's maximum, and so a batch, has a
+say."""
+TAIL = ("log", "kept", "top", "clamped", "features")
+"""Stages after the mel powers; ``kept`` is the logarithm without the frame that is dropped."""
 
 _TAIL_FIELDS = {"log", "floor", "dynamic_range", "offset", "divisor", "smoothing"}
 
 
 @dataclass(frozen=True, eq=False)
 class Variation:
-    """What is done differently.
+    """A way to depart from the reference's path.
 
     ``spec`` replaces fields of the specification; ``stages`` maps a stage to a function of its
     value and the call, which returns the value to go on with; ``fft_size`` is the length to which
@@ -47,9 +47,14 @@ class Variation:
     stages: Mapping[str, Hook] = field(default_factory=dict)
     fft_size: int | None = None
 
+    def __post_init__(self) -> None:
+        for name in self.stages:
+            if name not in (*FRONT, *TAIL):
+                raise ValueError(f"stages: {name!r} is none of {', '.join((*FRONT, *TAIL))}")
+
     @property
     def is_front(self) -> bool:
-        """Whether it changes anything before the logarithm."""
+        """Whether anything before the logarithm is changed."""
         return (
             self.fft_size is not None
             or bool(set(self.spec) - _TAIL_FIELDS)
@@ -60,142 +65,157 @@ class Variation:
 class Call:
     """One clip on its way through the stages.
 
-    ``spec`` is what is computed, ``wanted`` what was asked for; ``dtype`` is the audio's own type
-    and ``n_samples`` the clip's length; ``seen`` holds the stages so far, ``batch`` the logarithms
-    of every clip of the batch.
+    ``clip`` has the samples as floats, ``dtype`` is the type that they were given in and ``real``
+    the one that is computed in. ``spec`` is what is computed, ``wanted`` what was asked for.
+    ``seen`` has the stages by name, ``batch`` the stage ``kept`` of every clip of the batch.
     """
 
     def __init__(
         self,
+        clip: Array,
+        dtype: np.dtype[Any],
+        real: np.dtype[Any],
         wanted: FrontEndSpec,
         variations: Sequence[Variation],
-        dtype: np.dtype[Any],
-        n_samples: int,
     ) -> None:
-        self.wanted = wanted
-        self.n_samples = n_samples
+        self.clip, self.dtype, self.real = clip, dtype, real
+        self.wanted = self.spec = wanted
         self.variations = variations
-        self.dtype = dtype
-        self.fft_size = wanted.n_fft
-        self.spec = wanted
         for variation in variations:
             if variation.spec:
                 self.spec = self.spec.replace(**variation.spec)
         self.fft_size = max([self.spec.n_fft, *(v.fft_size or 0 for v in variations)])
-        self.seen: dict[str, Any] = {}
+        self.seen = _Seen(self)
         self.batch: list[Array] = []
 
     def stage(self, name: str, value: Any) -> Any:
-        """The value of a stage after every variation of it."""
+        """Apply every variation of a stage to its value, note the result, and return it."""
+        if self.fft_size > self.spec.n_fft:
+            value = self._of_longer_transform(name, value)
         for variation in self.variations:
             if name in variation.stages:
                 value = variation.stages[name](value, self)
         self.seen[name] = value
         return value
 
+    def _of_longer_transform(self, name: str, value: Any) -> Any:
+        """Extend windowed frames by zeros to ``fft_size``; make the bank that goes with them."""
+        if name == "windowed":
+            return np.pad(value, ((0, 0), (0, self.fft_size - self.spec.n_fft)))
+        if name == "bank":
+            spec = self.spec.replace(n_fft=self.fft_size)
+            return mel_filterbank(spec.n_mels, spec).astype(self.real)
+        return value
+
+
+class _Seen(dict[str, Any]):
+    """The stages of a call so far.
+
+    Where its mel powers came from elsewhere (the diagnosis keeps them), those before them are
+    computed as soon as one of them is looked up.
+    """
+
+    def __init__(self, call: Call) -> None:
+        super().__init__()
+        self.call = weakref.proxy(call)  # no circle, which would keep the arrays for a while
+        self.has_front = False
+
+    def __missing__(self, name: str) -> Any:
+        if name not in FRONT or self.has_front:
+            raise KeyError(f"stage {name!r} comes later than the one that looks it up")
+        call = self.call
+        front = Call(call.clip, call.dtype, call.real, call.wanted, call.variations)
+        mel_powers(front)
+        self.has_front = True
+        self.update({**front.seen, **self})
+        return self[name]
+
 
 class Mel(NamedTuple):
-    """Mel powers ``(n_mels, n_frames)``, the frame that is dropped included; what they may be."""
+    """Mel powers, and the least and the greatest that they may be in float32.
+
+    Each has shape ``(n_mels, n_frames)``, the frame that is dropped later included.
+    """
 
     exact: Array
     low: Array
     high: Array
 
 
-def mel_powers(
-    clip: Array,
-    call: Call,
-    real: np.dtype[Any],
-    *,
-    with_bound: bool = False,
-    max_frames: int | None = None,
-) -> Mel:
-    """The stages up to the filterbank, of one clip in floats.
+def mel_powers(call: Call, *, with_bound: bool = False, max_frames: int | None = None) -> Mel:
+    """Compute the stages up to the filterbank.
 
     ``low`` and ``high`` are as far off as float32 arithmetic may be (docs/error-bound.md) with
     ``with_bound``; without it they are the powers themselves. Raises ``ValueError`` if there are
     more than ``max_frames`` frames, before the work is done.
     """
-    spec = call.spec
-    audio = call.stage("audio", np.asarray(clip, real))
-    padded = np.zeros(spec.padded_length(audio.size), real)
-    padded[: audio.size] = audio
-    extended = np.pad(padded, spec.reach, mode=PAD_MODES[spec.pad_mode])  # type: ignore[call-overload]
-    call.seen["padded"] = padded
-    extended = call.stage("extended", extended)
-    views = np.lib.stride_tricks.sliding_window_view(extended, spec.n_fft)
-    frames = call.stage("frames", views[:: spec.hop])
-    if max_frames is not None and len(frames) > max_frames:
-        raise ValueError(f"{len(frames)} frames: expected at most {max_frames}")
-    weights = call.stage("window", window(spec, real))
-    windowed = frames * weights
-    spectrum = call.stage("spectrum", np.fft.rfft(windowed, call.fft_size, axis=-1))
-    bank = mel_filterbank(spec.n_mels, spec.replace(n_fft=call.fft_size)).astype(real)
-    bank = call.stage("bank", bank)
-    magnitude = np.abs(spectrum)
+    call.seen.has_front = True
 
-    def mel_of(magnitudes: Array, off: float = 0.0) -> Array:
-        power = magnitudes**spec.power if spec.power != 2.0 else magnitudes * magnitudes
+    def tap(name: str, value: Any) -> Any:
+        value = call.stage(name, value)
+        if name == "frames" and max_frames is not None and len(value) > max_frames:
+            raise ValueError(f"{len(value)} frames: expected at most {max_frames}")
+        return value
+
+    # The last frame is dropped later: that it is there at all is what some front-ends do.
+    [block] = mel_blocks(call.clip, _with_last_frame(call.spec), call.real, tap)
+    if not with_bound:
+        return Mel(block.mel, block.mel, block.mel)
+    bank, magnitude = call.seen["bank"], np.abs(block.spectrum)
+    gain = float(np.abs(call.seen["window"]).max())
+    peak = magnitude.max(axis=-1)
+    delta = spectrum_error(block.frames, block.windowed, peak, gain=gain)[:, np.newaxis]
+
+    def mel_of(magnitude: Array, off: float) -> Array:
+        """Go by the stages, not by the bound's closed form: they may do anything to powers."""
+        power = magnitude * magnitude if call.spec.power == 2.0 else magnitude
         sums = bank @ call.stage("power", power).T
-        mel: Array = call.stage("mel", sums + sums * real.type(off) if off else sums)
+        # Before the stage, not after it: where that rounds, the error may become a greater one.
+        mel: Array = call.stage("mel", sums + sums * call.real.type(off))
         return mel
 
-    mel = mel_of(magnitude)
-    if not with_bound:
-        return Mel(mel, mel, mel)
-    delta = EPS * (
-        FFT_ERROR * _norm(windowed)
-        + PEAK_ERROR * magnitude.max(axis=-1, keepdims=True)
-        + WINDOW_ERROR * _norm(frames) * np.abs(weights).max()
-    )
-    # Before the stage, not after it: where that rounds, the sum's error may become a greater one.
     off = SUM_ERROR * EPS
     high, low = mel_of(magnitude + delta, off), mel_of(np.maximum(magnitude - delta, 0.0), -off)
-    error = np.maximum(np.abs(high - mel), np.abs(low - mel))
-    return Mel(mel, mel - error, mel + error)
+    error = np.maximum(np.abs(high - block.mel), np.abs(low - block.mel))
+    return Mel(block.mel, block.mel - error, block.mel + error)
 
 
-def _norm(frames: Array) -> Array:
-    return np.sqrt(np.einsum("ij,ij->i", frames, frames))[:, np.newaxis]
-
-
-def features(mel: Array, call: Call) -> Array:
-    """The stages from the filterbank on."""
-    spec = call.spec
-    log = call.stage("log", logarithm(mel, spec))
-    kept = log[:, :-1] if spec.drop_last_frame else log
-    call.seen["kept"] = kept
-    top = call.stage("top", kept.max())
-    clamped = call.stage("clamped", np.maximum(kept, top - log.dtype.type(spec.dynamic_range)))
-    result: Array = call.stage("features", finish(clamped, spec))
-    return result
+@lru_cache(maxsize=1024)
+def _with_last_frame(spec: FrontEndSpec) -> FrontEndSpec:
+    return spec.replace(drop_last_frame=False)
 
 
 def log_mel(audio: Array, wanted: FrontEndSpec, variations: Sequence[Variation]) -> Array:
-    """Float32 features of a clip or of a batch, each stage in float32, with these variations.
+    """Compute the features of a clip or of a batch with these variations, in float32 throughout.
 
     Raises what :func:`whisper_mel_reference.log_mel` raises.
     """
     clips, is_batch = split_clips(audio, None)
     real = np.dtype(np.float32)
-    calls = [Call(wanted, variations, audio.dtype, clip.size) for clip in clips]
+    calls = [Call(clip, audio.dtype, real, wanted, variations) for clip in clips]
     with np.errstate(all="ignore"):
-        mels = [mel_powers(c, call, real).exact for c, call in zip(clips, calls, strict=True)]
-        rows = finish_batch(mels, calls)
+        rows = finish_batch([mel_powers(call).exact for call in calls], calls)
     stacked = np.stack(rows).astype(np.float32)
     return stacked if is_batch else stacked[0]
 
 
 def finish_batch(mels: Sequence[Array], calls: Sequence[Call]) -> list[Array]:
-    """The features of the clips of one batch."""
+    """Compute the features of the clips of one batch from their mel powers."""
     with np.errstate(all="ignore"):
-        logs = [logarithm(mel, call.spec) for mel, call in zip(mels, calls, strict=True)]
+        batch = [_kept(mel, call) for mel, call in zip(mels, calls, strict=True)]
         for call in calls:
-            call.batch = logs
-        return [features(mel, call) for mel, call in zip(mels, calls, strict=True)]
+            call.batch = batch
+        return [_features(kept, call) for kept, call in zip(batch, calls, strict=True)]
 
 
-def last_error(values: Array) -> Array:
-    """What the last roundings of a float32 feature may be off."""
-    error: Array = LAST_ERROR * EPS * np.maximum(np.abs(values), 1.0)
-    return error
+def _kept(mel: Array, call: Call) -> Array:
+    call.seen["mel"] = mel
+    log = call.stage("log", logarithm(mel, call.spec))
+    kept: Array = call.stage("kept", log[:, :-1] if call.spec.drop_last_frame else log)
+    return kept
+
+
+def _features(kept: Array, call: Call) -> Array:
+    clamped = clamp(kept, call.spec, call.stage)
+    features: Array = call.stage("features", finish(clamped, call.spec))
+    return features

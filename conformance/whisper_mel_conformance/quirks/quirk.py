@@ -1,4 +1,4 @@
-"""What an entry of the catalogue is."""
+"""The entry of the catalogue, and the front-end that has it."""
 
 from __future__ import annotations
 
@@ -33,9 +33,12 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Parameter:
-    """A number that a quirk has. ``grid`` are values to begin with where it has to be found;
-    those between its first and its last are possible, whole numbers only if ``whole``, none but
-    those on it if ``listed``."""
+    """A number that a quirk has.
+
+    ``example`` is the value that the catalogue's front-end has. ``grid`` holds the values, least
+    first, with which a search for the number begins. Values between its first and its last are
+    possible: whole numbers only if ``whole``, those of the grid only if ``listed``.
+    """
 
     name: str
     example: float
@@ -45,7 +48,7 @@ class Parameter:
 
     @property
     def is_real(self) -> bool:
-        """Whether it can be fitted by small changes."""
+        """Whether small changes of the number make sense, so that it can be fitted."""
         return not (self.whole or self.listed)
 
 
@@ -79,7 +82,10 @@ class Quirk:
     parameter: Parameter | None = None
 
     def variation(self, value: float | None = None) -> Variation:
-        """The variation with the parameter's value, or that of the example."""
+        """Return the variation with this value of the parameter, None for that of the example.
+
+        Raises ``ValueError`` if the quirk is no variation of the path.
+        """
         if self.vary is None:
             raise ValueError(f"quirk {self.id!r} is no variation of the reference's path")
         if self.parameter is None:
@@ -87,7 +93,7 @@ class Quirk:
         return self.vary(self.parameter.example if value is None else value)
 
     def make(self) -> Any:
-        """A front-end that has the quirk."""
+        """Make a front-end that has the quirk."""
         if self.front_end is not None:
             return self.front_end()
         return QuirkyFrontEnd([self.variation()], self.id)
@@ -110,6 +116,6 @@ class QuirkyFrontEnd:
         pad_to: int | None = None,
         smoothing: Any = None,
     ) -> Any:
-        """Features; see :func:`whisper_mel_reference.log_mel`."""
+        """Compute float32 features; see :func:`whisper_mel_reference.log_mel`."""
         wanted = WHISPER.replace(n_mels=n_mels, pad_to=pad_to, smoothing=smoothing)
         return log_mel(audio, wanted, self._variations)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from whisper_mel_reference import error_bound, log_mel
+from whisper_mel_reference import truth
 
 from whisper_mel_golden.cases import GoldenCase, golden_cases
 from whisper_mel_golden.manifest import load_manifest
@@ -75,10 +75,10 @@ def files(cases: Sequence[GoldenCase]) -> Iterator[tuple[str, bytes]]:
             }
             yield inputs[case.input_id]["file"], _npy(audio)
         name = case.id.removeprefix("golden/").replace("/", "--")
-        exact = np.round(log_mel(audio, case.spec) / STEP) * STEP
-        bound = error_bound(audio, case.spec).astype(np.float32)
+        features, bound = truth(audio, case.spec)
+        exact, allowed = np.round(features / STEP) * STEP, bound.astype(np.float32)
         yield f"expected/{name}.npy", _npy(exact)
-        yield f"bounds/{name}.npy", _npy(bound)
+        yield f"bounds/{name}.npy", _npy(allowed)
         entries[name] = {
             "id": case.id,
             "input": case.input_id,
@@ -87,7 +87,7 @@ def files(cases: Sequence[GoldenCase]) -> Iterator[tuple[str, bytes]]:
             "smoothing": case.smoothing,
             "shape": list(exact.shape),
             "expected": {"file": f"expected/{name}.npy", "sha256": fingerprint(exact)},
-            "bound": {"file": f"bounds/{name}.npy", "sha256": fingerprint(bound)},
+            "bound": {"file": f"bounds/{name}.npy", "sha256": fingerprint(allowed)},
         }
         fields = [name, case.input_id, audio.dtype.name, audio.size, case.n_mels]
         fields += [case.pad_to or 0, case.smoothing or "none", *exact.shape]

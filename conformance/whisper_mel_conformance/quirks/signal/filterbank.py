@@ -8,16 +8,16 @@ from whisper_mel_reference.filterbank import hz_to_mel, mel_to_hz
 
 from whisper_mel_conformance.quirks.path import Call, Variation
 from whisper_mel_conformance.quirks.quirk import Parameter
-from whisper_mel_conformance.quirks.signal.table import (
+from whisper_mel_conformance.quirks.signal.common import (
     WENET_2320,
     Array,
-    Table,
     rounded_to_bfloat16,
     rounded_to_half,
     rounded_to_tf32,
 )
+from whisper_mel_conformance.quirks.table import Table
 
-FILTERBANK = Table()
+FILTERBANK = Table("filterbank")
 
 
 def _rows_to_one(bank: Array, call: Call) -> Array:
@@ -38,7 +38,7 @@ def _normed(triangles: Array, call: Call) -> Array:
 
 
 def _mel_triangles(bank: Array, call: Call) -> Array:
-    """Triangles that are straight in mel, not in hertz."""
+    """Make triangles that are straight in mel, not in hertz."""
     scale = call.spec.mel_scale
     bins = np.arange(bank.shape[1]) * (call.spec.sample_rate / call.fft_size)
     mels = np.array([hz_to_mel(float(hz), scale) for hz in bins])
@@ -50,7 +50,7 @@ def _mel_triangles(bank: Array, call: Call) -> Array:
 
 
 def _snapped(bank: Array, call: Call) -> Array:
-    """Edges moved to whole bins, as in many tutorials."""
+    """Move the triangles' edges to whole bins, as many tutorials do."""
     hertz = _edges(call, len(bank))
     edges = np.floor((call.fft_size + 1) * hertz / call.spec.sample_rate)
     bins = np.arange(bank.shape[1])
@@ -86,7 +86,6 @@ def _bin_late(bank: Array, call: Call) -> Array:
 
 FILTERBANK.add(
     "htk-mel",
-    "filterbank",
     "HTK's mel scale instead of Slaney's.",
     "bands hear other frequencies: up to 2",
     WENET_2320,
@@ -95,7 +94,6 @@ FILTERBANK.add(
 )
 FILTERBANK.add(
     "no-mel-norm",
-    "filterbank",
     "Triangles have a peak of 1, not an area of 1 Hz.",
     "0.4 to 0.6 too high",
     "https://github.com/pytorch/audio/issues/287",
@@ -103,7 +101,6 @@ FILTERBANK.add(
 )
 FILTERBANK.add(
     "htk-mel-without-norm",
-    "filterbank",
     "HTK's mel scale and triangles with a peak of 1 (torchaudio's defaults).",
     "up to 2.5",
     "https://github.com/pytorch/audio/issues/1058",
@@ -111,7 +108,6 @@ FILTERBANK.add(
 )
 FILTERBANK.add(
     "bands-sum-to-one",
-    "filterbank",
     "Each band's weights sum to 1.",
     "0.4 too high",
     "https://github.com/paiml/whisper.apr/issues/7",
@@ -119,7 +115,6 @@ FILTERBANK.add(
 )
 FILTERBANK.add(
     "bands-peak-at-one",
-    "filterbank",
     "Each band's weights are divided by the largest of them.",
     "0.4 to 0.6 too high, differently for each band",
     since="2026-11-25",
@@ -127,7 +122,6 @@ FILTERBANK.add(
 )
 FILTERBANK.add(
     "triangles-in-mel",
-    "filterbank",
     "Triangles are straight on the mel scale, not in hertz (Kaldi).",
     "0.003: only a tolerance below 1e-3 shows it",
     WENET_2320,
@@ -135,7 +129,6 @@ FILTERBANK.add(
 )
 FILTERBANK.add(
     "edges-on-bins",
-    "filterbank",
     "The triangles' edges are moved to whole bins.",
     "low bands are empty: up to 2",
     "https://github.com/0xShug0/audio.cpp/pull/384",
@@ -144,7 +137,6 @@ FILTERBANK.add(
 )
 FILTERBANK.add_family(
     "highest-frequency",
-    "filterbank",
     "The bank ends below 8000 Hz.",
     "bands hear other frequencies: up to 2.6",
     Parameter("hertz", 7600, (*range(3000, 8000, 200), 7900, 7990)),
@@ -153,7 +145,6 @@ FILTERBANK.add_family(
 )
 FILTERBANK.add_family(
     "lowest-frequency",
-    "filterbank",
     "The bank begins above 0 Hz.",
     "bands hear other frequencies",
     Parameter("hertz", 20, (1, 10, 20, 40, 60, 80, 100, 133, 200, 300)),
@@ -162,7 +153,6 @@ FILTERBANK.add_family(
 )
 FILTERBANK.add_family(
     "bank-of-22050-hertz",
-    "filterbank",
     "The bank, up to 8000 Hz, is made for audio of another rate, as 22.05 kHz, librosa's default.",
     "bands hear other frequencies",
     Parameter("hertz", 22050, (22050, 24000, 32000, 44100, 48000), listed=True),
@@ -170,7 +160,6 @@ FILTERBANK.add_family(
 )
 FILTERBANK.add_family(
     "bank-of-another-rate",
-    "filterbank",
     "The bank is made for audio of another rate, and goes up to half of that.",
     "bands hear other frequencies",
     Parameter("hertz", 22050, (8000, 11025, 22050, 24000, 32000, 44100, 48000), listed=True),
@@ -179,7 +168,6 @@ FILTERBANK.add_family(
 )
 FILTERBANK.add_family(
     "bank-of-another-transform",
-    "filterbank",
     "The bank is made for a transform of another size, its bins too near or too far from each "
     "other (402: 8000 Hz divided by 201 bins instead of 200 steps).",
     "bands hear other frequencies",
@@ -189,14 +177,12 @@ FILTERBANK.add_family(
 )
 FILTERBANK.add(
     "one-bin-late",
-    "filterbank",
     "The bank is off by one bin.",
     "bands hear frequencies 40 Hz too low",
     bank=_bin_late,
 )
 FILTERBANK.add(
     "one-bin-early",
-    "filterbank",
     "The bank is off by one bin, the other way: the transform's first bin is left out.",
     "bands hear frequencies 40 Hz too high",
     since="2026-11-25",
@@ -204,14 +190,12 @@ FILTERBANK.add(
 )
 FILTERBANK.add(
     "bands-reversed",
-    "filterbank",
     "The highest band comes first.",
     "upside down",
     bank=lambda bank, call: bank[::-1],
 )
 FILTERBANK.add_family(
     "bands-rotated",
-    "filterbank",
     "Bands come some places too high, and the highest ones lowest.",
     "energy is in other bands",
     Parameter("bands", 1, (-4, -3, -2, -1, 1, 2, 3, 4), True),
@@ -220,14 +204,12 @@ FILTERBANK.add_family(
 )
 FILTERBANK.add(
     "lowest-80-of-128",
-    "filterbank",
     "The bank of the larger models, cut off after as many bands as asked for.",
     "bands hear other frequencies",
     bank=_lowest_of_128,
 )
 FILTERBANK.add(
     "tf32-bank",
-    "filterbank",
     "The product with the bank is done by tensor cores: 10 bits of each weight and power.",
     "7e-5: passes a tolerance of 1e-4 everywhere",
     "https://github.com/ggml-org/whisper.cpp/pull/2206",
@@ -237,7 +219,6 @@ FILTERBANK.add(
 )
 FILTERBANK.add(
     "half-precision-bank",
-    "filterbank",
     "The bank is float16.",
     "1e-4",
     killer="numerics/chirp/80",
@@ -245,7 +226,6 @@ FILTERBANK.add(
 )
 FILTERBANK.add(
     "bfloat16-bank",
-    "filterbank",
     "The bank is bfloat16.",
     "1e-3",
     since="2026-11-25",
@@ -253,7 +233,6 @@ FILTERBANK.add(
 )
 FILTERBANK.add(
     "half-precision-product",
-    "filterbank",
     "The product with the bank is done in float16: powers, weights and result (autocast).",
     "quiet bands vanish, loud ones overflow",
     since="2026-11-25",
@@ -263,7 +242,6 @@ FILTERBANK.add(
 )
 FILTERBANK.add(
     "bfloat16-product",
-    "filterbank",
     "The product with the bank is done in bfloat16: powers, weights and result (autocast).",
     "1e-3 off",
     since="2026-11-25",

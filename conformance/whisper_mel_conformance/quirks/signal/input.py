@@ -6,15 +6,15 @@ import numpy as np
 
 from whisper_mel_conformance.quirks.path import Call, Hook, Variation
 from whisper_mel_conformance.quirks.quirk import Parameter
-from whisper_mel_conformance.quirks.signal.table import (
+from whisper_mel_conformance.quirks.signal.common import (
     WENET_2320,
     Array,
-    Table,
     rounded_to_bfloat16,
     rounded_to_half,
 )
+from whisper_mel_conformance.quirks.table import Table
 
-INPUT = Table()
+INPUT = Table("input")
 
 
 def _pcm16(audio: Array, call: Call) -> Array:
@@ -58,7 +58,7 @@ def _delayed(by: int) -> Variation:
 
 
 def _int16_times(factor: float) -> Hook:
-    """Only int16 audio is scaled."""
+    """Scale int16 audio, and no other."""
     return lambda audio, call: audio * audio.dtype.type(factor if call.dtype == np.int16 else 1.0)
 
 
@@ -67,14 +67,6 @@ def _emphasised(coefficient: float) -> Variation:
         return np.concatenate([audio[:1], audio[1:] - audio.dtype.type(coefficient) * audio[:-1]])
 
     return Variation(stages={"audio": hook})
-
-
-def _emphasised_frames(coefficient: float) -> Variation:
-    def hook(frames: Array, call: Call) -> Array:
-        before = np.concatenate([frames[:, :1], frames[:, :-1]], axis=1)
-        return frames - frames.dtype.type(coefficient) * before
-
-    return Variation(stages={"frames": hook})
 
 
 def _peak_normalised(audio: Array, call: Call) -> Array:
@@ -95,7 +87,6 @@ def _unit_variance(audio: Array, call: Call) -> Array:
 
 INPUT.add(
     "clipped-input",
-    "input",
     "Samples are clipped to -1 … 1.",
     "float audio above full scale is distorted; nothing else shows it",
     killer="numerics/rising-noise-e3/80",
@@ -103,7 +94,6 @@ INPUT.add(
 )
 INPUT.add(
     "quantised-input",
-    "input",
     "Samples take a detour through 16-bit integers, rounded and clipped.",
     "quiet audio is replaced by quantisation noise",
     "https://github.com/openai/openai-agents-python/pull/4755",
@@ -112,7 +102,6 @@ INPUT.add(
 )
 INPUT.add_family(
     "truncated-input",
-    "input",
     "Samples are multiplied by 32767, clipped, cast to int16, which truncates, and divided by a "
     "number.",
     "quiet audio is replaced by quantisation noise",
@@ -124,7 +113,6 @@ INPUT.add_family(
 )
 INPUT.add(
     "wrapped-input",
-    "input",
     "Samples are multiplied by 32768 and cast to int16: what does not fit wraps around.",
     "full scale becomes a click of the other sign",
     "https://github.com/microsoft/VibeVoice/pull/281",
@@ -133,7 +121,6 @@ INPUT.add(
 )
 INPUT.add_family(
     "truncated-and-wrapped-input",
-    "input",
     "Samples are multiplied by a number and cast to int16 as they are (NumPy's astype): what is "
     "behind the point is lost, and what does not fit wraps around.",
     "quiet audio is replaced by quantisation noise; full scale becomes a click of the other sign",
@@ -145,7 +132,6 @@ INPUT.add_family(
 )
 INPUT.add(
     "half-precision-input",
-    "input",
     "Samples are float16 on their way.",
     "noise 70 dB below each sample: quiet bands beside loud ones",
     since="2026-11-25",
@@ -153,7 +139,6 @@ INPUT.add(
 )
 INPUT.add(
     "bfloat16-input",
-    "input",
     "Samples are bfloat16 on their way.",
     "noise 50 dB below each sample: quiet bands beside loud ones",
     since="2026-11-25",
@@ -161,7 +146,6 @@ INPUT.add(
 )
 INPUT.add_family(
     "delayed-input",
-    "input",
     "The clip comes some samples late, after zeros (or early, if fewer than 0), and is no longer.",
     "everything is late by a part of a hop; the clip's ends differ",
     Parameter("samples", 80, (-320, -160, -80, -40, -1, 1, 40, 80, 160, 320), True),
@@ -170,7 +154,6 @@ INPUT.add_family(
 )
 INPUT.add(
     "int16-by-32767",
-    "input",
     "int16 audio is divided by 32767.",
     "6.6e-6 too high wherever nothing is clamped: below a tolerance of 1e-5",
     "https://github.com/deepjavalibrary/djl/pull/3646",
@@ -180,7 +163,6 @@ INPUT.add(
 )
 INPUT.add(
     "int16-unscaled",
-    "input",
     "int16 audio is accepted and not divided by anything.",
     "2.2577 too high wherever nothing is clamped",
     "https://github.com/huggingface/transformers/issues/19888",
@@ -189,7 +171,6 @@ INPUT.add(
 )
 INPUT.add(
     "float-as-int16",
-    "input",
     "Float audio is multiplied by 32768, as Kaldi's front-ends expect it.",
     "2.2577 too high wherever nothing is clamped",
     "https://github.com/csukuangfj/kaldi-native-fbank/issues/63",
@@ -197,7 +178,6 @@ INPUT.add(
 )
 INPUT.add_family(
     "gain",
-    "input",
     "Audio is multiplied by a factor.",
     "a constant wherever nothing is clamped",
     Parameter("factor", 0.5, (1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.25, 0.5, 0.9, 2.0, 10.0, 1e5)),
@@ -205,7 +185,6 @@ INPUT.add_family(
 )
 INPUT.add_family(
     "pre-emphasis",
-    "input",
     "x[t] - c x[t-1], a habit of recognisers before Whisper.",
     "low bands are lower, high bands higher",
     Parameter("coefficient", 0.97, (0.1, 0.5, 0.9, 0.95, 0.97, 0.98, 1.0)),
@@ -214,40 +193,19 @@ INPUT.add_family(
 )
 INPUT.add(
     "mean-removed",
-    "input",
     "The clip's mean is subtracted.",
     "DC disappears",
     killer="numerics/dc/80",
     audio=lambda audio, call: audio - audio.mean(),
 )
 INPUT.add(
-    "mean-removed-per-frame",
-    "frames",
-    "Each frame's mean is subtracted (Kaldi's remove_dc_offset).",
-    "the lowest bands lose energy",
-    WENET_2320,
-    frames=lambda frames, call: frames - frames.mean(axis=1, keepdims=True),
-)
-INPUT.add_family(
-    "pre-emphasis-per-frame",
-    "frames",
-    "x[t] - c x[t-1] within each frame, its first sample less c times itself (Kaldi).",
-    "low bands are lower, high bands higher",
-    Parameter("coefficient", 0.97, (0.1, 0.5, 0.9, 0.95, 0.97, 0.98, 1.0)),
-    _emphasised_frames,
-    WENET_2320,
-    since="2026-11-25",
-)
-INPUT.add(
     "peak-normalised",
-    "input",
     "Each clip is scaled to a peak of 1.",
     "a constant that depends on the clip",
     audio=_peak_normalised,
 )
 INPUT.add_family(
     "rms-normalised",
-    "input",
     "Each clip is scaled to the same root mean square.",
     "a constant that depends on the clip",
     Parameter("rms", 0.1, (0.001, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0)),
@@ -256,7 +214,6 @@ INPUT.add_family(
 )
 INPUT.add(
     "unit-variance",
-    "input",
     "Each clip is scaled to mean 0 and variance 1 (do_normalize).",
     "a constant that depends on the clip; DC disappears",
     "https://github.com/huggingface/transformers/pull/21938",
@@ -264,7 +221,6 @@ INPUT.add(
 )
 INPUT.add(
     "cut-to-whole-hops",
-    "input",
     "Samples behind the last whole hop are cut off.",
     "the last frame sees another mirrored end",
     killer="boundary/every-remainder/80",
@@ -272,7 +228,6 @@ INPUT.add(
 )
 INPUT.add(
     "reversed-input",
-    "input",
     "The clip is read from its end, as by a negative stride that is ignored.",
     "frames in the wrong order",
     "https://github.com/pytorch/pytorch/issues/120403",

@@ -1,4 +1,4 @@
-"""What is done to finished features: scale, shape, padding, smoothing."""
+"""What is done to the values of finished features."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ import numpy as np
 
 from whisper_mel_conformance.quirks.path import Call, Hook, Variation
 from whisper_mel_conformance.quirks.quirk import Parameter
-from whisper_mel_conformance.quirks.signal.table import (
+from whisper_mel_conformance.quirks.signal.common import (
     ELBRUNO_6,
     Array,
-    Table,
     rounded_to_bfloat16,
     rounded_to_half,
 )
+from whisper_mel_conformance.quirks.table import Table
 
-OUTPUT = Table()
+OUTPUT = Table("output")
 _ORT_EXTENSIONS = "https://github.com/microsoft/onnxruntime-extensions/pull/969"
 _FASTER_1084 = "https://github.com/SYSTRAN/faster-whisper/pull/1084"
+_PADDED = "boundary/pad-16000-to-20000/80"
+_EPSILON = Parameter("epsilon", 1e-5, (0.0, *(10.0**k for k in range(-10, -1))))
 
 
 def _filled(value: Any, to: int | None = 480_000) -> Hook:
-    """Frames of values up to so many samples; None: up to ``pad_to``, if that was asked for."""
+    """Append frames of ``value(features)`` up to ``to`` samples; None: up to ``pad_to``."""
 
     def hook(y: Array, call: Call) -> Array:
         length = call.wanted.pad_to if to is None else to
@@ -35,12 +37,12 @@ def _filled(value: Any, to: int | None = 480_000) -> Hook:
 
 
 def _padded_with(value: Any) -> dict[str, Any]:
-    """``pad_to`` is met by values behind the features, not by zeros behind the audio."""
+    """Meet ``pad_to`` by values behind the features, not by zeros behind the audio."""
     return {"spec": {"pad_to": None}, "features": _filled(value, None)}
 
 
 def _zeros_counted(y: Array, call: Call) -> Array:
-    """The mean at the edges, as if there were zeros beyond them."""
+    """Take the mean at the edges as if there were zeros beyond them."""
     if call.spec.smoothing != "same":
         return y
     n_mels, n_frames = y.shape
@@ -52,7 +54,7 @@ def _zeros_counted(y: Array, call: Call) -> Array:
 
 
 def _smoothed(y: Array, call: Call) -> Array:
-    """Smoothed though nobody asked for it."""
+    """Smooth where nobody asked for it."""
     if call.wanted.smoothing is not None:
         return y
     wide = np.pad(y, 1, mode="edge")
@@ -61,8 +63,11 @@ def _smoothed(y: Array, call: Call) -> Array:
 
 
 def _standardised(axis: int | None, epsilon: float) -> Variation:
-    """Where nothing varies, roundings are divided by next to nothing. Exactly computed, in float64,
-    that is NaN: it says nothing of what a front-end makes."""
+    """Bring features to mean 0 and variance 1 along ``axis``, None for all of a clip.
+
+    Where nothing varies, roundings are divided by next to nothing. In float64, which stands for
+    exact numbers, the result is NaN there: nothing can be said of what a front-end makes.
+    """
 
     def hook(y: Array, call: Call) -> Array:
         if not y.size:
@@ -79,10 +84,8 @@ def _stretched(y: Array, call: Call) -> Array:
     return (y - y.min()) / max(y.max() - y.min(), y.dtype.type(1e-5))
 
 
-_PADDED = "boundary/pad-16000-to-20000/80"
 OUTPUT.add(
     "not-scaled",
-    "output",
     "(x + 4) / 4 is missing.",
     "-10 … 0 instead of -1.5 … 1.5",
     ELBRUNO_6,
@@ -91,7 +94,6 @@ OUTPUT.add(
 )
 OUTPUT.add_family(
     "offset",
-    "output",
     "Another number than 4 is added before the division by 4.",
     "a constant",
     Parameter("offset", 0.0, (-20.0, -8.0, -4.0, 0.0, 2.0, 3.0, 5.0, 6.0, 8.0, 10.0, 20.0)),
@@ -99,16 +101,13 @@ OUTPUT.add_family(
 )
 OUTPUT.add_family(
     "divisor",
-    "output",
     "Another divisor than 4.",
     "the range of values is stretched or squeezed",
     Parameter("divisor", 2.0, (0.5, 1.0, 2.0, 3.0, 3.9, 4.1, 5.0, 8.0, 10.0, 20.0)),
     lambda divisor: Variation({"divisor": float(divisor)}),
 )
-_EPSILON = Parameter("epsilon", 1e-5, (0.0, *(10.0**k for k in range(-10, -1))))
 OUTPUT.add_family(
     "features-standardised",
-    "output",
     "Features are brought to mean 0 and variance 1.",
     "everything depends on the clip",
     _EPSILON,
@@ -117,7 +116,6 @@ OUTPUT.add_family(
 )
 OUTPUT.add_family(
     "bands-standardised",
-    "output",
     "Each band is brought to mean 0 and variance 1 (CMVN).",
     "everything depends on the clip",
     _EPSILON,
@@ -126,7 +124,6 @@ OUTPUT.add_family(
 )
 OUTPUT.add(
     "mean-removed-per-band",
-    "output",
     "The mean of each band is subtracted (CMN).",
     "everything depends on the clip",
     since="2026-11-25",
@@ -134,14 +131,12 @@ OUTPUT.add(
 )
 OUTPUT.add(
     "features-stretched",
-    "output",
     "Features are stretched to 0 … 1.",
     "everything depends on the clip",
     features=_stretched,
 )
 OUTPUT.add(
     "features-stretched-both-ways",
-    "output",
     "Features are stretched to -1 … 1.",
     "everything depends on the clip",
     since="2026-11-25",
@@ -149,7 +144,6 @@ OUTPUT.add(
 )
 OUTPUT.add(
     "features-clipped",
-    "output",
     "Features are clipped to -1 … 1.",
     "silence reads -1, and loud bands are cut",
     killer="numerics/silence/80",
@@ -157,7 +151,6 @@ OUTPUT.add(
 )
 OUTPUT.add(
     "half-precision-features",
-    "output",
     "Features are float16 on their way.",
     "5e-4",
     "https://github.com/pytorch/audio/issues/2097",
@@ -165,75 +158,12 @@ OUTPUT.add(
 )
 OUTPUT.add(
     "bfloat16-features",
-    "output",
     "Features are bfloat16 on their way.",
     "4e-3",
     features=rounded_to_bfloat16,
 )
 OUTPUT.add(
-    "frames-by-bands",
-    "shape",
-    "Frames come first: the matrix is transposed.",
-    "shape (frames, bands)",
-    "https://github.com/speechbrain/speechbrain/pull/2016",
-    killer="boundary/length-401/80",
-    features=lambda y, call: y.T,
-)
-OUTPUT.add(
-    "frames-by-bands-in-memory",
-    "shape",
-    "The matrix is written frame by frame, and read as if it were band by band.",
-    "the shape is right, the values are in the wrong places",
-    since="2026-11-25",
-    features=lambda y, call: np.ascontiguousarray(y.T).reshape(y.shape),
-)
-OUTPUT.add(
-    "frames-reversed",
-    "shape",
-    "The last frame comes first.",
-    "frames in the wrong order",
-    features=lambda y, call: y[:, ::-1],
-)
-OUTPUT.add(
-    "one-band-missing",
-    "shape",
-    "[:-1] on the wrong axis: the last band is dropped, the last frame kept.",
-    "shape (79, frames + 1)",
-    "https://github.com/openai/whisper/pull/839",
-    killer="boundary/length-401/80",
-    spec={"drop_last_frame": False},
-    features=lambda y, call: y[:-1],
-)
-OUTPUT.add(
-    "two-frames-dropped",
-    "shape",
-    "Another frame is dropped besides the last one.",
-    "one frame too few",
-    killer="boundary/length-401/80",
-    since="2026-11-25",
-    features=lambda y, call: y[:, :-1],
-)
-OUTPUT.add(
-    "highest-band-dropped",
-    "shape",
-    "The last band is dropped.",
-    "shape (79, frames)",
-    killer="boundary/length-401/80",
-    since="2026-11-25",
-    features=lambda y, call: y[:-1],
-)
-OUTPUT.add(
-    "batch-axis-kept",
-    "shape",
-    "A single clip's features keep the axis of a batch of one.",
-    "shape (1, bands, frames)",
-    killer="boundary/length-401/80",
-    since="2026-11-25",
-    features=lambda y, call: y[np.newaxis],
-)
-OUTPUT.add(
     "padded-with-zeros",
-    "output",
     "Padding is done on the features, with 0.0.",
     "1.5 in every padded frame: silence reads as half loud",
     _FASTER_1084,
@@ -243,7 +173,6 @@ OUTPUT.add(
 )
 OUTPUT.add(
     "padded-with-minimum",
-    "output",
     "Padding is done on the features, with their minimum.",
     "frames that straddle the end are lost; loud clips: 1.1 in every padded frame",
     "https://github.com/huggingface/transformers/pull/39221",
@@ -252,7 +181,6 @@ OUTPUT.add(
 )
 OUTPUT.add(
     "padded-with-silence",
-    "output",
     "Padding is done on the features, with -1.5.",
     "frames that straddle the end are lost; loud clips: wrong in every padded frame",
     _ORT_EXTENSIONS,
@@ -261,7 +189,6 @@ OUTPUT.add(
 )
 OUTPUT.add(
     "padded-with-range",
-    "output",
     "Padding is done on the features, with the clip's maximum less 8, below silence.",
     "silence pads with -3.5",
     _ORT_EXTENSIONS,
@@ -270,7 +197,6 @@ OUTPUT.add(
 )
 OUTPUT.add_family(
     "filled-to-3000-frames",
-    "output",
     "Features are filled with a number up to 3000 frames, whether asked for or not.",
     "3000 frames for every clip; 0 reads as half loud",
     Parameter("value", 0.0, (-10.0, -2.0, -1.5, -1.0, 0.0, 1.0)),
@@ -280,7 +206,6 @@ OUTPUT.add_family(
 )
 OUTPUT.add(
     "filled-with-minimum",
-    "output",
     "Features are filled with their minimum up to 3000 frames, whether asked for or not.",
     "3000 frames for every clip; those of loud ones are no silence",
     since="2026-11-25",
@@ -288,7 +213,6 @@ OUTPUT.add(
 )
 OUTPUT.add(
     "smoothing-ignored",
-    "output",
     "Smoothing is accepted and not done.",
     "as without smoothing",
     "https://github.com/huggingface/transformers/pull/21938",
@@ -297,7 +221,6 @@ OUTPUT.add(
 )
 OUTPUT.add(
     "smoothing-counts-zeros",
-    "output",
     "Smoothing counts zeros beyond the edges (torch's default).",
     "edges are nearer to 0",
     killer="numerics/rising-noise-same/80",
@@ -305,7 +228,6 @@ OUTPUT.add(
 )
 OUTPUT.add(
     "smoothed-unasked",
-    "output",
     "The features are smoothed though nobody asked for it.",
     "details are lost",
     features=_smoothed,

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from whisper_mel_conformance.quirks.path import Call, Variation
 from whisper_mel_conformance.quirks.quirk import Parameter
-from whisper_mel_conformance.quirks.signal.table import (
+from whisper_mel_conformance.quirks.signal.common import (
     CANDLE_1560,
     CPP_1148,
     ELBRUNO_6,
     TINYGRAD,
     Array,
-    Table,
     rounded_to_bfloat16,
     rounded_to_half,
 )
+from whisper_mel_conformance.quirks.table import Table
 
-SPECTRUM = Table()
+SPECTRUM = Table("spectrum")
 
 
 def _folded(power: Array, call: Call) -> Array:
@@ -26,7 +26,6 @@ def _folded(power: Array, call: Call) -> Array:
 
 SPECTRUM.add(
     "magnitude",
-    "spectrum",
     "Magnitudes instead of powers.",
     "0.5 to 1 off",
     ELBRUNO_6,
@@ -34,7 +33,6 @@ SPECTRUM.add(
 )
 SPECTRUM.add_family(
     "power-exponent",
-    "spectrum",
     "Another power of the magnitude than its square.",
     "the range of levels is stretched or squeezed",
     Parameter("exponent", 1.5, (0.5, 1.2, 1.5, 1.8, 1.9, 2.1, 2.5, 3.0, 4.0)),
@@ -44,7 +42,6 @@ SPECTRUM.add_family(
 )
 SPECTRUM.add(
     "negative-frequencies-folded",
-    "spectrum",
     "The powers of negative frequencies are added to those of positive ones.",
     "0.0753 too high wherever nothing is clamped",
     CPP_1148,
@@ -53,7 +50,6 @@ SPECTRUM.add(
 )
 SPECTRUM.add(
     "real-part-only",
-    "spectrum",
     "The imaginary part is lost, as by a cast to float32.",
     "up to 3.1 beside tones; DC and Nyquist tones hide it",
     TINYGRAD,
@@ -61,28 +57,24 @@ SPECTRUM.add(
 )
 SPECTRUM.add(
     "imaginary-part-only",
-    "spectrum",
     "The real part is lost.",
     "as the real part's loss; DC disappears",
     spectrum=lambda spectrum, call: spectrum.imag,
 )
 SPECTRUM.add(
     "transform-by-n",
-    "spectrum",
     "The transform is divided by its size.",
     "a constant, 1.3 lower",
     window=lambda weights, call: weights / weights.dtype.type(400),
 )
 SPECTRUM.add(
     "transform-by-root-n",
-    "spectrum",
     "The transform is divided by the root of its size (normalized=True).",
     "0.65 lower wherever nothing is clamped",
     window=lambda weights, call: weights / weights.dtype.type(20),
 )
 SPECTRUM.add_family(
     "transform-zero-extended",
-    "spectrum",
     "400 windowed samples are extended by zeros to a faster size.",
     "bands hear other frequencies between the bins: up to 1.5",
     Parameter("size", 512, (401, 405, 416, 432, 480, 512, 800, 1024, 2048), True),
@@ -92,7 +84,6 @@ SPECTRUM.add_family(
 )
 SPECTRUM.add(
     "half-precision-power",
-    "spectrum",
     "Powers are float16.",
     "quiet bins vanish, loud ones overflow",
     "https://github.com/pytorch/pytorch/issues/33485",
@@ -100,7 +91,6 @@ SPECTRUM.add(
 )
 SPECTRUM.add(
     "bfloat16-power",
-    "spectrum",
     "Powers are bfloat16.",
     "1e-3 off",
     power=rounded_to_bfloat16,

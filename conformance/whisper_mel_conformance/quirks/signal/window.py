@@ -8,9 +8,10 @@ import numpy as np
 
 from whisper_mel_conformance.quirks.path import Call, Hook, Variation
 from whisper_mel_conformance.quirks.quirk import Parameter
-from whisper_mel_conformance.quirks.signal.table import WENET_2320, Array, Table
+from whisper_mel_conformance.quirks.signal.common import WENET_2320, Array
+from whisper_mel_conformance.quirks.table import Table
 
-WINDOW = Table()
+WINDOW = Table("window")
 
 
 def _weights(window: Any) -> Hook:
@@ -30,44 +31,41 @@ def _rolled(by: int) -> Variation:
     return Variation(stages={"window": lambda weights, call: np.roll(weights, by)})
 
 
-for _id, _window, _seen in (
-    (
-        "symmetric-window",
-        "hann-symmetric",
-        ("https://github.com/Blaizzy/mlx-audio/pull/920",),
-    ),
-    ("hamming-window", "hamming-periodic", (WENET_2320,)),
-    ("povey-window", "povey", (WENET_2320,)),
-    ("no-window", "rectangular", ()),
-):
-    WINDOW.add(
-        _id,
-        "window",
-        {
-            "hann-symmetric": "The Hann window is symmetric (N - 1 in its denominator).",
-            "hamming-periodic": "A Hamming window.",
-            "povey": "Kaldi's Povey window, Hann to the power of 0.85.",
-            "rectangular": "Frames are not windowed.",
-        }[_window],
-        {
-            "hann-symmetric": "0.02 on noise, 0.5 beside tones: leakage",
-            "hamming-periodic": "louder by a constant; leakage beside tones",
-            "povey": "leakage beside tones, up to 1.2",
-            "rectangular": "leakage everywhere, up to 2.9",
-        }[_window],
-        *_seen,
-        spec={"window": _window},
-    )
+WINDOW.add(
+    "symmetric-window",
+    "The Hann window is symmetric (N - 1 in its denominator).",
+    "0.02 on noise, 0.5 beside tones: leakage",
+    "https://github.com/Blaizzy/mlx-audio/pull/920",
+    spec={"window": "hann-symmetric"},
+)
+WINDOW.add(
+    "hamming-window",
+    "A Hamming window.",
+    "louder by a constant; leakage beside tones",
+    WENET_2320,
+    spec={"window": "hamming-periodic"},
+)
+WINDOW.add(
+    "povey-window",
+    "Kaldi's Povey window, Hann to the power of 0.85.",
+    "leakage beside tones, up to 1.2",
+    WENET_2320,
+    spec={"window": "povey"},
+)
+WINDOW.add(
+    "no-window",
+    "Frames are not windowed.",
+    "leakage everywhere, up to 2.9",
+    spec={"window": "rectangular"},
+)
 WINDOW.add(
     "blackman-window",
-    "window",
     "A Blackman window.",
     "quieter by a constant; tones are wider",
     window=_weights(lambda n: np.blackman(n + 1)[:-1]),
 )
 WINDOW.add(
     "symmetric-hamming-window",
-    "window",
     "A symmetric Hamming window (NumPy's hamming).",
     "louder by a constant; leakage beside tones",
     since="2026-11-25",
@@ -75,7 +73,6 @@ WINDOW.add(
 )
 WINDOW.add(
     "symmetric-blackman-window",
-    "window",
     "A symmetric Blackman window (NumPy's blackman).",
     "quieter by a constant; tones are wider",
     since="2026-11-25",
@@ -83,7 +80,6 @@ WINDOW.add(
 )
 WINDOW.add(
     "window-half-a-sample-late",
-    "window",
     "Half a sample is added within the Hann window's cosine: it is symmetric without a zero.",
     "leakage, 0.01 on noise",
     since="2026-11-25",
@@ -91,7 +87,6 @@ WINDOW.add(
 )
 WINDOW.add(
     "matlab-hanning-window",
-    "window",
     "MATLAB's hanning: the symmetric Hann window of N + 2 samples without the zeros at its ends.",
     "0.01 on noise, more beside tones: leakage",
     since="2026-11-25",
@@ -99,7 +94,6 @@ WINDOW.add(
 )
 WINDOW.add_family(
     "hann-power",
-    "window",
     "The Hann window to some power: its root, or applied twice.",
     "leakage, and a constant",
     Parameter("exponent", 0.5, (0.25, 0.5, 0.75, 0.85, 0.95, 1.1, 1.5, 2.0, 3.0)),
@@ -107,7 +101,6 @@ WINDOW.add_family(
 )
 WINDOW.add_family(
     "short-window",
-    "window",
     "A Hann window of fewer samples in the middle of the frame (of 399: the symmetric window).",
     "quieter by a constant; tones are wider",
     Parameter("samples", 320, (200, 240, 256, 300, 320, 350, 380, 398), True),
@@ -115,7 +108,6 @@ WINDOW.add_family(
 )
 WINDOW.add_family(
     "window-rotated",
-    "window",
     "The window's samples are off by some places.",
     "leakage",
     Parameter("samples", 1, (-40, -20, -8, -4, -2, -1, 1, 2, 4, 8, 20, 40), True),
@@ -123,7 +115,6 @@ WINDOW.add_family(
 )
 WINDOW.add(
     "window-normalised",
-    "window",
     "The window is divided by its sum (scipy's scaling).",
     "a constant, 1.15 lower",
     window=lambda weights, call: weights / weights.sum(),

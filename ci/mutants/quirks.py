@@ -1,10 +1,8 @@
-"""Whether the suite rejects a quirk, by the case that is there for it."""
+"""Quirks as mutants: whether the suite rejects one, by the case that is there for it."""
 
 from __future__ import annotations
 
 from functools import lru_cache
-
-from whisper_mel_reference import CLASS_B
 
 from whisper_mel_conformance.cases.catalogue import Case
 from whisper_mel_conformance.frontend.client import FrontEnd, InProcess
@@ -12,6 +10,7 @@ from whisper_mel_conformance.frontend.load import inspect_front_end
 from whisper_mel_conformance.quirks import CATALOGUE, Quirk
 from whisper_mel_conformance.run.judge import all_cases, judge_case
 from whisper_mel_conformance.run.result import Result
+from whisper_mel_reference import CLASS_B
 
 MARGIN = 2.0 * CLASS_B
 """The least score of a quirk that is rejected by its values: less would mean a weak case."""
@@ -23,13 +22,13 @@ _SHORT_TIMEOUT = 1.0  # for those that hang for ever; the first call may take si
 
 @lru_cache(maxsize=1)
 def quick_cases() -> dict[str, Case]:
-    """The quick profile's cases by id."""
+    """Return the quick profile's cases by id."""
     return {case.id: case for case in all_cases("quick")}
 
 
 def start(quirk: Quirk) -> FrontEnd:
-    """The quirk as a front-end: in this process if it cannot harm it."""
-    source = f"{__package__}:{quirk.id}"
+    """Return the quirk as a front-end: in this process if it cannot harm it."""
+    source = f"whisper_mel_conformance.quirks:{quirk.id}"
     if quirk.vary is not None:
         return InProcess(inspect_front_end(quirk.make(), source))
     return FrontEnd(source, timeout=_SHORT_TIMEOUT if quirk.id in HANGING else _TIMEOUT)

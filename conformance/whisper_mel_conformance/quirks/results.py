@@ -1,0 +1,117 @@
+"""Quirks of right features that are spoiled afterwards: at some sizes, or in what they are."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from whisper_mel_conformance.quirks.table import Array, Table, right
+
+FRAMES, FILTERBANK, SHAPE = Table("frames"), Table("filterbank"), Table("shape")
+
+
+@FRAMES.front_end(
+    "last-frame-off",
+    "The last frame is off by 1e-3: a tail that is computed elsewhere.",
+    "1e-3 in one frame",
+    killer="boundary/length-400/80",
+)
+def last_frame_off(audio: Array, n_mels: int = 80) -> Array:
+    y = right(audio, n_mels)
+    y[:, -1] += 1e-3
+    return y
+
+
+@FRAMES.front_end(
+    "13-frames-wrong",
+    "Clips of 13 frames are wrong: an edge of a tile.",
+    "only at that length",
+    killer="boundary/every-frame-count/80",
+)
+def thirteen_frames_wrong(audio: Array, n_mels: int = 80) -> Array:
+    y = right(audio, n_mels)
+    return y[:, ::-1] if y.shape[1] == 13 else y
+
+
+@FRAMES.front_end(
+    "remainder-159-wrong",
+    "Clips whose length is 159 beyond a hop are wrong.",
+    "only at those lengths",
+    killer="boundary/every-remainder/80",
+)
+def remainder_159_wrong(audio: Array, n_mels: int = 80) -> Array:
+    return right(audio, n_mels) + np.float32(0.01 * (len(audio) % 160 == 159))
+
+
+@FILTERBANK.front_end(
+    "128-bands-wrong",
+    "Only 80 bands were ever tried.",
+    "128 bands are off",
+    "https://github.com/ggml-org/whisper.cpp/pull/1457",
+    "https://github.com/microsoft/onnxruntime/pull/25675",
+    killer="boundary/length-400/128",
+)
+def bands_128_wrong(audio: Array, n_mels: int = 80) -> Array:
+    return right(audio, n_mels) + np.float32(1e-3 * (n_mels == 128))
+
+
+@FRAMES.front_end(
+    "two-seconds-wrong",
+    "Clips of about 2 s are wrong: an edge of a tile.",
+    "only at those lengths",
+    killer="boundary/lengths-up-to-3-seconds/80",
+)
+def two_seconds_wrong(audio: Array, n_mels: int = 80) -> Array:
+    return right(audio, n_mels) + np.float32(0.01 * (31_000 < len(audio) < 32_000))
+
+
+@FRAMES.front_end(
+    "first-frame-repeated",
+    "Frames after 30 s are copies of the first.",
+    "long clips are off",
+    killer="boundary/61-seconds/80",
+)
+def first_frame_repeated(audio: Array, n_mels: int = 80) -> Array:
+    y = right(audio, n_mels)
+    y[:, 3000:] = y[:, :1]
+    return y
+
+
+@FRAMES.front_end(
+    "cut-to-30-seconds",
+    "Audio after 30 s is cut off without being asked.",
+    "3000 frames at most",
+    killer="boundary/61-seconds/80",
+)
+def cut_to_30_seconds(audio: Array, n_mels: int = 80) -> Array:
+    return right(audio, n_mels)[:, :3000]
+
+
+@SHAPE.front_end(
+    "float64-features",
+    "Features are float64.",
+    "another dtype",
+    killer="boundary/length-401/80",
+)
+def float64_features(audio: Array, n_mels: int = 80) -> Array:
+    return right(audio, n_mels).astype(np.float64)
+
+
+@SHAPE.front_end(
+    "list-of-lists",
+    "Features are a list of lists.",
+    "no array",
+    killer="boundary/length-401/80",
+)
+def list_of_lists(audio: Array, n_mels: int = 80) -> Array:
+    return right(audio, n_mels).tolist()
+
+
+@SHAPE.front_end(
+    "all-zero",
+    "Features are all zero: a launch that failed silently.",
+    "nothing was computed",
+    "https://github.com/ggml-org/whisper.cpp/issues/2226",
+    killer="boundary/length-401/80",
+)
+def all_zero(audio: Array, n_mels: int = 80) -> Array:
+    return np.zeros_like(right(audio, n_mels))

@@ -1,0 +1,182 @@
+"""How a clip is extended: at both of its ends, and to a length."""
+
+from __future__ import annotations
+
+import numpy as np
+from whisper_mel_reference.pipeline import PAD_MODES
+
+from whisper_mel_conformance.quirks.path import Call, Hook, Variation
+from whisper_mel_conformance.quirks.quirk import Parameter
+from whisper_mel_conformance.quirks.signal.common import (
+    CANDLE_1560,
+    CPP_1148,
+    KNF_65,
+    TINYGRAD,
+    Array,
+)
+from whisper_mel_conformance.quirks.table import Table
+
+PADDING = Table("padding")
+_OPENVINO = (
+    "https://github.com/openvinotoolkit/openvino.genai/blob/master/"
+    "src/cpp/src/whisper/feature_extractor.cpp"
+)
+
+
+def _mirrored(left: int) -> Variation:
+    """Begin frame t ``left`` samples before t * hop (200 in Whisper)."""
+
+    def hook(extended: Array, call: Call) -> Array:
+        padded, reach = call.seen["padded"], call.spec.reach
+        more = min(abs(left - reach), padded.size - 1 - reach)
+        wide = np.pad(padded, reach + more, mode=PAD_MODES[call.spec.pad_mode])  # type: ignore[call-overload]
+        start = reach + more - left
+        return wide[start : start + extended.size]
+
+    return Variation(stages={"extended": hook})
+
+
+def _zero_end(extended: Array, call: Call) -> Array:
+    extended = extended.copy()
+    extended[extended.size - call.spec.reach :] = 0
+    return extended
+
+
+def _zero_start(extended: Array, call: Call) -> Array:
+    extended = extended.copy()
+    extended[: call.spec.reach] = 0
+    return extended
+
+
+def _wrapped_ends(extended: Array, call: Call) -> Array:
+    return np.pad(call.seen["padded"], call.spec.reach, mode="wrap")
+
+
+def _kaldi_extended(extended: Array, call: Call) -> Array:
+    """Extend as frames centred on (t + 1/2) * hop need it, round(n / hop) and one to be dropped."""
+    padded, hop, n_fft = call.seen["padded"], call.spec.hop, call.spec.n_fft
+    count = (padded.size + hop // 2) // hop + 1
+    left = (n_fft - hop) // 2
+    right = max((count - 1) * hop + n_fft - left - padded.size, 0)
+    return np.pad(padded, (left, right), mode="symmetric")[: (count - 1) * hop + n_fft]
+
+
+def _zero_tail(extended: Array, call: Call) -> Array:
+    return np.pad(call.seen["padded"], (0, 2 * call.spec.reach))
+
+
+def _more_zeros(n: int) -> Hook:
+    return lambda audio, call: np.concatenate([audio, np.zeros(n, audio.dtype)])
+
+
+def _unless_padded(audio: Array, call: Call) -> Array:
+    """Append zeros up to 30 seconds."""
+    return np.concatenate([audio, np.zeros(max(480_000 - audio.size, 0), audio.dtype)])
+
+
+PADDING.add(
+    "pad-zero",
+    "The clip is extended by zeros instead of its mirror image.",
+    "the first and the last frame are too low",
+    "https://github.com/NVIDIA/TensorRT-Model-Connect/pull/1282",
+    "https://github.com/vllm-project/vllm-metal/pull/729",
+    TINYGRAD,
+    spec={"pad_mode": "zero"},
+)
+PADDING.add(
+    "pad-symmetric",
+    "The mirror image repeats the edge sample (Kaldi, NumPy's symmetric).",
+    "the first and the last frame differ",
+    KNF_65,
+    spec={"pad_mode": "symmetric"},
+)
+PADDING.add(
+    "pad-edge",
+    "The clip is extended by its edge sample.",
+    "the first and the last frame differ",
+    spec={"pad_mode": "edge"},
+)
+PADDING.add(
+    "pad-right-zero",
+    "Only the start is mirrored: the end is assumed to be silent.",
+    "the last frame is too low",
+    "https://github.com/ggml-org/whisper.cpp/pull/2206",
+    _OPENVINO,
+    extended=_zero_end,
+)
+PADDING.add(
+    "pad-left-zero",
+    "Only the end is mirrored.",
+    "the first frame is too low",
+    killer="numerics/falling-noise/80",
+    extended=_zero_start,
+)
+PADDING.add(
+    "pad-wrap",
+    "The clip is extended as if it were periodic.",
+    "the first frame hears the end, the last one the start",
+    extended=_wrapped_ends,
+)
+PADDING.add(
+    "no-centre",
+    "Frame t begins at t * hop; nothing is extended.",
+    "everything is 12.5 ms late, and there are fewer frames",
+    CPP_1148,
+    CANDLE_1560,
+    spec={"centre": False, "drop_last_frame": False},
+)
+PADDING.add(
+    "no-centre-zero-tail",
+    "Frame t begins at t * hop; the clip is extended by zeros at its end only.",
+    "everything is 12.5 ms late; the last frames are too low",
+    since="2026-11-25",
+    extended=_zero_tail,
+)
+PADDING.add_family(
+    "frames-shifted",
+    "Frame t does not begin at t * hop - 200 but at t * hop - left.",
+    "everything is early or late by a part of a hop",
+    Parameter(
+        "left",
+        120,
+        (0, 40, 80, 100, 120, 160, 180, 201, 220, 240, 280, 320, 360, 400, 512),
+        True,
+    ),
+    lambda left: _mirrored(round(left)),
+    KNF_65,
+    "https://github.com/k2-fsa/sherpa-onnx/pull/3873",
+    "https://github.com/csukuangfj/kaldifeat/issues/116",
+)
+PADDING.add(
+    "kaldi-frames",
+    "Frames as Kaldi has them with snip_edges=false: centred on (t + 1/2) * hop, round(n / hop) of "
+    "them, the mirror image repeating the edge sample.",
+    "everything is half a hop late, and there is one frame too many for half of all lengths",
+    "https://github.com/csukuangfj/kaldifeat/issues/116",
+    KNF_65,
+    "https://github.com/k2-fsa/sherpa-onnx/pull/3873",
+    extended=_kaldi_extended,
+)
+PADDING.add(
+    "one-hop-appended",
+    "160 zeros are appended to every clip.",
+    "one frame too many, and the last one hears silence",
+    "https://github.com/SYSTRAN/faster-whisper/pull/1106",
+    audio=_more_zeros(160),
+)
+PADDING.add(
+    "always-30-seconds",
+    "Zeros are appended up to 30 s whether asked for or not.",
+    "3000 frames for every clip; the last frame hears silence",
+    spec={"pad_to": None},
+    audio=_unless_padded,
+)
+PADDING.add(
+    "30-seconds-appended",
+    "30 s of zeros are appended to every clip: padded by 30 s, not to 30 s.",
+    "1 s of audio gives 3100 frames",
+    "https://github.com/huggingface/transformers/pull/34111",
+    "https://github.com/SYSTRAN/faster-whisper/issues/201",
+    spec={"pad_to": None},
+    audio=_more_zeros(480_000),
+)

@@ -1,0 +1,103 @@
+"""The range below the clip's maximum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from whisper_mel_conformance.quirks.path import Hook, Variation
+from whisper_mel_conformance.quirks.quirk import Parameter
+from whisper_mel_conformance.quirks.signal.common import (
+    BELOW_ALL,
+    CPP_1148,
+    TINYGRAD,
+    below_maximum,
+)
+from whisper_mel_conformance.quirks.table import Table
+
+RANGE = Table("range")
+
+
+def _top(maximum: Any) -> Hook:
+    """Take another maximum; ``maximum`` is given the logarithms of the frames that are kept."""
+    return lambda top, call: maximum(call.seen["kept"])
+
+
+RANGE.add(
+    "no-range",
+    "Values far below the clip's maximum are left as they are.",
+    "up to 1.1, where the dynamic range exceeds 80 dB; noise alone never shows it",
+    TINYGRAD,
+    killer="numerics/tone-440/80",
+    spec={"dynamic_range": BELOW_ALL},
+)
+RANGE.add_family(
+    "range-width",
+    "Another distance to the clip's maximum than 8.",
+    "what is quiet beside something loud",
+    Parameter("width", 7.0, (0.8, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 7.5, 8.2, 8.5, 9.0, 10.0)),
+    lambda width: Variation({"dynamic_range": float(width)}),
+    killer="numerics/tone-440/80",
+)
+RANGE.add(
+    "maximum-of-each-frame",
+    "Each frame has its own maximum.",
+    "what is quiet before or after something loud",
+    killer="numerics/on-off-1000/80",
+    top=_top(lambda kept: kept.max(axis=0)),
+)
+RANGE.add(
+    "maximum-of-each-band",
+    "Each band has its own maximum.",
+    "what is quiet beside something loud",
+    killer="numerics/tone-440/80",
+    top=_top(lambda kept: kept.max(axis=1, keepdims=True)),
+)
+RANGE.add(
+    "maximum-so-far",
+    "The maximum of the frames so far, as in streaming.",
+    "frames before something loud: up to 0.7",
+    killer="numerics/on-off-1000/80",
+    top=_top(lambda kept: np.maximum.accumulate(kept.max(axis=0))),
+)
+RANGE.add(
+    "maximum-with-dropped-frame",
+    "The maximum is taken before the last frame is dropped.",
+    "a loud end raises the floor: up to 1",
+    "https://github.com/NVIDIA/TensorRT-Model-Connect/pull/1282",
+    CPP_1148,
+    killer="boundary/loud-tail-60/80",
+    top=lambda top, call: call.seen["log"].max(),
+)
+RANGE.add(
+    "maximum-of-64-frames",
+    "The maximum of the first 64 frames only: one tile.",
+    "clips that become louder later",
+    "https://github.com/kaldi-asr/kaldi/issues/3036",
+    killer="numerics/maximum-in-any-frame",
+    top=_top(lambda kept: kept[:, :64].max()),
+)
+RANGE.add(
+    "maximum-at-least-zero",
+    "The search for the maximum begins at 0.",
+    "quiet clips have a higher floor",
+    "https://github.com/cholla-hydro/cholla/pull/163",
+    killer="numerics/silence/80",
+    top=lambda top, call: np.maximum(top, 0),
+)
+RANGE.add_family(
+    "fixed-maximum",
+    "A constant instead of the clip's maximum.",
+    "the floor of all clips is the same: up to 0.3",
+    Parameter("maximum", 1.5, (-2.0, -1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)),
+    lambda value: Variation(stages={"top": lambda top, call: float(value)}),
+    killer="numerics/tone-440/80",
+)
+RANGE.add(
+    "maximum-subtracted",
+    "The clip's maximum is subtracted.",
+    "a constant that depends on the clip",
+    since="2026-11-25",
+    clamped=below_maximum,
+)

@@ -1,0 +1,120 @@
+"""Quirks of what a front-end keeps from call to call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from whisper_mel_conformance.quirks.table import Array, Table, right
+
+STATE = Table("state")
+
+
+@STATE.front_end(
+    "previous-result",
+    "Each call returns the result of the one before.",
+    "another clip's features",
+    killer="determinism/interleaved",
+)
+class PreviousResult:
+    def __init__(self) -> None:
+        self.last: Array = None
+
+    def __call__(self, audio: Array, n_mels: int = 80) -> Array:
+        before, self.last = self.last, right(audio, n_mels)
+        return self.last if before is None else before
+
+
+class _Cache:
+    """A front-end that keeps right features by ``key``, with the audio that they are of."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[Any, int], tuple[Array, Array]] = {}
+
+    def key(self, audio: Array) -> Any:
+        raise NotImplementedError
+
+    def __call__(self, audio: Array, n_mels: int = 80) -> Array:
+        key = self.key(audio), n_mels
+        if key not in self.kept:
+            self.kept[key] = audio, right(audio, n_mels)
+        return self.kept[key][1].copy()
+
+
+@STATE.front_end(
+    "cached-by-address",
+    "Results are cached by the audio's address.",
+    "a buffer that is used again has its first features",
+    killer="buffers/input-reused/80",
+)
+class CachedByAddress(_Cache):
+    def key(self, audio: Array) -> Any:
+        return id(audio), len(audio)
+
+
+@STATE.front_end(
+    "cached-by-length",
+    "Results are cached by the clip's length.",
+    "another clip's features",
+    killer="determinism/interleaved",
+)
+class CachedByLength(_Cache):
+    def key(self, audio: Array) -> Any:
+        return len(audio)
+
+
+@STATE.front_end(
+    "cached-by-beginning",
+    "Results are cached by the clip's first 1000 samples.",
+    "another clip's features",
+    killer="determinism/one-sample-apart",
+)
+class CachedByBeginning(_Cache):
+    def key(self, audio: Array) -> Any:
+        return audio[:1000].tobytes(), len(audio)
+
+
+@STATE.front_end(
+    "first-call-wrong",
+    "The first call is made before the tables are.",
+    "the first clip is off",
+    killer="boundary/length-401/80",
+)
+class FirstCallWrong:
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, audio: Array, n_mels: int = 80) -> Array:
+        self.calls += 1
+        return right(audio, n_mels) + np.float32(self.calls == 1)
+
+
+@STATE.front_end(
+    "sometimes-wrong",
+    "Every 97th call is wrong.",
+    "a clip is off now and then",
+    killer="determinism/many-times",
+)
+class SometimesWrong:
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, audio: Array, n_mels: int = 80) -> Array:
+        self.calls += 1
+        return right(audio, n_mels) + np.float32(self.calls % 97 == 0)
+
+
+@STATE.front_end(
+    "dithered",
+    "Noise is added, another one in every call (Kaldi's dither).",
+    "equal calls differ",
+    killer="determinism/repeated/80",
+)
+class Dithered:
+    def __init__(self) -> None:
+        self.random = np.random.default_rng()
+
+    def __call__(self, audio: Array, n_mels: int = 80) -> Array:
+        y = right(audio, n_mels)
+        return y + (1e-7 * self.random.standard_normal(y.shape)).astype(np.float32)
