@@ -138,6 +138,7 @@ WRONG = [
         "audio has 1000 samples: expected at most pad_to=999, or 0 (none)",
     ),
     ("TOO_SHORT", {"samples": 200}, "audio has 200 samples: expected at least 201, or pad_to"),
+    ("TOO_SHORT", {"samples": 9, "pad_to": 200}, "pad_to=200: expected at least 201"),
     (
         "TOO_FEW_FRAMES",
         {"samples": 479, "smoothing": 1},

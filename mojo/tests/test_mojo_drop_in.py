@@ -6,6 +6,8 @@ import copy
 import multiprocessing
 import pickle
 import tracemalloc
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +41,10 @@ def speech(n: int = 48_000) -> Array:
 
 def assert_alike(ours: Array, theirs: Array, audio: Array, n_mels: int, padding: int) -> None:
     """Ours is of class A, and as near to the original as two of class A may be."""
-    pad_to = audio.size + padding if padding else None
-    spec = WHISPER.replace(n_mels=n_mels, pad_to=pad_to)
+    audio = np.pad(audio, (0, padding))
+    if audio.size < 201:  # the reference does not mirror repeatedly: this has the same first frame
+        audio = np.pad(audio, (0, 201 - audio.size), "reflect")
+    spec = WHISPER.replace(n_mels=n_mels)
     assert ours.dtype == theirs.dtype == np.float32
     assert ours.shape == theirs.shape
     assert score(ours, audio, spec) <= CLASS_A
@@ -69,6 +73,30 @@ def test_openai_whisper_batches_have_a_maximum_for_each_clip() -> None:
     ours = log_mel_spectrogram(torch.from_numpy(batch), padding=160)
     for clip, features in zip(batch, ours, strict=True):
         assert torch.equal(features, log_mel_spectrogram(clip, padding=160))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("padding", [0, 4000])
+def test_openai_whisper_has_the_gradient(dtype: torch.dtype, padding: int) -> None:
+    """The original's, which is computed in float32, or bfloat16."""
+    clips = torch.from_numpy(np.stack([speech(4000), speech(8000)[4000:]])).to(dtype)
+    weights = torch.randn(80, (4000 + padding) // 160, generator=torch.Generator().manual_seed(1))
+    for audio in (clips[0], -clips[1]):
+        gradients = []
+        for function in (log_mel_spectrogram, openai):
+            leaf = audio.clone().requires_grad_()
+            (function(leaf, padding=padding) * weights).sum().backward()
+            assert leaf.grad is not None and leaf.grad.dtype == dtype
+            gradients.append(leaf.grad.double())
+        ours, theirs = gradients
+        difference = (ours - theirs).norm() / theirs.norm()
+        assert difference <= (1e-3 if dtype == torch.float32 else 2e-2)
+    leaf = torch.zeros(2, 0, requires_grad=True)
+    log_mel_spectrogram(leaf, padding=480).sum().backward()
+    assert leaf.grad is not None and leaf.grad.shape == (2, 0)
+    leaf = clips[0].clone().requires_grad_()
+    with torch.no_grad():
+        assert not log_mel_spectrogram(leaf).requires_grad
 
 
 @pytest.mark.parametrize("n_mels", [80, 128])
@@ -188,6 +216,14 @@ def test_what_else_transformers_can_be_asked_for(
     np.testing.assert_allclose(ours.input_features, theirs.input_features, atol=2e-4)
 
 
+@pytest.mark.parametrize("device", [None, "cpu", "cpu:0", torch.device("cpu")], ids=repr)
+def test_devices_that_are_the_cpu(device: Any) -> None:
+    exact = both(CLIPS[0])[0].input_features
+    np.testing.assert_array_equal(both(CLIPS[0], device=device)[0].input_features, exact)
+    ours, theirs = (it(CLIPS[0], device=device) for it in (log_mel_spectrogram, openai))
+    assert ours.device == theirs.device
+
+
 def test_dither_is_the_originals() -> None:
     made = {"dither": 1e-3, "chunk_length": 4}
     torch.manual_seed(1)
@@ -253,7 +289,7 @@ def test_what_transformers_refuses(caplog: pytest.LogCaptureFixture) -> None:
         (CLIPS, {"max_length": 300, "truncation": False}, "clips of 300, 16077, 48000 samples"),
         (CLIPS, {"padding": "half"}, "half is not a valid PaddingStrategy"),
         (CLIPS, {"return_tensors": "tf"}, "tf.? is not a valid TensorType"),
-        (speech(200), {"padding": False}, "audio has 200 samples: expected at least 201"),
+        (speech(200), {"padding": False}, "audio has 200 samples, padding included: exp"),
         ([], {}, "raw_speech is empty: expected at least one clip"),
         (np.zeros((0, 400)), {}, "raw_speech is empty"),
         (np.zeros((1, 2, 400)), {}, r"a clip of shape \(2, 400\): expected \(n,\), mono"),
@@ -307,22 +343,61 @@ def test_what_is_not_finite_goes_through(value: float) -> None:
     np.testing.assert_array_equal(np.isnan(theirs).all((1, 2)), [False, True])
 
 
-def test_no_samples_are_silence_where_they_are_padded() -> None:
-    empty = np.zeros(0, np.float32)
-    theirs = openai(empty, padding=4000).numpy()
-    np.testing.assert_array_equal(log_mel_spectrogram(empty, padding=4000).numpy(), theirs)
-    original = FeatureExtractor()(empty, padding=4000)
-    ours = faster_whisper_feature_extractor()(empty, 4000)
-    np.testing.assert_allclose(ours, original, atol=1e-6)
-    with pytest.raises(ValueError, match="audio is empty"):
-        log_mel_spectrogram(empty)
+def by_faster_whisper(padding: int) -> tuple[Callable[[Array], Any], ...]:
+    extractors = faster_whisper_feature_extractor(), FeatureExtractor()
+    return tuple(partial(extractor, padding=padding) for extractor in extractors)
+
+
+def by_openai_whisper(padding: int) -> tuple[Callable[[Array], Any], ...]:
+    return tuple(partial(function, padding=padding) for function in (log_mel_spectrogram, openai))
+
+
+def by_transformers(padding: int) -> tuple[Callable[[Array], Any], ...]:
+    def of(extractor: Any, clip: Array) -> Array:
+        options = {"padding": "max_length", "max_length": clip.size + padding} if padding else {}
+        options = {"padding": False, "sampling_rate": 16_000, "return_tensors": "np", **options}
+        return extractor(clip, **options).input_features[0]
+
+    return partial(of, WhisperFeatureExtractor()), partial(of, Original())
+
+
+@pytest.mark.parametrize(
+    ("by", "has_torch"),
+    [
+        *((by_faster_whisper, True), (by_openai_whisper, True)),
+        *((by_transformers, True), (by_transformers, False)),
+    ],
+)
+@pytest.mark.parametrize("padding", [0, 1, 160, 2000])
+def test_short_clips(
+    by: Callable[[int], tuple[Callable[[Array], Any], ...]],
+    has_torch: bool,
+    padding: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the original has features (from 160 samples on if it is NumPy's, else 201), ours has
+    them, and where it raises, ours does.
+    """
+    monkeypatch.setattr(feature_extraction_whisper, "is_torch_available", lambda: has_torch)
+    ours, theirs = by(padding)
+    for n in (0, 1, 2, 40, 41, 159, 160, 161, 199, 200, 201, 320):
+        clip = speech(2000)[2000 - n :]
+        try:
+            expected = theirs(clip)
+        except (RuntimeError, ValueError, IndexError):
+            with pytest.raises(ValueError, match=f"audio has {n + padding} samples, padding incl"):
+                ours(clip)
+        else:
+            expected = np.asarray(expected, np.float32)
+            assert_alike(np.asarray(ours(clip)), expected, clip, 80, padding)
 
 
 def test_errors() -> None:
     with pytest.raises(ValueError, match="n_mels=81: expected 80 or 128"):
         log_mel_spectrogram(speech(), 81)
-    with pytest.raises(ValueError, match="expected at least 201"):
-        log_mel_spectrogram(speech(100), padding=100)
+    for padding, error in ((-1, ValueError), (2.0, TypeError)):
+        with pytest.raises(error, match=f"padding={padding}: expected a"):
+            faster_whisper_feature_extractor()(speech(), padding)
     for wrong in ({"feature_size": 64}, {"hop_length": 320}, {"sampling_rate": 8000}):
         with pytest.raises(ValueError, match=r"expected \(16000, 160, 400\) and 80 or 128"):
             faster_whisper_feature_extractor(**wrong)

@@ -85,7 +85,7 @@ REJECTED: dict[str, tuple[type[Exception], str, Any, dict[str, Any]]] = {
     "no clips": (ValueError, "audio is empty", np.zeros((0, 400), np.float32), {}),
     "200 samples": (ValueError, "audio has 200 samples: expected at least 201", CLIP[:200], {}),
     "1 sample": (ValueError, "audio has 1 samples: expected at least 201", CLIP[:1], {}),
-    "pad_to 200": (ValueError, "expected at least 201", CLIP[:100], {"pad_to": 200}),
+    "pad_to 200": (ValueError, "^pad_to=200: expected at least 201$", CLIP[:100], {"pad_to": 200}),
     "longer than pad_to": (
         ValueError,
         "audio has 16000 samples: expected at most pad_to=15999",
@@ -116,6 +116,7 @@ REJECTED: dict[str, tuple[type[Exception], str, Any, dict[str, Any]]] = {
     },
     "complex": (TypeError, "audio has dtype complex64", CLIP.astype(np.complex64), {}),
     "text": (TypeError, "audio has dtype <U1", "x", {}),
+    "ragged": (ValueError, "audio, a list, cannot be read as an array", [[0.0], [0.0, 0.0]], {}),
 }
 
 

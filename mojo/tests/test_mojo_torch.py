@@ -289,6 +289,7 @@ def test_silence_has_no_gradient() -> None:
     ("audio", "options", "error", "message"),
     [
         (torch.zeros(200), {}, ValueError, "audio has 200 samples: expected at least 201"),
+        (torch.zeros(9), {"pad_to": 200}, ValueError, "^pad_to=200: expected at least 201$"),
         (torch.zeros(0), {}, ValueError, "audio is empty"),
         (torch.zeros(0, 400), {}, ValueError, "audio is empty"),
         (torch.zeros(()), {}, ValueError, r"audio has shape \(\): expected \(n,\)"),

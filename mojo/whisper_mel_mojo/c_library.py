@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from whisper_mel_mojo.builder import C_SOURCE, BuildError, built_c_library, distributed_cpu
-from whisper_mel_mojo.features import address, check_out, kernel_samples
+from whisper_mel_mojo.features import address, as_array, check_out, kernel_samples
 from whisper_mel_mojo.library import SMOOTHING, Smoothing
 
 _LOG_MEL: list[Any] = [
@@ -50,7 +50,7 @@ def log_mel(
 
     Raises ``ValueError`` with ``whisper_mel_last_error()``.
     """
-    given = np.asarray(audio)
+    given = as_array(audio)
     samples = kernel_samples(given)
     if pad_to == 0:
         raise ValueError("pad_to=0: expected at least one sample (in C it stands for none)")

@@ -78,7 +78,7 @@ def compute(
     threads: int | None,
 ) -> NDArray[np.float32]:
     """``log_mel`` by the library that ``load`` returns."""
-    given = np.asarray(audio)
+    given = as_array(audio)
     samples = kernel_samples(given)
     n_samples = samples.shape[-1]
     n_mels, length, n_frames, shape = plan(n_samples, n_mels, pad_to, smoothing)
@@ -91,7 +91,7 @@ def compute(
     if threads is None:
         threads = min(default_threads(), max(1, clips * n_frames // FRAMES_PER_THREAD))
     else:
-        threads = _integer("threads", threads)
+        threads = integer("threads", threads)
         if threads < 1:
             raise ValueError(f"threads={threads}: expected at least 1")
     kernel = load()
@@ -137,17 +137,19 @@ def plan(n_samples: int, n_mels: int, pad_to: int | None, smoothing: str | None)
 
     Raises what :func:`log_mel` does.
     """
-    n_mels = _integer("n_mels", n_mels)
+    n_mels = integer("n_mels", n_mels)
     if n_mels not in (80, 128):
         raise ValueError(f"n_mels={n_mels}: expected 80 or 128")
     if smoothing not in SMOOTHING:
         raise ValueError(f"smoothing={smoothing!r}: expected None, 'valid' or 'same'")
     length = n_samples
     if pad_to is not None:
-        length = _integer("pad_to", pad_to)
+        length = integer("pad_to", pad_to)
         if n_samples > length:
             raise ValueError(f"audio has {n_samples} samples: expected at most pad_to={length}")
     if length < MIN_SAMPLES:
+        if pad_to is not None:
+            raise ValueError(f"pad_to={length}: expected at least {MIN_SAMPLES}")
         raise ValueError(f"audio has {length} samples: expected at least {MIN_SAMPLES}, or pad_to")
     n_frames = length // _HOP
     if smoothing != "valid":
@@ -157,6 +159,20 @@ def plan(n_samples: int, n_mels: int, pad_to: int | None, smoothing: str | None)
             f"audio gives {n_frames} frames: smoothing='valid' needs at least 3 frames"
         )
     return Plan(n_mels, length, n_frames, (n_mels - 2, n_frames - 2))
+
+
+def as_array(audio: ArrayLike, dtype: Any = None) -> NDArray[Any]:
+    """Makes an array of it, a copy only if need be.
+
+    Raises ``ValueError`` for text and for lists of different lengths, ``TypeError`` for what else
+    NumPy cannot read, such as PyTorch's tensors with a gradient.
+    """
+    try:
+        return np.asarray(audio, dtype)
+    except (TypeError, ValueError, RuntimeError) as error:
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        name = type(audio).__name__
+        raise kind(f"audio, a {name}, cannot be read as an array: {error}") from error
 
 
 def kernel_samples(given: NDArray[Any]) -> NDArray[Any]:
@@ -209,7 +225,7 @@ def check_out(out: Any, shape: tuple[int, ...], audio: NDArray[Any]) -> None:
         raise ValueError("out overlaps audio: expected memory of its own")
 
 
-def _integer(name: str, value: object) -> int:
+def integer(name: str, value: object) -> int:
     if type(value) is int:
         return value
     if isinstance(value, (bool, np.bool_)):

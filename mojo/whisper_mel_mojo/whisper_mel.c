@@ -53,7 +53,10 @@ static void describe(int status, const void *audio, int64_t clips, int64_t sampl
         SAY("audio has %lld samples: expected at most pad_to=%lld, or 0 (none)", n, padded);
         break;
     case WHISPER_MEL_TOO_SHORT:
-        SAY("audio has %lld samples: expected at least 201, or pad_to", n);
+        if (padded == 0)
+            SAY("audio has %lld samples: expected at least 201, or pad_to", n);
+        else
+            SAY("pad_to=%lld: expected at least 201", padded);
         break;
     case WHISPER_MEL_TOO_FEW_FRAMES:
         SAY("audio gives %lld frames: smoothing=%d (valid) needs at least 3", frames, smoothing);

@@ -26,7 +26,7 @@ enum whisper_mel_status {
     WHISPER_MEL_BAD_SMOOTHING = 3,  /* smoothing is none of the values below */
     WHISPER_MEL_BAD_SHAPE = 4,      /* clips or samples is less than 1 */
     WHISPER_MEL_BAD_PAD_TO = 5,     /* pad_to is neither 0 nor at least samples */
-    WHISPER_MEL_TOO_SHORT = 6,      /* fewer than 201 samples, and no pad_to */
+    WHISPER_MEL_TOO_SHORT = 6,      /* fewer than 201 samples, those of pad_to included */
     WHISPER_MEL_TOO_FEW_FRAMES = 7, /* smoothing "valid" needs 3 frames */
     WHISPER_MEL_BAD_OUT = 8,        /* out_len is less than the features need */
     WHISPER_MEL_BAD_THREADS = 9,    /* threads is less than 1 */

@@ -124,8 +124,8 @@ class FrontEndSpec:
         needs = self.reach + 1 if self.pad_mode == "reflect" else max(self.reach, 1)
         if length < needs:
             raise ValueError(
-                f"audio has {length} samples: {self.pad_mode} padding by {self.reach} "
-                f"needs at least {needs} (or pad_to)"
+                f"audio has {length} samples, pad_to={self.pad_to}: {self.pad_mode} padding by "
+                f"{self.reach} needs at least {needs}"
             )
         if self._count_frames(length) < 1:
             raise ValueError(f"audio has {length} samples: too short for a single frame")

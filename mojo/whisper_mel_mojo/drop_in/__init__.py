@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from whisper_mel_mojo.drop_in.propagating import log_mel
-
 if TYPE_CHECKING:
     import torch
 
@@ -29,29 +27,14 @@ def log_mel_spectrogram(
     """``whisper.audio.log_mel_spectrogram`` of openai-whisper.
 
     Parameters and result are the original's: a path (decoded by openai-whisper, with ffmpeg), an
-    array or a tensor of shape ``(n,)`` or ``(batch, n)``; ``padding`` zeros are counted, not
-    appended. The features of CUDA tensors are computed there, others on the CPU; they lie on
-    ``device``, else on the audio's, and have no gradient. Raises as
-    :func:`whisper_mel_mojo.log_mel`, but for samples that are not finite.
+    array or a tensor of shape ``(n,)`` or ``(batch, n)``, of float64 and int16 PCM besides;
+    ``padding`` zeros are counted, not appended. The features of CUDA tensors are computed there,
+    others on the CPU; they lie on ``device``, else on the audio's, and have a gradient if the audio
+    wants one. Raises as :func:`whisper_mel_mojo.log_mel`, but for samples that are not finite.
     """
-    import torch
+    from whisper_mel_mojo.drop_in import openai_whisper
 
-    if isinstance(audio, str):
-        from whisper.audio import load_audio
-
-        audio = load_audio(audio)
-    n = audio.shape[-1] if audio.ndim else 0
-    pad_to = n + padding if padding > 0 else None
-    if isinstance(audio, torch.Tensor) and audio.is_cuda:
-        from whisper_mel_mojo import torch as operator
-
-        features = operator.log_mel(audio.detach(), n_mels, pad_to=pad_to)
-        return features if device is None else features.to(device)
-    where = torch.device("cpu")
-    if isinstance(audio, torch.Tensor):
-        where = audio.device
-        audio = audio.detach().cpu().numpy()
-    return torch.from_numpy(log_mel(audio, n_mels, pad_to)).to(where if device is None else device)
+    return openai_whisper.log_mel_spectrogram(audio, n_mels, padding, device)
 
 
 def faster_whisper_feature_extractor(*arguments: Any, **options: Any) -> Any:

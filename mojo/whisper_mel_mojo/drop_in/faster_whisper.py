@@ -8,7 +8,8 @@ import numpy as np
 from faster_whisper import feature_extractor as original
 from numpy.typing import NDArray
 
-from whisper_mel_mojo.drop_in.propagating import log_mel
+from whisper_mel_mojo.drop_in.propagating import SHORTEST_BY_NUMPY, log_mel
+from whisper_mel_mojo.features import as_array
 
 
 class FeatureExtractor(original.FeatureExtractor):  # type: ignore[misc]
@@ -32,6 +33,6 @@ class FeatureExtractor(original.FeatureExtractor):  # type: ignore[misc]
         if chunk_length is not None:
             self.n_samples = chunk_length * self.sampling_rate
             self.nb_max_frames = self.n_samples // self.hop_length
-        samples = np.asarray(waveform, np.float32)
-        pad_to = samples.shape[-1] + padding if padding else None
-        return log_mel(samples, len(self.mel_filters), pad_to)
+        samples = as_array(waveform, np.float32)
+        n_mels = len(self.mel_filters)
+        return log_mel(samples, n_mels, padding or 0, shortest=SHORTEST_BY_NUMPY)

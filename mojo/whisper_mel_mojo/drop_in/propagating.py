@@ -1,4 +1,4 @@
-"""The kernel with the manners of the originals."""
+"""``log_mel`` with the behaviour of the libraries it replaces, in which NaN goes through."""
 
 from __future__ import annotations
 
@@ -8,20 +8,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_mel_mojo import features
+from whisper_mel_mojo.features import MIN_SAMPLES
+
+# The originals mirror 200 samples at both ends of a clip. PyTorch takes them from one reflection,
+# and refuses shorter clips. NumPy reflects again and again, and needs no more than a frame.
+SHORTEST_BY_TORCH = MIN_SAMPLES
+SHORTEST_BY_NUMPY = 160
 
 
 def log_mel(
     audio: NDArray[Any],
     n_mels: int,
-    pad_to: int | None = None,
+    padding: int = 0,
     out: NDArray[np.float32] | None = None,
+    *,
+    shortest: int = SHORTEST_BY_TORCH,
 ) -> NDArray[np.float32]:
-    """As :func:`whisper_mel_mojo.log_mel`, with two exceptions: clips whose samples are not finite,
-    or overflow, become NaN, and clips of no samples are taken, if they are padded.
+    """:func:`whisper_mel_mojo.log_mel` of clips that are followed by ``padding`` zeros.
+
+    ``shortest`` is the number of samples, padding included, from which on the original has
+    features. Clips without samples are silence. Clips that are not finite, or whose power
+    overflows, become NaN.
+
+    Raises ``TypeError`` and ``ValueError`` as that does for everything else, and for clips that are
+    shorter.
     """
-    if pad_to and audio.shape[-1:] == (0,):
-        audio = np.zeros((*audio.shape[:-1], 1), np.float32)
+    padding = features.integer("padding", padding)
+    if audio.ndim in (1, 2):  # others are refused below
+        audio, padding = _long_enough(audio, padding, shortest)
     samples = features.kernel_samples(audio)
+    pad_to = samples.shape[-1] + padding if padding else None
     if out is None:
         shape = features.plan(samples.shape[-1], n_mels, pad_to, None).shape
         out = np.empty((*samples.shape[:-1], *shape), np.float32)
@@ -33,3 +49,32 @@ def log_mel(
         if not np.isnan(first).any():  # then it was the arguments
             raise
         return out
+
+
+def check_length(n_samples: int, padding: int, shortest: int) -> None:
+    """Raises ``ValueError`` if the original would not have features of so many samples."""
+    if padding < 0:
+        raise ValueError(f"padding={padding}: expected at least 0")
+    length = n_samples + padding
+    if length < shortest:
+        raise ValueError(
+            f"audio has {length} samples, padding included: expected at least {shortest}"
+        )
+
+
+def _long_enough(audio: NDArray[Any], padding: int, shortest: int) -> tuple[NDArray[Any], int]:
+    """Clips with as many samples as the kernel needs, and the number of zeros still to follow.
+
+    The first frame of a clip of 160 to 200 samples, which NumPy reflects repeatedly, is that of the
+    clip continued by its reflection up to 201.
+    """
+    n = audio.shape[-1]
+    length = n + padding
+    check_length(n, padding, shortest)
+    if n > 0 and length >= MIN_SAMPLES:
+        return audio, padding
+    zeros = min(padding, MIN_SAMPLES)
+    clips = [(0, 0)] * (audio.ndim - 1)
+    audio = np.pad(audio, [*clips, (0, zeros)])
+    mirrored = max(MIN_SAMPLES - length, 0)
+    return np.pad(audio, [*clips, (0, mirrored)], "reflect"), padding - zeros

@@ -10,7 +10,7 @@ from transformers import BatchFeature
 from transformers.models.whisper import feature_extraction_whisper as original
 from transformers.utils import PaddingStrategy
 
-from whisper_mel_mojo.drop_in.propagating import log_mel
+from whisper_mel_mojo.drop_in.propagating import SHORTEST_BY_NUMPY, SHORTEST_BY_TORCH, log_mel
 
 Array = NDArray[Any]
 
@@ -26,8 +26,8 @@ class WhisperFeatureExtractor(original.WhisperFeatureExtractor):  # type: ignore
     Left to the original: ``dither``, and everything that no model of Whisper's has (another
     sampling rate, hop, size of transform, or number of bands than 80 and 128).
 
-    Raises ``ValueError`` as the original, and for clips of fewer than 201 samples, padding
-    included, or of different lengths that are not padded.
+    Raises ``ValueError`` as the original, and for clips of different lengths that are not padded,
+    or of too few samples: the original takes 201, padding included, and 160 without PyTorch.
     """
 
     def __call__(
@@ -75,7 +75,8 @@ class WhisperFeatureExtractor(original.WhisperFeatureExtractor):  # type: ignore
         length = lengths.pop()
         if do_normalize:
             clips = self.zero_mean_unit_var_norm(clips, None)
-        data = {"input_features": self._features(clips, length)}
+        shortest = SHORTEST_BY_TORCH if original.is_torch_available() else SHORTEST_BY_NUMPY
+        data = {"input_features": self._features(clips, length, shortest)}
 
         asked = return_attention_mask or do_normalize
         if self.return_attention_mask if asked is None else asked:
@@ -94,12 +95,11 @@ class WhisperFeatureExtractor(original.WhisperFeatureExtractor):  # type: ignore
             return _multiple(max(map(len, clips)), multiple)
         return 0
 
-    def _features(self, clips: Any, length: int | None = None) -> NDArray[np.float32]:
-        """``(clips, n_mels, length // 160)``; ``length``: that of the clips themselves if None."""
-        length = clips.shape[-1] if length is None else length
+    def _features(self, clips: Any, length: int, shortest: int) -> NDArray[np.float32]:
+        """``(clips, n_mels, length // 160)``, of clips padded to ``length``."""
         out = np.empty((len(clips), self.feature_size, length // self.hop_length), np.float32)
         for clip, features in zip(clips, out, strict=True):
-            log_mel(clip, self.feature_size, length, features)
+            log_mel(clip, self.feature_size, length - len(clip), features, shortest=shortest)
         return out
 
     def _is_whispers(self) -> bool:
@@ -113,18 +113,19 @@ class WhisperFeatureExtractor(original.WhisperFeatureExtractor):  # type: ignore
     def _np_extract_fbank_features(self, waveform_batch: Array, device: Any) -> Array:
         if str(device) != "cpu" or not self._is_whispers():
             return super()._np_extract_fbank_features(waveform_batch, device)
-        return self._features(waveform_batch.astype(np.float32, copy=False))
+        clips = waveform_batch.astype(np.float32, copy=False)
+        return self._features(clips, clips.shape[-1], SHORTEST_BY_NUMPY)
 
     def _torch_extract_fbank_features(self, waveform: Array, device: Any = "cpu") -> Array:
         import torch
 
-        kind = torch.device(device).type
+        kind = "cpu" if device is None else torch.device(device).type
         if kind not in ("cpu", "cuda") or not self._is_whispers():
             return super()._torch_extract_fbank_features(waveform, device)
         if kind == "cpu":
-            samples = waveform.astype(np.float32, copy=False)
-            features = self._features(np.atleast_2d(samples))
-            return features if samples.ndim == 2 else features[0]
+            clips = np.atleast_2d(waveform.astype(np.float32, copy=False))
+            features = self._features(clips, clips.shape[-1], SHORTEST_BY_TORCH)
+            return features if waveform.ndim == 2 else features[0]
         from whisper_mel_mojo import torch as operator
 
         tensor = torch.from_numpy(waveform).to(device, torch.float32)
