@@ -101,6 +101,8 @@ def test_what_only_running_shows(run: Run) -> None:
         (audio_type(DType.float16, "n"), {}, TypeError, "audio has dtype .*float16"),
         (audio_type(DType.float32, 1, 2, 400), {}, ValueError, r"expected \(n,\) or"),
         (audio_type(DType.float32, 200), {}, ValueError, "audio has 200 samples: expected"),
+        (audio_type(DType.float32, 0), {"pad_to": 400}, ValueError, "audio is empty"),
+        (audio_type(DType.float32, 0, "n"), {}, ValueError, "audio is empty"),
         (audio_type(DType.float32, "n"), {"n_mels": 81}, ValueError, "n_mels=81: expected"),
         (audio_type(DType.float32, 400), {"pad_to": 399}, ValueError, "at most pad_to=399"),
         (audio_type(DType.float32, "n"), {"pad_to": 100}, ValueError, "^pad_to=100: exp"),

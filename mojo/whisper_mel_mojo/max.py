@@ -56,8 +56,11 @@ def log_mel(
     """
     if audio.dtype not in (DType.float32, DType.float64, DType.int16):
         raise TypeError(f"audio has dtype {audio.dtype}: expected float32, float64 or int16 (PCM)")
+    shape = list(audio.shape)
     if audio.rank not in (1, 2):
-        raise ValueError(f"audio has shape {list(audio.shape)}: expected (n,) or (batch, n)")
+        raise ValueError(f"audio has shape {shape}: expected (n,) or (batch, n)")
+    if 0 in shape:
+        raise ValueError(f"audio is empty (shape {shape}): expected at least one sample")
     if audio.dtype == DType.float64:
         audio = ops.cast(audio, DType.float32)
     if audio.device.is_gpu() and audio.device.id >= accelerator_count():
