@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 from unittest.mock import Mock
@@ -11,7 +12,8 @@ import pytest
 import tiny_en
 import torch
 import whisper
-from faster_whisper import WhisperModel
+from faster_whisper import BatchedInferencePipeline, WhisperModel
+from faster_whisper.feature_extractor import FeatureExtractor
 from numpy.typing import NDArray
 from whisper_mel_conformance.frontend.load import inspect_front_end
 from whisper_mel_conformance.quirks import CATALOGUE
@@ -28,10 +30,6 @@ THIRTY_SECONDS = 480_000
 MAX_DIFFERENCE = 1e-3
 """Of the encoder's outputs, whose standard deviation is 1.25: ours differ from those after the
 original front-end by up to 8e-5, and so do those of faster-whisper's encoder from PyTorch's."""
-SPEECH = {
-    "cards": "8 of spades, 4 of",
-    "sense-and-sensibility": "Mr. John Dashwood had then leisure to consider how much",
-}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -59,44 +57,144 @@ def speech(name: str) -> Array:
     return load_recording(name).astype(np.float32) / np.float32(32768)
 
 
-def faster_text(model: WhisperModel, audio: Array) -> str:
-    segments, _ = model.transcribe(audio, beam_size=1, temperature=0)
-    return " ".join(segment.text for segment in segments)
+CARDS = speech("cards")
+SILENCE = np.zeros(80_000, np.float32)
+GREEDY: dict[str, Any] = {"beam_size": 1, "temperature": 0}
+TWO_CLIPS = [{"start": 0, "end": 2}, {"start": 2, "end": 2.001}]
 
 
-@pytest.mark.parametrize("name", SPEECH)
-def test_faster_whisper_writes_the_same_text(
-    faster: WhisperModel, name: str, monkeypatch: pytest.MonkeyPatch
+def long() -> Array:
+    """43 s: two recordings with two seconds of silence between them, and the first again."""
+    return np.concatenate([CARDS, SILENCE[:32_000], speech("sense-and-sensibility"), CARDS, CARDS])
+
+
+Pipeline = Callable[[Any, Array], Any]
+"""Calls a host's pipeline, with a model, on audio."""
+
+
+def faster_whisper_with(**options: Any) -> Pipeline:
+    return lambda model, audio: model.transcribe(audio, **{**GREEDY, **options})
+
+
+def batched(**options: Any) -> Pipeline:
+    return lambda model, audio: BatchedInferencePipeline(model).transcribe(
+        audio, beam_size=1, batch_size=2, **options
+    )
+
+
+BY_FASTER_WHISPER: dict[str, tuple[Array, Pipeline, str]] = {
+    "plain": (CARDS, faster_whisper_with(), "8 of spades, 4 of"),
+    "words": (CARDS, faster_whisper_with(word_timestamps=True), "8 of spades"),
+    "beams": (CARDS, faster_whisper_with(beam_size=5), "seven of hearts"),
+    "sampled": (CARDS, faster_whisper_with(beam_size=5, temperature=[0.0, 0.2]), "spades"),
+    "prompt": (CARDS, faster_whisper_with(initial_prompt="A card game."), "Eight of spades"),
+    "language": (CARDS, faster_whisper_with(language="en"), "8 of spades"),
+    "no timestamps": (CARDS, faster_whisper_with(without_timestamps=True), "spades"),
+    "chunk_length": (CARDS, faster_whisper_with(chunk_length=10), "8 of spades"),
+    "float64": (CARDS.astype(np.float64), faster_whisper_with(), "8 of spades"),
+    "clips": (CARDS, faster_whisper_with(clip_timestamps="0.5,1.5"), "Spades"),
+    "clips, 1 ms": (CARDS, faster_whisper_with(clip_timestamps=[0, 1, 2, 2.001]), "spades"),
+    "VAD": (CARDS, faster_whisper_with(vad_filter=True), "spades"),
+    "long": (long(), faster_whisper_with(), "Mr. John Dashwood had then leisure"),
+    "long, VAD, words": (
+        *(long(), faster_whisper_with(vad_filter=True, word_timestamps=True), "John Dashwood"),
+    ),
+    "silence": (SILENCE, faster_whisper_with(), ""),
+    "silence, VAD": (SILENCE, faster_whisper_with(vad_filter=True), ""),
+    **{f"{n} samples": (CARDS[:n], faster_whisper_with(), "") for n in (0, 1, 40, 41, 199, 1600)},
+    "0 samples, VAD": (SILENCE[:0], faster_whisper_with(vad_filter=True), ""),
+    "batched": (CARDS, batched(), "spades"),
+    "batched, no VAD": (CARDS, batched(vad_filter=False), "8 of spades"),
+    "batched, words": (CARDS, batched(word_timestamps=True), "8 of spades"),
+    "batched, clips, 1 ms": (CARDS, batched(clip_timestamps=TWO_CLIPS), "Eight of spades"),
+    "batched, long": (long(), batched(), "John Dashwood"),
+    "batched, silence": (SILENCE, batched(), ""),
+    "batched, 0 samples": (SILENCE[:0], batched(vad_filter=False), ""),
+}
+
+
+OF_THE_DECODER = {"beams", "sampled", "prompt", "language", "no timestamps"}
+"""Scenarios that ask nothing new of the front-end."""
+
+
+def by_day(scenarios: dict[str, Any], nightly: set[str]) -> list[Any]:
+    """The names of the scenarios as parameters, some marked for the nightly run."""
+    return [
+        pytest.param(it, marks=pytest.mark.nightly if it in nightly else ()) for it in scenarios
+    ]
+
+
+@pytest.mark.parametrize("scenario", by_day(BY_FASTER_WHISPER, OF_THE_DECODER))
+def test_faster_whisper_writes_the_same(
+    faster: WhisperModel, scenario: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    audio = speech(name)
-    theirs = faster_text(faster, audio)
+    audio, pipeline, words = BY_FASTER_WHISPER[scenario]
+
+    def transcript() -> tuple[list[Any], Any]:
+        segments, information = pipeline(faster, audio)
+        heard = [
+            (it.start, it.end, it.text, [(w.start, w.end, w.word) for w in it.words or []])
+            for it in segments
+        ]
+        return heard, (information.duration, information.duration_after_vad, information.language)
+
+    transcripts = []
+    for make in (faster_whisper_feature_extractor, FeatureExtractor):  # both new: calls change them
+        monkeypatch.setattr(faster, "feature_extractor", make(**faster.feat_kwargs))
+        transcripts.append(transcript())
+    ours, theirs = transcripts
+    assert ours == theirs
+    assert words in " ".join(text for _, _, text, _ in theirs[0])
+    assert bool(words) == bool(theirs[0])
+
+
+def test_faster_whisper_calls_the_kernel(
+    faster: WhisperModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ours = faster_whisper_feature_extractor(**faster.feat_kwargs)
     kernel = Mock(side_effect=faster_whisper.log_mel)
     monkeypatch.setattr(faster_whisper, "log_mel", kernel)
     monkeypatch.setattr(faster, "feature_extractor", ours)
-    assert faster_text(faster, audio) == theirs
+    faster.transcribe(CARDS, **GREEDY)
     assert kernel.called
-    assert SPEECH[name] in theirs
+
+
+BY_OPENAI_WHISPER: dict[str, tuple[Any, dict[str, Any], str]] = {
+    "plain": (CARDS, {}, "8 of spades, 4 of"),
+    "float16": (CARDS.astype(np.float16), {}, "8 of spades"),
+    "clips": (torch.from_numpy(CARDS), {"clip_timestamps": "0.5,1.5"}, "Spades"),
+    "silence": (SILENCE, {}, ""),
+    **{f"{n} samples": (CARDS[:n], {}, "") for n in (0, 1, 200)},
+    "words": (CARDS, {"word_timestamps": True}, "8 of spades"),
+    "language": (CARDS, {"language": "en", "initial_prompt": "A card game."}, "of spades"),
+    "long": (long(), {}, "Mr. John Dashwood had then leisure"),
+}
 
 
 @pytest.mark.filterwarnings("ignore:unclosed file .*tiktoken:ResourceWarning")  # openai-whisper's
-@pytest.mark.parametrize(
-    "name", ["cards", pytest.param("sense-and-sensibility", marks=pytest.mark.nightly)]
-)
-def test_openai_whisper_writes_the_same_text(
-    openai: whisper.Whisper, name: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("scenario", by_day(BY_OPENAI_WHISPER, {"words", "long", *OF_THE_DECODER}))
+def test_openai_whisper_writes_the_same(
+    openai: whisper.Whisper, scenario: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    audio = speech(name)
+    audio, options, words = BY_OPENAI_WHISPER[scenario]
 
-    def text() -> str:
-        return openai.transcribe(audio, fp16=False, temperature=0)["text"]
+    def transcript() -> list[Any]:
+        segments = openai.transcribe(audio, fp16=False, temperature=0, **options)["segments"]
+        return [(it["start"], it["end"], it["text"], it.get("words")) for it in segments]
 
-    theirs = text()
+    theirs = transcript()
     ours = Mock(side_effect=log_mel_spectrogram)
     monkeypatch.setattr(import_module("whisper.transcribe"), "log_mel_spectrogram", ours)
-    assert text() == theirs
+    heard = transcript()
     assert ours.called
-    assert SPEECH[name] in theirs
+    assert [it[:3] for it in heard] == [it[:3] for it in theirs]
+    assert [times(it[3]) for it in heard] == [times(it[3]) for it in theirs]
+    assert words in " ".join(it[2] for it in theirs)
+    assert bool(words) == bool(theirs)
+
+
+def times(words: list[dict[str, Any]] | None) -> list[Any]:
+    return [(it["start"], it["end"], it["word"]) for it in words or []]
 
 
 class Encoders:
