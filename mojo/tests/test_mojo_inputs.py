@@ -36,8 +36,8 @@ Array = NDArray[Any]
 Door = Callable[[Any], Any]
 
 DOCUMENT = Path(__file__).parents[2] / "docs/using.md"
-BEGIN = "<!-- inputs: as printed by `python mojo/tests/test_mojo_inputs.py` -->\n"
-END = "<!-- inputs: up to here -->\n"
+BEGIN = "<!-- inputs: the table that mojo/tests/test_mojo_inputs.py prints -->\n"
+END = "<!-- inputs: end of the table -->\n"
 
 PCM = np.round(32768 * render({"signal": "noise", "n": 1000, "gain": 0.1})).astype(np.int16)
 CLIP = PCM.astype(np.float32) / np.float32(32768)
