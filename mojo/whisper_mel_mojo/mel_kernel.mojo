@@ -1,7 +1,6 @@
 """Whisper's log-Mel features, from PCM samples to the finished features, on CPUs and on GPUs.
 
-How it is laid out on a CPU (docs/kernel.md says why; the sections on GPUs are further below, and
-share the stages, see docs/gpu.md):
+How a CPU computes them (docs/kernel.md says why; a GPU has the stages in common, docs/gpu.md):
 
 * One vector lane holds one frame. A group of WIDTH frames goes through all stages at once, in
   scratch memory that stays in the L1 cache, so that no stage ever permutes lanes.
@@ -14,6 +13,30 @@ share the stages, see docs/gpu.md):
   clip's maximum only, whatever the lane, the group or the thread, and so do its bits.
 
 All tables are computed by the compiler from their definitions. The CPU's library needs libc only.
+
+Part 1: one group of frames
+    1.1 Arithmetic
+    1.2 The frames of a clip
+    1.3 Butterflies
+    1.4 The scratch memory of a group
+    1.5 Tables, and the order of samples and bins
+    1.6 Stage 1: samples, transposed
+    1.7 Stage 2: power spectrum
+    1.8 Stage 3: mel filterbank, unrolled
+    1.9 Stage 4: logarithm
+
+Part 2: a call on a CPU
+    2.1 The job, and where its values are
+    2.2 First pass: from samples to logarithms
+    2.3 Second pass: clamp and smooth, in place
+    2.4 Threads
+    2.5 C interface
+
+Part 3: a clip on a GPU
+    3.1 How a launch divides its work
+    3.2 The clips of a launch
+    3.3 What one block of threads does, in phases
+    3.4 The threads of a device
 """
 
 from max.gpu import MAX_THREADS_PER_BLOCK_METADATA, block_idx, thread_idx
@@ -49,8 +72,13 @@ comptime LINE = 64
 comptime NAN = Float32.MAX - Float32.MAX
 
 
+# ============================================================================================ #
+# Part 1: one group of frames
+# ============================================================================================ #
+
+
 # ===--------------------------------------------------------------------------------------=== #
-# Arithmetic
+# 1.1 Arithmetic
 # ===--------------------------------------------------------------------------------------=== #
 
 
@@ -67,6 +95,10 @@ def mul_add[W: Int](a: Vec[W], b: Vec[W], c: Vec[W]) -> Vec[W]:
 def greater[W: Int](a: Vec[W], b: Vec[W]) -> Vec[W]:
     """The larger of two numbers, neither NaN: one instruction, which `max` is not."""
     return a.gt(b).select(a, b)
+
+
+def is_finite(x: Float32) -> Bool:
+    return abs(x) < Float32.MAX
 
 
 # Functions for tables, in float64 by their power series: the compiler evaluates them, for GPUs as
@@ -168,9 +200,33 @@ struct Complex[W: Int](ImplicitlyCopyable, TrivialRegisterPassable):
 
 
 # ===--------------------------------------------------------------------------------------=== #
-# Butterflies. All transforms have the positive exponent, exp(+2 pi i j k / n): of real frames
-# only the power is wanted, and that is the same.
+# 1.2 The frames of a clip
 # ===--------------------------------------------------------------------------------------=== #
+
+comptime NONE = 0
+comptime VALID = 1
+comptime SAME = 2
+"""The codes of `smoothing`."""
+
+
+@always_inline
+def frames_within(samples: Int) -> Int:
+    """Frames that reach into the samples; those after them see nothing but zeros."""
+    return (samples + REACH + HOP - 1) // HOP
+
+
+@always_inline
+def first_unused(frames: Int) -> Int:
+    """The first sample that no frame reaches."""
+    return HOP * (frames - 1) + REACH
+
+
+# ===--------------------------------------------------------------------------------------=== #
+# 1.3 Butterflies
+# ===--------------------------------------------------------------------------------------=== #
+
+# All transforms have the positive exponent, exp(+2 pi i j k / n): of real frames only the power is
+# wanted, and that is the same.
 
 comptime SQRT5_4 = Float32(sqrt(Float64(5)) / 4.0)
 """Half the difference of `cos(2 pi / 5)` and `cos(4 pi / 5)`, whose mean is -1/4."""
@@ -277,7 +333,7 @@ def real_dft16[W: Int](s: Array[Vec[W], 8], d: Array[Vec[W], 8]) -> Array[Comple
 
 
 # ===--------------------------------------------------------------------------------------=== #
-# A group's scratch memory
+# 1.4 The scratch memory of a group
 # ===--------------------------------------------------------------------------------------=== #
 
 
@@ -343,6 +399,24 @@ struct Layout[W: Int]:
 
     comptime GROUP_SAMPLES = HOP * (Self.W + 2)
     """Samples that `transpose` reads, some of them beyond the last frame."""
+
+
+@no_inline
+def fill(value: Float32, values: Floats, count: Int):
+    """`values = value`."""
+    comptime W = WIDTH
+    var i = 0
+    while i + W <= count:
+        values.unsafe_store(i, Vec[W](value))
+        i += W
+    while i < count:
+        values[unsafe_offset=i] = value
+        i += 1
+
+
+# ===--------------------------------------------------------------------------------------=== #
+# 1.5 Tables, and the order of samples and bins
+# ===--------------------------------------------------------------------------------------=== #
 
 
 def time_index(n1: Int, n2: Int) -> Int:
@@ -415,7 +489,7 @@ def prepare_tables[W: Int](scratch: Floats):
 
 
 # ===--------------------------------------------------------------------------------------=== #
-# Stage 1: samples, transposed
+# 1.6 Stage 1: samples, transposed
 # ===--------------------------------------------------------------------------------------=== #
 
 
@@ -522,7 +596,7 @@ def gather_edge[
 
 
 # ===--------------------------------------------------------------------------------------=== #
-# Stage 2: power spectrum
+# 1.7 Stage 2: power spectrum
 # ===--------------------------------------------------------------------------------------=== #
 
 
@@ -638,7 +712,7 @@ def power_spectrum[W: Int](scratch: Floats, next_samples: Int):
 
 
 # ===--------------------------------------------------------------------------------------=== #
-# Stage 3: mel filterbank, unrolled
+# 1.8 Stage 3: mel filterbank, unrolled
 # ===--------------------------------------------------------------------------------------=== #
 
 
@@ -802,7 +876,7 @@ def mel_energies[W: Int, n_mels: Int](power: Floats, energies: Floats):
 
 
 # ===--------------------------------------------------------------------------------------=== #
-# Stage 4: logarithm
+# 1.9 Stage 4: logarithm
 # ===--------------------------------------------------------------------------------------=== #
 
 comptime FLOOR = Float32(1e-10)
@@ -889,20 +963,14 @@ def logarithms[
     return greater(maximum, here)
 
 
+# ============================================================================================ #
+# Part 2: a call on a CPU
+# ============================================================================================ #
+
+
 # ===--------------------------------------------------------------------------------------=== #
-# A call, and a clip of it
+# 2.1 The job, and where its values are
 # ===--------------------------------------------------------------------------------------=== #
-
-comptime NONE = 0
-comptime VALID = 1
-comptime SAME = 2
-"""The codes of `smoothing`."""
-
-
-@always_inline
-def frames_within(samples: Int) -> Int:
-    """Frames that reach into the samples; those after them see nothing but zeros."""
-    return (samples + REACH + HOP - 1) // HOP
 
 
 @fieldwise_init
@@ -1001,7 +1069,7 @@ struct Features(ImplicitlyCopyable, TrivialRegisterPassable):
 
 
 # ===--------------------------------------------------------------------------------------=== #
-# First pass: from samples to logarithms
+# 2.2 First pass: from samples to logarithms
 # ===--------------------------------------------------------------------------------------=== #
 
 
@@ -1078,12 +1146,6 @@ def analyse(job: Job, clip: Int, features: Features, begin: Int, end: Int) -> Fl
     return maximum.reduce_max()
 
 
-@always_inline
-def first_unused(frames: Int) -> Int:
-    """The first sample that no frame reaches."""
-    return HOP * (frames - 1) + REACH
-
-
 def unused_are_finite(job: Job, clip: Int) -> Bool:
     """If the samples after the last frame's, at most 119, are neither infinite nor NaN."""
     var audio = Floats(unsafe_from_address=job.clip_audio(clip))
@@ -1093,14 +1155,9 @@ def unused_are_finite(job: Job, clip: Int) -> Bool:
     return True
 
 
-def is_finite(x: Float32) -> Bool:
-    return abs(x) < Float32.MAX
-
-
 # ===--------------------------------------------------------------------------------------=== #
-# Second pass: clamp and smooth, in place
+# 2.3 Second pass: clamp and smooth, in place
 # ===--------------------------------------------------------------------------------------=== #
-
 
 comptime UNROLL = 8
 """Vectors in a step of a long loop."""
@@ -1122,19 +1179,6 @@ def raise_to(least: Float32, values: Floats, to: Floats, count: Int):
         i += W
     while i < count:
         to[unsafe_offset=i] = max(values[unsafe_offset=i], least)
-        i += 1
-
-
-@no_inline
-def fill(value: Float32, values: Floats, count: Int):
-    """`values = value`."""
-    comptime W = WIDTH
-    var i = 0
-    while i + W <= count:
-        values.unsafe_store(i, Vec[W](value))
-        i += W
-    while i < count:
-        values[unsafe_offset=i] = value
         i += 1
 
 
@@ -1290,7 +1334,7 @@ def finish(job: Job, item: Int, features: Features, begin: Int, end: Int, maximu
 
 
 # ===--------------------------------------------------------------------------------------=== #
-# Threads
+# 2.4 Threads
 # ===--------------------------------------------------------------------------------------=== #
 
 
@@ -1540,7 +1584,256 @@ def run_alone(job: Job) -> Bool:
 
 
 # ===--------------------------------------------------------------------------------------=== #
-# GPU: what one block of threads does, in phases (docs/gpu.md)
+# 2.5 C interface
+# ===--------------------------------------------------------------------------------------=== #
+
+comptime OK = 0
+comptime BAD_POINTER = 1
+comptime BAD_MELS = 2
+comptime BAD_SMOOTHING = 3
+comptime BAD_SHAPE = 4
+comptime BAD_PAD_TO = 5
+comptime TOO_SHORT = 6
+comptime TOO_FEW_FRAMES = 7
+comptime BAD_OUT = 8
+comptime BAD_THREADS = 9
+comptime NO_MEMORY = 10
+comptime NOT_FINITE = 11
+comptime OVERFLOWED = 12
+
+comptime MIN_PIECE = 64
+"""Frames; smaller pieces cost more than they help."""
+comptime ITEMS_PER_THREAD = 4
+"""So that a thread that wakes late or is interrupted does not keep the others waiting."""
+
+
+def argument_error(
+    audio: Int,
+    clips: Int,
+    samples: Int,
+    pad_to: Int,
+    n_mels: Int,
+    smoothing: Int,
+    out_: Int,
+    out_len: Int,
+    threads: Int,
+) -> Int:
+    """The status of the first argument that is wrong, or OK."""
+    if audio == 0 or out_ == 0:
+        return BAD_POINTER
+    if n_mels != 80 and n_mels != 128:
+        return BAD_MELS
+    if smoothing < NONE or smoothing > SAME:
+        return BAD_SMOOTHING
+    if clips < 1 or samples < 1:
+        return BAD_SHAPE
+    if pad_to != 0 and pad_to < samples:
+        return BAD_PAD_TO
+    if threads < 1:
+        return BAD_THREADS
+    var length = max(samples, pad_to)
+    if length < REACH + 1:
+        return TOO_SHORT
+    var frames = length // HOP
+    var trim = 2 if smoothing == VALID else 0
+    if frames <= trim:
+        return TOO_FEW_FRAMES
+    if out_len // (frames - trim) // (n_mels - trim) < clips:
+        return BAD_OUT
+    return OK
+
+
+@export
+def whisper_mel_pool_new() abi("C") -> Int:
+    """A pool of threads for calls of this process, for as long as it lives; 0 without memory."""
+    var address = external_call["calloc", Int](1, size_of[Pool]())
+    if address != 0:
+        var pool = PoolPointer(unsafe_from_address=address)
+        pool[].process = external_call["getpid", Int32]()
+        _ = external_call["pthread_mutex_init", Int32](Pointer(to=pool[].mutex), 0)
+        _ = external_call["pthread_cond_init", Int32](Pointer(to=pool[].condition), 0)
+    return address
+
+
+@export
+def whisper_mel_log_mel(
+    audio: Int,
+    is_int16: Int,
+    clips: Int,
+    samples: Int,
+    clip_stride: Int,
+    pad_to: Int,
+    n_mels: Int,
+    smoothing: Int,
+    out_: Int,
+    out_len: Int,
+    threads: Int,
+    pool: Int,
+    bad_sample: Int,
+) abi("C") -> Int:
+    """Log-Mel features of a batch of clips of equal length. Returns 0, or a status for
+    `whisper_mel_message`.
+
+    audio: address of float32 samples of full scale 1, or with `is_int16` of int16 PCM;
+        16000 a second, clip i beginning `clip_stride * i` samples after the first. Only read.
+    pad_to: zeros are appended up to this number of samples; 0: none.
+    n_mels: 80 or 128. smoothing: 0 none, 1 valid, 2 same.
+    out: address of float32 [clips][n_mels][frames] (with smoothing 1 of two bands and two frames
+        fewer), frames = (pad_to or samples) / 160. out_len: floats that fit there; more than
+        necessary are not touched.
+    threads: at most this many work on it. pool: from `whisper_mel_pool_new`; 0: one thread only.
+    bad_sample: 0, or the address of an int64: for NOT_FINITE set to clip * samples + index of
+        the first sample that is infinite or NaN.
+
+    Nothing is written on errors, except that for NOT_FINITE and OVERFLOWED the features of the
+    clips concerned are NaN, and those of the others valid.
+    """
+    var status = argument_error(
+        audio, clips, samples, pad_to, n_mels, smoothing, out_, out_len, threads
+    )
+    if status != OK:
+        return status
+    var length = max(samples, pad_to)
+    var frames = length // HOP
+
+    var workforce = max(1, min(threads, MAX_THREADS, clips * frames // MIN_PIECE))
+    if workforce > 1 and not reserve(pool):
+        workforce = 1
+    var pieces = 1
+    var piece_frames = frames
+    if workforce > 1 and clips < ITEMS_PER_THREAD * workforce:
+        var wanted = (ITEMS_PER_THREAD * workforce + clips - 1) // clips
+        piece_frames = max(
+            MIN_PIECE, ((frames + wanted - 1) // wanted + WIDTH - 1) // WIDTH * WIDTH
+        )
+        pieces = (frames + piece_frames - 1) // piece_frames
+
+    var features = Floats(unsafe_from_address=out_)
+    var job = Job(
+        audio,
+        is_int16 != 0,
+        clips,
+        samples,
+        clip_stride,
+        length,
+        n_mels,
+        smoothing,
+        features,
+        pieces,
+        piece_frames,
+        borders=features,  # these three: where there is memory for them, if any is needed
+        halos=features,
+        maxima=features,
+    )
+    var borders = job.border_size() * (workforce if pieces == 1 else clips)
+    var halos = 2 * n_mels * job.items() if pieces > 1 and smoothing != NONE else 0
+    var maxima = job.items() if pieces > 1 else 0
+    var memory = 0
+    if borders + halos + maxima > 0:
+        memory = external_call["malloc", Int](4 * (borders + halos + maxima))
+        if memory == 0:
+            status = NO_MEMORY
+        else:
+            job.borders = Floats(unsafe_from_address=memory)
+            job.halos = job.borders.unsafe_offset(borders)
+            job.maxima = job.halos.unsafe_offset(halos)
+    if status == OK:
+        if not (run_alone(job) if workforce == 1 else run_with_workers(pool, job, workforce)):
+            status = explain(audio, is_int16 != 0, clips, samples, clip_stride, bad_sample)
+    if workforce > 1:
+        release(pool)
+    external_call["free", NoneType](memory)
+    return status
+
+
+@export
+def whisper_mel_log_mel_alike(
+    alike: Int, audio: Int, clip_stride: Int, out_: Int, threads: Int, bad_sample: Int
+) abi("C") -> Int:
+    """`whisper_mel_log_mel` for callers to whom each argument costs time. `alike`: address of eight
+    int64 that many calls have in common: is_int16, clips, samples, pad_to, n_mels, smoothing,
+    out_len, pool.
+    """
+    var common = Memory[DType.int64](unsafe_from_address=alike)
+    return whisper_mel_log_mel(
+        audio,
+        Int(common[unsafe_offset=0]),
+        Int(common[unsafe_offset=1]),
+        Int(common[unsafe_offset=2]),
+        clip_stride,
+        Int(common[unsafe_offset=3]),
+        Int(common[unsafe_offset=4]),
+        Int(common[unsafe_offset=5]),
+        out_,
+        Int(common[unsafe_offset=6]),
+        threads,
+        Int(common[unsafe_offset=7]),
+        bad_sample,
+    )
+
+
+def explain(
+    audio: Int, is_int16: Bool, clips: Int, samples: Int, clip_stride: Int, bad_sample: Int
+) -> Int:
+    """Why values were not finite: because of a sample, or by overflow."""
+    if not is_int16:
+        for clip in range(clips):
+            var clip_audio = Floats(unsafe_from_address=audio + 4 * clip * clip_stride)
+            for i in range(samples):
+                if not is_finite(clip_audio[unsafe_offset=i]):
+                    if bad_sample != 0:
+                        Memory[DType.int64](unsafe_from_address=bad_sample)[] = Int64(
+                            clip * samples + i
+                        )
+                    return NOT_FINITE
+    return OVERFLOWED
+
+
+@always_inline
+def address_of(text: StaticString) -> Int:
+    """Of a literal, which the compiler ends with a zero."""
+    return Int(text.unsafe_ptr())
+
+
+@export
+def whisper_mel_message(status: Int) abi("C") -> Int:
+    """What a status means: the address of a constant C string."""
+    if status == OK:
+        return address_of("success")
+    if status == BAD_POINTER:
+        return address_of("audio or out is null")
+    if status == BAD_MELS:
+        return address_of("n_mels must be 80 or 128")
+    if status == BAD_SMOOTHING:
+        return address_of("smoothing must be 0 (none), 1 (valid) or 2 (same)")
+    if status == BAD_SHAPE:
+        return address_of("there must be at least one clip of at least one sample")
+    if status == BAD_PAD_TO:
+        return address_of("pad_to must be 0 or at least the number of samples")
+    if status == TOO_SHORT:
+        return address_of("at least 201 samples are needed, or pad_to")
+    if status == TOO_FEW_FRAMES:
+        return address_of("smoothing valid needs at least 3 frames")
+    if status == BAD_OUT:
+        return address_of("the features do not fit into out_len floats")
+    if status == BAD_THREADS:
+        return address_of("threads must be at least 1")
+    if status == NO_MEMORY:
+        return address_of("out of memory")
+    if status == NOT_FINITE:
+        return address_of("a sample is infinite or NaN")
+    if status == OVERFLOWED:
+        return address_of("amplitudes are so large that float32 power overflows")
+    return address_of("unknown status")
+
+
+# ============================================================================================ #
+# Part 3: a clip on a GPU (docs/gpu.md)
+# ============================================================================================ #
+
+
+# ===--------------------------------------------------------------------------------------=== #
+# 3.1 How a launch divides its work
 # ===--------------------------------------------------------------------------------------=== #
 
 comptime WORKERS = 8
@@ -1583,15 +1876,9 @@ struct Mapping[n_mels: Int, clusters: Bool, group_alone: Int = BLOCK_GROUP]:
     comptime kernel = mel_kernel[Self.n_mels, Self.GROUP, Self.TILE, Self.BLOCKS]
 
 
-trait SharedMemory(Scratch):
-    """A block's shared memory."""
-
-    def set_short(self, at: Int, value: Int):
-        ...
-
-    def of_block(self, rank: Int, at: Int) -> Float32:
-        """A float of another block of the same cluster."""
-        ...
+# ===--------------------------------------------------------------------------------------=== #
+# 3.2 The clips of a launch
+# ===--------------------------------------------------------------------------------------=== #
 
 
 @fieldwise_init
@@ -1669,6 +1956,22 @@ struct DeviceClip(ImplicitlyCopyable, TrivialRegisterPassable):
     def margin(self) -> Int:
         """Frames that a tile needs on each side to smooth its own."""
         return 0 if self.smoothing == NONE else 1
+
+
+# ===--------------------------------------------------------------------------------------=== #
+# 3.3 What one block of threads does, in phases
+# ===--------------------------------------------------------------------------------------=== #
+
+
+trait SharedMemory(Scratch):
+    """A block's shared memory."""
+
+    def set_short(self, at: Int, value: Int):
+        ...
+
+    def of_block(self, rank: Int, at: Int) -> Float32:
+        """A float of another block of the same cluster."""
+        ...
 
 
 comptime PREPARE = 0
@@ -2000,7 +2303,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
 
 
 # ===--------------------------------------------------------------------------------------=== #
-# GPU: the threads of a device
+# 3.4 The threads of a device
 # ===--------------------------------------------------------------------------------------=== #
 
 
@@ -2133,247 +2436,3 @@ def mel_kernel[
         Int(block_idx.x) % cluster, Int(thread_idx.x), shared_memory[B.SIZE](), SILENCE
     )
     B(batch.clip[n_mels](Int(block_idx.x) // cluster)).run(team)
-
-
-# ===--------------------------------------------------------------------------------------=== #
-# C interface
-# ===--------------------------------------------------------------------------------------=== #
-
-comptime OK = 0
-comptime BAD_POINTER = 1
-comptime BAD_MELS = 2
-comptime BAD_SMOOTHING = 3
-comptime BAD_SHAPE = 4
-comptime BAD_PAD_TO = 5
-comptime TOO_SHORT = 6
-comptime TOO_FEW_FRAMES = 7
-comptime BAD_OUT = 8
-comptime BAD_THREADS = 9
-comptime NO_MEMORY = 10
-comptime NOT_FINITE = 11
-comptime OVERFLOWED = 12
-
-comptime MIN_PIECE = 64
-"""Frames; smaller pieces cost more than they help."""
-comptime ITEMS_PER_THREAD = 4
-"""So that a thread that wakes late or is interrupted does not keep the others waiting."""
-
-
-def argument_error(
-    audio: Int,
-    clips: Int,
-    samples: Int,
-    pad_to: Int,
-    n_mels: Int,
-    smoothing: Int,
-    out_: Int,
-    out_len: Int,
-    threads: Int,
-) -> Int:
-    """The status of the first argument that is wrong, or OK."""
-    if audio == 0 or out_ == 0:
-        return BAD_POINTER
-    if n_mels != 80 and n_mels != 128:
-        return BAD_MELS
-    if smoothing < NONE or smoothing > SAME:
-        return BAD_SMOOTHING
-    if clips < 1 or samples < 1:
-        return BAD_SHAPE
-    if pad_to != 0 and pad_to < samples:
-        return BAD_PAD_TO
-    if threads < 1:
-        return BAD_THREADS
-    var length = max(samples, pad_to)
-    if length < REACH + 1:
-        return TOO_SHORT
-    var frames = length // HOP
-    var trim = 2 if smoothing == VALID else 0
-    if frames <= trim:
-        return TOO_FEW_FRAMES
-    if out_len // (frames - trim) // (n_mels - trim) < clips:
-        return BAD_OUT
-    return OK
-
-
-@export
-def whisper_mel_pool_new() abi("C") -> Int:
-    """A pool of threads for calls of this process, for as long as it lives; 0 without memory."""
-    var address = external_call["calloc", Int](1, size_of[Pool]())
-    if address != 0:
-        var pool = PoolPointer(unsafe_from_address=address)
-        pool[].process = external_call["getpid", Int32]()
-        _ = external_call["pthread_mutex_init", Int32](Pointer(to=pool[].mutex), 0)
-        _ = external_call["pthread_cond_init", Int32](Pointer(to=pool[].condition), 0)
-    return address
-
-
-@export
-def whisper_mel_log_mel(
-    audio: Int,
-    is_int16: Int,
-    clips: Int,
-    samples: Int,
-    clip_stride: Int,
-    pad_to: Int,
-    n_mels: Int,
-    smoothing: Int,
-    out_: Int,
-    out_len: Int,
-    threads: Int,
-    pool: Int,
-    bad_sample: Int,
-) abi("C") -> Int:
-    """Log-Mel features of a batch of clips of equal length. Returns 0, or a status for
-    `whisper_mel_message`.
-
-    audio: address of float32 samples of full scale 1, or with `is_int16` of int16 PCM;
-        16000 a second, clip i beginning `clip_stride * i` samples after the first. Only read.
-    pad_to: zeros are appended up to this number of samples; 0: none.
-    n_mels: 80 or 128. smoothing: 0 none, 1 valid, 2 same.
-    out: address of float32 [clips][n_mels][frames] (with smoothing 1 of two bands and two frames
-        fewer), frames = (pad_to or samples) / 160. out_len: floats that fit there; more than
-        necessary are not touched.
-    threads: at most this many work on it. pool: from `whisper_mel_pool_new`; 0: one thread only.
-    bad_sample: 0, or the address of an int64: for NOT_FINITE set to clip * samples + index of
-        the first sample that is infinite or NaN.
-
-    Nothing is written on errors, except that for NOT_FINITE and OVERFLOWED the features of the
-    clips concerned are NaN, and those of the others valid.
-    """
-    var status = argument_error(
-        audio, clips, samples, pad_to, n_mels, smoothing, out_, out_len, threads
-    )
-    if status != OK:
-        return status
-    var length = max(samples, pad_to)
-    var frames = length // HOP
-
-    var workforce = max(1, min(threads, MAX_THREADS, clips * frames // MIN_PIECE))
-    if workforce > 1 and not reserve(pool):
-        workforce = 1
-    var pieces = 1
-    var piece_frames = frames
-    if workforce > 1 and clips < ITEMS_PER_THREAD * workforce:
-        var wanted = (ITEMS_PER_THREAD * workforce + clips - 1) // clips
-        piece_frames = max(
-            MIN_PIECE, ((frames + wanted - 1) // wanted + WIDTH - 1) // WIDTH * WIDTH
-        )
-        pieces = (frames + piece_frames - 1) // piece_frames
-
-    var features = Floats(unsafe_from_address=out_)
-    var job = Job(
-        audio,
-        is_int16 != 0,
-        clips,
-        samples,
-        clip_stride,
-        length,
-        n_mels,
-        smoothing,
-        features,
-        pieces,
-        piece_frames,
-        borders=features,  # these three: where there is memory for them, if any is needed
-        halos=features,
-        maxima=features,
-    )
-    var borders = job.border_size() * (workforce if pieces == 1 else clips)
-    var halos = 2 * n_mels * job.items() if pieces > 1 and smoothing != NONE else 0
-    var maxima = job.items() if pieces > 1 else 0
-    var memory = 0
-    if borders + halos + maxima > 0:
-        memory = external_call["malloc", Int](4 * (borders + halos + maxima))
-        if memory == 0:
-            status = NO_MEMORY
-        else:
-            job.borders = Floats(unsafe_from_address=memory)
-            job.halos = job.borders.unsafe_offset(borders)
-            job.maxima = job.halos.unsafe_offset(halos)
-    if status == OK:
-        if not (run_alone(job) if workforce == 1 else run_with_workers(pool, job, workforce)):
-            status = explain(audio, is_int16 != 0, clips, samples, clip_stride, bad_sample)
-    if workforce > 1:
-        release(pool)
-    external_call["free", NoneType](memory)
-    return status
-
-
-@export
-def whisper_mel_log_mel_alike(
-    alike: Int, audio: Int, clip_stride: Int, out_: Int, threads: Int, bad_sample: Int
-) abi("C") -> Int:
-    """`whisper_mel_log_mel` for callers to whom each argument costs time. `alike`: address of eight
-    int64 that many calls have in common: is_int16, clips, samples, pad_to, n_mels, smoothing,
-    out_len, pool.
-    """
-    var common = Memory[DType.int64](unsafe_from_address=alike)
-    return whisper_mel_log_mel(
-        audio,
-        Int(common[unsafe_offset=0]),
-        Int(common[unsafe_offset=1]),
-        Int(common[unsafe_offset=2]),
-        clip_stride,
-        Int(common[unsafe_offset=3]),
-        Int(common[unsafe_offset=4]),
-        Int(common[unsafe_offset=5]),
-        out_,
-        Int(common[unsafe_offset=6]),
-        threads,
-        Int(common[unsafe_offset=7]),
-        bad_sample,
-    )
-
-
-def explain(
-    audio: Int, is_int16: Bool, clips: Int, samples: Int, clip_stride: Int, bad_sample: Int
-) -> Int:
-    """Why values were not finite: because of a sample, or by overflow."""
-    if not is_int16:
-        for clip in range(clips):
-            var clip_audio = Floats(unsafe_from_address=audio + 4 * clip * clip_stride)
-            for i in range(samples):
-                if not is_finite(clip_audio[unsafe_offset=i]):
-                    if bad_sample != 0:
-                        Memory[DType.int64](unsafe_from_address=bad_sample)[] = Int64(
-                            clip * samples + i
-                        )
-                    return NOT_FINITE
-    return OVERFLOWED
-
-
-@always_inline
-def address_of(text: StaticString) -> Int:
-    """Of a literal, which the compiler ends with a zero."""
-    return Int(text.unsafe_ptr())
-
-
-@export
-def whisper_mel_message(status: Int) abi("C") -> Int:
-    """What a status means: the address of a constant C string."""
-    if status == OK:
-        return address_of("success")
-    if status == BAD_POINTER:
-        return address_of("audio or out is null")
-    if status == BAD_MELS:
-        return address_of("n_mels must be 80 or 128")
-    if status == BAD_SMOOTHING:
-        return address_of("smoothing must be 0 (none), 1 (valid) or 2 (same)")
-    if status == BAD_SHAPE:
-        return address_of("there must be at least one clip of at least one sample")
-    if status == BAD_PAD_TO:
-        return address_of("pad_to must be 0 or at least the number of samples")
-    if status == TOO_SHORT:
-        return address_of("at least 201 samples are needed, or pad_to")
-    if status == TOO_FEW_FRAMES:
-        return address_of("smoothing valid needs at least 3 frames")
-    if status == BAD_OUT:
-        return address_of("the features do not fit into out_len floats")
-    if status == BAD_THREADS:
-        return address_of("threads must be at least 1")
-    if status == NO_MEMORY:
-        return address_of("out of memory")
-    if status == NOT_FINITE:
-        return address_of("a sample is infinite or NaN")
-    if status == OVERFLOWED:
-        return address_of("amplitudes are so large that float32 power overflows")
-    return address_of("unknown status")
