@@ -209,16 +209,37 @@ comptime SAME = 2
 """The codes of `smoothing`."""
 
 
-@always_inline
-def frames_within(samples: Int) -> Int:
-    """Frames that reach into the samples; those after them see nothing but zeros."""
-    return (samples + REACH + HOP - 1) // HOP
+@fieldwise_init
+struct Extent(ImplicitlyCopyable, TrivialRegisterPassable):
+    """The length of a clip in samples, and the frames that follow from it."""
 
+    var samples: Int
+    """Samples in memory."""
+    var length: Int
+    """Samples together with the zeros that `pad_to` appends; `samples` without it."""
 
-@always_inline
-def first_unused(frames: Int) -> Int:
-    """The first sample that no frame reaches."""
-    return HOP * (frames - 1) + REACH
+    @always_inline
+    def frames(self) -> Int:
+        return self.length // HOP
+
+    @always_inline
+    def sounding_frames(self) -> Int:
+        """Frames that reach into the samples; those after them see nothing but zeros."""
+        return min(self.frames(), (self.samples + REACH + HOP - 1) // HOP)
+
+    @always_inline
+    def first_unused(self) -> Int:
+        """The first sample that no frame reaches."""
+        return HOP * (self.frames() - 1) + REACH
+
+    @always_inline
+    def load[T: DType](self, audio: Memory[T], at: Int) -> Float32:
+        """Sample `at` of the clip, mirrored at both ends."""
+        var index = abs(at)
+        if index >= self.length:
+            index = 2 * (self.length - 1) - index
+        var samples = self.samples
+        return load_samples[T, 1](audio, index) if 0 <= index < samples else 0
 
 
 # ===--------------------------------------------------------------------------------------=== #
@@ -560,31 +581,19 @@ def transpose[W: Int, T: DType](audio: Memory[T], samples: Floats):
             to.unsafe_store(i * ROW + W, last.slice[2, offset=2 * i]())
 
 
-@always_inline
-def load_mirrored[T: DType](audio: Memory[T], samples: Int, length: Int, at: Int) -> Float32:
-    """One sample of the mirrored clip."""
-    var index = abs(at)
-    if index >= length:
-        index = 2 * (length - 1) - index
-    return load_samples[T, 1](audio, index) if 0 <= index < samples else 0
-
-
 @no_inline
-def gather_edge[
-    T: DType
-](audio: Memory[T], samples: Int, length: Int, start: Int, count: Int, to: Floats):
-    """Samples `start` to `start + count` of a clip that is mirrored at both ends.
+def gather_edge[T: DType](audio: Memory[T], extent: Extent, start: Int, count: Int, to: Floats):
+    """Copies samples `start` to `start + count` of the clip, mirrored at both ends.
 
-    The clip has `samples` samples and counts as `length` long, filled up with zeros. Positions
-    more than REACH beyond it belong to no frame that is kept and become zero.
+    Positions more than REACH beyond the clip belong to no frame that is kept and become zero.
     """
     var inside = max(-start, 0)
-    var outside = max(min(samples - start, count), inside)
+    var outside = max(min(extent.samples - start, count), inside)
     for i in range(inside):
-        to[unsafe_offset=i] = load_mirrored[T](audio, samples, length, start + i)
-    var mirrored = max(min(length + REACH - start, count), outside)
+        to[unsafe_offset=i] = extent.load[T](audio, start + i)
+    var mirrored = max(min(extent.length + REACH - start, count), outside)
     for i in range(outside, mirrored):
-        to[unsafe_offset=i] = load_mirrored[T](audio, samples, length, start + i)
+        to[unsafe_offset=i] = extent.load[T](audio, start + i)
     fill(0, to.unsafe_offset(mirrored), count - mirrored)
     var i = inside
     while i + 8 <= outside:
@@ -981,12 +990,10 @@ struct Job(ImplicitlyCopyable, TrivialRegisterPassable):
     """Address of the first clip's first sample."""
     var is_int16: Bool
     var clips: Int
-    var samples: Int
-    """In each clip."""
+    var extent: Extent
+    """Of each clip."""
     var clip_stride: Int
     """Samples from one clip to the next."""
-    var length: Int
-    """Samples of a clip with the zeros of `pad_to`."""
     var n_mels: Int
     var smoothing: Int
     var out_: Floats
@@ -1000,12 +1007,6 @@ struct Job(ImplicitlyCopyable, TrivialRegisterPassable):
     var maxima: Floats
     """With pieces: that of each, [items]."""
 
-    def frames(self) -> Int:
-        return self.length // HOP
-
-    def sounding_frames(self) -> Int:
-        return min(self.frames(), frames_within(self.samples))
-
     def items(self) -> Int:
         return self.clips * self.pieces
 
@@ -1013,15 +1014,15 @@ struct Job(ImplicitlyCopyable, TrivialRegisterPassable):
         return self.audio + clip * self.clip_stride * (2 if self.is_int16 else 4)
 
     def border_size(self) -> Int:
-        return 2 * self.frames() + 2 * self.n_mels if self.smoothing == VALID else 0
+        return 2 * self.extent.frames() + 2 * self.n_mels if self.smoothing == VALID else 0
 
     def features(self, clip: Int, slot: Int) -> Features:
         var trim = 2 if self.smoothing == VALID else 0
-        var size = (self.n_mels - trim) * (self.frames() - trim)
+        var size = (self.n_mels - trim) * (self.extent.frames() - trim)
         return Features(
             self.out_.unsafe_offset(clip * size),
             self.borders.unsafe_offset(slot * self.border_size()),
-            self.frames(),
+            self.extent.frames(),
             self.n_mels,
             trim,
         )
@@ -1079,11 +1080,11 @@ def load_group[W: Int, T: DType](job: Job, clip: Int, frame: Int, scratch: Float
     var audio = Memory[T](unsafe_from_address=job.clip_audio(clip))
     var start = HOP * frame - REACH
     comptime count = Layout[W].GROUP_SAMPLES
-    if start >= 0 and start + count <= job.samples:
+    if start >= 0 and start + count <= job.extent.samples:
         transpose[W, T](audio.unsafe_offset(start), scratch)
     else:
         var edge = scratch.unsafe_offset(Layout[W].COLUMNS)
-        gather_edge[T](audio, job.samples, job.length, start, count, edge)
+        gather_edge[T](audio, job.extent, start, count, edge)
         transpose[W, DType.float32](edge, scratch)
 
 
@@ -1100,7 +1101,7 @@ def analyse(job: Job, clip: Int, features: Features, begin: Int, end: Int) -> Fl
     var maximum = Vec[W](SILENCE)
     var sample_bytes = 2 if job.is_int16 else 4
     var stride = features.stride()
-    var sounding = max(begin, min(end, job.sounding_frames()))
+    var sounding = max(begin, min(end, job.extent.sounding_frames()))
 
     for next in range(begin, sounding, W):
         # The last group computes some frames again rather than be a part of one: to the same bits.
@@ -1141,7 +1142,7 @@ def analyse(job: Job, clip: Int, features: Features, begin: Int, end: Int) -> Fl
         for band in range(job.n_mels):
             fill(SILENCE, features.row(band).unsafe_offset(sounding), stop - sounding)
             features.at(band, end - 1)[] = SILENCE
-    if end == job.frames() and not job.is_int16 and not unused_are_finite(job, clip):
+    if end == job.extent.frames() and not job.is_int16 and not unused_are_finite(job, clip):
         return OVERFLOW  # as if it had been seen
     return maximum.reduce_max()
 
@@ -1149,7 +1150,7 @@ def analyse(job: Job, clip: Int, features: Features, begin: Int, end: Int) -> Fl
 def unused_are_finite(job: Job, clip: Int) -> Bool:
     """If the samples after the last frame's, at most 119, are neither infinite nor NaN."""
     var audio = Floats(unsafe_from_address=job.clip_audio(clip))
-    for i in range(first_unused(job.frames()), job.samples):
+    for i in range(job.extent.first_unused(), job.extent.samples):
         if not is_finite(audio[unsafe_offset=i]):
             return False
     return True
@@ -1343,11 +1344,11 @@ def first_pass(job: Job, item: Int, slot: Int) -> Bool:
     """A whole clip, finished; or of a piece what has to be known before any is finished."""
     if job.pieces == 1:
         var features = job.features(item, slot)
-        var maximum = analyse(job, item, features, 0, job.frames())
-        return finish(job, item, features, 0, job.frames(), maximum)
+        var maximum = analyse(job, item, features, 0, job.extent.frames())
+        return finish(job, item, features, 0, job.extent.frames(), maximum)
     var clip = item // job.pieces
     var begin = item % job.pieces * job.piece_frames
-    var end = min(begin + job.piece_frames, job.frames())
+    var end = min(begin + job.piece_frames, job.extent.frames())
     var features = job.features(clip, clip)
     job.maxima[unsafe_offset=item] = analyse(job, clip, features, begin, end)
     if job.smoothing != NONE:
@@ -1363,7 +1364,7 @@ def second_pass(job: Job, item: Int) -> Bool:
     """A piece, finished, when all pieces of its clip have been analysed."""
     var clip = item // job.pieces
     var begin = item % job.pieces * job.piece_frames
-    var end = min(begin + job.piece_frames, job.frames())
+    var end = min(begin + job.piece_frames, job.extent.frames())
     var maximum = SILENCE
     for i in range(clip * job.pieces, (clip + 1) * job.pieces):
         maximum = max(maximum, job.maxima[unsafe_offset=i])
@@ -1631,10 +1632,10 @@ def argument_error(
         return BAD_PAD_TO
     if threads < 1:
         return BAD_THREADS
-    var length = max(samples, pad_to)
-    if length < REACH + 1:
+    var extent = Extent(samples, max(samples, pad_to))
+    if extent.length < REACH + 1:
         return TOO_SHORT
-    var frames = length // HOP
+    var frames = extent.frames()
     var trim = 2 if smoothing == VALID else 0
     if frames <= trim:
         return TOO_FEW_FRAMES
@@ -1693,8 +1694,8 @@ def whisper_mel_log_mel(
     )
     if status != OK:
         return status
-    var length = max(samples, pad_to)
-    var frames = length // HOP
+    var extent = Extent(samples, max(samples, pad_to))
+    var frames = extent.frames()
 
     var workforce = max(1, min(threads, MAX_THREADS, clips * frames // MIN_PIECE))
     if workforce > 1 and not reserve(pool):
@@ -1713,9 +1714,8 @@ def whisper_mel_log_mel(
         audio,
         is_int16 != 0,
         clips,
-        samples,
+        extent,
         clip_stride,
-        length,
         n_mels,
         smoothing,
         features,
@@ -1914,8 +1914,7 @@ struct Batch(ImplicitlyCopyable, TrivialRegisterPassable):
             self.audio.unsafe_offset(0 if self.is_int16 else first),
             self.audio.unsafe_bitcast[Int16]().unsafe_offset(first if self.is_int16 else 0),
             self.is_int16,
-            samples,
-            max(samples, self.pad_to) if possible else 0,
+            Extent(samples, max(samples, self.pad_to) if possible else 0),
             self.smoothing,
             self.out_.unsafe_offset(clip * size),
             rows,
@@ -1930,9 +1929,7 @@ struct DeviceClip(ImplicitlyCopyable, TrivialRegisterPassable):
     var shorts: Memory[DType.int16]
     """The samples are here if `is_int16`, else there."""
     var is_int16: Bool
-    var samples: Int
-    var length: Int
-    """With the zeros of `pad_to`."""
+    var extent: Extent
     var smoothing: Int
     var out_: Floats
     var rows: Int
@@ -1940,17 +1937,9 @@ struct DeviceClip(ImplicitlyCopyable, TrivialRegisterPassable):
     first, the others are as silence."""
 
     @always_inline
-    def frames(self) -> Int:
-        return self.length // HOP
-
-    @always_inline
-    def sounding_frames(self) -> Int:
-        return min(self.frames(), frames_within(self.samples))
-
-    @always_inline
     def too_short(self) -> Bool:
         """Nothing can be computed; the host refuses such clips where it knows their lengths."""
-        return self.length <= REACH or (self.smoothing == VALID and self.frames() < 3)
+        return self.extent.length <= REACH or (self.smoothing == VALID and self.extent.frames() < 3)
 
     @always_inline
     def margin(self) -> Int:
@@ -2131,7 +2120,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
         """If there is anything to compute for a group: a tile's may be beyond it or silent."""
         var margin = self.clip.margin()
         var in_tile = step.group * Self.GROUP < self.tile_frames + 2 * margin
-        return in_tile and self.first_in_group(step, rank) < self.clip.sounding_frames()
+        return in_tile and self.first_in_group(step, rank) < self.clip.extent.sounding_frames()
 
     @always_inline
     def prepare[M: SharedMemory, //](self, rank: Int, thread: Int, memory: M, mut maximum: Float32):
@@ -2145,9 +2134,8 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
                 var j = time_index((i + half) % 16, (i + half) // 16)
                 offsets.set_short(i + half, j + j // HOP)
         if rank == 0 and not self.clip.is_int16:
-            for i in range(
-                first_unused(self.clip.frames()) + thread, self.clip.samples, Self.THREADS
-            ):
+            var extent = self.clip.extent
+            for i in range(extent.first_unused() + thread, extent.samples, Self.THREADS):
                 if not is_finite(self.clip.floats[unsafe_offset=i]):
                     maximum = OVERFLOW
 
@@ -2167,7 +2155,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
     def fetch_from[
         T: DType, M: SharedMemory, //
     ](self, audio: Memory[T], start: Int, thread: Int, to: M):
-        if start >= 0 and start + Self.COUNT <= self.clip.samples:
+        if start >= 0 and start + Self.COUNT <= self.clip.extent.samples:
             # Unrolled, so that all loads are under way together.
             comptime for i in range(0, Self.COUNT, Self.THREADS):
                 if i + Self.THREADS <= Self.COUNT or i + thread < Self.COUNT:
@@ -2175,7 +2163,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
                     to.store[1](at + at // HOP, load_samples[T, 1](audio, start + at))
         else:
             for i in range(thread, Self.COUNT, Self.THREADS):
-                var sample = load_mirrored[T](audio, self.clip.samples, self.clip.length, start + i)
+                var sample = self.clip.extent.load[T](audio, start + i)
                 to.store[1](i + i // HOP, sample)
 
     @always_inline
@@ -2233,7 +2221,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
                 begin = first
                 end = after
         var at = self.first_in_group(step, rank) + frame
-        var counts = 0 <= at < self.clip.frames()
+        var counts = 0 <= at < self.clip.extent.frames()
         for band in range(begin, end):
             var value = quarter_log10[1](values.load[1](Self.TILE * band))
             values.store[1](Self.TILE * band, value)
@@ -2259,7 +2247,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
             if frame < edge:
                 continue
             var row = top
-            if clip.smoothing == NONE and not damaged and frame < clip.sounding_frames():
+            if clip.smoothing == NONE and not damaged and frame < clip.extent.sounding_frames():
                 # Nearly all, and so without any question for each value.
                 comptime for i in range(0, Self.n_mels, WORKERS):
                     var value = values.load[1](Self.TILE * (first + i) + place + frame)
@@ -2270,7 +2258,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
                 var value = max(SILENCE, least)
                 if damaged:
                     value = NAN
-                elif frame < clip.frames() - edge and clip.smoothing != NONE:
+                elif frame < clip.extent.frames() - edge and clip.smoothing != NONE:
                     value = self.smoothed(values, band, frame, place, least)
                 self.put(row, frame, value)
                 row = row.unsafe_offset(WORKERS * width)
@@ -2284,7 +2272,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
         M: SharedMemory, //
     ](self, values: M, band: Int, frame: Int, place: Int, least: Float32) -> Float32:
         """A value of the tile, in which frame i lies at `place + i`."""
-        if frame >= self.clip.sounding_frames():
+        if frame >= self.clip.extent.sounding_frames():
             return max(SILENCE, least)
         return max(values.load[1](Self.TILE * band + place + frame), least)
 
@@ -2296,7 +2284,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
         var sum = Float32(0)
         var count = 0
         for near_band in range(max(band - 1, 0), min(band + 2, Self.n_mels)):
-            for near in range(max(frame - 1, 0), min(frame + 2, self.clip.frames())):
+            for near in range(max(frame - 1, 0), min(frame + 2, self.clip.extent.frames())):
                 sum += self.clamped(values, near_band, near, place, least)
                 count += 1
         return sum * (1 / Float32(count))
