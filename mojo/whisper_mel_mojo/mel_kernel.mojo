@@ -1644,6 +1644,42 @@ def argument_error(
     return OK
 
 
+def divide(whole: Job, threads: Int) -> Job:
+    """Cuts the clips into pieces where there are too few clips to keep the threads busy."""
+    var job = whole
+    if threads > 1 and job.clips < ITEMS_PER_THREAD * threads:
+        var frames = job.extent.frames()
+        var wanted = (ITEMS_PER_THREAD * threads + job.clips - 1) // job.clips
+        job.piece_frames = max(
+            MIN_PIECE, ((frames + wanted - 1) // wanted + WIDTH - 1) // WIDTH * WIDTH
+        )
+        job.pieces = (frames + job.piece_frames - 1) // job.piece_frames
+    return job
+
+
+def with_memory(divided: Job, threads: Int, pool: Int) -> Int:
+    """Runs a job with memory for what it keeps beside the output.
+
+    threads: more than one with a reserved pool only. Returns OK, NO_MEMORY, or NOT_FINITE if a clip
+    is damaged for whatever reason.
+    """
+    var job = divided
+    var borders = job.border_size() * (threads if job.pieces == 1 else job.clips)
+    var halos = 2 * job.n_mels * job.items() if job.pieces > 1 and job.smoothing != NONE else 0
+    var maxima = job.items() if job.pieces > 1 else 0
+    var memory = 0
+    if borders + halos + maxima > 0:
+        memory = external_call["malloc", Int](4 * (borders + halos + maxima))
+        if memory == 0:
+            return NO_MEMORY
+        job.borders = Floats(unsafe_from_address=memory)
+        job.halos = job.borders.unsafe_offset(borders)
+        job.maxima = job.halos.unsafe_offset(halos)
+    var finite = run_alone(job) if threads == 1 else run_with_workers(pool, job, threads)
+    external_call["free", NoneType](memory)
+    return OK if finite else NOT_FINITE
+
+
 @export
 def whisper_mel_pool_new() abi("C") -> Int:
     """A pool of threads for calls of this process, for as long as it lives; 0 without memory."""
@@ -1694,67 +1730,45 @@ def whisper_mel_log_mel(
     )
     if status != OK:
         return status
-    var extent = Extent(samples, max(samples, pad_to))
-    var frames = extent.frames()
-
-    var workforce = max(1, min(threads, MAX_THREADS, clips * frames // MIN_PIECE))
-    if workforce > 1 and not reserve(pool):
-        workforce = 1
-    var pieces = 1
-    var piece_frames = frames
-    if workforce > 1 and clips < ITEMS_PER_THREAD * workforce:
-        var wanted = (ITEMS_PER_THREAD * workforce + clips - 1) // clips
-        piece_frames = max(
-            MIN_PIECE, ((frames + wanted - 1) // wanted + WIDTH - 1) // WIDTH * WIDTH
-        )
-        pieces = (frames + piece_frames - 1) // piece_frames
-
+    var frames = max(samples, pad_to) // HOP
     var features = Floats(unsafe_from_address=out_)
     var job = Job(
         audio,
         is_int16 != 0,
         clips,
-        extent,
+        Extent(samples, max(samples, pad_to)),
         clip_stride,
         n_mels,
         smoothing,
         features,
-        pieces,
-        piece_frames,
-        borders=features,  # these three: where there is memory for them, if any is needed
+        pieces=1,
+        piece_frames=frames,
+        borders=features,  # these three: where `with_memory` has memory for them, if any is needed
         halos=features,
         maxima=features,
     )
-    var borders = job.border_size() * (workforce if pieces == 1 else clips)
-    var halos = 2 * n_mels * job.items() if pieces > 1 and smoothing != NONE else 0
-    var maxima = job.items() if pieces > 1 else 0
-    var memory = 0
-    if borders + halos + maxima > 0:
-        memory = external_call["malloc", Int](4 * (borders + halos + maxima))
-        if memory == 0:
-            status = NO_MEMORY
-        else:
-            job.borders = Floats(unsafe_from_address=memory)
-            job.halos = job.borders.unsafe_offset(borders)
-            job.maxima = job.halos.unsafe_offset(halos)
-    if status == OK:
-        if not (run_alone(job) if workforce == 1 else run_with_workers(pool, job, workforce)):
-            status = explain(audio, is_int16 != 0, clips, samples, clip_stride, bad_sample)
+    var workforce = max(1, min(threads, MAX_THREADS, clips * frames // MIN_PIECE))
+    if workforce > 1 and not reserve(pool):
+        workforce = 1
+    status = with_memory(divide(job, workforce), workforce, pool)
     if workforce > 1:
         release(pool)
-    external_call["free", NoneType](memory)
+    if status == NOT_FINITE:
+        return explain(audio, is_int16 != 0, clips, samples, clip_stride, bad_sample)
     return status
 
 
 @export
 def whisper_mel_log_mel_alike(
-    alike: Int, audio: Int, clip_stride: Int, out_: Int, threads: Int, bad_sample: Int
+    prepared: Int, audio: Int, clip_stride: Int, out_: Int, threads: Int, bad_sample: Int
 ) abi("C") -> Int:
-    """`whisper_mel_log_mel` for callers to whom each argument costs time. `alike`: address of eight
-    int64 that many calls have in common: is_int16, clips, samples, pad_to, n_mels, smoothing,
-    out_len, pool.
+    """Calls `whisper_mel_log_mel` with arguments that many calls have in common, because passing
+    each of them takes a caller in Python time.
+
+    prepared: address of eight int64: is_int16, clips, samples, pad_to, n_mels, smoothing, out_len,
+        pool. The others are as there.
     """
-    var common = Memory[DType.int64](unsafe_from_address=alike)
+    var common = Memory[DType.int64](unsafe_from_address=prepared)
     return whisper_mel_log_mel(
         audio,
         Int(common[unsafe_offset=0]),
