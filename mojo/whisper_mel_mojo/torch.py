@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from whisper_mel_mojo import gpu
-from whisper_mel_mojo.features import FRAMES_PER_THREAD, error_of, plan
+from whisper_mel_mojo.features import FRAMES_PER_THREAD, error_of, plan, thread_count
 from whisper_mel_mojo.library import SMOOTHING, Smoothing, library
 
 _N_FFT, _HOP, _REACH = 400, 160, 200
@@ -120,8 +120,8 @@ def _plan(
     n = shape[-1]
     if n == 0 or clips == 0:
         raise ValueError(f"audio is empty (shape {tuple(shape)}): expected at least one sample")
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads={threads}: expected at least 1")
+    if threads is not None:
+        thread_count(threads)
     n_mels, length, _, (bands, frames) = plan(n, n_mels, pad_to, smoothing)
     zeros = 0 if pad_to is None else length
     return _Plan(
