@@ -1602,6 +1602,34 @@ comptime NO_MEMORY = 10
 comptime NOT_FINITE = 11
 comptime OVERFLOWED = 12
 
+comptime STANDARD_MODE = 0x1F80 if CompilationTarget.is_x86() else 0
+"""Rounding to nearest, denormals kept, no traps: MXCSR on x86-64, FPCR on ARM. Workers have it from
+the calling thread that starts them."""
+
+
+@always_inline
+def float_mode() -> Int:
+    """The thread's control word of floating-point arithmetic."""
+    comptime if CompilationTarget.is_x86():
+        var word = UInt32(0)
+        llvm_intrinsic["llvm.x86.sse.stmxcsr", NoneType](Pointer(to=word))
+        return Int(word)
+    elif CompilationTarget.has_neon():
+        return Int(llvm_intrinsic["llvm.aarch64.get.fpcr", Int64]())
+    else:
+        return STANDARD_MODE
+
+
+@always_inline
+def set_float_mode(mode: Int):
+    """Makes it the thread's control word."""
+    comptime if CompilationTarget.is_x86():
+        var word = UInt32(mode)
+        llvm_intrinsic["llvm.x86.sse.ldmxcsr", NoneType](Pointer(to=word))
+    elif CompilationTarget.has_neon():
+        llvm_intrinsic["llvm.aarch64.set.fpcr", NoneType](Int64(mode))
+
+
 comptime MIN_PIECE = 64
 """Frames; smaller pieces cost more than they help."""
 comptime ITEMS_PER_THREAD = 4
@@ -1723,7 +1751,8 @@ def whisper_mel_log_mel(
         the first sample that is infinite or NaN.
 
     Nothing is written on errors, except that for NOT_FINITE and OVERFLOWED the features of the
-    clips concerned are NaN, and those of the others valid.
+    clips concerned are NaN, and those of the others valid. The calling thread's rounding mode,
+    treatment of denormals, traps and exception flags have no effect, and are left as they were.
     """
     var status = argument_error(
         audio, clips, samples, pad_to, n_mels, smoothing, out_, out_len, threads
@@ -1750,7 +1779,10 @@ def whisper_mel_log_mel(
     var workforce = max(1, min(threads, MAX_THREADS, clips * frames // MIN_PIECE))
     if workforce > 1 and not reserve(pool):
         workforce = 1
+    var callers_mode = float_mode()
+    set_float_mode(STANDARD_MODE)
     status = with_memory(divide(job, workforce), workforce, pool)
+    set_float_mode(callers_mode)
     if workforce > 1:
         release(pool)
     if status == NOT_FINITE:
