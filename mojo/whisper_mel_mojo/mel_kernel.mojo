@@ -106,7 +106,7 @@ def is_finite(x: Float32) -> Bool:
 
 
 def sin(x: Float64) -> Float64:
-    """Of an angle up to a turn, within 1e-15."""
+    """Sine of an angle between 0 and a turn, within 1e-15."""
     var angle = x - 2.0 * pi if x > pi else x
     var term = angle
     var sum = angle
@@ -117,7 +117,7 @@ def sin(x: Float64) -> Float64:
 
 
 def cos(x: Float64) -> Float64:
-    """Of an angle up to a turn, within 1e-15."""
+    """Cosine of an angle between 0 and a turn, within 1e-15."""
     var angle = x - 2.0 * pi if x > pi else x
     var term = Float64(1)
     var sum = term
@@ -128,7 +128,7 @@ def cos(x: Float64) -> Float64:
 
 
 def exp(x: Float64) -> Float64:
-    """Of numbers between 0 and 3."""
+    """Exponential of a number between 0 and 3."""
     var term = Float64(1)
     var sum = term
     for k in range(1, 40):
@@ -138,8 +138,8 @@ def exp(x: Float64) -> Float64:
 
 
 def log(x: Float64) -> Float64:
-    """Of numbers between 1 and 2 as `2 artanh((x - 1) / (x + 1))`; those of larger ones are halves
-    of them."""
+    """Natural logarithm of a number from 1 on: `2 artanh((x - 1) / (x + 1))` up to 2; a larger
+    number is halved until it is there."""
     if x > 2.0:
         return log(Float64(2.0)) + log(x / 2.0)
     var ratio = (x - 1.0) / (x + 1.0)
@@ -153,7 +153,7 @@ def log(x: Float64) -> Float64:
 
 @fieldwise_init
 struct Complex[W: Int](ImplicitlyCopyable, TrivialRegisterPassable):
-    """One complex number in each lane."""
+    """A complex number in each lane of a vector."""
 
     var re: Vec[Self.W]
     var im: Vec[Self.W]
@@ -206,7 +206,7 @@ struct Complex[W: Int](ImplicitlyCopyable, TrivialRegisterPassable):
 comptime NONE = 0
 comptime VALID = 1
 comptime SAME = 2
-"""The codes of `smoothing`."""
+"""Codes of `smoothing`."""
 
 
 @fieldwise_init
@@ -257,7 +257,7 @@ comptime SIN_36_BY_72 = Float32(sin(4.0 * pi / 5.0) / sin(2.0 * pi / 5.0))
 
 @always_inline
 def dft5[W: Int](x: Array[Complex[W], 5]) -> Array[Complex[W], 5]:
-    """The transform of 5 complex numbers."""
+    """Transforms 5 complex numbers."""
     var sum1 = x[1] + x[4]
     var sum2 = x[2] + x[3]
     var odd1 = x[1] - x[4]
@@ -278,7 +278,7 @@ def dft5[W: Int](x: Array[Complex[W], 5]) -> Array[Complex[W], 5]:
 
 @always_inline
 def real_dft5[W: Int](x: Array[Vec[W], 5]) -> Array[Complex[W], 3]:
-    """The transform of 5 real numbers, bins 0 to 2; the others are their conjugates."""
+    """Transforms 5 real numbers. Returns bins 0 to 2; the others are their conjugates."""
     var sum1 = x[1] + x[4]
     var sum2 = x[2] + x[3]
     var odd1 = x[1] - x[4]
@@ -306,7 +306,7 @@ comptime TAN_22 = Float32(sin(pi / 8.0) / cos(pi / 8.0))
 
 @always_inline
 def real_dft16[W: Int](s: Array[Vec[W], 8], d: Array[Vec[W], 8]) -> Array[Complex[W], 9]:
-    """The transform of 16 real numbers `x`, bins 0 to 8.
+    """Transforms 16 real numbers `x`. Returns bins 0 to 8.
 
     The first butterfly is done already: `s[n] = x[n] + x[n + 8]`, `d[n] = x[n] - x[n + 8]`.
     The sums give the even bins, the differences the odd ones.
@@ -359,7 +359,8 @@ def real_dft16[W: Int](s: Array[Vec[W], 8], d: Array[Vec[W], 8]) -> Array[Comple
 
 
 trait Scratch(ImplicitlyCopyable, TrivialRegisterPassable):
-    """Memory that the stages work in, counted in floats: whose it is, they need not know."""
+    """Memory that the stages work in, addressed in floats: a CPU thread's stack, or shared memory.
+    """
 
     def load[W: Int](self, at: Int) -> Vec[W]:
         ...
@@ -372,13 +373,13 @@ trait Scratch(ImplicitlyCopyable, TrivialRegisterPassable):
         ...
 
     def offset(self, floats: Int) -> Self:
-        """The same memory, counted from there."""
+        """The same memory, addressed from float `floats` on."""
         ...
 
 
 @fieldwise_init
 struct Private(Scratch):
-    """A CPU thread's own memory."""
+    """Memory of a CPU thread's own."""
 
     var start: Floats
 
@@ -400,7 +401,7 @@ struct Private(Scratch):
 
 
 struct Layout[W: Int]:
-    """Where a group of W frames keeps what, in floats. W floats make a slot.
+    """Places in the scratch memory of a group of W frames, in floats. W floats make a slot.
 
     Three blocks, each within reach of the L1 cache:
     `samples` [HOP][ROW]: column t of a row holds sample `HOP * t + row` of the group, so that
@@ -419,12 +420,12 @@ struct Layout[W: Int]:
     comptime SIZE = Self.OFFSETS + N_FFT // 2
 
     comptime GROUP_SAMPLES = HOP * (Self.W + 2)
-    """Samples that `transpose` reads, some of them beyond the last frame."""
+    """Samples that `transpose` reads; some of them lie beyond the last frame."""
 
 
 @no_inline
 def fill(value: Float32, values: Floats, count: Int):
-    """`values = value`."""
+    """Sets `count` floats to `value`."""
     comptime W = WIDTH
     var i = 0
     while i + W <= count:
@@ -441,16 +442,16 @@ def fill(value: Float32, values: Floats, count: Int):
 
 
 def time_index(n1: Int, n2: Int) -> Int:
-    """The sample at `(n1, n2)` of the 16 x 25 transform (Good's mapping)."""
+    """Index in the frame of sample `(n1, n2)` of the 16 x 25 transform (Good's mapping)."""
     return (25 * n1 + 16 * n2) % N_FFT
 
 
 comptime REAL_SLOTS = 7 * 25 * 2
-"""Columns lie in slots: 1 to 7, which are complex, then 0 and 8, which are real."""
+"""Slots of the complex columns 1 to 7; those of the real columns 0 and 8 follow."""
 
 
 def power_slot(k1: Int, k2: Int, in_place: Bool) -> Int:
-    """The slot of the power at `(k1, k2)`, for k1 = 0 to 8.
+    """Slot of the power at `(k1, k2)`, for k1 = 0 to 8.
 
     Columns 0 and 8 are real and have 13 bins each, the others 25. `in_place`: the powers of a
     column begin where the column did; else they lie side by side.
@@ -465,7 +466,7 @@ def power_slot(k1: Int, k2: Int, in_place: Bool) -> Int:
 
 
 def slot_of_bin(in_place: Bool) -> Array[Int, 201]:
-    """Where each frequency bin's power lies (Chinese remainder theorem).
+    """Slot of each frequency bin's power (Chinese remainder theorem).
 
     `9 = 1 / 25 mod 16`, `11 = 1 / 16 mod 25`; bins above 200 are the conjugates of those below.
     """
@@ -478,7 +479,7 @@ def slot_of_bin(in_place: Bool) -> Array[Int, 201]:
 
 
 def window_table() -> Array[Float32, REACH]:
-    """The periodic Hann window at `(n1, n2)`, n1 < 8; at n1 + 8, half a turn on, it is 1 - that."""
+    """Periodic Hann window at `(n1, n2)`, n1 < 8; at n1 + 8, half a turn on, it is 1 minus that."""
     var table = Array[Float32, REACH](fill=0)
     for n2 in range(25):
         for n1 in range(8):
@@ -488,7 +489,7 @@ def window_table() -> Array[Float32, REACH]:
 
 
 def offset_table[W: Int]() -> Array[UInt16, N_FFT]:
-    """Where sample `(n1, n2)` of the frames lies among the transposed samples."""
+    """Place of sample `(n1, n2)` of the frames among the transposed samples, in floats."""
     var table = Array[UInt16, N_FFT](fill=0)
     for n2 in range(25):
         for n1 in range(16):
@@ -499,7 +500,7 @@ def offset_table[W: Int]() -> Array[UInt16, N_FFT]:
 
 @always_inline
 def prepare_tables[W: Int](scratch: Floats):
-    """Copies the tables of the first stage next to its data."""
+    """Copies the tables of the transform next to its data."""
     var window = materialize[window_table()]()
     var offsets = materialize[offset_table[W]()]()
     for i in range(REACH):
@@ -516,7 +517,7 @@ def prepare_tables[W: Int](scratch: Floats):
 
 @always_inline
 def load_samples[T: DType, width: Int](audio: Memory[T], index: Int) -> Vec[width]:
-    """Samples as float32 of full scale 1; int16 PCM is divided by 32768, exactly."""
+    """Loads samples as float32 of full scale 1; int16 PCM is divided by 32768, exactly."""
     var samples = audio.unsafe_load[width=width](index)
     comptime if T == DType.int16:
         return samples.cast[DType.float32]() * Vec[width](1.0 / 32768.0)
@@ -525,8 +526,8 @@ def load_samples[T: DType, width: Int](audio: Memory[T], index: Int) -> Vec[widt
 
 
 def unpack_mask[W: Int, high: Bool, pairs: Bool]() -> IndexList[W]:
-    """Within each four lanes of two vectors: a0 b0 a1 b1, or with `pairs` a0 a1 b0 b1; with `high`
-    the same of their upper halves.
+    """Lanes that `unpack` takes: of each four lanes of its vectors a0 b0 a1 b1, or with `pairs`
+    a0 a1 b0 b1; with `high` the same of their upper halves.
     """
     var mask = IndexList[W]()
     for i in range(W):
@@ -546,7 +547,7 @@ def unpack[W: Int, *, high: Bool, pairs: Bool](a: Vec[W], b: Vec[W]) -> Vec[W]:
 
 @always_inline
 def load_quads[W: Int, T: DType](audio: Memory[T], index: Int) -> Vec[W]:
-    """Four samples of each of the rows 0, 4, 8, ..., each in four lanes."""
+    """Loads four samples at `index`, and at every HOP after it, into four lanes each."""
     comptime if W == 4:
         return rebind[Vec[W]](load_samples[T, 4](audio, index))
     else:
@@ -557,7 +558,7 @@ def load_quads[W: Int, T: DType](audio: Memory[T], index: Int) -> Vec[W]:
 
 @no_inline
 def transpose[W: Int, T: DType](audio: Memory[T], samples: Floats):
-    """`samples[j][t] = audio[HOP * t + j]` for t < W + 2, in blocks of 4 x W."""
+    """Sets `samples[j][t] = audio[HOP * t + j]` for t < W + 2, in blocks of 4 x W."""
     comptime ROW = Layout[W].ROW
     for j in range(0, HOP, 4):
         var r0 = load_quads[W, T](audio, j)
@@ -613,7 +614,7 @@ def gather_edge[T: DType](audio: Memory[T], extent: Extent, start: Int, count: I
 def windowed_dft16[
     M: Scratch, //, W: Int, PITCH: Int
 ](samples: M, window: M, offsets: M, columns: M, n2: Int):
-    """Column n2 of the 16 x 25 transform: window, DFT over n1, and where its bins go.
+    """Computes column n2 of the 16 x 25 transform: window and DFT over n1.
 
     `columns` has slots of PITCH floats, of which each thread has W: as many frames.
     """
@@ -642,8 +643,8 @@ def windowed_dft16[
 
 @always_inline
 def dft25_power[M: Scratch, //, W: Int, PITCH: Int](column: M, power: M):
-    """The power of the 25 bins of a complex column, which they may replace: DFT over n2, as 5 x 5.
-    """
+    """Computes the powers of the 25 bins of a complex column: DFT over n2, as 5 x 5. They may
+    replace the column."""
     var half = Array[Complex[W], 25](fill=Complex[W](0, 0))
     comptime for b in range(5):
         var x = Array[Complex[W], 5](fill=Complex[W](0, 0))
@@ -666,8 +667,8 @@ def dft25_power[M: Scratch, //, W: Int, PITCH: Int](column: M, power: M):
 
 @always_inline
 def real_dft25_power[M: Scratch, //, W: Int, PITCH: Int](column: M, power: M):
-    """The power of bins 1 to 12 of a real column, which they may replace. Bin 0 has no weight in
-    any mel band."""
+    """Computes the powers of bins 1 to 12 of a real column, which they may replace. Bin 0 has no
+    weight in any mel band."""
     var half0 = Array[Vec[W], 5](fill=0)
     var half1 = Array[Complex[W], 5](fill=Complex[W](0, 0))
     var half2 = Array[Complex[W], 5](fill=Complex[W](0, 0))
@@ -694,10 +695,10 @@ def real_dft25_power[M: Scratch, //, W: Int, PITCH: Int](column: M, power: M):
 
 @no_inline
 def power_spectrum[W: Int](scratch: Floats, next_samples: Int):
-    """From the transposed samples to the powers, which take their place.
+    """Computes the powers of a group from its transposed samples, whose place they take.
 
-    Meanwhile samples from the address `next_samples` on, soon to be used, come to the cache: that
-    of the second level, since the first has no room to spare.
+    Meanwhile it prefetches samples from the address `next_samples` on, to the cache of the second
+    level, since that of the first has no room to spare.
     """
     var memory = Private(scratch)
     var columns = memory.offset(Layout[W].COLUMNS)
@@ -731,17 +732,18 @@ struct MelTerm(ImplicitlyCopyable, TrivialRegisterPassable):
 
     var slot: Int
     var band: Int
-    """Negative: no term, the stream has ended."""
+    """Negative after the stream's last term."""
     var weight: Float32
     var loads: Bool
-    """The stream's previous term had another slot."""
+    """Whether the power must be loaded: the stream's previous term had another slot."""
     var first: Bool
-    """Of its band."""
+    """Whether it is the first term of its band."""
     var last: Bool
+    """Whether it is the last term of its band."""
 
 
 def mel_edges[n_mels: Int]() -> Array[Float64, n_mels + 2]:
-    """The corners of the triangles in hertz: equidistant on Slaney's scale from 0 to 8000 Hz.
+    """Corners of the triangles in hertz: equidistant on Slaney's scale from 0 to 8000 Hz.
 
     The scale (Auditory Toolbox, Technical Report 1998-010) is linear below 1000 Hz, 200/3 Hz to
     a mel, then logarithmic, 27 mel to a factor of 6.4.
@@ -761,11 +763,11 @@ def mel_edges[n_mels: Int]() -> Array[Float64, n_mels + 2]:
 comptime STREAMS = 4
 """Chains of dependent multiply-adds that a CPU runs interleaved, to hide their latency."""
 comptime STREAM_TERMS = 112
-"""More than the longest stream has (each of 199 bins lies in two bands at most)."""
+"""Terms for which a stream has room: more than the longest one has."""
 
 
 def mel_plan[n_mels: Int, streams: Int, in_place: Bool]() -> Array[MelTerm, streams * STREAM_TERMS]:
-    """The filterbank's terms in the order of execution; term i belongs to stream i % streams.
+    """Terms of the filterbank in the order of execution; term i belongs to stream i % streams.
 
     Each stream does a contiguous range of bands, bin after bin.
     """
@@ -833,7 +835,7 @@ def mel_plan[n_mels: Int, streams: Int, in_place: Bool]() -> Array[MelTerm, stre
 
 
 def stream_bands[n_mels: Int, streams: Int]() -> Array[Int, streams + 1]:
-    """The first band of each stream, and one more than the last band."""
+    """The first band of each stream; then `n_mels`."""
     var plan = mel_plan[n_mels, streams, False]()
     var bands = Array[Int, streams + 1](fill=n_mels)
     for i in range(streams * STREAM_TERMS):
@@ -853,9 +855,10 @@ def mel_terms[
     in_place: Bool,
     only: Int = -1,
 ](power: M, energies: M, energies_pitch: Int):
-    """The filterbank times the powers: straight-line code, one instruction for each weight.
+    """Computes mel energies from powers: straight-line code, one multiply-add for each weight.
 
-    All streams, interleaved, or `only` one of them.
+    only: the stream to compute; -1: all of them, interleaved. Pitches are floats from slot to slot
+    and from band to band.
     """
     comptime PLAN = mel_plan[n_mels, streams, in_place]()
     comptime BEGIN = max(only, 0)
@@ -880,7 +883,7 @@ def mel_terms[
 
 @no_inline
 def mel_energies[W: Int, n_mels: Int](power: Floats, energies: Floats):
-    """The mel energies of a group, from its powers."""
+    """Computes the mel energies of a group from its powers."""
     mel_terms[W, W, n_mels, STREAMS, False](Private(power), Private(energies), W)
 
 
@@ -890,16 +893,18 @@ def mel_energies[W: Int, n_mels: Int](power: Floats, energies: Floats):
 
 comptime FLOOR = Float32(1e-10)
 comptime SILENCE = quarter_log10[1](0)
-"""The value of a mel energy at or below the floor: -1.5."""
+"""Value of a mel energy at or below the floor: -1.5."""
 comptime OVERFLOW = quarter_log10[1](Float32.MAX)
-"""The value of infinity. NaN gives a larger one; only the largest float32 come as high."""
+"""Value of an infinite mel energy. NaN gives a larger one; only the largest float32 come as
+high."""
 comptime RANGE = Float32(2)
-"""How far below the clip's maximum a value may lie: 8 in units of log10, so 2 in these."""
+"""Distance below the clip's maximum at which values are clamped: 8 in units of log10, 2 in
+these."""
 
 
 @always_inline
 def quarter_log10[W: Int](energy: Vec[W]) -> Vec[W]:
-    """`1 + log10(max(energy, FLOOR)) / 4` of numbers that are not negative, to 2 ulp at most.
+    """Computes `1 + log10(max(energy, FLOOR)) / 4` of numbers that are not negative, within 2 ulp.
 
     The exponent times log10(2) / 4, in two parts, plus a polynomial in the mantissa minus 1: the
     minimax one of degree 7 on [0, 1] (Remez exchange in float64), its coefficients rounded to
@@ -933,7 +938,8 @@ comptime BANDS = 2
 
 @always_inline
 def some_logarithms[W: Int](energies: Floats, to: Floats, stride: Int) -> Vec[W]:
-    """BANDS bands of a group to the output; their maximum."""
+    """Writes the logarithms of BANDS bands of a group to the output. Returns each lane's maximum.
+    """
     var values = quarter_log10(energies.unsafe_load[width=BANDS * W](0))
     var maximum = values.slice[W, offset=0]()
     comptime for i in range(BANDS):
@@ -959,9 +965,9 @@ def logarithms[
     last_stride: Int,
     so_far: Vec[W],
 ) -> Vec[W]:
-    """All bands of a group to the output, `stride` floats from band to band; the maximum of them
-    and of `so_far`. The last two bands lie elsewhere: at `last`.
-    """
+    """Writes the logarithms of all bands of a group to the output, `stride` floats from band to
+    band, and those of the last two bands to `last`. Returns each lane's maximum of them and of
+    `so_far`."""
     var maximum = so_far
     for band in range(0, n_mels - BANDS, BANDS):
         var here = some_logarithms[W](
@@ -984,28 +990,31 @@ def logarithms[
 
 @fieldwise_init
 struct Job(ImplicitlyCopyable, TrivialRegisterPassable):
-    """What to compute, and how it is divided. Counts are 64 bits wide."""
+    """A call's work, and how it is divided. Counts are 64 bits wide."""
 
     var audio: Int
     """Address of the first clip's first sample."""
     var is_int16: Bool
+    """Whether samples are int16 PCM; else float32."""
     var clips: Int
     var extent: Extent
-    """Of each clip."""
+    """Lengths that all clips have."""
     var clip_stride: Int
     """Samples from one clip to the next."""
     var n_mels: Int
     var smoothing: Int
     var out_: Floats
     var pieces: Int
-    """In each clip; more than one: all are analysed before one is finished."""
+    """Pieces of each clip. If there are several, all are analysed before one is finished."""
     var piece_frames: Int
+    """Frames in a piece; the last one of a clip may have fewer."""
     var borders: Floats
-    """For `VALID`: see `Features`; one for each clip, or with whole clips for each thread."""
+    """With `VALID`: borders as in `Features`, one for each clip, or if clips are whole for each
+    thread."""
     var halos: Floats
-    """With pieces and smoothing: the first and the last frame of each, [items][2][n_mels]."""
+    """With pieces and smoothing: the first and the last frame of each piece, [items][2][n_mels]."""
     var maxima: Floats
-    """With pieces: that of each, [items]."""
+    """With pieces: the maximum of each, [items]."""
 
     def items(self) -> Int:
         return self.clips * self.pieces
@@ -1030,7 +1039,7 @@ struct Job(ImplicitlyCopyable, TrivialRegisterPassable):
 
 @fieldwise_init
 struct Features(ImplicitlyCopyable, TrivialRegisterPassable):
-    """Where the values of a clip are before they are smoothed: in the output as far as they fit.
+    """Places of a clip's values before they are smoothed: in the output as far as they fit.
 
     Without smoothing and with `SAME` (`trim` 0) all of them do. With `VALID` (`trim` 2) the
     output is two bands and two frames smaller: the last two bands are kept in `border`, then the
@@ -1045,24 +1054,25 @@ struct Features(ImplicitlyCopyable, TrivialRegisterPassable):
 
     @always_inline
     def stride(self) -> Int:
-        """From band to band in the output."""
+        """Floats from band to band in the output."""
         return self.frames - self.trim
 
     @always_inline
     def row(self, band: Int) -> Floats:
-        """The band's values, by frame; not frame 0 and the last one if they are in the border."""
+        """Address of the band's frame 0, even where that frame and the last one lie in the border.
+        """
         if band < self.n_mels - self.trim:
             return self.out_.unsafe_offset(band * self.stride() - self.trim // 2)
         return self.border.unsafe_offset((band - self.n_mels + self.trim) * self.frames)
 
     @always_inline
     def holds(self, begin: Int, end: Int) -> Bool:
-        """If these frames of all bands can be addressed by `row`."""
+        """Whether `row` reaches the frames `begin` to `end` of all bands."""
         return self.trim == 0 or (begin >= 1 and end <= self.frames - 1)
 
     @always_inline
     def at(self, band: Int, frame: Int) -> Floats:
-        """Where one value is."""
+        """Address of one value."""
         if band >= self.n_mels - self.trim or self.holds(frame, frame + 1):
             return self.row(band).unsafe_offset(frame)
         var side = 0 if frame == 0 else 1
@@ -1076,7 +1086,7 @@ struct Features(ImplicitlyCopyable, TrivialRegisterPassable):
 
 @always_inline
 def load_group[W: Int, T: DType](job: Job, clip: Int, frame: Int, scratch: Floats):
-    """The transposed samples of W frames, mirrored and filled up where necessary."""
+    """Loads the transposed samples of W frames, mirrored and filled up where necessary."""
     var audio = Memory[T](unsafe_from_address=job.clip_audio(clip))
     var start = HOP * frame - REACH
     comptime count = Layout[W].GROUP_SAMPLES
@@ -1090,7 +1100,7 @@ def load_group[W: Int, T: DType](job: Job, clip: Int, frame: Int, scratch: Float
 
 @no_inline
 def analyse(job: Job, clip: Int, features: Features, begin: Int, end: Int) -> Float32:
-    """The logarithms of the clip's frames `begin` to `end`, and their maximum."""
+    """Writes the logarithms of the clip's frames `begin` to `end`. Returns their maximum."""
     comptime W = WIDTH
     # A page boundary, so that the blocks' places in the cache don't depend on the caller.
     var scratch = rebind[Floats](
@@ -1148,7 +1158,7 @@ def analyse(job: Job, clip: Int, features: Features, begin: Int, end: Int) -> Fl
 
 
 def unused_are_finite(job: Job, clip: Int) -> Bool:
-    """If the samples after the last frame's, at most 119, are neither infinite nor NaN."""
+    """Whether the samples that no frame reaches, at most 119, are neither infinite nor NaN."""
     var audio = Floats(unsafe_from_address=job.clip_audio(clip))
     for i in range(job.extent.first_unused(), job.extent.samples):
         if not is_finite(audio[unsafe_offset=i]):
@@ -1166,7 +1176,7 @@ comptime UNROLL = 8
 
 @no_inline
 def raise_to(least: Float32, values: Floats, to: Floats, count: Int):
-    """`to = max(values, least)`; `to` may be `values`."""
+    """Sets `to = max(values, least)`; `to` may be `values`."""
     comptime W = WIDTH
     var bound = Vec[W](least)
     var i = 0
@@ -1184,11 +1194,11 @@ def raise_to(least: Float32, values: Floats, to: Floats, count: Int):
 
 
 comptime TILE = 1024
-"""Frames that are smoothed at a time."""
+"""Frames that are smoothed together."""
 
 
 def shift_mask[W: Int, by: Int]() -> IndexList[W]:
-    """Of two neighbouring vectors, W lanes from lane `by` on."""
+    """W lanes of two neighbouring vectors, from lane `by` on."""
     var mask = IndexList[W]()
     for i in range(W):
         mask[i] = i + by
@@ -1197,14 +1207,14 @@ def shift_mask[W: Int, by: Int]() -> IndexList[W]:
 
 @always_inline
 def neighbours[W: Int](before: Vec[W], here: Vec[W], after: Vec[W]) -> Vec[W]:
-    """Each frame's sum with the one before and the one after it."""
+    """Sum of each frame, the one before it and the one after it."""
     var left = before.shuffle[shift_mask[W, W - 1]()](here)
     return left + here + here.shuffle[shift_mask[W, 1]()](after)
 
 
 @fieldwise_init
 struct ThreeBands(ImplicitlyCopyable, TrivialRegisterPassable):
-    """The clamped values of three neighbouring bands, by frame of a tile."""
+    """Clamped values of three neighbouring bands, by frame of a tile."""
 
     var above: Floats
     var centre: Floats
@@ -1212,13 +1222,14 @@ struct ThreeBands(ImplicitlyCopyable, TrivialRegisterPassable):
 
     @always_inline
     def sum[W: Int](self, i: Int) -> Vec[W]:
-        """Over the bands, of the frames `i` to `i + W`."""
+        """Sum over the bands, for each of the frames `i` to `i + W`."""
         var upper = self.above.unsafe_load[width=W](i) + self.centre.unsafe_load[width=W](i)
         return upper + self.below.unsafe_load[width=W](i)
 
     @always_inline
     def means(self, factor: Float32, to: Floats, count: Int):
-        """`factor` times the sum of a frame, the one before and the one after, for each."""
+        """Writes `factor` times the sum of a frame, the one before and the one after, for each
+        frame."""
         comptime W = WIDTH
         var before = self.sum[W](-W)
         var here = self.sum[W](0)
@@ -1244,13 +1255,13 @@ struct ThreeBands(ImplicitlyCopyable, TrivialRegisterPassable):
 
     @always_inline
     def mean(self, factor: Float32, i: Int) -> Float32:
-        """That of one frame."""
+        """The same for one frame, returned."""
         return (self.sum[1](i - 1) + self.sum[1](i) + self.sum[1](i + 1)) * factor
 
 
 @no_inline
 def smooth(job: Job, item: Int, features: Features, begin: Int, end: Int, least: Float32):
-    """The 3 x 3 mean of the clamped values around each of the frames `begin` to `end`.
+    """Writes the 3 x 3 mean of the clamped values around each of the frames `begin` to `end`.
 
     Tile after tile, band after band. A result replaces a value that has been added up before:
     `bands` holds the last three bands, clamped, and `left` the frame before the tile. Neighbours
@@ -1312,9 +1323,8 @@ def smooth(job: Job, item: Int, features: Features, begin: Int, end: Int, least:
 
 
 def finish(job: Job, item: Int, features: Features, begin: Int, end: Int, maximum: Float32) -> Bool:
-    """The final values of the clip's frames `begin` to `end`; all NaN, and False, if some sample
-    was not finite or the power overflowed.
-    """
+    """Writes the final values of the clip's frames `begin` to `end`. Returns False, with all of
+    them NaN, if a sample was not finite or the power overflowed."""
     var least = maximum - RANGE
     var edge = features.trim // 2
     var first = max(begin, edge)
@@ -1341,7 +1351,8 @@ def finish(job: Job, item: Int, features: Features, begin: Int, end: Int, maximu
 
 @always_inline
 def first_pass(job: Job, item: Int, slot: Int) -> Bool:
-    """A whole clip, finished; or of a piece what has to be known before any is finished."""
+    """Computes a whole clip, or analyses a piece of one. Returns False if a whole clip is damaged.
+    """
     if job.pieces == 1:
         var features = job.features(item, slot)
         var maximum = analyse(job, item, features, 0, job.extent.frames())
@@ -1361,7 +1372,8 @@ def first_pass(job: Job, item: Int, slot: Int) -> Bool:
 
 @always_inline
 def second_pass(job: Job, item: Int) -> Bool:
-    """A piece, finished, when all pieces of its clip have been analysed."""
+    """Finishes a piece, when all pieces of its clip are analysed. Returns False if it is damaged.
+    """
     var clip = item // job.pieces
     var begin = item % job.pieces * job.piece_frames
     var end = min(begin + job.piece_frames, job.extent.frames())
@@ -1373,14 +1385,14 @@ def second_pass(job: Job, item: Int) -> Bool:
 
 comptime MAX_THREADS = 64
 comptime SPINS = 1000
-"""Looks at a word (up to 50 ns each) before a thread that waits for others lets them run."""
+"""Times that a thread reads a word it waits for (up to 50 ns each) before it lets others run."""
 comptime IDLE_SPINS = 10 * SPINS
-"""The same before a worker without work goes to sleep: as long as a clip of 30 s takes, so that
-calls in quick succession find it awake. To wake it takes up to 0.1 ms."""
+"""Times that a worker without work reads a word before it goes to sleep: as long as a clip of 30 s
+takes, so that calls in quick succession find it awake. To wake it takes up to 0.1 ms."""
 
 
 comptime OWN_LINE = LINE // 8
-"""Words from one thread's to the next one's, so that they don't share a cache line."""
+"""Words from one thread's to the next thread's, so that they don't share a cache line."""
 
 
 struct Pool:
@@ -1401,15 +1413,15 @@ struct Pool:
     var users: Int64
     var workers: Int64
     var started: Int64
-    """Workers that have given themselves a number."""
+    """Workers that have taken a number."""
     var round: Int64
     var gate: Int64
-    """OPEN while open, plus the number of workers inside."""
+    """The number of workers inside, plus OPEN while the gate is open."""
     var job: Job
     var threads: Int64
-    """In this round, with the calling one, which is number 0."""
+    """Threads in this round, with the calling one, which is number 0."""
     var taken: Array[Int64, 2 * MAX_THREADS * OWN_LINE]
-    """For each pass and thread: how many items of its share have been taken."""
+    """Items taken from each thread's share, in each pass."""
     var done_first: Int64
     """Items that have passed the first pass."""
     var damaged: Int64
@@ -1422,19 +1434,19 @@ comptime OPEN = Int64(1 << 32)
 
 @always_inline
 def add(mut word: Int64, value: Int64) -> Int64:
-    """Atomically; the value before."""
+    """Adds to a word atomically. Returns the value before."""
     return Atomic.fetch_add(Pointer(to=word), value)
 
 
 @always_inline
 def look(mut word: Int64) -> Int64:
-    """Atomically; leaves the word in the caches of those who look at it, too."""
+    """Reads a word atomically; it stays in the caches of other threads that read it."""
     return Atomic.load(Pointer(to=word))
 
 
 @always_inline
 def relax():
-    """Leaves the core to its other hardware thread for a moment."""
+    """Gives the core to its other hardware thread for a moment."""
     comptime if CompilationTarget.is_x86():
         llvm_intrinsic["llvm.x86.sse2.pause", NoneType]()
 
@@ -1453,15 +1465,14 @@ def wait_until(mut word: Int64, value: Int64):
 
 @always_inline
 def taken_by(pool: PoolPointer, number: Int, second: Int) -> Memory[DType.int64]:
-    """The thread's word in `taken` for a pass. By address: an index of an array is checked, and to
-    say what is wrong with it takes more libraries than libc.
-    """
+    """Address of the thread's word in `taken` for a pass. By address: an index of an array is
+    checked, and to say what is wrong with it takes more libraries than libc."""
     var words = Memory[DType.int64](unsafe_from_address=Int(Pointer(to=pool[].taken)))
     return words.unsafe_offset((MAX_THREADS * second + number) * OWN_LINE)
 
 
 def take_item(pool: PoolPointer, number: Int, second: Int) -> Int:
-    """An item that nobody has taken in this pass, of the thread's own share or else of another's;
+    """Takes an item that is left in this pass, of the thread's own share or else of another's;
     -1 if there is none.
     """
     var items = pool[].job.items()
@@ -1500,7 +1511,7 @@ def take_part(pool: PoolPointer, number: Int):
 
 
 def worker(pool: PoolPointer) abi("C") -> Int:
-    """What a worker thread does as long as the process lives."""
+    """Runs a worker thread, as long as the process lives."""
     var number = add(pool[].started, 1) + 1
     var seen = Int64(0)
     while True:
@@ -1522,7 +1533,7 @@ def worker(pool: PoolPointer) abi("C") -> Int:
 
 
 def start_workers(pool: PoolPointer, wanted: Int64):
-    """Starts workers up to the wanted number, if the system lets us; signals are not for them."""
+    """Starts workers up to the wanted number, if the system allows it, with all signals blocked."""
     comptime SET_MASK = Int32(3) if CompilationTarget.is_macos() else Int32(2)
     var every = Array[Int64, 16](fill=-1)
     var own = Array[Int64, 16](fill=0)
@@ -1537,7 +1548,7 @@ def start_workers(pool: PoolPointer, wanted: Int64):
 
 
 def reserve(address: Int) -> Bool:
-    """Makes a pool the caller's own, unless it is null, in use, or another process's."""
+    """Reserves a pool for the caller. False if it is null, in use, or another process's."""
     if address == 0:
         return False
     var pool = PoolPointer(unsafe_from_address=address)
@@ -1550,7 +1561,7 @@ def reserve(address: Int) -> Bool:
 
 
 def release(address: Int):
-    """Takes back what `reserve` has counted."""
+    """Ends a reservation by `reserve`."""
     _ = add(PoolPointer(unsafe_from_address=address)[].users, -1)
 
 
@@ -1622,7 +1633,7 @@ def float_mode() -> Int:
 
 @always_inline
 def set_float_mode(mode: Int):
-    """Makes it the thread's control word."""
+    """Sets the thread's control word of floating-point arithmetic."""
     comptime if CompilationTarget.is_x86():
         var word = UInt32(mode)
         llvm_intrinsic["llvm.x86.sse.ldmxcsr", NoneType](Pointer(to=word))
@@ -1631,9 +1642,10 @@ def set_float_mode(mode: Int):
 
 
 comptime MIN_PIECE = 64
-"""Frames; smaller pieces cost more than they help."""
+"""Frames in the smallest piece; smaller ones would cost more than they help."""
 comptime ITEMS_PER_THREAD = 4
-"""So that a thread that wakes late or is interrupted does not keep the others waiting."""
+"""Pieces for each thread, so that one that wakes late or is interrupted does not delay the
+others."""
 
 
 def argument_error(
@@ -1647,7 +1659,7 @@ def argument_error(
     out_len: Int,
     threads: Int,
 ) -> Int:
-    """The status of the first argument that is wrong, or OK."""
+    """Status of the first argument that is wrong, or OK."""
     if audio == 0 or out_ == 0:
         return BAD_POINTER
     if n_mels != 80 and n_mels != 128:
@@ -1710,7 +1722,8 @@ def with_memory(divided: Job, threads: Int, pool: Int) -> Int:
 
 @export
 def whisper_mel_pool_new() abi("C") -> Int:
-    """A pool of threads for calls of this process, for as long as it lives; 0 without memory."""
+    """Makes a pool of threads for calls of this process, for as long as it lives. 0 without memory.
+    """
     var address = external_call["calloc", Int](1, size_of[Pool]())
     if address != 0:
         var pool = PoolPointer(unsafe_from_address=address)
@@ -1736,7 +1749,7 @@ def whisper_mel_log_mel(
     pool: Int,
     bad_sample: Int,
 ) abi("C") -> Int:
-    """Log-Mel features of a batch of clips of equal length. Returns 0, or a status for
+    """Computes log-Mel features of a batch of clips of equal length. Returns 0, or a status for
     `whisper_mel_message`.
 
     audio: address of float32 samples of full scale 1, or with `is_int16` of int16 PCM;
@@ -1821,7 +1834,8 @@ def whisper_mel_log_mel_alike(
 def explain(
     audio: Int, is_int16: Bool, clips: Int, samples: Int, clip_stride: Int, bad_sample: Int
 ) -> Int:
-    """Why values were not finite: because of a sample, or by overflow."""
+    """Status of a call with damaged clips: NOT_FINITE, with the first bad sample's index, or
+    OVERFLOWED."""
     if not is_int16:
         for clip in range(clips):
             var clip_audio = Floats(unsafe_from_address=audio + 4 * clip * clip_stride)
@@ -1837,13 +1851,13 @@ def explain(
 
 @always_inline
 def address_of(text: StaticString) -> Int:
-    """Of a literal, which the compiler ends with a zero."""
+    """Address of a literal, which the compiler ends with a zero."""
     return Int(text.unsafe_ptr())
 
 
 @export
 def whisper_mel_message(status: Int) abi("C") -> Int:
-    """What a status means: the address of a constant C string."""
+    """Address of a constant C string that says what a status means."""
     if status == OK:
         return address_of("success")
     if status == BAD_POINTER:
@@ -1887,18 +1901,18 @@ comptime WORKERS = 8
 comptime COLUMN_SLOTS = REAL_SLOTS + 50
 
 comptime BLOCK_GROUP = 16
-"""Frames in a group where one block does a clip: fits into 48 KiB, which every device has that is
-not Apple's."""
+"""Frames in a group where one block does a clip, in the 48 KiB of shared memory that every device
+has except Apple's."""
 comptime APPLE_GROUP = 8
-"""The same in 32 KiB."""
+"""Frames in a group where one block does a clip in Apple's 32 KiB of shared memory."""
 comptime CLUSTER_GROUP = 32
-"""The same where a cluster of blocks does a clip: a warp's threads then have the same worker."""
+"""Frames in a group where a cluster of blocks does a clip: all threads of a warp are one worker."""
 comptime CLUSTER_ROOM = 227 * 1024
-"""Bytes of shared memory that a block can have there."""
+"""Bytes of shared memory that a block of a cluster can have."""
 
 
 struct Mapping[n_mels: Int, clusters: Bool, group_alone: Int = BLOCK_GROUP]:
-    """How a launch divides its work: `clusters` of blocks, or one block alone for each clip.
+    """Division of a launch's work: `clusters` of blocks, or one block alone for each clip.
 
     `-D GROUP=`, `BLOCKS=` and `ROOM=` change it for clusters, to be timed (`./dev gpu bundle`).
     """
@@ -1909,16 +1923,16 @@ struct Mapping[n_mels: Int, clusters: Bool, group_alone: Int = BLOCK_GROUP]:
     comptime BLOCKS = get_defined_int[
         "BLOCKS", 8 if Self.n_mels == 80 else 16
     ]() if Self.clusters else 1
-    """Whose shared memory together holds the values of a clip of 30 s."""
+    """Blocks in a cluster: their shared memory together holds the values of a clip of 30 s."""
     comptime ROOM = get_defined_int["ROOM", CLUSTER_ROOM]()
     comptime SPACE = Self.ROOM // 4 - Block[Self.n_mels, Self.GROUP, 0, Self.BLOCKS].SIZE
     comptime TILE = (
         Self.SPACE // Self.n_mels // Self.GROUP * Self.GROUP
     ) if Self.clusters else Self.group_alone
-    """Frames in each of them: in a cluster, whole groups for which there is room."""
+    """Frames whose values a block keeps: in a cluster, the whole groups for which there is room."""
     comptime THREADS = WORKERS * Self.GROUP
     comptime SHARED = 4 * Block[Self.n_mels, Self.GROUP, Self.TILE, Self.BLOCKS].SIZE
-    """Bytes of shared memory of a block."""
+    """Bytes of shared memory that a block uses."""
     comptime kernel = mel_kernel[Self.n_mels, Self.GROUP, Self.TILE, Self.BLOCKS]
 
 
@@ -1929,20 +1943,20 @@ struct Mapping[n_mels: Int, clusters: Bool, group_alone: Int = BLOCK_GROUP]:
 
 @fieldwise_init
 struct Batch(ImplicitlyCopyable, TrivialRegisterPassable):
-    """The clips of one launch, in the device's memory. Counts are 64 bits wide."""
+    """Clips of one launch, in the device's memory. Counts are 64 bits wide."""
 
     var audio: Floats
-    """Or int16."""
+    """First sample; reinterpreted as int16 if `is_int16`."""
     var is_int16: Bool
     var lengths: Memory[DType.int64]
-    """If `ragged`: samples of each clip, 1 to `samples`; a clip with any other number is NaN."""
+    """If `ragged`: samples of each clip, 1 to `samples`; the features of any other clip are NaN."""
     var ragged: Bool
     var samples: Int
-    """In each clip, or in the longest."""
+    """Samples of each clip, or if `ragged` of the longest one."""
     var clip_stride: Int
     """Samples from one clip to the next."""
     var pad_to: Int
-    """Or 0."""
+    """Samples up to which zeros are appended; 0: none."""
     var smoothing: Int
     var out_: Floats
 
@@ -1972,19 +1986,21 @@ struct DeviceClip(ImplicitlyCopyable, TrivialRegisterPassable):
     """One clip of a launch."""
 
     var floats: Floats
+    """First sample, unless `is_int16`."""
     var shorts: Memory[DType.int16]
-    """The samples are here if `is_int16`, else there."""
+    """First sample if `is_int16`."""
     var is_int16: Bool
     var extent: Extent
     var smoothing: Int
     var out_: Floats
     var rows: Int
-    """Frames for which there is room in the output, apart from `VALID`'s two; the clip's own come
-    first, the others are as silence."""
+    """Frames for which there is room in the output, with the two that `VALID` omits. The clip's own
+    come first, the others are as silence."""
 
     @always_inline
     def too_short(self) -> Bool:
-        """Nothing can be computed; the host refuses such clips where it knows their lengths."""
+        """Whether the clip has too few samples; the host refuses such clips where it knows their
+        lengths."""
         return self.extent.length <= REACH or (self.smoothing == VALID and self.extent.frames() < 3)
 
     @always_inline
@@ -1999,13 +2015,13 @@ struct DeviceClip(ImplicitlyCopyable, TrivialRegisterPassable):
 
 
 trait SharedMemory(Scratch):
-    """A block's shared memory."""
+    """Shared memory of a block."""
 
     def set_short(self, at: Int, value: Int):
         ...
 
     def of_block(self, rank: Int, at: Int) -> Float32:
-        """A float of another block of the same cluster."""
+        """Float `at` of another block of the same cluster."""
         ...
 
 
@@ -2019,21 +2035,22 @@ comptime FEWER_MAXIMA = 6
 comptime MAXIMUM = 7
 comptime AGREE = 8
 comptime FINISH = 9
-"""What all threads of a block do before any of them goes on."""
+"""Phases: all threads of a block end one before any of them begins the next."""
 
 
 @fieldwise_init
 struct Step(ImplicitlyCopyable, TrivialRegisterPassable):
-    """Where a block's program is: the same for all its threads, and for all blocks of a cluster."""
+    """Position in a block's program: the same for all its threads, and for all blocks of a cluster.
+    """
 
     var round: Int
-    """Tiles that the block has done."""
+    """Number of the block's tile."""
     var group: Int
-    """Of the tile."""
+    """Number of the group in the tile."""
 
 
 trait Team:
-    """The threads that carry out a block's program together."""
+    """Threads that carry out a block's program together."""
 
     def phase[
         n_mels: Int,
@@ -2044,8 +2061,8 @@ trait Team:
         phase: Int,
         whole_cluster: Bool = False,
     ](mut self, block: Block[n_mels, group, tile, cluster], step: Step):
-        """A phase by all threads of the block, who then wait for each other, or for the
-        `whole_cluster`."""
+        """Runs a phase by all threads of the block, who then wait for each other, or for those of
+        the `whole_cluster`."""
         ...
 
 
@@ -2053,7 +2070,7 @@ trait Team:
 struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
     ImplicitlyCopyable, TrivialRegisterPassable
 ):
-    """The program of a block, for one clip, which the blocks of a cluster share.
+    """Program of a block for one clip, which the blocks of a cluster share.
 
     GROUP frames are computed at a time, WORKERS threads for each of them; the values of TILE
     frames are kept. A tile is finished from memory if every block has but one, else it is
@@ -2062,15 +2079,15 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
 
     var clip: DeviceClip
     var tile_frames: Int
-    """Frames that each tile finishes."""
+    """Frames that a tile finishes."""
     var rounds: Int
-    """Tiles of each block."""
+    """Tiles that each block does."""
 
     comptime THREADS = WORKERS * Self.GROUP
     comptime COUNT = HOP * (Self.GROUP + 2)
     """Samples in a group."""
     comptime PITCH = HOP + 1
-    """From frame to frame in shared memory: an odd number, so that threads of neighbouring
+    """Floats from frame to frame in shared memory: an odd number, so that threads of neighbouring
     frames use different banks."""
 
     # Shared memory, in floats.
@@ -2095,7 +2112,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
 
     @always_inline
     def run[T: Team](self, mut team: T):
-        """The whole program. Between two phases all threads wait for each other."""
+        """Runs the whole program. Between two phases all threads wait for each other."""
         var groups = (self.tile_frames + 2 * self.clip.margin() + Self.GROUP - 1) // Self.GROUP
         team.phase[PREPARE](self, Step(0, 0))
         for sweep in range(2):
@@ -2119,7 +2136,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
     def phase[
         M: SharedMemory, //, phase: Int
     ](self, step: Step, rank: Int, thread: Int, memory: M, mut maximum: Float32):
-        """One thread's part of a phase. `maximum` is what it keeps from phase to phase."""
+        """Runs one thread's part of a phase. `maximum` is what it keeps from phase to phase."""
         comptime if phase == PREPARE:
             self.prepare(rank, thread, memory, maximum)
         elif phase == FETCH:
@@ -2154,7 +2171,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
 
     @always_inline
     def first_frame(self, round: Int, rank: Int) -> Int:
-        """The first that a block's tile finishes."""
+        """First frame that a block's tile finishes."""
         return (round * Self.CLUSTER + rank) * self.tile_frames
 
     @always_inline
@@ -2163,14 +2180,15 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
 
     @always_inline
     def exists(self, step: Step, rank: Int) -> Bool:
-        """If there is anything to compute for a group: a tile's may be beyond it or silent."""
+        """Whether a group has anything to compute: it may lie beyond the tile, or be silent."""
         var margin = self.clip.margin()
         var in_tile = step.group * Self.GROUP < self.tile_frames + 2 * margin
         return in_tile and self.first_in_group(step, rank) < self.clip.extent.sounding_frames()
 
     @always_inline
     def prepare[M: SharedMemory, //](self, rank: Int, thread: Int, memory: M, mut maximum: Float32):
-        """The tables of the transform; and the samples that no frame reaches must be finite."""
+        """Writes the transform's tables, and checks that the samples that no frame reaches are
+        finite."""
         ref window = global_constant[window_table()]()
         for i in range(thread, REACH, Self.THREADS):
             memory.store[1](Self.WINDOW + i, window[i])
@@ -2187,7 +2205,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
 
     @always_inline
     def fetch[M: SharedMemory, //](self, round: Int, group: Int, rank: Int, thread: Int, memory: M):
-        """A group's samples to shared memory."""
+        """Copies a group's samples to shared memory."""
         var step = Step(round, group)
         if self.exists(step, rank):
             var start = HOP * self.first_in_group(step, rank) - REACH
@@ -2214,7 +2232,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
 
     @always_inline
     def columns[M: SharedMemory, //](self, step: Step, rank: Int, thread: Int, memory: M):
-        """Windowed DFTs of 16, each worker every eighth of a frame's 25."""
+        """Computes windowed DFTs of 16: each worker every eighth of a frame's 25."""
         var frame = thread % Self.GROUP
         if self.exists(step, rank):
             for n2 in range(thread // Self.GROUP, 25, WORKERS):
@@ -2228,8 +2246,8 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
 
     @always_inline
     def powers[M: SharedMemory, //](self, step: Step, rank: Int, thread: Int, memory: M):
-        """DFTs of 25 and powers, in place: each worker a complex column, the first both real ones.
-        """
+        """Computes DFTs of 25 and powers, in place: each worker a complex column, the first one
+        both real ones."""
         var slots = memory.offset(Self.SLOTS + thread % Self.GROUP)
         var worker = thread // Self.GROUP
         if not self.exists(step, rank):
@@ -2246,7 +2264,8 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
     def bands[
         M: SharedMemory, //
     ](self, step: Step, rank: Int, thread: Int, memory: M, mut maximum: Float32):
-        """Mel energies and their logarithms: each worker a range of bands, with equal work."""
+        """Computes mel energies and their logarithms: each worker a range of bands, with equal
+        work."""
         var frame = thread % Self.GROUP
         var worker = thread // Self.GROUP
         var place = step.group * Self.GROUP + frame
@@ -2276,7 +2295,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
 
     @always_inline
     def finish[M: SharedMemory, //](self, round: Int, rank: Int, thread: Int, memory: M):
-        """The tile's own frames to the output: clamped and smoothed."""
+        """Writes the tile's own frames to the output, clamped and smoothed."""
         var clip = self.clip
         var edge = 1 if clip.smoothing == VALID else 0
         var clip_maximum = memory.load[1](Self.CLIP_MAXIMUM)
@@ -2317,7 +2336,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
     def clamped[
         M: SharedMemory, //
     ](self, values: M, band: Int, frame: Int, place: Int, least: Float32) -> Float32:
-        """A value of the tile, in which frame i lies at `place + i`."""
+        """Clamped value of the tile, in which frame i lies at `place + i`."""
         if frame >= self.clip.extent.sounding_frames():
             return max(SILENCE, least)
         return max(values.load[1](Self.TILE * band + place + frame), least)
@@ -2326,7 +2345,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
     def smoothed[
         M: SharedMemory, //
     ](self, values: M, band: Int, frame: Int, place: Int, least: Float32) -> Float32:
-        """The mean over those of the nine neighbours that exist."""
+        """Mean over those of the nine neighbours that exist."""
         var sum = Float32(0)
         var count = 0
         for near_band in range(max(band - 1, 0), min(band + 2, Self.n_mels)):
@@ -2343,7 +2362,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
 
 @fieldwise_init
 struct OnChip(SharedMemory):
-    """A device's shared memory."""
+    """Shared memory of a device."""
 
     var start: SharedFloats
 
@@ -2385,7 +2404,7 @@ struct OnChip(SharedMemory):
 
 @always_inline
 def has_clusters() -> Bool:
-    """Blocks that can read each other's shared memory: NVIDIA's Hopper and newer."""
+    """Whether blocks can read each other's shared memory: on NVIDIA's Hopper and newer."""
     comptime if is_nvidia_gpu():
         return _is_sm_9x_or_newer()
     else:
@@ -2420,7 +2439,7 @@ struct DeviceTeam(Team):
 
 @always_inline
 def shared_memory[floats: Int]() -> OnChip:
-    """NVIDIA gives more than 48 KiB only at the launch."""
+    """Shared memory of this block. NVIDIA gives more than 48 KiB only at the launch."""
     comptime if is_nvidia_gpu():
         return OnChip(
             rebind[SharedFloats](
@@ -2453,7 +2472,7 @@ def mel_kernel[
     clip_stride: Int64,
     pad_to: Int64,
 ):
-    """The kernel: `cluster` blocks for each clip. Arguments as in `Batch`."""
+    """Runs on the device: `cluster` blocks for each clip. Arguments as in `Batch`."""
     comptime B = Block[n_mels, group, tile, cluster]
     var batch = Batch(
         audio,
