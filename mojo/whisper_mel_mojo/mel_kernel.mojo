@@ -766,38 +766,60 @@ comptime STREAM_TERMS = 112
 """Terms for which a stream has room: more than the longest one has."""
 
 
-def mel_plan[n_mels: Int, streams: Int, in_place: Bool]() -> Array[MelTerm, streams * STREAM_TERMS]:
-    """Terms of the filterbank in the order of execution; term i belongs to stream i % streams.
+@fieldwise_init
+struct MelBin(ImplicitlyCopyable, TrivialRegisterPassable):
+    """Weights of a frequency bin: it lies on the falling side of one band's triangle and on the
+    rising side of the next one's."""
 
-    Each stream does a contiguous range of bands, bin after bin.
-    """
+    var band: Int
+    """The lower band; -1: only the upper one exists."""
+    var falling: Float32
+    """Weight in `band`; 0: none."""
+    var rising: Float32
+    """Weight in `band + 1`; 0: none."""
+
+    def weight(self, side: Int) -> Float32:
+        """Weight in `band + side`."""
+        return self.falling if side == 0 else self.rising
+
+
+def mel_bins[n_mels: Int]() -> Array[MelBin, 201]:
+    """Weights of all bins, rounded twice, as those that the models were trained with."""
     var edges = mel_edges[n_mels]()
-    var slots = slot_of_bin(in_place)
-    # Bin k lies between two edges: it is on the falling side of the one band and on the rising
-    # side of the next. Both weights are rounded twice, as those the models were trained with.
-    var falling_band = Array[Int, 201](fill=-1)
-    var weights = Array[Float32, 402](fill=0)
-    var terms_of = Array[Int, n_mels + 1](fill=0)
-    var n_terms = 0
+    var bins = Array[MelBin, 201](fill=MelBin(-1, 0, 0))
     var rising = 0
     for k in range(1, 200):
         var hz = 40.0 * Float64(k)
         while hz >= edges[rising + 1]:
             rising += 1
-        falling_band[k] = rising - 1
+        var bin = MelBin(rising - 1, 0, 0)
         var width = edges[rising + 1] - edges[rising]
         if rising > 0:
             var norm = 2.0 / (edges[rising + 1] - edges[rising - 1])
             var part = Float32((edges[rising + 1] - hz) / width)
-            weights[2 * k] = Float32(Float64(part) * norm)
-            terms_of[rising - 1] += 1
-            n_terms += 1
-        if rising < n_mels and hz > edges[rising]:
+            bin.falling = Float32(Float64(part) * norm)
+        if rising < n_mels:
             var norm = 2.0 / (edges[rising + 2] - edges[rising])
             var part = Float32((hz - edges[rising]) / width)
-            weights[2 * k + 1] = Float32(Float64(part) * norm)
-            terms_of[rising] += 1
-            n_terms += 1
+            bin.rising = Float32(Float64(part) * norm)
+        bins[k] = bin
+    return bins^
+
+
+def mel_plan[n_mels: Int, streams: Int, in_place: Bool]() -> Array[MelTerm, streams * STREAM_TERMS]:
+    """Terms of the filterbank in the order of execution; term i belongs to stream i % streams.
+
+    Each stream does a contiguous range of bands, bin after bin.
+    """
+    var bins = mel_bins[n_mels]()
+    var slots = slot_of_bin(in_place)
+    var terms_of = Array[Int, n_mels](fill=0)
+    var n_terms = 0
+    for k in range(1, 200):
+        for side in range(2):
+            if bins[k].weight(side) > 0:
+                terms_of[bins[k].band + side] += 1
+                n_terms += 1
 
     var stream_of = Array[Int, n_mels](fill=0)
     var before = 0
@@ -811,9 +833,9 @@ def mel_plan[n_mels: Int, streams: Int, in_place: Bool]() -> Array[MelTerm, stre
     var last_term = Array[Int, n_mels](fill=-1)
     for k in range(1, 200):
         for side in range(2):
-            var weight = weights[2 * k + side]
+            var weight = bins[k].weight(side)
             if weight > 0:
-                var band = falling_band[k] + side
+                var band = bins[k].band + side
                 var stream = stream_of[band]
                 var i = streams * length[stream] + stream
                 plan[i] = MelTerm(
