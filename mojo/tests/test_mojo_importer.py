@@ -20,7 +20,8 @@ import numpy as np
 
 audio = np.load("audio.npy")
 np.save("80.npy", mel.log_mel(audio, 80))
-np.save("128.npy", mel.log_mel(audio[::-1], 128))
+backwards = [mel.log_mel(audio[::-1], 128) for _ in range(20)]  # of copies that must live so long
+np.save("128.npy", backwards)
 for wrong in ((audio[:200], 80), (audio, 81), (audio.astype(np.int16), 80), (audio[None], 80)):
     try:
         mel.log_mel(*wrong)
@@ -48,7 +49,8 @@ def test_two_files_and_the_importer(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     np.testing.assert_array_equal(np.load(tmp_path / "80.npy"), log_mel(audio))
-    np.testing.assert_array_equal(np.load(tmp_path / "128.npy"), log_mel(audio[::-1], 128))
+    for features in np.load(tmp_path / "128.npy"):
+        np.testing.assert_array_equal(features, log_mel(audio[::-1], 128))
     assert done.stdout.splitlines() == [
         "log_mel: at least 201 samples are needed, or pad_to",
         "log_mel: n_mels must be 80 or 128",

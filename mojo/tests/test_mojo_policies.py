@@ -101,7 +101,39 @@ REJECTED: dict[str, tuple[type[Exception], str, Any, dict[str, Any]]] = {
     "n_mels 81": (ValueError, "n_mels=81: expected 80 or 128", CLIP, {"n_mels": 81}),
     "n_mels 0": (ValueError, "n_mels=0: expected 80 or 128", CLIP, {"n_mels": 0}),
     "n_mels float": (TypeError, "n_mels=80.0: expected an int", CLIP, {"n_mels": 80.0}),
+    "pad_to 2**48 + 1": (
+        ValueError,
+        f"pad_to={2**48 + 1}: expected at most {2**48}",
+        CLIP,
+        {"pad_to": 2**48 + 1},
+    ),
+    "pad_to 2**63": (ValueError, f"pad_to={2**63}: expected at most", CLIP, {"pad_to": 2**63}),
+    "pad_to 2**64 + 480000": (
+        ValueError,
+        f"pad_to={2**64 + 480_000}: expected at most",
+        CLIP,
+        {"pad_to": 2**64 + 480_000},
+    ),
+    "n_mels 2**64 + 80": (
+        ValueError,
+        f"n_mels={2**64 + 80}: expected 80 or 128",
+        CLIP,
+        {"n_mels": 2**64 + 80},
+    ),
     "smoothing": (ValueError, "smoothing='full': expected None", CLIP, {"smoothing": "full"}),
+    "smoothing list": (
+        TypeError,
+        r"smoothing=\['same'\]: expected None, 'valid' or 'same'",
+        CLIP,
+        {"smoothing": ["same"]},
+    ),
+    "smoothing int": (TypeError, "smoothing=1: expected None", CLIP, {"smoothing": 1}),
+    "smoothing array": (
+        TypeError,
+        r"smoothing=array\(\[1, 2\]\): expected None",
+        CLIP,
+        {"smoothing": np.array([1, 2])},
+    ),
     "valid, 2 frames": (
         ValueError,
         "audio gives 2 frames: smoothing='valid' needs at least 3",
@@ -109,6 +141,21 @@ REJECTED: dict[str, tuple[type[Exception], str, Any, dict[str, Any]]] = {
         {"smoothing": "valid"},
     ),
     "threads 0": (ValueError, "threads=0: expected at least 1", CLIP, {"threads": 0}),
+    "threads negative": (ValueError, "threads=-2: expected at least 1", CLIP, {"threads": -2}),
+    **{
+        f"threads {name}": (
+            ValueError,
+            f"threads={threads}: expected at least 1 and at most {2**31 - 1}",
+            CLIP,
+            {"threads": threads},
+        )
+        for name, threads in (
+            ("2**31", 2**31),
+            ("2**64 + 1", 2**64 + 1),
+            ("1 - 2**64", 1 - 2**64),
+            ("10**30", 10**30),
+        )
+    },
     "threads float": (TypeError, "threads=1.0: expected an int", CLIP, {"threads": 1.0}),
     **{
         str(dtype): (TypeError, f"audio has dtype {dtype}", CLIP.astype(dtype), {})
@@ -215,6 +262,10 @@ def test_any_layout_of_a_batch(dtype: type) -> None:
         np.testing.assert_array_equal(log_mel(view), expected)
     same = np.broadcast_to(batch[0], (3, 2000))
     np.testing.assert_array_equal(log_mel(same), np.stack([expected[0]] * 3))
+
+
+def test_as_many_threads_as_c_can_count() -> None:
+    np.testing.assert_array_equal(log_mel(CLIP, threads=2**31 - 1), log_mel(CLIP, threads=1))
 
 
 def test_out_is_returned() -> None:

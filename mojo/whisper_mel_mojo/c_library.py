@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from whisper_mel_mojo.builder import C_SOURCE, BuildError, built_c_library, distributed_cpu
-from whisper_mel_mojo.features import address, as_array, check_out, kernel_samples
+from whisper_mel_mojo.features import address, as_array, check_out, kernel_samples, thread_count
 from whisper_mel_mojo.library import SMOOTHING, Smoothing
 
 _LOG_MEL: list[Any] = [
@@ -76,7 +76,7 @@ def log_mel(
         SMOOTHING.get(smoothing, -1),
         out.ctypes.data,  # also where there is nothing to write: C finds out why
         out.size,
-        threads,
+        thread_count(threads),
     )
     if status != 0:
         raise ValueError(library.whisper_mel_last_error().decode())

@@ -19,6 +19,8 @@ _FLOAT64 = np.dtype(np.float64)
 _INT16 = np.dtype(np.int16)
 _HOP = 160
 MIN_SAMPLES = 201  # mirroring 200 samples takes one more
+MAX_SAMPLES = 2**48  # with zeros; their features would fill any address space
+MAX_THREADS = 2**31 - 1  # an int in C; the kernel takes the first 64
 FRAMES_PER_THREAD = 500  # five seconds: less is not worth waking a thread for
 
 
@@ -60,8 +62,8 @@ def log_mel(
         ``audio`` is empty, has fewer than 201 samples, more than ``pad_to``, another rank, or
         contains NaN or infinity (``out`` is then NaN for the clips concerned); its amplitudes
         are above about 1e17, where float32 power overflows; ``n_mels`` or ``smoothing`` is
-        another; ``smoothing="valid"`` with fewer than three frames; ``out`` is not as above; or
-        ``threads`` is less than one.
+        another; ``pad_to`` is above 2**48; ``smoothing="valid"`` with fewer than three frames;
+        ``out`` is not as above; or ``threads`` is less than one or above 2**31 - 1.
     BuildError
         the kernel could not be compiled (first call only).
     """
@@ -91,9 +93,7 @@ def compute(
     if threads is None:
         threads = min(default_threads(), max(1, clips * n_frames // FRAMES_PER_THREAD))
     else:
-        threads = integer("threads", threads)
-        if threads < 1:
-            raise ValueError(f"threads={threads}: expected at least 1")
+        threads = thread_count(threads)
     kernel = load()
     if out is None:
         out = np.empty(shape, _FLOAT32)
@@ -140,6 +140,8 @@ def plan(n_samples: int, n_mels: int, pad_to: int | None, smoothing: str | None)
     n_mels = integer("n_mels", n_mels)
     if n_mels not in (80, 128):
         raise ValueError(f"n_mels={n_mels}: expected 80 or 128")
+    if not (smoothing is None or isinstance(smoothing, str)):
+        raise TypeError(f"smoothing={smoothing!r}: expected None, 'valid' or 'same'")
     if smoothing not in SMOOTHING:
         raise ValueError(f"smoothing={smoothing!r}: expected None, 'valid' or 'same'")
     length = n_samples
@@ -147,6 +149,8 @@ def plan(n_samples: int, n_mels: int, pad_to: int | None, smoothing: str | None)
         length = integer("pad_to", pad_to)
         if n_samples > length:
             raise ValueError(f"audio has {n_samples} samples: expected at most pad_to={length}")
+        if length > MAX_SAMPLES:
+            raise ValueError(f"pad_to={length}: expected at most {MAX_SAMPLES}")
     if length < MIN_SAMPLES:
         if pad_to is not None:
             raise ValueError(f"pad_to={length}: expected at least {MIN_SAMPLES}")
@@ -234,6 +238,14 @@ def integer(name: str, value: object) -> int:
         return index(value)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(f"{name}={value!r}: expected an int, not {type(value).__name__}") from None
+
+
+def thread_count(threads: int) -> int:
+    """``threads`` as an int that C can hold. Raises what :func:`log_mel` does."""
+    threads = integer("threads", threads)
+    if not 1 <= threads <= MAX_THREADS:
+        raise ValueError(f"threads={threads}: expected at least 1 and at most {MAX_THREADS}")
+    return threads
 
 
 @lru_cache(maxsize=1)

@@ -32,7 +32,7 @@ class Library(NamedTuple):
     log_mel: ctypes._CFuncPtr  # type: ignore[name-defined]
     message: ctypes._CFuncPtr  # type: ignore[name-defined]
     pool: int
-    log_mel_alike: Any = None  # for those who need it
+    log_mel_prepared: Any = None  # torch.py's: one pointer to the arguments of many calls
 
 
 _loaded: ctypes.CDLL | None = None
@@ -66,7 +66,7 @@ def _load() -> ctypes.CDLL:
     loaded.whisper_mel_message.restype = ctypes.c_char_p
     loaded.whisper_mel_log_mel.argtypes = LOG_MEL
     loaded.whisper_mel_log_mel_alike.argtypes = [
-        *(_address, _address, _count, _address),  # alike, audio, stride, out
+        *(_address, _address, _count, _address),  # prepared, audio, stride, out
         *(_count, _address),  # threads, bad_sample
     ]
     loaded.whisper_mel_log_mel_alike.restype = _count

@@ -48,6 +48,7 @@ def log_mel(audio: PythonObject, n_mels: PythonObject) raises -> PythonObject:
         0,
         0,
     )
+    _ = samples^  # lives until here: the kernel has its address only
     if status != OK:
         var text = Python.import_module("ctypes").string_at(whisper_mel_message(status))
         raise Error("log_mel: ", String(py=text.decode()))

@@ -1,7 +1,6 @@
 """Whisper's log-Mel features, from PCM samples to the finished features, on CPUs and on GPUs.
 
-How it is laid out on a CPU (docs/kernel.md says why; the sections on GPUs are further below, and
-share the stages, see docs/gpu.md):
+How a CPU computes them (docs/kernel.md says why; a GPU has the stages in common, docs/gpu.md):
 
 * One vector lane holds one frame. A group of WIDTH frames goes through all stages at once, in
   scratch memory that stays in the L1 cache, so that no stage ever permutes lanes.
@@ -14,6 +13,30 @@ share the stages, see docs/gpu.md):
   clip's maximum only, whatever the lane, the group or the thread, and so do its bits.
 
 All tables are computed by the compiler from their definitions. The CPU's library needs libc only.
+
+Part 1: one group of frames
+    1.1 Arithmetic
+    1.2 The frames of a clip
+    1.3 Butterflies
+    1.4 The scratch memory of a group
+    1.5 Tables, and the order of samples and bins
+    1.6 Stage 1: samples, transposed
+    1.7 Stage 2: power spectrum
+    1.8 Stage 3: mel filterbank, unrolled
+    1.9 Stage 4: logarithm
+
+Part 2: a call on a CPU
+    2.1 The job, and where its values are
+    2.2 First pass: from samples to logarithms
+    2.3 Second pass: clamp and smooth, in place
+    2.4 Threads
+    2.5 C interface
+
+Part 3: a clip on a GPU
+    3.1 How a launch divides its work
+    3.2 The clips of a launch
+    3.3 What one block of threads does, in phases
+    3.4 The threads of a device
 """
 
 from max.gpu import MAX_THREADS_PER_BLOCK_METADATA, block_idx, thread_idx
@@ -49,8 +72,13 @@ comptime LINE = 64
 comptime NAN = Float32.MAX - Float32.MAX
 
 
+# ============================================================================================ #
+# Part 1: one group of frames
+# ============================================================================================ #
+
+
 # ===--------------------------------------------------------------------------------------=== #
-# Arithmetic
+# 1.1 Arithmetic
 # ===--------------------------------------------------------------------------------------=== #
 
 
@@ -69,12 +97,16 @@ def greater[W: Int](a: Vec[W], b: Vec[W]) -> Vec[W]:
     return a.gt(b).select(a, b)
 
 
+def is_finite(x: Float32) -> Bool:
+    return abs(x) < Float32.MAX
+
+
 # Functions for tables, in float64 by their power series: the compiler evaluates them, for GPUs as
 # well, for which the library has none in float64.
 
 
 def sin(x: Float64) -> Float64:
-    """Of an angle up to a turn, within 1e-15."""
+    """Sine of an angle between 0 and a turn, within 1e-15."""
     var angle = x - 2.0 * pi if x > pi else x
     var term = angle
     var sum = angle
@@ -85,7 +117,7 @@ def sin(x: Float64) -> Float64:
 
 
 def cos(x: Float64) -> Float64:
-    """Of an angle up to a turn, within 1e-15."""
+    """Cosine of an angle between 0 and a turn, within 1e-15."""
     var angle = x - 2.0 * pi if x > pi else x
     var term = Float64(1)
     var sum = term
@@ -96,7 +128,7 @@ def cos(x: Float64) -> Float64:
 
 
 def exp(x: Float64) -> Float64:
-    """Of numbers between 0 and 3."""
+    """Exponential of a number between 0 and 3."""
     var term = Float64(1)
     var sum = term
     for k in range(1, 40):
@@ -106,8 +138,8 @@ def exp(x: Float64) -> Float64:
 
 
 def log(x: Float64) -> Float64:
-    """Of numbers between 1 and 2 as `2 artanh((x - 1) / (x + 1))`; those of larger ones are halves
-    of them."""
+    """Natural logarithm of a number from 1 on: `2 artanh((x - 1) / (x + 1))` up to 2; a larger
+    number is halved until it is there."""
     if x > 2.0:
         return log(Float64(2.0)) + log(x / 2.0)
     var ratio = (x - 1.0) / (x + 1.0)
@@ -121,7 +153,7 @@ def log(x: Float64) -> Float64:
 
 @fieldwise_init
 struct Complex[W: Int](ImplicitlyCopyable, TrivialRegisterPassable):
-    """One complex number in each lane."""
+    """A complex number in each lane of a vector."""
 
     var re: Vec[Self.W]
     var im: Vec[Self.W]
@@ -168,9 +200,54 @@ struct Complex[W: Int](ImplicitlyCopyable, TrivialRegisterPassable):
 
 
 # ===--------------------------------------------------------------------------------------=== #
-# Butterflies. All transforms have the positive exponent, exp(+2 pi i j k / n): of real frames
-# only the power is wanted, and that is the same.
+# 1.2 The frames of a clip
 # ===--------------------------------------------------------------------------------------=== #
+
+comptime NONE = 0
+comptime VALID = 1
+comptime SAME = 2
+"""Codes of `smoothing`."""
+
+
+@fieldwise_init
+struct Extent(ImplicitlyCopyable, TrivialRegisterPassable):
+    """The length of a clip in samples, and the frames that follow from it."""
+
+    var samples: Int
+    """Samples in memory."""
+    var length: Int
+    """Samples together with the zeros that `pad_to` appends; `samples` without it."""
+
+    @always_inline
+    def frames(self) -> Int:
+        return self.length // HOP
+
+    @always_inline
+    def sounding_frames(self) -> Int:
+        """Frames that reach into the samples; those after them see nothing but zeros."""
+        return min(self.frames(), (self.samples + REACH + HOP - 1) // HOP)
+
+    @always_inline
+    def first_unused(self) -> Int:
+        """The first sample that no frame reaches."""
+        return HOP * (self.frames() - 1) + REACH
+
+    @always_inline
+    def load[T: DType](self, audio: Memory[T], at: Int) -> Float32:
+        """Sample `at` of the clip, mirrored at both ends."""
+        var index = abs(at)
+        if index >= self.length:
+            index = 2 * (self.length - 1) - index
+        var samples = self.samples
+        return load_samples[T, 1](audio, index) if 0 <= index < samples else 0
+
+
+# ===--------------------------------------------------------------------------------------=== #
+# 1.3 Butterflies
+# ===--------------------------------------------------------------------------------------=== #
+
+# All transforms have the positive exponent, exp(+2 pi i j k / n): of real frames only the power is
+# wanted, and that is the same.
 
 comptime SQRT5_4 = Float32(sqrt(Float64(5)) / 4.0)
 """Half the difference of `cos(2 pi / 5)` and `cos(4 pi / 5)`, whose mean is -1/4."""
@@ -180,7 +257,7 @@ comptime SIN_36_BY_72 = Float32(sin(4.0 * pi / 5.0) / sin(2.0 * pi / 5.0))
 
 @always_inline
 def dft5[W: Int](x: Array[Complex[W], 5]) -> Array[Complex[W], 5]:
-    """The transform of 5 complex numbers."""
+    """Transforms 5 complex numbers."""
     var sum1 = x[1] + x[4]
     var sum2 = x[2] + x[3]
     var odd1 = x[1] - x[4]
@@ -201,7 +278,7 @@ def dft5[W: Int](x: Array[Complex[W], 5]) -> Array[Complex[W], 5]:
 
 @always_inline
 def real_dft5[W: Int](x: Array[Vec[W], 5]) -> Array[Complex[W], 3]:
-    """The transform of 5 real numbers, bins 0 to 2; the others are their conjugates."""
+    """Transforms 5 real numbers. Returns bins 0 to 2; the others are their conjugates."""
     var sum1 = x[1] + x[4]
     var sum2 = x[2] + x[3]
     var odd1 = x[1] - x[4]
@@ -229,7 +306,7 @@ comptime TAN_22 = Float32(sin(pi / 8.0) / cos(pi / 8.0))
 
 @always_inline
 def real_dft16[W: Int](s: Array[Vec[W], 8], d: Array[Vec[W], 8]) -> Array[Complex[W], 9]:
-    """The transform of 16 real numbers `x`, bins 0 to 8.
+    """Transforms 16 real numbers `x`. Returns bins 0 to 8.
 
     The first butterfly is done already: `s[n] = x[n] + x[n + 8]`, `d[n] = x[n] - x[n + 8]`.
     The sums give the even bins, the differences the odd ones.
@@ -277,12 +354,13 @@ def real_dft16[W: Int](s: Array[Vec[W], 8], d: Array[Vec[W], 8]) -> Array[Comple
 
 
 # ===--------------------------------------------------------------------------------------=== #
-# A group's scratch memory
+# 1.4 The scratch memory of a group
 # ===--------------------------------------------------------------------------------------=== #
 
 
 trait Scratch(ImplicitlyCopyable, TrivialRegisterPassable):
-    """Memory that the stages work in, counted in floats: whose it is, they need not know."""
+    """Memory that the stages work in, addressed in floats: a CPU thread's stack, or shared memory.
+    """
 
     def load[W: Int](self, at: Int) -> Vec[W]:
         ...
@@ -295,13 +373,13 @@ trait Scratch(ImplicitlyCopyable, TrivialRegisterPassable):
         ...
 
     def offset(self, floats: Int) -> Self:
-        """The same memory, counted from there."""
+        """The same memory, addressed from float `floats` on."""
         ...
 
 
 @fieldwise_init
 struct Private(Scratch):
-    """A CPU thread's own memory."""
+    """Memory of a CPU thread's own."""
 
     var start: Floats
 
@@ -323,7 +401,7 @@ struct Private(Scratch):
 
 
 struct Layout[W: Int]:
-    """Where a group of W frames keeps what, in floats. W floats make a slot.
+    """Places in the scratch memory of a group of W frames, in floats. W floats make a slot.
 
     Three blocks, each within reach of the L1 cache:
     `samples` [HOP][ROW]: column t of a row holds sample `HOP * t + row` of the group, so that
@@ -342,20 +420,38 @@ struct Layout[W: Int]:
     comptime SIZE = Self.OFFSETS + N_FFT // 2
 
     comptime GROUP_SAMPLES = HOP * (Self.W + 2)
-    """Samples that `transpose` reads, some of them beyond the last frame."""
+    """Samples that `transpose` reads; some of them lie beyond the last frame."""
+
+
+@no_inline
+def fill(value: Float32, values: Floats, count: Int):
+    """Sets `count` floats to `value`."""
+    comptime W = WIDTH
+    var i = 0
+    while i + W <= count:
+        values.unsafe_store(i, Vec[W](value))
+        i += W
+    while i < count:
+        values[unsafe_offset=i] = value
+        i += 1
+
+
+# ===--------------------------------------------------------------------------------------=== #
+# 1.5 Tables, and the order of samples and bins
+# ===--------------------------------------------------------------------------------------=== #
 
 
 def time_index(n1: Int, n2: Int) -> Int:
-    """The sample at `(n1, n2)` of the 16 x 25 transform (Good's mapping)."""
+    """Index in the frame of sample `(n1, n2)` of the 16 x 25 transform (Good's mapping)."""
     return (25 * n1 + 16 * n2) % N_FFT
 
 
 comptime REAL_SLOTS = 7 * 25 * 2
-"""Columns lie in slots: 1 to 7, which are complex, then 0 and 8, which are real."""
+"""Slots of the complex columns 1 to 7; those of the real columns 0 and 8 follow."""
 
 
 def power_slot(k1: Int, k2: Int, in_place: Bool) -> Int:
-    """The slot of the power at `(k1, k2)`, for k1 = 0 to 8.
+    """Slot of the power at `(k1, k2)`, for k1 = 0 to 8.
 
     Columns 0 and 8 are real and have 13 bins each, the others 25. `in_place`: the powers of a
     column begin where the column did; else they lie side by side.
@@ -370,7 +466,7 @@ def power_slot(k1: Int, k2: Int, in_place: Bool) -> Int:
 
 
 def slot_of_bin(in_place: Bool) -> Array[Int, 201]:
-    """Where each frequency bin's power lies (Chinese remainder theorem).
+    """Slot of each frequency bin's power (Chinese remainder theorem).
 
     `9 = 1 / 25 mod 16`, `11 = 1 / 16 mod 25`; bins above 200 are the conjugates of those below.
     """
@@ -383,7 +479,7 @@ def slot_of_bin(in_place: Bool) -> Array[Int, 201]:
 
 
 def window_table() -> Array[Float32, REACH]:
-    """The periodic Hann window at `(n1, n2)`, n1 < 8; at n1 + 8, half a turn on, it is 1 - that."""
+    """Periodic Hann window at `(n1, n2)`, n1 < 8; at n1 + 8, half a turn on, it is 1 minus that."""
     var table = Array[Float32, REACH](fill=0)
     for n2 in range(25):
         for n1 in range(8):
@@ -393,7 +489,7 @@ def window_table() -> Array[Float32, REACH]:
 
 
 def offset_table[W: Int]() -> Array[UInt16, N_FFT]:
-    """Where sample `(n1, n2)` of the frames lies among the transposed samples."""
+    """Place of sample `(n1, n2)` of the frames among the transposed samples, in floats."""
     var table = Array[UInt16, N_FFT](fill=0)
     for n2 in range(25):
         for n1 in range(16):
@@ -404,7 +500,7 @@ def offset_table[W: Int]() -> Array[UInt16, N_FFT]:
 
 @always_inline
 def prepare_tables[W: Int](scratch: Floats):
-    """Copies the tables of the first stage next to its data."""
+    """Copies the tables of the transform next to its data."""
     var window = materialize[window_table()]()
     var offsets = materialize[offset_table[W]()]()
     for i in range(REACH):
@@ -415,13 +511,13 @@ def prepare_tables[W: Int](scratch: Floats):
 
 
 # ===--------------------------------------------------------------------------------------=== #
-# Stage 1: samples, transposed
+# 1.6 Stage 1: samples, transposed
 # ===--------------------------------------------------------------------------------------=== #
 
 
 @always_inline
 def load_samples[T: DType, width: Int](audio: Memory[T], index: Int) -> Vec[width]:
-    """Samples as float32 of full scale 1; int16 PCM is divided by 32768, exactly."""
+    """Loads samples as float32 of full scale 1; int16 PCM is divided by 32768, exactly."""
     var samples = audio.unsafe_load[width=width](index)
     comptime if T == DType.int16:
         return samples.cast[DType.float32]() * Vec[width](1.0 / 32768.0)
@@ -430,8 +526,8 @@ def load_samples[T: DType, width: Int](audio: Memory[T], index: Int) -> Vec[widt
 
 
 def unpack_mask[W: Int, high: Bool, pairs: Bool]() -> IndexList[W]:
-    """Within each four lanes of two vectors: a0 b0 a1 b1, or with `pairs` a0 a1 b0 b1; with `high`
-    the same of their upper halves.
+    """Lanes that `unpack` takes: of each four lanes of its vectors a0 b0 a1 b1, or with `pairs`
+    a0 a1 b0 b1; with `high` the same of their upper halves.
     """
     var mask = IndexList[W]()
     for i in range(W):
@@ -451,7 +547,7 @@ def unpack[W: Int, *, high: Bool, pairs: Bool](a: Vec[W], b: Vec[W]) -> Vec[W]:
 
 @always_inline
 def load_quads[W: Int, T: DType](audio: Memory[T], index: Int) -> Vec[W]:
-    """Four samples of each of the rows 0, 4, 8, ..., each in four lanes."""
+    """Loads four samples at `index`, and at every HOP after it, into four lanes each."""
     comptime if W == 4:
         return rebind[Vec[W]](load_samples[T, 4](audio, index))
     else:
@@ -462,7 +558,7 @@ def load_quads[W: Int, T: DType](audio: Memory[T], index: Int) -> Vec[W]:
 
 @no_inline
 def transpose[W: Int, T: DType](audio: Memory[T], samples: Floats):
-    """`samples[j][t] = audio[HOP * t + j]` for t < W + 2, in blocks of 4 x W."""
+    """Sets `samples[j][t] = audio[HOP * t + j]` for t < W + 2, in blocks of 4 x W."""
     comptime ROW = Layout[W].ROW
     for j in range(0, HOP, 4):
         var r0 = load_quads[W, T](audio, j)
@@ -486,31 +582,19 @@ def transpose[W: Int, T: DType](audio: Memory[T], samples: Floats):
             to.unsafe_store(i * ROW + W, last.slice[2, offset=2 * i]())
 
 
-@always_inline
-def load_mirrored[T: DType](audio: Memory[T], samples: Int, length: Int, at: Int) -> Float32:
-    """One sample of the mirrored clip."""
-    var index = abs(at)
-    if index >= length:
-        index = 2 * (length - 1) - index
-    return load_samples[T, 1](audio, index) if 0 <= index < samples else 0
-
-
 @no_inline
-def gather_edge[
-    T: DType
-](audio: Memory[T], samples: Int, length: Int, start: Int, count: Int, to: Floats):
-    """Samples `start` to `start + count` of a clip that is mirrored at both ends.
+def gather_edge[T: DType](audio: Memory[T], extent: Extent, start: Int, count: Int, to: Floats):
+    """Copies samples `start` to `start + count` of the clip, mirrored at both ends.
 
-    The clip has `samples` samples and counts as `length` long, filled up with zeros. Positions
-    more than REACH beyond it belong to no frame that is kept and become zero.
+    Positions more than REACH beyond the clip belong to no frame that is kept and become zero.
     """
     var inside = max(-start, 0)
-    var outside = max(min(samples - start, count), inside)
+    var outside = max(min(extent.samples - start, count), inside)
     for i in range(inside):
-        to[unsafe_offset=i] = load_mirrored[T](audio, samples, length, start + i)
-    var mirrored = max(min(length + REACH - start, count), outside)
+        to[unsafe_offset=i] = extent.load[T](audio, start + i)
+    var mirrored = max(min(extent.length + REACH - start, count), outside)
     for i in range(outside, mirrored):
-        to[unsafe_offset=i] = load_mirrored[T](audio, samples, length, start + i)
+        to[unsafe_offset=i] = extent.load[T](audio, start + i)
     fill(0, to.unsafe_offset(mirrored), count - mirrored)
     var i = inside
     while i + 8 <= outside:
@@ -522,7 +606,7 @@ def gather_edge[
 
 
 # ===--------------------------------------------------------------------------------------=== #
-# Stage 2: power spectrum
+# 1.7 Stage 2: power spectrum
 # ===--------------------------------------------------------------------------------------=== #
 
 
@@ -530,7 +614,7 @@ def gather_edge[
 def windowed_dft16[
     M: Scratch, //, W: Int, PITCH: Int
 ](samples: M, window: M, offsets: M, columns: M, n2: Int):
-    """Column n2 of the 16 x 25 transform: window, DFT over n1, and where its bins go.
+    """Computes column n2 of the 16 x 25 transform: window and DFT over n1.
 
     `columns` has slots of PITCH floats, of which each thread has W: as many frames.
     """
@@ -559,8 +643,8 @@ def windowed_dft16[
 
 @always_inline
 def dft25_power[M: Scratch, //, W: Int, PITCH: Int](column: M, power: M):
-    """The power of the 25 bins of a complex column, which they may replace: DFT over n2, as 5 x 5.
-    """
+    """Computes the powers of the 25 bins of a complex column: DFT over n2, as 5 x 5. They may
+    replace the column."""
     var half = Array[Complex[W], 25](fill=Complex[W](0, 0))
     comptime for b in range(5):
         var x = Array[Complex[W], 5](fill=Complex[W](0, 0))
@@ -583,8 +667,8 @@ def dft25_power[M: Scratch, //, W: Int, PITCH: Int](column: M, power: M):
 
 @always_inline
 def real_dft25_power[M: Scratch, //, W: Int, PITCH: Int](column: M, power: M):
-    """The power of bins 1 to 12 of a real column, which they may replace. Bin 0 has no weight in
-    any mel band."""
+    """Computes the powers of bins 1 to 12 of a real column, which they may replace. Bin 0 has no
+    weight in any mel band."""
     var half0 = Array[Vec[W], 5](fill=0)
     var half1 = Array[Complex[W], 5](fill=Complex[W](0, 0))
     var half2 = Array[Complex[W], 5](fill=Complex[W](0, 0))
@@ -611,10 +695,10 @@ def real_dft25_power[M: Scratch, //, W: Int, PITCH: Int](column: M, power: M):
 
 @no_inline
 def power_spectrum[W: Int](scratch: Floats, next_samples: Int):
-    """From the transposed samples to the powers, which take their place.
+    """Computes the powers of a group from its transposed samples, whose place they take.
 
-    Meanwhile samples from the address `next_samples` on, soon to be used, come to the cache: that
-    of the second level, since the first has no room to spare.
+    Meanwhile it prefetches samples from the address `next_samples` on, to the cache of the second
+    level, since that of the first has no room to spare.
     """
     var memory = Private(scratch)
     var columns = memory.offset(Layout[W].COLUMNS)
@@ -638,7 +722,7 @@ def power_spectrum[W: Int](scratch: Floats, next_samples: Int):
 
 
 # ===--------------------------------------------------------------------------------------=== #
-# Stage 3: mel filterbank, unrolled
+# 1.8 Stage 3: mel filterbank, unrolled
 # ===--------------------------------------------------------------------------------------=== #
 
 
@@ -648,17 +732,18 @@ struct MelTerm(ImplicitlyCopyable, TrivialRegisterPassable):
 
     var slot: Int
     var band: Int
-    """Negative: no term, the stream has ended."""
+    """Negative after the stream's last term."""
     var weight: Float32
     var loads: Bool
-    """The stream's previous term had another slot."""
+    """Whether the power must be loaded: the stream's previous term had another slot."""
     var first: Bool
-    """Of its band."""
+    """Whether it is the first term of its band."""
     var last: Bool
+    """Whether it is the last term of its band."""
 
 
 def mel_edges[n_mels: Int]() -> Array[Float64, n_mels + 2]:
-    """The corners of the triangles in hertz: equidistant on Slaney's scale from 0 to 8000 Hz.
+    """Corners of the triangles in hertz: equidistant on Slaney's scale from 0 to 8000 Hz.
 
     The scale (Auditory Toolbox, Technical Report 1998-010) is linear below 1000 Hz, 200/3 Hz to
     a mel, then logarithmic, 27 mel to a factor of 6.4.
@@ -678,41 +763,63 @@ def mel_edges[n_mels: Int]() -> Array[Float64, n_mels + 2]:
 comptime STREAMS = 4
 """Chains of dependent multiply-adds that a CPU runs interleaved, to hide their latency."""
 comptime STREAM_TERMS = 112
-"""More than the longest stream has (each of 199 bins lies in two bands at most)."""
+"""Terms for which a stream has room: more than the longest one has."""
 
 
-def mel_plan[n_mels: Int, streams: Int, in_place: Bool]() -> Array[MelTerm, streams * STREAM_TERMS]:
-    """The filterbank's terms in the order of execution; term i belongs to stream i % streams.
+@fieldwise_init
+struct MelBin(ImplicitlyCopyable, TrivialRegisterPassable):
+    """Weights of a frequency bin: it lies on the falling side of one band's triangle and on the
+    rising side of the next one's."""
 
-    Each stream does a contiguous range of bands, bin after bin.
-    """
+    var band: Int
+    """The lower band; -1: only the upper one exists."""
+    var falling: Float32
+    """Weight in `band`; 0: none."""
+    var rising: Float32
+    """Weight in `band + 1`; 0: none."""
+
+    def weight(self, side: Int) -> Float32:
+        """Weight in `band + side`."""
+        return self.falling if side == 0 else self.rising
+
+
+def mel_bins[n_mels: Int]() -> Array[MelBin, 201]:
+    """Weights of all bins, rounded twice, as those that the models were trained with."""
     var edges = mel_edges[n_mels]()
-    var slots = slot_of_bin(in_place)
-    # Bin k lies between two edges: it is on the falling side of the one band and on the rising
-    # side of the next. Both weights are rounded twice, as those the models were trained with.
-    var falling_band = Array[Int, 201](fill=-1)
-    var weights = Array[Float32, 402](fill=0)
-    var terms_of = Array[Int, n_mels + 1](fill=0)
-    var n_terms = 0
+    var bins = Array[MelBin, 201](fill=MelBin(-1, 0, 0))
     var rising = 0
     for k in range(1, 200):
         var hz = 40.0 * Float64(k)
         while hz >= edges[rising + 1]:
             rising += 1
-        falling_band[k] = rising - 1
+        var bin = MelBin(rising - 1, 0, 0)
         var width = edges[rising + 1] - edges[rising]
         if rising > 0:
             var norm = 2.0 / (edges[rising + 1] - edges[rising - 1])
             var part = Float32((edges[rising + 1] - hz) / width)
-            weights[2 * k] = Float32(Float64(part) * norm)
-            terms_of[rising - 1] += 1
-            n_terms += 1
-        if rising < n_mels and hz > edges[rising]:
+            bin.falling = Float32(Float64(part) * norm)
+        if rising < n_mels:
             var norm = 2.0 / (edges[rising + 2] - edges[rising])
             var part = Float32((hz - edges[rising]) / width)
-            weights[2 * k + 1] = Float32(Float64(part) * norm)
-            terms_of[rising] += 1
-            n_terms += 1
+            bin.rising = Float32(Float64(part) * norm)
+        bins[k] = bin
+    return bins^
+
+
+def mel_plan[n_mels: Int, streams: Int, in_place: Bool]() -> Array[MelTerm, streams * STREAM_TERMS]:
+    """Terms of the filterbank in the order of execution; term i belongs to stream i % streams.
+
+    Each stream does a contiguous range of bands, bin after bin.
+    """
+    var bins = mel_bins[n_mels]()
+    var slots = slot_of_bin(in_place)
+    var terms_of = Array[Int, n_mels](fill=0)
+    var n_terms = 0
+    for k in range(1, 200):
+        for side in range(2):
+            if bins[k].weight(side) > 0:
+                terms_of[bins[k].band + side] += 1
+                n_terms += 1
 
     var stream_of = Array[Int, n_mels](fill=0)
     var before = 0
@@ -726,9 +833,9 @@ def mel_plan[n_mels: Int, streams: Int, in_place: Bool]() -> Array[MelTerm, stre
     var last_term = Array[Int, n_mels](fill=-1)
     for k in range(1, 200):
         for side in range(2):
-            var weight = weights[2 * k + side]
+            var weight = bins[k].weight(side)
             if weight > 0:
-                var band = falling_band[k] + side
+                var band = bins[k].band + side
                 var stream = stream_of[band]
                 var i = streams * length[stream] + stream
                 plan[i] = MelTerm(
@@ -750,7 +857,7 @@ def mel_plan[n_mels: Int, streams: Int, in_place: Bool]() -> Array[MelTerm, stre
 
 
 def stream_bands[n_mels: Int, streams: Int]() -> Array[Int, streams + 1]:
-    """The first band of each stream, and one more than the last band."""
+    """The first band of each stream; then `n_mels`."""
     var plan = mel_plan[n_mels, streams, False]()
     var bands = Array[Int, streams + 1](fill=n_mels)
     for i in range(streams * STREAM_TERMS):
@@ -770,9 +877,10 @@ def mel_terms[
     in_place: Bool,
     only: Int = -1,
 ](power: M, energies: M, energies_pitch: Int):
-    """The filterbank times the powers: straight-line code, one instruction for each weight.
+    """Computes mel energies from powers: straight-line code, one multiply-add for each weight.
 
-    All streams, interleaved, or `only` one of them.
+    only: the stream to compute; -1: all of them, interleaved. Pitches are floats from slot to slot
+    and from band to band.
     """
     comptime PLAN = mel_plan[n_mels, streams, in_place]()
     comptime BEGIN = max(only, 0)
@@ -797,26 +905,28 @@ def mel_terms[
 
 @no_inline
 def mel_energies[W: Int, n_mels: Int](power: Floats, energies: Floats):
-    """The mel energies of a group, from its powers."""
+    """Computes the mel energies of a group from its powers."""
     mel_terms[W, W, n_mels, STREAMS, False](Private(power), Private(energies), W)
 
 
 # ===--------------------------------------------------------------------------------------=== #
-# Stage 4: logarithm
+# 1.9 Stage 4: logarithm
 # ===--------------------------------------------------------------------------------------=== #
 
 comptime FLOOR = Float32(1e-10)
 comptime SILENCE = quarter_log10[1](0)
-"""The value of a mel energy at or below the floor: -1.5."""
+"""Value of a mel energy at or below the floor: -1.5."""
 comptime OVERFLOW = quarter_log10[1](Float32.MAX)
-"""The value of infinity. NaN gives a larger one; only the largest float32 come as high."""
+"""Value of an infinite mel energy. NaN gives a larger one; only the largest float32 come as
+high."""
 comptime RANGE = Float32(2)
-"""How far below the clip's maximum a value may lie: 8 in units of log10, so 2 in these."""
+"""Distance below the clip's maximum at which values are clamped: 8 in units of log10, 2 in
+these."""
 
 
 @always_inline
 def quarter_log10[W: Int](energy: Vec[W]) -> Vec[W]:
-    """`1 + log10(max(energy, FLOOR)) / 4` of numbers that are not negative, to 2 ulp at most.
+    """Computes `1 + log10(max(energy, FLOOR)) / 4` of numbers that are not negative, within 2 ulp.
 
     The exponent times log10(2) / 4, in two parts, plus a polynomial in the mantissa minus 1: the
     minimax one of degree 7 on [0, 1] (Remez exchange in float64), its coefficients rounded to
@@ -850,7 +960,8 @@ comptime BANDS = 2
 
 @always_inline
 def some_logarithms[W: Int](energies: Floats, to: Floats, stride: Int) -> Vec[W]:
-    """BANDS bands of a group to the output; their maximum."""
+    """Writes the logarithms of BANDS bands of a group to the output. Returns each lane's maximum.
+    """
     var values = quarter_log10(energies.unsafe_load[width=BANDS * W](0))
     var maximum = values.slice[W, offset=0]()
     comptime for i in range(BANDS):
@@ -876,9 +987,9 @@ def logarithms[
     last_stride: Int,
     so_far: Vec[W],
 ) -> Vec[W]:
-    """All bands of a group to the output, `stride` floats from band to band; the maximum of them
-    and of `so_far`. The last two bands lie elsewhere: at `last`.
-    """
+    """Writes the logarithms of all bands of a group to the output, `stride` floats from band to
+    band, and those of the last two bands to `last`. Returns each lane's maximum of them and of
+    `so_far`."""
     var maximum = so_far
     for band in range(0, n_mels - BANDS, BANDS):
         var here = some_logarithms[W](
@@ -889,54 +1000,43 @@ def logarithms[
     return greater(maximum, here)
 
 
+# ============================================================================================ #
+# Part 2: a call on a CPU
+# ============================================================================================ #
+
+
 # ===--------------------------------------------------------------------------------------=== #
-# A call, and a clip of it
+# 2.1 The job, and where its values are
 # ===--------------------------------------------------------------------------------------=== #
-
-comptime NONE = 0
-comptime VALID = 1
-comptime SAME = 2
-"""The codes of `smoothing`."""
-
-
-@always_inline
-def frames_within(samples: Int) -> Int:
-    """Frames that reach into the samples; those after them see nothing but zeros."""
-    return (samples + REACH + HOP - 1) // HOP
 
 
 @fieldwise_init
 struct Job(ImplicitlyCopyable, TrivialRegisterPassable):
-    """What to compute, and how it is divided. Counts are 64 bits wide."""
+    """A call's work, and how it is divided. Counts are 64 bits wide."""
 
     var audio: Int
     """Address of the first clip's first sample."""
     var is_int16: Bool
+    """Whether samples are int16 PCM; else float32."""
     var clips: Int
-    var samples: Int
-    """In each clip."""
+    var extent: Extent
+    """Lengths that all clips have."""
     var clip_stride: Int
     """Samples from one clip to the next."""
-    var length: Int
-    """Samples of a clip with the zeros of `pad_to`."""
     var n_mels: Int
     var smoothing: Int
     var out_: Floats
     var pieces: Int
-    """In each clip; more than one: all are analysed before one is finished."""
+    """Pieces of each clip. If there are several, all are analysed before one is finished."""
     var piece_frames: Int
+    """Frames in a piece; the last one of a clip may have fewer."""
     var borders: Floats
-    """For `VALID`: see `Features`; one for each clip, or with whole clips for each thread."""
+    """With `VALID`: borders as in `Features`, one for each clip, or if clips are whole for each
+    thread."""
     var halos: Floats
-    """With pieces and smoothing: the first and the last frame of each, [items][2][n_mels]."""
+    """With pieces and smoothing: the first and the last frame of each piece, [items][2][n_mels]."""
     var maxima: Floats
-    """With pieces: that of each, [items]."""
-
-    def frames(self) -> Int:
-        return self.length // HOP
-
-    def sounding_frames(self) -> Int:
-        return min(self.frames(), frames_within(self.samples))
+    """With pieces: the maximum of each, [items]."""
 
     def items(self) -> Int:
         return self.clips * self.pieces
@@ -945,15 +1045,15 @@ struct Job(ImplicitlyCopyable, TrivialRegisterPassable):
         return self.audio + clip * self.clip_stride * (2 if self.is_int16 else 4)
 
     def border_size(self) -> Int:
-        return 2 * self.frames() + 2 * self.n_mels if self.smoothing == VALID else 0
+        return 2 * self.extent.frames() + 2 * self.n_mels if self.smoothing == VALID else 0
 
     def features(self, clip: Int, slot: Int) -> Features:
         var trim = 2 if self.smoothing == VALID else 0
-        var size = (self.n_mels - trim) * (self.frames() - trim)
+        var size = (self.n_mels - trim) * (self.extent.frames() - trim)
         return Features(
             self.out_.unsafe_offset(clip * size),
             self.borders.unsafe_offset(slot * self.border_size()),
-            self.frames(),
+            self.extent.frames(),
             self.n_mels,
             trim,
         )
@@ -961,7 +1061,7 @@ struct Job(ImplicitlyCopyable, TrivialRegisterPassable):
 
 @fieldwise_init
 struct Features(ImplicitlyCopyable, TrivialRegisterPassable):
-    """Where the values of a clip are before they are smoothed: in the output as far as they fit.
+    """Places of a clip's values before they are smoothed: in the output as far as they fit.
 
     Without smoothing and with `SAME` (`trim` 0) all of them do. With `VALID` (`trim` 2) the
     output is two bands and two frames smaller: the last two bands are kept in `border`, then the
@@ -976,24 +1076,25 @@ struct Features(ImplicitlyCopyable, TrivialRegisterPassable):
 
     @always_inline
     def stride(self) -> Int:
-        """From band to band in the output."""
+        """Floats from band to band in the output."""
         return self.frames - self.trim
 
     @always_inline
     def row(self, band: Int) -> Floats:
-        """The band's values, by frame; not frame 0 and the last one if they are in the border."""
+        """Address of the band's frame 0, even where that frame and the last one lie in the border.
+        """
         if band < self.n_mels - self.trim:
             return self.out_.unsafe_offset(band * self.stride() - self.trim // 2)
         return self.border.unsafe_offset((band - self.n_mels + self.trim) * self.frames)
 
     @always_inline
     def holds(self, begin: Int, end: Int) -> Bool:
-        """If these frames of all bands can be addressed by `row`."""
+        """Whether `row` reaches the frames `begin` to `end` of all bands."""
         return self.trim == 0 or (begin >= 1 and end <= self.frames - 1)
 
     @always_inline
     def at(self, band: Int, frame: Int) -> Floats:
-        """Where one value is."""
+        """Address of one value."""
         if band >= self.n_mels - self.trim or self.holds(frame, frame + 1):
             return self.row(band).unsafe_offset(frame)
         var side = 0 if frame == 0 else 1
@@ -1001,27 +1102,27 @@ struct Features(ImplicitlyCopyable, TrivialRegisterPassable):
 
 
 # ===--------------------------------------------------------------------------------------=== #
-# First pass: from samples to logarithms
+# 2.2 First pass: from samples to logarithms
 # ===--------------------------------------------------------------------------------------=== #
 
 
 @always_inline
 def load_group[W: Int, T: DType](job: Job, clip: Int, frame: Int, scratch: Floats):
-    """The transposed samples of W frames, mirrored and filled up where necessary."""
+    """Loads the transposed samples of W frames, mirrored and filled up where necessary."""
     var audio = Memory[T](unsafe_from_address=job.clip_audio(clip))
     var start = HOP * frame - REACH
     comptime count = Layout[W].GROUP_SAMPLES
-    if start >= 0 and start + count <= job.samples:
+    if start >= 0 and start + count <= job.extent.samples:
         transpose[W, T](audio.unsafe_offset(start), scratch)
     else:
         var edge = scratch.unsafe_offset(Layout[W].COLUMNS)
-        gather_edge[T](audio, job.samples, job.length, start, count, edge)
+        gather_edge[T](audio, job.extent, start, count, edge)
         transpose[W, DType.float32](edge, scratch)
 
 
 @no_inline
 def analyse(job: Job, clip: Int, features: Features, begin: Int, end: Int) -> Float32:
-    """The logarithms of the clip's frames `begin` to `end`, and their maximum."""
+    """Writes the logarithms of the clip's frames `begin` to `end`. Returns their maximum."""
     comptime W = WIDTH
     # A page boundary, so that the blocks' places in the cache don't depend on the caller.
     var scratch = rebind[Floats](
@@ -1032,7 +1133,7 @@ def analyse(job: Job, clip: Int, features: Features, begin: Int, end: Int) -> Fl
     var maximum = Vec[W](SILENCE)
     var sample_bytes = 2 if job.is_int16 else 4
     var stride = features.stride()
-    var sounding = max(begin, min(end, job.sounding_frames()))
+    var sounding = max(begin, min(end, job.extent.sounding_frames()))
 
     for next in range(begin, sounding, W):
         # The last group computes some frames again rather than be a part of one: to the same bits.
@@ -1073,34 +1174,23 @@ def analyse(job: Job, clip: Int, features: Features, begin: Int, end: Int) -> Fl
         for band in range(job.n_mels):
             fill(SILENCE, features.row(band).unsafe_offset(sounding), stop - sounding)
             features.at(band, end - 1)[] = SILENCE
-    if end == job.frames() and not job.is_int16 and not unused_are_finite(job, clip):
+    if end == job.extent.frames() and not job.is_int16 and not unused_are_finite(job, clip):
         return OVERFLOW  # as if it had been seen
     return maximum.reduce_max()
 
 
-@always_inline
-def first_unused(frames: Int) -> Int:
-    """The first sample that no frame reaches."""
-    return HOP * (frames - 1) + REACH
-
-
 def unused_are_finite(job: Job, clip: Int) -> Bool:
-    """If the samples after the last frame's, at most 119, are neither infinite nor NaN."""
+    """Whether the samples that no frame reaches, at most 119, are neither infinite nor NaN."""
     var audio = Floats(unsafe_from_address=job.clip_audio(clip))
-    for i in range(first_unused(job.frames()), job.samples):
+    for i in range(job.extent.first_unused(), job.extent.samples):
         if not is_finite(audio[unsafe_offset=i]):
             return False
     return True
 
 
-def is_finite(x: Float32) -> Bool:
-    return abs(x) < Float32.MAX
-
-
 # ===--------------------------------------------------------------------------------------=== #
-# Second pass: clamp and smooth, in place
+# 2.3 Second pass: clamp and smooth, in place
 # ===--------------------------------------------------------------------------------------=== #
-
 
 comptime UNROLL = 8
 """Vectors in a step of a long loop."""
@@ -1108,7 +1198,7 @@ comptime UNROLL = 8
 
 @no_inline
 def raise_to(least: Float32, values: Floats, to: Floats, count: Int):
-    """`to = max(values, least)`; `to` may be `values`."""
+    """Sets `to = max(values, least)`; `to` may be `values`."""
     comptime W = WIDTH
     var bound = Vec[W](least)
     var i = 0
@@ -1125,25 +1215,12 @@ def raise_to(least: Float32, values: Floats, to: Floats, count: Int):
         i += 1
 
 
-@no_inline
-def fill(value: Float32, values: Floats, count: Int):
-    """`values = value`."""
-    comptime W = WIDTH
-    var i = 0
-    while i + W <= count:
-        values.unsafe_store(i, Vec[W](value))
-        i += W
-    while i < count:
-        values[unsafe_offset=i] = value
-        i += 1
-
-
 comptime TILE = 1024
-"""Frames that are smoothed at a time."""
+"""Frames that are smoothed together."""
 
 
 def shift_mask[W: Int, by: Int]() -> IndexList[W]:
-    """Of two neighbouring vectors, W lanes from lane `by` on."""
+    """W lanes of two neighbouring vectors, from lane `by` on."""
     var mask = IndexList[W]()
     for i in range(W):
         mask[i] = i + by
@@ -1152,14 +1229,14 @@ def shift_mask[W: Int, by: Int]() -> IndexList[W]:
 
 @always_inline
 def neighbours[W: Int](before: Vec[W], here: Vec[W], after: Vec[W]) -> Vec[W]:
-    """Each frame's sum with the one before and the one after it."""
+    """Sum of each frame, the one before it and the one after it."""
     var left = before.shuffle[shift_mask[W, W - 1]()](here)
     return left + here + here.shuffle[shift_mask[W, 1]()](after)
 
 
 @fieldwise_init
 struct ThreeBands(ImplicitlyCopyable, TrivialRegisterPassable):
-    """The clamped values of three neighbouring bands, by frame of a tile."""
+    """Clamped values of three neighbouring bands, by frame of a tile."""
 
     var above: Floats
     var centre: Floats
@@ -1167,13 +1244,14 @@ struct ThreeBands(ImplicitlyCopyable, TrivialRegisterPassable):
 
     @always_inline
     def sum[W: Int](self, i: Int) -> Vec[W]:
-        """Over the bands, of the frames `i` to `i + W`."""
+        """Sum over the bands, for each of the frames `i` to `i + W`."""
         var upper = self.above.unsafe_load[width=W](i) + self.centre.unsafe_load[width=W](i)
         return upper + self.below.unsafe_load[width=W](i)
 
     @always_inline
     def means(self, factor: Float32, to: Floats, count: Int):
-        """`factor` times the sum of a frame, the one before and the one after, for each."""
+        """Writes `factor` times the sum of a frame, the one before and the one after, for each
+        frame."""
         comptime W = WIDTH
         var before = self.sum[W](-W)
         var here = self.sum[W](0)
@@ -1199,13 +1277,13 @@ struct ThreeBands(ImplicitlyCopyable, TrivialRegisterPassable):
 
     @always_inline
     def mean(self, factor: Float32, i: Int) -> Float32:
-        """That of one frame."""
+        """The same for one frame, returned."""
         return (self.sum[1](i - 1) + self.sum[1](i) + self.sum[1](i + 1)) * factor
 
 
 @no_inline
 def smooth(job: Job, item: Int, features: Features, begin: Int, end: Int, least: Float32):
-    """The 3 x 3 mean of the clamped values around each of the frames `begin` to `end`.
+    """Writes the 3 x 3 mean of the clamped values around each of the frames `begin` to `end`.
 
     Tile after tile, band after band. A result replaces a value that has been added up before:
     `bands` holds the last three bands, clamped, and `left` the frame before the tile. Neighbours
@@ -1267,9 +1345,8 @@ def smooth(job: Job, item: Int, features: Features, begin: Int, end: Int, least:
 
 
 def finish(job: Job, item: Int, features: Features, begin: Int, end: Int, maximum: Float32) -> Bool:
-    """The final values of the clip's frames `begin` to `end`; all NaN, and False, if some sample
-    was not finite or the power overflowed.
-    """
+    """Writes the final values of the clip's frames `begin` to `end`. Returns False, with all of
+    them NaN, if a sample was not finite or the power overflowed."""
     var least = maximum - RANGE
     var edge = features.trim // 2
     var first = max(begin, edge)
@@ -1290,20 +1367,21 @@ def finish(job: Job, item: Int, features: Features, begin: Int, end: Int, maximu
 
 
 # ===--------------------------------------------------------------------------------------=== #
-# Threads
+# 2.4 Threads
 # ===--------------------------------------------------------------------------------------=== #
 
 
 @always_inline
 def first_pass(job: Job, item: Int, slot: Int) -> Bool:
-    """A whole clip, finished; or of a piece what has to be known before any is finished."""
+    """Computes a whole clip, or analyses a piece of one. Returns False if a whole clip is damaged.
+    """
     if job.pieces == 1:
         var features = job.features(item, slot)
-        var maximum = analyse(job, item, features, 0, job.frames())
-        return finish(job, item, features, 0, job.frames(), maximum)
+        var maximum = analyse(job, item, features, 0, job.extent.frames())
+        return finish(job, item, features, 0, job.extent.frames(), maximum)
     var clip = item // job.pieces
     var begin = item % job.pieces * job.piece_frames
-    var end = min(begin + job.piece_frames, job.frames())
+    var end = min(begin + job.piece_frames, job.extent.frames())
     var features = job.features(clip, clip)
     job.maxima[unsafe_offset=item] = analyse(job, clip, features, begin, end)
     if job.smoothing != NONE:
@@ -1316,10 +1394,11 @@ def first_pass(job: Job, item: Int, slot: Int) -> Bool:
 
 @always_inline
 def second_pass(job: Job, item: Int) -> Bool:
-    """A piece, finished, when all pieces of its clip have been analysed."""
+    """Finishes a piece, when all pieces of its clip are analysed. Returns False if it is damaged.
+    """
     var clip = item // job.pieces
     var begin = item % job.pieces * job.piece_frames
-    var end = min(begin + job.piece_frames, job.frames())
+    var end = min(begin + job.piece_frames, job.extent.frames())
     var maximum = SILENCE
     for i in range(clip * job.pieces, (clip + 1) * job.pieces):
         maximum = max(maximum, job.maxima[unsafe_offset=i])
@@ -1328,14 +1407,14 @@ def second_pass(job: Job, item: Int) -> Bool:
 
 comptime MAX_THREADS = 64
 comptime SPINS = 1000
-"""Looks at a word (up to 50 ns each) before a thread that waits for others lets them run."""
+"""Times that a thread reads a word it waits for (up to 50 ns each) before it lets others run."""
 comptime IDLE_SPINS = 10 * SPINS
-"""The same before a worker without work goes to sleep: as long as a clip of 30 s takes, so that
-calls in quick succession find it awake. To wake it takes up to 0.1 ms."""
+"""Times that a worker without work reads a word before it goes to sleep: as long as a clip of 30 s
+takes, so that calls in quick succession find it awake. To wake it takes up to 0.1 ms."""
 
 
 comptime OWN_LINE = LINE // 8
-"""Words from one thread's to the next one's, so that they don't share a cache line."""
+"""Words from one thread's to the next thread's, so that they don't share a cache line."""
 
 
 struct Pool:
@@ -1356,15 +1435,15 @@ struct Pool:
     var users: Int64
     var workers: Int64
     var started: Int64
-    """Workers that have given themselves a number."""
+    """Workers that have taken a number."""
     var round: Int64
     var gate: Int64
-    """OPEN while open, plus the number of workers inside."""
+    """The number of workers inside, plus OPEN while the gate is open."""
     var job: Job
     var threads: Int64
-    """In this round, with the calling one, which is number 0."""
+    """Threads in this round, with the calling one, which is number 0."""
     var taken: Array[Int64, 2 * MAX_THREADS * OWN_LINE]
-    """For each pass and thread: how many items of its share have been taken."""
+    """Items taken from each thread's share, in each pass."""
     var done_first: Int64
     """Items that have passed the first pass."""
     var damaged: Int64
@@ -1377,19 +1456,19 @@ comptime OPEN = Int64(1 << 32)
 
 @always_inline
 def add(mut word: Int64, value: Int64) -> Int64:
-    """Atomically; the value before."""
+    """Adds to a word atomically. Returns the value before."""
     return Atomic.fetch_add(Pointer(to=word), value)
 
 
 @always_inline
 def look(mut word: Int64) -> Int64:
-    """Atomically; leaves the word in the caches of those who look at it, too."""
+    """Reads a word atomically; it stays in the caches of other threads that read it."""
     return Atomic.load(Pointer(to=word))
 
 
 @always_inline
 def relax():
-    """Leaves the core to its other hardware thread for a moment."""
+    """Gives the core to its other hardware thread for a moment."""
     comptime if CompilationTarget.is_x86():
         llvm_intrinsic["llvm.x86.sse2.pause", NoneType]()
 
@@ -1408,15 +1487,14 @@ def wait_until(mut word: Int64, value: Int64):
 
 @always_inline
 def taken_by(pool: PoolPointer, number: Int, second: Int) -> Memory[DType.int64]:
-    """The thread's word in `taken` for a pass. By address: an index of an array is checked, and to
-    say what is wrong with it takes more libraries than libc.
-    """
+    """Address of the thread's word in `taken` for a pass. By address: an index of an array is
+    checked, and to say what is wrong with it takes more libraries than libc."""
     var words = Memory[DType.int64](unsafe_from_address=Int(Pointer(to=pool[].taken)))
     return words.unsafe_offset((MAX_THREADS * second + number) * OWN_LINE)
 
 
 def take_item(pool: PoolPointer, number: Int, second: Int) -> Int:
-    """An item that nobody has taken in this pass, of the thread's own share or else of another's;
+    """Takes an item that is left in this pass, of the thread's own share or else of another's;
     -1 if there is none.
     """
     var items = pool[].job.items()
@@ -1455,7 +1533,7 @@ def take_part(pool: PoolPointer, number: Int):
 
 
 def worker(pool: PoolPointer) abi("C") -> Int:
-    """What a worker thread does as long as the process lives."""
+    """Runs a worker thread, as long as the process lives."""
     var number = add(pool[].started, 1) + 1
     var seen = Int64(0)
     while True:
@@ -1477,7 +1555,7 @@ def worker(pool: PoolPointer) abi("C") -> Int:
 
 
 def start_workers(pool: PoolPointer, wanted: Int64):
-    """Starts workers up to the wanted number, if the system lets us; signals are not for them."""
+    """Starts workers up to the wanted number, if the system allows it, with all signals blocked."""
     comptime SET_MASK = Int32(3) if CompilationTarget.is_macos() else Int32(2)
     var every = Array[Int64, 16](fill=-1)
     var own = Array[Int64, 16](fill=0)
@@ -1492,7 +1570,7 @@ def start_workers(pool: PoolPointer, wanted: Int64):
 
 
 def reserve(address: Int) -> Bool:
-    """Makes a pool the caller's own, unless it is null, in use, or another process's."""
+    """Reserves a pool for the caller. False if it is null, in use, or another process's."""
     if address == 0:
         return False
     var pool = PoolPointer(unsafe_from_address=address)
@@ -1505,7 +1583,7 @@ def reserve(address: Int) -> Bool:
 
 
 def release(address: Int):
-    """Takes back what `reserve` has counted."""
+    """Ends a reservation by `reserve`."""
     _ = add(PoolPointer(unsafe_from_address=address)[].users, -1)
 
 
@@ -1540,7 +1618,304 @@ def run_alone(job: Job) -> Bool:
 
 
 # ===--------------------------------------------------------------------------------------=== #
-# GPU: what one block of threads does, in phases (docs/gpu.md)
+# 2.5 C interface
+# ===--------------------------------------------------------------------------------------=== #
+
+comptime OK = 0
+comptime BAD_POINTER = 1
+comptime BAD_MELS = 2
+comptime BAD_SMOOTHING = 3
+comptime BAD_SHAPE = 4
+comptime BAD_PAD_TO = 5
+comptime TOO_SHORT = 6
+comptime TOO_FEW_FRAMES = 7
+comptime BAD_OUT = 8
+comptime BAD_THREADS = 9
+comptime NO_MEMORY = 10
+comptime NOT_FINITE = 11
+comptime OVERFLOWED = 12
+
+comptime STANDARD_MODE = 0x1F80 if CompilationTarget.is_x86() else 0
+"""Rounding to nearest, denormals kept, no traps: MXCSR on x86-64, FPCR on ARM. Workers have it from
+the calling thread that starts them."""
+
+
+@always_inline
+def float_mode() -> Int:
+    """The thread's control word of floating-point arithmetic."""
+    comptime if CompilationTarget.is_x86():
+        var word = UInt32(0)
+        llvm_intrinsic["llvm.x86.sse.stmxcsr", NoneType](Pointer(to=word))
+        return Int(word)
+    elif CompilationTarget.has_neon():
+        return Int(llvm_intrinsic["llvm.aarch64.get.fpcr", Int64]())
+    else:
+        return STANDARD_MODE
+
+
+@always_inline
+def set_float_mode(mode: Int):
+    """Sets the thread's control word of floating-point arithmetic."""
+    comptime if CompilationTarget.is_x86():
+        var word = UInt32(mode)
+        llvm_intrinsic["llvm.x86.sse.ldmxcsr", NoneType](Pointer(to=word))
+    elif CompilationTarget.has_neon():
+        llvm_intrinsic["llvm.aarch64.set.fpcr", NoneType](Int64(mode))
+
+
+comptime MIN_PIECE = 64
+"""Frames in the smallest piece; smaller ones would cost more than they help."""
+comptime ITEMS_PER_THREAD = 4
+"""Pieces for each thread, so that one that wakes late or is interrupted does not delay the
+others."""
+
+
+def argument_error(
+    audio: Int,
+    clips: Int,
+    samples: Int,
+    pad_to: Int,
+    n_mels: Int,
+    smoothing: Int,
+    out_: Int,
+    out_len: Int,
+    threads: Int,
+) -> Int:
+    """Status of the first argument that is wrong, or OK."""
+    if audio == 0 or out_ == 0:
+        return BAD_POINTER
+    if n_mels != 80 and n_mels != 128:
+        return BAD_MELS
+    if smoothing < NONE or smoothing > SAME:
+        return BAD_SMOOTHING
+    if clips < 1 or samples < 1:
+        return BAD_SHAPE
+    if pad_to != 0 and pad_to < samples:
+        return BAD_PAD_TO
+    if threads < 1:
+        return BAD_THREADS
+    var extent = Extent(samples, max(samples, pad_to))
+    if extent.length < REACH + 1:
+        return TOO_SHORT
+    var frames = extent.frames()
+    var trim = 2 if smoothing == VALID else 0
+    if frames <= trim:
+        return TOO_FEW_FRAMES
+    if out_len // (frames - trim) // (n_mels - trim) < clips:
+        return BAD_OUT
+    return OK
+
+
+def divide(whole: Job, threads: Int) -> Job:
+    """Cuts the clips into pieces where there are too few clips to keep the threads busy."""
+    var job = whole
+    if threads > 1 and job.clips < ITEMS_PER_THREAD * threads:
+        var frames = job.extent.frames()
+        var wanted = (ITEMS_PER_THREAD * threads + job.clips - 1) // job.clips
+        job.piece_frames = max(
+            MIN_PIECE, ((frames + wanted - 1) // wanted + WIDTH - 1) // WIDTH * WIDTH
+        )
+        job.pieces = (frames + job.piece_frames - 1) // job.piece_frames
+    return job
+
+
+def with_memory(divided: Job, threads: Int, pool: Int) -> Int:
+    """Runs a job with memory for what it keeps beside the output.
+
+    threads: more than one with a reserved pool only. Returns OK, NO_MEMORY, or NOT_FINITE if a clip
+    is damaged for whatever reason.
+    """
+    var job = divided
+    var borders = job.border_size() * (threads if job.pieces == 1 else job.clips)
+    var halos = 2 * job.n_mels * job.items() if job.pieces > 1 and job.smoothing != NONE else 0
+    var maxima = job.items() if job.pieces > 1 else 0
+    var memory = 0
+    if borders + halos + maxima > 0:
+        memory = external_call["malloc", Int](4 * (borders + halos + maxima))
+        if memory == 0:
+            return NO_MEMORY
+        job.borders = Floats(unsafe_from_address=memory)
+        job.halos = job.borders.unsafe_offset(borders)
+        job.maxima = job.halos.unsafe_offset(halos)
+    var finite = run_alone(job) if threads == 1 else run_with_workers(pool, job, threads)
+    external_call["free", NoneType](memory)
+    return OK if finite else NOT_FINITE
+
+
+@export
+def whisper_mel_pool_new() abi("C") -> Int:
+    """Makes a pool of threads for calls of this process, for as long as it lives. 0 without memory.
+    """
+    var address = external_call["calloc", Int](1, size_of[Pool]())
+    if address != 0:
+        var pool = PoolPointer(unsafe_from_address=address)
+        pool[].process = external_call["getpid", Int32]()
+        _ = external_call["pthread_mutex_init", Int32](Pointer(to=pool[].mutex), 0)
+        _ = external_call["pthread_cond_init", Int32](Pointer(to=pool[].condition), 0)
+    return address
+
+
+@export
+def whisper_mel_log_mel(
+    audio: Int,
+    is_int16: Int,
+    clips: Int,
+    samples: Int,
+    clip_stride: Int,
+    pad_to: Int,
+    n_mels: Int,
+    smoothing: Int,
+    out_: Int,
+    out_len: Int,
+    threads: Int,
+    pool: Int,
+    bad_sample: Int,
+) abi("C") -> Int:
+    """Computes log-Mel features of a batch of clips of equal length. Returns 0, or a status for
+    `whisper_mel_message`.
+
+    audio: address of float32 samples of full scale 1, or with `is_int16` of int16 PCM;
+        16000 a second, clip i beginning `clip_stride * i` samples after the first. Only read.
+    pad_to: zeros are appended up to this number of samples; 0: none.
+    n_mels: 80 or 128. smoothing: 0 none, 1 valid, 2 same.
+    out: address of float32 [clips][n_mels][frames] (with smoothing 1 of two bands and two frames
+        fewer), frames = (pad_to or samples) / 160. out_len: floats that fit there; more than
+        necessary are not touched.
+    threads: at most this many work on it. pool: from `whisper_mel_pool_new`; 0: one thread only.
+    bad_sample: 0, or the address of an int64: for NOT_FINITE set to clip * samples + index of
+        the first sample that is infinite or NaN.
+
+    Nothing is written on errors, except that for NOT_FINITE and OVERFLOWED the features of the
+    clips concerned are NaN, and those of the others valid. The calling thread's rounding mode,
+    treatment of denormals, traps and exception flags have no effect, and are left as they were.
+    """
+    var status = argument_error(
+        audio, clips, samples, pad_to, n_mels, smoothing, out_, out_len, threads
+    )
+    if status != OK:
+        return status
+    var frames = max(samples, pad_to) // HOP
+    var features = Floats(unsafe_from_address=out_)
+    var job = Job(
+        audio,
+        is_int16 != 0,
+        clips,
+        Extent(samples, max(samples, pad_to)),
+        clip_stride,
+        n_mels,
+        smoothing,
+        features,
+        pieces=1,
+        piece_frames=frames,
+        borders=features,  # these three: where `with_memory` has memory for them, if any is needed
+        halos=features,
+        maxima=features,
+    )
+    var workforce = max(1, min(threads, MAX_THREADS, clips * frames // MIN_PIECE))
+    if workforce > 1 and not reserve(pool):
+        workforce = 1
+    var callers_mode = float_mode()
+    set_float_mode(STANDARD_MODE)
+    status = with_memory(divide(job, workforce), workforce, pool)
+    set_float_mode(callers_mode)
+    if workforce > 1:
+        release(pool)
+    if status == NOT_FINITE:
+        return explain(audio, is_int16 != 0, clips, samples, clip_stride, bad_sample)
+    return status
+
+
+@export
+def whisper_mel_log_mel_alike(
+    prepared: Int, audio: Int, clip_stride: Int, out_: Int, threads: Int, bad_sample: Int
+) abi("C") -> Int:
+    """Calls `whisper_mel_log_mel` with arguments that many calls have in common, because passing
+    each of them takes a caller in Python time.
+
+    prepared: address of eight int64: is_int16, clips, samples, pad_to, n_mels, smoothing, out_len,
+        pool. The others are as there.
+    """
+    var common = Memory[DType.int64](unsafe_from_address=prepared)
+    return whisper_mel_log_mel(
+        audio,
+        Int(common[unsafe_offset=0]),
+        Int(common[unsafe_offset=1]),
+        Int(common[unsafe_offset=2]),
+        clip_stride,
+        Int(common[unsafe_offset=3]),
+        Int(common[unsafe_offset=4]),
+        Int(common[unsafe_offset=5]),
+        out_,
+        Int(common[unsafe_offset=6]),
+        threads,
+        Int(common[unsafe_offset=7]),
+        bad_sample,
+    )
+
+
+def explain(
+    audio: Int, is_int16: Bool, clips: Int, samples: Int, clip_stride: Int, bad_sample: Int
+) -> Int:
+    """Status of a call with damaged clips: NOT_FINITE, with the first bad sample's index, or
+    OVERFLOWED."""
+    if not is_int16:
+        for clip in range(clips):
+            var clip_audio = Floats(unsafe_from_address=audio + 4 * clip * clip_stride)
+            for i in range(samples):
+                if not is_finite(clip_audio[unsafe_offset=i]):
+                    if bad_sample != 0:
+                        Memory[DType.int64](unsafe_from_address=bad_sample)[] = Int64(
+                            clip * samples + i
+                        )
+                    return NOT_FINITE
+    return OVERFLOWED
+
+
+@always_inline
+def address_of(text: StaticString) -> Int:
+    """Address of a literal, which the compiler ends with a zero."""
+    return Int(text.unsafe_ptr())
+
+
+@export
+def whisper_mel_message(status: Int) abi("C") -> Int:
+    """Address of a constant C string that says what a status means."""
+    if status == OK:
+        return address_of("success")
+    if status == BAD_POINTER:
+        return address_of("audio or out is null")
+    if status == BAD_MELS:
+        return address_of("n_mels must be 80 or 128")
+    if status == BAD_SMOOTHING:
+        return address_of("smoothing must be 0 (none), 1 (valid) or 2 (same)")
+    if status == BAD_SHAPE:
+        return address_of("there must be at least one clip of at least one sample")
+    if status == BAD_PAD_TO:
+        return address_of("pad_to must be 0 or at least the number of samples")
+    if status == TOO_SHORT:
+        return address_of("at least 201 samples are needed, or pad_to")
+    if status == TOO_FEW_FRAMES:
+        return address_of("smoothing valid needs at least 3 frames")
+    if status == BAD_OUT:
+        return address_of("the features do not fit into out_len floats")
+    if status == BAD_THREADS:
+        return address_of("threads must be at least 1")
+    if status == NO_MEMORY:
+        return address_of("out of memory")
+    if status == NOT_FINITE:
+        return address_of("a sample is infinite or NaN")
+    if status == OVERFLOWED:
+        return address_of("amplitudes are so large that float32 power overflows")
+    return address_of("unknown status")
+
+
+# ============================================================================================ #
+# Part 3: a clip on a GPU (docs/gpu.md)
+# ============================================================================================ #
+
+
+# ===--------------------------------------------------------------------------------------=== #
+# 3.1 How a launch divides its work
 # ===--------------------------------------------------------------------------------------=== #
 
 comptime WORKERS = 8
@@ -1548,18 +1923,18 @@ comptime WORKERS = 8
 comptime COLUMN_SLOTS = REAL_SLOTS + 50
 
 comptime BLOCK_GROUP = 16
-"""Frames in a group where one block does a clip: fits into 48 KiB, which every device has that is
-not Apple's."""
+"""Frames in a group where one block does a clip, in the 48 KiB of shared memory that every device
+has except Apple's."""
 comptime APPLE_GROUP = 8
-"""The same in 32 KiB."""
+"""Frames in a group where one block does a clip in Apple's 32 KiB of shared memory."""
 comptime CLUSTER_GROUP = 32
-"""The same where a cluster of blocks does a clip: a warp's threads then have the same worker."""
+"""Frames in a group where a cluster of blocks does a clip: all threads of a warp are one worker."""
 comptime CLUSTER_ROOM = 227 * 1024
-"""Bytes of shared memory that a block can have there."""
+"""Bytes of shared memory that a block of a cluster can have."""
 
 
 struct Mapping[n_mels: Int, clusters: Bool, group_alone: Int = BLOCK_GROUP]:
-    """How a launch divides its work: `clusters` of blocks, or one block alone for each clip.
+    """Division of a launch's work: `clusters` of blocks, or one block alone for each clip.
 
     `-D GROUP=`, `BLOCKS=` and `ROOM=` change it for clusters, to be timed (`./dev gpu bundle`).
     """
@@ -1570,46 +1945,40 @@ struct Mapping[n_mels: Int, clusters: Bool, group_alone: Int = BLOCK_GROUP]:
     comptime BLOCKS = get_defined_int[
         "BLOCKS", 8 if Self.n_mels == 80 else 16
     ]() if Self.clusters else 1
-    """Whose shared memory together holds the values of a clip of 30 s."""
+    """Blocks in a cluster: their shared memory together holds the values of a clip of 30 s."""
     comptime ROOM = get_defined_int["ROOM", CLUSTER_ROOM]()
     comptime SPACE = Self.ROOM // 4 - Block[Self.n_mels, Self.GROUP, 0, Self.BLOCKS].SIZE
     comptime TILE = (
         Self.SPACE // Self.n_mels // Self.GROUP * Self.GROUP
     ) if Self.clusters else Self.group_alone
-    """Frames in each of them: in a cluster, whole groups for which there is room."""
+    """Frames whose values a block keeps: in a cluster, the whole groups for which there is room."""
     comptime THREADS = WORKERS * Self.GROUP
     comptime SHARED = 4 * Block[Self.n_mels, Self.GROUP, Self.TILE, Self.BLOCKS].SIZE
-    """Bytes of shared memory of a block."""
+    """Bytes of shared memory that a block uses."""
     comptime kernel = mel_kernel[Self.n_mels, Self.GROUP, Self.TILE, Self.BLOCKS]
 
 
-trait SharedMemory(Scratch):
-    """A block's shared memory."""
-
-    def set_short(self, at: Int, value: Int):
-        ...
-
-    def of_block(self, rank: Int, at: Int) -> Float32:
-        """A float of another block of the same cluster."""
-        ...
+# ===--------------------------------------------------------------------------------------=== #
+# 3.2 The clips of a launch
+# ===--------------------------------------------------------------------------------------=== #
 
 
 @fieldwise_init
 struct Batch(ImplicitlyCopyable, TrivialRegisterPassable):
-    """The clips of one launch, in the device's memory. Counts are 64 bits wide."""
+    """Clips of one launch, in the device's memory. Counts are 64 bits wide."""
 
     var audio: Floats
-    """Or int16."""
+    """First sample; reinterpreted as int16 if `is_int16`."""
     var is_int16: Bool
     var lengths: Memory[DType.int64]
-    """If `ragged`: samples of each clip, 1 to `samples`; a clip with any other number is NaN."""
+    """If `ragged`: samples of each clip, 1 to `samples`; the features of any other clip are NaN."""
     var ragged: Bool
     var samples: Int
-    """In each clip, or in the longest."""
+    """Samples of each clip, or if `ragged` of the longest one."""
     var clip_stride: Int
     """Samples from one clip to the next."""
     var pad_to: Int
-    """Or 0."""
+    """Samples up to which zeros are appended; 0: none."""
     var smoothing: Int
     var out_: Floats
 
@@ -1627,8 +1996,7 @@ struct Batch(ImplicitlyCopyable, TrivialRegisterPassable):
             self.audio.unsafe_offset(0 if self.is_int16 else first),
             self.audio.unsafe_bitcast[Int16]().unsafe_offset(first if self.is_int16 else 0),
             self.is_int16,
-            samples,
-            max(samples, self.pad_to) if possible else 0,
+            Extent(samples, max(samples, self.pad_to) if possible else 0),
             self.smoothing,
             self.out_.unsafe_offset(clip * size),
             rows,
@@ -1640,35 +2008,43 @@ struct DeviceClip(ImplicitlyCopyable, TrivialRegisterPassable):
     """One clip of a launch."""
 
     var floats: Floats
+    """First sample, unless `is_int16`."""
     var shorts: Memory[DType.int16]
-    """The samples are here if `is_int16`, else there."""
+    """First sample if `is_int16`."""
     var is_int16: Bool
-    var samples: Int
-    var length: Int
-    """With the zeros of `pad_to`."""
+    var extent: Extent
     var smoothing: Int
     var out_: Floats
     var rows: Int
-    """Frames for which there is room in the output, apart from `VALID`'s two; the clip's own come
-    first, the others are as silence."""
-
-    @always_inline
-    def frames(self) -> Int:
-        return self.length // HOP
-
-    @always_inline
-    def sounding_frames(self) -> Int:
-        return min(self.frames(), frames_within(self.samples))
+    """Frames for which there is room in the output, with the two that `VALID` omits. The clip's own
+    come first, the others are as silence."""
 
     @always_inline
     def too_short(self) -> Bool:
-        """Nothing can be computed; the host refuses such clips where it knows their lengths."""
-        return self.length <= REACH or (self.smoothing == VALID and self.frames() < 3)
+        """Whether the clip has too few samples; the host refuses such clips where it knows their
+        lengths."""
+        return self.extent.length <= REACH or (self.smoothing == VALID and self.extent.frames() < 3)
 
     @always_inline
     def margin(self) -> Int:
         """Frames that a tile needs on each side to smooth its own."""
         return 0 if self.smoothing == NONE else 1
+
+
+# ===--------------------------------------------------------------------------------------=== #
+# 3.3 What one block of threads does, in phases
+# ===--------------------------------------------------------------------------------------=== #
+
+
+trait SharedMemory(Scratch):
+    """Shared memory of a block."""
+
+    def set_short(self, at: Int, value: Int):
+        ...
+
+    def of_block(self, rank: Int, at: Int) -> Float32:
+        """Float `at` of another block of the same cluster."""
+        ...
 
 
 comptime PREPARE = 0
@@ -1681,21 +2057,22 @@ comptime FEWER_MAXIMA = 6
 comptime MAXIMUM = 7
 comptime AGREE = 8
 comptime FINISH = 9
-"""What all threads of a block do before any of them goes on."""
+"""Phases: all threads of a block end one before any of them begins the next."""
 
 
 @fieldwise_init
 struct Step(ImplicitlyCopyable, TrivialRegisterPassable):
-    """Where a block's program is: the same for all its threads, and for all blocks of a cluster."""
+    """Position in a block's program: the same for all its threads, and for all blocks of a cluster.
+    """
 
     var round: Int
-    """Tiles that the block has done."""
+    """Number of the block's tile."""
     var group: Int
-    """Of the tile."""
+    """Number of the group in the tile."""
 
 
 trait Team:
-    """The threads that carry out a block's program together."""
+    """Threads that carry out a block's program together."""
 
     def phase[
         n_mels: Int,
@@ -1706,8 +2083,8 @@ trait Team:
         phase: Int,
         whole_cluster: Bool = False,
     ](mut self, block: Block[n_mels, group, tile, cluster], step: Step):
-        """A phase by all threads of the block, who then wait for each other, or for the
-        `whole_cluster`."""
+        """Runs a phase by all threads of the block, who then wait for each other, or for those of
+        the `whole_cluster`."""
         ...
 
 
@@ -1715,7 +2092,7 @@ trait Team:
 struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
     ImplicitlyCopyable, TrivialRegisterPassable
 ):
-    """The program of a block, for one clip, which the blocks of a cluster share.
+    """Program of a block for one clip, which the blocks of a cluster share.
 
     GROUP frames are computed at a time, WORKERS threads for each of them; the values of TILE
     frames are kept. A tile is finished from memory if every block has but one, else it is
@@ -1724,15 +2101,15 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
 
     var clip: DeviceClip
     var tile_frames: Int
-    """Frames that each tile finishes."""
+    """Frames that a tile finishes."""
     var rounds: Int
-    """Tiles of each block."""
+    """Tiles that each block does."""
 
     comptime THREADS = WORKERS * Self.GROUP
     comptime COUNT = HOP * (Self.GROUP + 2)
     """Samples in a group."""
     comptime PITCH = HOP + 1
-    """From frame to frame in shared memory: an odd number, so that threads of neighbouring
+    """Floats from frame to frame in shared memory: an odd number, so that threads of neighbouring
     frames use different banks."""
 
     # Shared memory, in floats.
@@ -1757,7 +2134,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
 
     @always_inline
     def run[T: Team](self, mut team: T):
-        """The whole program. Between two phases all threads wait for each other."""
+        """Runs the whole program. Between two phases all threads wait for each other."""
         var groups = (self.tile_frames + 2 * self.clip.margin() + Self.GROUP - 1) // Self.GROUP
         team.phase[PREPARE](self, Step(0, 0))
         for sweep in range(2):
@@ -1781,7 +2158,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
     def phase[
         M: SharedMemory, //, phase: Int
     ](self, step: Step, rank: Int, thread: Int, memory: M, mut maximum: Float32):
-        """One thread's part of a phase. `maximum` is what it keeps from phase to phase."""
+        """Runs one thread's part of a phase. `maximum` is what it keeps from phase to phase."""
         comptime if phase == PREPARE:
             self.prepare(rank, thread, memory, maximum)
         elif phase == FETCH:
@@ -1816,7 +2193,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
 
     @always_inline
     def first_frame(self, round: Int, rank: Int) -> Int:
-        """The first that a block's tile finishes."""
+        """First frame that a block's tile finishes."""
         return (round * Self.CLUSTER + rank) * self.tile_frames
 
     @always_inline
@@ -1825,14 +2202,15 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
 
     @always_inline
     def exists(self, step: Step, rank: Int) -> Bool:
-        """If there is anything to compute for a group: a tile's may be beyond it or silent."""
+        """Whether a group has anything to compute: it may lie beyond the tile, or be silent."""
         var margin = self.clip.margin()
         var in_tile = step.group * Self.GROUP < self.tile_frames + 2 * margin
-        return in_tile and self.first_in_group(step, rank) < self.clip.sounding_frames()
+        return in_tile and self.first_in_group(step, rank) < self.clip.extent.sounding_frames()
 
     @always_inline
     def prepare[M: SharedMemory, //](self, rank: Int, thread: Int, memory: M, mut maximum: Float32):
-        """The tables of the transform; and the samples that no frame reaches must be finite."""
+        """Writes the transform's tables, and checks that the samples that no frame reaches are
+        finite."""
         ref window = global_constant[window_table()]()
         for i in range(thread, REACH, Self.THREADS):
             memory.store[1](Self.WINDOW + i, window[i])
@@ -1842,15 +2220,14 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
                 var j = time_index((i + half) % 16, (i + half) // 16)
                 offsets.set_short(i + half, j + j // HOP)
         if rank == 0 and not self.clip.is_int16:
-            for i in range(
-                first_unused(self.clip.frames()) + thread, self.clip.samples, Self.THREADS
-            ):
+            var extent = self.clip.extent
+            for i in range(extent.first_unused() + thread, extent.samples, Self.THREADS):
                 if not is_finite(self.clip.floats[unsafe_offset=i]):
                     maximum = OVERFLOW
 
     @always_inline
     def fetch[M: SharedMemory, //](self, round: Int, group: Int, rank: Int, thread: Int, memory: M):
-        """A group's samples to shared memory."""
+        """Copies a group's samples to shared memory."""
         var step = Step(round, group)
         if self.exists(step, rank):
             var start = HOP * self.first_in_group(step, rank) - REACH
@@ -1864,7 +2241,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
     def fetch_from[
         T: DType, M: SharedMemory, //
     ](self, audio: Memory[T], start: Int, thread: Int, to: M):
-        if start >= 0 and start + Self.COUNT <= self.clip.samples:
+        if start >= 0 and start + Self.COUNT <= self.clip.extent.samples:
             # Unrolled, so that all loads are under way together.
             comptime for i in range(0, Self.COUNT, Self.THREADS):
                 if i + Self.THREADS <= Self.COUNT or i + thread < Self.COUNT:
@@ -1872,12 +2249,12 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
                     to.store[1](at + at // HOP, load_samples[T, 1](audio, start + at))
         else:
             for i in range(thread, Self.COUNT, Self.THREADS):
-                var sample = load_mirrored[T](audio, self.clip.samples, self.clip.length, start + i)
+                var sample = self.clip.extent.load[T](audio, start + i)
                 to.store[1](i + i // HOP, sample)
 
     @always_inline
     def columns[M: SharedMemory, //](self, step: Step, rank: Int, thread: Int, memory: M):
-        """Windowed DFTs of 16, each worker every eighth of a frame's 25."""
+        """Computes windowed DFTs of 16: each worker every eighth of a frame's 25."""
         var frame = thread % Self.GROUP
         if self.exists(step, rank):
             for n2 in range(thread // Self.GROUP, 25, WORKERS):
@@ -1891,8 +2268,8 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
 
     @always_inline
     def powers[M: SharedMemory, //](self, step: Step, rank: Int, thread: Int, memory: M):
-        """DFTs of 25 and powers, in place: each worker a complex column, the first both real ones.
-        """
+        """Computes DFTs of 25 and powers, in place: each worker a complex column, the first one
+        both real ones."""
         var slots = memory.offset(Self.SLOTS + thread % Self.GROUP)
         var worker = thread // Self.GROUP
         if not self.exists(step, rank):
@@ -1909,7 +2286,8 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
     def bands[
         M: SharedMemory, //
     ](self, step: Step, rank: Int, thread: Int, memory: M, mut maximum: Float32):
-        """Mel energies and their logarithms: each worker a range of bands, with equal work."""
+        """Computes mel energies and their logarithms: each worker a range of bands, with equal
+        work."""
         var frame = thread % Self.GROUP
         var worker = thread // Self.GROUP
         var place = step.group * Self.GROUP + frame
@@ -1930,7 +2308,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
                 begin = first
                 end = after
         var at = self.first_in_group(step, rank) + frame
-        var counts = 0 <= at < self.clip.frames()
+        var counts = 0 <= at < self.clip.extent.frames()
         for band in range(begin, end):
             var value = quarter_log10[1](values.load[1](Self.TILE * band))
             values.store[1](Self.TILE * band, value)
@@ -1939,7 +2317,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
 
     @always_inline
     def finish[M: SharedMemory, //](self, round: Int, rank: Int, thread: Int, memory: M):
-        """The tile's own frames to the output: clamped and smoothed."""
+        """Writes the tile's own frames to the output, clamped and smoothed."""
         var clip = self.clip
         var edge = 1 if clip.smoothing == VALID else 0
         var clip_maximum = memory.load[1](Self.CLIP_MAXIMUM)
@@ -1956,7 +2334,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
             if frame < edge:
                 continue
             var row = top
-            if clip.smoothing == NONE and not damaged and frame < clip.sounding_frames():
+            if clip.smoothing == NONE and not damaged and frame < clip.extent.sounding_frames():
                 # Nearly all, and so without any question for each value.
                 comptime for i in range(0, Self.n_mels, WORKERS):
                     var value = values.load[1](Self.TILE * (first + i) + place + frame)
@@ -1967,7 +2345,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
                 var value = max(SILENCE, least)
                 if damaged:
                     value = NAN
-                elif frame < clip.frames() - edge and clip.smoothing != NONE:
+                elif frame < clip.extent.frames() - edge and clip.smoothing != NONE:
                     value = self.smoothed(values, band, frame, place, least)
                 self.put(row, frame, value)
                 row = row.unsafe_offset(WORKERS * width)
@@ -1980,8 +2358,8 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
     def clamped[
         M: SharedMemory, //
     ](self, values: M, band: Int, frame: Int, place: Int, least: Float32) -> Float32:
-        """A value of the tile, in which frame i lies at `place + i`."""
-        if frame >= self.clip.sounding_frames():
+        """Clamped value of the tile, in which frame i lies at `place + i`."""
+        if frame >= self.clip.extent.sounding_frames():
             return max(SILENCE, least)
         return max(values.load[1](Self.TILE * band + place + frame), least)
 
@@ -1989,24 +2367,24 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
     def smoothed[
         M: SharedMemory, //
     ](self, values: M, band: Int, frame: Int, place: Int, least: Float32) -> Float32:
-        """The mean over those of the nine neighbours that exist."""
+        """Mean over those of the nine neighbours that exist."""
         var sum = Float32(0)
         var count = 0
         for near_band in range(max(band - 1, 0), min(band + 2, Self.n_mels)):
-            for near in range(max(frame - 1, 0), min(frame + 2, self.clip.frames())):
+            for near in range(max(frame - 1, 0), min(frame + 2, self.clip.extent.frames())):
                 sum += self.clamped(values, near_band, near, place, least)
                 count += 1
         return sum * (1 / Float32(count))
 
 
 # ===--------------------------------------------------------------------------------------=== #
-# GPU: the threads of a device
+# 3.4 The threads of a device
 # ===--------------------------------------------------------------------------------------=== #
 
 
 @fieldwise_init
 struct OnChip(SharedMemory):
-    """A device's shared memory."""
+    """Shared memory of a device."""
 
     var start: SharedFloats
 
@@ -2048,7 +2426,7 @@ struct OnChip(SharedMemory):
 
 @always_inline
 def has_clusters() -> Bool:
-    """Blocks that can read each other's shared memory: NVIDIA's Hopper and newer."""
+    """Whether blocks can read each other's shared memory: on NVIDIA's Hopper and newer."""
     comptime if is_nvidia_gpu():
         return _is_sm_9x_or_newer()
     else:
@@ -2083,7 +2461,7 @@ struct DeviceTeam(Team):
 
 @always_inline
 def shared_memory[floats: Int]() -> OnChip:
-    """NVIDIA gives more than 48 KiB only at the launch."""
+    """Shared memory of this block. NVIDIA gives more than 48 KiB only at the launch."""
     comptime if is_nvidia_gpu():
         return OnChip(
             rebind[SharedFloats](
@@ -2116,7 +2494,7 @@ def mel_kernel[
     clip_stride: Int64,
     pad_to: Int64,
 ):
-    """The kernel: `cluster` blocks for each clip. Arguments as in `Batch`."""
+    """Runs on the device: `cluster` blocks for each clip. Arguments as in `Batch`."""
     comptime B = Block[n_mels, group, tile, cluster]
     var batch = Batch(
         audio,
@@ -2133,247 +2511,3 @@ def mel_kernel[
         Int(block_idx.x) % cluster, Int(thread_idx.x), shared_memory[B.SIZE](), SILENCE
     )
     B(batch.clip[n_mels](Int(block_idx.x) // cluster)).run(team)
-
-
-# ===--------------------------------------------------------------------------------------=== #
-# C interface
-# ===--------------------------------------------------------------------------------------=== #
-
-comptime OK = 0
-comptime BAD_POINTER = 1
-comptime BAD_MELS = 2
-comptime BAD_SMOOTHING = 3
-comptime BAD_SHAPE = 4
-comptime BAD_PAD_TO = 5
-comptime TOO_SHORT = 6
-comptime TOO_FEW_FRAMES = 7
-comptime BAD_OUT = 8
-comptime BAD_THREADS = 9
-comptime NO_MEMORY = 10
-comptime NOT_FINITE = 11
-comptime OVERFLOWED = 12
-
-comptime MIN_PIECE = 64
-"""Frames; smaller pieces cost more than they help."""
-comptime ITEMS_PER_THREAD = 4
-"""So that a thread that wakes late or is interrupted does not keep the others waiting."""
-
-
-def argument_error(
-    audio: Int,
-    clips: Int,
-    samples: Int,
-    pad_to: Int,
-    n_mels: Int,
-    smoothing: Int,
-    out_: Int,
-    out_len: Int,
-    threads: Int,
-) -> Int:
-    """The status of the first argument that is wrong, or OK."""
-    if audio == 0 or out_ == 0:
-        return BAD_POINTER
-    if n_mels != 80 and n_mels != 128:
-        return BAD_MELS
-    if smoothing < NONE or smoothing > SAME:
-        return BAD_SMOOTHING
-    if clips < 1 or samples < 1:
-        return BAD_SHAPE
-    if pad_to != 0 and pad_to < samples:
-        return BAD_PAD_TO
-    if threads < 1:
-        return BAD_THREADS
-    var length = max(samples, pad_to)
-    if length < REACH + 1:
-        return TOO_SHORT
-    var frames = length // HOP
-    var trim = 2 if smoothing == VALID else 0
-    if frames <= trim:
-        return TOO_FEW_FRAMES
-    if out_len // (frames - trim) // (n_mels - trim) < clips:
-        return BAD_OUT
-    return OK
-
-
-@export
-def whisper_mel_pool_new() abi("C") -> Int:
-    """A pool of threads for calls of this process, for as long as it lives; 0 without memory."""
-    var address = external_call["calloc", Int](1, size_of[Pool]())
-    if address != 0:
-        var pool = PoolPointer(unsafe_from_address=address)
-        pool[].process = external_call["getpid", Int32]()
-        _ = external_call["pthread_mutex_init", Int32](Pointer(to=pool[].mutex), 0)
-        _ = external_call["pthread_cond_init", Int32](Pointer(to=pool[].condition), 0)
-    return address
-
-
-@export
-def whisper_mel_log_mel(
-    audio: Int,
-    is_int16: Int,
-    clips: Int,
-    samples: Int,
-    clip_stride: Int,
-    pad_to: Int,
-    n_mels: Int,
-    smoothing: Int,
-    out_: Int,
-    out_len: Int,
-    threads: Int,
-    pool: Int,
-    bad_sample: Int,
-) abi("C") -> Int:
-    """Log-Mel features of a batch of clips of equal length. Returns 0, or a status for
-    `whisper_mel_message`.
-
-    audio: address of float32 samples of full scale 1, or with `is_int16` of int16 PCM;
-        16000 a second, clip i beginning `clip_stride * i` samples after the first. Only read.
-    pad_to: zeros are appended up to this number of samples; 0: none.
-    n_mels: 80 or 128. smoothing: 0 none, 1 valid, 2 same.
-    out: address of float32 [clips][n_mels][frames] (with smoothing 1 of two bands and two frames
-        fewer), frames = (pad_to or samples) / 160. out_len: floats that fit there; more than
-        necessary are not touched.
-    threads: at most this many work on it. pool: from `whisper_mel_pool_new`; 0: one thread only.
-    bad_sample: 0, or the address of an int64: for NOT_FINITE set to clip * samples + index of
-        the first sample that is infinite or NaN.
-
-    Nothing is written on errors, except that for NOT_FINITE and OVERFLOWED the features of the
-    clips concerned are NaN, and those of the others valid.
-    """
-    var status = argument_error(
-        audio, clips, samples, pad_to, n_mels, smoothing, out_, out_len, threads
-    )
-    if status != OK:
-        return status
-    var length = max(samples, pad_to)
-    var frames = length // HOP
-
-    var workforce = max(1, min(threads, MAX_THREADS, clips * frames // MIN_PIECE))
-    if workforce > 1 and not reserve(pool):
-        workforce = 1
-    var pieces = 1
-    var piece_frames = frames
-    if workforce > 1 and clips < ITEMS_PER_THREAD * workforce:
-        var wanted = (ITEMS_PER_THREAD * workforce + clips - 1) // clips
-        piece_frames = max(
-            MIN_PIECE, ((frames + wanted - 1) // wanted + WIDTH - 1) // WIDTH * WIDTH
-        )
-        pieces = (frames + piece_frames - 1) // piece_frames
-
-    var features = Floats(unsafe_from_address=out_)
-    var job = Job(
-        audio,
-        is_int16 != 0,
-        clips,
-        samples,
-        clip_stride,
-        length,
-        n_mels,
-        smoothing,
-        features,
-        pieces,
-        piece_frames,
-        borders=features,  # these three: where there is memory for them, if any is needed
-        halos=features,
-        maxima=features,
-    )
-    var borders = job.border_size() * (workforce if pieces == 1 else clips)
-    var halos = 2 * n_mels * job.items() if pieces > 1 and smoothing != NONE else 0
-    var maxima = job.items() if pieces > 1 else 0
-    var memory = 0
-    if borders + halos + maxima > 0:
-        memory = external_call["malloc", Int](4 * (borders + halos + maxima))
-        if memory == 0:
-            status = NO_MEMORY
-        else:
-            job.borders = Floats(unsafe_from_address=memory)
-            job.halos = job.borders.unsafe_offset(borders)
-            job.maxima = job.halos.unsafe_offset(halos)
-    if status == OK:
-        if not (run_alone(job) if workforce == 1 else run_with_workers(pool, job, workforce)):
-            status = explain(audio, is_int16 != 0, clips, samples, clip_stride, bad_sample)
-    if workforce > 1:
-        release(pool)
-    external_call["free", NoneType](memory)
-    return status
-
-
-@export
-def whisper_mel_log_mel_alike(
-    alike: Int, audio: Int, clip_stride: Int, out_: Int, threads: Int, bad_sample: Int
-) abi("C") -> Int:
-    """`whisper_mel_log_mel` for callers to whom each argument costs time. `alike`: address of eight
-    int64 that many calls have in common: is_int16, clips, samples, pad_to, n_mels, smoothing,
-    out_len, pool.
-    """
-    var common = Memory[DType.int64](unsafe_from_address=alike)
-    return whisper_mel_log_mel(
-        audio,
-        Int(common[unsafe_offset=0]),
-        Int(common[unsafe_offset=1]),
-        Int(common[unsafe_offset=2]),
-        clip_stride,
-        Int(common[unsafe_offset=3]),
-        Int(common[unsafe_offset=4]),
-        Int(common[unsafe_offset=5]),
-        out_,
-        Int(common[unsafe_offset=6]),
-        threads,
-        Int(common[unsafe_offset=7]),
-        bad_sample,
-    )
-
-
-def explain(
-    audio: Int, is_int16: Bool, clips: Int, samples: Int, clip_stride: Int, bad_sample: Int
-) -> Int:
-    """Why values were not finite: because of a sample, or by overflow."""
-    if not is_int16:
-        for clip in range(clips):
-            var clip_audio = Floats(unsafe_from_address=audio + 4 * clip * clip_stride)
-            for i in range(samples):
-                if not is_finite(clip_audio[unsafe_offset=i]):
-                    if bad_sample != 0:
-                        Memory[DType.int64](unsafe_from_address=bad_sample)[] = Int64(
-                            clip * samples + i
-                        )
-                    return NOT_FINITE
-    return OVERFLOWED
-
-
-@always_inline
-def address_of(text: StaticString) -> Int:
-    """Of a literal, which the compiler ends with a zero."""
-    return Int(text.unsafe_ptr())
-
-
-@export
-def whisper_mel_message(status: Int) abi("C") -> Int:
-    """What a status means: the address of a constant C string."""
-    if status == OK:
-        return address_of("success")
-    if status == BAD_POINTER:
-        return address_of("audio or out is null")
-    if status == BAD_MELS:
-        return address_of("n_mels must be 80 or 128")
-    if status == BAD_SMOOTHING:
-        return address_of("smoothing must be 0 (none), 1 (valid) or 2 (same)")
-    if status == BAD_SHAPE:
-        return address_of("there must be at least one clip of at least one sample")
-    if status == BAD_PAD_TO:
-        return address_of("pad_to must be 0 or at least the number of samples")
-    if status == TOO_SHORT:
-        return address_of("at least 201 samples are needed, or pad_to")
-    if status == TOO_FEW_FRAMES:
-        return address_of("smoothing valid needs at least 3 frames")
-    if status == BAD_OUT:
-        return address_of("the features do not fit into out_len floats")
-    if status == BAD_THREADS:
-        return address_of("threads must be at least 1")
-    if status == NO_MEMORY:
-        return address_of("out of memory")
-    if status == NOT_FINITE:
-        return address_of("a sample is infinite or NaN")
-    if status == OVERFLOWED:
-        return address_of("amplitudes are so large that float32 power overflows")
-    return address_of("unknown status")

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from whisper_mel_mojo import gpu
-from whisper_mel_mojo.features import FRAMES_PER_THREAD, error_of, plan
+from whisper_mel_mojo.features import FRAMES_PER_THREAD, error_of, plan, thread_count
 from whisper_mel_mojo.library import SMOOTHING, Smoothing, library
 
 _N_FFT, _HOP, _REACH = 400, 160, 200
@@ -98,7 +98,7 @@ class _Plan(NamedTuple):
     """What the kernel is told of all tensors of one shape and dtype."""
 
     shape: tuple[int, ...]  # of the features
-    counts: tuple[int, ...]  # of `alike` in mel_kernel.mojo, but for the pool
+    counts: tuple[int, ...]  # of `prepared` in mel_kernel.mojo, but for the pool
     threads: int
     itemsize: int
 
@@ -120,8 +120,8 @@ def _plan(
     n = shape[-1]
     if n == 0 or clips == 0:
         raise ValueError(f"audio is empty (shape {tuple(shape)}): expected at least one sample")
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads={threads}: expected at least 1")
+    if threads is not None:
+        thread_count(threads)
     n_mels, length, _, (bands, frames) = plan(n, n_mels, pad_to, smoothing)
     zeros = 0 if pad_to is None else length
     return _Plan(
@@ -142,7 +142,7 @@ class _Prepared(NamedTuple):
     shape: tuple[int, ...]
     threads: int
     itemsize: int
-    alike: int  # address of the counts
+    prepared: int  # address of the counts
     memory: Any  # where they are
 
 
@@ -171,7 +171,7 @@ def _on_cpu(
 ) -> Tensor:
     dtype = audio.dtype
     _, _, pool, kernel = library()
-    shape, workers, itemsize, alike, _memory = _prepared(
+    shape, workers, itemsize, prepared, _memory = _prepared(
         audio.shape, dtype, n_mels, pad_to, smoothing, threads, pool
     )
     if threads is None:
@@ -184,10 +184,10 @@ def _on_cpu(
         address = samples.data_ptr()
         strides = samples.stride()
     out = audio.new_empty(shape, dtype=torch.float32)
-    status = kernel(alike, address, strides[0], out.data_ptr(), workers, 0)
+    status = kernel(prepared, address, strides[0], out.data_ptr(), workers, 0)
     if status != 0:
         which = ctypes.c_int64()  # the sample to blame: only now asked for
-        kernel(alike, address, strides[0], out.data_ptr(), workers, ctypes.addressof(which))
+        kernel(prepared, address, strides[0], out.data_ptr(), workers, ctypes.addressof(which))
         raise error_of(status, audio.detach().numpy(), which.value)
     return out
 
