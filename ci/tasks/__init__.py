@@ -73,6 +73,7 @@ TASKS = {
     "conformance": Task(
         "judge front-ends: --frontend, --matrix (all peers), …; `conformance report` merges",
         options=conformance.OPTIONS,
+        passed_to="pytest",
         layer=conformance.layer,
         compiles=conformance.compiles,
         run=conformance.run,
@@ -101,6 +102,8 @@ TASKS = {
         "write the generated parts of README and docs; --check compares them",
         "[REPORT …]",
         "--check  write nothing, name what is stale",
+        # Pictures take matplotlib.
+        layer=lambda arguments: "default" if "--check" in arguments else "test",
         run=_module("docs.cli", "run"),
     ),
     "bench": Task(
@@ -111,7 +114,8 @@ TASKS = {
 --seconds S      for each row
 --against FILE   an earlier bench.json: status 1 if a ratio fell by more than its noise
 --output DIR     where bench.json goes (report)
---record         make this run docs/measurements/cpu.json""",
+--record         make this run docs/measurements/cpu.json
+--readme         is ./dev docs now""",
         layer="test",
         compiles=True,
         run=_module("bench.cli", "main"),

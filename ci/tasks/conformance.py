@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 
@@ -24,7 +23,8 @@ OPTIONS = """
 --frontend SOURCE       a registered name, package.module:attribute, path/to/file.py:attribute or
                         cmd:'./prog {in} {out} {n_mels}' (repeatable; without it: mojo-cpu and the
                         peers that need neither PyTorch nor Node.js)
---matrix                every peer, too
+--peers WHICH           none, light or all: the peers that are judged, too
+--matrix                every peer, too: --peers all
 --profile NAME          quick, ci or nightly
 --seed N                of the drawn cases (0)
 --report DIR            where the report goes (report)
@@ -40,13 +40,14 @@ REPORT_OPTIONS = """
 --mutants FILE     a mutants.json for the report to show"""
 # What the layer `test` has; the other peers that are not light are in the layer `peers`.
 _OF_TEST = {"openai-whisper", "transformers-torch"}
-_OURS = "mojo-"
+OURS = "mojo-cpu"
+_PREFIX = "mojo-"
 _OURS_OF_TEST = ("mojo-gpu", "mojo-max", "mojo-torch")
 
 
 def layer(arguments: list[str]) -> str:
     """The layer that has the front-ends to be judged; only names say what they need."""
-    if "--matrix" in arguments:
+    if _every_peer(arguments):
         return "peers"
     found = {layer_of(source) for source in _sources(arguments)}
     return next((name for name in ("peers", "test") if name in found), "default")
@@ -54,8 +55,8 @@ def layer(arguments: list[str]) -> str:
 
 def compiles(arguments: list[str]) -> bool:
     """Our own front-ends are compiled when first called; one is judged if none is named."""
-    sources = [*_sources(arguments)]
-    return not sources or any(source.startswith(_OURS) for source in sources)
+    sources = _sources(arguments) or [OURS]
+    return any(source.startswith(_PREFIX) for source in sources)
 
 
 def layer_of(source: str) -> str:
@@ -73,12 +74,22 @@ def layer_of(source: str) -> str:
     return "default" if is_light else "peers"
 
 
-def _sources(arguments: list[str]) -> Iterator[str]:
-    """The values of ``--frontend``."""
+def _values(arguments: list[str], *options: str) -> list[str]:
+    """The values of these options, which follow them; nonsense for those that have none."""
+    found = []
     for argument, after in zip_longest(arguments, arguments[1:], fillvalue=""):
         name, equals, value = argument.partition("=")
-        if name == "--frontend":
-            yield value if equals else after
+        if name in options:
+            found.append(value if equals else after)
+    return found
+
+
+def _sources(arguments: list[str]) -> list[str]:
+    return _values(arguments, "--frontend")
+
+
+def _every_peer(arguments: list[str]) -> bool:
+    return "--matrix" in arguments or "all" in _values(arguments, "--peers")
 
 
 def _repro_source(arguments: list[str]) -> str:
@@ -102,17 +113,21 @@ REPRO = Task(
 --keep NAME         add it to the regression corpus
 --link URL          where the bug is described, for --keep""",
     layer=lambda arguments: layer_of(_repro_source(arguments)),
-    compiles=lambda arguments: _repro_source(arguments).startswith(_OURS),
+    compiles=lambda arguments: _repro_source(arguments).startswith(_PREFIX),
     run=lambda arguments: run(["repro", *arguments]),
 )
 
 
 def run(arguments: list[str]) -> int:
-    """`arguments` go to the suite's command line."""
-    if "--matrix" in arguments:
+    """`arguments` go to the suite's command line; ours is judged if no front-end is named."""
+    if _every_peer(arguments):
         _install_javascript_peers()
     os.environ.update(checkout.variables())
-    become(sys.executable, "-m", "whisper_mel_conformance", *arguments, *_beside(arguments))
+    words = [*arguments, *_beside(arguments)]
+    if arguments[:1] not in (["repro"], ["report"]) and not _sources(arguments):
+        words += ["--frontend", OURS]
+        words += [] if _values(arguments, "--peers", "--matrix") else ["--peers", "light"]
+    become(sys.executable, "-m", "whisper_mel_conformance", *words)
 
 
 def _beside(arguments: list[str]) -> list[str]:

@@ -18,13 +18,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bench import cli, figure, machine, pairing, results, table, worker
+from bench import cli, machine, pairing, results, table, worker
 from bench.pairing import MAX_ROUNDS, MIN_LONG_ROUNDS, MIN_ROUNDS, Timing, measure
 from bench.rows import BASELINE, OURS, QUICK, Call, Row, all_rows, select
 from tasks.paths import ROOT
 from whisper_mel_conformance.frontend.load import Capabilities, Loaded
 
 from docs import speed
+
+figure = pytest.importorskip("bench.figure", reason="matplotlib is in the layer `test`")
 
 PEERS = [BASELINE, "slow-peer"]
 

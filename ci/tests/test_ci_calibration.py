@@ -26,11 +26,14 @@ from calibration.calibrate import (
     vary_recipe,
     write,
 )
-from calibration.figure import figure
 from calibration.front_ends import FRONT_ENDS, FrontEnd, roots
 from docs.calibration import text
 from whisper_mel_golden.signals import render
 from whisper_mel_reference import CLASS_A, CLASS_B
+
+figure = pytest.importorskip(
+    "calibration.figure", reason="matplotlib is in the layer `test`"
+).figure
 
 RECORD = read()
 ROWS = {row["name"]: row for row in RECORD["front_ends"]}

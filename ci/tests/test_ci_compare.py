@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from compare import cli, devices, picture
 from whisper_mel_golden.speech import SPEECH, load_recording, write_wav
 from whisper_mel_reference import WHISPER, log_mel, truth
+
+torch = pytest.importorskip("torch", reason="PyTorch is in the layer `test`")
+from compare import cli, devices, picture  # noqa: E402
 
 FRONT_ENDS = """
 import os

@@ -317,9 +317,11 @@ def test_a_running_task_keeps_the_lock_when_it_becomes_another_program(checkout:
         assert task.stdout is not None
         assert task.stdout.readline() == "started\n"
         lock = os.open(checkout, os.O_RDONLY)
-        with pytest.raises(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        gate.write_text("")
+        try:
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            gate.write_text("")
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(lock)
 
@@ -352,9 +354,11 @@ def test_an_installer_that_outlives_a_killed_dev_keeps_the_lock(checkout: Path) 
     process.send_signal(signal.SIGKILL)
     process.wait()
     lock = os.open(checkout, os.O_RDONLY)
-    with pytest.raises(BlockingIOError):
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    gate.write_text("")
+    try:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        gate.write_text("")
     fcntl.flock(lock, fcntl.LOCK_EX)  # comes as soon as the installer has ended
     os.close(lock)
 

@@ -54,6 +54,7 @@ CALLS: dict[str, list[tuple[str, str, int]]] = {
     "test": [
         ("env test", "env test", 0),
         ("build", "build", 0),
+        ("docs", "docs", 0),
         ("golden make", "golden make click-first", 0),
         ("golden calibrate", "golden calibrate --help", 0),  # takes hours
         ("bench", "bench --only librosa/1s/* --seconds 0.1", 0),

@@ -19,7 +19,7 @@ NEEDS = {
         env | check | lint | conformance | conformance report report | conformance repro nowhere
         conformance --profile ci | conformance --frontend librosa | conformance --frontend mojo-c
         conformance --frontend=cmd:./openai-whisper | conformance --frontend mojo-lockstep
-        golden verify | golden list | golden vectors dist | docs | docs --check
+        golden verify | golden list | golden vectors dist | docs --check
         bench instructions | mutants | mutants --kernel | sanitize address | sanitize thread
         sanitize valgrind | sanitize guard | sanitize network | sanitize all
         repro nowhere | repro nowhere --frontend librosa | gpu record gpu.json
@@ -28,7 +28,8 @@ NEEDS = {
         test reference | test reference golden/tests conformance/tests/test_conformance_matrix.py
         test -x reference::test_a | test -rP golden | test --tb=short ./golden""",
     "test": """
-        env test | golden make | golden calibrate | bench | bench --only 30s/* | compare a.wav
+        env test | docs | docs report.json | golden make | golden calibrate
+        bench | bench --only 30s/* | compare a.wav
         gpu | gpu compile | gpu driver | gpu reproduce | gpu bundle
         build | build wheels | build wheels mojo | build wheels --accelerator sm_90a
         test | test mojo | test reference ci | test -k reference | test -m reference
@@ -36,7 +37,8 @@ NEEDS = {
         conformance --frontend openai-whisper | conformance --frontend=mojo-max
         conformance --frontend librosa --frontend mojo-torch | repro nowhere --frontend mojo-gpu""",
     "peers": """
-        env peers | conformance --matrix | conformance --frontend torchaudio
+        env peers | conformance --matrix | conformance --peers all
+        conformance --frontend torchaudio
         conformance --frontend transformers-js --frontend mojo-torch | repro x --frontend lhotse""",
     "cuda": """
         env cuda | gpu run | sanitize memcheck | sanitize racecheck | sanitize initcheck
@@ -302,8 +304,33 @@ def test_javascript_peers_are_installed_once_from_their_lock(
     for _ in range(2):
         conformance.run(["--matrix", "--seed", "1"])
     assert (peer / "calls").read_text() == "ci --ignore-scripts --no-audit\n"
-    assert judged == [["--matrix"], [], *2 * [["--matrix", "--seed", "1"]]]
+    ours = ["--frontend", "mojo-cpu"]
+    assert judged == [
+        ["--matrix", *ours],
+        [*ours, "--peers", "light"],
+        *2 * [["--matrix", "--seed", "1", *ours]],
+    ]
     npm.write_text("#!/bin/sh\nexit 1\n")
     shutil.rmtree(peer / "node_modules")
     conformance.run(["--matrix"])
     assert "npm failed: js is not judged" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ["--frontend", "mojo-cpu", "--peers", "light"]),
+        (["-x", "--peers=none"], ["-x", "--peers=none", "--frontend", "mojo-cpu"]),
+        (["--frontend=librosa"], ["--frontend=librosa"]),
+        (["repro", "report"], ["repro", "report"]),
+        (["report", "report"], ["report", "report"]),
+    ],
+)
+def test_ours_and_the_light_peers_are_judged_if_no_front_end_is_named(
+    arguments: list[str], words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[list[str]] = []
+    monkeypatch.setattr(conformance, "become", lambda *command: judged.append([*command[3:]]))
+    monkeypatch.setattr(conformance, "_beside", lambda arguments: [])
+    conformance.run(arguments)
+    assert judged == [words]
