@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gpu.keeping import read
-from gpu.record import results
+from gpu.device.record import results
 from tasks.paths import MEASUREMENTS
 
 NOTHING = "Not yet run: no GPU was at hand."

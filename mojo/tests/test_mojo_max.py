@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from whisper_mel_golden.signals import render
 from whisper_mel_mojo import log_mel
 from whisper_mel_mojo import max as operation
-from whisper_mel_mojo.cuda import DeviceError
+from whisper_mel_mojo.gpu import DeviceError
 
 Array = NDArray[Any]
 Run = Callable[..., list[Array]]
@@ -290,7 +290,7 @@ def test_on_a_gpu_that_computes_in_lockstep(tmp_path: Path) -> None:
         fake_driver.make(tmp_path),
         """
 import numpy as np
-from whisper_mel_mojo import lockstep
+from whisper_mel_mojo.gpu import lockstep
 from whisper_mel_mojo.frontends import mojo_max_gpu
 
 front_end = mojo_max_gpu()

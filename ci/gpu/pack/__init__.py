@@ -1,0 +1,1 @@
+"""The archive for machines with a GPU."""
