@@ -140,6 +140,9 @@ def test_what_is_in_it(archive: Path, unpacked: Path) -> None:
     for library in libraries:
         places = run_time.entries(library, "R(?:UN)?PATH")
         assert all(place.startswith("$ORIGIN") for place in places), (library, places)
+        if library.name not in run_time.NAMES:
+            folders = [place.replace("$ORIGIN", str(library.parent)) for place in places]
+            assert all(Path(it, name).exists() for it in folders for name in run_time.NAMES)
 
 
 def test_the_rehearsal(unpacked: Path, environment: dict[str, str], tmp_path: Path) -> None:

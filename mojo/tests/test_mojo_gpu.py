@@ -126,17 +126,16 @@ for stream in (0x4d2, Torch(), CuPy(), Protocol(), 0, None):
 made = Interface(audio, stream=0x555)
 gpu.log_mel(made, out=anywhere)
 gpu.log_mel(made, out=anywhere, stream=0x666)
+gpu.log_mel(made, out=anywhere, stream=0)  # the legacy default stream, not the audio's
 gpu.log_mel(Interface(audio, stream=None), out=anywhere, stream=0x777)
 """,
     )
     made_elsewhere = ["cuEventRecord", "cuStreamWaitEvent"]
-    streams = ["0x4d2", "0x111", "0x222", "0x333", "0x1", "0x1", "0x555", "0x666", "0x777"]
+    # `audio` says that it is made on the legacy default stream, `made` on 0x555.
     expected = []
-    for stream in streams:
-        # `audio` says that it is made on the legacy default stream, `made` on 0x555.
-        if stream not in ("0x1", "0x555", "0x777"):
-            expected += made_elsewhere
-        expected.append(stream)
+    for stream in ("0x4d2", "0x111", "0x222", "0x333"):
+        expected += [*made_elsewhere, stream]
+    expected += ["0x1", "0x1", "0x555", *made_elsewhere, "0x666", *made_elsewhere, "0x1", "0x777"]
     actual = [re.sub(r"cuLaunch.* stream=(\S+) .*", r"\1", line) for line in log]
     assert actual == expected
 
