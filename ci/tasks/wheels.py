@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -120,10 +121,14 @@ def compile_libraries(folder: Path, accelerators: Sequence[str], cpus: Sequence[
             run_time.relocate(library, place)
         builder.sign(library)
 
+    def add_launch(name: str) -> None:
+        place = f"$ORIGIN/../../{run_time.FOLDER}"
+        add(name, cpus[-1], LAUNCH, *NVIDIA[name].options, place=place)
+
     for cpu in cpus:
         add(cpu, cpu)
-    for name in accelerators:
-        add(name, cpus[-1], LAUNCH, *NVIDIA[name].options, place=f"$ORIGIN/../../{run_time.FOLDER}")
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        list(pool.map(add_launch, accelerators))  # raises what one of them raises
 
 
 def label(wheel: Path, dist: Path) -> int:
