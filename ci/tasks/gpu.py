@@ -32,7 +32,7 @@ _TESTS = {
 
 
 def run(arguments: list[str]) -> int:
-    """One of the subcommands; 1 if anything is not as it should be."""
+    """Runs one of the subcommands; returns 1 if anything is not as it should be."""
     parser = argparse.ArgumentParser(prog="./dev gpu", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     compiling = commands.add_parser("compile", help="for every target, and hold it to the budget")

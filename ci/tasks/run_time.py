@@ -20,7 +20,7 @@ _OF_THE_SYSTEM |= {"ld-linux-x86-64.so.2", "libdl.so.2", "libpthread.so.0", "lib
 
 
 def copy(to: Path) -> None:
-    """All of them into a folder. Raises ``FileNotFoundError`` where they are not installed."""
+    """Copies them into a folder. Raises ``FileNotFoundError`` where they are not installed."""
     folder = run_time()
     if folder is None:
         raise FileNotFoundError(f"the package max is not installed: {', '.join(NAMES)} are missing")
@@ -54,7 +54,7 @@ def require_closed(library: Path) -> None:
 
 
 def entries(library: Path, kind: str) -> list[str]:
-    """What a library's dynamic section says, as ``readelf`` reads it."""
+    """Entries of a kind in a library's dynamic section, as ``readelf`` reads it."""
     listing = subprocess.run(
         ["readelf", "--dynamic", str(library)], capture_output=True, text=True, check=True
     ).stdout

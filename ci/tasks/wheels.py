@@ -91,7 +91,7 @@ def build_kernel(dist: Path, accelerators: list[str]) -> int:
 
 
 def make(folder: Path, accelerators: Sequence[str], cpus: Sequence[str]) -> Path:
-    """The wheel, made in a folder, with libraries for these GPUs and CPU types, best first.
+    """Makes the wheel in a folder, with libraries for these GPUs and CPU types, best first.
 
     Raises ``BuildError`` or ``CalledProcessError``.
     """
@@ -104,7 +104,7 @@ def make(folder: Path, accelerators: Sequence[str], cpus: Sequence[str]) -> Path
 
 
 def compile_libraries(folder: Path, accelerators: Sequence[str], cpus: Sequence[str]) -> None:
-    """Every library of the wheel, free of this machine's paths. Raises ``BuildError``.
+    """Compiles every library of the wheel, free of this machine's paths. Raises ``BuildError``.
 
     What launches on GPUs runs on the last of the CPU types.
     """

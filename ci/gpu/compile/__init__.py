@@ -1,1 +1,1 @@
-"""The kernel compiled for every target of the table, and held to its budget."""
+"""Compiles the kernel for every target of the table and holds it to its budget."""

@@ -20,7 +20,7 @@ _APPLE = {80: (1, 23_696), 128: (1, 25_232)}
 
 
 def budget_of(target: Target, n_mels: int) -> dict[str, int]:
-    """The limits of each measure that is not to be 0, as far as it can be measured here.
+    """Returns the limit of each measure that may be above 0, as far as it can be checked here.
 
     Kernels and blocks in a cluster are exact, the rest are the most that there may be. Registers
     of NVIDIA's targets take ``ptxas``.
@@ -37,7 +37,7 @@ def budget_of(target: Target, n_mels: int) -> dict[str, int]:
 
 
 def violations(measured: Measured, budget: dict[str, int]) -> list[str]:
-    """What is not within the budget, in words."""
+    """Names each measure that is not within its limit. A measure without one must be 0."""
     found = []
     for field in fields(Measured):
         value, limit = getattr(measured, field.name), budget.get(field.name, 0)
@@ -54,7 +54,7 @@ def report(
     budget: dict[tuple[str, int], dict[str, int]],
     results: dict[tuple[str, int], Measured | str],
 ) -> int:
-    """Prints the table; 1 if anything misses its budget, or was not measured at all."""
+    """Prints the table. Returns 1 if anything misses its budget or was not measured, else 0."""
     names = [field.name for field in fields(Measured)]
     rows = [["target", "bands", *(name.replace("_", " ") for name in names)]]
     missed = []
@@ -76,7 +76,7 @@ def report(
 
 
 def measure_all(wanted: list[tuple[str, int]]) -> dict[tuple[str, int], Measured | str]:
-    """Each target's measures, or why there are none."""
+    """Compiles and measures each (target, bands); a message stands for what could not be."""
 
     def one(it: tuple[str, int]) -> Measured | str:
         try:

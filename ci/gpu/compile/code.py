@@ -1,4 +1,4 @@
-"""What the compiler makes of the kernel for a target, measured. Needs no GPU.
+"""Measures what the compiler makes of the kernel for a target. Needs no GPU.
 
 NVIDIA's code is assembled with ``ptxas`` where that is; AMD's and Apple's says it itself.
 """
@@ -21,7 +21,7 @@ from whisper_mel_mojo.gpu.targets import TARGETS
 
 @dataclass(frozen=True)
 class Measured:
-    """What the compiler made of the kernel for a target; None: it cannot be known here."""
+    """Counts of what the compiler made of the kernel; None where it cannot be known here."""
 
     kernels: int
     cluster: int
@@ -34,7 +34,9 @@ class Measured:
 
 
 def compiled(target: str, n_mels: int, folder: Path | None = None) -> str:
-    """What ``targets.mojo`` prints; ``folder``: where that and the kernel are.
+    """Compiles the kernel and returns what ``targets.mojo`` prints: its mapping, then its code.
+
+    ``folder``: where ``targets.mojo`` and the kernel are; None: in the package.
 
     Raises ``RuntimeError`` with what the compiler says if it fails.
     """
@@ -48,7 +50,7 @@ def compiled(target: str, n_mels: int, folder: Path | None = None) -> str:
 
 
 def measure(target: str, text: str) -> Measured:
-    """What there is to know of ``compiled`` code. Raises ``ValueError`` if it is another's."""
+    """Measures what ``compiled`` returned. Raises ``ValueError`` if it is another target's."""
     mapping, _, code = text.partition("\n")
     words = mapping.split()
     if words[::2] != ["threads", "cluster", "shared"]:
@@ -84,7 +86,7 @@ def _measure_nvidia(target: str, ptx: str, common: dict[str, int]) -> Measured:
 
 
 def find_ptxas() -> str | None:
-    """NVIDIA's assembler: on the PATH, or in a wheel of nvidia-cuda-nvcc."""
+    """Finds NVIDIA's assembler, on the PATH or in a wheel of nvidia-cuda-nvcc; None if absent."""
     found = shutil.which("ptxas")
     if found:
         return found

@@ -1,4 +1,4 @@
-"""What travels to the machine with the GPU.
+"""Programs that travel to the machine with the GPU.
 
 ``cli`` runs the sections there, each in a process of its own (``run_section``), and ``record`` puts
 together what they found.
@@ -18,6 +18,6 @@ ROOT = CI.parent
 
 
 def child_environment() -> dict[str, str]:
-    """The environment of processes that import this package, and the archive's others."""
+    """The environment of child processes, which import this package and the archive's others."""
     paths = [str(CI), str(ROOT / "packages"), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}

@@ -17,7 +17,7 @@ from gpu.device.scale import scale
 
 CANARY = 0x5AC3A5C3
 POISON = 0x7FB5A5A5
-"""A NaN that nothing computes."""
+"""The bits of a NaN that no computation gives."""
 GUARD = 1024
 """Words of canaries on each side: more than any allocation is rounded up to."""
 
@@ -59,7 +59,7 @@ class Memory:
         return self._device.download(self.address, self.shape, self.dtype)
 
     def damaged(self) -> list[str]:
-        """Canaries that are no more."""
+        """Describes the canary words that were overwritten."""
         places = {"before": self._start, "behind": self._after}
         found = []
         for where, zone in places.items() if self.guard else ():
@@ -72,7 +72,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Call:
-    """What is asked for. ``lengths``: of a ragged batch; some of them are impossible."""
+    """One call of ``gpu.log_mel``. ``lengths``: of a ragged batch; some are impossible."""
 
     name: str
     clips: int
@@ -84,7 +84,7 @@ class Call:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the features."""
+        """The features' shape."""
         trim = 2 if self.options.get("smoothing") == "valid" else 0
         frames = max(self.samples, self.options.get("pad_to", 0)) // 160
         return self.clips, self.n_mels - trim, frames - trim
@@ -126,7 +126,7 @@ CALLS = tuple(it for it in _ALL if max(it.samples, it.options.get("pad_to", 0)) 
 
 
 def perform(call: Call, guard: int, stream: int = LEGACY_STREAM) -> tuple[NDArray[Any], list[str]]:
-    """The features, as they are when the stream has come so far, and what else was found."""
+    """Makes a call and waits for it. Returns the features and what was found wrong beside them."""
     audio = Memory((call.clips, call.samples), call.dtype, guard).upload(call.audio())
     out = Memory(call.shape, np.float32, guard)
     out.poison()
@@ -147,7 +147,7 @@ def perform(call: Call, guard: int, stream: int = LEGACY_STREAM) -> tuple[NDArra
 
 
 def worst_score(call: Call, features: NDArray[Any]) -> float:
-    """Of all clips; infinite where a clip must be NaN and is not."""
+    """The worst score of all clips; infinite if a clip must be NaN and is not."""
     spec = WHISPER.replace(n_mels=call.n_mels, **call.options)
     if call.lengths is None:
         return float(score(features, call.audio(), spec))
@@ -160,7 +160,7 @@ def worst_score(call: Call, features: NDArray[Any]) -> float:
 
 
 def check(call: Call, guard: int = GUARD) -> tuple[str, float, list[str]]:
-    """The digest of the features' bits, the worst score, and what was found."""
+    """Makes a call: the digest of the features' bits, the worst score, and what was found."""
     features, findings = perform(call, guard)
     worst = worst_score(call, features)
     if not worst <= CLASS_A:

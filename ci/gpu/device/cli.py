@@ -31,7 +31,7 @@ LEAST = 15.0  # seconds: with less left, nothing more is begun
 
 
 def main(arguments: list[str]) -> int:
-    """The command line; its exit status."""
+    """Runs what the command line asks for; returns the exit status."""
     names = list(SECTIONS)
     listing = "\n".join(f"  {it.name:12} {it.summary}" for it in SECTIONS.values())
     parser = argparse.ArgumentParser(
@@ -64,14 +64,14 @@ def main(arguments: list[str]) -> int:
 
 
 def exit_status(statuses: list[str]) -> int:
-    """Of a run whose sections ended so."""
+    """The exit status of a run, from how its sections ended."""
     if FAILED in statuses or not statuses:
         return 1
     return 3 if NOT_RUN in statuses else 0
 
 
 def earlier(folder: Path, names: list[str]) -> dict[str, Any]:
-    """What sections, of this run or an earlier one into the same folder, have left."""
+    """Reads the results that sections have left in a folder, in this run or an earlier one."""
     found = {}
     for name in names:
         with contextlib.suppress(OSError, ValueError):
@@ -86,7 +86,7 @@ def result_path(folder: Path, name: str) -> Path:
 def run_all(
     sections: list[Section], folder: Path, end: float | None, resume: bool
 ) -> dict[str, dict[str, Any]]:
-    """How each section ended, by name."""
+    """Runs sections one after the other; returns how each ended, by name."""
     results: dict[str, dict[str, Any]] = {}
     before = earlier(folder, list(SECTIONS))
     for section in sections:
@@ -106,7 +106,7 @@ def run_all(
 
 
 def run_one(section: Section, folder: Path, left: float | None) -> dict[str, Any]:
-    """Runs a section in a process of its own, ``left``: seconds that it can have at most."""
+    """Runs a section in its own process. ``left``: seconds left for it; None: no limit."""
     path = result_path(folder, section.name)
     if left is not None and left < LEAST:
         return {**ended(NOT_RUN, f"no time: {max(left, 0):.0f} s are left"), "seconds": 0.0}
@@ -135,7 +135,10 @@ def ended(status: str, why: str) -> dict[str, Any]:
 
 
 def call(section: Section, path: Path, limit: float, stream: Any) -> int | None:
-    """Exit status of the section's process; None if it had to be ended, with all of its own."""
+    """Starts a section's process and returns its exit status; None if it was killed at ``limit``.
+
+    Processes that it has started are killed with it.
+    """
     process = subprocess.Popen(
         [sys.executable, "-m", "gpu.device.run_section", section.name, str(path)],
         cwd=path.parent.parent,

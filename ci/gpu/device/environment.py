@@ -1,4 +1,4 @@
-"""What a run was made on and with; ``python -m gpu.device.environment`` prints it as JSON.
+"""Describes what a run is made on and with; ``python -m gpu.device.environment`` prints it as JSON.
 
 Nothing that names the machine or its user. Clocks are read, never set.
 """
@@ -56,7 +56,7 @@ def environment() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that are compared with, where they are installed."""
+    """Versions of the packages that are compared with, as far as they are installed."""
     found = {}
     for name in _PACKAGES:
         try:
@@ -67,7 +67,7 @@ def versions() -> dict[str, str]:
 
 
 def clocks() -> dict[str, str]:
-    """As nvidia-smi gives them; empty where that is not."""
+    """Driver, clocks, power and temperature from nvidia-smi; empty where that is missing."""
     command = ["nvidia-smi", "--id=0", "--format=csv,noheader,nounits"]
     command.append(f"--query-gpu={','.join(_QUERY.values())}")
     try:

@@ -1,4 +1,4 @@
-"""All calls, once each, on memory of exactly their size: what checkers and profilers look at.
+"""Makes each call once, on memory of exactly its size, for checkers and profilers to watch.
 
 ``python -m gpu.device.exercise [values|unwritten|CLIPS]``: every kind of call; one on memory that
 nothing wrote; or two calls of so many clips. Prints how many calls were made.
@@ -19,7 +19,7 @@ SAID = "calls executed: "
 
 
 def main(what: str) -> int:
-    """How many calls were made."""
+    """Makes the calls that ``what`` names; returns how many."""
     if what == "values":
         for call in CALLS:
             perform(call, 0)

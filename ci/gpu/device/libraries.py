@@ -1,5 +1,5 @@
-"""The kernel in other mappings, and with planted faults: of the archive, or built where there is a
-compiler.
+"""Libraries of the kernel in other mappings and with planted faults: those of the archive, or built
+in a checkout.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LIBRARIES = ROOT / "libraries"
 
 
 def architecture() -> str:
-    """Of the device that is here, as ``sm_90a``."""
+    """The target of the device that is here, as ``sm_90a``."""
     try:
         return target_of(device().capability(DEVICE)).name
     except BuildError as error:
@@ -32,7 +32,10 @@ def launching(path: Path) -> dict[str, str]:
 
 
 def library(kind: str, name: str) -> Path:
-    """``kind``: ``controls`` or ``variants``, for this machine's device. Raises ``NotHere``."""
+    """The path of a library for this machine's device. ``kind``: ``controls`` or ``variants``.
+
+    Raises ``NotHere`` if the archive has none.
+    """
     target = architecture()
     if not LIBRARIES.is_dir():
         from gpu.pack import extras
@@ -45,7 +48,7 @@ def library(kind: str, name: str) -> Path:
 
 
 def names(kind: str) -> list[str]:
-    """What there is of a kind, for this machine's device."""
+    """The names of all libraries of a kind for this machine's device."""
     target = architecture()
     if not LIBRARIES.is_dir():
         from gpu.pack import extras

@@ -1,4 +1,4 @@
-"""``gpu.json``: what a run has found, put together; and as a table. See ``gpu.schema.json``."""
+"""Puts together ``gpu.json``, what a run has found (``gpu.schema.json``), and tables of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BUNDLE = ROOT / "bundle.json"
 def document(
     environment: dict[str, Any], ran: dict[str, Any], kept: dict[str, Any]
 ) -> dict[str, Any]:
-    """``ran``: sections of this run; ``kept``: what all runs into the folder have left."""
+    """The document. ``ran``: sections of this run; ``kept``: all that the folder has."""
     return {
         "format": FORMAT,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -42,7 +42,7 @@ def bundle() -> dict[str, Any]:
 
 
 def environment() -> dict[str, Any]:
-    """Asked in a process of its own: the driver takes memory from whoever asks it."""
+    """Describes the machine, from another process: the driver takes memory of whoever asks it."""
     done = subprocess.run(
         [sys.executable, "-m", "gpu.device.environment"],
         env=child_environment(),
@@ -72,7 +72,7 @@ def summary(made: dict[str, Any]) -> list[str]:
 
 
 def results(made: dict[str, Any]) -> list[str]:
-    """The numbers of the sections that have passed, in Markdown; nothing of others."""
+    """The numbers of all sections that have not failed, in Markdown."""
     data = {name: it["data"] for name, it in made["sections"].items() if it["status"] != FAILED}
     lines = []
     timing = data.get("timing")
@@ -94,7 +94,7 @@ def results(made: dict[str, Any]) -> list[str]:
 
 
 def times(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Microseconds for each clip, and how many times ours the others take."""
+    """A table of microseconds for each clip, and of how many times ours each peer takes."""
     others = dict.fromkeys(name for row in rows for name in row["sides"] if name != "whisper-mel")
     head = ["clips", "bands", "type", "in a graph", "whisper-mel", *others]
     lines = [f"| {' | '.join(head)} |", f"|{'--:|' * len(head)}"]

@@ -22,7 +22,7 @@ def main() -> None:
 
 
 def outcome(name: str) -> dict[str, Any]:
-    """``status``, ``findings`` (why, in words) and ``data`` of a section."""
+    """Runs a section; returns its ``status``, ``findings`` (why, in words) and ``data``."""
     section = SECTIONS[name]
     try:
         module = importlib.import_module(f"gpu.device.sections.{section.module}")
@@ -41,7 +41,7 @@ def outcome(name: str) -> dict[str, Any]:
 
 
 def write(path: Path, document: dict[str, Any]) -> None:
-    """A file that is there as a whole or not at all."""
+    """Writes a JSON file that is there as a whole or not at all."""
     part = path.with_suffix(".part")
     part.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     part.replace(path)

@@ -1,4 +1,4 @@
-"""How much is computed: all of it, or little (``WHISPER_MEL_GPU_SCALE=rehearsal``).
+"""Sizes of what is computed: full, or small (``WHISPER_MEL_GPU_SCALE=rehearsal``).
 
 A rehearsal runs the same code where a stand-in for the driver computes, which is some thousand
 times slower than a device. Its results say so, and are never recorded.
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Scale:
-    """``longest``: samples of a call; ``clip``: samples of a clip that is timed; ``graph``: calls
-    in a captured graph; ``cases``: of the conformance suite, None: all of the quick profile.
+    """Sizes. ``longest``: samples of a call; ``clip``: samples of a clip that is timed; ``graph``:
+    calls in a captured graph; ``cases``: of the conformance suite, None: all of the quick profile.
     """
 
     name: str
@@ -30,7 +30,7 @@ _REHEARSAL = Scale("rehearsal", 16_100, 800, (1, 2), 2, 2, "length-400 or errors
 
 
 def scale() -> Scale:
-    """The one that the environment names. Raises ``ValueError`` for an unknown one."""
+    """The scale that the environment names. Raises ``ValueError`` for an unknown one."""
     name = os.environ.get("WHISPER_MEL_GPU_SCALE", _FULL.name)
     for known in (_FULL, _REHEARSAL):
         if known.name == name:

@@ -1,1 +1,1 @@
-"""The archive for machines with a GPU."""
+"""Packs the archive for machines with a GPU."""

@@ -1,4 +1,4 @@
-"""Makes the archive for machines with a GPU, and without a compiler or the internet.
+"""Makes the archive for machines that have a GPU, and neither compiler nor network.
 
 In it: ``ci/gpu/run`` and ``ci/gpu/device``; ``packages``: the four of ours, unpacked from wheels
 with libraries for this CPU family and the wanted GPUs, Modular's run-time libraries where its own
@@ -40,12 +40,14 @@ KINDS: dict[str, Callable[[str], dict[str, extras.Built]]] = {
 
 
 def default_targets() -> list[str]:
-    """Those of the table that go into the archive."""
+    """Names of the table's targets that go into the archive."""
     return [target.name for target in NVIDIA.values() if target.archive]
 
 
 def make(to: Path, targets: Sequence[str], kinds: Sequence[str] = tuple(KINDS)) -> Path:
-    """The archive's path, in the folder ``to``. ``kinds``: of libraries beside the kernel's own.
+    """Makes the archive in the folder ``to``; returns its path.
+
+    ``kinds``: of libraries beside the kernel's own.
 
     Raises ``BuildError`` if something cannot be compiled, ``ValueError`` for an archive that is
     too large or not complete.
@@ -77,7 +79,7 @@ def make(to: Path, targets: Sequence[str], kinds: Sequence[str] = tuple(KINDS)) 
 
 
 def unpack_packages(to: Path, targets: Sequence[str]) -> None:
-    """As installers do, so that the front-ends are registered; the kernel with its libraries."""
+    """Unpacks our wheels as installers do, which registers the front-ends."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         wheels.make(folder, targets, [distributed_cpu()])
@@ -91,7 +93,7 @@ def unpack_packages(to: Path, targets: Sequence[str]) -> None:
 
 
 def copy_pure(to: Path) -> None:
-    """Packages as they are installed here, with their licences, for whichever Python is there."""
+    """Copies installed packages, with their licences, for whichever Python is there."""
     for name in _PURE:
         distribution = importlib.metadata.distribution(name)
         for file in distribution.files or []:
@@ -102,7 +104,7 @@ def copy_pure(to: Path) -> None:
 
 
 def others(to: Path, builds: dict[str, extras.Built]) -> None:
-    """Other mappings or planted faults, which find the run-time libraries among the packages."""
+    """Builds other mappings or planted faults, which find the run-time libraries."""
     to.mkdir(parents=True)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         made = dict(zip(builds, pool.map(lambda built: built(), builds.values()), strict=True))
@@ -112,7 +114,7 @@ def others(to: Path, builds: dict[str, extras.Built]) -> None:
 
 
 def copy_programs(to: Path) -> None:
-    """The command, and the folder of all that it runs."""
+    """Copies the command, and the folder of all that it runs."""
     ours = ROOT / "ci" / "gpu"
     shutil.copytree(ours / "device", to / "device", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("__init__.py", "run"):
@@ -120,7 +122,7 @@ def copy_programs(to: Path) -> None:
 
 
 def facts(about: dict[str, Any], targets: Sequence[str]) -> dict[str, Any]:
-    """Of what and by what the archive was made."""
+    """Says of what and by what the archive is made."""
     packages = ("mojo-compiler", "max", "whisper-mel-mojo")
     return {
         **about,

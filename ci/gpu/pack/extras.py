@@ -56,13 +56,13 @@ NO_CLUSTERS = "one-block"
 
 
 def options_of(variant: str) -> tuple[str, ...]:
-    """What the compiler is told of a mapping."""
+    """Options of the compiler for a mapping."""
     pairs = VARIANTS[variant].items()
     return tuple(word for name, value in pairs for word in ("-D", f"{name}={value}"))
 
 
 def variants(target: str) -> dict[str, Built]:
-    """What builds each mapping that a target can have."""
+    """Functions that build each mapping that a target can have, by name."""
     kind = NVIDIA[target]
     if not kind.clusters:
         return {"as-shipped": functools.partial(built, LAUNCH, *kind.options)}
@@ -74,12 +74,12 @@ def variants(target: str) -> dict[str, Built]:
 
 
 def controls(target: str) -> dict[str, Built]:
-    """What builds each planted fault."""
+    """Functions that build each planted fault, by name."""
     return {name: functools.partial(built_control, target, name) for name in CONTROLS}
 
 
 def built_control(target: str, name: str) -> Path:
-    """The library that launches a copy of the kernel with a planted fault."""
+    """Builds the library that launches a copy of the kernel with a planted fault."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / SOURCE.name
         copy.write_text(CONTROLS[name].source(), encoding="utf-8")
@@ -88,5 +88,5 @@ def built_control(target: str, name: str) -> Path:
 
 
 def built(source: Path, *options: str) -> Path:
-    """For any machine with such a device; kept in the cache as all that is built."""
+    """Builds a library for any machine with such a device, in the cache."""
     return built_for(distributed_cpu(), source, options)

@@ -18,7 +18,7 @@ _READ_ONLY = 1
 
 
 class DeviceArray(NamedTuple):
-    """Where an array lies. Strides are in elements."""
+    """Address, shape and layout of an array. Strides are in elements."""
 
     address: int
     shape: tuple[int, ...]
@@ -34,7 +34,7 @@ class DeviceArray(NamedTuple):
 
     @property
     def is_contiguous(self) -> bool:
-        """Elements lie one after the other, in C's order."""
+        """Whether elements lie one after the other, in C's order."""
         expected = 1
         for size, stride in zip(reversed(self.shape), reversed(self.strides), strict=True):
             if size != 1 and stride != expected:
@@ -44,7 +44,7 @@ class DeviceArray(NamedTuple):
 
     @property
     def extent(self) -> tuple[int, int]:
-        """The first address, and the first after the last element's."""
+        """The lowest address, and the one after the last byte."""
         if 0 in self.shape:
             return self.address, self.address
         steps = [(n - 1) * s for n, s in zip(self.shape, self.strides, strict=True)]
@@ -54,7 +54,7 @@ class DeviceArray(NamedTuple):
 
 
 def device_array(name: str, array: Any, stream: int) -> DeviceArray:
-    """What an argument is, which will be used on a CUDA stream.
+    """Reads where the argument ``name`` lies, which will be used on a CUDA stream.
 
     Raises ``TypeError`` for anything that is not in a CUDA device's memory.
     """

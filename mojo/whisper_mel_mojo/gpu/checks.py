@@ -1,5 +1,6 @@
-"""Checks of the arrays that ``gpu.log_mel`` is called with. Each raises ``TypeError`` for another
-dtype, and ``ValueError`` for another shape or layout.
+"""Checks the arrays that ``gpu.log_mel`` is called with.
+
+Each raises ``TypeError`` for another dtype, ``ValueError`` for another shape or layout.
 """
 
 from __future__ import annotations

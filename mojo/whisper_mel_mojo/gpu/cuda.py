@@ -1,4 +1,4 @@
-"""The few functions of the CUDA driver that are called from Python (CUDA driver API, libcuda)."""
+"""Calls of the CUDA driver that Python makes (CUDA driver API, libcuda)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def driver() -> Driver:
 
 
 class Driver:
-    """Memory is given by its address, a context by its device's number."""
+    """The CUDA driver. Memory is given by its address, a context by its device's number."""
 
     def __init__(self) -> None:
         try:
@@ -55,7 +55,7 @@ class Driver:
             raise DeviceError(f"{name} failed with error {status}: {reason}")
 
     def capability(self, device: int) -> tuple[int, int]:
-        """Compute capability, as ``(9, 0)``."""
+        """A device's compute capability, as ``(9, 0)``."""
         values = (ctypes.c_int(), ctypes.c_int())
         for value, attribute in zip(values, (_MAJOR, _MINOR), strict=True):
             self._call("cuDeviceGetAttribute", ctypes.byref(value), attribute, device)
@@ -69,7 +69,7 @@ class Driver:
 
     @contextlib.contextmanager
     def current(self, device: int) -> Iterator[None]:
-        """With the device's primary context as this thread's; afterwards it is as it was."""
+        """Makes the device's primary context this thread's; afterwards it is as it was."""
         if device not in self._contexts:
             context = ctypes.c_void_p()
             self._call("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
@@ -81,7 +81,7 @@ class Driver:
             self._call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
 
     def wait(self, device: int, stream: int, for_stream: int) -> None:
-        """Work that a stream gets from now on waits for what another one has; nobody else does."""
+        """Lets the later work of ``stream`` wait for the present work of ``for_stream``."""
         event = ctypes.c_void_p()
         with self.current(device):
             self._call("cuEventCreate", ctypes.byref(event), _DISABLE_TIMING)
@@ -97,7 +97,7 @@ class Driver:
             self._call("cuStreamSynchronize", ctypes.c_void_p(stream))
 
     def allocate(self, device: int, size: int) -> int:
-        """Address of new memory. Raises ``MemoryError`` if the device has not as much."""
+        """Allocates bytes; returns the address. Raises ``MemoryError`` if too few are free."""
         address = ctypes.c_void_p()
         with self.current(device):
             status = self._status("cuMemAlloc_v2", ctypes.byref(address), ctypes.c_size_t(size))

@@ -15,8 +15,10 @@ from whisper_mel_mojo.gpu.cuda import LEGACY_STREAM
 
 
 def array_on(stream: int, name: str, array: Any) -> DeviceArray:
-    """The argument ``name``, to be used on a stream: as :func:`device_array` has it, and for a
-    tensor of PyTorch its device and stream, which PyTorch's interface does not tell.
+    """Reads where the argument ``name`` lies, which will be used on a stream.
+
+    As :func:`device_array`; PyTorch's tensors also have their device and stream, which their
+    interface does not tell.
     """
     result = device_array(name, array, stream)
     if _is_cuda_tensor(array):

@@ -81,8 +81,8 @@ def _device_of(audio: DeviceArray) -> int:
 
 @lru_cache
 def _library(device: int) -> ctypes.CDLL:
-    """What launches on a device: ``$WHISPER_MEL_LAUNCH_LIBRARY``, where other mappings of the
-    kernel are timed and faults are planted, or what is built for the device's target.
+    """Loads the library for a device: ``$WHISPER_MEL_LAUNCH_LIBRARY``, where other mappings of
+    the kernel are timed and faults are planted, or what is built for the device's target.
     """
     chosen = os.environ.get("WHISPER_MEL_LAUNCH_LIBRARY")
     if chosen:
@@ -96,7 +96,7 @@ def _loaded(target: Target) -> ctypes.CDLL:
 
 
 def opened(path: Path) -> ctypes.CDLL:
-    """A compiled ``launch.mojo``, with its functions' types."""
+    """Loads a compiled ``launch.mojo``, with its functions' types."""
     try:
         loaded = ctypes.CDLL(str(path))
     except OSError:
@@ -115,7 +115,7 @@ def opened(path: Path) -> ctypes.CDLL:
 
 
 def run_time() -> Path | None:
-    """The folder that has what such a library needs, ``RUN_TIME``; None: it is not installed."""
+    """Finds the folder that has what such a library needs, ``RUN_TIME``; None if not installed."""
     package = importlib.util.find_spec("modular")
     places = package.submodule_search_locations if package else None
     folders = (Path(place, "lib") for place in places or ())

@@ -1,4 +1,4 @@
-"""The GPU's program on a CPU, one thread after the other (``lockstep.mojo``, ``docs/gpu.md``)."""
+"""Runs the GPU's program on a CPU, thread after thread (``lockstep.mojo``, ``docs/gpu.md``)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Session(ctypes.Structure):
 
     @property
     def faults(self) -> int:
-        """Accesses that are no good, and values that were forgotten."""
+        """The number of wrong accesses, and of values that were not written."""
         return self.races + self.unwritten + self.outside + self.omitted
 
     def __str__(self) -> str:

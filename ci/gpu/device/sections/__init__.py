@@ -9,11 +9,11 @@ PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
 
 
 class NotHere(Exception):
-    """Why a section cannot be run on this machine."""
+    """A section cannot be run on this machine; the message says why."""
 
 
 class Found(Exception):
-    """What is wrong. ``data``: what was measured all the same."""
+    """A section found something wrong. ``data``: what was measured all the same."""
 
     def __init__(self, findings: list[str], data: dict[str, Any] | None = None) -> None:
         super().__init__("; ".join(findings))
@@ -23,7 +23,7 @@ class Found(Exception):
 
 @dataclass(frozen=True)
 class Section:
-    """``module`` of this folder has ``run(options) -> data``; ``seconds``: what it may take."""
+    """``run(*options) -> data`` of a ``module`` in this folder, and ``seconds`` it may take."""
 
     name: str
     summary: str
@@ -51,4 +51,4 @@ SECTIONS = {
         Section("counters", "DRAM bytes, occupancy, issue rate by ncu", "counters", 120),
     )
 }
-"""By value: a run that ends early has done what matters most."""
+"""Ordered by importance: a run that is cut short has finished the most important sections."""

@@ -1,4 +1,4 @@
-"""The conformance suite on the front-ends that compute on a CUDA device."""
+"""Runs the conformance suite on the front-ends that compute on a CUDA device."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NEEDS = {"mojo-torch-gpu": "torch", "mojo-max-gpu": "max"}
 
 
 def run() -> dict[str, Any]:
-    """Judges all that are there; raises ``Found`` unless each reaches its class, and ours is."""
+    """Judges all front-ends that are there. Raises ``Found`` unless each passes, and ours is."""
     device()
     try:
         importlib.import_module("whisper_mel_conformance.__main__")
@@ -43,7 +43,7 @@ def run() -> dict[str, Any]:
 
 
 def missing(name: str) -> str | None:
-    """Why a front-end is not judged."""
+    """Says why a front-end cannot be judged here; None if it can."""
     if not entry_points(group="whisper_mel.frontends", name=name):
         return "there is no front-end of this name here"
     module = NEEDS.get(name)
@@ -56,7 +56,7 @@ def missing(name: str) -> str | None:
 
 
 def judge(name: str, report: Path) -> dict[str, Any]:
-    """What the suite says of a front-end."""
+    """Runs the suite on a front-end; returns its class, counts and failures."""
     shutil.rmtree(report, ignore_errors=True)
     command = [sys.executable, "-m", "whisper_mel_conformance", f"--frontend={name}"]
     command += [f"--report={report}", "--timeout=60"]

@@ -1,4 +1,4 @@
-"""Hardware counters of one launch by ncu: bytes from memory, occupancy, issue rate."""
+"""Reads hardware counters of one launch by ncu: bytes from memory, occupancy, issue rate."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PLACES = ("/usr/local/cuda*/bin", "/opt/nvidia/nsight-compute/*")
 
 
 def run() -> dict[str, Any]:
-    """For each batch. Raises ``NotHere`` where there is no ncu or it may not read counters."""
+    """Counters for each batch size. Raises ``NotHere`` without ncu, or if it may not read them."""
     device()
     places = [folder for place in PLACES for folder in sorted(glob(place))]
     program = shutil.which("ncu", path=os.pathsep.join([os.environ.get("PATH", ""), *places]))
@@ -48,7 +48,7 @@ def run() -> dict[str, Any]:
 
 
 def counters(program: str, batch: int) -> dict[str, Any]:
-    """Of the second launch: the first has loaded the kernel."""
+    """Counters of the second launch: the first has loaded the kernel."""
     command = [program, "--csv", "--page", "raw", "--print-units", "base"]
     # The clocks stay as they are found.
     command += ["--clock-control", "none", "--metrics", ",".join(METRICS)]

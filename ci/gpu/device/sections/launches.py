@@ -1,4 +1,4 @@
-"""What a call does to the device, counted by PyTorch's profiler (CUPTI): one launch, no copy."""
+"""Counts what a call does to the device, by PyTorch's profiler (CUPTI): one launch, no copy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gpu.device.sections import Found, NotHere
 
 
 class Counts(NamedTuple):
-    """``microseconds``: of the kernels, on the device."""
+    """Counts of what the device did. ``microseconds``: what the kernels took on it."""
 
     kernels: int
     copies: int
@@ -25,7 +25,7 @@ ONE_LAUNCH = (1, 0, 0)
 
 
 def run() -> dict[str, Any]:
-    """Raises ``NotHere`` where the profiler sees nothing of PyTorch's own."""
+    """Counts for each call. Raises ``NotHere`` where the profiler misses PyTorch's own work."""
     device()
     torch = usable_torch()
     control(torch)
@@ -48,7 +48,7 @@ def run() -> dict[str, Any]:
 
 
 def usable_torch() -> Any:
-    """PyTorch with a device. Raises ``NotHere``."""
+    """Imports PyTorch. Raises ``NotHere`` if it is not installed or sees no device."""
     try:
         import torch
     except ImportError as error:
@@ -59,7 +59,7 @@ def usable_torch() -> Any:
 
 
 def counted(torch: Any, call: Callable[[], object]) -> Counts:
-    """What the device does for a call."""
+    """Counts what the device does for a call."""
     from torch.profiler import ProfilerActivity, profile
 
     activities = [ProfilerActivity.CPU, ProfilerActivity.CUDA]
@@ -70,7 +70,7 @@ def counted(torch: Any, call: Callable[[], object]) -> Counts:
 
 
 def sorted_out(events: Iterable[Any]) -> Counts:
-    """Kernels, copies and fills among a profiler's events."""
+    """Counts kernels, copies and fills among a profiler's events."""
     kernels = copies = fills = 0
     microseconds = 0.0
     for event in events:
@@ -89,7 +89,7 @@ def sorted_out(events: Iterable[Any]) -> Counts:
 
 
 def control(torch: Any) -> None:
-    """Two kernels and a copy of PyTorch's must be counted as such."""
+    """Requires that two kernels and a copy of PyTorch's are counted as such."""
     tensor = torch.ones(1000, device="cuda")
     other = torch.empty_like(tensor)
 

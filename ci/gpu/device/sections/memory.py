@@ -1,4 +1,4 @@
-"""Device memory: what a call takes beside its arrays (nothing), and what happens without enough."""
+"""Measures device memory: a call takes none beside its arrays, and too little is a clear error."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run() -> dict[str, Any]:
 
 
 def taken_by_calls(cuda: Device) -> int:
-    """By how much free memory falls in 20 calls of the largest batch."""
+    """By how many bytes free memory falls in 20 calls of the largest batch."""
     audio = Memory((LARGEST.clips, LARGEST.samples), np.float32)
     cuda.fill(audio.address, 0, audio.size // 4)
     out = Memory(LARGEST.shape, np.float32)
@@ -61,7 +61,7 @@ def taken_by_calls(cuda: Device) -> int:
 
 
 def without_enough(cuda: Device, small: Call, bits: str) -> list[str]:
-    """With nearly all memory taken, a call that needs more says so; afterwards all is well."""
+    """Finds what goes wrong in a call when nearly all memory is taken, and in one after it."""
     held = take_all_but(cuda, 16 * GRANULE)
     findings = []
     try:
@@ -82,7 +82,7 @@ def without_enough(cuda: Device, small: Call, bits: str) -> list[str]:
 
 
 def take_all_but(cuda: Device, left: int) -> list[int]:
-    """Addresses of memory that is ours from now on, so that hardly more than ``left`` is free."""
+    """Allocates memory until hardly more than ``left`` bytes are free; returns the addresses."""
     held = []
     size = cuda.free_memory() - left
     while size >= GRANULE:

@@ -1,4 +1,4 @@
-"""What the kernel is timed against on the same device: each makes a function of CUDA tensors.
+"""Peers that the kernel is timed against on the same device: each is a function of CUDA tensors.
 
 A peer takes float32 of shape ``(batch, n)`` on a device and returns features there, unless its
 note says otherwise.
@@ -28,7 +28,7 @@ SUBSTITUTE = "torch-stft"
 
 
 def peers(n_mels: int, device: str) -> dict[str, Peer | str]:
-    """Each peer, or why it is not here. All but CuPy's also compute on a CPU."""
+    """Makes each peer; a message stands for one that is not here. All but CuPy's work on CPUs."""
     made: dict[str, Peer | str] = {}
     for name, make in _MAKERS.items():
         try:

@@ -1,4 +1,4 @@
-"""compute-sanitizer's tools on every kind of call; first, each must find what is planted for it."""
+"""Runs compute-sanitizer on every kind of call; each tool first has to find a planted fault."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ WITHOUT_POOLS = {
 
 
 class Tool(NamedTuple):
-    """``control``: the faulty library (see ``pack.extras``), or None: memory that nothing wrote."""
+    """A tool. ``control``: the faulty library (``pack.extras``); None: unwritten memory."""
 
     options: tuple[str, ...]
     control: str | None
     said: str
-    """Of what is planted."""
+    """Words in the report of the planted fault."""
     clean: str
-    """At the end, if nothing was found."""
+    """Words in a report without findings."""
 
 
 TOOLS = {
@@ -52,7 +52,7 @@ TOOLS = {
 
 
 def run(name: str) -> dict[str, Any]:
-    """One tool. Raises ``NotHere`` without it, ``Found`` for findings and missed plants."""
+    """Runs one tool. Raises ``NotHere`` without it, ``Found`` for findings and missed faults."""
     device()
     program = find()
     tool = TOOLS[name]
@@ -73,14 +73,14 @@ def run(name: str) -> dict[str, Any]:
 
 
 def planted_fault(tool: Tool) -> tuple[str, Mapping[str, str]]:
-    """What to exercise, and in which environment."""
+    """What ``exercise`` is told to show the planted fault, and the environment for it."""
     if tool.control is None:
         return "unwritten", dict(os.environ)
     return "values", launching(library("controls", tool.control))
 
 
 def find() -> str:
-    """The path of compute-sanitizer."""
+    """Finds compute-sanitizer. Raises ``NotHere`` without it."""
     places = [folder for place in PLACES for folder in sorted(glob(place))]
     path = shutil.which(
         "compute-sanitizer", path=os.pathsep.join([os.environ.get("PATH", ""), *places])
@@ -109,7 +109,7 @@ def sanitize(
 
 
 def excerpt(text: str) -> str:
-    """From the first finding on."""
+    """The text from the first finding on."""
     lines = text.splitlines()
     marked = (i for i, line in enumerate(lines) if line.startswith("=========") and len(line) > 20)
     first = next(marked, 0)

@@ -1,4 +1,4 @@
-"""Several streams at once, and a CUDA graph of a call: the bits of one call after the other."""
+"""Compares bits: calls on several streams at once and in CUDA graphs, and one after the other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROUNDS = 5
 
 
 def run() -> dict[str, Any]:
-    """Raises ``Found`` if bits differ."""
+    """Runs all comparisons. Raises ``Found`` if bits differ."""
     cuda = device()
     longest = min(scale().longest, 200_000)
     jobs = [Call(f"clip {i}", 2, longest // (i + 1), (80, 128)[i % 2]) for i in range(STREAMS)]
@@ -36,14 +36,14 @@ def run() -> dict[str, Any]:
 
 
 def alone(call: Call, findings: list[str]) -> str:
-    """The digest of a call's features when nothing else runs; adds to what was found."""
+    """The digest of a call's features when nothing else runs; adds to ``findings``."""
     features, found = perform(call, 0)
     findings += [f"{call.name}: {it}" for it in found]
     return digest(features)
 
 
 def at_once(cuda: Device, jobs: list[Call], expected: list[str]) -> int:
-    """How many results differ if all jobs are launched before any is waited for."""
+    """Counts the results that differ if all jobs are launched before any is waited for."""
     streams = [cuda.new_stream() for _ in jobs]
     inputs = [Memory((job.clips, job.samples), job.dtype).upload(job.audio()) for job in jobs]
     different = 0
@@ -62,7 +62,7 @@ def at_once(cuda: Device, jobs: list[Call], expected: list[str]) -> int:
 
 
 def graph(cuda: Device, call: Call) -> list[str]:
-    """A captured call, launched with one input after another: what is wrong with it."""
+    """Launches a captured call with one input after another; returns what is wrong."""
     stream = cuda.new_stream()
     audio = Memory((call.clips, call.samples), call.dtype)
     out = Memory(call.shape, np.float32)

@@ -1,4 +1,4 @@
-"""How long a call takes on the device, beside PyTorch's pipelines in alternating rounds."""
+"""Times calls on the device, beside PyTorch's pipelines, in alternating rounds."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Clock = Callable[[Callable[[], object]], float]
 
 
 def run() -> dict[str, Any]:
-    """All combinations of batch, bands and type; ours also where there is no PyTorch."""
+    """Times all combinations of batch, bands and type; ours also where there is no PyTorch."""
     cuda = device()
     data: dict[str, Any] = {"rows": [], "absent": {}, "notes": NOTES}
     findings: list[str] = []
@@ -51,7 +51,7 @@ def run() -> dict[str, Any]:
 def measured(
     cuda: Device, n_mels: int, dtype: str, batch: int, absent: dict[str, str]
 ) -> dict[str, Any]:
-    """A row: all sides on the same inputs."""
+    """Times all sides on the same inputs; returns a row of the table."""
     inputs = inputs_of(dtype, batch)
     out = Memory((batch, n_mels, scale().clip // 160), np.float32)
 
@@ -76,7 +76,7 @@ def measured(
 
 
 def inputs_of(dtype: str, batch: int) -> list[Memory]:
-    """Noise: several batches, if one alone would stay in a cache."""
+    """Batches of noise in device memory: several, if one alone would stay in a cache."""
     n = scale().clip
     count = max(1, min(64, CACHED // (n * batch * np.dtype(dtype).itemsize)))
     noise = 0.1 * np.random.default_rng(5).standard_normal((16, n))
@@ -96,7 +96,7 @@ def add_peers(
     scores: dict[str, float],
     absent: dict[str, str],
 ) -> None:
-    """Those that work here, on the same memory as ours."""
+    """Adds the peers that work here, on the same memory as ours, and why others do not."""
     try:
         torch = usable_torch()
     except NotHere as reason:
@@ -118,7 +118,7 @@ def add_peers(
 
 
 def peer_side(torch: Any, name: str, peer: Any, tensors: Sequence[Any]) -> Side:
-    """With what a peer takes: floats, in the host's memory if need be."""
+    """Calls of a peer on what it takes: floats, in the host's memory if need be."""
 
     def as_floats(tensor: Any) -> Any:
         return tensor if tensor.dtype == torch.float32 else tensor.to(torch.float32) / 32768.0
@@ -138,7 +138,7 @@ def features_of(result: Any) -> Any:
 
 
 def alternate(sides: dict[str, Side], clock: Clock, rounds: int) -> dict[str, list[float]]:
-    """Milliseconds a call of each side, one for each round; who is first in a round is drawn."""
+    """Times each side once a round, in a drawn order; returns milliseconds a call."""
     counts = {name: calls_in_a_round(side, clock) for name, side in sides.items()}
     times: dict[str, list[float]] = {name: [] for name in sides}
     draw = random.Random(0)
@@ -150,7 +150,7 @@ def alternate(sides: dict[str, Side], clock: Clock, rounds: int) -> dict[str, li
 
 
 def calls_in_a_round(side: Side, clock: Clock) -> int:
-    """As many as take ``LEAST_ROUND``; the first calls of all are not counted."""
+    """How many calls take ``LEAST_ROUND``; the very first ones are not timed."""
     repeated(side, 3)
     once = clock(lambda: repeated(side, 3)) / 3
     return max(1, min(500, int(LEAST_ROUND / max(once, 1e-3)) + 1))
@@ -186,7 +186,7 @@ def quartiles(values: Sequence[float]) -> list[float]:
 
 
 def graph_milliseconds(cuda: Device, inputs: Sequence[Memory], n_mels: int) -> float:
-    """Of one of our calls, without the host: many of them are captured and launched at once."""
+    """Milliseconds of one of our calls without the host: many are captured and launched at once."""
     batch, n = inputs[0].shape
     out = Memory((batch, n_mels, n // 160), np.float32)
     stream = cuda.new_stream()
@@ -207,7 +207,7 @@ def graph_milliseconds(cuda: Device, inputs: Sequence[Memory], n_mels: int) -> f
 
 
 def wrong(row: dict[str, Any]) -> list[str]:
-    """What makes a row worthless."""
+    """Says what makes a row worthless, if anything does."""
     name = f"{row['n_mels']} bands, {row['dtype']}, batch {row['batch']}"
     ours = row["sides"][OURS]
     findings = []
@@ -243,7 +243,7 @@ def fits(got: float, wanted: float, how: str) -> bool:
 
 
 def line(row: dict[str, Any]) -> str:
-    """A row for people."""
+    """Formats a row for a terminal."""
     name = f"{row['batch']:>4} x {row['seconds']:g} s, {row['n_mels']} bands, {row['dtype']}"
     cells = [f"{OURS} {1e3 * row['graph_ms'] / row['batch']:.2f} µs a clip in a graph"]
     for side, times in row["sides"].items():

@@ -1,4 +1,4 @@
-"""All mappings of the kernel: class A, the same bits, and times for each batch; the best of them.
+"""Checks and times all mappings of the kernel: class A, the same bits, the fastest for each batch.
 
 ``python -m gpu.device.sections.tuning RESULT.json`` measures the one that this process launches.
 """
@@ -24,7 +24,7 @@ LIMIT = 90.0  # seconds for a mapping
 
 
 def run() -> dict[str, Any]:
-    """Raises ``Found`` if a mapping's values are wrong or not bit for bit the shipped one's."""
+    """Measures each mapping. Raises ``Found`` for values that are wrong, or other than shipped."""
     device()
     measured: dict[str, Any] = {}
     findings: list[str] = []
@@ -47,7 +47,7 @@ def run() -> dict[str, Any]:
 
 
 def in_a_process(path: Path, result: Path) -> dict[str, Any]:
-    """What ``main`` finds out of a library; why not, as ``failed``."""
+    """Runs ``main`` on a library in a process of its own; ``failed`` in the result says why not."""
     result.parent.mkdir(exist_ok=True)
     result.unlink(missing_ok=True)
     command = [sys.executable, "-m", "gpu.device.sections.tuning", str(result)]

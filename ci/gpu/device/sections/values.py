@@ -1,4 +1,4 @@
-"""Every kind of call: class A, canaries around all buffers intact, every value written."""
+"""Checks every kind of call: class A, canaries around all buffers intact, every value written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gpu.device.sections import Found
 
 
 def run() -> dict[str, Any]:
-    """Each call twice, which must give the same bits. First, a written canary must be seen."""
+    """Makes each call twice: the bits must be the same. First, a written canary must be seen."""
     device()
     _control()
     findings: list[str] = []
