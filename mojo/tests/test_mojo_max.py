@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from clips import noise
 from max.driver import CPU, Buffer
 from max.dtype import DType
 from max.engine import InferenceSession
@@ -29,10 +30,6 @@ Array = NDArray[Any]
 Run = Callable[..., list[Array]]
 
 OPTIONS: list[dict[str, Any]] = [{}, {"n_mels": 128, "pad_to": 20_000, "smoothing": "same"}]
-
-
-def noise(n: int, seed: int = 0) -> Array:
-    return render({"signal": "noise", "n": n, "seed": seed, "gain": 0.1})
 
 
 def audio_type(dtype: DType, *shape: str | int) -> TensorType:
