@@ -155,7 +155,10 @@ def test_an_unknown_accelerator_names_the_known_ones(capsys: pytest.CaptureFixtu
     assert wheels.parse(two) == (everything, ["sm_89", "sm_75"])
     assert wheels.parse(["--accelerator", "none"]) == (everything, [])
     assert wheels.parse([]) == (everything, wheels.default_accelerators())
-    assert wheels.parse(["golden", "reference"]) == (["golden", "reference"], wheels.default_accelerators())
+    assert wheels.parse(["golden", "reference"]) == (
+        ["golden", "reference"],
+        wheels.default_accelerators(),
+    )
 
 
 def test_only_the_named_packages_are_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
