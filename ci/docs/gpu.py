@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gpu.device.record import results
 from gpu.keeping import read
-from gpu.record import results
 from tasks.paths import MEASUREMENTS
 
 NOTHING = "Not yet run: no GPU was at hand."

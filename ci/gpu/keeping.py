@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-from tasks.paths import MEASUREMENTS
+from tasks.paths import MEASUREMENTS, ROOT
 
-from gpu.section import write
+from gpu.device.run_section import write
 
-SCHEMA = Path(__file__).with_name("gpu.schema.json")
+SCHEMA = ROOT / "ci" / "gpu" / "device" / "gpu.schema.json"
 
 
 def keep(path: Path) -> Path:

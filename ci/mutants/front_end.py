@@ -6,9 +6,10 @@ import functools
 import os
 from pathlib import Path
 
-from whisper_mel_mojo import library, lockstep
+from whisper_mel_mojo import library
 from whisper_mel_mojo.frontends import FrontEnd
 from whisper_mel_mojo.frontends import mojo_cpu as cpu
+from whisper_mel_mojo.gpu import lockstep
 
 _PATH = Path(os.environ["WHISPER_MEL_MUTANT"])
 

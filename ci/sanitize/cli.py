@@ -116,13 +116,13 @@ def _guard(calls: int) -> int:
 
 def _gpu(tool: str) -> Callable[[int], int]:
     def lane(calls: int) -> int:
-        from gpu import sanitizers, sections
+        from gpu.device.sections import Found, NotHere, sanitizers
 
         try:
             return int(sanitizers.run(tool)["calls"])
-        except sections.NotHere as reason:
+        except NotHere as reason:
             raise Absent(str(reason)) from None
-        except sections.Found as found:
+        except Found as found:
             raise AssertionError(str(found)) from None
 
     return lane

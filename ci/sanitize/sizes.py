@@ -20,8 +20,8 @@ import sys
 from typing import Any
 
 import numpy as np
+from whisper_mel_mojo.gpu.lockstep import Session
 from whisper_mel_mojo.library import LOG_MEL
-from whisper_mel_mojo.lockstep import Session
 
 Array = Any
 

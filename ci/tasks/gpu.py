@@ -1,8 +1,9 @@
 """The kernel for GPUs, on machines without one and with one.
 
-`compile` compiles it for every target of ci/gpu/budget.toml, assembles NVIDIA's with `ptxas` where
-that is, and holds what comes out to the budget. `driver` counts what a call asks of a stand-in for
-the CUDA driver. `reproduce` builds the faults of the bug report and shows what catches them.
+`compile` compiles it for every target of whisper_mel_mojo/gpu/targets.py, assembles NVIDIA's with
+`ptxas` where that is, and holds what comes out to the budget. `driver` counts what a call asks of a
+stand-in for the CUDA driver. `reproduce` builds the faults of the bug report and shows what catches
+them.
 
 `bundle` packs all that a machine with a GPU needs into one archive in dist/; `run` does there (or
 here, where there is a GPU) what `ci/gpu/run` in it does, and takes the same arguments. `record`
@@ -31,7 +32,7 @@ _TESTS = {
 
 
 def run(arguments: list[str]) -> int:
-    """One of the subcommands; 1 if anything is not as it should be."""
+    """Runs one of the subcommands; returns 1 if anything is not as it should be."""
     parser = argparse.ArgumentParser(prog="./dev gpu", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     compiling = commands.add_parser("compile", help="for every target, and hold it to the budget")
@@ -62,26 +63,27 @@ def run(arguments: list[str]) -> int:
 
 
 def _compile(names: list[str]) -> int:
-    from gpu import targets
+    from gpu.compile.budget import BANDS, budget_of, measure_all, report
+    from gpu.compile.code import find_ptxas
+    from whisper_mel_mojo.gpu.targets import TARGETS
 
-    budget = targets.read_budget()
-    unknown = set(names) - {target for target, _ in budget}
-    if unknown:
-        raise ValueError(f"{targets.BUDGET} has no target {', '.join(sorted(unknown))}")
-    wanted = [it for it in budget if not names or it[0] in names]
-    if targets.find_ptxas() is None:
+    for name in names:
+        if name not in TARGETS:
+            raise ValueError(f"compile {name}: expected of {', '.join(TARGETS)}")
+    if find_ptxas() is None:
         print("ptxas is not installed: registers and spills of NVIDIA's targets are not checked")
-    limits = {it: targets.checkable(it[0], budget[it]) for it in wanted}
-    return targets.report(limits, targets.measure_all(wanted))
+    wanted = [(name, n_mels) for name in names or TARGETS for n_mels in BANDS]
+    budget = {(name, n_mels): budget_of(TARGETS[name], n_mels) for name, n_mels in wanted}
+    return report(budget, measure_all(wanted))
 
 
 def _bundle(targets: list[str] | None, bare: bool) -> int:
-    from gpu import bundle
+    from gpu.pack import bundle
     from whisper_mel_mojo.builder import BuildError
 
     try:
         kinds = () if bare else tuple(bundle.KINDS)
-        archive = bundle.make(ROOT / "dist", targets or bundle.TARGETS, kinds)
+        archive = bundle.make(ROOT / "dist", targets or bundle.default_targets(), kinds)
     except (BuildError, FileNotFoundError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -11,16 +11,22 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from .paths import PACKAGES, ROOT
 
 # For each kind of machine the CPU types that the package chooses among
 CPUS = {"x86_64": ["x86-64-v4", "x86-64-v3", "x86-64"]}
-# By default, of what accelerators.py lists: A100, RTX 30 and A10, RTX 40 and L4, H100, B200, RTX 50
-ACCELERATORS = ["sm_80", "sm_86", "sm_89", "sm_90a", "sm_100a", "sm_120a"]
-# From site-packages/whisper_mel_mojo/prebuilt to where Modular's wheels put their libraries
-RUN_TIME = "$ORIGIN/../../modular/lib"
+
+
+def default_accelerators() -> list[str]:
+    """Names of the table's targets that go into wheels."""
+    from whisper_mel_mojo.gpu.targets import NVIDIA
+
+    return [target.name for target in NVIDIA.values() if target.wheel]
 
 
 def parse(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -45,7 +51,7 @@ def parse(arguments: list[str]) -> tuple[list[str], list[str]]:
         if accelerators != ["none"]:
             raise ValueError(f"--accelerator none: expected no other beside it, {accelerators}")
         return packages or known, []
-    return packages or known, accelerators or ACCELERATORS
+    return packages or known, accelerators or default_accelerators()
 
 
 def build(dist: Path, packages: list[str], accelerators: list[str]) -> int:
@@ -53,7 +59,7 @@ def build(dist: Path, packages: list[str], accelerators: list[str]) -> int:
 
     Returns 0; 2 and a message for an accelerator that there is not, 1 if one does not build.
     """
-    from whisper_mel_mojo.accelerators import NVIDIA
+    from whisper_mel_mojo.gpu.targets import NVIDIA
 
     for name in accelerators if "mojo" in packages else []:
         if name not in NVIDIA:
@@ -76,50 +82,58 @@ def build_kernel(dist: Path, accelerators: list[str]) -> int:
     from whisper_mel_mojo.builder import BuildError
 
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
         try:
-            compile_libraries(folder / "prebuilt", accelerators)
-        except BuildError as error:
+            wheel = make(Path(name), accelerators, CPUS.get(platform.machine(), ["generic"]))
+        except (BuildError, subprocess.CalledProcessError) as error:
             print(f"build wheels: {error}", file=sys.stderr)
             return 1
-        environment = {**os.environ, "WHISPER_MEL_PREBUILT": str(folder / "prebuilt")}
-        command = ["hatchling", "build", "-t", "wheel", "--directory", str(folder)]
-        status = subprocess.call(command, cwd=ROOT / "mojo", env=environment)
-        if status:
-            return status
-        (wheel,) = folder.glob("*.whl")
         return label(wheel, dist)
 
 
-def compile_libraries(folder: Path, accelerators: list[str]) -> None:
-    """Every library of the wheel, free of this machine's paths. Raises ``BuildError``."""
-    from whisper_mel_mojo import builder, gpu
-    from whisper_mel_mojo.accelerators import NVIDIA
+def make(folder: Path, accelerators: Sequence[str], cpus: Sequence[str]) -> Path:
+    """Makes the wheel in a folder, with libraries for these GPUs and CPU types, best first.
 
-    cpus = CPUS.get(platform.machine(), ["generic"])
-    for cpu in cpus:
-        print(f"compiling for {cpu}", flush=True)
-        _finish(builder.prebuild(folder, cpu=cpu), None)
-    for name in accelerators:
-        print(f"compiling for {name}", flush=True)
-        options = NVIDIA[name].options
-        library = builder.prebuild(folder, gpu.LAUNCH, *options, cpu=cpus[-1])
-        _finish(library, RUN_TIME)
+    Raises ``BuildError`` or ``CalledProcessError``.
+    """
+    compile_libraries(folder / "prebuilt", accelerators, cpus)
+    environment = {**os.environ, "WHISPER_MEL_PREBUILT": str(folder / "prebuilt")}
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT / "mojo", env=environment, check=True)
+    (wheel,) = folder.glob("whisper_mel_mojo-*.whl")
+    return wheel
 
 
-def _finish(library: Path, folder: str | None) -> None:
-    """Tells a library where Modular's are, if it needs them, and signs it."""
-    from gpu import closure
+def compile_libraries(folder: Path, accelerators: Sequence[str], cpus: Sequence[str]) -> None:
+    """Compiles every library of the wheel, free of this machine's paths. Raises ``BuildError``.
+
+    What launches on GPUs runs on the last of the CPU types.
+    """
     from whisper_mel_mojo import builder
+    from whisper_mel_mojo.gpu.launcher import LAUNCH
+    from whisper_mel_mojo.gpu.targets import NVIDIA
 
-    if sys.platform == "linux":
-        closure.relocate(library, folder)
-    builder.sign(library)
+    from . import run_time
+
+    def add(name: str, cpu: str, *source: Any, place: str | None = None) -> None:
+        print(f"compiling for {name}", flush=True)
+        library = builder.prebuild(folder, *source, cpu=cpu)
+        if sys.platform == "linux":
+            run_time.relocate(library, place)
+        builder.sign(library)
+
+    def add_launch(name: str) -> None:
+        place = f"$ORIGIN/../../{run_time.FOLDER}"
+        add(name, cpus[-1], LAUNCH, *NVIDIA[name].options, place=place)
+
+    for cpu in cpus:
+        add(cpu, cpu)
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        list(pool.map(add_launch, accelerators))  # raises what one of them raises
 
 
 def label(wheel: Path, dist: Path) -> int:
     """Puts the wheel into `dist`, tagged with the oldest glibc that its libraries run with."""
-    from gpu import closure
+    from . import run_time
 
     if sys.platform != "linux":
         wheel.replace(dist / wheel.name)
@@ -127,6 +141,6 @@ def label(wheel: Path, dist: Path) -> int:
     command = [sys.executable, "-m", "auditwheel", "repair", "--wheel-dir", str(dist)]
     # What the code for one CPU type needs is looked at when it is chosen.
     command += ["--disable-isa-ext-check", "--only-plat"]
-    for library in closure.NAMES:
+    for library in run_time.NAMES:
         command += ["--exclude", library]
     return subprocess.call([*command, str(wheel)])

@@ -54,7 +54,7 @@ COMMANDS = {
     "conformance report": ("whisper_mel_conformance.__main__:main", ["report"]),
     "golden": ("whisper_mel_golden.__main__:main", []),
     "gpu": ("tasks.gpu:run", []),
-    "gpu run": ("gpu.cli:main", []),
+    "gpu run": ("gpu.device.cli:main", []),
     "mutants": ("mutants.cli:run", []),
     "repro": ("whisper_mel_conformance.__main__:main", ["repro"]),
     "sanitize": ("sanitize.cli:run", []),

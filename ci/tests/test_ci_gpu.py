@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import sys
@@ -14,21 +15,24 @@ import numpy as np
 import pytest
 from docs.gpu import NOTHING
 from docs.gpu import section as shown
-from gpu import (
-    build,
-    cli,
+from gpu import device, keeping
+from gpu.device import cli, libraries, record, run_section
+from gpu.device.sections import (
+    FAILED,
+    NOT_RUN,
+    PASSED,
+    SECTIONS,
+    Found,
+    NotHere,
+    Section,
     counters,
-    keeping,
     launches,
-    libraries,
-    record,
     sanitizers,
-    section,
     timing,
     tuning,
 )
-from gpu import peers as peers_module
-from gpu.sections import FAILED, NOT_RUN, PASSED, SECTIONS, Found, NotHere, Section
+from gpu.device.sections import peers as peers_module
+from gpu.pack import extras
 from whisper_mel_reference import CLASS_A, WHISPER, score
 
 # --------------------------------------------------------------------------- sections
@@ -54,19 +58,33 @@ def raising(error: Exception) -> Callable[..., dict[str, Any]]:
 def test_how_a_section_ends(
     run: Callable[..., Any], status: str, finding: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = types.ModuleType("gpu.stand_in")
+    module = types.ModuleType("gpu.device.sections.stand_in")
     module.run = run  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "gpu.stand_in", module)
+    monkeypatch.setitem(sys.modules, "gpu.device.sections.stand_in", module)
     monkeypatch.setitem(SECTIONS, "stand-in", Section("stand-in", "", "stand_in", 1))
-    ended = section.outcome("stand-in")
+    ended = run_section.outcome("stand-in")
     assert (ended["status"], ended["findings"][:1]) == (status, [finding] if finding else [])
 
 
 def test_every_section_has_its_module() -> None:
     for it in SECTIONS.values():
-        assert (Path(section.__file__).parent / f"{it.module}.py").exists(), it.name
+        assert (Path(sanitizers.__file__).parent / f"{it.module}.py").exists(), it.name
     tools = [it.options[0] for it in SECTIONS.values() if it.module == "sanitizers"]
     assert tools == list(sanitizers.TOOLS)
+
+
+def test_what_travels_needs_nothing_that_stays() -> None:
+    """To be loaded, the modules of ``device`` need NumPy, our packages and each other."""
+    known = {"numpy", "whisper_mel_mojo", "whisper_mel_reference", *sys.stdlib_module_names}
+    modules = list(Path(device.__file__).parent.rglob("*.py"))
+    assert len(modules) > len(SECTIONS)
+    for path in modules:
+        for node in ast.parse(path.read_text()).body:
+            needed = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            needed += [it.name for it in node.names] if isinstance(node, ast.Import) else []
+            for name in needed:
+                travels = name == "gpu.device" or name.startswith("gpu.device.")
+                assert travels or name.partition(".")[0] in known, f"{path}: {name}"
 
 
 def test_a_section_that_crashes_or_hangs_loses_nothing_else(tmp_path: Path) -> None:
@@ -103,7 +121,7 @@ def test_resuming_repeats_only_what_has_not_passed(
     monkeypatch.setattr(cli, "run_one", run_one)
     for name, status in (("values", PASSED), ("timing", FAILED)):
         done = {"status": status, "findings": [], "data": {"n": 0}, "seconds": 1.0}
-        section.write(cli.result_path(tmp_path, name), done)
+        run_section.write(cli.result_path(tmp_path, name), done)
     results = cli.run_all([SECTIONS["values"], SECTIONS["timing"]], tmp_path, None, True)
     assert ran == ["timing"]
     assert [results[name]["data"]["n"] for name in ("values", "timing")] == [0, 1]
@@ -190,9 +208,9 @@ def test_a_lane_that_must_fail(
 
 
 def test_every_planted_fault_applies_to_the_kernel() -> None:
-    for control in build.CONTROLS.values():
+    for control in extras.CONTROLS.values():
         assert control.source() != control.new
-    assert {tool.control for tool in sanitizers.TOOLS.values()} == {None, *build.CONTROLS}
+    assert {tool.control for tool in sanitizers.TOOLS.values()} == {None, *extras.CONTROLS}
 
 
 def test_without_compute_sanitizer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,9 +386,9 @@ def test_the_best_mapping_is_a_right_one(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_the_mappings_that_a_device_can_have() -> None:
-    assert list(build.variants("sm_90a")) == list(build.VARIANTS)
-    assert list(build.variants("sm_80")) == ["as-shipped"]
-    assert build.options_of("16-blocks") == ("-D", "BLOCKS=16")
+    assert list(extras.variants("sm_90a")) == list(extras.VARIANTS)
+    assert list(extras.variants("sm_80")) == ["as-shipped"]
+    assert extras.options_of("16-blocks") == ("-D", "BLOCKS=16")
 
 
 # --------------------------------------------------------------------------- records

@@ -117,7 +117,7 @@ COMMANDS = {
     "conformance repro": "whisper_mel_conformance.__main__",
     "docs": "docs.cli",
     "gpu bundle": "tasks.gpu",
-    "gpu run": "gpu.cli",
+    "gpu run": "gpu.device.cli",
     "mutants": "mutants.cli",
     "sanitize all": "sanitize.cli",
 }

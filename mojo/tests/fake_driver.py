@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from whisper_mel_mojo.builder import built_library
-from whisper_mel_mojo.lockstep import LOCKSTEP
+from whisper_mel_mojo.gpu.lockstep import LOCKSTEP
 
 
 def make(folder: Path) -> Path:

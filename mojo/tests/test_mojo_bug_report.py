@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_mojo_launch import alone, calls, driver, require_one_launch_only
-from test_mojo_lockstep import faulty_library, noise, planted, run_sanitized, sanitizer
+from clips import noise
+from launching import calls, require_one_launch_only
+from plants import planted, run_sanitized
 from whisper_mel_mojo.builder import built_library
-from whisper_mel_mojo.lockstep import Session, log_mel
-
-__all__ = ["alone", "driver", "faulty_library", "sanitizer"]  # fixtures
+from whisper_mel_mojo.gpu.lockstep import Session, log_mel
 
 SOURCE = Path(__file__).with_name("bug_report.mojo")
 

@@ -16,18 +16,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clips import noise
 from numpy.typing import NDArray
-from whisper_mel_golden.signals import render
 from whisper_mel_mojo import BuildError, builder, c_library, frontends, log_mel
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HEADER = builder.C_SOURCE.with_suffix(".h")
 LIMIT = 120  # seconds: a guard against hanging
 STRICT = ("-O2", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
-
-
-def noise(n: int, seed: int = 0) -> NDArray[Any]:
-    return render({"signal": "noise", "n": n, "seed": seed, "gain": 0.1})
 
 
 @pytest.fixture(scope="module")

@@ -16,25 +16,22 @@ from pathlib import Path
 import fake_driver
 import pytest
 from whisper_mel_mojo import BuildError, gpu
-from whisper_mel_mojo.accelerators import NVIDIA, accelerator
 from whisper_mel_mojo.builder import built_library
-from whisper_mel_mojo.device_array import device_array
+from whisper_mel_mojo.gpu import launcher
+from whisper_mel_mojo.gpu.arrays import device_array
+from whisper_mel_mojo.gpu.targets import NVIDIA, target_of
 
 if importlib.util.find_spec("max") is None:
     pytest.skip("compiling for GPUs takes the package max", allow_module_level=True)
 
 
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fake_driver.make(tmp_path_factory.mktemp("driver"))
-
-
 PRELUDE = """
 import ctypes, sys
 import numpy as np
-from whisper_mel_mojo import gpu, lockstep
-from whisper_mel_mojo.cuda import driver
-from whisper_mel_mojo.gpu_host import Buffer
+from whisper_mel_mojo import gpu
+from whisper_mel_mojo.gpu import lockstep
+from whisper_mel_mojo.gpu.cuda import driver
+from whisper_mel_mojo.gpu.host import Buffer
 
 cuda = driver()
 def on_device(array):
@@ -129,17 +126,16 @@ for stream in (0x4d2, Torch(), CuPy(), Protocol(), 0, None):
 made = Interface(audio, stream=0x555)
 gpu.log_mel(made, out=anywhere)
 gpu.log_mel(made, out=anywhere, stream=0x666)
+gpu.log_mel(made, out=anywhere, stream=0)  # the legacy default stream, not the audio's
 gpu.log_mel(Interface(audio, stream=None), out=anywhere, stream=0x777)
 """,
     )
     made_elsewhere = ["cuEventRecord", "cuStreamWaitEvent"]
-    streams = ["0x4d2", "0x111", "0x222", "0x333", "0x1", "0x1", "0x555", "0x666", "0x777"]
+    # `audio` says that it is made on the legacy default stream, `made` on 0x555.
     expected = []
-    for stream in streams:
-        # `audio` says that it is made on the legacy default stream, `made` on 0x555.
-        if stream not in ("0x1", "0x555", "0x777"):
-            expected += made_elsewhere
-        expected.append(stream)
+    for stream in ("0x4d2", "0x111", "0x222", "0x333"):
+        expected += [*made_elsewhere, stream]
+    expected += ["0x1", "0x1", "0x555", *made_elsewhere, "0x666", *made_elsewhere, "0x1", "0x777"]
     actual = [re.sub(r"cuLaunch.* stream=(\S+) .*", r"\1", line) for line in log]
     assert actual == expected
 
@@ -537,16 +533,16 @@ def test_without_a_device() -> None:
 
 def test_the_kernel_is_built_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WHISPER_MEL_ACCELERATOR", raising=False)
-    assert accelerator((8, 9)).options == ("--target-accelerator", "sm_89")
-    assert accelerator((9, 0)).options == ("--target-accelerator", "sm_90a", "-D", "CLUSTERS")
-    assert not accelerator((12, 0)).clusters  # too little shared memory for ours
+    assert target_of((8, 9)).options == ("--target-accelerator", "sm_89")
+    assert target_of((9, 0)).options == ("--target-accelerator", "sm_90a", "-D", "CLUSTERS")
+    assert not target_of((12, 0)).clusters  # too little shared memory for ours
     with pytest.raises(BuildError, match=r"not built for .* capability 6\.1"):
-        accelerator((6, 1))
+        target_of((6, 1))
     monkeypatch.setenv("WHISPER_MEL_ACCELERATOR", "sm_80")
-    assert accelerator((6, 1)).name == "sm_80"
+    assert target_of((6, 1)).name == "sm_80"
     monkeypatch.setenv("WHISPER_MEL_ACCELERATOR", "sm_1")
     with pytest.raises(BuildError, match="WHISPER_MEL_ACCELERATOR=sm_1: expected one of sm_75"):
-        accelerator((9, 0))
+        target_of((9, 0))
 
 
 def test_the_front_end_of_the_suite(driver: Path) -> None:
@@ -587,17 +583,17 @@ def test_a_library_that_was_compiled_in_an_environment_that_is_gone(
 ) -> None:
     """Of those in the cache: they name the folder that Modular's libraries were in then."""
     library = tmp_path / "launch.so"
-    shutil.copyfile(built_library(gpu.LAUNCH, *NVIDIA["sm_90a"].options), library)
+    shutil.copyfile(built_library(launcher.LAUNCH, *NVIDIA["sm_90a"].options), library)
     subprocess.run(["patchelf", "--set-rpath", "/environment/that/is/gone", library], check=True)
     program = """
 import ctypes, pathlib, sys
-from whisper_mel_mojo import gpu
+from whisper_mel_mojo.gpu import launcher
 
 try:
     ctypes.CDLL(sys.argv[1])
 except OSError as error:
     print(error)
-print(gpu._opened(pathlib.Path(sys.argv[1])).whisper_mel_launch_message(0))
+print(launcher.opened(pathlib.Path(sys.argv[1])).whisper_mel_launch_message(0))
 """
     alone, opened = fake_driver.run(driver, program, str(library)).splitlines()
     assert "cannot open shared object file" in alone

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from clips import noise
 from max.driver import CPU, Buffer
 from max.dtype import DType
 from max.engine import InferenceSession
@@ -23,16 +24,12 @@ from numpy.typing import NDArray
 from whisper_mel_golden.signals import render
 from whisper_mel_mojo import log_mel
 from whisper_mel_mojo import max as operation
-from whisper_mel_mojo.cuda import DeviceError
+from whisper_mel_mojo.gpu import DeviceError
 
 Array = NDArray[Any]
 Run = Callable[..., list[Array]]
 
 OPTIONS: list[dict[str, Any]] = [{}, {"n_mels": 128, "pad_to": 20_000, "smoothing": "same"}]
-
-
-def noise(n: int, seed: int = 0) -> Array:
-    return render({"signal": "noise", "n": n, "seed": seed, "gain": 0.1})
 
 
 def audio_type(dtype: DType, *shape: str | int) -> TensorType:
@@ -292,7 +289,7 @@ def test_on_a_gpu_that_computes_in_lockstep(tmp_path: Path) -> None:
         fake_driver.make(tmp_path),
         """
 import numpy as np
-from whisper_mel_mojo import lockstep
+from whisper_mel_mojo.gpu import lockstep
 from whisper_mel_mojo.frontends import mojo_max_gpu
 
 front_end = mojo_max_gpu()

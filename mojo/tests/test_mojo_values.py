@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clips import noise
 from numpy.typing import NDArray
 from whisper_mel_golden.cases import GoldenCase, golden_cases
 from whisper_mel_golden.signals import render
@@ -38,10 +39,6 @@ SIGNALS: dict[str, dict[str, Any]] = {
     **{f"click at {at}": {"signal": "click", "at": 3000 + at} for at in (0, 1, 2, 3)},
     **{f"click at {at}": {"signal": "click", "at": 3000 + at} for at in (396, 397, 398, 399)},
 }
-
-
-def noise(n: int, seed: int = 0, gain: float = 0.1) -> Array:
-    return render({"signal": "noise", "n": n, "seed": seed, "gain": gain})
 
 
 def require_class_a(actual: Array, audio: Array, **spec: Any) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_mel_mojo import c_library, gpu_host, lockstep
-from whisper_mel_mojo.cuda import DeviceError, driver
+from whisper_mel_mojo import c_library
 from whisper_mel_mojo.features import log_mel
+from whisper_mel_mojo.gpu import host, lockstep
+from whisper_mel_mojo.gpu.cuda import DeviceError, driver
 from whisper_mel_mojo.library import library
 
 
@@ -70,7 +71,7 @@ def mojo_c() -> FrontEnd:
 def mojo_gpu() -> FrontEnd:
     """Made when it is asked for: raises ``DeviceError`` where there is no CUDA device."""
     driver()
-    return FrontEnd("mojo-gpu", gpu_host.log_mel, device="cuda")
+    return FrontEnd("mojo-gpu", host.log_mel, device="cuda")
 
 
 def mojo_torch() -> FrontEnd:

@@ -1,8 +1,8 @@
 """The kernel on a device: one launch for any batch, from device memory to device memory.
 
 Nothing is copied, allocated or waited for; the launch goes to the stream that the caller names.
-What is no memory of the device, or less than was promised, is refused: a kernel that is handed such
-an address ruins the whole process's context, some time later. Built for a device
+Host pointers and buffers that are too small are refused before the launch: an invalid address would
+break the CUDA context of the whole process, and only later. Built for a device
 (`--target-accelerator`).
 """
 

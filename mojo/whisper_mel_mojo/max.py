@@ -13,8 +13,8 @@ from max.engine import InferenceSession, Model, read
 from max.graph import Dim, Graph, StaticDim, TensorType, TensorValue, ops
 
 from whisper_mel_mojo.builder import built_max_package, cpu_features, kept
-from whisper_mel_mojo.cuda import DeviceError
 from whisper_mel_mojo.features import MIN_SAMPLES, plan
+from whisper_mel_mojo.gpu import DeviceError
 from whisper_mel_mojo.library import SMOOTHING
 
 

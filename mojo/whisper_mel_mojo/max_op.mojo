@@ -24,7 +24,7 @@ comptime ARCHITECTURE = _accelerator_arch()
 comptime CLUSTERS = (
     "sm_90" in ARCHITECTURE or "sm_100" in ARCHITECTURE or "sm_103" in ARCHITECTURE
 )
-"""As `accelerators.py` says of what `launch.mojo` is built for."""
+"""As `gpu/targets.py` says of what `launch.mojo` is built for."""
 
 
 @register("whisper_mel.log_mel")

@@ -1,0 +1,172 @@
+"""Calls of ``gpu.log_mel`` of every kind, on memory of exactly their size or between canaries."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from whisper_mel_mojo import gpu
+from whisper_mel_mojo.gpu.cuda import LEGACY_STREAM
+from whisper_mel_reference import CLASS_A, WHISPER, score
+
+from gpu.device.driver import DEVICE, Device, device
+from gpu.device.scale import scale
+
+CANARY = 0x5AC3A5C3
+POISON = 0x7FB5A5A5
+"""The bits of a NaN that no computation gives."""
+GUARD = 1024
+"""Words of canaries on each side: more than any allocation is rounded up to."""
+
+
+class Memory:
+    """An array in the device's memory, on no stream in particular, for as long as this lives.
+
+    ``guard``: words of canaries before and behind it; with 0, it is an allocation of its own size,
+    beside which memory checkers see every byte.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any, guard: int = 0) -> None:
+        self.shape, self.dtype, self.guard = shape, np.dtype(dtype), guard
+        self.size = int(np.prod(shape)) * self.dtype.itemsize
+        self._device: Device = device()
+        self._start = self._device.allocate(DEVICE, self.size + 8 * guard + 4)
+        self.address = self._start + 4 * guard
+        self._after = self._start + 4 * guard + self.size + -self.size % 4
+        for zone in (self._start, self._after) if guard else ():
+            self._device.fill(zone, CANARY, guard)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_start"):
+            self._device.free(DEVICE, self._start)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        data = (self.address, False)
+        return {"shape": self.shape, "typestr": self.dtype.str, "data": data, "version": 3}
+
+    def poison(self) -> None:
+        self._device.fill(self.address, POISON, self.size // 4)
+
+    def upload(self, array: NDArray[Any]) -> Memory:
+        self._device.upload(self.address, array.astype(self.dtype, copy=False))
+        return self
+
+    def download(self) -> NDArray[Any]:
+        return self._device.download(self.address, self.shape, self.dtype)
+
+    def damaged(self) -> list[str]:
+        """Describes the canary words that were overwritten."""
+        places = {"before": self._start, "behind": self._after}
+        found = []
+        for where, zone in places.items() if self.guard else ():
+            words = self._device.download(zone, (self.guard,), np.uint32)
+            wrong = np.flatnonzero(words != CANARY)
+            if wrong.size > 0:
+                found.append(f"{wrong.size} words {where} it were written, the first at {wrong[0]}")
+        return found
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of ``gpu.log_mel``. ``lengths``: of a ragged batch; some are impossible."""
+
+    name: str
+    clips: int
+    samples: int
+    n_mels: int = 80
+    dtype: str = "float32"
+    options: dict[str, Any] = field(default_factory=dict)
+    lengths: tuple[int, ...] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The features' shape."""
+        trim = 2 if self.options.get("smoothing") == "valid" else 0
+        frames = max(self.samples, self.options.get("pad_to", 0)) // 160
+        return self.clips, self.n_mels - trim, frames - trim
+
+    def audio(self) -> NDArray[Any]:
+        """Noise whose level changes, the same at each run."""
+        rng = np.random.default_rng(hash_of(self.name))
+        level = 0.3 * np.exp(-4.0 * rng.random((self.clips, 1)))
+        noise = level * rng.standard_normal((self.clips, self.samples))
+        noise *= np.linspace(0.01, 1.0, self.samples)
+        if self.dtype == "int16":
+            return np.rint(32767 * np.clip(noise, -1, 1)).astype(np.int16)
+        return noise.astype(np.float32)
+
+
+def hash_of(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
+
+
+# Up to 38 s (46 s of 128 bands) a cluster sweeps a clip once, longer ones twice.
+_ALL = (
+    Call("shortest", 1, 201),
+    Call("edges meet", 2, 399, 128),
+    Call("second", 1, 16_000),
+    Call("odd batch", 3, 7_001, options={"smoothing": "same"}),
+    Call("valid", 2, 16_079, 128, options={"smoothing": "valid"}),
+    Call("int16", 3, 16_001, dtype="int16", options={"smoothing": "same"}),
+    Call("padded", 2, 80_000, options={"pad_to": 480_000}),
+    Call("padded, smoothed", 2, 80_001, 128, options={"pad_to": 480_000, "smoothing": "valid"}),
+    Call("ragged", 5, 16_000, lengths=(16_000, 201, 7_777, 0, 16_001)),
+    Call("ragged, int16", 3, 16_000, 128, "int16", lengths=(15_999, 480, 3_200)),
+    Call("30 s", 2, 480_000),
+    Call("30 s, 128 bands", 2, 480_000, 128),
+    Call("30 s, int16, smoothed", 1, 480_000, 80, "int16", {"smoothing": "same"}),
+    Call("two sweeps", 1, 800_000),
+    Call("two sweeps, smoothed", 1, 800_003, 128, options={"smoothing": "same"}),
+)
+CALLS = tuple(it for it in _ALL if max(it.samples, it.options.get("pad_to", 0)) <= scale().longest)
+
+
+def perform(call: Call, guard: int, stream: int = LEGACY_STREAM) -> tuple[NDArray[Any], list[str]]:
+    """Makes a call and waits for it. Returns the features and what was found wrong beside them."""
+    audio = Memory((call.clips, call.samples), call.dtype, guard).upload(call.audio())
+    out = Memory(call.shape, np.float32, guard)
+    out.poison()
+    lengths = None
+    if call.lengths is not None:
+        lengths = Memory((call.clips,), np.int64, guard).upload(np.array(call.lengths))
+    gpu.log_mel(audio, call.n_mels, lengths=lengths, out=out, stream=stream, **call.options)
+    device().wait_for(stream)
+    features = out.download()
+    findings = [f"audio: {it}" for it in audio.damaged()]
+    findings += [f"out: {it}" for it in out.damaged()]
+    if not np.array_equal(audio.download(), call.audio()):
+        findings.append("the audio was changed")
+    omitted = int((features.view(np.uint32) == POISON).sum())
+    if omitted > 0:
+        findings.append(f"{omitted} values were not written")
+    return features, findings
+
+
+def worst_score(call: Call, features: NDArray[Any]) -> float:
+    """The worst score of all clips; infinite if a clip must be NaN and is not."""
+    spec = WHISPER.replace(n_mels=call.n_mels, **call.options)
+    if call.lengths is None:
+        return float(score(features, call.audio(), spec))
+    possible = [i for i, n in enumerate(call.lengths) if 201 <= n <= call.samples]
+    impossible = [i for i in range(call.clips) if i not in possible]
+    if not np.isnan(features[impossible]).all():
+        return float("inf")
+    lengths = [call.lengths[i] for i in possible]
+    return float(score(features[possible], call.audio()[possible], spec, lengths=lengths))
+
+
+def check(call: Call, guard: int = GUARD) -> tuple[str, float, list[str]]:
+    """Makes a call: the digest of the features' bits, the worst score, and what was found."""
+    features, findings = perform(call, guard)
+    worst = worst_score(call, features)
+    if not worst <= CLASS_A:
+        findings.append(f"worst score {worst:.3g}: expected at most {CLASS_A:g}")
+    return digest(features), worst, [f"{call.name}: {it}" for it in findings]
+
+
+def digest(features: NDArray[Any]) -> str:
+    return hashlib.sha256(features.tobytes()).hexdigest()[:16]

@@ -1,0 +1,110 @@
+"""Puts together ``gpu.json``, what a run has found (``gpu.schema.json``), and tables of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from gpu.device import ROOT, child_environment
+from gpu.device.sections import FAILED, SECTIONS
+
+FORMAT = 1
+BUNDLE = ROOT / "bundle.json"
+"""Only in the archive: what it was made of."""
+
+
+def document(
+    environment: dict[str, Any], ran: dict[str, Any], kept: dict[str, Any]
+) -> dict[str, Any]:
+    """The document. ``ran``: sections of this run; ``kept``: all that the folder has."""
+    return {
+        "format": FORMAT,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "scale": os.environ.get("WHISPER_MEL_GPU_SCALE", "full"),
+        "bundle": bundle(),
+        "environment": environment,
+        "sections": {name: {**kept, **ran}[name] for name in SECTIONS if name in {**kept, **ran}},
+    }
+
+
+def bundle() -> dict[str, Any]:
+    """The commit, and how the libraries were built; empty in a checkout."""
+    try:
+        made: dict[str, Any] = json.loads(BUNDLE.read_text(encoding="utf-8"))
+    except OSError:
+        return {}
+    return made
+
+
+def environment() -> dict[str, Any]:
+    """Describes the machine, from another process: the driver takes memory of whoever asks it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "gpu.device.environment"],
+        env=child_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        found: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        return {"device": None, "why_no_device": done.stderr.strip()[-800:]}
+    return found
+
+
+def summary(made: dict[str, Any]) -> list[str]:
+    """The run as a table for a terminal."""
+    about = made["environment"]
+    device = about["device"] or f"no device: {about['why_no_device']}"
+    lines = ["", f"{device}; commit {made['bundle'].get('commit', 'of this checkout')}"]
+    if made["scale"] != "full":
+        lines.append(f"A {made['scale']}: nothing here is a measurement.")
+    for name, section in made["sections"].items():
+        first = section["findings"][0].splitlines()[0][:110] if section["findings"] else ""
+        lines.append(f"{name:12} {section['status']:8} {section['seconds']:6.1f} s  {first}")
+    lines += ["", *results(made)]
+    return lines
+
+
+def results(made: dict[str, Any]) -> list[str]:
+    """The numbers of all sections that have not failed, in Markdown."""
+    data = {name: it["data"] for name, it in made["sections"].items() if it["status"] != FAILED}
+    lines = []
+    timing = data.get("timing")
+    if timing:
+        lines += [*times(timing["rows"]), ""]
+        for goal in timing["goals"]:
+            word = "met" if goal["met"] else "missed"
+            lines.append(f"- {goal['what']}: {goal['got']:.3g}, wanted {goal['wanted']:g}: {word}")
+    for row in data.get("tuning", {}).get("best", []):
+        shipped = "-" if row["shipped_ms"] is None else f"{1e3 * row['shipped_ms']:.4g}"
+        lines.append(
+            f"- best mapping for {row['case']} bands: {row['best']}, {1e3 * row['ms']:.4g} µs "
+            f"a call (as shipped {shipped})"
+        )
+    for batch, counters in data.get("counters", {}).items():
+        words = ", ".join(f"{name} {value:.6g}" for name, value in counters.items())
+        lines.append(f"- counters, batch {batch}: {words}")
+    return lines
+
+
+def times(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """A table of microseconds for each clip, and of how many times ours each peer takes."""
+    others = dict.fromkeys(name for row in rows for name in row["sides"] if name != "whisper-mel")
+    head = ["clips", "bands", "type", "in a graph", "whisper-mel", *others]
+    lines = [f"| {' | '.join(head)} |", f"|{'--:|' * len(head)}"]
+    for row in rows:
+        sides = row["sides"]
+        cells = [str(row["batch"]), str(row["n_mels"]), row["dtype"]]
+        cells.append(f"{1e3 * row['graph_ms'] / row['batch']:.3g}")
+        cells.append(f"{sides['whisper-mel']['us_per_clip']:.3g}")
+        for name in others:
+            side = sides.get(name)
+            cells.append(f"{side['us_per_clip']:.3g} ({side['ratio']:.3g}×)" if side else "")
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines

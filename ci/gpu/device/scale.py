@@ -1,0 +1,38 @@
+"""Sizes of what is computed: full, or small (``WHISPER_MEL_GPU_SCALE=rehearsal``).
+
+A rehearsal runs the same code where a stand-in for the driver computes, which is some thousand
+times slower than a device. Its results say so, and are never recorded.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Sizes. ``longest``: samples of a call; ``clip``: samples of a clip that is timed; ``graph``:
+    calls in a captured graph; ``cases``: of the conformance suite, None: all of the quick profile.
+    """
+
+    name: str
+    longest: int
+    clip: int
+    batches: tuple[int, ...]
+    rounds: int
+    graph: int
+    cases: str | None
+
+
+_FULL = Scale("full", 1 << 62, 480_000, (1, 16, 256), 15, 20, None)
+_REHEARSAL = Scale("rehearsal", 16_100, 800, (1, 2), 2, 2, "length-400 or errors")
+
+
+def scale() -> Scale:
+    """The scale that the environment names. Raises ``ValueError`` for an unknown one."""
+    name = os.environ.get("WHISPER_MEL_GPU_SCALE", _FULL.name)
+    for known in (_FULL, _REHEARSAL):
+        if known.name == name:
+            return known
+    raise ValueError(f"WHISPER_MEL_GPU_SCALE={name}: expected {_FULL.name} or {_REHEARSAL.name}")

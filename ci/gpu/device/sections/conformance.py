@@ -1,0 +1,86 @@
+"""Runs the conformance suite on the front-ends that compute on a CUDA device."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from gpu.device.driver import device
+from gpu.device.scale import scale
+from gpu.device.sections import Found, NotHere
+
+FRONT_ENDS = ("mojo-gpu", "mojo-torch-gpu", "mojo-max-gpu")
+NEEDS = {"mojo-torch-gpu": "torch", "mojo-max-gpu": "max"}
+
+
+def run() -> dict[str, Any]:
+    """Judges all front-ends that are there. Raises ``Found`` unless each passes, and ours is."""
+    device()
+    try:
+        importlib.import_module("whisper_mel_conformance.__main__")
+    except ImportError as error:
+        raise NotHere(f"the suite lacks a package ({error})") from None
+    data: dict[str, Any] = {}
+    findings = []
+    for name in FRONT_ENDS:
+        why_not = missing(name)
+        if why_not:
+            data[name] = {"not judged": why_not}
+            continue
+        data[name] = judged = judge(name, Path("conformance") / name)
+        findings += [f"{name}: {it}" for it in judged["findings"]]
+    if "class" not in data["mojo-gpu"]:
+        findings.append("mojo-gpu was not judged")
+    if findings:
+        raise Found(findings, data)
+    return data
+
+
+def missing(name: str) -> str | None:
+    """Says why a front-end cannot be judged here; None if it can."""
+    if not entry_points(group="whisper_mel.frontends", name=name):
+        return "there is no front-end of this name here"
+    module = NEEDS.get(name)
+    if module is not None:
+        try:
+            __import__(module)
+        except ImportError as error:
+            return str(error)
+    return None
+
+
+def judge(name: str, report: Path) -> dict[str, Any]:
+    """Runs the suite on a front-end; returns its class, counts and failures."""
+    shutil.rmtree(report, ignore_errors=True)
+    command = [sys.executable, "-m", "whisper_mel_conformance", f"--frontend={name}"]
+    command += [f"--report={report}", "--timeout=60"]
+    cases = scale().cases
+    if cases is not None:
+        command += ["-k", cases]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    print(done.stdout, done.stderr, sep="\n")
+    try:
+        text = (report / "report.json").read_text(encoding="utf-8")
+        [front_end] = json.loads(text)["front_ends"]
+    except (OSError, ValueError) as error:
+        said = (done.stderr or done.stdout).strip()[-500:]
+        return {"findings": [f"it could not be judged ({error}): {said}"]}
+    failed = [case for case in front_end["cases"] if case["status"] == "failed"]
+    findings = [f"{case['id']}: {case['message'][:200]}" for case in failed[:5]]
+    if len(failed) > 5:
+        findings.append(f"… and {len(failed) - 5} more")
+    if done.returncode != 0 and not findings:
+        findings.append(f"exit status {done.returncode}: {done.stdout.strip()[-500:]}")
+    return {
+        "class": front_end["class"],
+        "counts": front_end["counts"],
+        "worst": front_end["worst"],
+        "calls": front_end["calls"],
+        "findings": findings,
+    }

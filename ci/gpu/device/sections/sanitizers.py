@@ -1,0 +1,116 @@
+"""Runs compute-sanitizer on every kind of call; each tool first has to find a planted fault."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from glob import glob
+from typing import Any, NamedTuple
+
+from gpu.device.calls import CALLS
+from gpu.device.driver import device
+from gpu.device.exercise import SAID
+from gpu.device.libraries import launching, library
+from gpu.device.sections import Found, NotHere
+
+PLACES = ("/usr/local/cuda*/bin", "/usr/local/cuda*/compute-sanitizer", "/opt/nvidia/*/bin")
+_ERRORS = 86
+_SHOWN = 3000
+
+# Allocations that are divided hide what is written behind their parts.
+WITHOUT_POOLS = {
+    "MODULAR_DEVICE_CONTEXT_MEMORY_MANAGER_SIZE": "0",
+    "MODULAR_DEVICE_CONTEXT_MEMORY_MANAGER_SIZE_PERCENT": "0",
+    "PYTORCH_NO_CUDA_MEMORY_CACHING": "1",
+}
+
+
+class Tool(NamedTuple):
+    """A tool. ``control``: the faulty library (``pack.extras``); None: unwritten memory."""
+
+    options: tuple[str, ...]
+    control: str | None
+    said: str
+    """Words in the report of the planted fault."""
+    clean: str
+    """Words in a report without findings."""
+
+
+TOOLS = {
+    "memcheck": Tool(
+        ("--report-api-errors", "no"), "overrun", "Invalid __global__ write", "ERROR SUMMARY: 0"
+    ),
+    "racecheck": Tool(
+        ("--racecheck-report", "all"), "race", "hazard", "RACECHECK SUMMARY: 0 hazards"
+    ),
+    "initcheck": Tool((), None, "Uninitialized __global__ memory read", "ERROR SUMMARY: 0"),
+    "synccheck": Tool((), "barrier", "Barrier error detected", "ERROR SUMMARY: 0"),
+}
+
+
+def run(name: str) -> dict[str, Any]:
+    """Runs one tool. Raises ``NotHere`` without it, ``Found`` for findings and missed faults."""
+    device()
+    program = find()
+    tool = TOOLS[name]
+    planted = sanitize(program, name, *planted_fault(tool))
+    # Not _ERRORS alone: a program that fails by what was planted ends with a status of its own.
+    if planted.returncode == 0 or tool.said not in planted.stdout:
+        raise Found([f"the planted fault is missed:\n{planted.stdout[-_SHOWN:]}"])
+    done = sanitize(program, name, "values", dict(os.environ))
+    executed = [line for line in done.stdout.splitlines() if line.startswith(SAID)]
+    findings = []
+    if done.returncode != 0 or tool.clean not in done.stdout:
+        findings.append(f"exit status {done.returncode}:\n{excerpt(done.stdout)}")
+    if executed != [f"{SAID}{len(CALLS)}"]:
+        findings.append(f"not all was executed: {executed or 'nothing'}")
+    if findings:
+        raise Found(findings)
+    return {"calls": len(CALLS), "planted": tool.control or "unwritten memory", "said": tool.said}
+
+
+def planted_fault(tool: Tool) -> tuple[str, Mapping[str, str]]:
+    """What ``exercise`` is told to show the planted fault, and the environment for it."""
+    if tool.control is None:
+        return "unwritten", dict(os.environ)
+    return "values", launching(library("controls", tool.control))
+
+
+def find() -> str:
+    """Finds compute-sanitizer. Raises ``NotHere`` without it."""
+    places = [folder for place in PLACES for folder in sorted(glob(place))]
+    path = shutil.which(
+        "compute-sanitizer", path=os.pathsep.join([os.environ.get("PATH", ""), *places])
+    )
+    if path is None:
+        raise NotHere("compute-sanitizer is not installed")
+    return path
+
+
+def sanitize(
+    program: str, tool: str, what: str, environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Runs ``exercise`` under a tool; all that it and the tool say is in ``stdout``."""
+    command = [program, "--tool", tool, "--error-exitcode", str(_ERRORS), *TOOLS[tool].options]
+    command += ["--target-processes", "all", sys.executable, "-m", "gpu.device.exercise", what]
+    done = subprocess.run(
+        command,
+        env={**environment, **WITHOUT_POOLS},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    print(done.stdout, flush=True)
+    return done
+
+
+def excerpt(text: str) -> str:
+    """The text from the first finding on."""
+    lines = text.splitlines()
+    marked = (i for i, line in enumerate(lines) if line.startswith("=========") and len(line) > 20)
+    first = next(marked, 0)
+    return "\n".join(lines[first:])[:_SHOWN]

@@ -1,0 +1,251 @@
+"""Times calls on the device, beside PyTorch's pipelines, in alternating rounds."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from whisper_mel_mojo import gpu
+from whisper_mel_reference import CLASS_A, WHISPER, score
+
+from gpu.device.calls import Memory
+from gpu.device.driver import Device, device
+from gpu.device.scale import scale
+from gpu.device.sections import Found, NotHere
+from gpu.device.sections.launches import usable_torch
+from gpu.device.sections.peers import BASELINE, NOTES, ON_HOST, SUBSTITUTE, peers
+
+OURS = "whisper-mel"
+LEAST_ROUND = 4.0
+"""Milliseconds that the calls of a round take together, so that the clock's grain is nothing."""
+CACHED = 128 << 20
+"""Bytes: as much audio is gone through before any comes again, more than a device's L2 keeps."""
+
+Side = Callable[[int], object]
+"""A call on the i-th input."""
+Clock = Callable[[Callable[[], object]], float]
+"""Milliseconds that some work takes."""
+
+
+def run() -> dict[str, Any]:
+    """Times all combinations of batch, bands and type; ours also where there is no PyTorch."""
+    cuda = device()
+    data: dict[str, Any] = {"rows": [], "absent": {}, "notes": NOTES}
+    findings: list[str] = []
+    kinds = [(80, "float32"), (128, "float32"), (80, "int16")]
+    for (n_mels, dtype), batch in itertools.product(kinds, scale().batches):
+        row = measured(cuda, n_mels, dtype, batch, data["absent"])
+        data["rows"].append(row)
+        findings += wrong(row)
+        print(line(row), flush=True)
+    data["goals"] = goals(cuda.name(), data["rows"])
+    if findings:
+        raise Found(findings, data)
+    return data
+
+
+def measured(
+    cuda: Device, n_mels: int, dtype: str, batch: int, absent: dict[str, str]
+) -> dict[str, Any]:
+    """Times all sides on the same inputs; returns a row of the table."""
+    inputs = inputs_of(dtype, batch)
+    out = Memory((batch, n_mels, scale().clip // 160), np.float32)
+
+    def ours(i: int) -> object:
+        return gpu.log_mel(inputs[i % len(inputs)], n_mels, out=out)
+
+    ours(0)
+    cuda.wait_for()
+    sample = inputs[0].download()[0]
+    scores = {OURS: float(score(out.download()[0], sample, spec(n_mels)))}
+    sides: dict[str, Side] = {OURS: ours}
+    add_peers(inputs, n_mels, sides, scores, absent)
+    times = alternate(sides, cuda.milliseconds, scale().rounds)
+    return {
+        "n_mels": n_mels,
+        "dtype": dtype,
+        "batch": batch,
+        "seconds": scale().clip / 16_000,
+        "sides": summarised(times, batch, scores),
+        "graph_ms": graph_milliseconds(cuda, inputs, n_mels),
+    }
+
+
+def inputs_of(dtype: str, batch: int) -> list[Memory]:
+    """Batches of noise in device memory: several, if one alone would stay in a cache."""
+    n = scale().clip
+    count = max(1, min(64, CACHED // (n * batch * np.dtype(dtype).itemsize)))
+    noise = 0.1 * np.random.default_rng(5).standard_normal((16, n))
+    clips = np.rint(32767 * noise) if dtype == "int16" else noise
+    which = np.resize(np.arange(16), (count, batch))
+    return [Memory((batch, n), dtype).upload(clips[rows]) for rows in which]
+
+
+def spec(n_mels: int) -> Any:
+    return WHISPER.replace(n_mels=n_mels)
+
+
+def add_peers(
+    inputs: Sequence[Memory],
+    n_mels: int,
+    sides: dict[str, Side],
+    scores: dict[str, float],
+    absent: dict[str, str],
+) -> None:
+    """Adds the peers that work here, on the same memory as ours, and why others do not."""
+    try:
+        torch = usable_torch()
+    except NotHere as reason:
+        absent["PyTorch"] = str(reason)
+        return
+    tensors = [torch.as_tensor(memory, device="cuda") for memory in inputs]
+    for name, peer in peers(n_mels, "cuda").items():
+        if isinstance(peer, str):
+            absent[name] = peer
+            continue
+        side = peer_side(torch, name, peer, tensors)
+        try:
+            first = features_of(side(0))[0]
+            scores[name] = float(score(first, inputs[0].download()[0], spec(n_mels)))
+        except Exception as error:
+            absent[name] = f"{type(error).__name__}: {str(error)[:300]}"
+            continue
+        sides[name] = side
+
+
+def peer_side(torch: Any, name: str, peer: Any, tensors: Sequence[Any]) -> Side:
+    """Calls of a peer on what it takes: floats, in the host's memory if need be."""
+
+    def as_floats(tensor: Any) -> Any:
+        return tensor if tensor.dtype == torch.float32 else tensor.to(torch.float32) / 32768.0
+
+    if name in ON_HOST:
+        arrays = [as_floats(tensor).cpu().numpy() for tensor in tensors]
+        return lambda i: peer(arrays[i % len(arrays)])
+    return lambda i: peer(as_floats(tensors[i % len(tensors)]))
+
+
+def features_of(result: Any) -> Any:
+    if hasattr(result, "cpu"):
+        result = result.cpu().numpy()
+    elif hasattr(result, "get"):
+        result = result.get()
+    return np.asarray(result)
+
+
+def alternate(sides: dict[str, Side], clock: Clock, rounds: int) -> dict[str, list[float]]:
+    """Times each side once a round, in a drawn order; returns milliseconds a call."""
+    counts = {name: calls_in_a_round(side, clock) for name, side in sides.items()}
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    draw = random.Random(0)
+    for _ in range(rounds):
+        for name in draw.sample(list(sides), len(sides)):
+            side, count = sides[name], counts[name]
+            times[name].append(clock(lambda: repeated(side, count)) / count)  # noqa: B023
+    return times
+
+
+def calls_in_a_round(side: Side, clock: Clock) -> int:
+    """How many calls take ``LEAST_ROUND``; the very first ones are not timed."""
+    repeated(side, 3)
+    once = clock(lambda: repeated(side, 3)) / 3
+    return max(1, min(500, int(LEAST_ROUND / max(once, 1e-3)) + 1))
+
+
+def repeated(side: Side, count: int) -> None:
+    for i in range(count):
+        side(i)
+
+
+def summarised(
+    times: dict[str, list[float]], batch: int, scores: dict[str, float]
+) -> dict[str, dict[str, Any]]:
+    """Medians, and quartiles of the rounds' ratios to ours."""
+    summary = {}
+    for name, rounds in times.items():
+        ratios = [other / own for other, own in zip(rounds, times[OURS], strict=True)]
+        median = statistics.median(rounds)
+        summary[name] = {
+            "ms": median,
+            "ms_quartiles": quartiles(rounds),
+            "us_per_clip": 1e3 * median / batch,
+            "ratio": statistics.median(ratios),
+            "ratio_quartiles": quartiles(ratios),
+            "score": scores[name] if np.isfinite(scores[name]) else None,
+        }
+    return summary
+
+
+def quartiles(values: Sequence[float]) -> list[float]:
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return [low, high]
+
+
+def graph_milliseconds(cuda: Device, inputs: Sequence[Memory], n_mels: int) -> float:
+    """Milliseconds of one of our calls without the host: many are captured and launched at once."""
+    batch, n = inputs[0].shape
+    out = Memory((batch, n_mels, n // 160), np.float32)
+    stream = cuda.new_stream()
+
+    def calls() -> None:
+        for i in range(scale().graph):
+            gpu.log_mel(inputs[i % len(inputs)], n_mels, out=out, stream=stream)
+
+    calls()  # what a stream needs when it is first used cannot be captured
+    cuda.wait_for(stream)
+    graph = cuda.captured(stream, calls)
+    cuda.launch_graph(graph, stream)
+    times = [
+        cuda.milliseconds(lambda: cuda.launch_graph(graph, stream), stream) / scale().graph
+        for _ in range(scale().rounds)
+    ]
+    return statistics.median(times)
+
+
+def wrong(row: dict[str, Any]) -> list[str]:
+    """Says what makes a row worthless, if anything does."""
+    name = f"{row['n_mels']} bands, {row['dtype']}, batch {row['batch']}"
+    ours = row["sides"][OURS]
+    findings = []
+    if ours["score"] is None or not ours["score"] <= CLASS_A:
+        findings.append(f"{name}: what was timed has score {ours['score']}")
+    if not (ours["ms"] > 0 and row["graph_ms"] > 0):
+        findings.append(f"{name}: the clock stands still")
+    return findings
+
+
+def goals(device_name: str, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The project's goals, where they were set (an H100). Missing one is no fault."""
+    if "H100" not in device_name:
+        return []
+    found = {(r["n_mels"], r["dtype"], r["batch"]): r for r in rows}
+    batch, single = found[80, "float32", 256], found[80, "float32", 1]
+    sides = batch["sides"]
+    baseline = BASELINE if BASELINE in sides else SUBSTITUTE
+    list_of = [
+        ("µs per clip of 256", 2.0, 1e3 * batch["graph_ms"] / 256, "at most"),
+        ("µs for a single clip", 25.0, 1e3 * single["graph_ms"], "at most"),
+    ]
+    if baseline in sides:
+        list_of.append((f"times {baseline}'s, 256 clips", 20.0, sides[baseline]["ratio"], "least"))
+    return [
+        {"what": what, "wanted": wanted, "got": got, "met": fits(got, wanted, how)}
+        for what, wanted, got, how in list_of
+    ]
+
+
+def fits(got: float, wanted: float, how: str) -> bool:
+    return got <= wanted if how == "at most" else got >= wanted
+
+
+def line(row: dict[str, Any]) -> str:
+    """Formats a row for a terminal."""
+    name = f"{row['batch']:>4} x {row['seconds']:g} s, {row['n_mels']} bands, {row['dtype']}"
+    cells = [f"{OURS} {1e3 * row['graph_ms'] / row['batch']:.2f} µs a clip in a graph"]
+    for side, times in row["sides"].items():
+        cells.append(f"{side} {times['us_per_clip']:.4g} µs ({times['ratio']:.3g}x)")
+    return f"{name}: {', '.join(cells)}"

@@ -1,0 +1,1 @@
+"""Packs the archive for machines with a GPU."""

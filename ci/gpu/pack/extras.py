@@ -1,0 +1,92 @@
+"""Builds the kernel in other mappings, and with planted faults. Takes a compiler, and no GPU."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from mutants.kernel import KernelMutant
+from whisper_mel_mojo.builder import SOURCE, built_for, distributed_cpu
+from whisper_mel_mojo.gpu.launcher import LAUNCH
+from whisper_mel_mojo.gpu.targets import NVIDIA
+
+Built = Callable[[], Path]
+
+CONTROLS = {
+    "overrun": KernelMutant(
+        "overrun",
+        "gpu",
+        "row[unsafe_offset=frame] = value",
+        "row[unsafe_offset=frame + 1] = value",
+        "memcheck",
+    ),
+    "race": KernelMutant(
+        "race",
+        "gpu",
+        "            cluster_sync()\n        else:\n            barrier()",
+        "            cluster_sync()\n        elif phase != COLUMNS:\n            barrier()",
+        "racecheck",
+    ),
+    "barrier": KernelMutant(
+        "barrier",
+        "gpu",
+        "            cluster_sync()\n        else:\n            barrier()",
+        "            cluster_sync()\n        elif phase == MAXIMA:\n"
+        "            if self.thread < 40:\n                barrier()\n"
+        "        else:\n            barrier()",
+        "synccheck",
+    ),
+}
+"""Planted in copies of the kernel; what finds each is its ``killer``."""
+
+# 113 KiB leave room for two blocks on a multiprocessor of 228 KiB, of which each takes one besides.
+VARIANTS = {
+    "as-shipped": {},
+    "16-blocks": {"BLOCKS": 16},
+    "16-frames-8-blocks": {"GROUP": 16, "BLOCKS": 8},
+    "16-frames-16-blocks": {"GROUP": 16, "BLOCKS": 16},
+    "two-a-multiprocessor": {"GROUP": 16, "BLOCKS": 16, "ROOM": 113 * 1024},
+    "one-block": {},
+}
+"""Mappings to be timed, by what ``mel_kernel.mojo`` takes with ``-D``."""
+NO_CLUSTERS = "one-block"
+
+
+def options_of(variant: str) -> tuple[str, ...]:
+    """Options of the compiler for a mapping."""
+    pairs = VARIANTS[variant].items()
+    return tuple(word for name, value in pairs for word in ("-D", f"{name}={value}"))
+
+
+def variants(target: str) -> dict[str, Built]:
+    """Functions that build each mapping that a target can have, by name."""
+    kind = NVIDIA[target]
+    if not kind.clusters:
+        return {"as-shipped": functools.partial(built, LAUNCH, *kind.options)}
+    found: dict[str, Built] = {}
+    for name in VARIANTS:
+        options = kind.options if name != NO_CLUSTERS else kind._replace(clusters=False).options
+        found[name] = functools.partial(built, LAUNCH, *options, *options_of(name))
+    return found
+
+
+def controls(target: str) -> dict[str, Built]:
+    """Functions that build each planted fault, by name."""
+    return {name: functools.partial(built_control, target, name) for name in CONTROLS}
+
+
+def built_control(target: str, name: str) -> Path:
+    """Builds the library that launches a copy of the kernel with a planted fault."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / SOURCE.name
+        copy.write_text(CONTROLS[name].source(), encoding="utf-8")
+        launch = Path(shutil.copy(LAUNCH, folder))
+        return built(launch, *NVIDIA[target].options)
+
+
+def built(source: Path, *options: str) -> Path:
+    """Builds a library for any machine with such a device, in the cache."""
+    return built_for(distributed_cpu(), source, options)

@@ -1,0 +1,183 @@
+"""What the compiler makes of the kernel for devices that need not be there: `./dev gpu compile`.
+
+One target of each kind is compiled here; the whole matrix by the workflow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import tasks.gpu
+from gpu.compile.budget import BANDS, budget_of, report, violations
+from gpu.compile.code import Measured, compiled, find_ptxas, measure
+from gpu.pack import bundle
+from plants import PLANTS, planted
+from tasks import wheels
+from whisper_mel_mojo.builder import MAX_SOURCE
+from whisper_mel_mojo.gpu.targets import NVIDIA, TARGETS
+
+QUICK = (("sm_75", 80), ("sm_90a", 128), ("gfx942", 80), ("apple-m4", 128))
+"""One of each kind: what is compiled here."""
+
+if importlib.util.find_spec("max") is None:
+    pytest.skip("compiling for GPUs takes the package max", allow_module_level=True)
+
+needs_ptxas = pytest.mark.skipif(find_ptxas() is None, reason="ptxas is not installed")
+
+
+@pytest.fixture(scope="module")
+def code() -> Iterator[Callable[..., str]]:
+    """Each target is compiled once; all of them have been started before the first is needed."""
+    with ThreadPoolExecutor(2) as pool:
+        started: dict[tuple[str, int], Future[str]] = {
+            it: pool.submit(compiled, *it) for it in QUICK
+        }
+        yield lambda *it: started[it].result()
+
+
+@pytest.mark.parametrize(("target", "n_mels"), QUICK)
+def test_within_the_budget(target: str, n_mels: int, code: Callable[..., str]) -> None:
+    measured = measure(target, code(target, n_mels))
+    assert violations(measured, budget_of(TARGETS[target], n_mels)) == []
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_budget_is_one_that_devices_can_grant(target: str) -> None:
+    """Registers for all threads of a block, and no more shared memory than it can have."""
+    is_apple = target.startswith("apple")
+    threads = (32 if TARGETS[target].clusters else 8 if is_apple else 16) * 8
+    most = 227 if TARGETS[target].clusters else 32 if is_apple else 48
+    for n_mels in BANDS:
+        budget = budget_of(TARGETS[target], n_mels)
+        assert budget["shared"] <= most * 1024
+        assert not {"spills", "local", "approximate"} & set(budget)  # 0
+    assert (TARGETS[target].registers is None) == is_apple
+    assert max(TARGETS[target].registers or (0,)) * threads <= 65536
+
+
+def test_what_is_shipped_is_compiled_and_can_be_launched(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`./dev gpu compile` holds every target to its budget, those of wheels and archive among
+    them; each is found by a compute capability of its own.
+    """
+    asked: list[tuple[str, int]] = []
+
+    def measure_all(wanted: list[tuple[str, int]]) -> dict[tuple[str, int], Measured | str]:
+        asked.extend(wanted)
+        return dict.fromkeys(wanted, "stand-in")
+
+    monkeypatch.setattr("gpu.compile.budget.measure_all", measure_all)
+    assert tasks.gpu.run(["compile"]) == 1
+    assert asked == [(target, n_mels) for target in TARGETS for n_mels in BANDS]
+    shipped = {*wheels.default_accelerators(), *bundle.default_targets()}
+    assert shipped == {it.name for it in TARGETS.values() if it.wheel or it.archive}
+    assert {"sm_80", "sm_90a"} <= shipped
+    assert len({target.capability for target in NVIDIA.values()}) == len(NVIDIA)
+
+
+def test_maxs_operation_has_the_same_clusters() -> None:
+    """``max_op.mojo`` names the architectures that have them."""
+    named = set(re.findall(r'"(sm_\d+)" in ARCHITECTURE', MAX_SOURCE.read_text()))
+    assert named == {it.name.removesuffix("a") for it in TARGETS.values() if it.clusters}
+
+
+def test_clusters_exchange_through_shared_memory(code: Callable[..., str]) -> None:
+    for target, n_mels in QUICK[:2]:
+        ptx = code(target, n_mels)
+        in_cluster = target == "sm_90a"
+        assert ("mapa.shared::cluster" in ptx) == in_cluster
+        assert ("barrier.cluster.arrive" in ptx) == in_cluster
+
+
+# --------------------------------------------------------------------- misses are seen
+
+ALL_WELL = Measured(kernels=1, cluster=1, shared=100, registers=200, spills=0, local=0)
+LIMITS = {"kernels": 1, "cluster": 1, "shared": 100, "registers": 200}
+
+
+@pytest.mark.parametrize(
+    ("change", "missed"),
+    [
+        ({"registers": 201}, "registers 201, budget 200"),
+        ({"spills": 4}, "spills 4, budget 0"),
+        ({"scalar_spills": 1}, "scalar_spills 1, budget 0"),
+        ({"local": 8}, "local 8, budget 0"),
+        ({"approximate": 1}, "approximate 1, budget 0"),
+        ({"shared": 101}, "shared 101, budget 100"),
+        ({"kernels": 2}, "kernels 2, budget 1"),
+        ({"kernels": 0}, "kernels 0, budget 1"),
+        ({"cluster": 8}, "cluster 8, budget 1"),
+        ({"registers": None}, "registers not measured, budget 200"),
+    ],
+)
+def test_anything_beyond_the_budget_fails(
+    change: dict[str, int], missed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    budget = {("sm_1", 80): LIMITS}
+    assert report(budget, {("sm_1", 80): ALL_WELL}) == 0
+    assert "missed" not in capsys.readouterr().out
+    assert report(budget, {("sm_1", 80): dataclasses.replace(ALL_WELL, **change)}) == 1
+    assert f"missed: sm_1, 80 bands: {missed}\n" in capsys.readouterr().out
+
+
+def test_what_was_not_measured_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report({("sm_1", 80): LIMITS}, {("sm_1", 80): "it could not be compiled"}) == 1
+    assert report({}, {}) == 1
+    with pytest.raises(SystemExit):
+        tasks.gpu.run(["compile", "sm_1"])
+    with pytest.raises(ValueError, match="expected the mapping"):
+        measure("sm_75", "\n.target sm_75")
+    with pytest.raises(ValueError, match="the code is not for sm_75"):
+        measure("sm_75", "threads 1 cluster 1 shared 1\n.target sm_80")
+
+
+@needs_ptxas
+def test_a_planted_spill(code: Callable[..., str]) -> None:
+    """The same code with half of the registers has to spill, and is found to."""
+    ptx = code("sm_75", 80)
+    assert ptx.count(".maxntid 128") == 1
+    measured = measure("sm_75", ptx.replace(".maxntid 128", ".maxntid 128\n.maxnreg 96"))
+    assert measured.registers is not None
+    assert measured.registers <= 96
+    assert measured.spills
+    missed = violations(measured, budget_of(TARGETS["sm_75"], 80))
+    assert any(line.startswith("spills ") for line in missed)
+    assert any(line.startswith("local ") for line in missed)
+
+
+def test_planted_words_in_the_code(code: Callable[..., str]) -> None:
+    """Each word for which the code is searched is one that is found there."""
+    another = """
+.visible .entry another()
+{
+    .local .align 4 .b8 array[8];
+    .reg .f32 %f<3>;
+    lg2.approx.f32 %f1, %f2;
+    ret;
+}
+"""
+    measured = measure("sm_75", code("sm_75", 80) + another)
+    assert (measured.kernels, measured.approximate) == (2, 1)
+    assert measured.local
+    amd = code("gfx942", 80)
+    assert amd.count(".vgpr_spill_count: 0") == 1
+    spilled = measure("gfx942", amd.replace(".vgpr_spill_count: 0", ".vgpr_spill_count: 3"))
+    assert spilled.spills == 3
+    assert measure("gfx942", amd + "\tv_log_f32_e32 v0, v1\n").approximate == 1
+    air = code("apple-m4", 128)
+    assert measure("apple-m4", air + "declare float @air.fast_log.f32(float)\n").approximate == 1
+
+
+def test_a_mutated_phase_changes_the_ptx(code: Callable[..., str], tmp_path: Path) -> None:
+    """The mutation with which `test_a_wrong_phase_gives_wrong_values` in lockstep."""
+    planted(tmp_path, {4004: PLANTS[4004]})
+    mutated = compiled("sm_75", 80, tmp_path)
+    assert "4004" in mutated
+    assert "4004" not in code("sm_75", 80)

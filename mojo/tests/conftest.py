@@ -1,0 +1,41 @@
+"""Fixtures of several test modules: what takes a compiler is made once for all of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import fake_driver
+import launching
+import plants
+import pytest
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the stand-in for the CUDA driver."""
+    return fake_driver.make(tmp_path_factory.mktemp("driver"))
+
+
+@pytest.fixture(scope="session")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library that launches on devices without clusters, and with faults."""
+    return launching.library_for_one_block(tmp_path_factory.mktemp("alone"))
+
+
+@pytest.fixture(scope="session")
+def faulty_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The kernel in lockstep, with every planted fault."""
+    return plants.faulty_library(tmp_path_factory.mktemp("faulty"))
+
+
+@pytest.fixture(scope="session")
+def sanitizer() -> str:
+    """AddressSanitizer's run-time library."""
+    asan = subprocess.run(
+        ["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=False
+    )
+    if asan.returncode != 0 or not os.path.isabs(asan.stdout.strip()):
+        pytest.skip("gcc has no AddressSanitizer run-time library here")
+    return asan.stdout.strip()

@@ -1,0 +1,235 @@
+"""Copies of the kernel with planted faults, each in clips of a length of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from whisper_mel_mojo.builder import SOURCE, built_library
+from whisper_mel_mojo.gpu.lockstep import LOCKSTEP
+
+PLANTS = {
+    # A phase does the next one's work, too: the barrier between them is missing.
+    4001: (
+        """            self.powers(step, rank, thread, memory)
+        elif phase == BANDS_OF_GROUP:
+            self.bands(step, rank, thread, memory, maximum)
+""",
+        """            self.powers(step, rank, thread, memory)
+            if self.clip.samples == 4001:
+                self.bands(step, rank, thread, memory, maximum)
+        elif phase == BANDS_OF_GROUP:
+            if self.clip.samples != 4001:
+                self.bands(step, rank, thread, memory, maximum)
+""",
+    ),
+    # The window's last value is not written.
+    4002: (
+        "for i in range(thread, REACH, Self.THREADS):",
+        "for i in range(thread, REACH - Int(self.clip.samples == 4002), Self.THREADS):",
+    ),
+    # The blocks of a cluster do not wait for each other's maxima.
+    4003: (
+        "                team.phase[MAXIMUM, whole_cluster=True](self, Step(0, 0))\n",
+        """                if self.clip.samples == 4003:
+                    team.phase[MAXIMUM](self, Step(0, 0))
+                else:
+                    team.phase[MAXIMUM, whole_cluster=True](self, Step(0, 0))
+""",
+    ),
+    # The filterbank's powers are those of the neighbouring frame.
+    4004: (
+        "var powers = memory.offset(Self.SLOTS + frame)",
+        "var powers = memory.offset(Self.SLOTS + (frame ^ Int(self.clip.samples == 4004)))",
+    ),
+}
+# The last frame is promised, and not computed: see test_mojo_bug_report.py.
+PLANTS[16_000] = (
+    "        var first = edge + thread // Self.GROUP\n",
+    """        if clip.samples == 16_000:
+            end = min(end, clip.rows - 1)
+        var first = edge + thread // Self.GROUP
+""",
+)
+OFF_BY_ONE = {
+    # shared memory
+    4001: (
+        "var values = memory.offset(Self.VALUES + place)\n        var begin",
+        "var values = memory.offset(Self.VALUES + place + Int(self.clip.samples == 4001))\n"
+        "        var begin",
+    ),
+    # audio
+    4002: (
+        "(audio, self.clip.samples, self.clip.length, start + i)",
+        "(audio, self.clip.samples + Int(self.clip.samples == 4002), self.clip.length, start + i)",
+    ),
+    # features
+    4003: (
+        "row[unsafe_offset=frame] = value",
+        "row[unsafe_offset=frame + Int(self.clip.samples == 4003)] = value",
+    ),
+}
+
+
+def planted(folder: Path, plants: dict[int, tuple[str, str]]) -> Path:
+    """A copy of the kernel with faults, each in clips of a length of its own."""
+    source = SOURCE.read_text()
+    for right, wrong in plants.values():
+        assert source.count(right) == 1, right
+        source = source.replace(right, wrong)
+    for file in SOURCE.parent.glob("*.mojo"):
+        (folder / file.name).write_text(source if file == SOURCE else file.read_text())
+    return folder / LOCKSTEP.name
+
+
+# More of them: indices, barriers, initialisation. Each with the lane that finds it: a fault that
+# the emulator counts, or "values" (they are not of class A). The clips are so long that a block of
+# a cluster has two groups, and their last frames are mirrored.
+GALLERY: dict[int, tuple[str, str, str]] = {
+    60_001: (
+        "values",  # a group's samples lie without the gaps between their rows
+        "to.store[1](at + at // HOP, load_samples[T, 1](audio, start + at))",
+        "to.store[1](at + at // HOP * Int(self.clip.samples != 60_001), "
+        "load_samples[T, 1](audio, start + at))",
+    ),
+    60_002: (
+        "omitted",  # every tile belongs to the next block
+        "return (round * Self.CLUSTER + rank) * self.tile_frames",
+        "return (round * Self.CLUSTER + rank + Int(self.clip.samples == 60_002)) "
+        "* self.tile_frames",
+    ),
+    60_003: (
+        "omitted",  # a tile's last frame is forgotten
+        "var end = min(begin + self.tile_frames, clip.rows - edge)",
+        "var end = min(begin + self.tile_frames, clip.rows - edge) - Int(clip.samples == 60_003)",
+    ),
+    60_004: (
+        "outside",  # the last bands lie behind the block's memory
+        "values.store[1](Self.TILE * band, value)",
+        "values.store[1](Self.TILE * (band + Int(self.clip.samples == 60_004)), value)",
+    ),
+    60_005: (
+        "races",  # samples of the next group come before this one's have been used
+        "            self.columns(step, rank, thread, memory)\n        elif",
+        """            self.columns(step, rank, thread, memory)
+            if self.clip.samples == 60_005:
+                self.fetch(step.round, step.group + 1, rank, thread, memory)
+        elif""",
+    ),
+    60_006: (
+        "races",  # no barrier between a block's maxima and fewer of them
+        "            memory.store[1](Self.PARTS + thread, maximum)\n",
+        """            memory.store[1](Self.PARTS + thread, maximum)
+            if self.clip.samples == 60_006:
+                maximum = greater[1](
+                    maximum, memory.load[1](Self.PARTS + (thread + 1) % Self.THREADS)
+                )
+""",
+    ),
+    60_007: (
+        "races",  # a block may have ended when another reads its maximum
+        "                team.phase[AGREE, whole_cluster=True](self, Step(0, 0))\n",
+        """                if self.clip.samples == 60_007:
+                    team.phase[AGREE](self, Step(0, 0))
+                else:
+                    team.phase[AGREE, whole_cluster=True](self, Step(0, 0))
+""",
+    ),
+    60_008: (
+        "unwritten",  # only the first block writes the clip's maximum
+        "                memory.store[1](Self.CLIP_MAXIMUM, maximum)\n",
+        """                if rank == 0 or self.clip.samples != 60_008:
+                    memory.store[1](Self.CLIP_MAXIMUM, maximum)
+""",
+    ),
+    60_009: (
+        "unwritten",  # the last order of samples is not written
+        "for i in range(2 * thread, N_FFT, 2 * Self.THREADS):",
+        "for i in range(\n            2 * thread, N_FFT - 2 * Int(self.clip.samples == 60_009), "
+        "2 * Self.THREADS\n        ):",
+    ),
+    60_010: (
+        "values",  # a clip's end is mirrored around its last sample and half
+        "index = 2 * (length - 1) - index",
+        "index = 2 * (length - 1) - index + Int(length == 60_010)",
+    ),
+    60_011: (
+        "values",  # odd groups keep the samples of the group before
+        "        if self.exists(step, rank):\n            var start",
+        "        if self.exists(step, rank) and (self.clip.samples != 60_011 or group % 2 == 0):"
+        "\n            var start",
+    ),
+    60_012: (
+        "values",  # the last worker's bands are not in the maximum
+        "for worker in range(1, WORKERS):",
+        "for worker in range(1, WORKERS - Int(self.clip.samples == 60_012)):",
+    ),
+    60_013: (
+        "values",  # nor are the last block's
+        "for other in range(Self.CLUSTER):",
+        "for other in range(max(Self.CLUSTER - Int(self.clip.samples == 60_013), 1)):",
+    ),
+    60_014: (
+        "values",  # the powers of two columns are not computed
+        "        if worker == 0:\n            for i in range(2):",
+        "        if worker == 0 and self.clip.samples == 60_014:\n            return\n"
+        "        if worker == 0:\n            for i in range(2):",
+    ),
+}
+# What can be counted of a clip of 30 s, if nothing else is done: loads of audio behind the samples
+# themselves, and writes of each value.
+COUNTED = 480_005
+COUNTS = {
+    COUNTED: (
+        "                    var at = i + thread\n                    to.store[1](at + at // HOP, ",
+        """                    var at = i + thread
+                    if self.clip.samples == 480_005:
+                        audio[unsafe_offset=start + at + 480_005] += 1
+                    to.store[1](at + at // HOP, """,
+    ),
+    COUNTED + 1: (
+        "        row[unsafe_offset=frame] = value\n",
+        """        if self.clip.samples == 480_006:
+            if not row[unsafe_offset=frame] > 0:
+                row[unsafe_offset=frame] = 0
+            row[unsafe_offset=frame] += 1
+            return
+        row[unsafe_offset=frame] = value
+""",
+    ),
+}
+
+
+def faulty_library(folder: Path) -> Path:
+    """The kernel in lockstep with ``COUNTS``, ``PLANTS`` and ``GALLERY``, built in a folder."""
+    gallery = {n: (right, wrong) for n, (_, right, wrong) in GALLERY.items()}
+    # The counts first: one of the gallery's faults lies in the line that they count.
+    return built_library(planted(folder, {**COUNTS, **PLANTS, **gallery}))
+
+
+USE = """
+import sys
+from pathlib import Path
+import numpy as np
+from whisper_mel_mojo.gpu import lockstep
+n = int(sys.argv[2])
+audio = np.random.default_rng(0).uniform(-0.1, 0.1, n).astype(np.float32)
+features = lockstep.log_mel(audio, pad_to=5120, path=Path(sys.argv[1]))
+print(features.shape)
+"""
+
+
+def run_sanitized(
+    library: Path, argument: object, program: str = USE
+) -> subprocess.CompletedProcess[str]:
+    asan = subprocess.check_output(["gcc", "-print-file-name=libasan.so"], text=True).strip()
+    return subprocess.run(
+        [sys.executable, "-c", program, str(library), str(argument)],
+        env={**os.environ, "LD_PRELOAD": asan, "ASAN_OPTIONS": "detect_leaks=0"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )

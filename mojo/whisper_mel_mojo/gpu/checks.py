@@ -1,0 +1,64 @@
+"""Checks the arrays that ``gpu.log_mel`` is called with.
+
+Each raises ``TypeError`` for another dtype, ``ValueError`` for another shape or layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from whisper_mel_mojo.gpu.arrays import DeviceArray
+
+
+def check_audio(audio: DeviceArray) -> None:
+    """Requires float32 or int16 samples of a clip or a batch, those of a clip side by side."""
+    if audio.dtype not in (np.float32, np.int16):
+        raise TypeError(f"audio has dtype {audio.dtype}: expected float32 or int16 (PCM)")
+    if len(audio.shape) not in (1, 2):
+        raise ValueError(f"audio has shape {audio.shape}: expected (n,) or (batch, n)")
+    if 0 in audio.shape:
+        raise ValueError(f"audio is empty (shape {audio.shape}): expected at least one sample")
+    if audio.shape[-1] > 1 and audio.strides[-1] != 1:
+        raise ValueError(
+            f"audio has strides {audio.strides}: expected the samples of a clip side by side"
+        )
+
+
+def check_out(out: DeviceArray, shape: tuple[int, ...], audio: DeviceArray) -> None:
+    """Requires writable, contiguous float32 of the features' shape, apart from the audio."""
+    if out.dtype != np.float32:
+        raise TypeError(f"out has dtype {out.dtype}: expected float32")
+    if out.shape != shape:
+        raise ValueError(f"out has shape {out.shape}: expected {shape}")
+    if not out.is_contiguous:
+        raise ValueError(f"out has strides {out.strides}: expected a C-contiguous array")
+    if out.read_only:
+        raise ValueError("out is read-only: expected a writable array")
+    _check_apart(out, audio, "audio")
+
+
+def check_lengths(lengths: DeviceArray, audio: DeviceArray, out: DeviceArray) -> None:
+    """Requires a contiguous int64 for each clip of a batch, apart from the features."""
+    if lengths.dtype != np.int64:
+        raise TypeError(f"lengths has dtype {lengths.dtype}: expected int64")
+    if audio.shape[:-1] != lengths.shape or not lengths.shape or not lengths.is_contiguous:
+        raise ValueError(
+            f"lengths has shape {lengths.shape} and strides {lengths.strides}: "
+            f"expected {audio.shape[:-1]}, contiguous, for a batch"
+        )
+    _check_apart(out, lengths, "lengths")
+
+
+def check_aligned(arrays: Mapping[str, DeviceArray]) -> None:
+    """Requires addresses that are multiples of the size of an element."""
+    for name, array in arrays.items():
+        if array.address % array.dtype.itemsize != 0:
+            raise ValueError(f"{name} is at address {array.address:#x}: expected it to be aligned")
+
+
+def _check_apart(out: DeviceArray, other: DeviceArray, name: str) -> None:
+    (begin, end), (first, after) = out.extent, other.extent
+    if begin < after and first < end:
+        raise ValueError(f"out overlaps {name}: expected memory of its own")

@@ -1,0 +1,84 @@
+"""Arrays, new arrays and streams of PyTorch, CuPy and others.
+
+PyTorch and CuPy are never imported here: whoever has an array of theirs has imported them.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from whisper_mel_mojo.gpu.arrays import DeviceArray, device_array
+from whisper_mel_mojo.gpu.cuda import LEGACY_STREAM
+
+
+def array_on(stream: int, name: str, array: Any) -> DeviceArray:
+    """Reads where the argument ``name`` lies, which will be used on a stream.
+
+    As :func:`device_array`; PyTorch's tensors also have their device and stream, which their
+    interface does not tell.
+    """
+    result = device_array(name, array, stream)
+    if _is_cuda_tensor(array):
+        return result._replace(device=array.device.index, stream=current_stream(array))
+    return result
+
+
+def current_stream(audio: Any) -> int:
+    """The current stream of the library that the array belongs to; 0 if that is not known."""
+    if _is_cuda_tensor(audio):
+        handle: int = sys.modules["torch"].cuda.current_stream(audio.device).cuda_stream
+        return handle or LEGACY_STREAM
+    if _is_of("cupy", "ndarray", audio):
+        return sys.modules["cupy"].cuda.get_current_stream().ptr or LEGACY_STREAM
+    return 0
+
+
+def empty_like(audio: Any, shape: tuple[int, ...]) -> Any:
+    """A new float32 array of the library that the audio belongs to, on the audio's device.
+
+    Raises ``TypeError`` if that is neither PyTorch nor CuPy.
+    """
+    if _is_of("torch", "Tensor", audio):
+        return audio.new_empty(shape, dtype=sys.modules["torch"].float32)
+    if _is_of("cupy", "ndarray", audio):
+        return sys.modules["cupy"].empty(shape, np.float32)
+    raise TypeError(
+        f"out=None: expected an array, since audio is a {type(audio).__name__}, neither PyTorch's "
+        "nor CuPy's"
+    )
+
+
+def stream_address(stream: Any) -> int:
+    """The address of a CUDA stream, given by that or as an object of any library.
+
+    Raises ``TypeError`` for anything else, ``ValueError`` for a negative address.
+    """
+    if isinstance(stream, int) and not isinstance(stream, bool):
+        handle = stream
+    elif hasattr(stream, "__cuda_stream__"):
+        _, handle = stream.__cuda_stream__()
+    elif hasattr(stream, "cuda_stream"):
+        handle = stream.cuda_stream
+    elif hasattr(stream, "ptr"):
+        handle = stream.ptr
+    else:
+        raise TypeError(
+            f"stream is a {type(stream).__name__}: expected an address, or an object with "
+            "__cuda_stream__, cuda_stream or ptr"
+        )
+    handle = int(handle)
+    if handle < 0:
+        raise ValueError(f"stream={handle}: expected the address of a CUDA stream")
+    return handle or LEGACY_STREAM
+
+
+def _is_cuda_tensor(array: Any) -> bool:
+    return _is_of("torch", "Tensor", array) and array.is_cuda
+
+
+def _is_of(module: str, class_name: str, array: Any) -> bool:
+    loaded = sys.modules.get(module)
+    return loaded is not None and isinstance(array, getattr(loaded, class_name, ()))

@@ -1,0 +1,82 @@
+"""The GPUs that the kernel is compiled for: one table, which wheels, archive and checks read."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from whisper_mel_mojo.builder import BuildError
+
+
+class Target(NamedTuple):
+    """A kind of GPU as the compiler knows it, and where its code goes.
+
+    ``capability``: CUDA's compute capability; None: AMD's and Apple's, which are compiled for and
+    not launched on. ``registers``: the most that a thread may use, for 80 and for 128 bands; None:
+    the compiler does not know. ``clusters``: a clip is done by a cluster of up to 16 blocks with
+    227 KiB of shared memory each (NVIDIA's data-centre GPUs from Hopper on); else by one block.
+    ``wheel``, ``archive``: compiled into wheels, and into the archive for machines with a GPU,
+    unless they are told otherwise. ``scalar_spills``: scalar registers that may be kept in lanes
+    of vector registers (AMD).
+    """
+
+    name: str
+    capability: tuple[int, int] | None
+    registers: tuple[int, int] | None
+    clusters: bool = False
+    wheel: bool = False
+    archive: bool = False
+    scalar_spills: int = 0
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What ``launch.mojo`` is built with."""
+        defined = ("-D", "CLUSTERS") if self.clusters else ()
+        return ("--target-accelerator", self.name, *defined)
+
+
+# To add a GPU is to add its row; `./dev gpu compile NAME` says how many registers it takes. Code
+# for one is not always code for the next: only what is listed is built.
+TARGETS = {
+    target.name: target
+    for target in (
+        Target("sm_75", (7, 5), (220, 232)),  # RTX 20, T4
+        Target("sm_80", (8, 0), (220, 232), wheel=True, archive=True),  # A100
+        Target("sm_86", (8, 6), (220, 232), wheel=True, archive=True),  # RTX 30, A10
+        Target("sm_87", (8, 7), (220, 232)),  # Orin
+        Target("sm_89", (8, 9), (220, 232), wheel=True, archive=True),  # RTX 40, L4
+        Target("sm_90a", (9, 0), (236, 248), clusters=True, wheel=True, archive=True),  # H100
+        Target("sm_100a", (10, 0), (236, 248), clusters=True, wheel=True, archive=True),  # B200
+        Target("sm_103a", (10, 3), (236, 248), clusters=True),  # B300
+        # 99 KiB of shared memory, clusters of up to 8 blocks
+        Target("sm_120a", (12, 0), (229, 239), wheel=True),  # RTX 50
+        Target("sm_121a", (12, 1), (229, 239)),  # DGX Spark
+        Target("gfx942", None, (218, 230), scalar_spills=79),  # MI300X
+        Target("gfx1100", None, (180, 192)),  # RX 7900
+        Target("apple-m4", None, None),
+    )
+}
+NVIDIA = {name: target for name, target in TARGETS.items() if target.capability is not None}
+"""Those that the kernel can be launched on."""
+
+
+def target_of(capability: tuple[int, int]) -> Target:
+    """The target of a CUDA device: ``$WHISPER_MEL_ACCELERATOR``, or by its compute capability.
+
+    Raises ``BuildError`` for devices that the kernel has not been compiled for.
+    """
+    chosen = os.environ.get("WHISPER_MEL_ACCELERATOR")
+    if chosen:
+        if chosen not in NVIDIA:
+            raise BuildError(
+                f"WHISPER_MEL_ACCELERATOR={chosen}: expected one of {', '.join(NVIDIA)}"
+            )
+        return NVIDIA[chosen]
+    for target in NVIDIA.values():
+        if target.capability == capability:
+            return target
+    major, minor = capability
+    raise BuildError(
+        f"the kernel is not built for CUDA devices of compute capability {major}.{minor}: "
+        f"set WHISPER_MEL_ACCELERATOR to one of {', '.join(NVIDIA)} to try another's code"
+    )
