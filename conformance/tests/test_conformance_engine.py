@@ -93,6 +93,49 @@ def test_the_verdict_is_the_same_in_any_number_of_processes(tmp_path: Path) -> N
     assert len(theirs) == sum(len(f["cases"]) for f in reports[0]["front_ends"])
 
 
+def test_machines_are_other_interpreters(tmp_path: Path) -> None:
+    """As ``--tx ssh=…`` would: each is given the setup, and sends back what it has judged."""
+    done = call(
+        *("pytest", *PYTEST, "whisper_mel_conformance", "--dist", "load", "-k", FEW),
+        *("--tx", f"popen//python={sys.executable}", "--tx", f"popen//python={sys.executable}"),
+        *("--mel-frontend", f"{QUIRKS}:symmetric-window", "--mel-report", "there"),
+        folder=tmp_path,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    words = ("--frontend", f"{QUIRKS}:symmetric-window", "-k", FEW, "-n", "0", "--report", "here")
+    call("whisper_mel_conformance", *words, folder=tmp_path)
+    assert verdict(report_of(tmp_path / "there")) == verdict(report_of(tmp_path / "here"))
+    assert [*(tmp_path / "there" / "failures").glob("*/*/case.json")]
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_ends_a_run_of_several_processes_with_a_report(name: str, tmp_path: Path) -> None:
+    source = tmp_path / "ends.py"
+    source.write_text(ENDS_THE_RUN.format(tests=str(CORRECT.parent), name=name))
+    words = ("--frontend", f"{source}:f", "-k", "boundary/length", "-n", "2")
+    done = call("whisper_mel_conformance", *words, folder=tmp_path)
+    assert done.returncode == {"SIGINT": 130, "SIGTERM": 143}[name], done.stdout + done.stderr
+    report = report_of(tmp_path / "report")
+    assert report["interrupted"] == name
+    [front_end] = report["front_ends"]
+    assert front_end["counts"]["failed"] == 0
+    assert front_end["class"] == "-"
+
+
+# At a certain clip it sends a signal to the process that collects: its judge's parent.
+ENDS_THE_RUN = """
+import os, pathlib, signal, sys, time
+sys.path.insert(0, {tests!r})
+from correct_front_ends import right
+def f(audio, n_mels=80):
+    if len(audio) == 160 * 64 + 79:
+        status = pathlib.Path(f"/proc/{{os.getppid()}}/status").read_text()
+        parent = int(status.partition("PPid:")[2].split()[0])
+        os.kill(parent, signal.{name})
+        time.sleep(60)
+    return right(audio, n_mels)
+"""
+
 KILLS_ITS_JUDGE = """
 import os, signal, sys
 sys.path.insert(0, {tests!r})
