@@ -32,7 +32,7 @@ from gpu.pack import extras
 
 LARGEST = 60_000_000
 # What the suite needs beside what is there: each works without what of it is compiled.
-_PURE = ("rich", "jinja2", "markupsafe")
+_PURE = ("rich", "jinja2", "markupsafe", "pytest-xdist", "execnet")
 KINDS: dict[str, Callable[[str], dict[str, extras.Built]]] = {
     "controls": extras.controls,
     "variants": extras.variants,

@@ -59,7 +59,8 @@ def judge(name: str, report: Path) -> dict[str, Any]:
     """Runs the suite on a front-end; returns its class, counts and failures."""
     shutil.rmtree(report, ignore_errors=True)
     command = [sys.executable, "-m", "whisper_mel_conformance", f"--frontend={name}"]
-    command += [f"--report={report}", "--timeout=60"]
+    # One process: each has a context of its own on the device.
+    command += ["-n", "0", f"--report={report}", "--timeout=60"]
     cases = scale().cases
     if cases is not None:
         command += ["-k", cases]
