@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import struct
 import sys
@@ -15,6 +16,7 @@ from whisper_mel_conformance.frontend import wire
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure, Refused
 from whisper_mel_conformance.frontend.operations import ANSWERS, PROBES
+from whisper_mel_conformance.repro import replay
 
 CLIP = np.ones(400, np.float32)
 IMPORTS = "import datetime, os, pathlib, signal, socket, struct, sys, time\nimport numpy as np"
@@ -350,3 +352,75 @@ def test_serving_programs_are_held_to_it_too(tmp_path: Path, answer: str, messag
             front_end.call(CLIP)
     finally:
         front_end.stop()
+
+
+# --------------------------------------------------------------------------- files from elsewhere
+
+GOOD = {
+    "format": 1,
+    "case": "numerics/x",
+    "check": "scored",
+    "arguments": {"recipe": {"signal": "noise", "n": 400, "seed": 1}},
+    "message": "",
+    "front_end": {"source": "whisper_mel_conformance.quirks:all-zero"},
+}
+
+
+def replayed(folder: Path, case: Any) -> int:
+    (folder / "case.json").write_text(json.dumps(case))
+    return replay.main([str(folder)])
+
+
+def test_a_good_file_is_replayed(tmp_path: Path) -> None:
+    assert replayed(tmp_path, GOOD) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 2},
+        {"case": 3},
+        {"check": "no_such_check"},
+        {"check": ["scored"]},
+        {"arguments": None},
+        {"arguments": {}},
+        {"arguments": {"recipe": {"signal": "no such signal", "n": 400}}},
+        {"arguments": {"recipe": {"signal": "noise", "n": -1, "seed": 1}}},
+        {"arguments": {"recipe": {"signal": "noise", "n": "many", "seed": 1}}},
+        {"arguments": {"no_such_argument": 1}},
+        {"arguments": {"recipe": [1]}},
+        {"check": "golden", "arguments": {"case": "golden/nonesuch"}},
+        {"message": None},
+        {"front_end": None},
+        {"front_end": {}},
+        {"front_end": {"source": 1}},
+        {"front_end": {"source": "nonesuch"}},
+        {"front_end": {"source": "cmd:touch owned {in} {out}"}},
+        {"front_end": {"source": "os:getcwd"}},
+    ],
+)
+def test_a_file_that_is_no_case_is_said_in_a_sentence(
+    change: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert replayed(tmp_path, {**GOOD, **change}) == 2
+    said = capsys.readouterr().err.strip()
+    assert said
+    assert "Traceback" not in said
+    assert not Path("owned").exists()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{", "\x00", "[" * 100_000])
+def test_what_is_no_json_object_is_said(text: str, tmp_path: Path) -> None:
+    (tmp_path / "case.json").write_text(text)
+    assert replay.main([str(tmp_path)]) == 2
+
+
+def test_a_stranger_s_code_runs_only_if_trusted(tmp_path: Path) -> None:
+    marker = tmp_path / "executed"
+    code = tmp_path / "code.py"
+    code.write_text(f"open({str(marker)!r}, 'w')\ndef f(audio): raise ValueError\n")
+    case = {**GOOD, "front_end": {"source": f"{code}:f"}}
+    assert replayed(tmp_path, case) == 2
+    assert not marker.exists()
+    assert replay.main([str(tmp_path), "--trust"]) == 1
+    assert marker.exists()

@@ -92,7 +92,10 @@ def test_a_faulty_front_end_fails_and_can_be_replayed(tmp_path: Path) -> None:
     assert conformance("repro", path, folder=tmp_path).returncode == 1
     case["front_end"]["source"] = f"{CORRECT}:Everything"
     path.write_text(json.dumps(case))
-    assert conformance("repro", path.parent, folder=tmp_path).returncode == 0
+    asked = conformance("repro", path.parent, folder=tmp_path)
+    assert asked.returncode == 2
+    assert "Give --trust" in asked.stderr
+    assert conformance("repro", path.parent, "--trust", folder=tmp_path).returncode == 0
     assert conformance("repro", tmp_path, folder=tmp_path).returncode == 2
 
 

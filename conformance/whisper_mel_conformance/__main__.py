@@ -44,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     os.environ.pop("PYTEST_ADDOPTS", None)
     words = [*_WORDS, *others, *_place(options)]
+    if options.keyword:  # the processes of pytest-xdist read it from these words
+        words += ["-k", options.keyword]
     if not {"--collect-only", "--co"} & set(others):
         words += ["-p", "no:terminal"]  # it has a progress of its own
     return _EXIT.get(pytest.main(words, [_Chosen(options)]), 2)
@@ -64,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{option.name}", dest=option.attribute, **option.settings)
     parser.add_argument(
         "-k",
-        dest="keyword",  # pytest's own
+        dest="keyword",  # as pytest calls it
         default="",
         metavar="WORDS",
         help="only cases whose id matches, such as 'golden or batch/three'",

@@ -165,6 +165,14 @@ def _is_light(module: str) -> bool:
     return re.search(r"^LIGHT = True$", source, re.MULTILINE) is not None
 
 
+def needs_trust(source: str) -> bool:
+    """Whether it names code by a path, a module or a command, which a stranger may have chosen.
+
+    Registered names and the suite's own quirks are what the user has installed.
+    """
+    return source not in registered() and not source.startswith("whisper_mel_conformance.quirks:")
+
+
 def require_known(source: str) -> None:
     """Raise ``UnknownFrontEnd`` unless ``source`` names something; nothing is loaded."""
     if source.startswith(COMMAND_PREFIX):

@@ -124,7 +124,7 @@ def _by_family(signs: str, families: list[str]) -> dict[str, int] | None:
 def _load(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Unreadable(f"{path}: {error}") from error
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from whisper_mel_conformance.cases.catalogue import FAMILIES
+from whisper_mel_conformance.frontend.load import needs_trust
 from whisper_mel_conformance.report.documents import Document
 
 _CONTROL = re.compile(r"[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -85,6 +86,11 @@ class Entry:
         worst = self.data["worst"]
         return -1.0 if worst is None else min(float(worst["score"]), 1e300)
 
+    def replay(self, case: dict[str, Any]) -> str | None:
+        """The command for a failure, in the report's folder; None without a reproduction."""
+        path = case["reproduction"]
+        return None if path is None else replay_command(path, self.data["source"])
+
     @property
     def command(self) -> str:
         """Judges it again, with the same cases."""
@@ -92,10 +98,10 @@ class Entry:
         return f"{MODULE} {words} --seed {self.run['seed']}"
 
 
-def replay(case: dict[str, Any]) -> str | None:
-    """The command that replays a failure, in the report's folder; None without a reproduction."""
-    path = case["reproduction"]
-    return None if path is None else f"{MODULE} repro {shlex.quote(path)}"
+def replay_command(path: str, source: str) -> str:
+    """The command that replays the failure in ``path`` of the front-end from ``source``."""
+    trust = " --trust" if needs_trust(source) else ""
+    return f"{MODULE} repro {shlex.quote(path)}{trust}"
 
 
 def entries(document: Document) -> list[Entry]:

@@ -18,7 +18,6 @@ from whisper_mel_conformance.report.facts import (
     is_right,
     printable,
     problems,
-    replay,
     shortened,
 )
 
@@ -83,7 +82,7 @@ def _suite(root: ET.Element, entry: Entry) -> None:
             prefix = "declared: " if case["status"] == "known" else ""
             message = printable(prefix + case["message"])
             outcome = ET.SubElement(test, kind, message=message, type=case["status"])
-            outcome.text = printable("\n".join(filter(None, [case["message"], replay(case)])))
+            outcome.text = printable("\n".join(filter(None, [case["message"], entry.replay(case)])))
 
 
 # --------------------------------------------------------------------------- Markdown

@@ -86,7 +86,7 @@ def _entry(entry: Entry, entries: list[Entry]) -> dict[str, Any]:
     return {
         "id": f"front-end-{entry.number}",
         "it": entry,
-        "failed": [(case, facts.replay(case)) for case in failed[:limit]],
+        "failed": [(case, entry.replay(case)) for case in failed[:limit]],
         "not_shown": max(len(failed) - limit, 0),
         "by_family": Counter(case["id"].partition("/")[0] for case in failed),
         "skipped": Counter(case["message"] for case in entry.cases("skipped")).most_common(20),

@@ -7,7 +7,6 @@ needed to compute them again.
 from __future__ import annotations
 
 import json
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
@@ -29,7 +28,7 @@ from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.command import COMMAND_PREFIX
 from whisper_mel_conformance.report.documents import FORMAT, Document, merge
 from whisper_mel_conformance.report.environment import environment
-from whisper_mel_conformance.report.facts import MODULE
+from whisper_mel_conformance.report.facts import replay_command
 from whisper_mel_conformance.report.figure import figure
 from whisper_mel_conformance.report.picture import comparison
 from whisper_mel_conformance.report.render import BADGES, OUTPUTS, render, require_own
@@ -209,7 +208,7 @@ def write_failure(result: Result, front_end: FrontEnd, folder: Path) -> Path:
         "score": json_number(result.score),
         "message": result.message,
         "environment": environment(),
-        "command": f"{MODULE} repro {shlex.quote(str(path))}",
+        "command": replay_command(str(path), front_end.source),
     }
     text = json.dumps(described, indent=1, ensure_ascii=False)
     own_folder(failure_folder(front_end.name, folder))

@@ -1,15 +1,18 @@
 """Replaying a failure from its folder: on any front-end, smaller, as a bug report, for good.
 
-``python -m whisper_mel_conformance repro PATH [--frontend SOURCE] [--shrink] [--issue]
+``python -m whisper_mel_conformance repro PATH [--frontend SOURCE | --trust] [--shrink] [--issue]
 [--keep NAME --link URL]``
+
+A ``case.json`` may come from anybody. It is checked before it is used, and the code that it names
+is run only if the user says so.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import json
-import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,14 +28,25 @@ from whisper_mel_conformance.diagnosis.diagnose import diagnose
 from whisper_mel_conformance.folder import slug, write_whole
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure, Refused, Unsupported
-from whisper_mel_conformance.frontend.load import UnknownFrontEnd, require_known
+from whisper_mel_conformance.frontend.load import UnknownFrontEnd, needs_trust, require_known
+from whisper_mel_conformance.frontend.wire import printable
 from whisper_mel_conformance.report.environment import environment
-from whisper_mel_conformance.report.facts import MODULE
+from whisper_mel_conformance.report.facts import replay_command
 from whisper_mel_conformance.report.picture import comparison
 from whisper_mel_conformance.report.write import FORMAT, json_number, specification
 from whisper_mel_conformance.repro.shrink import shrink
 
 Error = Failure | Refused | Unsupported
+
+_FIELDS = {
+    "case": str,
+    "check": str,
+    "arguments": dict,
+    "message": str,
+    "front_end": dict,
+    "front_end.source": str,
+}
+"""What a ``case.json`` must have, and of which type."""
 
 
 @dataclass
@@ -50,12 +64,19 @@ class Outcome:
         return type(self.error).__name__, getattr(self.error, "types", [""])[0]
 
 
+class Unfit(ValueError):
+    """Arguments that a check cannot be run with."""
+
+
 def attempt(front_end: FrontEnd, check: str, arguments: Mapping[str, Any]) -> Outcome:
-    """Run a check."""
+    """Run a check. Raises ``Unfit`` where its arguments make the check itself fail."""
     try:
         return Outcome(None, CHECKS[check](front_end, **arguments))
     except (Failure, Refused, Unsupported) as error:
         return Outcome(error, getattr(error, "score", None))
+    except Exception as error:
+        what = printable(f"{type(error).__name__}: {error}", 300)
+        raise Unfit(f"the check {check} cannot be run with these arguments: {what}") from error
 
 
 def main(given: list[str]) -> int:
@@ -66,6 +87,9 @@ def main(given: list[str]) -> int:
     )
     parser.add_argument("path", type=Path, help="a case.json, or the folder that it is in")
     parser.add_argument("--frontend", metavar="SOURCE", help="another front-end than its own")
+    parser.add_argument(
+        "--trust", action="store_true", help="run the program, file or module that PATH names"
+    )
     parser.add_argument(
         "--shrink", action="store_true", help="find smaller arguments; writes shrunken/case.json"
     )
@@ -86,6 +110,8 @@ def main(given: list[str]) -> int:
         case = _read(path)
         if options.frontend:
             case["front_end"] = {"source": options.frontend, "name": options.frontend}
+        elif not options.trust:
+            _require_trusted(case["front_end"]["source"], path)
         require_known(case["front_end"]["source"])
     except (ValueError, UnknownFrontEnd) as error:
         print(error, file=sys.stderr)
@@ -93,9 +119,14 @@ def main(given: list[str]) -> int:
     front_end = FrontEnd(case["front_end"]["source"])
     try:
         front_end.start()
-        return _replay(front_end, case, path, options)
     except (Failure, Refused) as error:
+        front_end.stop()
         print(f"the front-end cannot be loaded: {error}", file=sys.stderr)
+        return 2
+    try:
+        return _replay(front_end, case, path, options)
+    except Unfit as error:
+        print(f"{path}: {error}", file=sys.stderr)
         return 2
     finally:
         front_end.stop()
@@ -106,13 +137,28 @@ def _read(path: Path) -> dict[str, Any]:
         case: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}: expected a folder with case.json") from error
-    except ValueError as error:  # neither UTF-8 nor JSON
+    except (ValueError, RecursionError) as error:  # neither UTF-8 nor JSON
         raise ValueError(f"{path}: {error}") from error
     if not isinstance(case, dict) or case.get("format") != FORMAT:
         raise ValueError(f"{path}: expected a case of format {FORMAT}")
-    if case.get("check") not in CHECKS:
-        raise ValueError(f"{path}: check {case.get('check')!r}: expected of {', '.join(CHECKS)}")
+    for names, kind in _FIELDS.items():
+        value: Any = case
+        for name in names.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        if not isinstance(value, kind):
+            raise ValueError(f"{path}: {names}={value!r:.100}: expected {kind.__name__}")
+    if case["check"] not in CHECKS:
+        raise ValueError(f"{path}: check={case['check']!r:.100}: expected of {', '.join(CHECKS)}")
     return case
+
+
+def _require_trusted(source: str, path: Path) -> None:
+    """Raise ``ValueError`` for code that nobody has installed: a file can name any."""
+    if needs_trust(source):
+        raise ValueError(
+            f"{path}: it names the front-end {source!r:.200}, which would be run. Give --trust if "
+            "that is meant, or --frontend SOURCE to replay it on another"
+        )
 
 
 def _replay(
@@ -133,9 +179,7 @@ def _replay(
         outcome = attempt(front_end, case["check"], case["arguments"])
         path = path.parent / "shrunken" / "case.json"
         path.parent.mkdir(exist_ok=True)
-        case["command"] = shlex.join(
-            ["python", "-m", "whisper_mel_conformance", "repro", str(path)]
-        )
+        case["command"] = replay_command(str(path), case["front_end"]["source"])
         write_whole(path, (json.dumps(case, indent=1, ensure_ascii=False) + "\n").encode())
         print(f"{became}: {json.dumps(case['arguments'])}\n{outcome.error}\n{path}", file=show)
     if options.issue:
@@ -149,7 +193,9 @@ def _shrunken(front_end: FrontEnd, case: dict[str, Any], outcome: Outcome) -> di
     def fails(arguments: dict[str, Any]) -> bool:
         if front_end.given_up:
             return False
-        return attempt(front_end, case["check"], arguments).kind == outcome.kind
+        with contextlib.suppress(Unfit):
+            return attempt(front_end, case["check"], arguments).kind == outcome.kind
+        return False
 
     arguments = shrink(case["arguments"], fails)
     smaller = attempt(front_end, case["check"], arguments)
@@ -214,7 +260,7 @@ def _issue(front_end: FrontEnd, case: dict[str, Any], outcome: Outcome, path: Pa
         "```",
         "",
         "```sh",
-        f"{MODULE} repro case.json",
+        replay_command("case.json", front_end.source),
         "```",
         "",
         "### Versions",
