@@ -38,7 +38,7 @@ def test_a_report_names_neither_the_machine_nor_its_user(tmp_path: Path) -> None
     assert done.returncode == 1, done.stdout + done.stderr
     report = tmp_path / "report"
     written = [path for path in report.rglob("*") if path.is_file()]
-    assert {"report.json", "index.html", "case.json", "actual.npy"} <= {p.name for p in written}
+    assert {"report.json", "index.html", "case.json", "arrays.npz"} <= {p.name for p in written}
     for path in written:
         content = path.read_bytes()
         for word in ("somebody", str(tmp_path), f'"{platform.node()}"'):

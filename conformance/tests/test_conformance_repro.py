@@ -99,10 +99,10 @@ def test_in_another_checkout(
     assert json.loads(path.read_text())["environment"]["cpu"]
     here.rename(there)
     monkeypatch.chdir(there)
-    assert repro.main([str(path)]) == 1
+    assert repro.main([str(path), "--trust"]) == 1
     (there / "code").rename(there / "elsewhere")
     capsys.readouterr()
-    assert repro.main([str(path)]) == 2
+    assert repro.main([str(path), "--trust"]) == 2
     assert "there is no file code/mine.py" in capsys.readouterr().err
 
 
@@ -114,7 +114,7 @@ def test_it_is_shrunken(tmp_path: Path) -> None:
     assert after["arguments"]["recipe"]["n"] < before["arguments"]["recipe"]["n"] / 10
     assert after["score"] != before["score"]
     assert after["message"] != before["message"]
-    assert repro.main([str(path)]) == 1
+    assert repro.main([str(path), "--trust"]) == 1
 
 
 def test_a_recording_stays_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from whisper_mel_conformance.cases.catalogue import fixed_cases
 from whisper_mel_conformance.cases.checks import CHECKS
 from whisper_mel_conformance.cases.regressions import FOLDER, Regression, write
@@ -35,6 +33,7 @@ from whisper_mel_conformance.report.facts import replay_command
 from whisper_mel_conformance.report.picture import comparison
 from whisper_mel_conformance.report.write import FORMAT, json_number, specification
 from whisper_mel_conformance.repro.shrink import shrink
+from whisper_mel_conformance.run.result import compressed
 
 Error = Failure | Refused | Unsupported
 
@@ -246,8 +245,7 @@ def _issue(front_end: FrontEnd, case: dict[str, Any], outcome: Outcome, path: Pa
         picture = path.parent / "picture.png"
         picture.write_bytes(comparison(arrays["actual"], arrays["expected"], arrays["bound"]))
         lines += [f"![expected, actual, error]({picture.name}) (attach {picture})", ""]
-        for name in arrays:
-            np.save(path.parent / f"{name}.npy", arrays[name])
+        (path.parent / "arrays.npz").write_bytes(compressed(arrays))
     here = environment()
     versions = {**here["versions"], **front_end.versions}
     lines += [
