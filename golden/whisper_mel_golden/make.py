@@ -151,8 +151,7 @@ def _others(made_with: dict[str, str], data: Path) -> dict[str, Any]:
 def _keep_input(
     entry: Input, old: dict[str, Any], data: Path, stage: Path
 ) -> tuple[dict[str, Any], Entries]:
-    """Copy an input's features from ``data``; return the entries that the old manifest has of it.
-    """
+    """Copy an input's features from ``data``; return its entries of the old manifest."""
     own: Entries = {}
     for case_id, *_ in case_variants(entry):
         if case_id not in old["cases"]:

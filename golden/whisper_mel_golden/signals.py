@@ -99,8 +99,7 @@ def square(n: int, frequency: float = 500.0) -> Array:
 
 
 def chirp(n: int, start: float = 0.0, stop: float = 8000.0) -> Array:
-    """Compute a sine whose frequency goes linearly from ``start`` to ``stop`` (hertz, 0 to 8000).
-    """
+    """Compute a sine of frequency ``start`` to ``stop`` (hertz, 0 to 8000), changing linearly."""
     time = np.arange(n)
     slope = (_frequency("stop", stop) - _frequency("start", start)) / (2.0 * max(n, 1))
     return _sine((start + slope * time) * time / SAMPLE_RATE)
@@ -159,8 +158,7 @@ def on_off(n: int, seed: int = 0, period: int = 400, quiet_db: float = -100.0) -
 
 
 def burst(n: int, seed: int = 0, start: int = 0, length: int = 400) -> Array:
-    """Draw uniform white noise in ``length`` samples from ``start`` on, digital silence elsewhere.
-    """
+    """Draw uniform white noise for ``length`` samples from ``start`` on, zeros elsewhere."""
     first = _integer("start", start, 0)
     samples = noise(n, seed)
     samples[:first] = 0.0

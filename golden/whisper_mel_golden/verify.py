@@ -1,5 +1,4 @@
-"""Checker of the goldens: manifest, files, inputs, outputs, scores, fresh openai-whisper outputs.
-"""
+"""Checker of the goldens: manifest, files, inputs, outputs, scores, fresh outputs."""
 
 from __future__ import annotations
 
@@ -88,8 +87,7 @@ def _check_seals(manifest: Entry) -> Iterator[Problem]:
 
 
 def _check_catalogue(manifest: Entry) -> Iterator[Problem]:
-    """Check that the manifest holds exactly the catalogue's entries, with the catalogue's fields.
-    """
+    """Check that the manifest holds the catalogue's entries and fields, and no other entries."""
     inputs = INPUTS.values()
     catalogue: dict[str, dict[str, Entry]] = {
         "recordings": RECORDINGS,

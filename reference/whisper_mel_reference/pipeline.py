@@ -247,8 +247,7 @@ def finish(clamped: Array, spec: FrontEndSpec) -> Array:
 
 
 def mean_3x3(values: Array, spec: FrontEndSpec) -> Array:
-    """Take the mean of each 3x3 neighbourhood; ``spec.smoothing`` chooses the treatment of edges.
-    """
+    """Take the mean of each 3x3 neighbourhood; at edges as ``spec.smoothing`` says."""
     if spec.smoothing == "valid":
         total = _sum_3x3(values)
         return total / values.dtype.type(9)
@@ -265,8 +264,7 @@ def _sum_3x3(values: Array) -> Array:
 def _clip_log(
     clip: Array, spec: FrontEndSpec, real: np.dtype[Any], tap: Tap | None = None
 ) -> Array:
-    """Compute the logarithm of a clip's mel powers, ``(n_mels, n_frames)``; the tap sees ``log``.
-    """
+    """Compute the log of a clip's mel powers, ``(n_mels, n_frames)``; the tap sees ``log``."""
     log = np.empty((spec.n_mels, spec.n_frames(clip.size)), real)
     for block in mel_blocks(clip, spec, real, tap):
         log[:, block.where] = logarithm(block.mel, spec)
@@ -278,8 +276,7 @@ def _clip_log(
 
 
 def silence(log: Array, spec: FrontEndSpec) -> Array:
-    """Return the features' value where this clip is silent: the floor or the bottom of its range.
-    """
+    """Return the features' value where a clip is silent: the floor or its range's bottom."""
     real = log.dtype.type
     floor = logarithm(np.zeros((1, 1), log.dtype), spec)
     bottom = np.maximum(floor, log.max() - real(spec.dynamic_range))

@@ -72,8 +72,7 @@ def entry(
     recipe: dict[str, Any],
     variants: tuple[Variant, ...] = PLAIN,
 ) -> Input:
-    """Create an input with these flags (separated by spaces) and those that follow from the rest.
-    """
+    """Create an input with these flags (separated by spaces) and those implied by the rest."""
     evident = {
         "int16": recipe.get("dtype") == "int16",
         "long": recipe["n"] >= WINDOW,
