@@ -74,13 +74,13 @@ class Change:
 
 
 def compare(before: Document, after: Document) -> list[Change]:
-    """Compare ratios of the rows in both documents; times of two runs are not comparable."""
+    """Compare the ratios of common rows; times of two runs are not comparable."""
     old, new = measured(before), measured(after)
     return [_change(name, old[name], new[name]) for name in old if name in new]
 
 
 def _change(name: str, old: dict[str, Any], new: dict[str, Any]) -> Change:
-    """Compare a row's ratios; noise is half the quartiles' mean distance, at least ``LEAST_FALL``."""
+    """Compare a row's ratios; noise is half the mean quartile distance, or ``LEAST_FALL``."""
     spread = sum(row["ratio_quartiles"][1] - row["ratio_quartiles"][0] for row in (old, new)) / 2
     return Change(
         name,

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def identity(case_ids: Iterable[str]) -> dict[str, Any]:
-    """Return the number of cases and the SHA-256 of their sorted ids, which identify a catalogue."""
+    """Return the number of cases and the SHA-256 of their sorted ids: a catalogue's identity."""
     ids = sorted(case_ids)
     return {"cases": len(ids), "sha256": hashlib.sha256("\n".join(ids).encode()).hexdigest()}
 
