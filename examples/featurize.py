@@ -307,7 +307,7 @@ def samples_in(cell: Any, name: str) -> Array:
 def features_of(
     samples: dict[str, Array], n_mels: int, pad_to: int
 ) -> Iterator[tuple[str, Array | Exception]]:
-    """Yield the features of each clip, or the exception; padded clips share one call of the kernel."""
+    """Yield each clip's features, or the exception; padded clips share one call of the kernel."""
     longest = max((clip.size for clip in samples.values()), default=0)
     if 0 < longest <= pad_to:
         batch = np.zeros((len(samples), longest), np.float32)
