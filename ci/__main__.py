@@ -1,4 +1,4 @@
-"""``python ci TASK [args]``, in an environment that is made already: what ./dev and pixi run."""
+"""The command ``python ci TASK [args]``, which ./dev and pixi run in a finished environment."""
 
 from __future__ import annotations
 

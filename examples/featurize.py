@@ -1,10 +1,10 @@
-"""The features of a corpus, on all CPUs of a machine or of a Ray cluster.
+"""Computes the features of a corpus, on all CPUs of a machine or of a Ray cluster.
 
     python examples/featurize.py SOURCE... --output FOLDER
 
-A SOURCE is an audio file, a Parquet file, or a folder that is searched for both. Parquet's rows are
-clips: their column ``audio`` holds encoded files (bytes, or a struct with ``bytes``, as Hugging
-Face's data sets have), or samples at 16 kHz (a list of float, or of int16). FOLDER gets
+A SOURCE is an audio file, a Parquet file, or a folder that is searched for both. Rows of a Parquet
+file are clips: the column ``audio`` holds encoded files (bytes, or a struct with ``bytes``, as in
+Hugging Face's data sets), or samples at 16 kHz (a list of float or of int16). FOLDER receives
 
     manifest.json      what was asked for
     00000.parquet …    shards of clips: ``clip``, ``n_mels``, ``n_frames``, ``features`` (band by
@@ -12,10 +12,10 @@ Face's data sets have), or samples at 16 kHz (a list of float, or of int16). FOL
     00000.json …       written after its shard: which clips are in it, which were skipped, and why
     skipped.jsonl      the skipped clips of all shards
 
-Kill it whenever you like: the same command goes on where it was. Which clip belongs to which shard
-is settled beforehand, and a shard appears under its name when it is whole, so that no clip is lost
-or there twice, whatever Ray repeats. On a cluster ($RAY_ADDRESS), sources and FOLDER have to be on
-a file system that all machines see.
+The run can be killed at any time: the same command continues it. The shard of each clip is fixed
+beforehand, and a shard appears under its name only when it is whole. So no clip is lost or stored
+twice, even if Ray repeats work. On a cluster ($RAY_ADDRESS), sources and FOLDER must be on a file
+system that all machines share.
 
     pip install "whisper-mel-mojo[audio]" "ray[data]" tqdm
 """
@@ -53,13 +53,13 @@ Array = NDArray[Any]
 AUDIO = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64"}
 PARTIAL = ".partial"
 AT_ONCE = 16
-"""Clips in one call of the kernel; as many are decoded at a time."""
+"""Number of clips in one call of the kernel, which are decoded together."""
 STARTS = 5
-"""How often Ray may try to start: half a minute each time, which is little for busy machines."""
+"""Number of Ray's attempts to start, of half a minute each, which busy machines may exceed."""
 
 
 class CorpusError(Exception):
-    """It cannot begin, or go on; the message says why."""
+    """The run cannot begin or continue; the message says why."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -95,9 +95,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def find_clips(sources: Iterable[Path], output: Path) -> list[str]:
-    """Each clip's name, in an order that is always the same: ``PATH``, or ``PATH#ROW``.
+    """List the names of all clips, ``PATH`` or ``PATH#ROW``, always in the same order.
 
-    Shards in ``output``, which may be in one of the sources, are no clips.
+    Shards in ``output``, which may be in one of the sources, are not clips.
     """
     files: dict[Path, None] = {}
     for source in sources:
@@ -129,7 +129,7 @@ def is_parquet(file: Path) -> bool:
 
 
 def rows_of(file: Path) -> int | None:
-    """The number of clips in a Parquet file; None if it is none, or has no column ``audio``."""
+    """Return the number of clips in a Parquet file; None for other files or without ``audio``."""
     try:
         described = pq.ParquetFile(file)
     except (pa.ArrowException, OSError):
@@ -139,7 +139,7 @@ def rows_of(file: Path) -> int | None:
 
 @contextmanager
 def only_run(output: Path) -> Iterator[None]:
-    """Nobody else writes to the folder meanwhile (as far as its file system has locks)."""
+    """Keep other runs out of the folder, if its file system has locks."""
     with (output / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -149,7 +149,7 @@ def only_run(output: Path) -> Iterator[None]:
 
 
 def begin(options: argparse.Namespace, clips: list[str]) -> None:
-    """Writes the manifest; if there is one, this has to be the same job."""
+    """Write the manifest; an existing one must be equal."""
     manifest = {
         "n_mels": options.n_mels,
         "pad_to": options.pad_to,
@@ -173,7 +173,7 @@ def begin(options: argparse.Namespace, clips: list[str]) -> None:
 
 
 def compute(options: argparse.Namespace, clips: list[str]) -> None:
-    """Computes the shards that are not there, by Ray Data."""
+    """Compute the missing shards with Ray Data."""
     shards = [clips[at : at + options.shard] for at in range(0, len(clips), options.shard)]
     todo: list[dict[str, Any]] = [
         {"shard": number, "clips": shard}
@@ -200,7 +200,7 @@ def compute(options: argparse.Namespace, clips: list[str]) -> None:
 
 
 def start_ray() -> None:
-    """On this machine, or the cluster that $RAY_ADDRESS names; silent, but for our progress."""
+    """Start Ray on this machine or on the cluster of $RAY_ADDRESS, without output of its own."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     here = {"address": "local", "include_dashboard": False}
     where = {} if os.environ.get("RAY_ADDRESS") else here
@@ -208,7 +208,7 @@ def start_ray() -> None:
         try:
             ray.init(log_to_driver=False, logging_level="ERROR", **where)
             break
-        except Exception as error:  # of no type of its own
+        except Exception as error:  # Ray raises no type of its own
             ray.shutdown()
             if "timed out during startup" not in str(error) or not patience:
                 raise CorpusError(f"Ray does not start: {error}") from error
@@ -219,7 +219,7 @@ def start_ray() -> None:
 def write_shard(
     task: dict[str, Any], output: str, form: str, n_mels: int, pad_to: int
 ) -> dict[str, int]:
-    """Writes one shard, then its report. May be repeated, and killed: both are there or not."""
+    """Write one shard, then its report; each is whole or absent, even if killed or repeated."""
     clips: list[str] = list(task["clips"])
     number = int(task["shard"])
     features: dict[str, Array] = {}
@@ -246,7 +246,7 @@ def sort_in(
 
 
 def read_clips(names: list[str]) -> Iterator[tuple[str, Array | Exception]]:
-    """The samples of each clip, or why there are none."""
+    """Yield the samples of each clip, or the exception that explains why there are none."""
     for file, group in itertools.groupby(names, parquet_of):
         if file is not None:
             yield from read_rows(file, list(group))
@@ -259,14 +259,14 @@ def read_clips(names: list[str]) -> Iterator[tuple[str, Array | Exception]]:
 
 
 def read_file(name: str) -> Array:
-    """The samples of a clip that is a file. Raises ``AudioError``."""
+    """Read the samples of a clip that is a file. Raises ``AudioError``."""
     if is_parquet(Path(name)):
         raise AudioError(f"{name} is no Parquet file that has a column audio")
     return load_audio(name)
 
 
 def parquet_of(name: str) -> str | None:
-    """The Parquet file that a clip is a row of (``#`` may be in other files' names, too)."""
+    """Return the Parquet file of a clip that is a row; None for files, even with ``#``."""
     file, _, row = name.rpartition("#")
     return file if row.isdecimal() and is_parquet(Path(file)) else None
 
@@ -286,7 +286,7 @@ def read_rows(file: str, names: list[str]) -> Iterator[tuple[str, Array | Except
 
 
 def samples_in(cell: Any, name: str) -> Array:
-    """The samples in a cell of the column ``audio``. Raises ``AudioError``."""
+    """Read the samples in a cell of the column ``audio``. Raises ``AudioError``."""
     if isinstance(cell, pa.StructScalar):
         cell = cell.get("bytes")
     if not isinstance(cell, pa.ListScalar):
@@ -307,7 +307,7 @@ def samples_in(cell: Any, name: str) -> Array:
 def features_of(
     samples: dict[str, Array], n_mels: int, pad_to: int
 ) -> Iterator[tuple[str, Array | Exception]]:
-    """The features of each clip, or why there are none; padded ones in one call of the kernel."""
+    """Yield each clip's features, or the exception; padded clips share one call of the kernel."""
     longest = max((clip.size for clip in samples.values()), default=0)
     if 0 < longest <= pad_to:
         batch = np.zeros((len(samples), longest), np.float32)
@@ -317,7 +317,7 @@ def features_of(
             yield from zip(samples, log_mel(batch, n_mels, pad_to=pad_to, threads=1), strict=True)
             return
         except ValueError:
-            pass  # one of them: which one?
+            pass  # one of the clips is to blame; the loop below finds it
     for name, clip in samples.items():
         try:
             yield name, log_mel(clip, n_mels, pad_to=pad_to or None, threads=1)
@@ -329,7 +329,7 @@ def features_of(
 
 
 def files_of(output: Path, number: int, form: str) -> tuple[Path, Path]:
-    """A shard and its report."""
+    """Return the paths of a shard and of its report."""
     return output / f"{number:05}.{form}", output / f"{number:05}.json"
 
 
@@ -353,7 +353,7 @@ def pack_npz(features: dict[str, Array]) -> bytes:
 
 
 def write(path: Path, content: bytes) -> None:
-    """All of it, or nothing, whoever is killed; whoever is last."""
+    """Write a file whole or not at all, even if killed; the last writer wins."""
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PARTIAL}")
     with beside.open("wb") as file:
         file.write(content)
@@ -363,7 +363,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def read_features(output: Path) -> Iterator[tuple[str, Array]]:
-    """Every clip of a finished folder, with its features of shape ``(n_mels, n_frames)``."""
+    """Yield every clip of a finished folder, with its features of shape ``(n_mels, n_frames)``."""
     form = json.loads((output / "manifest.json").read_text())["format"]
     for path in sorted(output.glob(f"*.{form}")):
         if form == "npz":
@@ -379,7 +379,7 @@ def read_features(output: Path) -> Iterator[tuple[str, Array]]:
 
 
 def finish(output: Path, clips: list[str]) -> int:
-    """Checks that every clip is in one shard or skipped, and lists those that are skipped."""
+    """Check that every clip is in one shard or skipped, and list the skipped ones."""
     done: list[str] = []
     skipped: dict[str, str] = {}
     for path in sorted(output.glob("[0-9]*.json")):

@@ -1,9 +1,10 @@
-"""One MAX graph from samples to the first layer of Whisper's encoder.
+"""Builds one MAX graph from samples to the first layer of Whisper's encoder.
 
     python examples/max_graph.py SPEECH.wav LAYER.npy
 
-Features, convolution, GELU. The graph is compiled once, which takes a minute or two; later runs
-load it in milliseconds. Its weights are random here: a model's own go the same way, by their names.
+The layer is features, convolution, GELU. The graph is compiled once, in a minute or two; later runs
+load it in milliseconds. Its weights are random here; a model's weights are passed in the same way,
+by their names.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from max.graph import DeviceRef, Graph, TensorType, TensorValue, Weight, ops
 from numpy.typing import NDArray
 from whisper_mel_mojo.max import load, log_mel
 
-N_MELS, WIDTH, TAPS = 80, 384, 3  # tiny.en's
+N_MELS, WIDTH, TAPS = 80, 384, 3  # of the model tiny.en
 
 
 def weights() -> dict[str, NDArray[np.float32]]:
-    """``conv1`` as ``[1, taps, in, out]``, and its bias."""
+    """Return random ``conv1`` weights, ``[1, taps, in, out]``, and its bias."""
     rng = np.random.default_rng(0)
     return {
         "conv1.weight": rng.normal(0, 0.05, (1, TAPS, N_MELS, WIDTH)).astype(np.float32),
@@ -33,7 +34,7 @@ def weights() -> dict[str, NDArray[np.float32]]:
 
 
 def first_layer(audio: TensorValue) -> TensorValue:
-    """``[clips, samples]`` to ``[clips, frames, width]``."""
+    """Build the layer: ``[clips, samples]`` to ``[clips, frames, width]``."""
     features = log_mel(audio, N_MELS)  # [clips, 80, samples // 160]
     image = ops.unsqueeze(ops.permute(features, [0, 2, 1]), 1)  # [clips, 1, frames, 80]
     kernel, bias = (

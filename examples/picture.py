@@ -1,4 +1,4 @@
-"""Draws README's picture: a sentence's features, and the error that each of them may have.
+"""Draws README's picture: a sentence's features, and the error bound of each.
 
     python examples/picture.py docs/features.png
 

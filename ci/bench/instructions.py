@@ -1,8 +1,8 @@
-"""Instructions of the kernel for one clip, counted by callgrind and held to a budget.
+"""Instructions of the kernel for one clip, counted by callgrind and compared with a budget.
 
-Unlike a time, the number is the same on every machine and on a busy one: a change of some percent
-is a change of the program. What it can't see (latency, cache misses, page faults) the benchmark
-can.
+Unlike a time, the number is the same on every machine, also on a busy one: if it changes by some
+percent, the program has changed. It does not show latency, cache misses and page faults; the
+benchmark does.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ from typing import Any
 
 BUDGET = Path(__file__).with_name("instructions.json")
 DRIVER = Path(__file__).with_name("callgrind_driver.c")
-# Valgrind knows AVX2 but not AVX-512; this is also what is distributed.
+# Valgrind knows AVX2 but not AVX-512; this target is also in the wheels.
 TARGET = "x86-64-v3"
 ENTRY = "whisper_mel_log_mel"
 TOLERANCE = 0.10
-"""More than the budget by this: too slow. Less by this: the budget must follow, or it guards
-nothing."""
+"""The largest relative difference from the budget. More instructions are too slow; fewer mean that
+the budget must be lowered, because it guards nothing.
+"""
 CASES = {"80": (80, 0), "128": (128, 0), "80 same": (80, 2)}
-"""By the names in the budget: bands, and smoothing as the C interface numbers it."""
+"""Number of bands, and smoothing as the C interface numbers it, by the names in the budget."""
 
 
 class NotCounted(RuntimeError):
-    """The instructions could not be counted; the message says why, and what to do."""
+    """The instructions could not be counted; the message says why and what to do."""
 
 
 def require_valgrind() -> str:
-    """The path of valgrind. Raises ``NotCounted`` where there is none."""
+    """Return the path of valgrind; raise ``NotCounted`` if it is not installed."""
     found = shutil.which("valgrind")
     if found is None:
         raise NotCounted("valgrind is not installed: ./dev system installs it, where it can")
@@ -41,7 +42,7 @@ def require_valgrind() -> str:
 
 
 def built_kernel(source: Path | None = None, *options: str) -> Path:
-    """The kernel's library for ``TARGET``; arguments as of ``built_library``."""
+    """Build the kernel's library for ``TARGET``; arguments as of ``built_library``."""
     from whisper_mel_mojo.builder import built_library
 
     before = os.environ.get("WHISPER_MEL_TARGET_CPU")
@@ -56,7 +57,7 @@ def built_kernel(source: Path | None = None, *options: str) -> Path:
 
 
 def count(library: Path, driver: Path = DRIVER) -> dict[str, int]:
-    """Instructions within the entry function, for each of ``CASES``. Raises ``NotCounted``."""
+    """Count instructions within the entry function for each of ``CASES``. Raises ``NotCounted``."""
     valgrind = require_valgrind()
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "driver"
@@ -70,7 +71,7 @@ def count(library: Path, driver: Path = DRIVER) -> dict[str, int]:
 
 
 def collected(report: str) -> int:
-    """The number of instructions in what callgrind has printed."""
+    """Read the number of instructions from callgrind's output."""
     found = re.search(r"Collected : (\d+)", report)
     if found is None or int(found[1]) == 0:
         raise NotCounted(f"callgrind saw no instruction of {ENTRY}:\n{report.strip()}")
@@ -78,7 +79,7 @@ def collected(report: str) -> int:
 
 
 def _run(command: list[str]) -> str:
-    """What a command prints to standard error."""
+    """Run a command; return its standard error."""
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise NotCounted(
@@ -88,7 +89,7 @@ def _run(command: list[str]) -> str:
 
 
 def judge(counts: dict[str, int], budget: dict[str, int]) -> list[str]:
-    """What is wrong: nothing if every count is within ``TOLERANCE`` of its budget."""
+    """Return a sentence for each count that differs from its budget by more than ``TOLERANCE``."""
     problems = []
     if counts.keys() != budget.keys():
         problems.append(f"counted are {list(counts)}, the budget is for {list(budget)}")
@@ -123,7 +124,7 @@ def save_budget(counts: dict[str, int]) -> None:
 
 
 def run(record: bool) -> int:
-    """Counts, prints, and judges; with ``record`` the counts become the budget. Exit status."""
+    """Count, print, and judge; ``record`` makes the counts the budget. Return the exit status."""
     try:
         counts = count(built_kernel())
     except NotCounted as error:

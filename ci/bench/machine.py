@@ -1,4 +1,4 @@
-"""What a measurement was made on and with. Nothing that names the machine or its user."""
+"""The machine and the software of a measurement, without names of machines and users."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def machine() -> dict[str, Any]:
 
 
 def _caches() -> dict[str, str]:
-    """Sizes by name, as ``L1d``; empty where the system doesn't tell."""
+    """Return cache sizes by name, such as ``L1d``; empty where the system does not tell."""
     found = {}
     for cache in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         level, kind, size = (
@@ -36,7 +36,7 @@ def _caches() -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of what the kernel is made and called with; the peers' come with the rows."""
+    """Return versions of Python and of the kernel's tools; the rows have those of the peers."""
     found = {"python": platform.python_version()}
     for name in ("numpy", "mojo-compiler", "whisper-mel-mojo"):
         try:
@@ -47,7 +47,7 @@ def versions() -> dict[str, str]:
 
 
 def library() -> dict[str, Any]:
-    """How the kernel was built; builds it if need be."""
+    """Return how the kernel was built; build it if necessary."""
     from whisper_mel_mojo import builder
 
     return {

@@ -1,8 +1,8 @@
-"""Two calls timed in alternation, and what follows from their times.
+"""Two calls timed in alternation, and the ratio of their times.
 
-Other work, frequency changes and the heat of a machine come and go within seconds: they meet both
-calls of a round, and leave the ratio as it is. Which of the two comes first is drawn anew each
-round, so that neither always follows the other.
+Other work, changes of frequency and heat last for seconds. They slow both calls of a round, so the
+ratio stays. The order of the calls is drawn for each round, so that neither always follows the
+other.
 """
 
 from __future__ import annotations
@@ -17,25 +17,30 @@ from pathlib import Path
 
 WARM_CALLS = 2
 LONG_CALL = 0.1
-"""Seconds. Untimed calls before a longer one are left out: no cache survives it."""
+"""Seconds. A longer call has no untimed calls before it, since no cache survives it."""
 MIN_ROUNDS, MAX_ROUNDS = 9, 101
 MIN_LONG_ROUNDS = 3
-"""Where a round takes more than a second."""
+"""The smallest number of rounds if a round takes more than a second."""
 MAX_SPREAD = 0.10
-"""Noisy if the pairwise ratios' quartiles are further apart, relative to the median …"""
+"""The largest spread of a quiet measurement: the distance of the pairwise ratios' quartiles,
+relative to the ratio.
+"""
 MAX_OTHERS = 0.05
-"""… or if other processes (or other guests of the host) had more than this share of our CPUs. The
-system counts in hundredths of a second."""
+"""The largest share of our CPUs' time that other processes, or other guests of the host, have in a
+quiet measurement. The system counts it in hundredths of a second.
+"""
 REST = 0.02
-"""Seconds before each side of a round, where a peer has several threads: idle ones of OpenMP go on
-spinning for some milliseconds, and would have the CPU that the other side needs.
+"""Seconds of rest before each side of a round, if a peer has several threads: idle threads of
+OpenMP spin for some milliseconds on a CPU that the other side needs.
 """
 
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """Seconds of each round, ours and the other's; ``others``: the share of the CPUs' time that
-    other processes had, None where the system does not say.
+    """The seconds of each round, ours and the other's.
+
+    ``others`` is the share of the CPUs' time that other processes had; None where the system does
+    not tell.
     """
 
     ours: tuple[float, ...]
@@ -43,18 +48,18 @@ class Timing:
     others: float | None
 
     def ratio(self, scale: float = 1) -> float:
-        """Of the medians: how many times as long the other takes."""
+        """Return the ratio of the medians: how many times as long the other takes."""
         return scale * statistics.median(self.other) / statistics.median(self.ours)
 
     def ratio_quartiles(self, scale: float = 1) -> tuple[float, float]:
-        """The first and third quartile of the ratios of the rounds."""
+        """Return the first and third quartile of the rounds' ratios."""
         return quartiles(
             [scale * other / ours for ours, other in zip(self.ours, self.other, strict=True)]
         )
 
     @property
     def spread(self) -> float:
-        """Distance of the quartiles of the pairwise ratios, relative to the ratio."""
+        """The distance of the quartiles of the pairwise ratios, relative to the ratio."""
         low, high = self.ratio_quartiles()
         return (high - low) / self.ratio()
 
@@ -70,7 +75,7 @@ def quartiles(values: Sequence[float]) -> tuple[float, float]:
 
 
 def others_time() -> float | None:
-    """CPU seconds that other processes have had on this process's CPUs (Linux: /proc/stat)."""
+    """Return CPU seconds of other processes on this process's CPUs (Linux: /proc/stat), or None."""
     try:
         lines = dict(line.split(maxsplit=1) for line in Path("/proc/stat").read_text().splitlines())
         busy = 0
@@ -83,7 +88,7 @@ def others_time() -> float | None:
 
 
 def spin(seconds: float) -> None:
-    """Lets time pass without giving up the CPU, which would be slow after it has slept."""
+    """Wait without giving up the CPU, which would be slow after a sleep."""
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         pass
@@ -102,8 +107,10 @@ def measure(
     pause: Callable[[float], None] = spin,
     taken: Callable[[], float | None] = others_time,
 ) -> Timing:
-    """Times both calls in rounds, for about ``budget`` seconds. Both have been called before; they
-    use ``threads`` CPUs, and others take what ``taken`` counts. ``rest``: seconds before each side.
+    """Time both calls in rounds, for about ``budget`` seconds.
+
+    Both have been called before. They use ``threads`` CPUs; ``taken`` counts the CPU time of other
+    processes. ``rest`` is the pause before each side, in seconds.
     """
     calls = (ours, other)
     once = [timed(call, clock) for call in calls]
@@ -134,7 +141,7 @@ def measure(
 
 
 def timed(call: Callable[[], object], clock: Callable[[], float]) -> float:
-    """Seconds of one call, the release of what it returns included."""
+    """Return the seconds of one call, including the release of its result."""
     begin = clock()
     call()
     return clock() - begin

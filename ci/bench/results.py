@@ -1,4 +1,4 @@
-"""``bench.json``: written, read, compared. Its fields are described in ``bench.schema.json``."""
+"""The file ``bench.json``: writing, reading, comparing. ``bench.schema.json`` describes it."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ import jsonschema
 
 SCHEMA = Path(__file__).with_name("bench.schema.json")
 LEAST_FALL = 0.05
-"""Relative. Two runs of the same program differ by that much without noise within either: code and
-data come to lie at other addresses.
+"""The smallest relative fall of a ratio that counts. Two runs of one program may differ by as much
+without visible noise, because code and data lie at other addresses.
 """
 
 Document = dict[str, Any]
 
 
 class Unreadable(ValueError):
-    """A file that is no ``bench.json``; the message says why."""
+    """A file is not a valid ``bench.json``; the message says why."""
 
 
 def save(document: Document, path: Path) -> None:
-    """Writes a document that follows the schema."""
+    """Write a document that follows the schema."""
     jsonschema.validate(document, json.loads(SCHEMA.read_text()))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def load(path: Path) -> Document:
-    """A document that ``save`` wrote. Raises ``Unreadable``."""
+    """Read a document that ``save`` wrote; raise ``Unreadable`` for other files."""
     try:
         document: Document = json.loads(path.read_text())
         jsonschema.validate(document, json.loads(SCHEMA.read_text()))
@@ -42,13 +42,13 @@ def load(path: Path) -> Document:
 
 
 def measured(document: Document) -> dict[str, Any]:
-    """The rows that were measured, by id."""
+    """Return the measured rows by id."""
     return {row["id"]: row for row in document["rows"] if "ratio" in row}
 
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """A row in two documents. ``noise``: by how much its ratio may differ and mean nothing."""
+    """A row in two documents; ``noise`` is the difference of ratios that means nothing."""
 
     id: str
     before: float
@@ -74,13 +74,13 @@ class Change:
 
 
 def compare(before: Document, after: Document) -> list[Change]:
-    """The rows that both documents have, by their ratios; times of two runs say nothing."""
+    """Compare the ratios of common rows; times of two runs are not comparable."""
     old, new = measured(before), measured(after)
     return [_change(name, old[name], new[name]) for name in old if name in new]
 
 
 def _change(name: str, old: dict[str, Any], new: dict[str, Any]) -> Change:
-    """Half the distance of the quartiles of either is noise, and never less than ``LEAST_FALL``."""
+    """Compare a row's ratios; noise is half the mean quartile distance, or ``LEAST_FALL``."""
     spread = sum(row["ratio_quartiles"][1] - row["ratio_quartiles"][0] for row in (old, new)) / 2
     return Change(
         name,

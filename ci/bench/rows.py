@@ -1,4 +1,4 @@
-"""What is compared with what: a row pairs one call of the kernel with another call."""
+"""Rows of the benchmark: each pairs one call of the kernel with another call."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SIZES = {"1s": 1, "10s": 10, "30s": 30, "1h": HOUR}
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """One call of a front-end: what it is given.
+    """The arguments of one call of a front-end.
 
-    ``clips`` of 0 is one clip of shape ``(n,)``; ``out``: the features go to an array that is given
-    again and again, where otherwise each call returns a new one (as those of all peers do).
+    With ``clips`` 0 the audio is one clip of shape ``(n,)``. With ``out``, features are written to
+    an array that is used again; otherwise each call returns a new one, as all peers do.
     """
 
     front_end: str
@@ -35,12 +35,12 @@ class Call:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A comparison. Its ratio is ``scale`` times the other's time, divided by ours.
+    """A comparison of two calls; its ratio is ``scale`` times the other's time, divided by ours.
 
-    ``cold``: each timed call is the first after one of the other side; else warm, after two untimed
-    calls of its own. ``malloc``: ``"kept"``, memory that is given back is kept for the next call
-    (for openai-whisper twice as fast); ``"default"``; or ``"fresh"``, every larger array is new
-    memory, whose pages the system has yet to provide.
+    If ``cold``, each timed call is the first after one of the other side; otherwise two untimed
+    calls of its own precede it. ``malloc`` is ``"kept"`` (released memory is kept for the next
+    call, which makes openai-whisper twice as fast), ``"default"``, or ``"fresh"`` (every larger
+    array is new memory, whose pages the system has to provide).
     """
 
     id: str
@@ -52,17 +52,17 @@ class Row:
 
     @property
     def process(self) -> tuple[str, int, str]:
-        """Rows that agree in this are measured in one process."""
+        """The key of the process: rows with equal keys are measured in one process."""
         return self.other.front_end, max(self.ours.threads, self.other.threads), self.malloc
 
     @classmethod
     def from_dict(cls, row: dict[str, Any]) -> Row:
-        """What ``dataclasses.asdict`` was given."""
+        """Create a row from the dictionary that ``dataclasses.asdict`` returns."""
         return cls(**{**row, "ours": Call(**row["ours"]), "other": Call(**row["other"])})
 
 
 def all_rows(peers: Iterable[str]) -> list[Row]:
-    """All rows: against the baseline, against the other peers, against the kernel itself."""
+    """List all rows: against the baseline, against the other peers, against the kernel itself."""
     others = sorted(set(peers) - {BASELINE})
     rows = list(_baseline_rows())
     rows += [row for peer in others for row in _peer_rows(peer)]
@@ -96,12 +96,12 @@ def _baseline_rows() -> Iterator[Row]:
     yield _pair("16x30s/80", BASELINE, 30, clips=16)
     yield _pair("16x30s/80/2-threads", BASELINE, 30, clips=16, threads=2)
     yield _pair("5s-padded/80", BASELINE, 5, pad_to=THIRTY_SECONDS)
-    # As Python's users find it: new output arrays on both sides, memory handled by default.
+    # Typical use from Python: new output arrays on both sides, malloc's default settings
     yield Row(f"{BASELINE}/30s/80/default", Call(OURS, 30), Call(BASELINE, 30), malloc="default")
 
 
 def _self_rows() -> Iterator[Row]:
-    """Ratios within the kernel: 1 where something costs nothing, or scales perfectly."""
+    """Yield rows within the kernel; a ratio of 1 means no extra cost, or perfect scaling."""
 
     def ours(seconds: float = 30, **call: Any) -> Call:
         return Call(OURS, seconds, out=True, **call)
@@ -116,12 +116,13 @@ def _self_rows() -> Iterator[Row]:
 
 
 QUICK = ("*/30s/80", f"{BASELINE}/1s/80", f"{BASELINE}/30s/128", f"{BASELINE}/30s/80/*", "self/*")
-"""What the short form measures."""
+"""Patterns of the rows of ``--quick``."""
 
 
 def select(rows: list[Row], patterns: Iterable[str]) -> list[Row]:
-    """The rows whose id matches one of the patterns, as of shells. Raises ``ValueError`` for a
-    pattern that matches none.
+    """Return the rows whose id matches one of the patterns, which are like a shell's.
+
+    Raises ``ValueError`` for a pattern that matches no row.
     """
     patterns = list(patterns)
     for pattern in patterns:

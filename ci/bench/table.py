@@ -9,7 +9,7 @@ from bench.rows import OURS
 
 
 def line(row: dict[str, Any]) -> str:
-    """One result, for the terminal."""
+    """Return one result as a line for the terminal."""
     if "skipped" in row:
         return f"{row['id']:40} skipped: {row['skipped']}"
     low, high = row["ratio_quartiles"]
@@ -27,7 +27,7 @@ HEADING = f"{'':40} {'ours, ms':>8} {'other':>8} {'ratio':>8} (quartiles of the 
 
 
 def noise(row: dict[str, Any]) -> str:
-    """What made a row count as noisy."""
+    """Return what made a row noisy."""
     low, high = row["ratio_quartiles"]
     text = f"quartiles {(high - low) / row['ratio']:.0%} apart"
     if row["others"] is not None:
@@ -36,7 +36,7 @@ def noise(row: dict[str, Any]) -> str:
 
 
 def memory_lines(rows: Iterable[dict[str, Any]]) -> list[str]:
-    """For an hour in one call: by how much memory rises, beside the size of the output."""
+    """List the rise of memory in calls with an hour of audio, beside the size of the output."""
     seen: dict[tuple[str, float, int], int] = {}
     for row in rows:
         for side in (row.get("ours"), row.get("other")):
@@ -52,7 +52,7 @@ def memory_lines(rows: Iterable[dict[str, Any]]) -> list[str]:
 
 
 def milliseconds(value: float) -> str:
-    """Three significant digits."""
+    """Format milliseconds with three significant digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
@@ -61,6 +61,6 @@ def number(ratio: float) -> str:
 
 
 def front_ends(rows: dict[str, Any]) -> list[str]:
-    """Those compared with the kernel, the fastest for a clip of 30 s first."""
+    """List the front-ends compared with the kernel, the fastest for a clip of 30 s first."""
     names = {row["other"]["front_end"] for row in rows.values()} - {OURS}
     return sorted(names, key=lambda name: rows.get(f"{name}/30s/80", {}).get("ratio", 1e9))

@@ -1,8 +1,8 @@
 """A process that measures the rows of one front-end: ``python -m bench.worker`` in ``ci/``.
 
-Standard input: one JSON object (``Task``). Standard output: one JSON object a line, the results.
-One front-end a process, because some change what others do, and because the number of threads of
-the libraries below them, and how malloc keeps memory, are settled when a process begins.
+It reads a task, one JSON object, from standard input and writes results, one JSON object a line, to
+standard output. Each front-end has a process of its own, because some change the behaviour of
+others, and because numbers of threads and settings of malloc are fixed when a process begins.
 """
 
 from __future__ import annotations
@@ -31,23 +31,24 @@ if TYPE_CHECKING:
     from whisper_mel_conformance.frontend.load import Loaded
 
 LONGEST_CALL = 10.0
-"""Seconds: a row whose other call is expected to take longer is skipped."""
+"""Seconds. A row is skipped if the other call is expected to take longer."""
 _ESTIMATED_FROM = 30
 _THREAD_SETTINGS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR")
-_MALLOC = {  # what `Row.malloc` names, as glibc's settings
+_MALLOC = {  # glibc's settings for each `Row.malloc`
     "kept": {"MALLOC_TRIM_THRESHOLD_": "1000000000", "MALLOC_MMAP_THRESHOLD_": "1000000000"},
     "default": {},
     "fresh": {"MALLOC_MMAP_THRESHOLD_": "65536"},
 }
 
 Result = dict[str, Any]
-_Called = tuple[Callable[[], Any], Any, int | None]  # what can be called again, result, peak
+# the repeatable call, its result, its peak memory
+_Called = tuple[Callable[[], Any], Any, int | None]
 
 
 def measure_in_process(rows: list[Row], budget: float) -> Iterator[Result]:
-    """The results of rows that agree in ``process``, from a process of their own.
+    """Measure rows that agree in ``process`` in a process of their own; yield the results.
 
-    Raises ``RuntimeError`` if that ends with an error.
+    Raises ``RuntimeError`` if the process ends with an error.
     """
     name, threads, malloc = rows[0].process
     task = {"rows": [dataclasses.asdict(row) for row in rows], "threads": threads, "budget": budget}
@@ -57,9 +58,9 @@ def measure_in_process(rows: list[Row], budget: float) -> Iterator[Result]:
 def run_worker(
     module: str, title: str, task: dict[str, Any], malloc: str = "kept"
 ) -> Iterator[Result]:
-    """What a module of ``ci/`` reports (:func:`take_task`), run in a process of its own.
+    """Run a module of ``ci/`` in a process of its own; yield its results (:func:`take_task`).
 
-    ``task["threads"]`` is how many CPUs it has. Raises ``RuntimeError`` if it ends with an error.
+    ``task["threads"]`` is its number of CPUs. Raises ``RuntimeError`` if it ends with an error.
     """
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     for setting in _MALLOC["kept"]:
@@ -78,7 +79,7 @@ def run_worker(
     assert process.stdin
     assert process.stdout
     with process:
-        with contextlib.suppress(BrokenPipeError):  # it died at once: its status says so
+        with contextlib.suppress(BrokenPipeError):  # it ended at once: its status says so
             process.stdin.write(json.dumps(task))
             process.stdin.close()
         for line in process.stdout:
@@ -88,9 +89,9 @@ def run_worker(
 
 
 def take_task() -> tuple[dict[str, Any], Callable[[Result], None]]:
-    """The task of this process, which begins here, and what to report its results by."""
+    """Read the task of this process, and return it with the function that reports a result."""
     task = json.load(sys.stdin)
-    # Nothing that a front-end prints may come between the results.
+    # Whatever a front-end prints must not mix with the results.
     results = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     cpus = sorted(os.sched_getaffinity(0))[-task["threads"] :]
@@ -104,8 +105,10 @@ def measure_rows(
     load: Callable[[str], Loaded],
     timer: Callable[..., Timing] = measure,
 ) -> Iterator[Result]:
-    """The results of rows, measured in this process. A front-end that isn't installed, or can't
-    do what a row asks for, gives a result that says why the row was skipped.
+    """Measure rows in this process; yield the results.
+
+    If a front-end is not installed, or cannot do what a row needs, the result says why the row was
+    skipped.
     """
     for row in rows:
         name = row.other.front_end
@@ -119,7 +122,7 @@ def measure_rows(
             yield {"id": row.id, "skipped": f"{name} is not installed ({error})"}
         except NotImplementedError as error:
             yield {"id": row.id, "skipped": f"{name}: {error}"}
-        except Exception as error:  # of somebody else's: the other rows are still to be had
+        except Exception as error:  # of another project: the other rows can still be measured
             yield {"id": row.id, "skipped": f"{name} failed: {type(error).__name__}: {error}"}
         else:
             result = _measured(row, budget, ours, other, timer)
@@ -135,7 +138,7 @@ def _measured(
     gc.collect()
     gc.disable()
     try:
-        # Drawn, but the same at every run
+        # Random, but the same in every run
         order = random.Random(zlib.crc32(row.id.encode()))
         threads = row.process[1]
         rest = REST if threads > 1 and row.other.front_end != OURS else 0
@@ -169,7 +172,7 @@ def _side(call: Call, seconds: tuple[float, ...], peak: int | None) -> Result:
 
 
 def _refuse_long(call: Call, front_end: Loaded) -> None:
-    """Raises ``NotImplementedError`` if the call is expected to take very long."""
+    """Raise ``NotImplementedError`` if the call is expected to take very long."""
     short, _ = _called(dataclasses.replace(call, seconds=_ESTIMATED_FROM), front_end)
     took = min(timed(short, time.perf_counter) for _ in range(3))
     expected = took * call.seconds / _ESTIMATED_FROM
@@ -179,7 +182,7 @@ def _refuse_long(call: Call, front_end: Loaded) -> None:
 
 @functools.lru_cache(maxsize=4)
 def audio(seconds: float, clips: int) -> Any:
-    """Noise; how long a front-end takes does not depend on what there is to hear."""
+    """Return noise; a front-end's time does not depend on the content."""
     import numpy as np
 
     n = int(seconds * SAMPLE_RATE)
@@ -190,7 +193,7 @@ def audio(seconds: float, clips: int) -> Any:
 
 
 def bind(call: Call, front_end: Loaded) -> Callable[[], Any]:
-    """The call as a function without arguments, with nothing but the call in it."""
+    """Return a function without arguments that makes the call and nothing else."""
     import numpy as np
 
     capabilities = front_end.capabilities
@@ -219,7 +222,7 @@ def bind(call: Call, front_end: Loaded) -> Callable[[], Any]:
 
 
 def _called(call: Call, front_end: Loaded) -> tuple[Callable[[], Any], Any]:
-    """The bound call, and its result. What always pads is told the length that the clip has."""
+    """Make the call; return it and its result. If a front-end always pads, pass the length."""
     bound = bind(call, front_end)
     try:
         return bound, bound()
@@ -231,7 +234,7 @@ def _called(call: Call, front_end: Loaded) -> tuple[Callable[[], Any], Any]:
 
 
 def _first_call(call: Call, front_end: Loaded) -> _Called:
-    """The bound call, its result, and for an hour by how much memory rose at most meanwhile."""
+    """Make the first call; return it, its result, and for an hour of audio the memory's rise."""
     audio(call.seconds, call.clips)
     before = resident("VmRSS") if call.seconds >= HOUR and reset_peak() else None
     bound, result = _called(call, front_end)
@@ -239,7 +242,7 @@ def _first_call(call: Call, front_end: Loaded) -> _Called:
 
 
 def reset_peak() -> bool:
-    """Lets VmHWM begin anew; False where the system can't."""
+    """Reset VmHWM; return False where the system cannot."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -248,14 +251,14 @@ def reset_peak() -> bool:
 
 
 def resident(name: str) -> int:
-    """Bytes of memory that this process has (``VmRSS``), or has had at most (``VmHWM``)."""
+    """Return this process's memory in bytes: now (``VmRSS``) or at most (``VmHWM``)."""
     found = re.search(name + r":\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found
     return int(found[1]) << 10
 
 
 def _difference(ours: Any, other: Any) -> float | None:
-    """The largest difference of the features; None if they have different shapes."""
+    """Return the largest difference of the features; None if their shapes differ."""
     import numpy as np
 
     if np.shape(ours) != np.shape(other):

@@ -1,8 +1,8 @@
-"""Measures how much of the error bound float32 front-ends use.
+"""Measurement of how much of the error bound float32 front-ends use.
 
 ``./dev golden calibrate`` writes ``docs/measurements/calibration.json``: each front-end's worst
-score over many clips, and over a search for the clip that is worst for it. ``./dev docs`` shows it
-in ``docs/error-bound.md``.
+score over many clips, and over a search for its worst clip. ``./dev docs`` shows it in
+``docs/error-bound.md``.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ LIMITS = {
     "fault": (CLASS_B, np.inf),
     "equivalent": (0.0, 0.1),
 }
-"""The worst scores that front-ends of each kind may have: from the first to the second."""
+"""The interval that the worst scores of front-ends of each kind must be in."""
 
 SEARCH_SEED = 20
 SEARCH_STEPS = 1500
@@ -55,16 +55,16 @@ _LONGEST = 6 * SECOND  # most catalogued clips are shorter; two of 30 s are adde
 
 
 def recipes() -> dict[str, Recipe]:
-    """The clips of the calibration by name: inputs of the goldens, and some more."""
+    """Return the clips of the calibration by name: inputs of the goldens, and some more."""
     found: dict[str, Recipe] = {
         name: entry.recipe
         for name, entry in INPUTS.items()
         if WHISPER.reach < entry.recipe["n"] <= _LONGEST
     }
     found["reading-30s"] = INPUTS["reading-30s"].recipe
-    # A band of one bin meets a spectrum value near zero: the more frames, the nearer.
+    # A band of one bin may have a spectrum value near zero: the more frames, the nearer.
     found["noise-30s"] = {"signal": "noise", "n": 30 * SECOND, "seed": 50, "gain": 0.3}
-    # A transform of real input makes bin 200 - k from the same two numbers as bin k.
+    # A transform of real input computes bin 200 - k from the same two numbers as bin k.
     for frequency, noise_db in ((7071.0, -61.0), (7839.0, -50.0), (7968.0, -37.0)):
         found[f"tone-{frequency:.0f}-in-noise"] = {
             "signal": "tone_in_noise",
@@ -73,7 +73,7 @@ def recipes() -> dict[str, Recipe]:
             "frequency": frequency,
             "noise_db": noise_db,
         }
-    # Whole frames quiet beside loud ones, and not so quiet that they are clamped.
+    # Quiet frames beside loud ones, but not so quiet that they are clamped
     for period in (800, 1600):
         found[f"on-off-{period}"] = {
             "signal": "on_off",
@@ -90,9 +90,9 @@ def available(front_end: FrontEnd) -> bool:
 
 
 def measure(clips: Mapping[str, Recipe], front_ends: Iterable[FrontEnd] = FRONT_ENDS) -> Scores:
-    """The worst score of each front-end over all clips, 80 and 128 bands, smoothed or not.
+    """Measure each front-end's worst score over all clips, 80 and 128 bands, smoothed or not.
 
-    By name: ``score``, and the ``signal``, ``n_mels`` and ``smoothing`` where it was found.
+    The results, by name, are ``score``, and the ``signal``, ``n_mels`` and ``smoothing`` of it.
     """
     usable = [front_end for front_end in front_ends if available(front_end)]
     worst: Scores = {front_end.name: {"score": -1.0} for front_end in usable}
@@ -111,14 +111,14 @@ def measure(clips: Mapping[str, Recipe], front_ends: Iterable[FrontEnd] = FRONT_
 
 
 class Judge:
-    """The truth about one clip under one specification, to score many front-ends by."""
+    """The truth of one clip under one specification, which many front-ends are scored by."""
 
     def __init__(self, audio: NDArray[Any], n_mels: int, smoothing: Any = None) -> None:
         self.spec: FrontEndSpec = WHISPER.replace(n_mels=n_mels, smoothing=smoothing)
         self.features, self.bound = truth(audio, self.spec)
 
     def score(self, features: NDArray[Any]) -> float:
-        """The score of features that are not smoothed yet: that is done here, in their dtype."""
+        """Score features that are not yet smoothed; smoothing is applied here, in their dtype."""
         smooth = features if self.spec.smoothing is None else mean_3x3(features, self.spec)
         return compare_with(smooth, self.features, self.bound).score
 
@@ -132,9 +132,10 @@ def calibrate(
     seed: int = SEARCH_SEED,
     front_ends: tuple[FrontEnd, ...] = FRONT_ENDS,
 ) -> dict[str, Any]:
-    """Measures (on ``recipes()`` by default) and searches; returns what the record holds.
+    """Measure and search; return the content of the record.
 
-    A front-end whose library is not installed stays in the table, with that as its reason.
+    ``clips`` None means ``recipes()``. A front-end whose library is not installed stays in the
+    table with that reason.
     """
     clips = recipes() if clips is None else clips
     scores, worst = measure(clips, front_ends), search(steps, seed, front_ends)
@@ -157,29 +158,29 @@ def calibrate(
 
 
 def constants() -> dict[str, float]:
-    """The bound's calibrated constants, which the scores belong to."""
+    """Return the bound's calibrated constants, which the scores depend on."""
     return {name: getattr(bound_module, name) for name in CONSTANTS}
 
 
 def digest(clips: Mapping[str, Recipe]) -> str:
-    """The SHA-256 of the clips' recipes, in hexadecimal: two runs with one digest had the same."""
+    """Return the SHA-256 of the clips' recipes, in hexadecimal."""
     return hashlib.sha256(json.dumps(clips, sort_keys=True).encode()).hexdigest()
 
 
 def read(path: Path = RECORD) -> dict[str, Any]:
-    """The recorded calibration."""
+    """Read the recorded calibration."""
     calibration: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return calibration
 
 
 def write(calibration: dict[str, Any], path: Path = RECORD) -> None:
-    """Replaces the record."""
+    """Replace the record."""
     text = json.dumps(calibration, indent=1, ensure_ascii=False) + "\n"
     path.write_text(text, encoding="utf-8")
 
 
 def run(arguments: list[str]) -> int:
-    """Runs ``./dev golden calibrate``, which takes no arguments."""
+    """Run ``./dev golden calibrate``, which takes no arguments."""
     if arguments:
         sys.exit(f"golden calibrate {' '.join(arguments)}: expected no arguments")
     write(calibrate())
@@ -200,7 +201,7 @@ def _version(package: str) -> str:
 
 
 def _one_frame(signal: str, index: int, name: str) -> dict[str, Any]:
-    """The bound of every band of one frame, and the error of one front-end there."""
+    """Return the bound of every band of one frame, and the error of one front-end there."""
     (front_end,) = (f for f in FRONT_ENDS if f.name.startswith(name))
     audio = render(recipes()[signal])
     judge = Judge(audio, 80)
@@ -218,10 +219,10 @@ def _one_frame(signal: str, index: int, name: str) -> dict[str, Any]:
 
 
 def search(steps: int, seed: int, front_ends: Iterable[FrontEnd] = FRONT_ENDS) -> Scores:
-    """The worst clip for each careful front-end that random recipes and climbing from them find.
+    """Search the worst clip for each careful front-end, by random recipes and climbing from them.
 
-    By turns a recipe is drawn afresh, or one is varied that is the worst so far for somebody.
-    By name: ``score``, ``n_mels`` and the ``recipe``.
+    Every second recipe is drawn afresh, the others vary the worst one so far of a front-end. The
+    results, by name, are ``score``, ``n_mels`` and the ``recipe``.
     """
     usable = [f for f in front_ends if f.kind == "careful" and available(f)]
     worst: Scores = {front_end.name: {"score": -1.0} for front_end in usable}
@@ -258,8 +259,9 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
     "corner": {"noise_db": _QUIET},
     "ramp": {},
 }
-"""What is searched: the generators, and from where to where their parameters go (between
-integers: integers)."""
+"""The generators that are searched, and the ranges of their parameters; between integers, only
+integers are drawn.
+"""
 _SEEDED = ("noise", "tone_in_noise", "noise_ramp", "on_off", "burst", "loud_tail", "clicks")
 
 
@@ -275,7 +277,7 @@ def draw_recipe(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def vary_recipe(recipe: Recipe, rng: np.random.Generator) -> dict[str, Any]:
-    """A neighbour: another seed or a slightly different gain or parameter, of the same length."""
+    """Vary a recipe: another seed or a slightly different gain or parameter, of the same length."""
     varied = dict(recipe)
     ranges = RANGES[varied["signal"]]
     name = str(rng.choice([key for key in varied if key not in ("signal", "n")]))

@@ -1,4 +1,4 @@
-"""The calibration as a picture: worst scores of front-ends, and one frame's errors and bounds."""
+"""The picture of the calibration: worst scores, and one frame's errors and bounds."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ COLOURS = {
     "equivalent": "#888888",
 }
 LOWEST = 0.01
-"""The left end of the scores' axis: what is below is drawn there."""
+"""The left end of the scores' axis; lower scores are drawn there."""
 
 
 def figure(calibration: dict[str, Any]) -> Figure:
-    """Draws worst scores on a logarithmic axis above the errors and bounds of one frame."""
+    """Draw worst scores on a logarithmic axis above the errors and bounds of one frame."""
     picture = Figure(figsize=(9, 11), layout="constrained")
     scores, frame = picture.subplots(2, height_ratios=(5, 2))
     _scores(scores, calibration)

@@ -1,8 +1,8 @@
-"""Whole front-ends in float32: those that differ in rounding only, and some that differ in more.
+"""Whole front-ends in float32: some differ in rounding only, others have faults.
 
 The error bound is calibrated on them: it must admit what careful float32 arithmetic does, whatever
-the algorithm, and nothing beyond (``docs/error-bound.md``). Stages are NumPy, written to be read;
-the Fourier transforms of libraries are called where they are installed.
+the algorithm, and nothing more (``docs/error-bound.md``). Stages are NumPy, written to be read;
+Fourier transforms of libraries are used where they are installed.
 
 Shapes: windowed frames ``(n_frames, 400)``, spectra and powers ``(n_frames, 201)``, mel powers
 ``(n_mels, n_frames)``; float32 and complex64 unless said otherwise.
@@ -34,10 +34,9 @@ class FrontEnd(NamedTuple):
     """One row of the calibration.
 
     ``kind`` is what it must score: ``careful`` at most class A's limit, ``careless`` at most class
-    B's, ``fault`` more than that; ``equivalent`` next to nothing: a change that no float32 output
-    could show, in otherwise exact arithmetic. ``log_mel(audio, n_mels)`` takes one clip, ``(n,)``,
-    and gives features without smoothing. ``requires`` names the package without which it cannot be
-    called.
+    B's, ``fault`` more than that, ``equivalent`` almost 0 (a change of exact arithmetic that no
+    float32 output could show). ``log_mel(audio, n_mels)`` takes one clip, ``(n,)``, and returns
+    features without smoothing. ``requires`` names the package that it needs, or is None.
     """
 
     name: str
@@ -51,26 +50,26 @@ class FrontEnd(NamedTuple):
 
 @lru_cache(maxsize=64)
 def roots(n: int) -> Array:
-    """``exp(-2 pi i k / n)``, ``(n,)``, rounded once from float64."""
+    """Compute ``exp(-2 pi i k / n)``, ``(n,)``, rounded once from float64."""
     exact: Array = np.exp(-2j * np.pi * np.arange(n) / n)
     return exact.astype(np.complex64)
 
 
 def roots_of_float32_angles(n: int) -> Array:
-    """The angle rounded to float32 before its sine is taken, as in ``cosf(2 * pi * k / n)``."""
+    """Round the angle to float32 before its sine is taken, as ``cosf(2 * pi * k / n)`` does."""
     angle = np.float32(2 * np.pi) * np.arange(n, dtype=np.float32) / np.float32(n)
     return _turned_by(angle)
 
 
 def roots_by_recurrence(n: int) -> Array:
-    """Each root the last one times the first: errors grow with the index."""
+    """Compute each root as the previous one times the first: errors grow with the index."""
     steps = np.full(n, roots(n)[1 % n])
     steps[0] = 1.0
     return np.multiply.accumulate(steps)
 
 
 def roots_of_large_angles(n: int) -> Array:
-    """``(BINS, n)``: the angle ``2 pi j k / n`` in float32, up to 1256 instead of modulo 2 pi."""
+    """Compute angles ``2 pi j k / n`` in float32 up to 1256, not modulo 2 pi; ``(BINS, n)``."""
     products = np.outer(np.arange(BINS), np.arange(n)).astype(np.float32)
     angle = np.float32(2 * np.pi / n) * products
     return _turned_by(angle)
@@ -82,7 +81,7 @@ def _turned_by(angle: Array) -> Array:
 
 
 def dft_matrix(n: int) -> Array:
-    """``exp(-2 pi i j k / n)``, ``(BINS, n)``."""
+    """Compute ``exp(-2 pi i j k / n)``, ``(BINS, n)``."""
     return roots(n)[np.outer(np.arange(BINS), np.arange(n)) % n]
 
 
@@ -90,10 +89,10 @@ def dft_matrix(n: int) -> Array:
 
 
 def cooley_tukey(x: Array, radices: tuple[int, ...], table: Roots = roots) -> Array:
-    """The complex transform of the last axis, decimated in time by each radix in turn.
+    """Transform the last axis, decimated in time by each radix in turn.
 
-    The butterfly of a radix is a sum over its inputs in order; whisper.cpp's transform, radix 2
-    down to an odd length and a plain sum there, is ``radices=(2, 2, 2, 2, 25)``.
+    The butterfly of a radix is a sum over its inputs in order. ``radices=(2, 2, 2, 2, 25)`` is
+    whisper.cpp's transform: radix 2 down to an odd length, then a plain sum.
     """
     if not radices:
         return x
@@ -114,7 +113,7 @@ def mixed_radix(windowed: Array, radices: tuple[int, ...], table: Roots = roots)
 
 
 def half_size(windowed: Array) -> Array:
-    """Even and odd samples as one complex signal of 200, as KISS FFT does for real input."""
+    """Transform even and odd samples as one complex signal of 200, as KISS FFT does."""
     half = N // 2
     z = cooley_tukey(windowed.view(np.complex64), (4, 2, 5, 5))
     z = np.concatenate([z, z[:, :1]], axis=1)
@@ -126,7 +125,7 @@ def half_size(windowed: Array) -> Array:
 
 
 def prime_factor(windowed: Array) -> Array:
-    """Good and Thomas: 16 x 25 without twiddles between, the indices permuted instead."""
+    """Transform by Good and Thomas: 16 x 25 without twiddles, with permuted indices instead."""
     a, b = np.arange(16)[:, np.newaxis], np.arange(25)
     x = windowed.astype(np.complex64)[:, (25 * a + 16 * b) % N]
     x = cooley_tukey(x, (5, 5))
@@ -137,7 +136,7 @@ def prime_factor(windowed: Array) -> Array:
 
 
 def bluestein(windowed: Array) -> Array:
-    """As a convolution with a chirp, by transforms of 1024 in radix 2."""
+    """Transform by convolution with a chirp, which uses transforms of 1024 in radix 2."""
     size, radices = 1024, (2,) * 10
     chirp = roots(2 * N)[np.arange(N) ** 2 % (2 * N)]
     kernel = np.zeros(size, np.complex64)
@@ -151,14 +150,14 @@ def bluestein(windowed: Array) -> Array:
 
 
 def dft_as_product(windowed: Array, matrix: Callable[[int], Array] = dft_matrix) -> Array:
-    """One float32 matrix product with the cosines, one with the sines."""
+    """Transform by a float32 matrix product with the cosines and one with the sines."""
     table = matrix(N).T
     spectrum: Array = windowed @ table.real.copy() + 1j * (windowed @ table.imag.copy())
     return spectrum
 
 
 def dft_in_order(windowed: Array) -> Array:
-    """Four hundred products added one after the other."""
+    """Transform by adding four hundred products one after the other."""
     table = dft_matrix(N)
     total = np.zeros((len(windowed), BINS), np.complex64)
     for j in range(N):
@@ -167,9 +166,10 @@ def dft_in_order(windowed: Array) -> Array:
 
 
 def dft_in_tf32(windowed: Array, terms: int) -> Array:
-    """The matrix product on tensor cores: TF32 operands, or each split into ``terms`` of them.
+    """Transform by a matrix product on tensor cores, in TF32.
 
-    Two terms, the product of the two small ones left out, is known as 3xTF32.
+    Each operand is split into ``terms`` TF32 numbers. Two terms, without the product of the two
+    small ones, are known as 3xTF32.
     """
     table = dft_matrix(N).T
     parts = [_tf32_terms(x, terms) for x in (windowed, table.real, table.imag)]
@@ -182,7 +182,7 @@ def dft_in_tf32(windowed: Array, terms: int) -> Array:
 
 
 def goertzel(windowed: Array) -> Array:
-    """A resonator for each bin: known to lose digits where the bin's frequency is low or high."""
+    """Transform by a resonator for each bin, which loses digits at low and high frequencies."""
     w = roots(N)[:BINS]
     last = before = np.zeros((len(windowed), BINS), np.float32)
     for j in range(N):
@@ -191,7 +191,7 @@ def goertzel(windowed: Array) -> Array:
 
 
 def packed_pair(windowed: Array) -> Array:
-    """Two frames as the real and imaginary part of one: each gets the other's rounding errors."""
+    """Transform two frames as the real and imaginary part of one: they share rounding errors."""
     n_frames = len(windowed)
     even = np.pad(windowed, ((0, n_frames % 2), (0, 0)))
     z = cooley_tukey(even[0::2] + 1j * even[1::2], (4, 4, 5, 5))
@@ -236,7 +236,7 @@ def symmetric_window() -> Array:
 
 
 def window_in_float32() -> Array:
-    """The cosine and its difference from 1 in float32: the edges lose half their digits."""
+    """Compute the window in float32: at its edges, 1 - cos(x) loses half of its digits."""
     angle = np.float32(2 * np.pi) * np.arange(N, dtype=np.float32) / np.float32(N)
     half = np.float32(0.5)
     hann: Array = half - half * np.cos(angle)
@@ -249,12 +249,12 @@ def squares(spectrum: Array) -> Array:
 
 
 def squared_magnitude(spectrum: Array) -> Array:
-    """The root is taken and squared again, as in ``stft(…).abs() ** 2``."""
+    """Square the magnitude, which is a root, as ``stft(…).abs() ** 2`` does."""
     return np.abs(spectrum) ** 2
 
 
 def squares_without_ends(spectrum: Array) -> Array:
-    """Bins 0 and 200, which have no weight in any band, are zero."""
+    """Square the spectrum, and zero bins 0 and 200, which have no weight in any band."""
     power = squares(spectrum)
     power[:, [0, -1]] = 0.0
     return power
@@ -269,7 +269,7 @@ def half_precision_bank(n_mels: int) -> Array:
 
 
 def bank_computed_in(real: type[np.floating[Any]], n_mels: int) -> Array:
-    """From the band edges on in ``real``, instead of rounded where Whisper's is."""
+    """Compute the filterbank from the band edges on in ``real``, without Whisper's roundings."""
     low, high = (hz_to_mel(hz, WHISPER.mel_scale) for hz in (WHISPER.f_min, WHISPER.f_max))
     edges = mel_to_hz(np.linspace(low, high, n_mels + 2), WHISPER.mel_scale).astype(real)
     bins = (np.arange(BINS) * (WHISPER.sample_rate / N)).astype(real)
@@ -316,7 +316,9 @@ def log_by_ln(mel: Array) -> Array:
 
 
 def log_by_series(mel: Array, terms: int = 5) -> Array:
-    """``log2(m) = 2 / ln 2 (s + s^3 / 3 + …)``, ``s = (m - 1) / (m + 1)``, plus the exponent."""
+    """Compute ``log2(m) = 2 / ln 2 (s + s^3 / 3 + …)``, ``s = (m - 1) / (m + 1)``, plus the
+    exponent.
+    """
     fraction, exponent = np.frexp(mel)
     small = fraction < np.float32(math.sqrt(0.5))
     fraction = np.where(small, 2 * fraction, fraction)
@@ -329,7 +331,7 @@ def log_by_series(mel: Array, terms: int = 5) -> Array:
 
 
 def _tf32_terms(x: Array, terms: int) -> list[Array]:
-    """``x`` as a sum of float32 arrays of 10 bits of fraction each, the largest first."""
+    """Split ``x`` into a sum of float32 arrays of 10 bits of fraction each, the largest first."""
     found = []
     for _ in range(terms):
         bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
@@ -353,11 +355,11 @@ def assembled(
     mel: Callable[[Array, Array], Array] = sum_as_product,
     log: Callable[[Array], Array] = np.log10,
 ) -> LogMel:
-    """A front-end of the given stages, computed in ``real``.
+    """Assemble a front-end from stages, computed in ``real``.
 
-    ``gain`` multiplies the samples, ``weights`` are the window's; ``spectrum`` of windowed frames,
-    ``power`` of a spectrum, ``bank`` of ``n_mels``, ``mel`` of a bank and powers, ``log`` of mel
-    powers not below the floor.
+    ``gain`` multiplies the samples; ``weights`` returns the window; ``spectrum`` takes windowed
+    frames, ``power`` a spectrum, ``bank`` the number of bands, ``mel`` a bank and powers, ``log``
+    mel powers that are not below the floor.
     """
 
     def log_mel(audio: Array, n_mels: int) -> Array:
@@ -372,7 +374,7 @@ def assembled(
 
 
 def original(audio: Array, n_mels: int) -> Array:
-    """torch's transform (MKL's on x86), window, magnitudes and matrix product."""
+    """Compute features with torch's transform (MKL's on x86), window and matrix product."""
     return whisper_features(audio, n_mels, None, None)
 
 
@@ -484,4 +486,4 @@ FRONT_ENDS: tuple[FrontEnd, ...] = tuple(
         ),
     )
 )
-"""Every row, careful ones first; a careful one takes another choice at more than one stage."""
+"""Every row, careful ones first; a careful one differs from the reference at several stages."""

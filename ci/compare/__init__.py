@@ -1,8 +1,8 @@
-"""``./dev compare AUDIO``: what front-ends do with a recording, and what it costs.
+"""The command ``./dev compare AUDIO``: front-ends side by side on a recording, and their costs.
 
-cli       what ./dev compare takes, does and prints
+cli       the command: options, measurement, table
 worker    a process that measures one path from samples to features
-devices   what can only be counted where there is a CUDA device
-on_cuda   the paths that compute on one
+devices   counts that need a CUDA device
+on_cuda   the paths that compute on a CUDA device
 picture   waveform, features, their difference
 """

@@ -1,4 +1,4 @@
-"""What ``./dev compare`` takes, does and prints."""
+"""The command ``./dev compare``: options, measurement, table."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str]) -> int:
-    """Runs ``./dev compare``: status 1 if ours is not of class A, 2 for what cannot be compared."""
+    """Run ``./dev compare``; return 0, 1 if ours is not of class A, 2 for unusable audio."""
     options = parser().parse_args(arguments)
     try:
         for name in options.frontend or ():
@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
     except (AudioError, UnknownFrontEnd) as error:
         print(f"compare: {error}", file=sys.stderr)
         return 2
-    except ValueError as error:  # too short, too loud
+    except ValueError as error:  # audio that is too short or too loud
         print(f"compare: {options.audio}: {error}", file=sys.stderr)
         return 2
     from compare import devices
@@ -93,7 +93,7 @@ def main(arguments: list[str]) -> int:
 def draw_beside(
     options: argparse.Namespace, audio: Array, features: dict[str, Array], truth: Truth
 ) -> str:
-    """Writes the picture, if there are features to be shown; returns what to say of it."""
+    """Write the picture, if there are features for it; return a sentence about it."""
     from compare.picture import draw
 
     other, path = options.picture, options.output / "compare.png"
@@ -106,7 +106,7 @@ def draw_beside(
 def measure(
     paths: list[str], audio: Array, task: dict[str, Any], truth: Truth
 ) -> tuple[dict[str, Result], dict[str, Array]]:
-    """The result of each path, and the features of those that have some of the right shape."""
+    """Return the result of each path, and the features of those with the right shape."""
     results, features = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         files = {name: str(Path(folder) / f"{name}.npy") for name in ("audio", "features")}
@@ -117,7 +117,7 @@ def measure(
             given = {**task, **files, "path": path, "threads": 1}
             try:
                 [results[path]] = run_worker("compare.worker", path, given)
-            except (RuntimeError, ValueError) as error:  # it crashed
+            except (RuntimeError, ValueError) as error:  # the process crashed
                 results[path] = {"skipped": f"failed: {error}"}
             if "skipped" not in results[path]:
                 output = np.load(files["features"])
@@ -128,7 +128,7 @@ def measure(
 
 
 def judged(output: Array, truth: Truth) -> Result:
-    """Worst score and class of a path's features, and what is to be said of them."""
+    """Return the worst score and the class of a path's features, with the reason."""
     if output.shape != truth.features.shape:
         expected = truth.features.shape
         return {"worst": None, "class": "fails", "reason": f"shape {output.shape}, not {expected}"}
@@ -138,7 +138,7 @@ def judged(output: Array, truth: Truth) -> Result:
 
 
 def table(results: dict[str, Result]) -> list[str]:
-    """The lines that are printed: what was measured, what could not be, what is not of class A."""
+    """Return the lines to print: measurements, paths that could not run, scores outside class A."""
     measured = {path: it for path, it in results.items() if "skipped" not in it}
     lines = aligned([HEADING, *(row(path, it) for path, it in measured.items())])
     lines += [f"{path}: {it['skipped']}" for path, it in results.items() if "skipped" in it]

@@ -1,4 +1,4 @@
-"""What can only be counted where there is a CUDA device: copies, and its memory."""
+"""Counts that need a CUDA device: copies, and its memory."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 
 
 def device() -> str | None:
-    """The name of the first CUDA device; None where there is none."""
+    """Return the name of the first CUDA device; None if there is none."""
     return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
 
 
 def deliver(features: Any) -> Any:
-    """The features where a model on the device takes them, when everything has been done."""
+    """Move features to the device, where a model takes them, and wait until they are there."""
     if not isinstance(features, torch.Tensor):
         features = torch.from_numpy(features)
     features = features.cuda()
@@ -24,7 +24,7 @@ def deliver(features: Any) -> Any:
 
 
 def copies(call: Callable[[], object]) -> dict[str, int]:
-    """How many copies a call makes, as the driver's own trace has them: to the device, from it."""
+    """Count the copies of a call in the driver's trace: to the device, and from it."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as trace:
         call()
         torch.cuda.synchronize()
@@ -36,10 +36,10 @@ def copies(call: Callable[[], object]) -> dict[str, int]:
 
 
 def memory_rise(call: Callable[[], object]) -> int:
-    """By how many bytes the device's used memory rises at most while a call runs.
+    """Return the largest rise of the device's used memory during a call, in bytes.
 
-    It is the whole device's, looked at again and again: what others do to it counts, and what lasts
-    for less than a look may be missed.
+    A thread polls the memory of the whole device. So other processes count, and a short rise may be
+    missed.
     """
 
     def free() -> int:
@@ -52,13 +52,13 @@ def memory_rise(call: Callable[[], object]) -> int:
     def watch() -> None:
         while not done.is_set():
             least = free()
-            if least < seen[-1]:  # only this thread adds to the list meanwhile
+            if least < seen[-1]:  # only this thread appends to the list meanwhile
                 seen.append(least)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        result = call()  # kept until the last look
+        result = call()  # alive until memory was read for the last time
         torch.cuda.synchronize()
     finally:
         done.set()

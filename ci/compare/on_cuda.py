@@ -1,4 +1,4 @@
-"""Paths from host samples to features in a CUDA device's memory. No GPU has run them yet."""
+"""Paths from host samples to features in a CUDA device's memory (state of tests: docs/gpu.md)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from whisper_mel_mojo import gpu
 
 
 def mojo_gpu(audio: Any, n_mels: int = 80) -> torch.Tensor:
-    """Ours: the samples go to the device, one launch."""
+    """Compute ours: the samples are copied to the device, then one launch."""
     return gpu.log_mel(torch.from_numpy(audio).cuda(), n_mels)
 
 
 def openai_whisper(audio: Any, n_mels: int = 80) -> torch.Tensor:
-    """openai-whisper's, which takes the device as an argument."""
+    """Compute openai-whisper's features, with its argument for the device."""
     return log_mel_spectrogram(audio, n_mels, device="cuda")

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 COLUMNS = 2000
-"""Of an hour, more could not be told apart; each shows its largest value, so none is lost."""
+"""Largest number of columns of a picture. Each shows the largest of its values, so none is lost."""
 
 
 def draw(audio: Array, ours: Array, theirs: Array, bound: Array, other: str) -> bytes:
-    """A PNG; features and bound have shape ``(n_mels, n_frames)``."""
+    """Return a PNG; features and bound have shape ``(n_mels, n_frames)``."""
     seconds = audio.size / SAMPLE_RATE
     figure, axes = plt.subplots(4, 1, figsize=(11, 9), sharex=True, layout="constrained")
     high, low = largest(audio), -largest(-audio)
@@ -49,7 +49,7 @@ def draw(audio: Array, ours: Array, theirs: Array, bound: Array, other: str) -> 
 
 
 def largest(values: Array) -> Array:
-    """The largest of every few values along the last axis, so that there are ``COLUMNS``."""
+    """Return the maxima of ``COLUMNS`` groups of neighbours along the last axis."""
     n = values.shape[-1]
     starts = np.unique(np.arange(COLUMNS) * n // COLUMNS)
     pooled: Array = np.maximum.reduceat(values, starts, axis=-1)

@@ -22,9 +22,9 @@ Array = NDArray[Any]
 
 
 def bind(front_end: Loaded, audio: Array, n_mels: int) -> Callable[[], Any]:
-    """The call as its users make it, on one thread. What always pads is told the clip's length.
+    """Return the call as users make it, on one thread; if a front-end always pads, pass the length.
 
-    Raises ``NotImplementedError`` if the front-end has no way to do it.
+    Raises ``NotImplementedError`` if the front-end cannot do it.
     """
     options: dict[str, Any] = {"threads": 1} if front_end.capabilities.threads else {}
     call = functools.partial(front_end.call, audio, n_mels, **options)
@@ -39,19 +39,20 @@ def bind(front_end: Loaded, audio: Array, n_mels: int) -> Callable[[], Any]:
 
 
 def give_back() -> None:
-    """Free memory goes back to the system (glibc), so that what is taken next is seen."""
+    """Return free memory to the system (glibc), so that later allocations show."""
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def compare(task: dict[str, Any]) -> Result:
-    """Memory first, while nothing but the path is in this process; then time, beside ours.
+    """Measure memory while nothing but the path is in this process; then time, beside ours.
 
-    ``task``: ``path`` (a front-end), ``audio`` and ``features`` (files of NumPy's, to read and to
-    write), ``n_mels``, ``budget`` (seconds), ``device`` (there is one: features go there).
+    ``task`` has ``path`` (a front-end), ``audio`` and ``features`` (NumPy files to read and to
+    write), ``n_mels``, ``budget`` (seconds) and ``device`` (true if there is one: features go
+    there).
     """
     audio, n_mels = np.load(task["audio"]), task["n_mels"]
-    # A second of it first: what is imported or compiled at a first call is not the call's.
+    # A second of audio first, so that imports and compilation of a first call do not count.
     front_end = load(task["path"])
     bind(front_end, audio[:SAMPLE_RATE], n_mels)
     give_back()
@@ -97,7 +98,7 @@ def main() -> int:
         report({"skipped": f"is not installed ({error})"})
     except NotImplementedError as error:
         report({"skipped": f"{error}"})
-    except Exception as error:  # of somebody else's: the others are still to be had
+    except Exception as error:  # of another project: the other paths can still be measured
         report({"skipped": f"failed: {type(error).__name__}: {error}"})
     return 0
 

@@ -12,12 +12,12 @@ HEAD = ["front-end", "kind", "worst score:", "of clip", "bands:", "smoothing", "
 
 
 def section() -> str:
-    """The recorded calibration in Markdown."""
+    """Return the recorded calibration in Markdown."""
     return text(calibrate.read())
 
 
 def text(record: dict[str, Any]) -> str:
-    """A calibration in Markdown; says so where the clips are others today."""
+    """Return a calibration in Markdown, with a note if the clips have changed since."""
     clips, today = record["clips"], calibrate.recipes()
     count = f"{clips['count']} clips"
     if clips["sha256"] != calibrate.digest(today):

@@ -1,10 +1,9 @@
-"""``./dev docs``: writes the generated parts of README and docs from what is recorded.
+"""The command ``./dev docs``, which writes the generated parts of README and docs.
 
-Each part is made of a record in docs/measurements, of the code's catalogues, or of both. With
-``--check`` nothing is written: the exit status is 1 if a part is not what would be written, or a
-picture was drawn from another record. A ``report.json`` of ``./dev conformance`` is first taken
-into the record of front-ends. README's first picture is drawn by examples/picture.py, and not
-checked.
+Each part is made from a record in docs/measurements, from the code's catalogues, or from both. With
+``--check`` nothing is written: the exit status is 1 if a part differs from what would be written,
+or a picture shows another record. A ``report.json`` of ``./dev conformance`` is first taken into
+the record of front-ends. examples/picture.py draws README's first picture, which is not checked.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ UP_TO_DATE = "every generated part is up to date"
 
 
 def run(arguments: list[str]) -> int:
-    """Writes or checks; 1 if something is out of date, or cannot be made."""
+    """Write or check; return 1 if a part is out of date or cannot be made."""
     parser = argparse.ArgumentParser(
         prog="./dev docs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -63,7 +62,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _texts(check: bool) -> Iterator[str]:
-    """The parts that are out of date; the documents are written unless they are only checked."""
+    """Yield the parts that are out of date; write the documents unless ``check``."""
     numbers = {**NUMBERS, **ratios()}
     missing = [*SECTIONS, *NUMBERS]
     for path in sorted(path for pattern in DOCUMENTS for path in ROOT.glob(pattern)):
@@ -82,7 +81,7 @@ def _texts(check: bool) -> Iterator[str]:
 
 
 def _pictures(check: bool) -> Iterator[str]:
-    """The pictures that were drawn from another record; drawn anew unless only checked."""
+    """Yield the pictures that show another record; draw them anew unless ``check``."""
     drawn: list[tuple[Path, Any, str]] = [
         (speed.RECORD.with_suffix(".png"), results.load(speed.RECORD), "bench.figure"),
         (ROOT / "docs" / "error-bound.png", calibrate.read(), "calibration.figure"),

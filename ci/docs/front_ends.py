@@ -1,4 +1,4 @@
-"""The front-ends in the wild: their record, README's table, the tables of docs/front-ends.md."""
+"""Front-ends in the wild: their record, README's table, the tables of docs/front-ends.md."""
 
 from __future__ import annotations
 
@@ -31,16 +31,15 @@ Judged = dict[str, Any]
 
 @cache
 def names() -> tuple[str, ...]:
-    """The front-ends that are shown, in their order: the kernel, then every peer."""
+    """Return the front-ends that are shown, in order: the kernel, then every peer."""
     return (OURS, *peers())
 
 
 @cache
 def read() -> dict[str, Judged]:
-    """The recorded front-ends by name, without those that are gone.
+    """Read the recorded front-ends by name, without those that no longer exist.
 
-    Raises ``ValueError`` for a record of another format, or one that does not say which cases a
-    front-end was judged by.
+    Raises ``ValueError`` for a record of another format, or without the catalogue of a front-end.
     """
     data = json.loads(RECORD.read_text(encoding="utf-8"))
     if data["format"] != FORMAT:
@@ -53,10 +52,10 @@ def read() -> dict[str, Judged]:
 
 
 def take(report: Mapping[str, Any]) -> None:
-    """Puts the front-ends of a run's report into the record, in place of what it has of them.
+    """Replace front-ends in the record by those of a run's report.
 
-    Everything is kept but the cases that passed or were skipped, one by one. Raises ``ValueError``
-    for a front-end that is neither a peer nor the kernel.
+    The record leaves out single cases that passed or were skipped. Raises ``ValueError`` for a
+    front-end that is neither a peer nor the kernel.
     """
     found = dict(read())
     for judged in report["front_ends"]:
@@ -93,7 +92,7 @@ def _family(cases: Iterable[dict[str, Any]], family: str) -> dict[str, int]:
 
 
 def declarations(name: str) -> list[known.KnownFailure]:
-    """What is declared of a peer beside its adapter today."""
+    """List today's declared failures of a peer."""
     return [entry for entry in known.of_peers() if entry.front_end == name]
 
 
@@ -108,7 +107,7 @@ def _is_declared(case: Mapping[str, Any], entry: known.KnownFailure) -> bool:
 
 
 def declared_otherwise(judged: Judged) -> bool:
-    """Whether what is declared of a front-end has changed since it was judged."""
+    """Return whether the declared failures of a front-end have changed since it was judged."""
     then = [{key: entry[key] for key in entry if key != "cases"} for entry in judged["declared"]]
     return then != [_facts(entry) for entry in declarations(judged["name"])]
 
@@ -117,7 +116,7 @@ def declared_otherwise(judged: Judged) -> bool:
 
 
 def judged_when() -> str:
-    """When the front-ends were judged, and by which cases; says which of them were others."""
+    """Return when the front-ends were judged and by how many cases, with the exceptions."""
     groups: dict[str, list[str]] = {}
     for name, judged in read().items():
         words = as_of(judged["created"][:10], judged["profile"], judged["catalogue"])
@@ -133,7 +132,7 @@ def judged_when() -> str:
 
 
 def readme() -> str:
-    """README's table."""
+    """Return README's table."""
     head = ["front-end", "passed:", "declared:", "worst:", "class", "what is declared"]
     return f"{judged_when()}\n\n{table(head, map(_row, names()))}"
 
@@ -162,7 +161,7 @@ def _worst(judged: Judged) -> str:
 
 
 def _class(judged: Judged) -> str:
-    """Its class; with ``*`` but for what is declared; none where that is most of it."""
+    """Return the class, with ``*`` if failures are declared; no class if most cases are."""
     counts = judged["counts"]
     if counts["known"] > counts["passed"]:
         return "fails, as declared"
@@ -173,7 +172,7 @@ def _class(judged: Judged) -> str:
 
 
 def page() -> str:
-    """The tables of docs/front-ends.md, and a section for each front-end."""
+    """Return the tables of docs/front-ends.md, and a section for each front-end."""
     sections = [f"## {name}\n\n{_section(name)}" for name in names()]
     return "\n\n".join([judged_when(), _overview(), _by_family(), *sections])
 
@@ -234,7 +233,7 @@ def _section(name: str) -> str:
 
 @cache
 def about(name: str) -> str:
-    """The first paragraph of what a front-end's module says of itself; nothing is run for it."""
+    """Return the first paragraph of a front-end module's docstring; do not import the module."""
     module = registered()[name].module
     spec = find_spec(module)
     if spec is None or spec.origin is None:

@@ -1,4 +1,4 @@
-"""The section of docs/gpu.md on what was measured on devices."""
+"""The section of docs/gpu.md on measurements on devices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NOTHING = "Not yet run: no GPU was at hand."
 
 
 def section(folder: Path = MEASUREMENTS) -> str:
-    """A section for each device of which there is a record, or that there is none."""
+    """Return a part for each device with a record, or the sentence that there is none."""
     return "\n\n".join(map(_device, sorted(folder.glob("gpu-*.json")))) or NOTHING
 
 

@@ -1,4 +1,4 @@
-"""Numbers in prose: each by the name that its mark has."""
+"""Numbers in prose, by the names in their marks."""
 
 from __future__ import annotations
 
@@ -41,6 +41,6 @@ NUMBERS: Numbers = {
 
 
 def ratios() -> Numbers:
-    """How many times as long as ours each row of the recorded speed took: ``speed ROW``."""
+    """Return the recorded ratio of each row of the benchmark, by the name ``speed ROW``."""
     rows: dict[str, Any] = results.measured(results.load(speed.RECORD))
     return {f"speed {id}": partial(table.number, row["ratio"]) for id, row in rows.items()}

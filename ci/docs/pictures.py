@@ -1,4 +1,4 @@
-"""Pictures that hold a digest of what they were drawn from.
+"""Pictures that hold a digest of their record.
 
 So ``--check`` needs no matplotlib, and a picture is drawn only if its record has changed.
 """
@@ -12,12 +12,12 @@ from typing import Any
 
 
 def shows(path: Path, record: Any) -> bool:
-    """Whether a picture was drawn from this record."""
+    """Return whether a picture shows this record."""
     return path.exists() and _digest(record).encode() in path.read_bytes()
 
 
 def save(figure: Any, path: Path, record: Any) -> None:
-    """Writes a figure of matplotlib as PNG, with the record's digest in its description."""
+    """Write a matplotlib figure as PNG, with the record's digest in its description."""
     figure.savefig(path, dpi=100, metadata={"Description": _digest(record)})
 
 

@@ -1,4 +1,4 @@
-"""The tables of docs/quirks.md: the catalogue, and what the kill matrix says of each entry."""
+"""The tables of docs/quirks.md: the catalogue, and the kill matrix's verdict on each entry."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ HEAD = ["id", "mechanism", "effect", "killer", "rejected by", "since", "seen"]
 
 @cache
 def matrix() -> dict[str, Row]:
-    """The recorded kill matrix, by mutant."""
+    """Read the recorded kill matrix, by mutant."""
     return read(MEASUREMENTS / "mutants.json")
 
 
 def killed() -> str:
-    """What the record of ``./dev mutants --full`` says; which mutants and cases are newer."""
+    """Return the sentences about the record of ``./dev mutants --full`` and what it lacks."""
     rows, cases = matrix(), catalogue.ids()
     tried = set().union(*(row.cases for row in rows.values()))
     mutants = [*CATALOGUE, *kernel_mutants()]
@@ -47,7 +47,7 @@ def _list(ids: Iterable[str]) -> str:
 
 
 def tables() -> str:
-    """A table of each kind of quirks."""
+    """Return a table for each kind of quirks."""
     return "\n\n".join(
         f"## {kind[0].upper()}{kind[1:]}\n\n"
         + table(HEAD, [_row(quirk) for quirk in CATALOGUE.values() if quirk.kind == kind])
@@ -66,7 +66,7 @@ def _row(quirk: Quirk) -> list[str]:
 
 
 def _rejected_by(row: Row | None) -> str:
-    """How many of the cases that could be tried reject a mutant."""
+    """Return how many of the cases that could be tried reject a mutant."""
     if row is None:
         return "not tried yet"
     able = sum(sign in (REJECTS, ACCEPTS) for sign in row.cases.values())
@@ -74,8 +74,8 @@ def _rejected_by(row: Row | None) -> str:
 
 
 def _short(link: str) -> str:
-    """``owner/name/kind/number`` of an address as ``name number``; of a file, its name."""
+    """Shorten an address: ``owner/name/kind/number`` to ``name number``, a file to its name."""
     parts = link.removeprefix("https://").split("/")
     name = parts[2] if len(parts) > 2 else parts[0]
-    last = parts[-1] if "blob" in parts else parts[-1][:10]  # a commit is long
+    last = parts[-1] if "blob" in parts else parts[-1][:10]  # a commit's id is long
     return f"{name} {last}" if len(parts) > 4 else name

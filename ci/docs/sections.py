@@ -1,6 +1,6 @@
-"""Generated parts of a document in Markdown.
+"""Generated parts of a Markdown document.
 
-A section stands between two marks, a number in prose after one::
+A section stands between two marks, a number in prose after one mark::
 
     <!-- speed: from here on written by `./dev docs` -->
     …
@@ -19,21 +19,20 @@ _SECTION = re.compile(
     r"(?P<old>.*?)(?P<tail><!-- (?P=name): up to here -->)",
     re.DOTALL,
 )
-# Not at the beginning of a line: that would make a block of HTML of it, without Markdown.
+# Not at the beginning of a line, where a comment would begin a block of HTML without Markdown
 _NUMBER = re.compile(
     r"(?<=[^\n])(?P<head><!--=(?P<name>[^>]+)-->)(?P<old>\d([\d.,]*\d)?)(?P<tail>)"
 )
 _MARK = re.compile(r"<!--=|: from here on written by|: up to here -->")
 Parts = Mapping[str, Callable[[], str]]
-"""What makes a part's text, by the part's name."""
+"""Functions that make a part's text, by the part's name."""
 
 
 def rewritten(text: str, sections: Parts, numbers: Parts) -> tuple[str, dict[str, bool]]:
-    """Makes every generated part of a document anew.
+    """Make every generated part of a document anew.
 
-    Returns the new text and, for each part that the document has, whether it changed. Raises
-    ``ValueError`` for an unknown name, for a section that stands there twice, and for a mark that
-    is broken.
+    Returns the new text and, for each part in the document, whether it changed. Raises
+    ``ValueError`` for an unknown name, a section that occurs twice, or a broken mark.
     """
     changed: dict[str, bool] = {}
     n_marks = 0
@@ -61,7 +60,7 @@ def rewritten(text: str, sections: Parts, numbers: Parts) -> tuple[str, dict[str
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown; columns whose heading ends in a colon are aligned to the right."""
+    """Return a Markdown table; columns whose heading ends in a colon are aligned to the right."""
     rule = "|".join("--:" if name.endswith(":") else "---" for name in head)
     lines = [_line([name.removesuffix(":") for name in head]), f"|{rule}|", *map(_line, rows)]
     return "\n".join(lines)

@@ -23,12 +23,12 @@ COLUMNS = {
 
 
 def section() -> str:
-    """The recorded speed in Markdown."""
+    """Return the recorded speed in Markdown."""
     return text(load(RECORD))
 
 
 def text(document: Document) -> str:
-    """Results in Markdown."""
+    """Return results in Markdown."""
     rows = measured(document)
     names = front_ends(rows)
     ours = ["**whisper-mel**", *(_our_cell(rows, names, column) for column in COLUMNS.values())]
@@ -53,7 +53,7 @@ def _cell(row: dict[str, Any] | None) -> str:
 
 
 def _our_cell(rows: dict[str, Any], names: list[str], column: str) -> str:
-    """Our time beside the baseline, or beside another where that was not measured."""
+    """Return our time beside the baseline; beside another front-end if that is absent."""
     for name in sorted(names, key=lambda name: name != BASELINE):
         if f"{name}/{column}" in rows:
             return f"**{milliseconds(rows[f'{name}/{column}']['ours']['median_ms'])}**"
@@ -61,7 +61,7 @@ def _our_cell(rows: dict[str, Any], names: list[str], column: str) -> str:
 
 
 def _remarks(rows: dict[str, Any]) -> list[str]:
-    """What the table has no columns for."""
+    """Return list items for the rows that the table has no columns for."""
     ratios = {
         f"{BASELINE}/30s/80/cold": "as the first call after openai-whisper's (cold caches)",
         f"{BASELINE}/30s/128/cold": "the same with 128 bands",

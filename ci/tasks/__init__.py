@@ -1,6 +1,6 @@
-"""The project's tasks: what each does, its options, which layers of the environment it needs.
+"""The project's tasks: what each does, its options, the layers of the environment it needs.
 
-This module is imported by ./dev before there is an environment: standard library only.
+./dev imports this module before there is an environment, so it uses the standard library only.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ __all__ = ["LAYERS", "TASKS", "Task", "find", "main", "needs", "walk"]
 
 
 def _env(arguments: list[str]) -> int:
-    """Nothing is left to do: ./dev has made the environment."""
+    """Print the environment, which ./dev has made."""
     print(f"{sys.prefix}: Python {sys.version.split()[0]}")
     return 0
 
 
 def _test(arguments: list[str]) -> int:
-    # The script, not `python -m pytest`: that would put the root, with its folder `mojo`, first
-    # on sys.path.
+    # Not `python -m pytest`, which would put the root, with its folder `mojo`, first on sys.path.
     os.chdir(ROOT)
     become("pytest", *arguments)
 
@@ -38,7 +37,9 @@ def _golden(arguments: list[str]) -> int:
 
 
 def _module(name: str, function: str) -> Callable[[list[str]], int]:
-    """A function that is imported when it is called: it needs what ./dev is about to install."""
+    """Return a function that imports its module when called, after ./dev has installed what it
+    needs.
+    """
 
     def run(arguments: list[str]) -> int:
         status: int = getattr(importlib.import_module(name), function)(arguments)
@@ -102,7 +103,7 @@ TASKS = {
         "write the generated parts of README and docs; --check compares them",
         "[REPORT …]",
         "--check  write nothing, name what is stale",
-        # Pictures take matplotlib.
+        # Pictures need matplotlib.
         layer=lambda arguments: "default" if "--check" in arguments else "test",
         run=_module("docs.cli", "run"),
     ),
@@ -243,14 +244,14 @@ TASKS = {
 
 
 def needs(arguments: list[str]) -> tuple[str, ...]:
-    """The layers that the task needs which ``arguments`` name. Ends the program as ``find``."""
+    """Return the layers that the named task needs. Ends the program as ``find`` does."""
     name, task, rest = find(TASKS, arguments)
     require_compiler(name, task, rest)
     return layers(task, rest)
 
 
 def main(arguments: list[str]) -> int:
-    """Runs the task that ``arguments`` name; returns its exit status."""
+    """Run the task that ``arguments`` name; return its exit status."""
     find(TASKS, arguments)
     run = TASKS[arguments[0]].run
     assert run is not None

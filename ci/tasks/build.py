@@ -1,4 +1,6 @@
-"""What others get: wheels and source distributions, the library for C, the vector set. In dist/."""
+"""Building of releases in dist/: wheels and source distributions, the library for C, the vector
+set.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +13,18 @@ from .task import refuse
 
 
 def layer(arguments: list[str]) -> str:
-    """Only libraries for GPUs take MAX."""
+    """Return the layer that a build needs; only libraries for GPUs need MAX."""
     packages, accelerators = _wanted(arguments)
     return "test" if "mojo" in packages and accelerators else "default"
 
 
 def compiles(arguments: list[str]) -> bool:
-    """Of the packages, only the kernel's is compiled."""
+    """Return whether a build needs a C compiler; only the kernel's package does."""
     return "mojo" in _wanted(arguments)[0]
 
 
 def _wanted(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Packages and accelerators of ``[wheels] …``. Ends the program if they mean nothing."""
+    """Return packages and accelerators of ``[wheels] …``; end the program if they are invalid."""
     try:
         return wheels.parse(arguments[1:] if arguments[:1] == ["wheels"] else arguments)
     except ValueError as error:
@@ -30,7 +32,7 @@ def _wanted(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def run(arguments: list[str]) -> int:
-    """Builds what `arguments` name first; wheels, if nothing."""
+    """Build what the first argument names; without arguments the wheels."""
     dist = ROOT / "dist"
     what, *rest = arguments or ["wheels"]
     if what == "c":

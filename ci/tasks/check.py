@@ -1,4 +1,4 @@
-"""The quick checks: the static ones, and the tests that need neither a compiler nor PyTorch."""
+"""The quick checks: lint, and the tests that need neither a compiler nor PyTorch."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from .paths import ROOT
 
 SUBSET = "not compiles and not torch and not slow and not nightly"
 FOLDERS = ("reference", "golden", "conformance")
-"""Their tests need the layer `default` only."""
-# pytest's options that have no value: what comes after another may be its value, not a path.
+"""Folders whose tests need the layer `default` only."""
+# pytest's options without a value; a word after any other option may be its value, not a path.
 _FLAGS = re.compile(r"-[xvqsl]+|-r\w+|--(lf|ff|nf|sw|co|collect-only|pdb|verbose|quiet)")
 
 
 def layer(arguments: list[str]) -> str:
-    """The layer that the tests need which pytest is told to run with these arguments."""
+    """Return the layer that the tests need which pytest runs with these arguments."""
     paths = [
         word
         for before, word in zip(["-x", *arguments], arguments, strict=False)
@@ -28,7 +28,7 @@ def layer(arguments: list[str]) -> str:
 
 
 def run(arguments: list[str]) -> int:
-    """Runs both, whatever comes of the first; 1 if something is wrong."""
+    """Run lint and the tests; return 1 if either fails."""
     wrong = lint.run([])
     command = ["pytest", "-q", "-n", "auto", "--dist", "loadfile", "-m", SUBSET, *FOLDERS, "ci"]
     return 1 if subprocess.call(command, cwd=ROOT) or wrong else 0

@@ -1,4 +1,4 @@
-"""What a result can only know from the checkout that made it: its commit and its locks."""
+"""The commit and the locks of this checkout, which results record."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from .paths import LOCKS, ROOT
 
 
 def commit() -> dict[str, Any]:
-    """``commit``, and whether tracked files differ from it: ``dirty``; None without git."""
+    """Return ``commit``, and ``dirty``: whether tracked files differ from it; both None without
+    git.
+    """
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -21,11 +23,10 @@ def commit() -> dict[str, Any]:
 
 
 def variables() -> dict[str, str]:
-    """As environment variables, which reports and reproductions list among the flags.
+    """Return environment variables that identify the checkout; reports list them among the flags.
 
-    ``WHISPER_MEL_LOCKS`` is the SHA-256 of all locks, one after the other, by name;
-    ``WHISPER_MEL_COMMIT`` ends in ``-dirty`` if tracked files differ, and is absent where there is
-    no git.
+    ``WHISPER_MEL_LOCKS`` is the SHA-256 of all locks, joined in the order of their names.
+    ``WHISPER_MEL_COMMIT`` ends in ``-dirty`` if tracked files differ, and is absent without git.
     """
     locks = hashlib.sha256()
     for path in sorted(LOCKS.glob("*.txt")):

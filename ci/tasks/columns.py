@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def aligned(rows: list[list[str]]) -> list[str]:
-    """Lines in which the cells of a column stand under each other, to the left in the first."""
+    """Return lines with aligned columns: the first to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(

@@ -1,4 +1,4 @@
-"""Judge front-ends; for `--matrix`, with every peer there is, install the JavaScript ones first."""
+"""The task that judges front-ends; for `--matrix` it installs the JavaScript peers first."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ REPORT_OPTIONS = """
 --output DIR       without it: the folder of the only PATH
 --benchmark FILE   a bench.json for the report to show (repeatable)
 --mutants FILE     a mutants.json for the report to show"""
-# What the layer `test` has; the other peers that are not light are in the layer `peers`.
+# Peers in the layer `test`; the other ones that are not light are in the layer `peers`.
 _OF_TEST = {"openai-whisper", "transformers-torch"}
 OURS = "mojo-cpu"
 _PREFIX = "mojo-"
@@ -46,7 +46,7 @@ _OURS_OF_TEST = ("mojo-gpu", "mojo-max", "mojo-torch")
 
 
 def layer(arguments: list[str]) -> str:
-    """The layer that has the front-ends to be judged; only names say what they need."""
+    """Return the layer that has the front-ends to be judged, as far as their names tell."""
     if _every_peer(arguments):
         return "peers"
     found = {layer_of(source) for source in _sources(arguments)}
@@ -54,13 +54,13 @@ def layer(arguments: list[str]) -> str:
 
 
 def compiles(arguments: list[str]) -> bool:
-    """Our own front-ends are compiled when first called; one is judged if none is named."""
+    """Return whether a kernel must be compiled; if no front-end is named, ours is judged."""
     sources = _sources(arguments) or [OURS]
     return any(source.startswith(_PREFIX) for source in sources)
 
 
 def layer_of(source: str) -> str:
-    """The layer that a front-end needs, if it is a registered name."""
+    """Return the layer that a front-end needs if it is a registered name, else `default`."""
     if source in _OF_TEST or source.startswith(_OURS_OF_TEST):
         return "test"
     if ":" in source or not source:
@@ -75,7 +75,7 @@ def layer_of(source: str) -> str:
 
 
 def _values(arguments: list[str], *options: str) -> list[str]:
-    """The values of these options, which follow them; nonsense for those that have none."""
+    """List the values of these options, which follow them."""
     found = []
     for argument, after in zip_longest(arguments, arguments[1:], fillvalue=""):
         name, equals, value = argument.partition("=")
@@ -93,14 +93,14 @@ def _every_peer(arguments: list[str]) -> bool:
 
 
 def _repro_source(arguments: list[str]) -> str:
-    """The front-end that is called again: of ``--frontend``, else of the case."""
+    """Return the front-end that is called again: of ``--frontend``, else of the case."""
     for source in _sources(arguments):
         return source
     for path in map(Path, arguments):
         file = path / "case.json" if path.is_dir() else path
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             return str(json.loads(file.read_text(encoding="utf-8"))["front_end"]["source"])
-    return ""  # the task says what is wrong
+    return ""  # the task reports the error
 
 
 REPRO = Task(
@@ -119,7 +119,7 @@ REPRO = Task(
 
 
 def run(arguments: list[str]) -> int:
-    """`arguments` go to the suite's command line; ours is judged if no front-end is named."""
+    """Run the suite's command line; it judges ours if no front-end is named."""
     if _every_peer(arguments):
         _install_javascript_peers()
     os.environ.update(checkout.variables())
@@ -131,7 +131,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _beside(arguments: list[str]) -> list[str]:
-    """What was measured in this checkout, for the report to show."""
+    """Return options that add this checkout's recorded measurements to the report."""
     found = []
     for option, name in (("--benchmark", "cpu.json"), ("--mutants", "mutants.json")):
         path = ROOT / "docs" / "measurements" / name
@@ -141,7 +141,9 @@ def _beside(arguments: list[str]) -> list[str]:
 
 
 def _install_javascript_peers() -> None:
-    """By npm, from the lock beside each. Without npm, or where that fails, they are not judged."""
+    """Install the JavaScript peers with npm by the lock beside each; without npm they are not
+    judged.
+    """
     npm = shutil.which("npm")
     for lock in sorted(PEERS.glob("*/package-lock.json")):
         done = lock.parent / "node_modules" / ".package-lock.json"  # npm writes it last

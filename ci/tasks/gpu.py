@@ -1,13 +1,13 @@
-"""The kernel for GPUs, on machines without one and with one.
+"""The kernel for GPUs, on machines without a GPU and with one.
 
 `compile` compiles it for every target of whisper_mel_mojo/gpu/targets.py, assembles NVIDIA's with
-`ptxas` where that is, and holds what comes out to the budget. `driver` counts what a call asks of a
-stand-in for the CUDA driver. `reproduce` builds the faults of the bug report and shows what catches
-them.
+`ptxas` if that is installed, and compares the result with the budget. `driver` counts the calls of
+a stand-in for the CUDA driver. `reproduce` builds the faults of the bug report and shows what
+catches them.
 
-`bundle` packs all that a machine with a GPU needs into one archive in dist/; `run` does there (or
-here, where there is a GPU) what `ci/gpu/run` in it does, and takes the same arguments. `record`
-takes the gpu.json of such a run into docs/measurements/, from where `./dev docs` shows it.
+`bundle` packs all that a machine with a GPU needs into one archive in dist/; `ci/gpu/run` in it, or
+`run` here, runs the sections that need a GPU, with the same arguments. `record` copies the gpu.json
+of such a run into docs/measurements/; `./dev docs` shows it in docs/gpu.md.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TESTS = {
 
 
 def run(arguments: list[str]) -> int:
-    """Runs one of the subcommands; returns 1 if anything is not as it should be."""
+    """Run one of the subcommands; return 1 if a check fails."""
     parser = argparse.ArgumentParser(prog="./dev gpu", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     compiling = commands.add_parser("compile", help="for every target, and hold it to the budget")

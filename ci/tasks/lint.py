@@ -1,4 +1,4 @@
-"""Static checks. Every checker runs, also after one has failed."""
+"""Static checks. Every checker runs, even after one has failed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 from .paths import ROOT
 
-# What `mojo format --line-length 100` runs, asked for the difference instead of rewriting the file.
+# The formatter that `mojo format --line-length 100` runs, asked for a difference only
 MOJO_FORMAT = ["mblack", "--fast", "--preview", "-t", "mojo", "--line-length", "100"]
 MOJO_FORMAT += ["--quiet", "--check", "--diff"]
 
@@ -15,7 +15,7 @@ SCHEMA = ["check-jsonschema", "--quiet", "--builtin-schema"]
 
 
 def run(arguments: list[str]) -> int:
-    """Runs all checkers; 1 if any found something."""
+    """Run all checkers; return 1 if any found something."""
     mojo_sources = _files("mojo/**/*.mojo")
     checkers = [
         ["ruff", "check"],

@@ -1,9 +1,9 @@
-"""Resolve ci/locks/*.in into hash-pinned *.txt without addresses, for Python 3.10 to 3.14.
+"""The task that resolves ci/locks/*.in into hash-pinned *.txt, for Python 3.10 to 3.14.
 
-One universal resolution serves every platform that Mojo runs on. torch has locks of its own:
-torch.txt (from torch.in) holds the package index's build and what it loads; torch-cpu.txt is
-written by hand, since the CPU wheel's hash cannot be had from every index. The pins are then
-carried over to pixi.toml.
+One universal resolution serves every platform that Mojo runs on. The locks name no address of an
+index. torch has locks of its own: torch.txt (from torch.in) holds the package index's build and its
+dependencies; torch-cpu.txt is written by hand, since not every index has the CPU wheel's hash. The
+pins are then copied to pixi.toml.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from .paths import LOCKS
 
 UV = ["uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.10"]
 UV += ["--generate-hashes", "--no-emit-index-url", "--no-header", "--no-annotate"]
-# In this order, each takes the pins of those before it: they are installed on top of each other.
+# Each takes over the pins of those before it, on top of which it is installed.
 LOCK_FILES = ["default", "golden", "docs", "test", "torch", "peers", "cuda"]
-# triton (1 GB, which log-Mel never touches) comes with openai-whisper and torch; torch itself is
-# only in its own lock. keras-hub asks for the others, for TensorFlow and for downloads.
+# triton (1 GB, not used by log-Mel) is a dependency of openai-whisper and torch; torch itself has
+# its own lock. The others are dependencies of keras-hub, for TensorFlow and downloads.
 LEFT_OUT = ["torch", "triton", "tensorflow-text", "kagglehub", "kagglesdk"]
 
 
 def run(arguments: list[str]) -> int:
-    """Regenerates the locks and pixi.toml, and prints what changed.
+    """Write the locks and pixi.toml anew; print what changed.
 
-    `arguments` (as `--upgrade`) go to uv; `pixi` alone: pixi makes a pixi.lock, where it is.
+    `arguments` (as `--upgrade`) go to uv; `pixi` alone lets pixi make a pixi.lock, where it is.
     """
     if arguments == ["pixi"]:
         return pixi.solve()
@@ -45,7 +45,7 @@ def run(arguments: list[str]) -> int:
 
 
 def pins(name: str) -> dict[str, str]:
-    """Package -> its version in a lock; several, with commas, where it depends on the Python."""
+    """Return the version of each package in a lock; several, with commas, for several Pythons."""
     path = LOCKS / f"{name}.txt"
     found: dict[str, list[str]] = {}
     for package, version in re.findall(
@@ -56,7 +56,7 @@ def pins(name: str) -> dict[str, str]:
 
 
 def changes(old: dict[str, str], new: dict[str, str]) -> list[str]:
-    """A line for each package whose versions differ: ``  numpy: 2.4.5 → 2.4.6``."""
+    """List a line for each package whose version differs: ``  numpy: 2.4.5 → 2.4.6``."""
     return [
         f"  {package}: {old.get(package, '(none)')} → {new.get(package, '(none)')}"
         for package in sorted(old.keys() | new.keys())

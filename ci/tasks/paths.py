@@ -1,4 +1,4 @@
-"""Where things are, from the root of the checkout."""
+"""Paths from the root of the checkout."""
 
 from __future__ import annotations
 

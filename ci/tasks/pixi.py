@@ -1,7 +1,7 @@
-"""What `./dev lock` writes into pixi.toml: tasks, and every pin of the locks.
+"""The part of pixi.toml that `./dev lock` writes: tasks, and every pin of the locks.
 
-No pixi.lock is committed, so the manifest itself has to say which version each package has, the
-packages that others pull in included. Which features make up an environment is written by hand.
+No pixi.lock is committed. Therefore the manifest pins every package, including dependencies of
+others. The environments' features are written by hand.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from .paths import LOCKS, PACKAGES, ROOT
 MANIFEST = ROOT / "pixi.toml"
 MARK = "# ---- ./dev lock writes everything from here on ----\n"
 FEATURES = ["golden", "docs", "test", "torch", "peers", "cuda"]
-"""The locks that are features of their names; the lock ``default`` is the default feature."""
+"""Locks that are features of the same name; the lock ``default`` is the default feature."""
 
 
 def write() -> bool:
-    """Brings pixi.toml up to date with ci/locks and the tasks; says whether that changed it."""
+    """Bring pixi.toml up to date with ci/locks and the tasks; return whether it changed."""
     old = MANIFEST.read_text()
     by_hand, mark, _ = old.partition(MARK)
     if not mark:
@@ -29,7 +29,7 @@ def write() -> bool:
     new = by_hand + MARK + generated(python_of(by_hand))
     if new == old:
         return False
-    # Whatever the pins do not cover (Python itself, build backends) is as old as they are.
+    # What is not pinned (Python itself, build backends) may not be newer than the pins.
     today = datetime.datetime.now(datetime.timezone.utc).date()
     new = re.sub(r'^exclude-newer = ".*?"', f'exclude-newer = "{today}"', new, flags=re.M)
     MANIFEST.with_suffix(".new").write_text(new)
@@ -38,7 +38,7 @@ def write() -> bool:
 
 
 def solve() -> int:
-    """Has pixi solve the manifest into pixi.lock; 1 if it cannot, or is not there."""
+    """Let pixi solve the manifest into pixi.lock; return 1 if it fails or is not installed."""
     if not shutil.which("pixi"):
         print("lock pixi: pixi is not on the PATH", file=sys.stderr)
         return 1
@@ -46,7 +46,7 @@ def solve() -> int:
 
 
 def python_of(manifest: str) -> str:
-    """The Python that the manifest asks for: ``3.11``."""
+    """Return the Python version that the manifest asks for, such as ``3.11``."""
     found = re.search(r'^python = "(\d+\.\d+)\.\*"', manifest, re.MULTILINE)
     if not found:
         raise SystemExit('pixi.toml: expected a line as python = "3.11.*"')
@@ -54,7 +54,7 @@ def python_of(manifest: str) -> str:
 
 
 def generated(python: str) -> str:
-    """The tables of tasks and of packages, for one Python on Linux."""
+    """Return the tables of tasks and of packages, for one Python on Linux."""
     default = dict(pins("default", python))
     lines = ["\n[tasks]", *_tasks(), "\n[pypi-dependencies]"]
     lines += [
@@ -69,7 +69,7 @@ def generated(python: str) -> str:
 
 
 def pins(lock: str, python: str) -> list[tuple[str, str]]:
-    """(package, version), as a lock has them for one Python on Linux."""
+    """List the packages and versions that a lock has for one Python on Linux."""
     from packaging.markers import Marker
 
     machine = {"sys_platform": "linux", "platform_machine": "x86_64", "platform_system": "Linux"}
@@ -89,7 +89,7 @@ def _table(packages: dict[str, str]) -> list[str]:
 
 
 def _tasks() -> list[str]:
-    """Each task, in the smallest environment that it runs in without arguments."""
+    """List the tasks, each with the smallest environment that runs it without arguments."""
     from . import TASKS
     from .task import layers
 

@@ -1,4 +1,4 @@
-"""Programs that take a task over."""
+"""Replacement of this process by another program."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from typing import NoReturn
 
 
 def become(*command: str) -> NoReturn:
-    """Run a program in place of this one: Ctrl-C and SIGTERM are its own to deal with."""
+    """Replace this process by a program, which then receives Ctrl-C and SIGTERM itself."""
     sys.stdout.flush()
     os.execvp(command[0], command)

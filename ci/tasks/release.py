@@ -1,4 +1,4 @@
-"""Handing a release over, from a workflow that the package index trusts: without a password."""
+"""Publishing of a release, from a workflow that the package index trusts, without a password."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .paths import PACKAGES, ROOT
 
 
 def publish(dist: Path, arguments: list[str]) -> int:
-    """Wheels and sources go to the index, the vector set to the release named by the tag.
+    """Publish wheels and sources on the index, and the vector set in the release named by the tag.
 
-    `arguments`: the tag, `v` and the version of every package. Returns 2 if something is missing.
+    `arguments` is the tag: `v` and the version of every package. Returns 2 if something is missing.
     """
     (tag,) = arguments if len(arguments) == 1 else ("",)
     problem = not_ready(dist, tag)
@@ -28,7 +28,7 @@ def publish(dist: Path, arguments: list[str]) -> int:
 
 
 def not_ready(dist: Path, tag: str) -> str | None:
-    """Why this tag is not to be released; None if it may be."""
+    """Return why this tag cannot be released; None if it can."""
     for package in PACKAGES:
         text = (package / "pyproject.toml").read_text()
         version = re.search(r'^version = "(.*)"', text, re.MULTILINE)

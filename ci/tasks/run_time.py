@@ -1,6 +1,6 @@
-"""Modular's run-time libraries, which launch what the kernel's libraries for GPUs hold.
+"""Modular's run-time libraries, which the kernel's libraries for GPUs need for launches.
 
-On Linux: ``patchelf`` and ``readelf`` read and write where those are looked for.
+On Linux, ``patchelf`` and ``readelf`` write and read the paths where a library looks for them.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from pathlib import Path
 from whisper_mel_mojo.gpu.launcher import RUN_TIME, run_time
 
 FOLDER = "modular/lib"
-"""Where Modular's wheels put them, in site-packages."""
+"""The folder in site-packages where Modular's wheels install them."""
 NAMES = (*RUN_TIME, "libMSupportGlobals.so", "libAsyncRTRuntimeGlobals.so")
 _OF_THE_SYSTEM = {"libc.so.6", "libm.so.6", "libstdc++.so.6", "libgcc_s.so.1"}
 _OF_THE_SYSTEM |= {"ld-linux-x86-64.so.2", "libdl.so.2", "libpthread.so.0", "librt.so.1"}
 
 
 def copy(to: Path) -> None:
-    """Copies them into a folder. Raises ``FileNotFoundError`` where they are not installed."""
+    """Copy the run-time libraries to a folder; raise ``FileNotFoundError`` if they are not
+    installed.
+    """
     folder = run_time()
     if folder is None:
         raise FileNotFoundError(f"the package max is not installed: {', '.join(NAMES)} are missing")
@@ -31,11 +33,13 @@ def copy(to: Path) -> None:
 
 
 def relocate(library: Path, to: str | None) -> None:
-    """Lets a library look for them in ``to`` (as ``$ORIGIN/..``; None: nowhere), not where they
-    were at its making. Raises ``ValueError`` if it needs others.
+    """Set where a library looks for the run-time libraries.
+
+    ``to`` is such as ``$ORIGIN/..``; None means nowhere. Raises ``ValueError`` if the library needs
+    others.
     """
-    # RPATH, which comes before LD_LIBRARY_PATH: others may have other versions of Modular's there.
-    # Only what is replaced is erased, too: the file is to name no folder of this machine.
+    # RPATH takes precedence over LD_LIBRARY_PATH, where other versions of Modular's may be. A path
+    # is replaced before it is removed, so that its text, a folder of this machine, is gone too.
     _patch("--force-rpath", "--set-rpath", to or "$ORIGIN", str(library))
     if to is None:
         _patch("--remove-rpath", str(library))
@@ -47,14 +51,14 @@ def _patch(*arguments: str) -> None:
 
 
 def require_closed(library: Path) -> None:
-    """Raises ``ValueError`` if a library needs anything but these and what every system has."""
+    """Raise ``ValueError`` if a library needs others than these and those of every system."""
     unknown = set(entries(library, "NEEDED")) - _OF_THE_SYSTEM - set(NAMES)
     if unknown:
         raise ValueError(f"{library} needs {', '.join(sorted(unknown))}, which nobody packs")
 
 
 def entries(library: Path, kind: str) -> list[str]:
-    """Entries of a kind in a library's dynamic section, as ``readelf`` reads it."""
+    """List the entries of a kind in a library's dynamic section, as ``readelf`` prints them."""
     listing = subprocess.run(
         ["readelf", "--dynamic", str(library)], capture_output=True, text=True, check=True
     ).stdout

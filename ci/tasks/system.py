@@ -1,7 +1,7 @@
-"""Install what some checks need and no wheel carries, by the system's own package manager.
+"""The task that installs programs for some checks with the system's package manager.
 
-Only Debian's and its descendants' is known. Elsewhere, and without the right to, the task fails and
-names what is missing; the checks concerned are then skipped, with that reason.
+It knows only the package manager of Debian and its descendants. Elsewhere, or without permission,
+it fails and names what is missing; checks that need it are then skipped for that reason.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import os
 import shutil
 import subprocess
 
-# Debian's packages, and the programs of which one is enough: Google's Chrome is as good as Debian's
-# Chromium (100 MB), which the report's page is looked at with.
+# Packages, and programs one of which is enough. A browser looks at the report's page: Chrome will
+# do in place of Chromium (100 MB).
 PACKAGES = {
     "g++": ("g++",),
     "valgrind": ("valgrind",),
@@ -20,16 +20,16 @@ PACKAGES = {
 
 
 def run(arguments: list[str]) -> int:
-    """Installs the missing ones; 0 if none is missing in the end."""
+    """Install the missing packages; return 0 if none is missing in the end."""
     missing = _missing()
     if missing and shutil.which("apt-get"):
         command = ["apt-get", "--quiet", "--yes"]
         if os.getuid() != 0:
             command = ["sudo", "--non-interactive", *command]
         try:
-            # A fresh machine knows no packages until it is told of them.
+            # A fresh machine has no list of packages.
             subprocess.call([*command, "update"])
-            # One by one: a descendant of Debian may lack one of them.
+            # One by one, because a descendant of Debian may lack one of them.
             for name in missing:
                 subprocess.call([*command, "install", "--no-install-recommends", name])
         except FileNotFoundError as error:  # no sudo

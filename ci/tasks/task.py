@@ -1,6 +1,6 @@
-"""What a task of ./dev is: its help, its options, the layer and the programs that it needs.
+"""The definition of a task of ./dev: its help, its options, the layer and the programs it needs.
 
-./dev imports this before there is an environment: standard library only.
+./dev imports this module before there is an environment, so it uses the standard library only.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ LAYERS = {
     "peers": ("default", "test", "peers"),
     "cuda": ("default", "test", "cuda"),
 }
-"""The layers of the environment that each layer needs, itself last."""
+"""The layers that each layer needs, itself last."""
 
 
 @dataclass(frozen=True)
 class Task:
     """A task, or one of its subtasks.
 
-    ``summary`` is its line in lists. ``arguments`` are those that are no options, as its usage
-    shows them; ``options`` has a line for each: ``--name VALUE   what it does``. All others are
-    refused, unless ``passed_to`` names the program that takes them. ``layer`` is the layer that it
-    needs, ``compiles`` whether it needs a C compiler; both may depend on the arguments. ``run``
-    does it and returns the exit status: a task has it, and is told the name of its subtask first.
-    ``alone`` says whether the task can do without arguments.
+    ``summary`` is its line in lists. ``arguments`` are its positional arguments as the usage shows
+    them. ``options`` has a line for each option: ``--name VALUE   what it does``. Others are
+    refused, unless ``passed_to`` names the program that receives them. ``layer`` is the layer that
+    it needs, ``compiles`` whether it needs a C compiler; both may be functions of the arguments.
+    ``run`` runs a task and returns the exit status; its first argument is the name of a subtask.
+    ``alone`` says whether the task can be called without arguments.
     """
 
     summary: str
@@ -44,23 +44,23 @@ class Task:
     alone: bool = True
 
     def takes(self) -> dict[str, bool]:
-        """Its options; whether each has a value after it."""
+        """Return the names of its options, and whether each has a value after it."""
         lines = re.findall(r"^(-\S+(?:, -\S+)*)( [A-Z]\S*)?", self.options, re.MULTILINE)
         return {name: bool(value) for names, value in lines for name in names.split(", ")}
 
 
 def walk(tasks: Mapping[str, Task], before: str = "") -> Iterator[tuple[str, Task]]:
-    """Every task and subtask with its whole name, as ``bench instructions``."""
+    """Yield every task and subtask with its full name, such as ``bench instructions``."""
     for name, task in tasks.items():
         yield before + name, task
         yield from walk(task.subtasks, f"{before}{name} ")
 
 
 def find(tasks: Mapping[str, Task], arguments: list[str]) -> tuple[str, Task, list[str]]:
-    """The task that ``arguments`` name, with its whole name and what comes after it.
+    """Return the task that ``arguments`` name, its full name first, and the remaining arguments.
 
-    Prints help and ends the program if that is asked for. Ends it with status 2 and one sentence
-    for a task, subtask or option that there is not.
+    If help is asked for, print it and end the program. For an unknown task, subtask or option, end
+    it with status 2 and one sentence.
     """
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_help("TASK …", "`./dev TASK --help` says more of each.", tasks))
@@ -92,7 +92,7 @@ def _one_of(names: Iterable[str]) -> str:
 
 
 def _split(arguments: list[str], known: Mapping[str, bool]) -> tuple[list[str], list[str]]:
-    """The options among arguments, and the other words; values of options are neither."""
+    """Return the options among arguments, and the other words, without the values of options."""
     options: list[str] = []
     words: list[str] = []
     left = iter(arguments)
@@ -112,7 +112,7 @@ def _split(arguments: list[str], known: Mapping[str, bool]) -> tuple[list[str], 
 
 
 def help_of(name: str, task: Task) -> str:
-    """What ``./dev NAME --help`` prints."""
+    """Return the text that ``./dev NAME --help`` prints."""
     words = [f"{name}", "[options]" if task.options else "", task.arguments]
     words += [f"[{task.passed_to}'s options]"] if task.passed_to else []
     return _help(" ".join(filter(None, words)), task.summary, task.subtasks, task.options)
@@ -130,18 +130,18 @@ def _help(usage: str, summary: str, subtasks: Mapping[str, Task], options: str =
 
 
 def refuse(sentence: str) -> NoReturn:
-    """Ends the program for wrong usage."""
+    """End the program with status 2 for wrong usage."""
     print(f"dev: {sentence}", file=sys.stderr)
     sys.exit(2)
 
 
 def layers(task: Task, arguments: list[str]) -> tuple[str, ...]:
-    """The layers that a task needs with these arguments."""
+    """Return the layers that a task needs with these arguments."""
     return LAYERS[task.layer if isinstance(task.layer, str) else task.layer(arguments)]
 
 
 def require_compiler(name: str, task: Task, arguments: list[str]) -> None:
-    """Ends the program if the task needs a C compiler and there is none."""
+    """End the program if the task needs a C compiler and there is none."""
     needed = task.compiles if isinstance(task.compiles, bool) else task.compiles(arguments)
     if needed and not any(map(shutil.which, ("cc", "gcc", "clang"))):
         refuse(f"{name} needs a C compiler, and there is none (on Debian: apt install gcc)")

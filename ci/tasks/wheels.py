@@ -1,7 +1,7 @@
-"""Wheels and sources of the packages. The kernel's wheel is for one platform, with its libraries.
+"""Wheels and sources of the packages; the kernel's wheel is for one platform and has its libraries.
 
-Those for CPUs need libc only. Those that launch on GPUs need Modular's run-time libraries, which
-the wheel's extra ``gpu`` installs beside it.
+Libraries for CPUs need libc only. Libraries that launch on GPUs need Modular's run-time libraries,
+which the wheel's extra ``gpu`` installs beside it.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ from typing import Any
 
 from .paths import PACKAGES, ROOT
 
-# For each kind of machine the CPU types that the package chooses among
+# CPU types, for each kind of machine, among which the package chooses
 CPUS = {"x86_64": ["x86-64-v4", "x86-64-v3", "x86-64"]}
 
 
 def default_accelerators() -> list[str]:
-    """Names of the table's targets that go into wheels."""
+    """List the targets whose libraries are in wheels."""
     from whisper_mel_mojo.gpu.targets import NVIDIA
 
     return [target.name for target in NVIDIA.values() if target.wheel]
 
 
 def parse(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """The names of packages and accelerators: of all packages, of all by default, if none is named.
+    """Return the names of packages and of accelerators; by default all packages and those of
+    wheels.
 
-    `--accelerator NAME`, several times for several; `none` stands for none. Raises ``ValueError``
-    for a package that there is not.
+    `--accelerator NAME` may be repeated; `none` stands for none. Raises ``ValueError`` for an
+    unknown package.
     """
     known = [package.name for package in PACKAGES]
     packages: list[str] = []
@@ -55,9 +56,9 @@ def parse(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def build(dist: Path, packages: list[str], accelerators: list[str]) -> int:
-    """Builds the packages of these names into `dist`, the kernel's for these accelerators.
+    """Build these packages into `dist`, the kernel's for these accelerators.
 
-    Returns 0; 2 and a message for an accelerator that there is not, 1 if one does not build.
+    Returns 0; after a message, 2 for an unknown accelerator and 1 if a build fails.
     """
     from whisper_mel_mojo.gpu.targets import NVIDIA
 
@@ -78,7 +79,7 @@ def build(dist: Path, packages: list[str], accelerators: list[str]) -> int:
 
 
 def build_kernel(dist: Path, accelerators: list[str]) -> int:
-    """Compiles, packs and labels the kernel's wheel; 1 and a message if that cannot be."""
+    """Compile, pack and label the kernel's wheel; return 1 after a message if that fails."""
     from whisper_mel_mojo.builder import BuildError
 
     with tempfile.TemporaryDirectory() as name:
@@ -91,7 +92,7 @@ def build_kernel(dist: Path, accelerators: list[str]) -> int:
 
 
 def make(folder: Path, accelerators: Sequence[str], cpus: Sequence[str]) -> Path:
-    """Makes the wheel in a folder, with libraries for these GPUs and CPU types, best first.
+    """Make the wheel in a folder, with libraries for these GPUs and CPU types, the best first.
 
     Raises ``BuildError`` or ``CalledProcessError``.
     """
@@ -104,9 +105,9 @@ def make(folder: Path, accelerators: Sequence[str], cpus: Sequence[str]) -> Path
 
 
 def compile_libraries(folder: Path, accelerators: Sequence[str], cpus: Sequence[str]) -> None:
-    """Compiles every library of the wheel, free of this machine's paths. Raises ``BuildError``.
+    """Compile every library of the wheel, free of this machine's paths; raise ``BuildError``.
 
-    What launches on GPUs runs on the last of the CPU types.
+    Libraries that launch on GPUs are compiled for the last of the CPU types.
     """
     from whisper_mel_mojo import builder
     from whisper_mel_mojo.gpu.launcher import LAUNCH
@@ -128,18 +129,18 @@ def compile_libraries(folder: Path, accelerators: Sequence[str], cpus: Sequence[
     for cpu in cpus:
         add(cpu, cpu)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        list(pool.map(add_launch, accelerators))  # raises what one of them raises
+        list(pool.map(add_launch, accelerators))  # list() raises an exception of any
 
 
 def label(wheel: Path, dist: Path) -> int:
-    """Puts the wheel into `dist`, tagged with the oldest glibc that its libraries run with."""
+    """Move the wheel to `dist`, tagged with the oldest glibc that its libraries run with."""
     from . import run_time
 
     if sys.platform != "linux":
         wheel.replace(dist / wheel.name)
         return 0
     command = [sys.executable, "-m", "auditwheel", "repair", "--wheel-dir", str(dist)]
-    # What the code for one CPU type needs is looked at when it is chosen.
+    # The package checks what a CPU type's library needs when it chooses one.
     command += ["--disable-isa-ext-check", "--only-plat"]
     for library in run_time.NAMES:
         command += ["--exclude", library]

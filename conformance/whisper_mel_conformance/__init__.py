@@ -1,25 +1,24 @@
 """Conformance suite for implementations of Whisper's log-Mel front-end.
 
-``python -m whisper_mel_conformance --frontend NAME`` or ``pytest --pyargs
-whisper_mel_conformance --mel-frontend NAME`` judges a front-end. How one is written and plugged in:
-``docs/writing-a-front-end.md``.
+``python -m whisper_mel_conformance --frontend NAME`` or ``pytest --pyargs whisper_mel_conformance
+--mel-frontend NAME`` judges a front-end. ``docs/writing-a-front-end.md`` describes how to write one
+and plug it in.
 
-frontend/    who is asked
-cases/       what is asked
-peers/       adapters of front-ends in the wild, and where they are known to diverge
+frontend/    the front-end that is judged, in a process of its own
+cases/       the cases: what a front-end is asked, and what its answer must satisfy
+peers/       adapters of front-ends in the wild, and their declared failures
 quirks/      ways of being wrong: for mutants, for a diagnosis, as documentation
-diagnosis/   which of them a failing front-end has
+diagnosis/   which of the quirks a failing front-end has
 run/         one run: set up, judged, collected
-report/      what is said of it
-repro/       a failure again, and smaller
-
+report/      the report of a run, for people and programs
+repro/       replay and shrinking of a failure
 __main__     the command line
-options      its options, which pytest has, too
-folder       folders and files that are written whole, and are the suite's own
-plugin       pytest: loaded everywhere, silent until a front-end is named
+options      options of the command line and of pytest
+folder       folders and files of the suite, written whole or not at all
+plugin       pytest: loaded into every run, silent until a front-end is named
 suite        pytest: the cases as tests
 collecting   pytest: the process that collects the results
-keys         pytest: what these share
+keys         pytest: keys of the data that these modules share
 """
 
 __version__ = "0.1.0"

@@ -1,7 +1,7 @@
 """``python -m whisper_mel_conformance``: judge front-ends, print the table, write the report.
 
-Exit status: 0 if every front-end reaches what is required of it and declared failures are all
-there is; 1 if not; 2 for wrong usage; 130 or 143 if SIGINT or SIGTERM ended the run early.
+The exit status is 0 if every front-end reaches its required class and has no failures but declared
+ones; 1 if not; 2 for wrong usage; 130 or 143 if SIGINT or SIGTERM ended the run early.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _COMMANDS = {"repro": repro, "report": report}
 _EXIT = {
     pytest.ExitCode.OK: 0,
     pytest.ExitCode.TESTS_FAILED: 1,
-    pytest.ExitCode.INTERRUPTED: 1,  # by -x or the like; a signal has a status of its own
+    pytest.ExitCode.INTERRUPTED: 1,  # by -x or the like; a signal has its own status, below
     pytest.ExitCode.INTERNAL_ERROR: 1,
     130: 130,
     143: 143,
@@ -32,22 +32,22 @@ _PLUGINS = ("whisper_mel_conformance.plugin", "xdist.plugin", "_hypothesis_pytes
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; its exit status."""
+    """Run the command line; return its exit status."""
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] and given[0] in _COMMANDS:
         return _COMMANDS[given[0]](given[1:])
     options, others = _parser().parse_known_args(given)
     if not value(options, "frontend") and value(options, "peers") == "none":
         options.mel_peers = "light"
-    # pytest as in an empty folder: neither the configuration nor the plugins found around here
-    # shall change what a verdict means.
+    # pytest runs as in an empty folder: configuration and plugins of the current folder must not
+    # change a verdict.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     os.environ.pop("PYTEST_ADDOPTS", None)
     words = [*_WORDS, *others, *_place(options)]
     if options.keyword:  # the processes of pytest-xdist read it from these words
         words += ["-k", options.keyword]
     if not {"--collect-only", "--co"} & set(others):
-        words += ["-p", "no:terminal"]  # it has a progress of its own
+        words += ["-p", "no:terminal"]  # :class:`Live` shows the progress instead
     return _EXIT.get(pytest.main(words, [_Chosen(options)]), 2)
 
 
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{option.name}", dest=option.attribute, **option.settings)
     parser.add_argument(
         "-k",
-        dest="keyword",  # as pytest calls it
+        dest="keyword",  # pytest's own option, named here for --help
         default="",
         metavar="WORDS",
         help="only cases whose id matches, such as 'golden or batch/three'",
@@ -88,13 +88,13 @@ _WORDS = (
 
 
 def _place(options: argparse.Namespace) -> list[str]:
-    """Where pytest looks for tests, and keeps which failed last (for ``--lf``)."""
+    """Return pytest's arguments for the folder of tests, and for the cache that ``--lf`` reads."""
     cache = Path(value(options, "report")).resolve() / ".cache"
     return [f"--rootdir={Path.cwd()}", "-o", f"cache_dir={cache}", str(Path(__file__).parent)]
 
 
 class _Chosen:
-    """A pytest plugin: what the command line was told, and a progress of its own."""
+    """A pytest plugin that hands over the command line's options and shows the progress."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options

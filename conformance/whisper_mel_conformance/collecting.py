@@ -1,4 +1,4 @@
-"""The part of the pytest plugin that the process which collects has, and it alone."""
+"""The pytest plugin's part that is active only in the process that collects the results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from whisper_mel_conformance.run.setup import prepare
 
 
 class Collecting:
-    """A pytest plugin: the run, its folder, and what is shown of it.
+    """A pytest plugin that owns a run and its folder, takes in the results and shows them.
 
     Raises ``pytest.UsageError`` for options that describe no run.
     """
@@ -72,7 +72,9 @@ class Collecting:
         return Run(setup)
 
     def _seed(self) -> int:
-        """Ours, else hypothesis's own (0 by default, so that runs are alike)."""
+        """Return the seed of ``--seed``, else of ``--hypothesis-seed``, else 0: equal runs by
+        default.
+        """
         given = value(self._options, "seed")
         if given is None:
             given = self._config.getoption("--hypothesis-seed", default=None)
@@ -98,7 +100,7 @@ class Collecting:
             self._live.start(self.run.planned)
 
     def _key(self, node: str) -> Key | None:
-        """The front-end and the case of a test; None if it is none of ours."""
+        """Return the front-end and the case of a test; None for a test that is not the suite's."""
         return self._keys.get(node.partition("::test_conformance[")[2].removesuffix("]"))
 
     @pytest.hookimpl(tryfirst=True)
@@ -131,7 +133,7 @@ class Collecting:
     # ----------------------------------------------------------------------- at the end
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """By a signal, or because pytest was told to stop early (``-x``)."""
+        """Note that a signal ended the run, or pytest itself (``-x``)."""
         if isinstance(excinfo.value, pytest.Session.Interrupted):
             self._stopped = str(excinfo.value)
         elif self.run.interrupted is None:
@@ -146,7 +148,7 @@ class Collecting:
             self._live.finish(self._summary(self._live.width, self._live.colour))
 
     def _end(self, session: pytest.Session) -> None:
-        """Write the report, look for causes, and decide how the run has ended."""
+        """Write the report, diagnose failures, and decide the exit status."""
         run = self.run
         if run.planned:
             if not run.interrupted:
@@ -155,7 +157,7 @@ class Collecting:
                     run.stopped = str(early)
                 else:
                     run.fail_missing()
-                self._write()  # nothing is lost if a front-end ends the process that asks it
+                self._write()  # written before the diagnosis, which a front-end may crash or hang
                 self._diagnose()
             self._write()
         if run.interrupted:
@@ -164,9 +166,9 @@ class Collecting:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _diagnose(self) -> None:
-        """Look for the causes of what failed; a signal ends that, and loses nothing else.
+        """Diagnose the front-ends that failed; a signal ends the diagnosis and loses nothing else.
 
-        Front-ends that failed only as declared are asked where they are named or all peers are
+        A front-end with declared failures only is diagnosed if it was named or if all peers are
         judged.
         """
         run = self.run
@@ -188,7 +190,7 @@ class Collecting:
                 front_end.stop()
 
     def _write(self) -> None:
-        """Write the report as it is now."""
+        """Write the report of the results so far."""
         self._document = document(self.run, self._diagnoses, self.folder, self._beside)
         try:
             write(self._diagnoses, self._document, self.folder)
@@ -206,7 +208,7 @@ class Collecting:
             terminalreporter.write(self._summary(writer.fullwidth, writer.hasmarkup))
 
     def _summary(self, width: int, colour: bool) -> str:
-        """What is said at the end."""
+        """Return the text that is shown at the end."""
         if self._document is None:
             why = self.run.interrupted or self.run.stopped or "no case was selected"
             return f"whisper-mel: nothing was judged: {why}\n"
@@ -223,12 +225,12 @@ class Collecting:
 
 
 def _in_brackets(front_end: str, case: str) -> str:
-    """What pytest puts into the brackets of a test's name: no other character than ASCII."""
+    """Return what pytest shows in the brackets of a test's name: ASCII, the rest escaped."""
     return f"{front_end}:{case}".encode("unicode_escape").decode("ascii")
 
 
 def _end_by_sigterm(collecting: Collecting) -> None:
-    """SIGTERM ends a run as Ctrl-C does: with a report of what was judged."""
+    """Make SIGTERM end a run as Ctrl-C does: with a report of the cases judged so far."""
 
     def end(number: int, frame: object) -> None:
         collecting.run.interrupted = "SIGTERM"

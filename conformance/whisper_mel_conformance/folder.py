@@ -1,5 +1,6 @@
-"""The folder that a run writes to: it is the run's own while it lasts, nothing in it is half
-written, and nothing is removed from it that the suite did not write."""
+"""The folder that a run writes to. A run owns it while it lasts, files in it are whole or absent,
+and the suite removes only what it has written.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOM = 8 << 20
-"""Bytes that a run wants to find free: the report, and the reproductions of some failures."""
+"""Bytes that must be free in the folder: room for the report and the reproductions of some
+failures.
+"""
 
 
 def claim(folder: Path) -> int:
     """Make the folder, and keep other runs out of it until the returned descriptor is closed.
 
-    The system closes it when the process ends, however it ends: no lock is ever stale. Raises
+    The system closes the descriptor when the process ends, so no lock is ever stale. Raises
     ``ValueError`` if another run has the folder, or if it cannot be written to.
     """
     try:
@@ -60,11 +63,11 @@ def _require_room(folder: Path) -> None:
 
 
 MARKER = ".whisper-mel"
-"""A file of this name is in every folder that the suite has made and may remove."""
+"""Name of an empty file that marks a folder as made by the suite, which may therefore remove it."""
 
 
 def slug(name: str) -> str:
-    """A file name for any text, each text its own: ASCII, not hidden, no way out of a folder."""
+    """Return a file name for a text: unique, ASCII, not hidden, without path separators."""
     plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)
     if plain == name and 0 < len(name) <= 100 and name[0] not in ".-":
         return name
@@ -73,7 +76,7 @@ def slug(name: str) -> str:
 
 
 def own_folder(path: Path) -> Path:
-    """Make a folder of the suite's, or take one that it made; raises ``ValueError`` for others."""
+    """Make a folder of the suite, or accept one that it made; raise ``ValueError`` for others."""
     if path.exists() and not (path / MARKER).is_file() and any(path.iterdir()):
         raise ValueError(f"{path} is not the suite's own (it has no file {MARKER}): move it away")
     path.mkdir(parents=True, exist_ok=True)
@@ -82,14 +85,14 @@ def own_folder(path: Path) -> Path:
 
 
 def remove_own_folder(path: Path) -> None:
-    """Remove a folder that the suite has made; raises ``ValueError`` for others."""
+    """Remove a folder that the suite has made; raise ``ValueError`` for others."""
     if path.is_symlink() or (path.exists() and not (path / MARKER).is_file()):
         raise ValueError(f"{path} is not the suite's own (it has no file {MARKER}): move it away")
     shutil.rmtree(path, ignore_errors=True)
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file, or leave what was there: never a part of it. Raises ``OSError``."""
+    """Write a file completely, or leave the old one untouched. Raises ``OSError``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
     try:
@@ -102,7 +105,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A folder to write to, which takes the place of ``path`` when all is written."""
+    """Yield a new folder to write to; at the end it replaces ``path``."""
     new = path.with_name(f".{path.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     try:

@@ -1,4 +1,4 @@
-"""Where the parts of the pytest plugin keep what they share."""
+"""Keys under which the modules of the pytest plugin share data."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from whisper_mel_conformance.run.result import Result
 
 JUDGE: pytest.StashKey[Judge] = pytest.StashKey()
-"""Of a session: what judges in this process."""
+"""In a session's stash: the :class:`Judge` of this process."""
 LIVE: pytest.StashKey[Any] = pytest.StashKey()
-"""Of a session: the ``Live`` that shows its progress; without it pytest does."""
+"""In a session's stash: the ``Live`` progress display; absent where pytest shows the progress."""
 RESULT: pytest.StashKey[Result] = pytest.StashKey()
-"""Of a test: what became of its case."""
+"""In a test's stash: the :class:`Result` of its case."""
 SENT = "whisper_mel"
-"""The attribute of a report that has a result, and the key of what a process is handed."""
+"""The attribute of a test report that carries a result, and the key of the setup for a worker."""

@@ -1,8 +1,8 @@
-"""The options of a run, once for all: the pytest plugin and the command line read this table.
+"""The options of a run, in one table that the pytest plugin and the command line read.
 
-An option ``name`` is ``--mel-name`` to pytest, where other plugins have options of their own, and
-``--name`` to ``python -m whisper_mel_conformance``. Values are plain data: they travel to the
-processes of pytest-xdist.
+pytest has an option ``name`` as ``--mel-name``, since other plugins have options, too; ``python -m
+whisper_mel_conformance`` has it as ``--name``. Values are plain data, which pytest-xdist can send
+to its processes.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any
 
 PROFILES = ("quick", "ci", "nightly")
 PREFIX = "mel_"
-"""What begins the attributes of pytest's options."""
+"""Prefix of the attributes that hold these options in pytest's namespace."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """One option.
+    """An option of a run.
 
-    ``settings`` are argparse's; ``old`` are pytest's earlier spellings, which are accepted where no
-    other plugin has them.
+    ``settings`` are keyword arguments of argparse's ``add_argument``. ``old`` are pytest's earlier
+    spellings, which are accepted unless another plugin has them.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Option:
 
     @property
     def attribute(self) -> str:
-        """Its name among pytest's options."""
+        """The attribute that holds the option in pytest's namespace."""
         return PREFIX + self.name.replace("-", "_")
 
 
@@ -125,10 +125,10 @@ OPTIONS = (
 
 
 def value(options: Any, name: str) -> Any:
-    """The value of the option ``name`` among pytest's, or in the command line's namespace."""
+    """Return the value of the option ``name`` from pytest's or the command line's namespace."""
     return getattr(options, PREFIX + name.replace("-", "_"))
 
 
 def settings_of(name: str) -> Mapping[str, Any]:
-    """argparse's settings of the option ``name``."""
+    """Return argparse's settings of the option ``name``."""
     return next(option.settings for option in OPTIONS if option.name == name)

@@ -1,9 +1,11 @@
-"""The pytest plugin. It is loaded into every pytest run of its environment, so it imports only
-pytest, adds one group of options, and is silent unless a front-end is named.
+"""The pytest plugin.
 
-The process that was started collects: it prepares the run, takes the result that rides on each
-test's report, diagnoses, and writes. The tests run in it, or in the processes of pytest-xdist; each
-of those judges by the setup that it is handed.
+It is loaded into every pytest run of its environment. Therefore it imports only pytest, adds one
+group of options, and is silent unless a front-end is named.
+
+The process that the user started prepares the run, takes the result that each test report carries,
+diagnoses failures and writes the report. Tests run in that process or in those of pytest-xdist;
+each of these judges by the setup that it receives.
 """
 
 from __future__ import annotations
@@ -31,13 +33,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(parser: pytest.Parser) -> Generator[None, None, None]:
-    """Add the earlier spellings once every plugin and conftest.py has added its own options."""
+    """Add the earlier spellings after every plugin and conftest.py has added its own options."""
     yield
     add_earlier_spellings(parser)
 
 
 def add_earlier_spellings(parser: pytest.Parser) -> None:
-    """Add ``--frontend`` and its like, as far as no one else has options so called."""
+    """Add ``--frontend`` and the other earlier spellings, except those that another plugin has."""
     group = _group(parser)
     for option in OPTIONS:
         for spelling in option.old:
@@ -81,7 +83,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     if file_path != _SUITE or JUDGE not in parent.config.stash:
         return None
     if parent.session.isinitpath(file_path):
-        return None  # a file that is named is collected without our help
+        return None  # pytest collects a file that is named on its command line
     module: pytest.Module = pytest.Module.from_parent(parent, path=file_path)
     return module
 

@@ -1,4 +1,4 @@
-"""The cases as pytest tests; collected by the plugin where a front-end is named."""
+"""The cases as pytest tests; the plugin collects them if a front-end is named."""
 
 from __future__ import annotations
 

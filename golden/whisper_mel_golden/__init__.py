@@ -1,8 +1,8 @@
-"""Test signals, and what openai-whisper makes of them: the goldens of whisper-mel.
+"""Test signals, and openai-whisper's features of them: the goldens of whisper-mel.
 
-``render`` makes samples of a recipe, which names one of the ``GENERATORS``. ``golden_cases`` lists
-openai-whisper's outputs, each a ``GoldenCase`` with everything that is needed to judge by it.
-``load_manifest`` reads the file that they are listed in.
+``render`` computes the samples of a recipe, which names one of the ``GENERATORS``. ``golden_cases``
+lists openai-whisper's outputs, each a ``GoldenCase`` with everything that is needed to judge by it.
+``load_manifest`` reads the file that lists them.
 """
 
 from whisper_mel_golden.cases import GoldenCase, golden_cases

@@ -22,12 +22,12 @@ class GoldenCase:
 
     Attributes
     ----------
-    id : permanent: ``golden/<input>/<n_mels>``, with ``-pad<samples>`` and ``-<smoothing>``.
-    input_id, purpose, flags, recipe : the input: what it is for, and how it is rendered.
+    id : permanent id, ``golden/<input>/<n_mels>``, with ``-pad<samples>`` and ``-<smoothing>``.
+    input_id, purpose, flags, recipe : of the input; the recipe tells how to render it.
     n_mels, pad_to, smoothing : as in ``FrontEndSpec``.
-    shape : of the features, ``(bands, frames)``.
-    score : the golden's own, against the float64 reference.
-    input_sha256, sha256 : of the samples, and of the features.
+    shape : shape of the features, ``(bands, frames)``.
+    score : the golden's own largest error, in units of the bound.
+    input_sha256, sha256 : hash of the samples, and of the features.
     """
 
     id: str
@@ -49,16 +49,16 @@ class GoldenCase:
         return WHISPER.replace(n_mels=self.n_mels, pad_to=self.pad_to, smoothing=self.smoothing)
 
     def audio(self) -> NDArray[np.float32] | NDArray[np.int16]:
-        """The samples, float32 or int16 of shape ``(n,)``.
+        """Render the samples: float32 or int16, shape ``(n,)``.
 
-        Raises ``ValueError`` if they are not the ones that the golden was made from.
+        Raises ``ValueError`` if the golden was made from other samples.
         """
         samples = render(self.recipe)
         _require(fingerprint(samples), self.input_sha256, f"input {self.input_id}")
         return samples
 
     def expected(self) -> NDArray[np.float32]:
-        """openai-whisper's features, float32 of shape ``shape``.
+        """Read openai-whisper's features, float32 of shape ``shape``.
 
         Raises ``FileNotFoundError``, or ``ValueError`` if the file is damaged.
         """
@@ -74,13 +74,13 @@ def _require(actual: str, expected: str, what: str) -> None:
 
 
 def golden_cases(data: Path = DATA) -> list[GoldenCase]:
-    """Every golden, in the manifest's order."""
+    """List all goldens, in the manifest's order."""
     manifest = load_manifest(data)
     return [read_case(manifest, case_id, data) for case_id in manifest["cases"]]
 
 
 def read_case(manifest: Mapping[str, Any], case_id: str, data: Path = DATA) -> GoldenCase:
-    """The case of this id, as the manifest has it."""
+    """Create the case of this id from the manifest."""
     case = manifest["cases"][case_id]
     source = manifest["inputs"][case["input"]]
     return GoldenCase(

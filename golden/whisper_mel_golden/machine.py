@@ -7,12 +7,12 @@ from pathlib import Path
 
 
 def cpu_model() -> str:
-    """As the system names it."""
+    """Return the processor's model, as the system names it."""
     return cpu_facts().get("model name") or platform.processor() or platform.machine()
 
 
 def cpu_facts() -> dict[str, str]:
-    """What Linux tells of the first processor, by its names; elsewhere nothing."""
+    """Return Linux's facts about the first processor by name; elsewhere an empty dictionary."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

@@ -1,4 +1,4 @@
-"""Makes the goldens: renders the catalogue, asks openai-whisper, writes features and manifest."""
+"""Maker of the goldens: renders the inputs, runs openai-whisper, writes features and manifest."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from whisper_mel_golden.voices import VOICES, espeak_version, speak
 Entries = dict[str, dict[str, Any]]
 
 SCRATCH = ".making"
-"""The folder beside the goldens in which new ones are made: git, and so packages, leave it out."""
+"""The folder beside the goldens in which new ones are made; git and packages ignore it."""
 
 
 def make(input_ids: Collection[str] = (), data: Path = DATA) -> None:
-    """Make all goldens anew, or those of some inputs; they take the old ones' place at the end.
+    """Make all goldens anew, or those of some inputs; replace the old ones at the end.
 
     Raises ``RuntimeError`` if the pinned openai-whisper is not installed, if goldens are being
     made here already, or if only some are wanted and the others are missing or come from other
@@ -76,10 +76,10 @@ def make(input_ids: Collection[str] = (), data: Path = DATA) -> None:
 
 @contextlib.contextmanager
 def _scratch(data: Path) -> Iterator[Path]:
-    """A folder to make goldens in, on the file system of ``data`` and nobody else's until the end.
+    """Create a folder to make goldens in, on the file system of ``data``, and lock it.
 
-    What a killed run has left there is removed; if it was about to replace the goldens, they are
-    put back. Raises ``RuntimeError`` while another run has the folder.
+    Remove what a killed run has left there; if that run was about to replace the goldens, put them
+    back first. Raises ``RuntimeError`` while another run holds the folder.
     """
     folder = data.parent / SCRATCH
     with _locked(data.parent):
@@ -95,8 +95,8 @@ def _scratch(data: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Holds a folder's lock; the system releases it even if the process is killed."""
-    import fcntl  # not on Windows, where goldens can be read
+    """Hold a folder's lock; the system releases it even if the process is killed."""
+    import fcntl  # Windows has no fcntl; goldens can be read there, not made
 
     lock = os.open(folder, os.O_RDONLY)
     try:
@@ -111,7 +111,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _make_input(entry: Input, stage: Path) -> tuple[dict[str, Any], Entries]:
-    """The manifest's entries for an input and its cases; writes the features."""
+    """Write an input's features; return the manifest's entries of the input and of its cases."""
     audio = render(entry.recipe)
     own: Entries = {}
     for case_id, n_mels, (pad_to, smoothing) in case_variants(entry):
@@ -138,7 +138,7 @@ def _make_input(entry: Input, stage: Path) -> tuple[dict[str, Any], Entries]:
 
 
 def _others(made_with: dict[str, str], data: Path) -> dict[str, Any]:
-    """The manifest whose entries can stay beside ones made here and now."""
+    """Return the manifest in ``data`` if its entries were made with these versions and this CPU."""
     manifest = load_manifest(data)
     if manifest["made_with"] != made_with:
         raise RuntimeError(
@@ -151,7 +151,7 @@ def _others(made_with: dict[str, str], data: Path) -> dict[str, Any]:
 def _keep_input(
     entry: Input, old: dict[str, Any], data: Path, stage: Path
 ) -> tuple[dict[str, Any], Entries]:
-    """The same as :func:`_make_input`, of what was made before."""
+    """Copy an input's features from ``data``; return its entries of the old manifest."""
     own: Entries = {}
     for case_id, *_ in case_variants(entry):
         if case_id not in old["cases"]:
@@ -164,11 +164,11 @@ def _keep_input(
 
 
 def renew_voices(scratch: Path) -> None:
-    """Render the synthetic voices that are missing; say whether the others would come out equal.
+    """Render the synthetic voices that are missing; compare the others with a fresh rendering.
 
-    The committed samples are the truth: to renew one, delete its file. ``scratch`` is a folder on
-    the same file system, in which a voice lies until it is whole. Raises ``RuntimeError`` if one is
-    missing and espeak-ng is, too.
+    The committed samples are the truth: delete a file to have it rendered anew. ``scratch`` is a
+    folder on the same file system that holds a voice until it is complete. Raises ``RuntimeError``
+    if a voice is missing and espeak-ng is not installed.
     """
     version = espeak_version()
     for name, voice in VOICES.items():
@@ -190,7 +190,7 @@ def renew_voices(scratch: Path) -> None:
 
 
 def _replace(current: Path, new: Path, old: Path) -> None:
-    """Put ``new`` in the place of ``current``, which goes to ``old``; both or neither."""
+    """Move ``current`` to ``old`` and ``new`` to its place; both or neither."""
     current.rename(old)
     try:
         new.rename(current)

@@ -1,7 +1,7 @@
-"""The manifest: what every golden is, in one JSON file, sealed against edits by hand.
+"""The manifest: one JSON file that describes every golden, sealed against edits by hand.
 
 ``inputs``, ``cases`` and ``recordings`` map ids to entries. Each entry has a ``seal``, a digest of
-its other fields; the manifest has one over all of it. They are no secret: they tell accidents.
+its other fields; the manifest has a seal over all of it. Seals detect accidents, not forgery.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Entry = dict[str, Any]
 
 
 def load_manifest(data: Path = DATA) -> Entry:
-    """The manifest of a data folder, as it is; ``ValueError`` if it is not a JSON object."""
+    """Read the manifest of a data folder; raise ``ValueError`` if it is not a JSON object."""
     try:
         manifest = json.loads((data / FILE).read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
@@ -40,7 +40,7 @@ def write_manifest(manifest: Entry, data: Path) -> None:
 
 
 def seal(entry: Entry) -> str:
-    """The digest of an object's fields but ``seal``, however they are ordered and indented."""
+    """Return a digest of an object's fields except ``seal``, whatever their order."""
     fields = {name: value for name, value in entry.items() if name != "seal"}
     canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The pinned openai-whisper, which says what is right."""
+"""The pinned openai-whisper, whose output the goldens are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VERSION = "20250625"
 
 
 def installed_version() -> str | None:
-    """openai-whisper's version, or none where it or torch is not installed."""
+    """Return openai-whisper's version, or None where it or torch is not installed."""
     try:
         metadata.version("torch")
         return metadata.version("openai-whisper")
@@ -23,7 +23,7 @@ def installed_version() -> str | None:
 
 
 def require() -> None:
-    """Raises ``RuntimeError`` if the pinned openai-whisper is not installed."""
+    """Raise ``RuntimeError`` if the pinned openai-whisper is not installed."""
     found = installed_version()
     if found != VERSION:
         raise RuntimeError(
@@ -35,7 +35,7 @@ def require() -> None:
 def whisper_features(
     audio: NDArray[np.generic], n_mels: int, pad_to: int | None, smoothing: str | None
 ) -> NDArray[np.float32]:
-    """What openai-whisper and torch make of a clip, on the CPU.
+    """Compute the features of a clip with openai-whisper and torch, on the CPU.
 
     int16 is divided by 32768, as openai-whisper's ``load_audio`` does. Smoothing is torch's
     ``avg_pool2d``: ``valid`` without padding, ``same`` with padding that is not counted.
@@ -48,7 +48,7 @@ def whisper_features(
         samples /= 32768.0
     padding = 0 if pad_to is None else pad_to - samples.size
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # clips are short, and bits shall not depend on the number of cores
+    torch.set_num_threads(1)  # clips are short, and bits must not depend on the number of cores
     try:
         features = log_mel_spectrogram(samples, n_mels, padding=padding, device="cpu")
         if smoothing is not None:
@@ -63,7 +63,7 @@ def whisper_features(
 
 
 def made_with() -> dict[str, str]:
-    """The versions and the processor that goldens made here come from."""
+    """Return the versions and the processor that goldens made here come from."""
     versions = {name: metadata.version(name) for name in ("openai-whisper", "torch", "numpy")}
     return {
         **versions,

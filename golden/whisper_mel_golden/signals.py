@@ -35,10 +35,10 @@ INT16_FULL_SCALE = 32768
 
 
 def render(recipe: Mapping[str, Any]) -> NDArray[np.float32] | NDArray[np.int16]:
-    """The samples of a recipe: float32 or int16, shape ``(n,)``.
+    """Compute the samples of a recipe: float32 or int16, shape ``(n,)``.
 
-    Raises ``ValueError`` or ``TypeError`` naming the recipe's entry that is unknown, missing or out
-    of range; ``ValueError`` if samples are too large for float32.
+    Raises ``ValueError`` or ``TypeError`` that names the entry of the recipe that is unknown,
+    missing or out of range; ``ValueError`` if samples are too large for float32.
     """
     parameters = dict(recipe)
     signal = parameters.pop("signal", None)
@@ -67,60 +67,60 @@ def render(recipe: Mapping[str, Any]) -> NDArray[np.float32] | NDArray[np.int16]
 
 
 def silence(n: int) -> Array:
-    """Zeros."""
+    """Return zeros."""
     return np.zeros(n)
 
 
 def dc(n: int) -> Array:
-    """Ones."""
+    """Return ones."""
     return np.ones(n)
 
 
 def nyquist(n: int) -> Array:
-    """1, -1, 1, -1, …: a tone at half the sample rate."""
+    """Return 1, -1, 1, -1, …: a tone at half the sample rate."""
     samples = np.ones(n)
     samples[1::2] = -1.0
     return samples
 
 
 def ramp(n: int) -> Array:
-    """A straight line from -1 to 1."""
+    """Return a straight line from -1 to 1."""
     return np.linspace(-1.0, 1.0, n)
 
 
 def tone(n: int, frequency: float = 440.0, phase: float = 0.0) -> Array:
-    """``cos(2 pi (frequency t + phase))``; hertz (0 to 8000) and turns."""
+    """Compute ``cos(2 pi (frequency t + phase))``; hertz (0 to 8000) and turns."""
     return _cosine(_turns(n, frequency) + _number("phase", phase))
 
 
 def square(n: int, frequency: float = 500.0) -> Array:
-    """The sign of :func:`tone`, 1 where that is zero."""
+    """Compute the sign of :func:`tone`, 1 where that is zero."""
     return np.where(tone(n, frequency) < 0, -1.0, 1.0)
 
 
 def chirp(n: int, start: float = 0.0, stop: float = 8000.0) -> Array:
-    """A sine whose frequency goes linearly from ``start`` to ``stop`` (hertz, 0 to 8000)."""
+    """Compute a sine of frequency ``start`` to ``stop`` (hertz, 0 to 8000), changing linearly."""
     time = np.arange(n)
     slope = (_frequency("stop", stop) - _frequency("start", start)) / (2.0 * max(n, 1))
     return _sine((start + slope * time) * time / SAMPLE_RATE)
 
 
 def click(n: int, at: int = 0) -> Array:
-    """One sample of 1 at index ``at`` (negative: from the end; -n to n - 1), zeros elsewhere."""
+    """Return a 1 at index ``at`` (-n to n - 1; negative: from the end) among zeros."""
     samples = np.zeros(n)
     samples[_integer("at", at, -n, n - 1)] = 1.0
     return samples
 
 
 def click_train(n: int, period: int = 1000, offset: int = 0) -> Array:
-    """Ones at ``offset`` and every ``period`` samples after it, zeros elsewhere."""
+    """Return ones at ``offset`` and every ``period`` samples after it, zeros elsewhere."""
     samples = np.zeros(n)
     samples[_integer("offset", offset, 0) :: _integer("period", period, 1)] = 1.0
     return samples
 
 
 def speech(n: int, recording: str = "", start: int = 0) -> Array:
-    """A recording of this package, from sample ``start`` on, beginning anew where it ends."""
+    """Read a recording from sample ``start`` on, repeated where it ends, with full scale 1."""
     pcm = load_recording(recording)
     where = (_integer("start", start, 0) + np.arange(n)) % pcm.size
     return pcm[where].astype(np.float64) / INT16_FULL_SCALE
@@ -130,7 +130,7 @@ def speech(n: int, recording: str = "", start: int = 0) -> Array:
 
 
 def noise(n: int, seed: int = 0, distribution: str = "uniform") -> Array:
-    """White noise: ``uniform`` in [-1, 1), or bell-shaped (``normal``) of deviation 1.
+    """Draw white noise: ``uniform`` in [-1, 1), or bell-shaped (``normal``) of deviation 1.
 
     The bell is the sum of four uniform variables: it ends at 3.5 deviations.
     """
@@ -146,19 +146,19 @@ def noise(n: int, seed: int = 0, distribution: str = "uniform") -> Array:
 
 
 def noise_ramp(n: int, seed: int = 0, start_db: float = -90.0, stop_db: float = -10.0) -> Array:
-    """Uniform white noise whose level goes from ``start_db`` to ``stop_db`` linearly in dB."""
+    """Draw uniform white noise whose level goes from ``start_db`` to ``stop_db`` linearly in dB."""
     start, stop = _decibels("start_db", start_db), _decibels("stop_db", stop_db)
     return noise(n, seed) * _amplitude(start + (stop - start) * np.arange(n) / max(n - 1, 1))
 
 
 def on_off(n: int, seed: int = 0, period: int = 400, quiet_db: float = -100.0) -> Array:
-    """Uniform white noise, ``period`` samples quiet and ``period`` samples loud in turn."""
+    """Draw uniform white noise, ``period`` samples quiet and ``period`` samples loud in turn."""
     loud = np.arange(n) // _integer("period", period, 1) % 2 == 1
     return noise(n, seed) * np.where(loud, 1.0, _level("quiet_db", quiet_db))
 
 
 def burst(n: int, seed: int = 0, start: int = 0, length: int = 400) -> Array:
-    """Uniform white noise in ``length`` samples from ``start`` on, digital silence elsewhere."""
+    """Draw uniform white noise for ``length`` samples from ``start`` on, zeros elsewhere."""
     first = _integer("start", start, 0)
     samples = noise(n, seed)
     samples[:first] = 0.0
@@ -167,10 +167,11 @@ def burst(n: int, seed: int = 0, start: int = 0, length: int = 400) -> Array:
 
 
 def loud_tail(n: int, seed: int = 0, length: int = 60, quiet_db: float = -60.0) -> Array:
-    """Uniform white noise, quiet up to the last ``length`` samples.
+    """Draw uniform white noise that is quiet up to the last ``length`` samples.
 
-    With 60 samples and ``n % 160 == 80`` the dropped last frame hears the tail best, but the last
-    frame that is kept still hears it: whose maximum counts?
+    With 60 samples and ``n % 160 == 80``, the dropped last frame has most of the tail, but the last
+    kept frame has some of it: an implementation that includes the dropped frame in the clip's
+    maximum is seen.
     """
     samples = noise(n, seed)
     samples[: max(n - _integer("length", length, 0), 0)] *= _level("quiet_db", quiet_db)
@@ -178,7 +179,7 @@ def loud_tail(n: int, seed: int = 0, length: int = 60, quiet_db: float = -60.0) 
 
 
 def clicks(n: int, seed: int = 0, spacing: int = 1000, quiet_db: float = -100.0) -> Array:
-    """A click of 1 or -1 at a random place in each ``spacing`` samples, over quiet noise."""
+    """Draw a click of 1 or -1 at a random place in each ``spacing`` samples, over quiet noise."""
     samples = noise(n, seed) * _level("quiet_db", quiet_db)
     starts = np.arange(0, n, _integer("spacing", spacing, 1))
     bits = _raw(n, seed + 1)[: starts.size]
@@ -190,7 +191,7 @@ def clicks(n: int, seed: int = 0, spacing: int = 1000, quiet_db: float = -100.0)
 def tone_in_noise(
     n: int, seed: int = 0, frequency: float = 440.0, noise_db: float = -90.0
 ) -> Array:
-    """:func:`tone` and uniform white noise of ``noise_db`` beside it."""
+    """Add uniform white noise of ``noise_db`` to a :func:`tone`."""
     return tone(n, frequency) + noise(n, seed) * _level("noise_db", noise_db)
 
 
@@ -201,11 +202,11 @@ def corner(
     band: str = "lowest",
     noise_db: float = -60.0,
 ) -> Array:
-    """The clip's maximum in one corner of its features.
+    """Compute a clip whose maximum is in one corner of its features.
 
-    A tone of 40 or 7800 Hz (``band``: ``lowest`` or ``highest``) that fades within 320 samples
-    around the centre of the ``first`` or ``last`` frame that is kept, over quiet noise. No signal
-    has its maximum in the lowest of 128 bands: 40 Hz, its only bin, weighs more in the next.
+    It is a tone of 40 or 7800 Hz (``band``: ``lowest`` or ``highest``) over quiet noise, which
+    fades within 320 samples around the centre of the ``first`` or ``last`` kept frame. No signal
+    has its maximum in the lowest of 128 bands: 40 Hz, its only bin, weighs more in the next band.
     """
     centres = {"first": 0, "last": max(n // HOP - 1, 0) * HOP}
     frequencies = {"lowest": 40.0, "highest": 7800.0}
@@ -261,7 +262,7 @@ def _cosine(turns: Array) -> Array:
 
 
 def _sine(turns: Array) -> Array:
-    """``sin(2 pi turns)`` within 1e-15, from additions and multiplications only."""
+    """Compute ``sin(2 pi turns)`` within 1e-15, by additions and multiplications only."""
     part = turns - np.rint(turns)  # -1/2 to 1/2, exact
     part = np.where(np.abs(part) > 0.25, np.copysign(0.5, part) - part, part)
     angle = 2.0 * math.pi * part
@@ -273,7 +274,7 @@ def _level(name: str, value: float) -> float:
 
 
 def _amplitude(decibels: Array) -> Array:
-    """``10 ** (decibels / 20)`` within 1e-14, from additions, products and powers of two."""
+    """Compute ``10 ** (decibels / 20)`` within 1e-14, by sums, products and powers of two only."""
     octaves = decibels * _OCTAVES_PER_DECIBEL
     whole = np.rint(octaves)
     fraction = _polynomial(_EXPONENTIAL, (octaves - whole) * _LOG_2)

@@ -14,12 +14,12 @@ SPEECH = Path(__file__).parent / "data" / "speech"
 
 
 def recordings(folder: Path = SPEECH) -> tuple[str, ...]:
-    """The names of the recordings, sorted."""
+    """List the names of the recordings, sorted."""
     return tuple(sorted(path.stem for path in folder.glob("*.wav")))
 
 
 def load_recording(name: str) -> NDArray[np.int16]:
-    """The samples of a recording: int16, shape ``(n,)``, read-only.
+    """Read the samples of a recording: int16, shape ``(n,)``, read-only.
 
     Raises ``ValueError`` if there is no such recording, or what :func:`read_wav` raises.
     """
@@ -30,7 +30,7 @@ def load_recording(name: str) -> NDArray[np.int16]:
 
 @lru_cache(maxsize=32)
 def read_wav(path: Path) -> NDArray[np.int16]:
-    """The samples of a WAV file; ``ValueError`` if it is not 16-bit mono at 16 kHz."""
+    """Read the samples of a WAV file; ``ValueError`` if it is not 16-bit mono at 16 kHz."""
     try:
         with wave.open(str(path)) as file:
             form = file.getnchannels(), file.getsampwidth(), file.getframerate()
@@ -43,7 +43,7 @@ def read_wav(path: Path) -> NDArray[np.int16]:
 
 
 def write_wav(path: Path, samples: NDArray[np.int16]) -> None:
-    """What :func:`read_wav` reads."""
+    """Write a WAV file that :func:`read_wav` can read."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)

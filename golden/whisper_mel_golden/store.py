@@ -15,21 +15,21 @@ SUFFIX = ".f32.xz"
 
 
 def features_path(case_id: str, data: Path = DATA) -> Path:
-    """Where the features of a case lie: ``golden/a/80`` in ``features/a/80.f32.xz``."""
+    """Return the path of a case's features: ``features/a/80.f32.xz`` for ``golden/a/80``."""
     return data / "features" / f"{case_id.removeprefix('golden/')}{SUFFIX}"
 
 
 def write_features(path: Path, features: NDArray[np.float32]) -> None:
-    """Little-endian float32, its four byte planes one after the other (they compress better)."""
+    """Write features as xz of little-endian float32, in four byte planes (they compress better)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     planes = np.frombuffer(features.astype("<f4").tobytes(), np.uint8).reshape(-1, 4).T
     path.write_bytes(lzma.compress(planes.tobytes(), preset=9))
 
 
 def read_features(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """What :func:`write_features` wrote, bit for bit.
+    """Read the features that :func:`write_features` wrote, bit for bit.
 
-    Raises ``FileNotFoundError``, or ``ValueError`` naming a file that holds something else.
+    Raises ``FileNotFoundError``; ``ValueError`` names a file that is damaged or of another shape.
     """
     try:
         planes = np.frombuffer(lzma.decompress(path.read_bytes()), np.uint8)
@@ -42,10 +42,10 @@ def read_features(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def fingerprint(array: NDArray[Any]) -> str:
-    """The SHA-256 of an array's bytes, little-endian and C-contiguous."""
+    """Return the SHA-256 of an array's bytes, little-endian and C-contiguous."""
     return hashlib.sha256(array.astype(array.dtype.newbyteorder("<")).tobytes()).hexdigest()
 
 
 def file_fingerprint(path: Path) -> str:
-    """The SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""Checks the goldens: manifest, files, inputs, outputs, scores, and openai-whisper made anew."""
+"""Checker of the goldens: manifest, files, inputs, outputs, scores, fresh outputs."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ Say = Callable[[str], None]
 
 
 class Problem(NamedTuple):
-    """Where something is wrong (a case's id, an entry of the manifest, a file), and what."""
+    """A fault found: where (a case's id, an entry of the manifest, a file) and what it is."""
 
     where: str
     what: str
 
 
 def verify(data: Path = DATA, say: Say = print) -> list[Problem]:
-    """Check everything, say what was checked, return what is wrong.
+    """Check all goldens, say what was checked, return the problems.
 
     Without openai-whisper everything but its fresh outputs is checked. Raises ``ImportError`` if
     jsonschema is not installed.
@@ -62,7 +62,7 @@ def verify(data: Path = DATA, say: Say = print) -> list[Problem]:
 
 
 def _label(section: str, name: str) -> str:
-    """A case's id speaks for itself; other entries are named with what they are."""
+    """Name an entry in a message: a case by its id alone, others with their kind before it."""
     return name if section == "cases" else f"{section.removesuffix('s')} {name}"
 
 
@@ -87,7 +87,7 @@ def _check_seals(manifest: Entry) -> Iterator[Problem]:
 
 
 def _check_catalogue(manifest: Entry) -> Iterator[Problem]:
-    """The manifest holds the catalogue's entries, with the catalogue's fields."""
+    """Check that the manifest holds the catalogue's entries and fields, and no other entries."""
     inputs = INPUTS.values()
     catalogue: dict[str, dict[str, Entry]] = {
         "recordings": RECORDINGS,
@@ -119,7 +119,7 @@ def _differences(where: str, told: Entry, wanted: Entry) -> Iterator[Problem]:
 
 
 def _check_flags(manifest: Entry) -> Iterator[Problem]:
-    """Each flag is defined, as in the catalogue, and used by a case."""
+    """Check that each flag is defined as in the catalogue and used by a case."""
     told = manifest["flags"]
     sources = {case["input"] for case in manifest["cases"].values()} & manifest["inputs"].keys()
     used = {flag for name in sources for flag in manifest["inputs"][name]["flags"]}
@@ -140,7 +140,10 @@ def _check_flags(manifest: Entry) -> Iterator[Problem]:
 
 
 def _check_files(manifest: Entry, data: Path) -> Iterator[Problem]:
-    """No file too much, none missing (features: see below), and the recordings are the same."""
+    """Check that no file is superfluous, none missing, and the recordings are unchanged.
+
+    Missing features are reported by :func:`_check_arrays`.
+    """
     speech = {name: data / "speech" / f"{name}.wav" for name in manifest["recordings"]}
     features = {features_path(case_id, data) for case_id in manifest["cases"]}
     others = {data / FILE, *speech.values(), *(data / "speech" / name for name in SPEECH_DOCUMENTS)}
@@ -155,7 +158,7 @@ def _check_files(manifest: Entry, data: Path) -> Iterator[Problem]:
 
 
 def _check_arrays(manifest: Entry, data: Path, say: Say) -> Iterator[Problem]:
-    """Inputs and outputs have their hashes; outputs, stored and made anew, their scores."""
+    """Check the hashes of inputs and outputs, and the scores of outputs, stored and made anew."""
     scores: dict[str, float] = {}
     fresh_scores: dict[str, float] = {}
     same_bits = 0
@@ -214,7 +217,7 @@ def _cases_by_input(manifest: Entry) -> dict[str, list[str]]:
 def _score(
     case: GoldenCase, features: NDArray[np.float32], audio: NDArray[Any], what: str
 ) -> Generator[Problem, None, float]:
-    """The score of some features; a problem if it is no careful float32's."""
+    """Score some features; yield a problem if they exceed class A."""
     try:
         worst = compare(features, audio, case.spec)
     except ValueError as error:

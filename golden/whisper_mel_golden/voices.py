@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from whisper_mel_reference import WHISPER
 
 ESPEAK = "1.51"
-"""The version that the committed recordings come from."""
+"""The espeak-ng version that rendered the committed recordings."""
 
 
 class Voice(NamedTuple):
     espeak: str
     """espeak-ng's name of the voice, with its variant."""
     pitch: int
-    """0 to 99."""
+    """The voice's pitch, 0 to 99."""
     text: str
 
 
@@ -38,7 +38,7 @@ VOICES = {
 
 
 def espeak_version() -> str | None:
-    """What ``espeak-ng --version`` says, or none where it is not installed."""
+    """Return what ``espeak-ng --version`` prints, or None where it is not installed."""
     if shutil.which("espeak-ng") is None:
         return None
     shown = subprocess.run(["espeak-ng", "--version"], capture_output=True, text=True, check=True)
@@ -46,7 +46,7 @@ def espeak_version() -> str | None:
 
 
 def speak(voice: Voice) -> NDArray[np.int16]:
-    """A voice's PCM at 16 kHz, int16 of shape ``(n,)``; needs espeak-ng."""
+    """Render a voice as PCM at 16 kHz, int16 of shape ``(n,)``; needs espeak-ng."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "voice.wav"
         command = ["espeak-ng", "-v", voice.espeak, "-p", str(voice.pitch), "-w", str(path)]
@@ -61,9 +61,9 @@ def speak(voice: Voice) -> NDArray[np.int16]:
 def resample(
     samples: NDArray[np.float64], rate: int, new_rate: int, reach: int = 32
 ) -> NDArray[np.float64]:
-    """Band-limited interpolation: a sinc below 95 % of the lower Nyquist frequency.
+    """Resample by band-limited interpolation: a sinc below 95 % of the lower Nyquist frequency.
 
-    It is cut off ``reach`` of its zero crossings away by a Kaiser window (beta 9).
+    A Kaiser window (beta 9) ends it after ``reach`` of its zero crossings.
     """
     cutoff = 0.95 * min(1.0, new_rate / rate)
     half = int(np.ceil(reach / cutoff))

@@ -1,4 +1,4 @@
-"""Recordings as the kernel takes them (needs soundfile and soxr: ``whisper-mel-mojo[audio]``)."""
+"""Recordings as samples for the kernel (needs soundfile and soxr: ``whisper-mel-mojo[audio]``)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ SAMPLE_RATE = 16_000
 
 
 class AudioError(ValueError):
-    """A file cannot be heard; the message names it and says why."""
+    """A file cannot be decoded; the message names it and says why."""
 
 
 def load_audio(path: str | Path) -> NDArray[np.float32]:
-    """The samples of a recording: float32 of shape ``(n,)``, mono, 16 000 a second.
+    """Read the samples of a recording: float32 of shape ``(n,)``, mono, 16 000 a second.
 
     Reads every format that libsndfile does (WAV, FLAC, Ogg, MP3 …). Channels are averaged; other
-    rates are converted by soxr, at its high quality. Raises :class:`AudioError` for what
-    libsndfile cannot decode, has no samples, or has some that are not finite.
+    rates are converted by soxr at high quality. Raises :class:`AudioError` for a file that
+    libsndfile cannot decode, without samples, or with samples that are not finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -29,7 +29,7 @@ def load_audio(path: str | Path) -> NDArray[np.float32]:
 
 
 def decode_audio(file: Path | BinaryIO, name: str) -> NDArray[np.float32]:
-    """As :func:`load_audio`, from an open file, too; ``name`` is for messages."""
+    """Read a recording like :func:`load_audio`, or an open file; ``name`` is for messages."""
     import soundfile
     import soxr
 

@@ -1,12 +1,11 @@
-"""Builds the kernel for this machine on first use, and keeps the result.
+"""Builder of the kernel for this machine, at first use, with a cache.
 
-The cache is ``$WHISPER_MEL_CACHE``, else ``whisper-mel`` in ``$XDG_CACHE_HOME`` or ``~/.cache``.
-Where that cannot be written, or others could put a library there, it is a folder among the
-temporary files. A file's name contains the hash of everything it was made from, so that nothing is
-ever out of date.
+The cache is ``$WHISPER_MEL_CACHE``, else ``whisper-mel`` in ``$XDG_CACHE_HOME`` or ``~/.cache``. If
+that cannot be written, or others could put a library there, it is a folder among the temporary
+files. A file's name contains a hash of everything it was made from, so no file is ever out of date.
 
-Before that it is looked for in the package's folder ``prebuilt``, if there is one: whoever packs
-the package for machines without a compiler has filled it (:func:`prebuild`).
+A library in the package's folder ``prebuilt`` is preferred. :func:`prebuild` fills that folder for
+machines without a compiler.
 """
 
 from __future__ import annotations
@@ -29,20 +28,20 @@ from pathlib import Path
 SOURCE = Path(__file__).with_name("mel_kernel.mojo")
 # Tables are addressed directly; without this option the linker asks for relocations it refuses.
 FLAGS = ("--emit", "shared-lib", "-Xlinker", "-Bsymbolic")
-# An index out of bounds would be printed by Modular's run-time library: libc is to be enough.
+# Modular's run-time library would print an index out of bounds; the kernel needs libc only.
 NO_ASSERTIONS = ("-D", "ASSERT=none")
 PREBUILT = SOURCE.with_name("prebuilt")
-_COMPILER_FILE = "compiler"  # its version, in that folder
+_COMPILER_FILE = "compiler"  # name of the file with the compiler's version in that folder
 MAX_SOURCE = SOURCE.with_name("max_op.mojo")
 C_SOURCE = SOURCE.with_name("whisper_mel.c")
 C_FLAGS = (
     *("-shared", "-fPIC", "-O2", "-std=c11", "-pthread", "-Wall", "-Wextra", "-Werror"),
     *("-Wl,--version-script=whisper_mel.map", "-Wl,-soname,libwhispermel.so", "-Wl,-z,defs"),
-    "-Wl,-z,nodelete",  # never unloaded: the pool's threads would go on in it
+    "-Wl,-z,nodelete",  # never unloaded, because the pool's threads would continue in it
 )
-# What the kernel gains from in x86-64-v3 is AVX2 and FMA, and in v4 that there are twice as many
-# vector registers. Not the host's own CPU type: for some the compiler turns the clamping loop into
-# masked stores, which take eight times as long.
+# x86-64-v3 gives the kernel AVX2 and FMA, v4 twice as many vector registers. The host's own CPU
+# type is not used: for some types, the compiler turns the clamping loop into masked stores, which
+# take eight times as long.
 _V3 = {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"}
 _V4 = _V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 
@@ -52,11 +51,11 @@ class BuildError(RuntimeError):
 
 
 def built_library(source: Path | None = None, *options: str) -> Path:
-    """The shared library of the kernel for this machine; compiles it if it isn't there yet.
+    """Return the kernel's shared library for this machine; compile it if it does not exist yet.
 
-    ``source``: another file than the kernel itself, with the kernel, which it imports, beside it;
-    ``options``: what the compiler is told besides. Raises ``BuildError`` if there is no compiler,
-    no place to write, or if compilation fails.
+    ``source`` is another file, beside the kernel, which imports the kernel; None means the kernel
+    itself. ``options`` are further options of the compiler. Raises ``BuildError`` if there is no
+    compiler, no place to write, or if compilation fails.
     """
     source = source or SOURCE
     for target in _runnable_cpus():
@@ -67,7 +66,7 @@ def built_library(source: Path | None = None, *options: str) -> Path:
 
 
 def built_for(target: str, source: Path, options: tuple[str, ...]) -> Path:
-    """As :func:`built_library`, for a CPU type and from the cache alone."""
+    """Return the library for a CPU type like :func:`built_library`, from the cache only."""
     flags = _flags(target, options)
 
     def make(library: Path) -> None:
@@ -87,11 +86,11 @@ def _flags(target: str, options: tuple[str, ...]) -> tuple[str, ...]:
 def prebuild(
     folder: Path, source: Path | None = None, *options: str, cpu: str | None = None
 ) -> Path:
-    """Puts the library for other machines into a package's ``prebuilt``.
+    """Put the library for other machines into a package's folder ``prebuilt``.
 
-    ``folder``: that folder; ``cpu``: the CPU type, by default :func:`distributed_cpu`; the others
-    as for :func:`built_library`. Returns the library in it, which may be changed if :func:`sign` is
-    called then.
+    ``folder`` is that folder; ``cpu`` is the CPU type (None: :func:`distributed_cpu`); the others
+    are as for :func:`built_library`. Returns the library in the folder; call :func:`sign` after
+    changing it.
     """
     made = built_for(cpu or distributed_cpu(), source or SOURCE, options)
     folder.mkdir(exist_ok=True)
@@ -103,12 +102,12 @@ def prebuild(
 
 
 def sign(library: Path) -> None:
-    """Notes that a library is as it should be: a file that is not as noted is never loaded."""
+    """Record a library's digest; a library with another digest is never loaded."""
     _digest_file(library).write_text(_digest(library))
 
 
 def _prebuilt(source: Path, target: str, options: tuple[str, ...]) -> Path | None:
-    """The library in the package, if it is there and made of these sources."""
+    """Return the package's library if it exists and was made of these sources; None otherwise."""
     try:
         compiler = (PREBUILT / _COMPILER_FILE).read_text()
     except OSError:
@@ -119,10 +118,10 @@ def _prebuilt(source: Path, target: str, options: tuple[str, ...]) -> Path | Non
 
 
 def built_c_library(target: str | None = None) -> Path:
-    """The library for C (``whisper_mel.h``); builds it if it isn't there yet.
+    """Return the library for C (``whisper_mel.h``); build it if it does not exist yet.
 
-    ``target``: the CPU type; None: this machine's. The C compiler is ``$CC``, else ``cc``. Raises
-    as :func:`built_library`.
+    ``target`` is the CPU type (None: this machine's). The C compiler is ``$CC``, else ``cc``.
+    Raises as :func:`built_library`.
     """
     target = target or target_cpu()
     flags = ("--emit", "object", *NO_ASSERTIONS, "--target-cpu", target)
@@ -130,12 +129,12 @@ def built_c_library(target: str | None = None) -> Path:
     sources = {SOURCE, *(C_SOURCE.with_suffix(suffix) for suffix in (".c", ".h", ".map"))}
 
     def make(library: Path) -> None:
-        if shutil.which(compiler[0]) is None:  # said before the kernel is compiled for nothing
+        if shutil.which(compiler[0]) is None:  # checked before the kernel is compiled
             raise BuildError(f"there is no C compiler {compiler[0]}: set CC")
         kernel = library.with_suffix(".o")
         compile_mojo(SOURCE, kernel, flags)
         command = [*compiler, *C_FLAGS, C_SOURCE.name, str(kernel), "-o", str(library)]
-        # In the sources' folder: the flags name the list of exported symbols by its name.
+        # In the sources' folder, since the flags name the list of exported symbols there
         done = subprocess.run(command, cwd=C_SOURCE.parent, capture_output=True, text=True)
         if done.returncode != 0:
             raise BuildError(f"{' '.join(command)} failed:\n{done.stderr.strip()}")
@@ -145,8 +144,10 @@ def built_c_library(target: str | None = None) -> Path:
 
 
 def built_max_package() -> Path:
-    """The package of MAX's custom operation, of the kernel and ``max_op.mojo``; compiled to code
-    for no particular machine if it isn't there yet. Raises as :func:`built_library`.
+    """Return the package of MAX's custom operation, made of the kernel and ``max_op.mojo``.
+
+    It is compiled, for no particular machine, if it does not exist yet. Raises as
+    :func:`built_library`.
     """
     sources = {SOURCE, MAX_SOURCE}
 
@@ -159,7 +160,7 @@ def built_max_package() -> Path:
         if result.returncode != 0 or not package.exists():
             raise BuildError(f"mojo precompile failed:\n{result.stderr.strip()}")
 
-    # Named like a Mojo module, which it is: no dashes
+    # Named like a Mojo module, without dashes
     return _kept("whisper_mel_max_", ".mojoc", sources, ("precompile",), make)
 
 
@@ -170,7 +171,7 @@ def _kept(
     options: tuple[str, ...],
     make: Callable[[Path], None],
 ) -> Path:
-    """The file in the cache that ``make`` writes of these sources; made if it isn't there yet."""
+    """Return the file in the cache that ``make`` writes of these sources; make it if missing."""
     key = _key(sources, options, compiler_version())
     return _cached("the kernel", f"{stem}{key}{suffix}", make)
 
@@ -178,9 +179,9 @@ def _kept(
 def kept(
     what: str, stem: str, suffix: str, parts: Iterable[bytes], make: Callable[[Path], None]
 ) -> Path:
-    """The file in the cache that ``make`` writes; made if it isn't there yet.
+    """Return the file in the cache that ``make`` writes; make it if missing.
 
-    ``parts``: all that it depends on; ``what`` it is, for those who wait for it.
+    ``parts`` is everything that it depends on; ``what`` names it for people who wait for it.
     """
     return _cached(what, f"{stem}{_key_of(parts)}{suffix}", make)
 
@@ -196,19 +197,19 @@ def _cached(what: str, name: str, make: Callable[[Path], None]) -> Path:
 
 
 def _is_kept(library: Path) -> bool:
-    """If the file in the cache is as this user's compiler wrote it."""
+    """Return whether the file in the cache is as this user's compiler wrote it."""
     return not _because(library) and _is_intact(library)
 
 
 def _because(library: Path) -> str:
-    """Why others could have written a file of the cache, in words that follow; empty if none."""
+    """Return why others could have written a cached file, as a clause; empty if they could not."""
     files = (library, _digest_file(library))
     problems = filter(None, (_foreign(path, own=True) for path in files))
     return next((f", because {problem}" for problem in problems), "")
 
 
 def _key(sources: set[Path], options: tuple[str, ...], compiler: str) -> str:
-    """What stands for the sources, the options and the compiler's version in a file's name."""
+    """Return the part of a file's name that stands for sources, options and compiler version."""
     parts = [path.read_bytes() for path in sorted(sources)]
     return _key_of([*parts, " ".join(options).encode(), compiler.encode()])
 
@@ -219,14 +220,14 @@ def _key_of(parts: Iterable[bytes]) -> str:
 
 
 def _runnable_cpus() -> list[str]:
-    """The CPU types whose code runs here: the one to compile for, then lesser ones."""
+    """List the CPU types whose code this machine runs, the best first."""
     best = target_cpu()
     levels = ["x86-64-v4", "x86-64-v3", "x86-64"]
     return levels[levels.index(best) :] if best in levels else [best]
 
 
 def target_cpu() -> str:
-    """The CPU type to compile for: ``$WHISPER_MEL_TARGET_CPU``, or the best tested one."""
+    """Return the CPU type to compile for: ``$WHISPER_MEL_TARGET_CPU``, or the best tested one."""
     chosen = os.environ.get("WHISPER_MEL_TARGET_CPU")
     if chosen:
         return chosen
@@ -237,7 +238,7 @@ def target_cpu() -> str:
 
 
 def cpu_features() -> str:
-    """What the system says that this machine's CPU can do; empty if nothing."""
+    """Return this CPU's features as the system lists them; empty where it does not."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -246,8 +247,9 @@ def cpu_features() -> str:
 
 
 def distributed_cpu() -> str:
-    """The CPU type for what other machines are to run: ``$WHISPER_MEL_TARGET_CPU``, or one that has
-    AVX2 where this machine is an x86-64.
+    """Return the CPU type for other machines.
+
+    It is ``$WHISPER_MEL_TARGET_CPU``; or on x86-64 a type with AVX2; or this machine's.
     """
     chosen = os.environ.get("WHISPER_MEL_TARGET_CPU")
     return chosen or ("x86-64-v3" if target_cpu().startswith("x86-64") else target_cpu())
@@ -264,10 +266,10 @@ def compiler_version() -> str:
 
 
 def cache_folder() -> Path:
-    """The cache's folder: this user's own, which exists and can be written when this returns.
+    """Return the cache's folder, which exists, belongs to this user and can be written.
 
-    Where the usual one cannot be used, a sentence on standard error says why, and which is used.
-    Raises ``BuildError`` if there is no place for any.
+    If the usual folder cannot be used, a sentence on standard error says why, and names the other
+    one. Raises ``BuildError`` if there is no place at all.
     """
     problems = []
     for folder in _folders():
@@ -275,7 +277,7 @@ def cache_folder() -> Path:
         if problem is None:
             break
         problems.append(problem)
-    else:  # also those among the temporary files are others'
+    else:  # others own those among the temporary files, too
         try:
             folder = Path(tempfile.mkdtemp(prefix=f"{_temporary_folder().name}-"))
         except OSError as error:
@@ -289,7 +291,7 @@ def cache_folder() -> Path:
 
 
 def _folders() -> Iterator[Path]:
-    """Where the cache may be: the usual place, then among the temporary files."""
+    """Yield possible folders of the cache: the usual one, then those among the temporary files."""
     chosen = os.environ.get("WHISPER_MEL_CACHE")
     base = os.environ.get("XDG_CACHE_HOME")
     if chosen:
@@ -307,9 +309,9 @@ def _temporary_folder() -> Path:
 
 
 def _unusable(folder: Path) -> str | None:
-    """Why a folder is not this user's own, or cannot be created or written; None if it can."""
+    """Return why a folder cannot be this user's cache; None if it can."""
     try:
-        # By its name and where that leads: a link could be turned, a folder above it be replaced.
+        # By its name and by its target: a link could be changed, or a folder above it replaced.
         for path in (folder, folder.resolve()):
             for part in path.parents:
                 problem = _foreign(part)
@@ -323,15 +325,15 @@ def _unusable(folder: Path) -> str | None:
             return problem
         with tempfile.TemporaryFile(dir=folder):
             return None
-    except (OSError, RuntimeError) as error:  # in a circle of links
+    except (OSError, RuntimeError) as error:  # RuntimeError: a cycle of links
         return str(error)
 
 
 def _foreign(path: Path, *, own: bool = False) -> str | None:
-    """Why others could change what is there; None if only this user and the system's owner can.
+    """Return why others could change a path; None if only this user and the system's owner can.
 
-    ``own``: it must be this user's, no link, and no place where others may add anything. Something
-    that does not exist is nobody else's.
+    With ``own`` it must belong to this user, be no link, and allow nobody else to write. A path
+    that does not exist is accepted.
     """
     try:
         status = path.lstat()
@@ -343,14 +345,15 @@ def _foreign(path: Path, *, own: bool = False) -> str | None:
     users = {os.geteuid()} if own else {os.geteuid(), 0, os.stat("/").st_uid}
     if status.st_uid not in users:
         return f"{path} belongs to user {status.st_uid}"
-    is_shared = status.st_mode & stat.S_ISVTX and not own  # there only owners rename and remove
+    # in such a folder only owners rename and remove
+    is_shared = status.st_mode & stat.S_ISVTX and not own
     if status.st_mode & 0o022 and not is_shared and not is_link:
         return f"others may write {path}"
     return None
 
 
 def _is_intact(library: Path) -> bool:
-    """If the file is what the compiler wrote: loading a damaged one can kill the process."""
+    """Return whether a file is what the compiler wrote: a damaged library can crash the process."""
     try:
         return _digest_file(library).read_text() == _digest(library)
     except OSError:
@@ -367,7 +370,7 @@ def _digest_file(library: Path) -> Path:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Holds the lock; the system releases it even if the process is killed."""
+    """Hold the lock; the system releases it even if the process is killed."""
     if _foreign(path, own=True):
         path.unlink(missing_ok=True)
     lock = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
@@ -384,13 +387,13 @@ def _build(library: Path, make: Callable[[Path], None]) -> None:
         make(made)
         sign(made)
         for path in (_digest_file(made), made):
-            path.chmod(0o600)  # whatever the umask: what others may write is not used
+            path.chmod(0o600)  # whatever the umask: files that others may write are not used
         _digest_file(made).replace(_digest_file(library))
         made.replace(library)
 
 
 def compile_mojo(source: Path, made: Path, flags: tuple[str, ...]) -> None:
-    """``mojo build``. Raises ``BuildError`` with what the compiler says if it fails."""
+    """Run ``mojo build``; raise ``BuildError`` with the compiler's message if it fails."""
     result = run_compiler(["build", *flags, str(source), "-o", str(made)])
     if result.returncode != 0 or not made.exists():
         raise BuildError(
@@ -400,10 +403,10 @@ def compile_mojo(source: Path, made: Path, flags: tuple[str, ...]) -> None:
 
 
 def run_compiler(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    """Runs the compiler of the installed package, wherever that is: nothing need be on PATH.
+    """Run the compiler of the installed package, which need not be on PATH.
 
-    Left alone, it reports to its maker's server at every start. Who compiled is nobody's business,
-    unless the variable says otherwise.
+    By default it reports every start to its maker's server. That is switched off here unless the
+    variable is set already.
     """
     from mojo.run import subprocess_run_mojo
 

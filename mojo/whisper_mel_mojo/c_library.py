@@ -1,6 +1,6 @@
-"""The library for C (``whisper_mel.h``) as Python's ctypes calls it: what the suite judges.
+"""The library for C (``whisper_mel.h``), called by ctypes so that the suite can judge it.
 
-``python -m whisper_mel_mojo.c_library FOLDER`` puts library and header there.
+``python -m whisper_mel_mojo.c_library FOLDER`` copies library and header to a folder.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LOG_MEL: list[Any] = [
 
 @lru_cache
 def load(path: str | None = None) -> ctypes.CDLL:
-    """The library, built if it isn't yet, with its functions' types."""
+    """Load the library with its functions' types; build it if it does not exist yet."""
     library = ctypes.CDLL(path or str(built_c_library()))
     for function in (library.whisper_mel_log_mel_f32, library.whisper_mel_log_mel_s16):
         function.argtypes = _LOG_MEL
@@ -46,7 +46,7 @@ def log_mel(
     out: NDArray[np.float32] | None = None,
     threads: int = 1,
 ) -> NDArray[np.float32]:
-    """As :func:`whisper_mel_mojo.log_mel`; what C can check is left to it.
+    """Compute features like :func:`whisper_mel_mojo.log_mel`; C checks all arguments that it can.
 
     Raises ``ValueError`` with ``whisper_mel_last_error()``.
     """
@@ -74,7 +74,7 @@ def log_mel(
         pad_to or 0,
         n_mels,
         SMOOTHING.get(smoothing, -1),
-        out.ctypes.data,  # also where there is nothing to write: C finds out why
+        out.ctypes.data,  # passed even if invalid: C finds the error
         out.size,
         thread_count(threads),
     )
@@ -84,14 +84,15 @@ def log_mel(
 
 
 def install(folder: Path) -> None:
-    """Copies library and header to a folder. Raises ``BuildError`` if there is no library."""
+    """Copy library and header to a folder; raise ``BuildError`` if there is no library."""
     library = built_c_library(distributed_cpu())
     folder.mkdir(parents=True, exist_ok=True)
     for source, name in (
         (library, "libwhispermel.so"),
         (C_SOURCE.with_suffix(".h"), "whisper_mel.h"),
     ):
-        new = folder / f"{name}.new"  # renamed into place: programs that run keep what they have
+        # renamed into place, so that running programs keep the old file
+        new = folder / f"{name}.new"
         shutil.copyfile(source, new)
         new.replace(folder / name)
         print(folder / name)

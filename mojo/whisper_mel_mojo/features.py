@@ -1,4 +1,4 @@
-"""``log_mel``: checks its arguments, then calls the kernel."""
+"""The function ``log_mel``: it checks its arguments, then calls the kernel."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ _FLOAT32 = np.dtype(np.float32)
 _FLOAT64 = np.dtype(np.float64)
 _INT16 = np.dtype(np.int16)
 _HOP = 160
-MIN_SAMPLES = 201  # mirroring 200 samples takes one more
-MAX_SAMPLES = 2**48  # with zeros; their features would fill any address space
-MAX_THREADS = 2**31 - 1  # an int in C; the kernel takes the first 64
-FRAMES_PER_THREAD = 500  # five seconds: less is not worth waking a thread for
+MIN_SAMPLES = 201  # mirroring 200 samples needs one more
+MAX_SAMPLES = 2**48  # including zeros; the features of so many would fill any address space
+MAX_THREADS = 2**31 - 1  # an int in C; the kernel uses the first 64
+# five seconds of audio: waking a thread for less takes longer than it saves
+FRAMES_PER_THREAD = 500
 
 
 def log_mel(
@@ -33,21 +34,23 @@ def log_mel(
     out: NDArray[np.float32] | None = None,
     threads: int | None = None,
 ) -> NDArray[np.float32]:
-    """Log-Mel features of one clip or of a batch of clips, as Whisper's models expect them.
+    """Compute log-Mel features of one clip or of a batch of clips, as Whisper's models expect them.
 
     Parameters
     ----------
     audio : array of shape ``(n,)`` or ``(batch, n)``, 16 000 samples a second: float32 or float64
-        with full scale 1, or int16 PCM, which is divided by 32768. It is only read; copied only
-        if it is float64, of foreign byte order, or if the samples of a clip are not contiguous.
+        with full scale 1, or int16 PCM, which is divided by 32768. It is not modified. It is
+        copied only if it is float64, of foreign byte order, or not contiguous within a clip.
     n_mels : 80 or 128 (the large-v3 family).
-    pad_to : number of samples up to which zeros are appended first; Whisper's 30 s are 480 000.
-    smoothing : mean of each 3x3 neighbourhood of the features: ``"valid"`` where it is whole (two
-        bands and two frames fewer), ``"same"`` over those of the neighbours that exist.
-    out : float32 array of the features' shape, C-contiguous and writable, which does not overlap
-        ``audio``, for the result.
-    threads : how many may work on it; by default ``$WHISPER_MEL_THREADS``, or one for every five
-        seconds up to the number of CPUs that this process may use. The result is the same.
+    pad_to : number of samples up to which zeros are appended first, or None; Whisper's 30 s are
+        480 000.
+    smoothing : mean of each 3x3 neighbourhood of the features: None; ``"valid"``, of whole
+        neighbourhoods (two bands and two frames fewer); or ``"same"``, over existing neighbours.
+    out : float32 array for the result, of the features' shape, C-contiguous, writable, not
+        overlapping ``audio``; None means a new array.
+    threads : largest number of threads; None means ``$WHISPER_MEL_THREADS``, or one for every five
+        seconds of audio up to the number of CPUs that this process may use. The result does not
+        depend on it.
 
     Returns
     -------
@@ -62,7 +65,7 @@ def log_mel(
         ``audio`` is empty, has fewer than 201 samples, more than ``pad_to``, another rank, or
         contains NaN or infinity (``out`` is then NaN for the clips concerned); its amplitudes
         are above about 1e17, where float32 power overflows; ``n_mels`` or ``smoothing`` is
-        another; ``pad_to`` is above 2**48; ``smoothing="valid"`` with fewer than three frames;
+        invalid; ``pad_to`` is above 2**48; ``smoothing="valid"`` with fewer than three frames;
         ``out`` is not as above; or ``threads`` is less than one or above 2**31 - 1.
     BuildError
         the kernel could not be compiled (first call only).
@@ -79,7 +82,7 @@ def compute(
     out: NDArray[np.float32] | None,
     threads: int | None,
 ) -> NDArray[np.float32]:
-    """``log_mel`` by the library that ``load`` returns."""
+    """Compute ``log_mel`` with the library that ``load`` returns."""
     given = as_array(audio)
     samples = kernel_samples(given)
     n_samples = samples.shape[-1]
@@ -122,20 +125,20 @@ def compute(
 
 
 class Plan(NamedTuple):
-    """What becomes of a clip."""
+    """Lengths and shape of a clip's features."""
 
     n_mels: int
     length: int
-    """Samples, with the zeros of ``pad_to``."""
+    """Number of samples, including the zeros of ``pad_to``."""
     n_frames: int
     shape: tuple[int, ...]
-    """Of the features."""
+    """Shape of the features."""
 
 
 def plan(n_samples: int, n_mels: int, pad_to: int | None, smoothing: str | None) -> Plan:
-    """What becomes of a clip of so many samples (a number, or a symbol that can be compared).
+    """Plan the features of ``n_samples`` samples (a number, or a symbol that can be compared).
 
-    Raises what :func:`log_mel` does.
+    Raises what :func:`log_mel` raises.
     """
     n_mels = integer("n_mels", n_mels)
     if n_mels not in (80, 128):
@@ -166,10 +169,10 @@ def plan(n_samples: int, n_mels: int, pad_to: int | None, smoothing: str | None)
 
 
 def as_array(audio: ArrayLike, dtype: Any = None) -> NDArray[Any]:
-    """Makes an array of it, a copy only if need be.
+    """Convert audio to an array; copy it only if necessary.
 
-    Raises ``ValueError`` for text and for lists of different lengths, ``TypeError`` for what else
-    NumPy cannot read, such as PyTorch's tensors with a gradient.
+    Raises ``ValueError`` for text and for lists of different lengths, ``TypeError`` for other
+    objects that NumPy cannot read, such as PyTorch's tensors with a gradient.
     """
     try:
         return np.asarray(audio, dtype)
@@ -180,7 +183,7 @@ def as_array(audio: ArrayLike, dtype: Any = None) -> NDArray[Any]:
 
 
 def kernel_samples(given: NDArray[Any]) -> NDArray[Any]:
-    """The samples as the kernel takes them: itself if possible, else a copy."""
+    """Return samples that the kernel can read: the given array if possible, else a copy."""
     dtype = given.dtype.newbyteorder("=")
     if dtype != _FLOAT32 and dtype != _INT16 and dtype != _FLOAT64:
         raise TypeError(f"audio has dtype {given.dtype}: expected float32, float64 or int16 (PCM)")
@@ -203,8 +206,10 @@ def kernel_samples(given: NDArray[Any]) -> NDArray[Any]:
 
 
 def address(array: NDArray[Any]) -> int:
-    """Of the first element. The buffer protocol is four times as fast as ``array.ctypes.data``,
-    but ctypes takes only writable, contiguous buffers.
+    """Return the address of the first element.
+
+    The buffer protocol is four times as fast as ``array.ctypes.data``, but ctypes takes only
+    writable, contiguous buffers.
     """
     flags = array.flags
     if flags.writeable and flags.c_contiguous:
@@ -241,7 +246,7 @@ def integer(name: str, value: object) -> int:
 
 
 def thread_count(threads: int) -> int:
-    """``threads`` as an int that C can hold. Raises what :func:`log_mel` does."""
+    """Check ``threads`` for C's int; raises what :func:`log_mel` raises."""
     threads = integer("threads", threads)
     if not 1 <= threads <= MAX_THREADS:
         raise ValueError(f"threads={threads}: expected at least 1 and at most {MAX_THREADS}")
@@ -250,7 +255,7 @@ def thread_count(threads: int) -> int:
 
 @lru_cache(maxsize=1)
 def default_threads() -> int:
-    """``$WHISPER_MEL_THREADS``, or the number of CPUs that this process may use."""
+    """Return ``$WHISPER_MEL_THREADS``, or the number of CPUs that this process may use."""
     chosen = os.environ.get("WHISPER_MEL_THREADS")
     if chosen:
         if not chosen.isdecimal() or int(chosen) < 1:
@@ -262,7 +267,7 @@ def default_threads() -> int:
 
 
 def error_of(status: int, audio: NDArray[Any], bad_sample: int) -> Exception:
-    """What the kernel's status means for the audio as the caller gave it."""
+    """Return the exception for a kernel's status, in terms of the caller's audio."""
     if status == NOT_FINITE:
         position = np.unravel_index(bad_sample, audio.shape)
         if not np.isfinite(audio[position]):

@@ -1,4 +1,4 @@
-"""The kernel as the conformance suite sees it (entry-point group ``whisper_mel.frontends``)."""
+"""The kernel's front-ends for the conformance suite (entry points ``whisper_mel.frontends``)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from whisper_mel_mojo.library import library
 
 
 class FrontEnd:
-    """A front-end under test: what it is called, what it claims, and the function itself."""
+    """A front-end to be judged: its name, its capabilities, and its function."""
 
     capabilities: Mapping[str, Any] = {
         "n_mels": (80, 128),
@@ -40,7 +40,7 @@ class FrontEnd:
 
 
 def _versions() -> dict[str, str]:
-    """Of this distribution; nothing where its source is used without being installed."""
+    """Return this distribution's version; empty if its source is used without being installed."""
     name = "whisper-mel-mojo"
     try:
         return {name: version(name)}
@@ -55,33 +55,36 @@ mojo_lockstep_cluster = FrontEnd(
 
 
 def mojo_cpu() -> FrontEnd:
-    """Built when it is asked for, like the next: whoever cannot build it hears so once, not at
-    every case. Raises ``BuildError``.
+    """Create the front-end; build the kernel first, so that a failure shows once, not in every
+    case.
+
+    Raises ``BuildError``.
     """
     library()
     return FrontEnd("mojo-cpu", log_mel)
 
 
 def mojo_c() -> FrontEnd:
-    """The library for C."""
+    """Create the front-end of the library for C; build the library first."""
     c_library.load()
     return FrontEnd("mojo-c", c_library.log_mel)
 
 
 def mojo_gpu() -> FrontEnd:
-    """Made when it is asked for: raises ``DeviceError`` where there is no CUDA device."""
+    """Create the front-end on a CUDA device; raise ``DeviceError`` if there is none."""
     driver()
     return FrontEnd("mojo-gpu", host.log_mel, device="cuda")
 
 
 def mojo_torch() -> FrontEnd:
-    """The PyTorch operator. PyTorch is imported here, not by those who do not ask for it."""
+    """Create the front-end of the PyTorch operator, which imports PyTorch."""
     return _of_torch("mojo-torch", "cpu")
 
 
 def mojo_torch_gpu() -> FrontEnd:
-    """The operator on the first CUDA device. Raises ``DeviceError`` where there is none, or
-    PyTorch is built without CUDA.
+    """Create the front-end of the operator on the first CUDA device.
+
+    Raises ``DeviceError`` if there is no device, or PyTorch is built without CUDA.
     """
     import torch
 
@@ -91,7 +94,7 @@ def mojo_torch_gpu() -> FrontEnd:
             f"PyTorch {torch.__version__} sees no CUDA device: expected one of CUDA's"
         )
     front_end = _of_torch("mojo-torch-gpu", "cuda")
-    front_end.capabilities = {**front_end.capabilities, "errors": None}  # nobody waits for NaN
+    front_end.capabilities = {**front_end.capabilities, "errors": None}  # NaN is not reported
     return front_end
 
 
@@ -108,7 +111,7 @@ def _of_torch(name: str, device: str) -> FrontEnd:
         smoothing: str | None = None,
         threads: int | None = None,
     ) -> NDArray[np.float32]:
-        # PyTorch has no read-only tensors, no negative strides, no foreign byte order.
+        # PyTorch has neither read-only tensors nor negative strides nor foreign byte order.
         plain = audio.flags.writeable and min(audio.strides, default=0) >= 0
         if not (plain and audio.dtype.isnative):
             audio = audio.astype(audio.dtype.newbyteorder("="))
@@ -127,25 +130,27 @@ def _of_torch(name: str, device: str) -> FrontEnd:
 
 
 def mojo_max() -> FrontEnd:
-    """The operation of MAX graphs."""
+    """Create the front-end of the operation of MAX graphs."""
     from max.driver import CPU
 
     return _of_max("mojo-max", CPU(), "cpu")
 
 
 def mojo_max_gpu() -> FrontEnd:
-    """The operation on the first CUDA device. Raises ``DeviceError`` where there is none."""
+    """Create the front-end of the operation on the first CUDA device; raise ``DeviceError``."""
     from max.driver import Accelerator
 
     driver()
     front_end = _of_max("mojo-max-gpu", Accelerator(), "cuda")
-    front_end.capabilities = {**front_end.capabilities, "errors": None}  # nobody waits for NaN
+    front_end.capabilities = {**front_end.capabilities, "errors": None}  # NaN is not reported
     return front_end
 
 
 def _of_max(name: str, device: Any, kind_of_device: str) -> FrontEnd:
-    """A graph is compiled for each kind of call, which takes its time when it has not been compiled
-    here before, and so not for each value of ``pad_to``.
+    """Create a front-end that compiles a graph for each kind of call.
+
+    Compilation takes long if the graph is not in the cache. Therefore ``pad_to``, which would need
+    a graph for each value, is not supported.
     """
     from max.driver import CPU, Buffer
     from max.dtype import DType

@@ -32,7 +32,8 @@ class Library(NamedTuple):
     log_mel: ctypes._CFuncPtr  # type: ignore[name-defined]
     message: ctypes._CFuncPtr  # type: ignore[name-defined]
     pool: int
-    log_mel_prepared: Any = None  # torch.py's: one pointer to the arguments of many calls
+    # for torch.py: takes one pointer to the arguments that many calls share
+    log_mel_prepared: Any = None
 
 
 _loaded: ctypes.CDLL | None = None
@@ -41,7 +42,7 @@ _lock = threading.Lock()
 
 
 def library() -> Library:
-    """The kernel, built and loaded if it isn't yet."""
+    """Return the kernel; build and load it first if necessary."""
     global _library, _loaded
     if _library is None:
         with _lock:
@@ -59,7 +60,7 @@ def library() -> Library:
 
 
 def _load() -> ctypes.CDLL:
-    # Called through ctypes, which releases the interpreter's lock during the call.
+    # ctypes releases the interpreter's lock during a call.
     loaded = ctypes.CDLL(str(built_library()))
     loaded.whisper_mel_pool_new.restype = _address
     loaded.whisper_mel_message.argtypes = [_count]
@@ -75,7 +76,7 @@ def _load() -> ctypes.CDLL:
 
 
 def _after_fork_in_child() -> None:
-    """The pool's threads stayed in the parent, and its locks as they were: the child gets anew."""
+    """Replace the library and the lock: the pool's threads exist only in the parent process."""
     global _library, _lock
     _library = None
     _lock = threading.Lock()

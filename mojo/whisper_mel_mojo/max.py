@@ -25,7 +25,7 @@ def log_mel(
     pad_to: int | None = None,
     smoothing: str | None = None,
 ) -> TensorValue:
-    """Log-Mel features of one clip or of a batch of clips, as part of the graph being built.
+    """Add log-Mel features of one clip or of a batch of clips to the graph being built.
 
     Parameters
     ----------
@@ -38,17 +38,17 @@ def log_mel(
     -------
     A float32 value of shape ``(n_mels, n // 160)`` or ``(batch, n_mels, n // 160)``, where ``n`` is
     ``pad_to`` if given, on the audio's device. Each clip has its own maximum. On a CPU one thread
-    computes it, on a GPU one launch. (No GPU has run it: see ``docs/gpu.md``.)
+    computes it, on a GPU one launch (tested as ``docs/gpu.md`` says).
 
     Raises
     ------
     TypeError, ValueError
-        as :func:`whisper_mel_mojo.log_mel`, for all that the graph knows. The rest (symbolic
-        sizes, NaN and infinity) is found when the graph runs, and its ``execute`` then raises
-        ``ValueError``; on a GPU clips with NaN or infinity become NaN instead. (For fewer than two
-        frames and ``"valid"`` it says no more than that MAX cannot allocate the result.)
+        as :func:`whisper_mel_mojo.log_mel`, for all that the graph knows. Symbolic sizes, NaN and
+        infinity are checked when the graph runs; its ``execute`` then raises ``ValueError``. On a
+        GPU, clips with NaN or infinity have NaN features instead. (For fewer than two frames and
+        ``"valid"``, the message says only that MAX cannot allocate the result.)
     DeviceError
-        ``audio`` is on a GPU that is not there.
+        ``audio`` is on a GPU that does not exist.
     LookupError
         no graph is being built.
     BuildError
@@ -72,7 +72,7 @@ def log_mel(
         audio = ops.unsqueeze(audio, 0)
     clips, samples = audio.shape
 
-    # A symbolic length is checked when the graph runs; any that is right serves until then.
+    # A symbolic length is checked when the graph runs; until then any valid number stands for it.
     known = int(samples) if isinstance(samples, StaticDim) else None
     some = max(MIN_SAMPLES, 480) if pad_to is None else 1
     n_mels, length, _, (bands, frames) = plan(known or some, n_mels, pad_to, smoothing)
@@ -98,32 +98,31 @@ def log_mel(
     return result.tensor if is_batch else ops.squeeze(result.tensor, 0)
 
 
-# What a graph was before it was compiled, which changes it.
+# Texts of graphs before compilation, which changes them
 _texts: WeakKeyDictionary[Graph, str] = WeakKeyDictionary()
 
 
 def load(
     session: InferenceSession, graph: Graph, *, weights_registry: Mapping[str, Any] | None = None
 ) -> Model:
-    """``session.load(graph)``, compiled once: what comes of it is kept for later processes.
+    """Return ``session.load(graph)``, compiled once and cached for later processes.
 
-    Compiling takes from ten seconds to minutes, and is announced on the standard error stream;
-    loading what was kept takes milliseconds. It is kept for this very graph, its constants
-    included, for this version of MAX and these devices, where the kernel is kept, too
-    (``$WHISPER_MEL_CACHE``).
+    Compilation takes from ten seconds to minutes and is announced on standard error; loading from
+    the cache takes milliseconds. An entry of the cache is for one graph with its constants, one
+    version of MAX and these devices. It is in the kernel's cache (``$WHISPER_MEL_CACHE``).
 
     Parameters
     ----------
-    session : where the model will run.
+    session : the session in which the model will run.
     graph : any graph, with or without :func:`log_mel` in it.
-    weights_registry : the graph's weights by name, as for ``session.load``. They are not kept.
+    weights_registry : the graph's weights by name, as for ``session.load``. They are not cached.
 
     Raises
     ------
     RuntimeError
-        MAX could not compile the graph; nothing is kept then.
+        MAX could not compile the graph; nothing is cached then.
     BuildError
-        there is no place to keep it.
+        there is no place for the cache.
     """
     devices = ", ".join(map(_kind, session.devices))
     text = _texts.setdefault(graph, str(graph))
@@ -139,7 +138,7 @@ def load(
 
 
 def _kind(device: Device) -> str:
-    """What a model is compiled for."""
+    """Return what a compiled model depends on: the CPU's features or the GPU's architecture."""
     if device.is_host:
         return cpu_features()
     return f"{device.api} {device.architecture_name}"

@@ -1,7 +1,8 @@
 """The kernel as a PyTorch operator, ``torch.ops.whisper_mel.log_mel``, and as a layer.
 
-Importing this module registers the operator. It is eager, ``torch.compile``, ``torch.export``,
-``vmap`` and autograd alike; tensors are not moved, and copied only as :func:`log_mel` says.
+Importing this module registers the operator. It works eagerly, with ``torch.compile``,
+``torch.export``, ``vmap`` and autograd. It never moves tensors, and copies them only as
+:func:`log_mel` says.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ def log_mel(
     smoothing: str | None = None,
     threads: int | None = None,
 ) -> Tensor:
-    """Log-Mel features of one clip or of a batch of clips, as Whisper's models expect them.
+    """Compute log-Mel features of one clip or of a batch of clips, as Whisper's models expect them.
 
-    The same as ``torch.ops.whisper_mel.log_mel``.
+    It calls ``torch.ops.whisper_mel.log_mel``.
 
     Parameters
     ----------
@@ -42,8 +43,8 @@ def log_mel(
         second: float32 or float64 with full scale 1, or int16 PCM, which is divided by 32768.
         Copied only if it is float64 or the samples of a clip are not contiguous.
     n_mels, pad_to, smoothing : as for :func:`whisper_mel_mojo.log_mel`.
-    threads : how many may work on it; by default one for every five seconds, up to
-        ``torch.get_num_threads()``. The result is the same. A GPU has its own.
+    threads : largest number of threads on a CPU; None means one for every five seconds of audio, up
+        to ``torch.get_num_threads()``. The result does not depend on it.
 
     Returns
     -------
@@ -95,10 +96,10 @@ class LogMel(torch.nn.Module):  # type: ignore[misc]
 
 
 class _Plan(NamedTuple):
-    """What the kernel is told of all tensors of one shape and dtype."""
+    """The kernel's arguments that all tensors of one shape and dtype share."""
 
-    shape: tuple[int, ...]  # of the features
-    counts: tuple[int, ...]  # of `prepared` in mel_kernel.mojo, but for the pool
+    shape: tuple[int, ...]  # shape of the features
+    counts: tuple[int, ...]  # the counts of `prepared` in mel_kernel.mojo, without the pool
     threads: int
     itemsize: int
 
@@ -111,7 +112,7 @@ def _plan(
     smoothing: str | None,
     threads: int | None,
 ) -> _Plan:
-    """All that can be checked without looking at samples. Sizes may be symbols."""
+    """Check everything except the samples, and plan the call. Sizes may be symbols."""
     if dtype not in (torch.float32, torch.float64, torch.int16):
         raise TypeError(f"audio has dtype {dtype}: expected float32, float64 or int16 (PCM)")
     if len(shape) not in (1, 2):
@@ -137,13 +138,13 @@ def _plan(
 
 
 class _Prepared(NamedTuple):
-    """A plan and what belongs to this process."""
+    """A plan, and the memory of its arguments in this process."""
 
     shape: tuple[int, ...]
     threads: int
     itemsize: int
     prepared: int  # address of the counts
-    memory: Any  # where they are
+    memory: Any  # keeps the counts alive
 
 
 @lru_cache(maxsize=256)
@@ -186,7 +187,7 @@ def _on_cpu(
     out = audio.new_empty(shape, dtype=torch.float32)
     status = kernel(prepared, address, strides[0], out.data_ptr(), workers, 0)
     if status != 0:
-        which = ctypes.c_int64()  # the sample to blame: only now asked for
+        which = ctypes.c_int64()  # the bad sample is searched only now
         kernel(prepared, address, strides[0], out.data_ptr(), workers, ctypes.addressof(which))
         raise error_of(status, audio.detach().numpy(), which.value)
     return out
@@ -200,9 +201,9 @@ def _on_cuda(
     smoothing: Smoothing | None = None,
     threads: int | None = None,
 ) -> Tensor:
-    """One launch on the current stream, where the copies for it are made, too. Nobody waits."""
+    """Launch the kernel once on the current stream, after copies on that stream; do not wait."""
     _plan(audio.shape, audio.dtype, n_mels, pad_to, smoothing, threads)
-    # PyTorch does not tell others the address of a tensor that wants a gradient.
+    # PyTorch does not give others the address of a tensor that requires a gradient.
     samples = audio.detach()
     if samples.dtype is torch.float64:
         samples = samples.to(torch.float32)
@@ -220,7 +221,7 @@ def _shape_only(
     smoothing: str | None = None,
     threads: int | None = None,
 ) -> Tensor:
-    """What tracers see: a result without values. Sizes may be symbols."""
+    """Return an uninitialised result for tracers. Sizes may be symbols."""
     plan = _plan(audio.shape, audio.dtype, n_mels, pad_to, smoothing, threads)
     return audio.new_empty(plan.shape, dtype=torch.float32)
 
@@ -235,9 +236,9 @@ def _batched(
     smoothing: str | None = None,
     threads: int | None = None,
 ) -> tuple[Tensor, int]:
-    """``vmap``: its clips are those of one batch."""
+    """Compute the clips of ``vmap`` as one batch."""
     place = in_dims[0]
-    assert place is not None  # vmap of nothing is not passed on
+    assert place is not None  # torch does not call this for vmap of no argument
     clips = audio.movedim(place, 0)
     flat = clips.flatten(0, -2)
     features = torch.ops.whisper_mel.log_mel(
@@ -268,7 +269,7 @@ class _Differentiable(torch.autograd.Function):  # type: ignore[misc]
         return audio_gradient(gradient, audio, *ctx.options), None, None, None, None
 
 
-# An ordinary tensor on the CPU, and nothing that wants to see the call
+# The keys of an ordinary CPU tensor that no other dispatch concerns
 _PLAIN = (
     torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
     | torch._C.DispatchKeySet(torch._C.DispatchKey.AutogradCPU)
@@ -284,8 +285,11 @@ def _with_gradient(
     smoothing: str | None = None,
     threads: int | None = None,
 ) -> Tensor:
-    """The first stop of every call. ``torch.library.register_autograd`` would do the same, but
-    takes 4 µs to find out that no gradient is wanted."""
+    """Compute features, with a gradient if one is required.
+
+    Every call begins here. ``torch.library.register_autograd`` would do the same, but needs 4 µs to
+    find that no gradient is required.
+    """
     if forward_ad._current_level >= 0 and forward_ad.unpack_dual(audio).tangent is not None:
         raise NotImplementedError(
             "forward-mode gradients of whisper_mel.log_mel: expected torch.autograd.grad or "
@@ -308,11 +312,12 @@ def _with_gradient(
 def audio_gradient(
     gradient: Tensor, audio: Tensor, n_mels: int, pad_to: int | None, smoothing: str | None
 ) -> Tensor:
-    """The loss's gradient with respect to ``audio``, from that with respect to the features.
+    """Compute the loss's gradient with respect to ``audio`` from that with respect to the features.
 
-    Computed in float64, because a quiet band beside a loud one has a large gradient and, in
-    float32, few right digits; the result has ``audio``'s dtype. Values that were raised to 8 below
-    the maximum pass their gradient on to the maximum, those at the floor to nothing.
+    It is computed in float64, because a quiet band beside a loud one has a large gradient, which
+    would have few correct digits in float32. The result has ``audio``'s dtype. The gradient of
+    values that were raised to 8 below the maximum goes to the maximum; values at the floor have
+    none.
     """
     n = audio.shape[-1]
     length = n if pad_to is None else pad_to
@@ -320,7 +325,7 @@ def audio_gradient(
     window = torch.hann_window(_N_FFT, dtype=torch.float64, device=audio.device)
     bank = _filterbank(n_mels, audio.device)
 
-    # Where each sample of each frame lies in the clip, mirrored at its ends
+    # The position in the clip of each sample of each frame, mirrored at the clip's ends
     frame = torch.arange(length // _HOP, device=audio.device).unsqueeze(1)
     place = (_HOP * frame + torch.arange(_N_FFT, device=audio.device) - _REACH).abs()
     place = torch.where(place < length, place, 2 * (length - 1) - place)
@@ -339,15 +344,15 @@ def audio_gradient(
     raised = torch.where(kept, 0.0, scaled).sum((1, 2), keepdim=True)
     logs = torch.where(kept, scaled, 0.0) + raised * is_peak / is_peak.sum((1, 2), keepdim=True)
     energies = torch.where(heard, logs / torch.where(heard, energy, 1.0), 0.0) / math.log(10.0)
-    # |X|² has the derivative 2 Re(X exp(2πijk/400)), an inverse transform: bins 0 and 200, which
-    # stand there once and not twice, have no weight in any band.
+    # |X|² has the derivative 2 Re(X exp(2πijk/400)), an inverse transform. Bins 0 and 200, which
+    # occur once there and not twice, have no weight in any band.
     inner = torch.fft.irfft((energies @ bank) * spectrum, n=_N_FFT) * (_N_FFT * window)
     total = torch.zeros_like(padded).index_add(1, place.flatten(), inner.flatten(1))
     return total[:, :n].reshape(audio.shape).to(audio.dtype)
 
 
 def _unsmoothed(gradient: Tensor, n_mels: int, smoothing: str | None) -> Tensor:
-    """The gradient before the 3x3 mean."""
+    """Return the gradient before the 3x3 mean."""
     if smoothing is None:
         return gradient
     bands, frames = gradient.shape[-2:]
@@ -360,7 +365,7 @@ def _unsmoothed(gradient: Tensor, n_mels: int, smoothing: str | None) -> Tensor:
 
 
 def _filterbank(n_mels: int, device: torch.device) -> Tensor:
-    """``(n_mels, 201)``, float64. Made anew each time: a tracer takes it for a constant."""
+    """Return ``(n_mels, 201)``, float64; a new tensor each time, a constant to tracers."""
     from whisper_mel_reference import mel_filterbank
 
     return torch.tensor(mel_filterbank(n_mels), dtype=torch.float64, device=device)
@@ -368,7 +373,8 @@ def _filterbank(n_mels: int, device: torch.device) -> Tensor:
 
 # --------------------------------------------------------------------------- registration
 
-_library = torch.library.Library("whisper_mel", "FRAGMENT")  # unregisters when it is collected
+# unregisters the operator when collected
+_library = torch.library.Library("whisper_mel", "FRAGMENT")
 _library.define(
     "log_mel(Tensor audio, int n_mels=80, *, int? pad_to=None, str? smoothing=None, "
     "int? threads=None) -> Tensor",

@@ -1,9 +1,9 @@
 """Whisper's log-Mel front-end in pure NumPy: its specification, its stages, its error bound.
 
-``FrontEndSpec`` says what a front-end computes, ``log_mel`` computes it in float64 or float32,
-``stages`` shows every intermediate, ``error_bound`` says how far a float32 implementation may be
-off in each value, ``truth`` gives features and bound at once, and ``score`` divides an
-implementation's error by the bound.
+``FrontEndSpec`` specifies a front-end and ``log_mel`` computes its features, in float64 or float32.
+``stages`` returns every intermediate result. ``error_bound`` is the admissible error of each
+float32 feature, and ``truth`` computes features and bound at once. ``score`` divides the error of
+an implementation by the bound.
 """
 
 from whisper_mel_reference.bound import (

@@ -1,4 +1,4 @@
-"""How far a float32 front-end may be off in each value, and how far one is.
+"""The error bound of each float32 feature, and the comparison of a front-end with it.
 
 The derivation, its sources and its calibration are in ``docs/error-bound.md``.
 """
@@ -27,20 +27,20 @@ CLASS_A = 1.0
 CLASS_B = 4.0
 """The highest score of a careless but conforming one."""
 MAX_AMPLITUDE = 1e16
-"""The bound's domain: above, the power of a float32 spectrum may overflow."""
+"""The largest amplitude that has a bound: above it, float32 powers may overflow."""
 
 # One rounding to float32 is off by at most EPS relatively; the factors are calibrated on
 # real implementations (docs/error-bound.md).
 EPS = 2.0**-24
-FFT_ERROR = 12.0  # of a spectrum value, in EPS times the norm of the windowed frame
-PEAK_ERROR = 1.5  # of the same, in EPS times the largest magnitude in the frame's spectrum
-WINDOW_ERROR = 4.0  # of the same, from a float32 window, in EPS times the norm of the frame
-SUM_ERROR = 8.0  # of a mel power, relative, in EPS
-LAST_ERROR = 8.0  # of logarithm, scaling and smoothing, in EPS times max(|value|, 1)
+FFT_ERROR = 12.0  # error of a spectrum value, in EPS times the norm of the windowed frame
+PEAK_ERROR = 1.5  # more of it, in EPS times the largest magnitude in the frame's spectrum
+WINDOW_ERROR = 4.0  # more of it, by a float32 window, in EPS times the norm of the frame
+SUM_ERROR = 8.0  # relative error of a mel power, in EPS
+LAST_ERROR = 8.0  # error of logarithm, scaling and smoothing, in EPS times max(|value|, 1)
 
 
 class Truth(NamedTuple):
-    """The features of a clip or of a batch in float64, and how far off float32 ones may be.
+    """The float64 features of a clip or of a batch, and the error bound of float32 features.
 
     Both have the shape of :func:`whisper_mel_reference.log_mel`'s result, and its unit.
     """
@@ -125,7 +125,7 @@ def compare(
     *,
     lengths: Sequence[int] | None = None,
 ) -> Comparison:
-    """Compute what :func:`score` does, with the position and the values of the worst feature."""
+    """Compute the score as :func:`score` does, with the worst feature's place and values."""
     given = np.asarray(actual)
     exact = truth(audio, spec, lengths=lengths)
     if given.shape != exact.features.shape:
@@ -154,10 +154,10 @@ def compare_with(actual: Array, expected: Array, bound: Array) -> Comparison:
 
 
 def _clip_truth(clip: Array, spec: FrontEndSpec) -> tuple[Truth, Truth]:
-    """Compute the truth about one clip, and about a silent value of it (shape ``(1, 1)``)."""
+    """Compute the truth of one clip, and of a silent feature in it (shape ``(1, 1)``)."""
     mel, mel_error = _mel_with_error(clip, spec)
     values = [logarithm(m, spec) for m in (mel - mel_error, mel, mel + mel_error)]
-    # The clip's maximum is uncertain by every value that could be it.
+    # The clip's maximum is as uncertain as each value that could be the maximum.
     bottoms = [log.max() - spec.dynamic_range for log in values]
 
     def of(logs: list[Array]) -> Truth:
@@ -177,7 +177,7 @@ def _clip_truth(clip: Array, spec: FrontEndSpec) -> tuple[Truth, Truth]:
 
 
 def _mel_with_error(clip: Array, spec: FrontEndSpec) -> tuple[Array, Array]:
-    """Compute mel powers in float64 and how far float32 ones may be off, ``(n_mels, n_frames)``.
+    """Compute float64 mel powers and the bound of float32 ones, both ``(n_mels, n_frames)``.
 
     A spectrum value is off by delta at most; a mel power ``sum F P`` by the cross term of
     ``|X + delta|**2`` (bounded by Cauchy-Schwarz), delta's own square, and the sum's roundings.
@@ -200,7 +200,7 @@ def _mel_with_error(clip: Array, spec: FrontEndSpec) -> tuple[Array, Array]:
 def spectrum_error(
     frames: Array, windowed: Array, peak: Array, *, gain: float = 1.0
 ) -> NDArray[np.float64]:
-    """Compute how far off a float32 spectrum's values may be, shape ``(n_frames,)``.
+    """Compute the error bound of a float32 spectrum's values, shape ``(n_frames,)``.
 
     ``frames`` and ``windowed`` have shape ``(n_frames, n_fft)``; ``peak`` is the largest
     magnitude in each frame's spectrum, ``gain`` the largest weight of the window.

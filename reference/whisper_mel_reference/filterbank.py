@@ -54,7 +54,7 @@ def _filterbank(spec: FrontEndSpec) -> NDArray[np.float32]:
     below = edges[:, np.newaxis] - bins
     width = np.diff(edges)[:, np.newaxis]
     triangles = np.minimum(-below[:-2] / width[:-1], below[2:] / width[1:])
-    # Not np.maximum: theirs has -0.0 where a band's lower edge is a bin, and so has this.
+    # np.maximum would give 0.0 where a band's lower edge is a bin; Whisper's weights have -0.0.
     weights: NDArray[Any] = np.where(triangles < 0.0, 0.0, triangles).astype(np.float32)
     if spec.mel_norm == "slaney":
         norm = 2.0 / (edges[2:] - edges[:-2])

@@ -14,14 +14,15 @@ from whisper_mel_reference.spec import WHISPER, FrontEndSpec, require_count
 
 Array = NDArray[Any]
 Tap = Callable[[str, Any], Any]
-"""Takes the name and the value of a stage as soon as it is computed; returns the value that the
-next stage is computed from."""
+"""A function that takes the name and the value of a stage as soon as it is computed. It returns the
+value that the next stage is computed from.
+"""
 
 INT16_SCALE = 1.0 / 32768.0  # exact in binary: int16 PCM becomes [-1, 1)
 _BLOCK = 256  # frames computed at a time, so that a block's arrays stay in the L2 cache
 _STAGES = ("frames", "windowed", "spectrum", "power", "mel", "log", "clamped", "features")
 PAD_MODES = {"reflect": "reflect", "symmetric": "symmetric", "edge": "edge", "zero": "constant"}
-"""``numpy.pad``'s names of a specification's ``pad_mode``."""
+"""The name that ``numpy.pad`` has for each ``pad_mode`` of a specification."""
 
 
 def log_mel(
@@ -40,8 +41,8 @@ def log_mel(
     spec : what to compute; Whisper's front-end with 80 bands by default.
     dtype : float64 (the truth that the error bound refers to) or float32 (every stage rounded to
         it, as common implementations do).
-    lengths : the samples of each clip of a batch that count, where clips differ. The frames of
-        the result beyond a clip's own hold the value that silence has in that clip.
+    lengths : the number of samples that count in each clip of a batch, where clips differ.
+        Frames after the end of a clip hold the value that silence has in that clip.
 
     Returns
     -------
@@ -143,15 +144,15 @@ def _require_dtype(dtype: DTypeLike) -> np.dtype[Any]:
 
 
 def _untouched(name: str, value: Any) -> Any:
-    """Leave a stage as it is: the tap of those who want none."""
+    """Return a stage's value unchanged: the tap for callers that need none."""
     return value
 
 
 def frames(clip: Array, spec: FrontEndSpec, real: np.dtype[Any], tap: Tap = _untouched) -> Array:
     """Cut a clip into the frames that are kept, a read-only view of shape ``(n_frames, n_fft)``.
 
-    Taps ``audio``, ``padded`` (with the zeros of ``pad_to``), ``extended`` (with what a centred
-    clip needs on both sides) and ``frames``.
+    The tap sees ``audio``, ``padded`` (with the zeros of ``pad_to``), ``extended`` (a centred clip
+    with its padding on both sides) and ``frames``.
     """
     audio = tap("audio", np.asarray(clip, real))
     padded = np.zeros(spec.padded_length(audio.size), real)
@@ -203,15 +204,16 @@ def mel_blocks(
 ) -> Iterator[MelBlock]:
     """Compute the mel powers of a clip, a block of frames at a time.
 
-    With a tap all frames are one block, so that each stage passes it once, as a whole: those of
-    :func:`frames`, then ``window``, ``windowed``, ``spectrum``, ``power``, ``bank`` and ``mel``.
+    With a tap, all frames form one block, so that the tap sees each stage once and whole: the
+    stages of :func:`frames`, then ``window``, ``windowed``, ``spectrum``, ``power``, ``bank`` and
+    ``mel``.
     """
     at = _untouched if tap is None else tap
     framed = frames(clip, spec, real, at)
     size = _BLOCK if tap is None else max(len(framed), 1)
     weights = at("window", window(spec, real))
     bank = mel_filterbank(spec.n_mels, spec).astype(real)
-    with np.errstate(over="ignore", invalid="ignore"):  # the caller looks for what is not finite
+    with np.errstate(over="ignore", invalid="ignore"):  # the caller checks for infinities and NaN
         for start in range(0, max(len(framed), 1), size):
             block = framed[start : start + size]
             windowed = at("windowed", block * weights)
@@ -231,21 +233,21 @@ def logarithm(mel: Array, spec: FrontEndSpec) -> Array:
 def clamp(log: Array, spec: FrontEndSpec, tap: Tap = _untouched) -> Array:
     """Raise values more than ``dynamic_range`` below the clip's maximum to that level.
 
-    Taps ``top``, the maximum, and ``clamped``.
+    The tap sees ``top`` (the maximum) and ``clamped``.
     """
     top = tap("top", log.max())
     return tap("clamped", np.maximum(log, top - log.dtype.type(spec.dynamic_range)))
 
 
 def finish(clamped: Array, spec: FrontEndSpec) -> Array:
-    """Scale and smooth: the features."""
+    """Scale and smooth clamped values into features."""
     real = clamped.dtype.type
     scaled = (clamped + real(spec.offset)) / real(spec.divisor)
     return scaled if spec.smoothing is None else mean_3x3(scaled, spec)
 
 
 def mean_3x3(values: Array, spec: FrontEndSpec) -> Array:
-    """Take the mean of each 3x3 neighbourhood; ``spec.smoothing`` says what is done at edges."""
+    """Take the mean of each 3x3 neighbourhood; at edges as ``spec.smoothing`` says."""
     if spec.smoothing == "valid":
         total = _sum_3x3(values)
         return total / values.dtype.type(9)
@@ -262,7 +264,7 @@ def _sum_3x3(values: Array) -> Array:
 def _clip_log(
     clip: Array, spec: FrontEndSpec, real: np.dtype[Any], tap: Tap | None = None
 ) -> Array:
-    """Compute the logarithm of a clip's mel powers, ``(n_mels, n_frames)``; tapped as ``log``."""
+    """Compute the log of a clip's mel powers, ``(n_mels, n_frames)``; the tap sees ``log``."""
     log = np.empty((spec.n_mels, spec.n_frames(clip.size)), real)
     for block in mel_blocks(clip, spec, real, tap):
         log[:, block.where] = logarithm(block.mel, spec)
@@ -274,7 +276,7 @@ def _clip_log(
 
 
 def silence(log: Array, spec: FrontEndSpec) -> Array:
-    """Return the features' value where this clip is silent: its floor, or its range's bottom."""
+    """Return the features' value where a clip is silent: the floor or its range's bottom."""
     real = log.dtype.type
     floor = logarithm(np.zeros((1, 1), log.dtype), spec)
     bottom = np.maximum(floor, log.max() - real(spec.dynamic_range))

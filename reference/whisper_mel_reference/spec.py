@@ -1,4 +1,4 @@
-"""What a log-Mel front-end computes, as data."""
+"""The specification of a log-Mel front-end, as data."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class FrontEndSpec:
 
     @property
     def reach(self) -> int:
-        """Samples by which a centred clip is extended on each side."""
+        """Number of samples by which a clip is extended on each side; 0 if it is not centred."""
         return self.n_fft // 2 if self.centre else 0
 
     def padded_length(self, n_samples: int) -> int:
@@ -153,7 +153,7 @@ class FrontEndSpec:
 
 
 def require_count(name: str, value: object, *, at_least: int) -> int:
-    """Return ``value`` as an int; ``TypeError`` or ``ValueError`` names it if it is not a count."""
+    """Return ``value`` as an int; raise ``TypeError`` or ``ValueError`` unless it is a count."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name}={value!r}: expected an int, not {type(value).__name__}")
     if value < at_least:

@@ -1,7 +1,7 @@
-"""The judging side of a worker: starts it, asks it, replaces it when it dies.
+"""The judge's side of a worker: starts it, asks it, replaces it when it dies.
 
-Nothing that the front-end's process sends is executed here, and all of it is checked: its form, its
-size, the time that it takes. See :mod:`whisper_mel_conformance.frontend.wire`.
+Nothing that the front-end's process sends is executed, and its form, size and time are checked. See
+:mod:`whisper_mel_conformance.frontend.wire`.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from whisper_mel_conformance.frontend.worker import answer
 
 MEMORY_LIMIT = min(4 << 30, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
 FIRST_CALL_PATIENCE = 6.0  # times the time-out: a front-end may be built at its first call
-MAX_TIMEOUTS = 2  # then it is not called any more
+MAX_TIMEOUTS = 2  # after so many time-outs, or so many deaths, it is not called any more
 MAX_DEATHS = 10
 
-_NAME_LENGTH = 200  # characters of a name, a version
+_NAME_LENGTH = 200  # characters of a name or of a version
 _MESSAGE_LENGTH = 2000
-_LEAST_ANSWER = 256 << 20  # bytes that any answer may have,
-_TIMES_THE_REQUEST = 8  # and how many more a large request allows
+_LEAST_ANSWER = 256 << 20  # limit of bytes of an answer: at least this,
+_TIMES_THE_REQUEST = 8  # or so many times the size of the request
 
-_DYING = 2.0  # seconds in which a process that closed its connection may still end
+_DYING = 2.0  # seconds that a process may take to end after it closed its connection
 _IN_WORDS = ("unsupported", "broken", "died")  # kinds of answers that are sentences
 
-# Peers compute short clips by libraries whose idle threads spin: on a busy machine that makes them
-# many times slower. What they compute is the same.
+# Peers compute short clips with libraries whose idle threads spin, which makes them many times
+# slower on a busy machine. One thread gives the same features.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
-# What libraries that front-ends are made of send home unless told not to (docs/privacy.md):
-# ONNX Runtime once it is imported, Mojo and MAX when they compile.
+# These switch off telemetry of libraries that front-ends are built on (docs/privacy.md): ONNX
+# Runtime sends it once imported, Mojo and MAX when they compile.
 _NO_REPORTS = {"ORT_DISABLE_TELEMETRY": "1", "MODULAR_TELEMETRY_ENABLED": "false"}
 
-# Imports find in the worker what they find here, while the environment is left as it is.
+# The worker imports from the same sys.path; the environment variables stay as they are.
 _BOOTSTRAP = (
     "import sys; sys.path[:] = {path!r}\n"
     "from whisper_mel_conformance.frontend.worker import main; main()"
@@ -59,8 +59,8 @@ _BOOTSTRAP = (
 class FrontEnd:
     """A front-end in a process of its own.
 
-    ``timeout`` is in seconds a call. Attributes ``name``, ``device``, ``capabilities`` and
-    ``versions`` are known once it is started; ``calls`` counts every call of ``log_mel``.
+    ``timeout`` is the time limit of a call in seconds. ``name``, ``device``, ``capabilities`` and
+    ``versions`` are known once it is started. ``calls`` counts the calls of ``log_mel``.
     """
 
     def __init__(self, source: str, *, timeout: float = 30.0) -> None:
@@ -80,13 +80,13 @@ class FrontEnd:
 
     @classmethod
     def of(cls, described: Mapping[str, Any], *, timeout: float) -> FrontEnd:
-        """The front-end of :meth:`described`, in this process or another; not started."""
+        """Create a front-end from the description of :meth:`described`, without starting it."""
         front_end = cls(described["source"], timeout=timeout)
         front_end._describe(described)
         return front_end
 
     def described(self) -> dict[str, Any]:
-        """Where it was loaded from, and what it said of itself: plain data."""
+        """Return where it was loaded from and what it declares, as plain data."""
         return {
             "source": self.source,
             "name": self.name,
@@ -97,12 +97,15 @@ class FrontEnd:
 
     @property
     def given_up(self) -> bool:
-        """Whether it has hung or crashed too often, and is not called any more."""
+        """True if it has hung or crashed too often and is not called any more."""
         return self._given_up is not None
 
     def start(self) -> None:
-        """Load the front-end. Raises ``Refused`` with its exception, or ``Failure``; no process is
-        left behind then."""
+        """Load the front-end in a new process.
+
+        Raises ``Refused`` with the front-end's exception, or ``Failure``; the process has ended
+        then.
+        """
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -112,8 +115,8 @@ class FrontEnd:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                # Memory that malloc gives out is filled, so that what a front-end forgets to
-                # write is 3e38 (GNU libc; elsewhere the variable means nothing).
+                # GNU libc fills memory that malloc gives out, so that a feature which the front-end
+                # forgets to write is 3e38. Elsewhere the variable has no effect.
                 env={
                     **_NO_REPORTS,
                     **os.environ,
@@ -132,9 +135,9 @@ class FrontEnd:
             raise
 
     def _describe(self, description: Any) -> None:
-        """Take what the front-end says of itself, the first time: it keeps its name and claims.
+        """Store the front-end's description, once: a restarted front-end keeps its name and claims.
 
-        Raises ``Failure`` where it is not usable.
+        Raises ``Failure`` if the description is not usable.
         """
         if self._is_described:
             return
@@ -152,15 +155,15 @@ class FrontEnd:
         self._is_described = True
 
     def call(self, audio: NDArray[Any], **options: Any) -> NDArray[np.float32]:
-        """The features of ``audio``; options as of ``log_mel``, and ``layout``."""
+        """Return the features of ``audio``; options are those of ``log_mel``, and ``layout``."""
         result: NDArray[np.float32] = self.probe("call", audio=audio, **options)
         return result
 
     def probe(self, probe: str, *, patience: float = 1.0, **arguments: Any) -> Any:
-        """The answer of a probe, which may take ``patience`` times the time-out.
+        """Ask for an operation; return its answer.
 
-        Raises ``Refused``, ``Unsupported``, or ``Failure`` where the front-end crashed, hung or
-        did what none may do.
+        The time limit is ``patience`` times the time-out. Raises ``Refused``, ``Unsupported``, or
+        ``Failure`` if the front-end crashed, hung or broke the calling contract.
         """
         if self._given_up:
             raise Failure(f"not called: {self._given_up}", hard=True)
@@ -174,7 +177,7 @@ class FrontEnd:
         return value
 
     def stop(self) -> None:
-        """End the process."""
+        """End the front-end's process, if there is one."""
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -188,7 +191,9 @@ class FrontEnd:
             self._output = None
 
     def _ask(self, request: Any, timeout: float) -> Any:
-        """The value that the worker answers; ``timeout`` is in seconds, for both messages."""
+        """Send a request and return the worker's answer; ``timeout`` in seconds covers both
+        messages.
+        """
         assert self._connection is not None
         end = time.monotonic() + timeout
         try:
@@ -206,7 +211,9 @@ class FrontEnd:
         return self._unpack(kind, value)
 
     def _checked(self, reply: Any) -> tuple[str, Any]:
-        """How an operation ended, and with what; counts its calls."""
+        """Return the kind and the value of a reply, and count its calls; end a worker that sent
+        another.
+        """
         if not (isinstance(reply, list) and len(reply) == 3 and _is_count(reply[2])):
             self._die("answered by what is no answer")
         kind, value, calls = reply
@@ -236,7 +243,7 @@ class FrontEnd:
         raise Failure(message, hard=True)
 
     def _last_words(self) -> str:
-        """How the process ended, and what it printed last."""
+        """Describe how the process ended and what it printed last."""
         assert self._process is not None
         assert self._output is not None
         try:
@@ -256,7 +263,7 @@ def _text(value: str, limit: int = _MESSAGE_LENGTH) -> str:
 
 
 def _words(value: Any) -> str:
-    """A name or a version on one line. Raises ``TypeError`` for what is no text."""
+    """Return a name or a version on one line; raise ``TypeError`` for other than text."""
     if not isinstance(value, str):
         raise TypeError(f"{value!r}: expected text")
     return printable(value, _NAME_LENGTH)
@@ -267,7 +274,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_of_kind(kind: Any, value: Any) -> bool:
-    """Whether an answer of this kind can have this value."""
+    """Return whether an answer of this kind can have this value."""
     if kind != "refused":
         return kind == "value" or (kind in _IN_WORDS and isinstance(value, str))
     return (
@@ -280,7 +287,7 @@ def _is_of_kind(kind: Any, value: Any) -> bool:
 
 
 class InProcess(FrontEnd):
-    """A front-end of our own, without a process: it must neither crash nor hang."""
+    """A front-end in the judging process: only for trusted ones, which neither crash nor hang."""
 
     def __init__(self, loaded: Loaded) -> None:
         super().__init__(loaded.name)
@@ -288,10 +295,10 @@ class InProcess(FrontEnd):
         self._loaded = loaded
 
     def start(self) -> None:
-        """Nothing is to be started."""
+        """Do nothing: there is no process to start."""
 
     def probe(self, probe: str, *, patience: float = 1.0, **arguments: Any) -> Any:
-        """As that of :class:`FrontEnd`; ``patience`` means nothing here."""
+        """Perform an operation as :meth:`FrontEnd.probe` does; ``patience`` has no effect."""
         kind, value, calls = answer(Caller(self._loaded), probe, arguments)
         self.calls += calls
         return self._unpack(kind, value)

@@ -27,26 +27,28 @@ _ANSWER_LIMIT = 64 << 10  # bytes of a line that a program answers
 _REFUSALS = range(1, 126)
 """Exit statuses by which a program refuses its input.
 
-Above are those that a shell gives for programs that it cannot run (126, 127) or that a signal ended
-(128 and the signal's number).
+Those above are a shell's: 126 and 127 for a program that it cannot run, 128 plus its number for a
+signal that ended the program.
 """
 
 
 class CommandCrashed(BaseException):
-    """The program was ended by a signal. Not an ``Exception``: no refusal of bad input."""
+    """The program was ended by a signal; not an ``Exception``, because it is no refusal of bad
+    input.
+    """
 
 
 class CommandFrontEnd:
-    """A program that reads raw little-endian float32 and writes the same.
+    """A program that reads raw little-endian float32 samples and writes float32 features.
 
-    With ``{in}`` and ``{out}`` in its arguments it is started for every call. It says on the last
-    line of its standard output, or in the file ``{out}.json``, what it wrote: ``{"shape": [80,
-    100]}``; or ``{"unsupported": "why"}``. An exit status from 1 to 125 means that it refuses the
-    input; above that it has crashed, as shells say it.
+    A program with ``{in}`` and ``{out}`` in its arguments is started for every call. It says what
+    it wrote on the last line of its standard output, or in the file ``{out}.json``: ``{"shape":
+    [80, 100]}`` or ``{"unsupported": "why"}``. An exit status from 1 to 125 refuses the input; a
+    higher one is a crash, as in shells.
 
-    Without them it is started once and serves: for every call it reads one line of JSON, ``{"in":
-    path, "out": path, "n_mels": 80, "pad_to": null, "smoothing": null}``, and answers with one
-    line as above, or ``{"error": "why"}``.
+    A program without placeholders is started once and serves. For every call it reads one line of
+    JSON, ``{"in": path, "out": path, "n_mels": 80, "pad_to": null, "smoothing": null}``, and
+    answers with one line as above, or ``{"error": "why"}``.
     """
 
     device = "cpu"
@@ -56,7 +58,8 @@ class CommandFrontEnd:
         self.name = COMMAND_PREFIX + command
         if not self._arguments:
             raise ValueError(f"front-end {self.name!r}: expected a command after {COMMAND_PREFIX}")
-        # Said here: a program that cannot be started would "refuse" bad input as it should.
+        # Checked now, because a program that cannot be started would seem to refuse bad input
+        # rightly.
         if shutil.which(self._arguments[0]) is None:
             raise ValueError(
                 f"front-end {self.name!r}: there is no program {self._arguments[0]} that can be "
@@ -76,7 +79,7 @@ class CommandFrontEnd:
             "process_per_call": not self._serves,
         }
         self._server: subprocess.Popen[bytes] | None = None
-        self._asking = threading.Lock()  # one question, one answer: threads take turns
+        self._asking = threading.Lock()  # threads take turns: one request, one answer
 
     def log_mel(
         self,
@@ -86,10 +89,10 @@ class CommandFrontEnd:
         pad_to: int | None = None,
         smoothing: str | None = None,
     ) -> NDArray[np.float32]:
-        """Run the program.
+        """Run the program on a clip; return its features.
 
-        Raises ``ValueError`` for what it refuses, ``NotImplementedError`` for what it says it
-        cannot do, ``Broken`` for an answer that is none, ``CommandCrashed``.
+        Raises ``ValueError`` for input that it refuses, ``NotImplementedError`` for what it
+        declares unsupported, ``Broken`` for an invalid answer, ``CommandCrashed``.
         """
         with tempfile.TemporaryDirectory(prefix="whisper-mel-") as folder:
             source, target = Path(folder, "audio.f32"), Path(folder, "features.f32")
@@ -109,7 +112,7 @@ class CommandFrontEnd:
             return self._read(target, answer)
 
     def close(self) -> None:
-        """End the serving program, by the end of its input; the next call starts another."""
+        """End the serving program by closing its input; the next call starts another."""
         if self._server is not None:
             self._server.communicate()
             self._server = None
@@ -161,7 +164,7 @@ class CommandFrontEnd:
         return _parse(line.decode(errors="replace"))
 
     def _line(self, pipe: IO[bytes]) -> bytes:
-        """The next line, which is all that is read. Raises ``Broken`` if it has no end."""
+        """Read the next line and nothing more; raise ``Broken`` if it is too long."""
         line = pipe.readline(_ANSWER_LIMIT)
         if len(line) == _ANSWER_LIMIT:
             raise Broken(f"the program answered {_ANSWER_LIMIT} bytes without a line feed")
@@ -197,7 +200,7 @@ def _read_text(path: Path) -> str:
 
 
 def _parse(text: str) -> dict[str, Any]:
-    """The last line of a program's answer. Raises ``Broken`` where that is none."""
+    """Parse the last line of a program's answer; raise ``Broken`` if it is not a JSON object."""
     line = text.strip().rpartition("\n")[2]
     try:
         answer = json.loads(line)

@@ -1,4 +1,4 @@
-"""How a front-end can fail: it refuses, says that it cannot, or breaks what all must keep."""
+"""The ways in which a front-end fails: it refuses, cannot do something, or breaks the contract."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ Array = NDArray[Any]
 
 
 class Broken(Exception):
-    """The front-end did what no front-end may do, whatever the features are: no refusal.
+    """The front-end broke the calling contract, which is no refusal of the input.
 
-    Raised beside the front-end, in its process; the judge has a :class:`Failure` then.
+    It is raised in the front-end's process; the judge raises a :class:`Failure` for it.
     """
 
 
 class Refused(Exception):
     """The front-end raised an exception.
 
-    Attributes are its ``types`` (the names of its class and that class's bases), its ``message``
-    and its ``traceback``, as they can be printed.
+    ``types`` are the names of its class and of the base classes; ``message`` and ``traceback`` are
+    printable text.
     """
 
     def __init__(self, types: list[str], message: str, traceback: str) -> None:
@@ -31,14 +31,14 @@ class Refused(Exception):
 
 
 class Unsupported(Exception):
-    """The front-end says that it cannot do this."""
+    """The front-end declares that it cannot do this."""
 
 
 class Failure(Exception):
     """A front-end fails a case.
 
-    ``score`` where its features were scored; ``hard`` where its process was lost; ``arrays``
-    (``actual``, ``expected``, ``bound``) are for the reproduction.
+    ``score`` is None unless features were scored. ``hard`` is true if the process was lost.
+    ``arrays`` (``actual``, ``expected``, ``bound``) are stored with the reproduction.
     """
 
     def __init__(

@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-_LINE = 64  # bytes: alignment is counted from here
-_CANARIES = 64  # values on each side
+_LINE = 64  # bytes: offsets are counted from such an alignment
+_CANARIES = 64  # values on each side of an output
 _LOUD = 12345.0
 
 
 def lay_out(audio: Array, layout: str) -> Array:
-    """A copy of ``audio`` in memory of its own, as ``layout`` says (a key of ``LAYOUTS``).
+    """Copy ``audio`` to new memory that is laid out as ``layout`` (a key of ``LAYOUTS``) says.
 
-    What lies between and beside its samples is louder than any of them, so that a sample read at
-    the wrong place is seen (NaN would be refused, or swallowed); before and behind a guarded array
-    no memory can be read at all.
+    Values between and beside the samples are louder than any sample, so that reading a wrong one
+    shows (NaN would be refused or ignored). Memory before or behind a guarded array cannot be read
+    at all.
     """
     if layout.startswith("offset-"):
         copy = _at_offset(audio, int(layout.removeprefix("offset-")))
@@ -38,7 +38,7 @@ def _poisoned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 
 
 def _at_offset(audio: Array, offset: int) -> Array:
-    """``offset`` bytes behind an aligned address."""
+    """Allocate an array that begins ``offset`` bytes after an aligned address."""
     buffer = _poisoned(((audio.nbytes + 3 * _LINE) // audio.itemsize,), audio.dtype)
     start = -buffer.ctypes.data % _LINE + offset
     return np.ndarray(audio.shape, audio.dtype, buffer=buffer.data.cast("B"), offset=start)
@@ -49,7 +49,7 @@ def _strided(audio: Array, step: int) -> Array:
 
 
 def _rows_apart(batch: Array) -> Array:
-    """Each clip contiguous, with others between them and more samples behind each."""
+    """Allocate contiguous clips with other rows between them and more samples behind each."""
     clips, n = batch.shape
     return _poisoned((2 * clips, n + 7), batch.dtype)[::2, :n]
 
@@ -61,7 +61,7 @@ def _read_only(audio: Array) -> Array:
 
 
 def _guarded(shape: tuple[int, ...], dtype: np.dtype[Any], at_end: bool) -> Array:
-    """An array that touches a page without access: behind its end, or before its start."""
+    """Allocate an array beside a page without access: behind its end, or before its start."""
     n_bytes = int(np.prod(shape)) * dtype.itemsize
     pages = -(-n_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
     memory = mmap.mmap(-1, pages + 2 * mmap.PAGESIZE)
@@ -88,16 +88,20 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "guard-before": lambda audio: _guarded(audio.shape, audio.dtype, at_end=False),
     "guard-behind": lambda audio: _guarded(audio.shape, audio.dtype, at_end=True),
 }
-"""Memory of the audio's shape and dtype, by layout; ``offset-<bytes>`` besides."""
+"""Functions that allocate memory like the audio's, by layout; ``offset-<bytes>`` is another layout.
+"""
 
 OF_BATCHES = ("fortran", "rows-apart", "rows-backwards")
-"""Layouts that say nothing of a single clip."""
+"""Layouts that exist for batches only."""
 
 
 def output_memory(
     shape: tuple[int, ...], memory: str, sentinel: np.float32
 ) -> tuple[Array, list[Array]]:
-    """Room for features, and what must keep the sentinel; ``canaries`` or a guarded layout."""
+    """Allocate an output, and list the arrays beside it that must keep the sentinel.
+
+    ``memory`` is ``canaries`` or a guarded layout.
+    """
     if memory.startswith("guard-"):
         return _guarded(shape, np.dtype(np.float32), memory == "guard-behind"), []
     size = int(np.prod(shape))

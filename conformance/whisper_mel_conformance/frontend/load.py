@@ -1,8 +1,8 @@
 """What a front-end is, and how the suite finds one.
 
-A front-end is an object with ``log_mel(audio, n_mels=80, *, pad_to=None, smoothing=None,
-out=None, threads=None)``, a factory of one, or just a function ``f(audio, n_mels=80)``. What it
-cannot do it says in ``capabilities``, by leaving out the parameter, or by raising
+A front-end is an object with ``log_mel(audio, n_mels=80, *, pad_to=None, smoothing=None, out=None,
+threads=None)``, a factory of such an object, or a function ``f(audio, n_mels=80)``. It declares
+what it cannot do in ``capabilities``, by leaving out the parameter, or by raising
 ``NotImplementedError``.
 """
 
@@ -35,21 +35,22 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Capabilities:
-    """What a front-end claims, and is held to.
+    """The features that a front-end claims to have, which it is judged by.
 
     Attributes
     ----------
-    n_mels : numbers of bands.
-    smoothing : of None, ``"valid"`` and ``"same"``.
-    pad_to : it takes ``pad_to``.
-    dtypes : of the audio: ``"float32"``, ``"float64"``, ``"int16"``.
-    batch : it takes audio of shape ``(batch, n)``.
-    max_samples : the longest clip that it takes, or None.
-    errors : ``"strict"`` if it promises the error policy of docs/specification.md ("ours").
-    out : it takes ``out``, an array to write the features to.
-    threads : it takes ``threads``, the number of threads to use.
+    n_mels : supported numbers of bands.
+    smoothing : supported values, of None, ``"valid"`` and ``"same"``.
+    pad_to : whether it takes ``pad_to``.
+    dtypes : supported dtypes of the audio: ``"float32"``, ``"float64"``, ``"int16"``.
+    batch : whether it takes audio of shape ``(batch, n)``.
+    max_samples : the number of samples of the longest clip that it takes, or None without a limit.
+    errors : ``"strict"`` if it promises the error policy of docs/specification.md ("ours"), or
+    None.
+    out : whether it takes ``out``, an array to write the features to.
+    threads : whether it takes ``threads``, the number of threads to use.
     required_class : the class that it must reach: ``"A"`` or ``"B"``.
-    process_per_call : every call starts a process, so repeating calls shows little.
+    process_per_call : whether each call starts a process, so that repeated calls show little.
     """
 
     n_mels: tuple[int, ...] = (80,)
@@ -95,7 +96,7 @@ class Capabilities:
 
 
 def _whole(name: str, value: Any) -> int:
-    """A number from 1 up, as a plain ``int``. Raises ``ValueError``."""
+    """Convert a number from 1 up to ``int``; raise ``ValueError`` for others."""
     try:
         whole = operator.index(value)
     except TypeError:
@@ -106,15 +107,15 @@ def _whole(name: str, value: Any) -> int:
 
 
 class UnknownFrontEnd(ValueError):
-    """No front-end of this name, path or command; the message says what exists."""
+    """The name, path or command of a front-end leads to none; the message says what exists."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Loaded:
     """A front-end ready to be called.
 
-    ``n_mels_as`` says how it takes the number of bands: ``"keyword"``, ``"positional"`` (it does
-    not tell its signature) or not at all (None).
+    ``n_mels_as`` says how it takes the number of bands: ``"keyword"``; ``"positional"`` (its
+    signature is unknown); or None, it does not take it.
     """
 
     name: str
@@ -125,7 +126,7 @@ class Loaded:
     versions: Mapping[str, str]
 
     def call(self, audio: Any, n_mels: int = 80, **options: Any) -> Any:
-        """The front-end's result for ``audio``; options that are None are left out."""
+        """Call the front-end; leave out options that are None."""
         given = {name: value for name, value in options.items() if value is not None}
         if self.n_mels_as == "keyword":
             return self.log_mel(audio, n_mels=n_mels, **given)
@@ -135,7 +136,7 @@ class Loaded:
 
 
 def registered() -> dict[str, EntryPoint]:
-    """The front-ends of installed distributions, by name; nobody takes that of an adapter."""
+    """Return the entry points of front-ends by name; an adapter's name is always the adapter."""
     entries = sorted(entry_points(group=GROUP), key=_is_own)
     return {entry.name: entry for entry in entries}
 
@@ -145,9 +146,9 @@ def _is_own(entry: EntryPoint) -> bool:
 
 
 def peers(which: str = "all") -> list[str]:
-    """The names of the implementations in the wild that this distribution has adapters for.
+    """List the names of the peers: front-ends in the wild that this distribution has adapters for.
 
-    ``which`` is ``"all"``, ``"light"`` (those that every run judges: their adapters say so) or
+    ``which`` is ``"all"``, ``"light"`` (peers that every run judges, as their adapters say) or
     ``"none"``.
     """
     found = {entry.name: entry.module for entry in registered().values() if _is_own(entry)}
@@ -157,7 +158,7 @@ def peers(which: str = "all") -> list[str]:
 
 
 def _is_light(module: str) -> bool:
-    """Whether an adapter says ``LIGHT = True``: it is read, not imported."""
+    """Return whether an adapter's source, which is not imported, says ``LIGHT = True``."""
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         return False
@@ -174,7 +175,7 @@ def needs_trust(source: str) -> bool:
 
 
 def require_known(source: str) -> None:
-    """Raise ``UnknownFrontEnd`` unless ``source`` names something; nothing is loaded."""
+    """Raise ``UnknownFrontEnd`` unless ``source`` leads to a front-end; load nothing."""
     if source.startswith(COMMAND_PREFIX):
         CommandFrontEnd(source[len(COMMAND_PREFIX) :])
         return
@@ -207,7 +208,7 @@ def require_known(source: str) -> None:
 
 
 def load(source: str) -> Loaded:
-    """The front-end that ``source`` names. Raises whatever its code raises."""
+    """Load the front-end that ``source`` names. Raises whatever its code raises."""
     if source.startswith(COMMAND_PREFIX):
         return inspect_front_end(CommandFrontEnd(source[len(COMMAND_PREFIX) :]), source)
     if ":" not in source:
@@ -237,7 +238,7 @@ def _load_file(path: Path) -> ModuleType:
 
 
 def inspect_front_end(value: Any, source: str) -> Loaded:
-    """A front-end from an object, a factory (no required parameter) or a function of audio."""
+    """Create a front-end from an object, a factory (no required parameter) or a function."""
     is_factory = isinstance(value, type) or not (hasattr(value, "log_mel") or _required(value))
     if callable(value) and is_factory:
         value = value()
@@ -269,7 +270,7 @@ def inspect_front_end(value: Any, source: str) -> Loaded:
 
 
 def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
-    """The parameters by name; None for built-in functions that do not tell them."""
+    """Return the parameters by name; None for built-in functions without a signature."""
     try:
         return inspect.signature(function).parameters
     except (TypeError, ValueError):
@@ -277,7 +278,7 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]
 
 
 def _required(function: Callable[..., Any]) -> bool:
-    """Whether it must be given something: then it is a function of audio, else a factory."""
+    """Return whether a parameter is required, as for a function of audio but not for a factory."""
     parameters = _parameters(function)
     if parameters is None:
         return True
@@ -286,7 +287,7 @@ def _required(function: Callable[..., Any]) -> bool:
 
 
 def _capabilities(parameters: Mapping[str, Any], declared: Mapping[str, Any]) -> Capabilities:
-    """What is declared, and for the rest what the signature has parameters for."""
+    """Combine the declared capabilities with those that the signature implies."""
     known = [field.name for field in dataclasses.fields(Capabilities)]
     for name in declared:
         if name not in known:

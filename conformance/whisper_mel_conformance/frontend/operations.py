@@ -1,8 +1,8 @@
 """Operations that the worker process performs on a front-end.
 
-They check the calling contract only (input untouched, float32, memory of its own); accuracy is
-judged by the parent. An operation is a function of a :class:`Caller` and of plain data; it returns
-plain data, of the form that ``ANSWERS`` says.
+They check the calling contract only (input untouched, float32, memory of its own); the judge checks
+accuracy. An operation is a function of a :class:`Caller` and of plain data; it returns plain data,
+whose form ``ANSWERS`` checks.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _OUT_SENTINEL = np.float32(-12345.0)
 
 
 class Caller:
-    """A front-end whose calls are counted and watched."""
+    """A front-end whose calls are counted, and whose input and output are checked."""
 
     def __init__(self, loaded: Loaded) -> None:
         self._loaded = loaded
@@ -36,7 +36,7 @@ class Caller:
         self.calls = 0
 
     def raw(self, audio: Any, **options: Any) -> Any:
-        """Whatever the front-end returns. Raises ``Broken`` if it modified the audio."""
+        """Return the front-end's result unchecked. Raises ``Broken`` if it modified the audio."""
         before = audio.tobytes()
         self.calls = next(self._count)  # next() is atomic, so threads are counted, too
         result = self._loaded.call(audio, **options)
@@ -45,7 +45,7 @@ class Caller:
         return result
 
     def __call__(self, audio: Array, **options: Any) -> NDArray[np.float32]:
-        """The features. Raises ``Broken`` unless they are a float32 array of their own."""
+        """Return the features. Raises ``Broken`` unless they are float32 in memory of their own."""
         result = plain_array(self.raw(audio, **options))
         if result.dtype != np.float32:
             raise Broken(f"log_mel returned dtype {result.dtype}: expected float32")
@@ -55,9 +55,9 @@ class Caller:
 
 
 def plain_array(result: Any) -> Array:
-    """The memory of an array as an exact ``numpy.ndarray``; raises ``Broken`` for other things.
+    """Return an array's memory as a plain ``numpy.ndarray``; raise ``Broken`` for other objects.
 
-    What a subclass says of itself (its dtype, shape or values) is not asked.
+    Methods of a subclass, which may misstate dtype, shape or values, are not used.
     """
     kind = type(result)
     if not issubclass(kind, np.ndarray) or issubclass(kind, np.ma.MaskedArray):
@@ -69,12 +69,12 @@ def plain_array(result: Any) -> Array:
 
 
 def call(caller: Caller, audio: Array, *, layout: str = "plain", **options: Any) -> Array:
-    """The features of ``audio``, laid out in memory as ``layout`` says."""
+    """Return the features of ``audio``, laid out in memory as ``layout`` says."""
     return np.array(caller(lay_out(audio, layout), **options))
 
 
 def call_raw(caller: Caller, audio: Array, **options: Any) -> Array | str:
-    """Whatever is returned: a float array, or in words."""
+    """Return the result if it is a float array, otherwise the name of its type."""
     result = caller.raw(np.array(audio), **options)
     if issubclass(type(result), np.ndarray):
         array = np.ndarray.view(result, np.ndarray)
@@ -86,7 +86,9 @@ def call_raw(caller: Caller, audio: Array, **options: Any) -> Array | str:
 def call_with_out(
     caller: Caller, audio: Array, *, shape: Sequence[int], memory: str, **options: Any
 ) -> Array:
-    """The features, written to an ``out`` of ours; nothing beside it may be written."""
+    """Return the features that are written to a given ``out``; raise ``Broken`` for writes beside
+    it.
+    """
     out, around = output_memory(tuple(shape), memory, _OUT_SENTINEL)
     out[...] = np.nan
     result = caller(np.array(audio), out=out, **options)
@@ -101,7 +103,7 @@ def call_with_out(
 def call_with_bad_out(
     caller: Caller, audio: Array, *, shape: Sequence[int], bad: str, **options: Any
 ) -> str | None:
-    """The error with which an impossible ``out`` is refused (None: it was not)."""
+    """Return the error that refuses an invalid ``out``, or None if it was accepted."""
     right = tuple(shape)
     audio = np.array(audio)
     makers: dict[str, Callable[[], Array]] = {
@@ -132,10 +134,10 @@ def call_with_bad_out(
 def sequence(
     caller: Caller, calls: Sequence[CallSpec], *, reuse_input: bool, spoil_results: bool
 ) -> list[Array]:
-    """Each call's features, all of them kept while the others run.
+    """Return the features of several calls, all of which stay alive until the last.
 
-    ``reuse_input``: clips of one length and dtype are handed over in the same array.
-    ``spoil_results``: each result is overwritten as soon as it has been looked at.
+    With ``reuse_input``, clips of one length and dtype are passed in the same array. With
+    ``spoil_results``, each result is overwritten as soon as it is copied.
     """
     inputs: dict[tuple[Any, ...], Array] = {}
     kept: list[Array] = []
@@ -162,7 +164,7 @@ def sequence(
 
 
 def repeat(caller: Caller, audio: Array, *, times: int, **options: Any) -> Array:
-    """The features of equal calls, which must all have the same bits."""
+    """Return the features of equal calls; raise ``Broken`` unless all have the same bits."""
     audio = np.array(audio)
     first = np.array(caller(audio, **options))
     for i in range(1, times):
@@ -180,7 +182,7 @@ def repeat(caller: Caller, audio: Array, *, times: int, **options: Any) -> Array
 
 
 def in_threads(caller: Caller, calls: Sequence[CallSpec], *, times: int) -> list[list[Array]]:
-    """For each call the different results it had in a thread of its own, all at the same time."""
+    """Run each call in a thread of its own, all at once; return the different results of each."""
     results: list[list[Array]] = [[] for _ in calls]
     errors: list[BaseException] = []
     start = threading.Barrier(len(calls))
@@ -208,10 +210,10 @@ def in_threads(caller: Caller, calls: Sequence[CallSpec], *, times: int) -> list
 
 
 def growth(caller: Caller, audio: Array, *, times: int, **options: Any) -> dict[str, float]:
-    """What a call leaves behind: bytes of memory, open files and threads.
+    """Measure the growth per call in bytes of memory, open files and threads.
 
-    The smaller growth of two runs of ``times`` calls, divided by their number: what is allocated
-    once does not count. Every call has an input array of its own.
+    The smaller growth of two runs of ``times`` calls is divided by ``times``, so that what is
+    allocated once does not count. Every call has an input array of its own.
     """
 
     def run() -> Array:
@@ -226,7 +228,7 @@ def growth(caller: Caller, audio: Array, *, times: int, **options: Any) -> dict[
 
 
 def endure(caller: Caller, audio: Array, *, times: int, **options: Any) -> dict[str, float]:
-    """What the process has, in bytes, open files and threads, after ``times`` calls.
+    """Measure the process's bytes, open files and threads after ``times`` calls.
 
     All calls have equal audio, each in an array of its own, and must give equal bits.
     """
@@ -301,5 +303,6 @@ ANSWERS: dict[str, Callable[[Any, dict[str, Any]], bool]] = {
     "growth": lambda value, _: _is_usage(value),
     "endure": lambda value, _: _is_usage(value),
 }
-"""Whether something is an answer to an operation with these arguments: the judge believes no
-other."""
+"""Functions that check the form of an answer, given the operation's arguments. The judge rejects an
+answer of another form.
+"""

@@ -1,4 +1,4 @@
-"""What a process prints, and how it ended."""
+"""The output of a process, and the name of the signal that ended it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ _KEPT = 64 << 10
 
 
 class Output:
-    """The end of what is printed to a pipe, however much that is: the rest is read and forgotten.
+    """The last bytes that a pipe delivers; earlier ones are read and dropped.
 
-    A thread reads until nothing has the pipe open any more.
+    A thread reads until no process has the pipe open.
     """
 
     def __init__(self, pipe: IO[bytes]) -> None:
         self._pipe = pipe
         self._kept = bytearray()
         self.total = 0
-        """Bytes printed so far."""
+        """Number of bytes printed so far."""
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -31,17 +31,17 @@ class Output:
         self._pipe.close()
 
     def end(self, characters: int, timeout: float = 1.0) -> str:
-        """The last characters; waits for those underway, ``timeout`` seconds at most."""
+        """Return the last characters; wait up to ``timeout`` seconds for those underway."""
         self._thread.join(timeout)
         return bytes(self._kept).decode(errors="replace")[-characters:]
 
     def close(self) -> None:
-        """Read to the end, unless something has the pipe open still."""
+        """Wait up to a second until the end of the pipe is read."""
         self._thread.join(1.0)
 
 
 def signal_name(number: int) -> str:
-    """``SIGSEGV`` and the like; real-time signals have a number only."""
+    """Return the name of a signal, such as ``SIGSEGV``; real-time signals have a number only."""
     try:
         return signal.Signals(number).name
     except ValueError:

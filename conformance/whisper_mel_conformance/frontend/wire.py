@@ -1,9 +1,9 @@
-"""Messages between the judge and a front-end's process: JSON with arrays beside it, never code.
+"""Messages between the judge and a front-end's process: JSON and arrays, never code.
 
 A message is a head (two lengths in bytes), a text in JSON, and the memory of the arrays that the
-text names, one after the other. Both ends share a socket, and the front-end's code may write to it
-whatever it likes: what is received is limited in size before it is read, and in time; it is plain
-data when it is decoded, and nothing in it is ever executed.
+text names, one after the other. The front-end's code can write any bytes to the socket. Therefore
+the size of a message is checked before it is read, its time is limited, and it is decoded as plain
+data that is never executed.
 """
 
 from __future__ import annotations
@@ -20,28 +20,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 TEXT_LIMIT = 4 << 20
-"""Bytes of JSON that a message may have."""
+"""Limit of the bytes of JSON in a message."""
 
 _HEAD = struct.Struct("<QQ")
 _DTYPE = re.compile(r"[<>|][biufc]\d{1,2}")
-_ARRAY = "array of"  # the key of what stands for an array: its dtype; "shape" is beside it
+# key of an object that stands for an array; its value is the dtype, "shape" is beside it
+_ARRAY = "array of"
 
 
 class Malformed(ValueError):
-    """Bytes that are no message."""
+    """The bytes received are not a message."""
 
 
 def send(connection: socket.socket, message: Any, timeout: float | None = None) -> int:
-    """Send plain data with arrays in it; its size in bytes.
+    """Send plain data with arrays in it; return the message's size in bytes.
 
-    ``timeout`` is in seconds, for the whole message; None waits for as long as it takes. Raises
-    ``TimeoutError``, or ``OSError`` where the other end is gone.
+    ``timeout`` is in seconds for the whole message; None means no limit. Raises ``TimeoutError``,
+    or ``OSError`` if the other end is gone.
     """
     arrays: list[NDArray[Any]] = []
     text = json.dumps(_encoded(message, arrays)).encode()
     total = sum(array.nbytes for array in arrays)
     parts: list[Any] = [_HEAD.pack(len(text), total), text, *map(_memory, arrays)]
-    connection.settimeout(timeout)  # sendall() takes it for all of its bytes
+    connection.settimeout(timeout)  # sendall() applies it to all of its bytes
     deadline = _deadline(timeout)
     for part in parts:
         _wait_until(connection, deadline)
@@ -52,10 +53,10 @@ def send(connection: socket.socket, message: Any, timeout: float | None = None) 
 def receive(
     connection: socket.socket, timeout: float | None = None, limit: int | None = None
 ) -> Any:
-    """The next message: arrays are new and writable.
+    """Receive the next message, with new and writable arrays.
 
-    ``timeout`` is in seconds, for the whole message; ``limit`` the most bytes that its arrays may
-    have. None is no limit. Raises ``EOFError`` where the other end has closed the connection,
+    ``timeout`` is in seconds for the whole message; ``limit`` is the largest size of its arrays in
+    bytes; None means no limit. Raises ``EOFError`` if the other end has closed the connection,
     ``Malformed``, ``TimeoutError`` or ``OSError``.
     """
     deadline = _deadline(timeout)
@@ -76,10 +77,11 @@ def receive(
 
 
 def printable(text: str, limit: int, *, lines: bool = False) -> str:
-    """``text`` as it can be shown and stored anywhere: at most ``limit`` characters.
+    """Return ``text`` in a form that can be shown and stored anywhere, of ``limit`` characters at
+    most.
 
     Control characters, lone surrogates and others that cannot be printed are escaped; ``lines``
-    keeps line feeds and tabs. What is too long is cut in its middle.
+    keeps line feeds and tabs. A text that is too long loses its middle.
     """
     if len(text) > limit:
         half = limit // 2
@@ -108,14 +110,14 @@ def _memory(array: NDArray[Any]) -> Any:
 
 
 class _Arrays:
-    """The memory behind a message's text, and how much of it is given out."""
+    """The memory of a message's arrays, and the number of bytes already taken."""
 
     def __init__(self, memory: bytearray) -> None:
         self._memory = memory
         self.taken = 0
 
     def placed(self, value: Any) -> Any:
-        """``value``, with arrays where it names them."""
+        """Return ``value`` with arrays in place of the objects that name them."""
         if isinstance(value, dict):
             if _ARRAY in value:
                 return self._array(value.get(_ARRAY), value.get("shape"))
@@ -150,7 +152,7 @@ def _deadline(timeout: float | None) -> float | None:
 
 
 def _wait_until(connection: socket.socket, deadline: float | None) -> None:
-    """Let the connection's next operation last until the deadline. Raises ``TimeoutError``."""
+    """Let the next operation last until the deadline; raise ``TimeoutError`` after it."""
     if deadline is not None:
         left = deadline - time.monotonic()
         if left <= 0:
@@ -159,7 +161,7 @@ def _wait_until(connection: socket.socket, deadline: float | None) -> None:
 
 
 def _read(connection: socket.socket, size: int, deadline: float | None) -> bytearray:
-    """So many bytes. Raises ``EOFError`` where there are fewer."""
+    """Read exactly ``size`` bytes; raise ``EOFError`` if there are fewer."""
     memory = bytearray(size)
     if deadline is None:
         connection.settimeout(None)

@@ -1,7 +1,7 @@
 """The process in which a front-end runs.
 
-:mod:`whisper_mel_conformance.frontend.client` starts it and speaks with it through a socket of its
-own, so that a front-end may print what it likes.
+:mod:`whisper_mel_conformance.frontend.client` starts it and talks to it through a socket, so that
+the front-end may use standard input and output freely.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from whisper_mel_conformance.frontend.load import Loaded, load
 from whisper_mel_conformance.frontend.operations import PROBES, Caller
 
 _PR_SET_PDEATHSIG = 1
-_LONG = 1000  # characters of a name or version
-_MANY = 50  # versions
+_LONG = 1000  # characters of a name or of a version
+_MANY = 50  # number of versions
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
         wire.send(connection, ["refused", _describe(error), 0])
         return
     if loaded.device == "cpu":
-        # Others' drivers map far more than they use, as the address space of a device.
+        # Drivers of other devices map far more address space than they use.
         _limit_memory(request["memory"])
     wire.send(connection, ["value", described, 0])
     caller = Caller(loaded)
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def _description(loaded: Loaded) -> dict[str, Any]:
-    """What the front-end says of itself, as plain data of limited size."""
+    """Return what the front-end declares, as plain data of limited size."""
     versions = list(loaded.versions.items())[:_MANY]
     return {
         "name": str(loaded.name)[:_LONG],
@@ -63,7 +63,7 @@ def _description(loaded: Loaded) -> dict[str, Any]:
 
 
 def answer(caller: Caller, operation: str, arguments: dict[str, Any]) -> tuple[str, Any, int]:
-    """How an operation ended (``"value"`` and other kinds), with what, and after how many calls."""
+    """Perform an operation; return the kind of answer (``"value"``, …), its value, its calls."""
     before = caller.calls
     kind, value = _answer(caller, operation, arguments)
     return kind, value, caller.calls - before
@@ -78,14 +78,14 @@ def _answer(caller: Caller, operation: str, arguments: dict[str, Any]) -> tuple[
         return "unsupported", _words(error) or "NotImplementedError"
     except Exception as error:
         return "refused", _describe(error)
-    except BaseException as error:  # SystemExit and the like: no answer to any input
+    except BaseException as error:  # SystemExit and the like answer no input
         return "died", f"{type(error).__name__}: {_words(error)}"
 
 
 def _describe(error: BaseException) -> dict[str, Any]:
     try:
         trace = "".join(traceback.format_exception(error))[-4000:]
-    except Exception:  # its class has methods of its own
+    except Exception:  # an exception class may override what is used here
         trace = ""
     return {
         "types": [cls.__name__ for cls in type(error).__mro__],
@@ -97,12 +97,12 @@ def _describe(error: BaseException) -> dict[str, Any]:
 def _words(error: BaseException) -> str:
     try:
         return str(error)[:2000]
-    except Exception:  # its own __str__ fails
+    except Exception:  # an exception's __str__ may fail
         return "(an error without words)"
 
 
 def _limit_memory(extra: int) -> None:
-    """Let the process allocate ``extra`` bytes more than it has now, where that can be limited."""
+    """Limit the process to ``extra`` more bytes than it has now, where the system can do that."""
     try:
         import resource
 
@@ -114,7 +114,7 @@ def _limit_memory(extra: int) -> None:
 
 
 def _die_with_parent() -> None:
-    """End with the process that judges, even if the front-end hangs (Linux)."""
+    """End with the judging process, even if the front-end hangs (Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() == 1:

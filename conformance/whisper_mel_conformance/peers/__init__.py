@@ -1,11 +1,11 @@
-"""Front-ends in the wild, each as its users call it. One module each, imported only when judged.
+"""Adapters of front-ends in the wild, which call each as its users do.
 
-Adapters that say ``LIGHT = True`` are judged in every run: they need neither PyTorch nor Node.js,
-and are ready in seconds. The others are judged by ``--matrix``.
+An adapter is a module that is imported only when its peer is judged. Peers whose adapter says
+``LIGHT = True`` are judged in every run: they need neither PyTorch nor Node.js and start within
+seconds. ``--matrix`` judges the others, too.
 
-Where an implementation differs from Whisper's front-end, the adapter leaves that in: the
-difference is what there is to see. What an implementation has no way to do raises
-``NotImplementedError`` or is not claimed.
+An adapter keeps every difference between its peer and Whisper's front-end, because the judge is to
+find it. What a peer cannot do is not declared as a capability, or raises ``NotImplementedError``.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from typing import Any
 
 
 def versions(*distributions: str) -> dict[str, str]:
-    """The installed versions of some distributions, by name."""
+    """Return the installed versions of some distributions, by name."""
     return {name: version(name) for name in distributions}
 
 
 def leave_out_torchaudio_library() -> None:
-    """Have torchaudio imported without its compiled part (alignment, IIR filters).
+    """Make torchaudio import without its compiled part (alignment, IIR filters).
 
-    In the package index's build that part needs CUDA's libraries, and without them torchaudio,
-    which transformers imports wherever it is installed, fails. Log-Mel is PyTorch alone.
+    The published build of that part needs CUDA's libraries. Without them torchaudio fails to
+    import, and so does transformers, which imports torchaudio wherever it is installed. Log-Mel
+    features need PyTorch only.
     """
     extension: Any = ModuleType("torchaudio._extension")
     extension._IS_TORCHAUDIO_EXT_AVAILABLE = False

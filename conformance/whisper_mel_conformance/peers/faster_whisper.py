@@ -28,7 +28,7 @@ class _FasterWhisper:
     def log_mel(
         self, audio: NDArray[Any], n_mels: int = 80, *, pad_to: int | None = None
     ) -> NDArray[np.float32]:
-        # `padding` counts zeros. Its default of 160 is the transcriber's habit, not the front-end.
+        # `padding` counts zeros. Its default of 160 is for the transcriber, not for the front-end.
         missing = 0 if pad_to is None else pad_to - audio.size
         features: NDArray[np.float32] = _extractor(n_mels)(audio, padding=missing)
         return features

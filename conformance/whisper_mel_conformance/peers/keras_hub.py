@@ -1,6 +1,6 @@
-"""KerasHub: its layer ``WhisperAudioConverter``, in NumPy as without TensorFlow.
+"""KerasHub: its layer ``WhisperAudioConverter``, on NumPy as in an environment without TensorFlow.
 
-It pads to a whole number of seconds, 30 unless said otherwise, and gives frames by bands.
+It pads to a whole number of seconds (default: 30) and returns frames by bands.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-os.environ.setdefault("KERAS_BACKEND", "torch")  # its default is TensorFlow
+os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras defaults to TensorFlow
 
 from keras_hub.layers import WhisperAudioConverter
 

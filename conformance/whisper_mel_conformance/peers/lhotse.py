@@ -1,4 +1,4 @@
-"""lhotse: its feature extractor ``WhisperFbank`` (PyTorch), which gives frames by bands."""
+"""lhotse: its feature extractor ``WhisperFbank`` (PyTorch), which returns frames by bands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""librosa: ``librosa.feature.melspectrogram`` with Whisper's parameters, and the log around it."""
+"""librosa: ``librosa.feature.melspectrogram`` with Whisper's parameters, then the logarithm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What mlx-whisper and mlx-audio have in common: ``log_mel_spectrogram`` on MLX's CPU backend."""
+"""The adapter of mlx-whisper and mlx-audio: ``log_mel_spectrogram`` on MLX's CPU backend."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """onnxruntime-extensions: the log-Mel of its C interface, which onnxruntime-genai's models use.
 
-``OrtxSpeechLogMel`` takes audio files: clips are given as WAVE files of float32. Unlike
-``WhisperFeatureExtractor`` it transforms first and pads the features afterwards, always to 30 s;
-``no_padding`` turns that off.
+``OrtxSpeechLogMel`` takes audio files, so clips are passed as WAVE files of float32. It transforms
+the clip, then pads the features to 30 s, unlike ``WhisperFeatureExtractor``, which pads the clip;
+``no_padding`` switches that off.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _extractor(n_mels: int, pads: bool) -> ctypes.c_void_p:
 
 
 def _wave(samples: NDArray[np.float32]) -> bytes:
-    """The samples as a WAVE file: 16 kHz, mono, float32."""
+    """Return the samples as a WAVE file: 16 kHz, mono, float32."""
     data = samples.astype("<f4").tobytes()
     format_chunk = struct.pack("<4sIHHIIHH", b"fmt ", 16, _FLOAT, 1, 16000, 64000, 4, 32)
     chunks = b"WAVE" + format_chunk + struct.pack("<4sI", b"data", len(data)) + data
@@ -95,7 +95,7 @@ class _OnnxruntimeExtensions:
 
 
 def _values(tensor: ctypes.c_void_p) -> NDArray[np.float32]:
-    """A copy of a tensor of shape (1, n_mels, n_frames)."""
+    """Copy a tensor of shape (1, n_mels, n_frames) to an array of shape (n_mels, n_frames)."""
     data, n_dims = ctypes.c_void_p(), ctypes.c_size_t()
     shape = ctypes.POINTER(ctypes.c_int64)()
     _checked(

@@ -22,7 +22,7 @@ class _OpenAIWhisper:
         self, audio: NDArray[Any], n_mels: int = 80, *, pad_to: int | None = None
     ) -> NDArray[np.float32]:
         missing = 0 if pad_to is None else pad_to - audio.shape[-1]
-        # torch wraps NumPy's memory, but with neither negative strides nor read-only: then a copy.
+        # torch cannot wrap memory with negative strides or read-only memory: these are copied.
         samples = torch.from_numpy(np.require(audio, requirements=["C", "W"]))
         return log_mel_spectrogram(samples, n_mels, padding=missing).numpy()
 

@@ -1,9 +1,9 @@
 """OpenVINO GenAI: the ``WhisperFeatureExtractor`` of its C++ library, as its pipelines call it.
 
-Python's WhisperPipeline hands out text only, but the library exports the class (padded to 30 s for
-Whisper, not padded for Qwen3-ASR): its constructor and ``extract`` are called by their names in the
-Itanium C++ ABI. A vector is three pointers there, and what ``extract`` gives four integers of which
-the first two are the shape, then a vector.
+Python's WhisperPipeline returns text only, but the library exports the class. It pads to 30 s for
+Whisper, and not for Qwen3-ASR. The adapter calls the constructor and ``extract`` by their names in
+the Itanium C++ ABI, in which a vector is three pointers. The result of ``extract`` is three
+integers, the first two of which are the shape, then a vector.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from whisper_mel_conformance.peers import versions
 
 _THIRTY_SECONDS = 480_000
-_OBJECT_BYTES = 4096  # of a WhisperFeatureExtractor, generously: it has some 150
+_OBJECT_BYTES = 4096  # size of a WhisperFeatureExtractor, which needs about 150
 _CLASS = "_ZN2ov5genai23WhisperFeatureExtractor"
 
 
@@ -82,14 +82,14 @@ class _OpenvinoGenai:
         if pad_to not in (None, _THIRTY_SECONDS):
             raise NotImplementedError("pads to 30 s only")
         if audio.size < 201:
-            # It throws a C++ exception, which nothing here could catch.
+            # It would throw a C++ exception, which Python cannot catch.
             raise ValueError(f"audio has {audio.size} samples: expected more than 200")
         samples = np.ascontiguousarray(audio, np.float32)
         begin = samples.ctypes.data
         vector = _Vector(begin, begin + samples.nbytes, begin + samples.nbytes)
         features = _Features()
         extract = getattr(_library(), _CLASS + "7extractERKSt6vectorIfSaIfEEb")
-        # The result's address, this, the samples, whether to pad
+        # Arguments: the result's address, this, the samples, whether to pad
         extract(
             ctypes.byref(features),
             ctypes.byref(_extractor(n_mels)),
@@ -106,7 +106,7 @@ def _copied(features: _Features) -> NDArray[np.float32]:
         raise RuntimeError(f"WhisperFeatures of shape {shape} has another number of values")
     values = np.array((ctypes.c_float * size).from_address(features.data.begin), np.float32)
     delete = ctypes.CDLL(None)["_ZdlPv"]
-    delete(ctypes.c_void_p(features.data.begin))  # what ~vector would do
+    delete(ctypes.c_void_p(features.data.begin))  # as ~vector would do
     return values.reshape(shape)
 
 

@@ -1,6 +1,6 @@
-"""torchaudio: ``transforms.MelSpectrogram`` with Whisper's parameters, and the log around it.
+"""torchaudio: ``transforms.MelSpectrogram`` with Whisper's parameters, then the logarithm.
 
-Its defaults are another scale (HTK) and no norm; who wants Whisper's features names both, as here.
+Its defaults are another mel scale (HTK) and no norm; Whisper's features need both arguments.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def extractor(n_mels: int) -> feature_extraction_whisper.WhisperFeatureExtractor
 
 
 def extract(audio: NDArray[Any], n_mels: int, pad_to: int | None) -> NDArray[np.float32]:
-    """The features by ``WhisperFeatureExtractor.__call__``, without its default 30 s."""
+    """Compute the features by ``WhisperFeatureExtractor.__call__``, without its default 30 s."""
     options = {"padding": False} if pad_to is None else {"padding": "max_length"}
     batch = extractor(n_mels)(
         audio,
@@ -46,7 +46,7 @@ class _Transformers:
     def log_mel(
         self, audio: NDArray[Any], n_mels: int = 80, *, pad_to: int | None = None
     ) -> NDArray[np.float32]:
-        # It takes PyTorch wherever that is installed. This process judges the path without.
+        # It uses PyTorch wherever that is installed; this adapter judges the path without it.
         feature_extraction_whisper.is_torch_available = lambda: False
         return extract(audio, n_mels, pad_to)
 

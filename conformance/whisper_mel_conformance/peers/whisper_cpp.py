@@ -1,9 +1,9 @@
-"""whisper.cpp, through the library that pywhispercpp's wheel carries: ``whisper_pcm_to_mel``.
+"""whisper.cpp, by the library in pywhispercpp's wheel: ``whisper_pcm_to_mel``.
 
-The features need a model only for its filterbank, so one without a single tensor is made here (the
+The features need a model only for its filterbank, so the adapter makes one without tensors, in the
 format of whisper.cpp's ``models/convert-pt-to-ggml.py``; whisper.cpp loads such models "for
-testing"). Its C API hands out the number of frames but not the features: they are found in
-``whisper_state`` by the three integers that stand before them (``struct whisper_mel``).
+testing". Its C API returns the number of frames but not the features. The adapter finds them in
+``whisper_state`` by the three integers that precede them (``struct whisper_mel``).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LIGHT = True
 
 _MAGIC = 0x67676D6C  # "ggml"
 _ZEROS_APPENDED = 480_000
-_STATE_BYTES = 4096  # of whisper_state that are searched; seen at byte 344 (1.8.5)
+_STATE_BYTES = 4096  # bytes of whisper_state that are searched; found at byte 344 (1.8.5)
 
 
 class _ContextParameters(ctypes.Structure):  # struct whisper_context_params
@@ -104,7 +104,7 @@ class _WhisperCpp:
         if pad_to > audio.size + _ZEROS_APPENDED:
             raise NotImplementedError("appends 30 s of zeros, not more")
         if audio.size < 201:
-            # It mirrors 200 samples that are not there: reads past the clip's end.
+            # It would mirror 200 samples and so read past the end of the clip.
             raise NotImplementedError("needs 201 samples (whisper.cpp pull request 3956)")
         samples = np.ascontiguousarray(audio, np.float32)
         library = _library()
@@ -118,7 +118,7 @@ class _WhisperCpp:
 
 
 def _features(library: ctypes.CDLL, state: int, n_mels: int, n_frames: int) -> NDArray[np.float32]:
-    """``whisper_mel::data``: after ``int n_len, n_len_org, n_mel`` and padding, a std::vector."""
+    """Wrap ``whisper_mel::data``, a std::vector after ``int n_len, n_len_org, n_mel``, padding."""
     n_own = library.whisper_n_len_from_state(state)
     memory = ctypes.string_at(state, _STATE_BYTES)
     at = memory.find(struct.pack("<3i", n_frames, n_own, n_mels))

@@ -1,8 +1,8 @@
 """The catalogue of quirks: ways in which front-ends are wrong, as data that can be run.
 
-One catalogue serves three ends: the suite must reject each of them (by the case named as its
-killer), a failing front-end is compared with them (:mod:`whisper_mel_conformance.diagnosis`), and
-``docs/quirks.md`` lists them. Each can be judged as a front-end, too::
+The catalogue has three uses: the suite must reject each quirk (by the case named as its killer),
+the diagnosis compares a failing front-end with them (:mod:`whisper_mel_conformance.diagnosis`), and
+``docs/quirks.md`` lists them. Each can also be judged as a front-end::
 
     ./dev conformance --frontend whisper_mel_conformance.quirks:symmetric-window
 """
@@ -30,7 +30,7 @@ _TABLES = (
 )
 
 CATALOGUE: dict[str, Quirk] = {quirk.id: quirk for table in _TABLES for quirk in table.quirks}
-"""Every quirk by its id; variations of the path first, in its order."""
+"""Every quirk by its id; variations of the reference's path first."""
 
 assert len(CATALOGUE) == sum(len(table.quirks) for table in _TABLES), "ids are unique"
 

@@ -1,4 +1,4 @@
-"""Quirks of batches: what becomes of clips beside each other."""
+"""Quirks of batches: one clip affects another."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BATCH.add(
 
 
 class _Batches:
-    """A front-end that takes batches; single clips are right."""
+    """A front-end that takes batches and computes single clips rightly."""
 
     capabilities = {"batch": True}
 

@@ -1,4 +1,4 @@
-"""Quirks of bad input: it is accepted, ends the process, or spoils what comes after it."""
+"""Quirks of bad input: it is accepted, ends the process, or spoils later calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quirks of memory: the audio's, the results', and what lies beside them."""
+"""Quirks of memory: of the audio, of the results, and of what lies beside them."""
 
 from __future__ import annotations
 

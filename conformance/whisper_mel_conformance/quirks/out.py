@@ -18,7 +18,7 @@ def _into_out(
 ) -> Callable[[Callable[[Array, Array], None]], Callable[..., Array]]:
     """Make a front-end of a function that writes features, its second argument, to ``out``.
 
-    Of arrays that do not fit, all are refused but those that ``accepts`` takes.
+    An ``out`` that does not fit is refused unless ``accepts`` returns True for it.
     """
 
     def made(write: Callable[[Array, Array], None]) -> Callable[..., Array]:

@@ -1,8 +1,7 @@
 """The reference's path from PCM to features, with every stage open to variation.
 
-A :class:`Variation` says what is done differently: fields of the specification, or functions that
-change what a stage has made. Variations are applied one after the other, so that several faults of
-one front-end are as easily computed as one.
+A :class:`Variation` changes fields of the specification, or the values of stages. Variations are
+applied one after the other, so a front-end may have several.
 """
 
 from __future__ import annotations
@@ -26,21 +25,22 @@ FRONT = (
     *("audio", "padded", "extended", "frames", "window", "windowed"),
     *("spectrum", "power", "bank", "mel"),
 )
-"""Stages that are the clip's own. In those of ``TAIL`` the clip's maximum, and so a batch, has a
-say."""
+"""Stages that depend on one clip alone. The stages in ``TAIL`` depend on the clip's maximum, and so
+perhaps on other clips of a batch.
+"""
 TAIL = ("log", "kept", "top", "clamped", "features")
-"""Stages after the mel powers; ``kept`` is the logarithm without the frame that is dropped."""
+"""Stages after the mel powers; ``kept`` is the logarithm without the dropped frame."""
 
 _TAIL_FIELDS = {"log", "floor", "dynamic_range", "offset", "divisor", "smoothing"}
 
 
 @dataclass(frozen=True, eq=False)
 class Variation:
-    """A way to depart from the reference's path.
+    """A departure from the reference's path.
 
-    ``spec`` replaces fields of the specification; ``stages`` maps a stage to a function of its
-    value and the call, which returns the value to go on with; ``fft_size`` is the length to which
-    windowed frames are extended by zeros.
+    ``spec`` replaces fields of the specification. ``stages`` maps the name of a stage to a function
+    of its value and of the call, which returns the value to continue with. ``fft_size`` is the
+    length to which windowed frames are extended by zeros.
     """
 
     spec: Mapping[str, Any] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Variation:
 
     @property
     def is_front(self) -> bool:
-        """Whether anything before the logarithm is changed."""
+        """Whether it changes a stage before the logarithm."""
         return (
             self.fft_size is not None
             or bool(set(self.spec) - _TAIL_FIELDS)
@@ -65,9 +65,9 @@ class Variation:
 class Call:
     """One clip on its way through the stages.
 
-    ``clip`` has the samples as floats, ``dtype`` is the type that they were given in and ``real``
-    the one that is computed in. ``spec`` is what is computed, ``wanted`` what was asked for.
-    ``seen`` has the stages by name, ``batch`` the stage ``kept`` of every clip of the batch.
+    ``clip`` holds the samples as floats, ``dtype`` is their original type, ``real`` the type of the
+    computation. ``wanted`` is the requested specification, ``spec`` the one that is computed.
+    ``seen`` holds the stages by name, ``batch`` the stage ``kept`` of every clip of the batch.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Call:
         self.batch: list[Array] = []
 
     def stage(self, name: str, value: Any) -> Any:
-        """Apply every variation of a stage to its value, note the result, and return it."""
+        """Apply every variation of a stage to its value; record and return the result."""
         if self.fft_size > self.spec.n_fft:
             value = self._of_longer_transform(name, value)
         for variation in self.variations:
@@ -99,7 +99,7 @@ class Call:
         return value
 
     def _of_longer_transform(self, name: str, value: Any) -> Any:
-        """Extend windowed frames by zeros to ``fft_size``; make the bank that goes with them."""
+        """Extend windowed frames by zeros to ``fft_size``, and make the matching filterbank."""
         if name == "windowed":
             return np.pad(value, ((0, 0), (0, self.fft_size - self.spec.n_fft)))
         if name == "bank":
@@ -111,13 +111,14 @@ class Call:
 class _Seen(dict[str, Any]):
     """The stages of a call so far.
 
-    Where its mel powers came from elsewhere (the diagnosis keeps them), those before them are
-    computed as soon as one of them is looked up.
+    The diagnosis supplies mel powers that it has kept. Then earlier stages are computed when one of
+    them is first looked up.
     """
 
     def __init__(self, call: Call) -> None:
         super().__init__()
-        self.call = weakref.proxy(call)  # no circle, which would keep the arrays for a while
+        # a weak reference: a cycle would keep the arrays alive for a while
+        self.call = weakref.proxy(call)
         self.has_front = False
 
     def __missing__(self, name: str) -> Any:
@@ -132,9 +133,9 @@ class _Seen(dict[str, Any]):
 
 
 class Mel(NamedTuple):
-    """Mel powers, and the least and the greatest that they may be in float32.
+    """Mel powers, and the lowest and the highest that float32 arithmetic may give.
 
-    Each has shape ``(n_mels, n_frames)``, the frame that is dropped later included.
+    Each has shape ``(n_mels, n_frames)``, including the frame that is dropped later.
     """
 
     exact: Array
@@ -143,11 +144,11 @@ class Mel(NamedTuple):
 
 
 def mel_powers(call: Call, *, with_bound: bool = False, max_frames: int | None = None) -> Mel:
-    """Compute the stages up to the filterbank.
+    """Compute the stages up to the mel powers.
 
-    ``low`` and ``high`` are as far off as float32 arithmetic may be (docs/error-bound.md) with
-    ``with_bound``; without it they are the powers themselves. Raises ``ValueError`` if there are
-    more than ``max_frames`` frames, before the work is done.
+    With ``with_bound``, ``low`` and ``high`` differ from the powers by the error bound
+    (docs/error-bound.md); without it they are equal to them. Raises ``ValueError``, before any
+    work, if there are more than ``max_frames`` frames.
     """
     call.seen.has_front = True
 
@@ -157,7 +158,7 @@ def mel_powers(call: Call, *, with_bound: bool = False, max_frames: int | None =
             raise ValueError(f"{len(value)} frames: expected at most {max_frames}")
         return value
 
-    # The last frame is dropped later: that it is there at all is what some front-ends do.
+    # The last frame is dropped later, because some front-ends keep it.
     [block] = mel_blocks(call.clip, _with_last_frame(call.spec), call.real, tap)
     if not with_bound:
         return Mel(block.mel, block.mel, block.mel)
@@ -167,10 +168,10 @@ def mel_powers(call: Call, *, with_bound: bool = False, max_frames: int | None =
     delta = spectrum_error(block.frames, block.windowed, peak, gain=gain)[:, np.newaxis]
 
     def mel_of(magnitude: Array, off: float) -> Array:
-        """Go by the stages, not by the bound's closed form: they may do anything to powers."""
+        """Compute mel powers by running the stages; the bound's closed form ignores variations."""
         power = magnitude * magnitude if call.spec.power == 2.0 else magnitude
         sums = bank @ call.stage("power", power).T
-        # Before the stage, not after it: where that rounds, the error may become a greater one.
+        # The error is added before the stage: a stage that rounds may make it larger.
         mel: Array = call.stage("mel", sums + sums * call.real.type(off))
         return mel
 
@@ -186,7 +187,7 @@ def _with_last_frame(spec: FrontEndSpec) -> FrontEndSpec:
 
 
 def log_mel(audio: Array, wanted: FrontEndSpec, variations: Sequence[Variation]) -> Array:
-    """Compute the features of a clip or of a batch with these variations, in float32 throughout.
+    """Compute float32 features of a clip or of a batch with these variations.
 
     Raises what :func:`whisper_mel_reference.log_mel` raises.
     """

@@ -1,4 +1,4 @@
-"""Quirks of threads and of the process: what a call does to others, and leaves behind."""
+"""Quirks of threads and of the process: effects on other calls, and resources not released."""
 
 from __future__ import annotations
 

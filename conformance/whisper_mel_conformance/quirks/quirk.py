@@ -1,4 +1,4 @@
-"""The entry of the catalogue, and the front-end that has it."""
+"""An entry of the catalogue, and the front-end that has its quirk."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Parameter:
-    """A number that a quirk has.
+    """A number that differs between front-ends with the same quirk.
 
-    ``example`` is the value that the catalogue's front-end has. ``grid`` holds the values, least
-    first, with which a search for the number begins. Values between its first and its last are
-    possible: whole numbers only if ``whole``, those of the grid only if ``listed``.
+    ``example`` is its value in the catalogue's front-end. ``grid`` holds the values, in ascending
+    order, at which a search for the number begins. Possible are all values between its first and
+    its last: only whole numbers if ``whole``, only those of the grid if ``listed``.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Parameter:
 
     @property
     def is_real(self) -> bool:
-        """Whether small changes of the number make sense, so that it can be fitted."""
+        """Whether the number can be fitted, because small changes make sense."""
         return not (self.whole or self.listed)
 
 
@@ -58,16 +58,16 @@ class Quirk:
 
     Attributes
     ----------
-    id : permanent.
-    kind : of ``KINDS``.
+    id : permanent id.
+    kind : one of ``KINDS``.
     mechanism : what such a front-end does.
     effect : what it does to the features.
-    killer : the case of the suite that is there for it.
-    seen : where it was seen, as addresses; empty if we only planted it.
+    killer : id of the case that is meant to reject it.
+    seen : addresses where it was seen; empty if it was only planted here.
     since : the day it was added, ISO 8601.
-    vary : the variation of the reference's path; takes the parameter's value if there is one.
-    front_end : for those that are no such variation, a factory of a front-end that does it.
-    parameter : a number that differs from one such front-end to the next.
+    vary : a function of the parameter's value, if any, that returns the path's variation; or None.
+    front_end : a factory of a front-end with the quirk if it is no variation; or None.
+    parameter : the number that differs between such front-ends; or None.
     """
 
     id: str
@@ -82,7 +82,7 @@ class Quirk:
     parameter: Parameter | None = None
 
     def variation(self, value: float | None = None) -> Variation:
-        """Return the variation with this value of the parameter, None for that of the example.
+        """Return the variation for a value of the parameter (None: the example's).
 
         Raises ``ValueError`` if the quirk is no variation of the path.
         """
@@ -93,14 +93,14 @@ class Quirk:
         return self.vary(self.parameter.example if value is None else value)
 
     def make(self) -> Any:
-        """Make a front-end that has the quirk."""
+        """Create a front-end that has the quirk."""
         if self.front_end is not None:
             return self.front_end()
         return QuirkyFrontEnd([self.variation()], self.id)
 
 
 class QuirkyFrontEnd:
-    """The reference in float32 with some variations."""
+    """The reference in float32 with variations."""
 
     capabilities = {"dtypes": ("float32", "float64", "int16"), "batch": True}
 

@@ -1,4 +1,4 @@
-"""Quirks of right features that are spoiled afterwards: at some sizes, or in what they are."""
+"""Quirks of features that are spoiled at some sizes, or returned as another type."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class PreviousResult:
 
 
 class _Cache:
-    """A front-end that keeps right features by ``key``, with the audio that they are of."""
+    """A front-end that caches right features, and their audio, by ``key``."""
 
     def __init__(self) -> None:
         self.kept: dict[tuple[Any, int], tuple[Array, Array]] = {}

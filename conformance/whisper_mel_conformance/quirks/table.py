@@ -1,4 +1,4 @@
-"""The tables that quirks are added to, one for each kind."""
+"""Tables that quirks are added to, one for each kind."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _KILLER = "numerics/rising-noise/80"
 
 
 class Table:
-    """Quirks of one kind, in the order in which they are added.
+    """The quirks of one kind, in the order in which they are added.
 
-    Each has an id, its mechanism and its effect, then the addresses where it was seen.
+    A quirk has an id, a mechanism, an effect, and the addresses where it was seen.
     """
 
     def __init__(self, kind: str) -> None:
@@ -60,7 +60,7 @@ class Table:
         killer: str = _KILLER,
         since: str = _SINCE,
     ) -> None:
-        """Add a variation of the path that has a number; ``vary`` takes its value."""
+        """Add a variation of the path with a parameter; ``vary`` takes its value."""
         self.quirks.append(
             Quirk(id, self.kind, mechanism, effect, killer, seen, since, vary, parameter=parameter)
         )
@@ -74,9 +74,9 @@ class Table:
         killer: str,
         since: str = _SINCE,
     ) -> Callable[[Maker], Maker]:
-        """Decorate a function that is such a front-end, or a class whose objects are.
+        """Decorate a function that is a front-end with a quirk, or a class whose objects are.
 
-        A class is for what keeps something from call to call: each front-end is a new object.
+        A class is for a front-end that keeps something between calls: each is a new object.
         """
 
         def add(maker: Maker) -> Maker:
@@ -90,6 +90,6 @@ class Table:
 
 
 def right(audio: Array, n_mels: int = 80, **options: Any) -> Array:
-    """Compute float32 features as they should be, for those that spoil something else."""
+    """Compute right float32 features, for quirks that spoil something else."""
     spec = WHISPER.replace(n_mels=n_mels, **options)
     return reference(np.ascontiguousarray(audio), spec, dtype=np.float32)

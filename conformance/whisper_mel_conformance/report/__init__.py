@@ -1,9 +1,9 @@
-"""What is said of a run: files for people and for other programs, lines in the terminal.
+"""The report of a run: files for people and for other programs, lines in the terminal.
 
 write        report.json, and a reproduction of every failure
-documents    one report.json or several, checked and put together
-render       all that is made of report.json
-facts        what all formats say: verdicts, counts, commands
+documents    reading, checking and merging of report.json files
+render       all other files, made from report.json
+facts        verdicts, counts and commands, which all formats show
 page, charts index.html, and its drawings as coordinates
 formats      junit.xml, summary.md, badges
 terminal     progress, and the table at the end

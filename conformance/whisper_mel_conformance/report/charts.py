@@ -1,4 +1,4 @@
-"""Drawings as coordinates: what the page puts into its SVG."""
+"""Drawings of the page as coordinates for its SVG."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any
 from whisper_mel_conformance.report.figure import STEPS
 
 WIDTH, LEFT, RIGHT, TOP = 640.0, 44.0, 8.0, 10.0
-CURVES, ERRORS, GAP = 150.0, 80.0, 26.0  # heights: of the curves, of the errors, between them
-_DECADES = 6  # of the error in units of the bound, from a tenth of one on
+# heights of the curves, of the errors, and of the gap between them
+CURVES, ERRORS, GAP = 150.0, 80.0, 26.0
+_DECADES = 6  # decades of the error that are shown, from a tenth of the bound on
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """A frame's bands: two curves above, the error in units of the bound below."""
+    """The bands of a frame: two curves above, the error in units of the bound below."""
 
     width: float
     height: float
@@ -28,7 +29,7 @@ class Spectrum:
 
 
 def spectrum(values: dict[str, Any]) -> Spectrum:
-    """``values`` are a figure's ``spectrum`` of ``report.schema.json``."""
+    """Draw a figure's ``spectrum`` (see ``report.schema.json``)."""
     expected, actual, bound = values["expected"], values["actual"], values["bound"]
     finite = [v for v in (*expected, *actual) if v is not None]
     low, high = min(finite), max(finite)
@@ -70,7 +71,7 @@ def _errors(
 
 
 def _unbroken(points: Sequence[tuple[float, float] | None]) -> list[str]:
-    """A curve for each stretch without a gap."""
+    """Return a curve for each stretch without a gap."""
     stretches: list[list[tuple[float, float]]] = [[]]
     for point in points:
         if point is None:
@@ -85,5 +86,5 @@ def _points(points: Sequence[tuple[float, float]]) -> str:
 
 
 def share(value: float, low: float, high: float) -> float:
-    """Where a value is between two on a logarithmic axis, in percent."""
+    """Return a value's position between two others on a logarithmic axis, in percent."""
     return round(100 * math.log(value / low) / max(math.log(high / low), 1e-9), 1)

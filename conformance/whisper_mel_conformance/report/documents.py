@@ -1,7 +1,7 @@
-"""Reports as they are read, checked, put together and written.
+"""Report files: reading, checking, merging and writing.
 
-A file holds one run, or under ``runs`` several, each from its own machine. Benchmarks and mutants
-are carried along in it: what they say is shown beside the verdicts.
+A file holds one run, or under ``runs`` several, each from its own machine. It also carries the
+results of benchmarks and of mutants, which are shown beside the verdicts.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ FORMAT = 1
 
 
 class Unreadable(ValueError):
-    """A file that is not what it should be; the message names it and says why."""
+    """A file does not have the expected form; the message names it and says why."""
 
 
 @dataclass
 class Document:
-    """Runs as in ``report.schema.json``; speed of front-ends; mutants and what kills them."""
+    """The content of a report: runs (see ``report.schema.json``), benchmarks, and mutants."""
 
     runs: list[dict[str, Any]] = field(default_factory=list)
     benchmarks: list[dict[str, Any]] = field(default_factory=list)
     mutants: list[dict[str, Any]] = field(default_factory=list)
 
     def text(self) -> str:
-        """The file's: a single run is its own top level."""
+        """Return the content of ``report.json``; a single run is its own top level."""
         top = self.runs[0] if len(self.runs) == 1 else {"format": FORMAT, "runs": self.runs}
         top = {**top, "benchmarks": self.benchmarks, "mutants": self.mutants}
         return json.dumps(top, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read(path: Path) -> Document:
-    """A ``report.json``. Raises ``Unreadable``."""
+    """Read a ``report.json``; raise ``Unreadable`` for other files."""
     data = _load(path)
     _check(path, data, _schema())
     beside = data.pop("benchmarks", []), data.pop("mutants", [])
@@ -45,7 +45,7 @@ def read(path: Path) -> Document:
 
 
 def merge(documents: Iterable[Document]) -> Document:
-    """One document of all; what is in several is taken once."""
+    """Merge documents into one, without duplicates."""
     whole = Document()
     for document in documents:
         for target, source in (
@@ -58,7 +58,7 @@ def merge(documents: Iterable[Document]) -> Document:
 
 
 def beside(benchmarks: Iterable[str], mutants: str | None) -> Document:
-    """What is shown beside the verdicts: results of ``./dev bench`` and of ``./dev mutants``.
+    """Read the results of ``./dev bench`` and ``./dev mutants`` that are shown beside the verdicts.
 
     Raises ``Unreadable``.
     """
@@ -67,7 +67,7 @@ def beside(benchmarks: Iterable[str], mutants: str | None) -> Document:
 
 
 def read_benchmark(path: Path) -> dict[str, Any]:
-    """What the report shows of a ``bench.json``. Raises ``Unreadable``."""
+    """Read what the report shows of a ``bench.json``. Raises ``Unreadable``."""
     data = _load(path)
     try:
         summary = {
@@ -96,7 +96,7 @@ def read_benchmark(path: Path) -> dict[str, Any]:
 
 
 def read_mutants(path: Path) -> list[dict[str, Any]]:
-    """What the report shows of a ``mutants.json``. Raises ``Unreadable``."""
+    """Read what the report shows of a ``mutants.json``. Raises ``Unreadable``."""
     data = _load(path)
     try:
         families = [case_id.partition("/")[0] for case_id in data["cases"]]
@@ -115,7 +115,7 @@ def read_mutants(path: Path) -> list[dict[str, Any]]:
 
 
 def _by_family(signs: str, families: list[str]) -> dict[str, int] | None:
-    """How many cases of each family reject a mutant, signed ``x``; None where none was tried."""
+    """Count the cases of each family that reject a mutant (``x``); None if no case was tried."""
     if not set(signs) - set("?-"):
         return None
     return dict(Counter(f for s, f in zip(signs, families, strict=True) if s == "x"))
@@ -139,7 +139,7 @@ def _part(name: str) -> dict[str, Any]:
 
 
 def _check(path: Path, data: Any, schema: dict[str, Any]) -> None:
-    import jsonschema  # compiled in part, and needed for what others wrote only
+    import jsonschema  # slow to import, and needed for files from elsewhere only
 
     error = jsonschema.exceptions.best_match(
         jsonschema.Draft202012Validator(schema).iter_errors(data)

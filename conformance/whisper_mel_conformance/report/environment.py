@@ -1,4 +1,4 @@
-"""The machine and the software that a result depends on; no name of a machine or a person."""
+"""The machine and the software that a result depends on, without names of machines or persons."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DISTRIBUTIONS = (
     "whisper-mel-golden",
     "whisper-mel-conformance",
 )
-# Variables that change what libraries compute, or how: each begins with one of these.
+# Prefixes of the variables that change what libraries compute, or how
 _FLAGS = (
     "BLIS_",
     "CUDA_VISIBLE_",
@@ -35,7 +35,7 @@ _FLAGS = (
 
 
 def environment() -> dict[str, Any]:
-    """What a report and a reproduction say of where they were made."""
+    """Return the environment that a report and a reproduction record."""
     return {
         "platform": platform.platform(),
         "machine": platform.machine(),
@@ -50,14 +50,14 @@ def environment() -> dict[str, Any]:
 
 
 def cpu() -> str:
-    """Its model, with the vector instructions that FFTs choose by."""
+    """Return the processor's model and the vector instructions that FFTs choose code by."""
     flags = cpu_facts().get("flags", "").split()
     wide = [flag for flag in ("avx2", "fma", "avx512f") if flag in flags]
     return " ".join([cpu_model(), *wide])
 
 
 def _accelerators() -> list[str]:
-    """The GPUs that Linux drivers name (NVIDIA's, AMD's); none elsewhere."""
+    """Return the GPUs that Linux drivers of NVIDIA and AMD name; an empty list elsewhere."""
     found = []
     for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
         models = [x for x in path.read_text(errors="replace").splitlines() if x.startswith("Model")]
@@ -75,10 +75,9 @@ def _version(name: str) -> str:
 
 
 def _packages() -> dict[str, Any]:
-    """How many distributions are installed, and a digest of their names and versions.
+    """Return the number of installed distributions, and a digest of their names and versions.
 
-    Two environments with equal digests have the same ones: what a hash of a lock file says, for an
-    environment however it was made.
+    Environments with equal digests have the same distributions, however they were made.
     """
     lines = {f"{d.name.lower().replace('_', '-')}=={d.version}" for d in distributions()}
     digest = hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
@@ -86,6 +85,6 @@ def _packages() -> dict[str, Any]:
 
 
 def _homeless(text: str) -> str:
-    """A path's home folder is nobody's business."""
+    """Replace the home folder in a path by ``~``, because reports are published."""
     home = os.path.expanduser("~")
     return text.replace(home, "~") if len(home) > 1 else text

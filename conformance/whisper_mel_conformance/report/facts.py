@@ -1,4 +1,4 @@
-"""What every format says of the runs: verdicts, counts, commands; plain text, nothing escaped."""
+"""Verdicts, counts and commands that all formats show, as plain text without escapes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from whisper_mel_conformance.report.documents import Document
 
 _CONTROL = re.compile(r"[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 MODULE = "python -m whisper_mel_conformance"
-# The benchmark that stands for speed: one clip of 30 s, 80 bands, one thread
+# Id of the benchmark that stands for speed: one clip of 30 s, 80 bands, one thread
 BENCHMARKED = "30s/80"
 
 
 @dataclass(frozen=True)
 class Count:
-    """Cases of one front-end in one family, or in all."""
+    """Numbers of cases of a front-end by status, in one family or in all."""
 
     passed: int = 0
     failed: int = 0
@@ -45,7 +45,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Entry:
-    """A front-end in a run; ``number`` tells equal names apart."""
+    """A front-end in a run; ``number`` is its index among all of the report."""
 
     number: int
     run: dict[str, Any]
@@ -58,7 +58,7 @@ class Entry:
 
     @property
     def verdict(self) -> str:
-        """``A``, ``B``, ``fails`` or ``-``; with ``*`` where it is so but for what is declared."""
+        """``A``, ``B``, ``fails`` or ``-``, with ``*`` if there are declared failures."""
         return str(self.data["class"]) + ("*" if self.total.known else "")
 
     @property
@@ -82,7 +82,7 @@ class Entry:
 
     @property
     def worst_value(self) -> float:
-        """To sort by; below all others where nothing was scored."""
+        """The worst score, to sort by; -1 if nothing was scored."""
         worst = self.data["worst"]
         return -1.0 if worst is None else min(float(worst["score"]), 1e300)
 
@@ -93,19 +93,19 @@ class Entry:
 
     @property
     def command(self) -> str:
-        """Judges it again, with the same cases."""
+        """The command that judges the front-end again, with the same cases."""
         words = f"--frontend {shlex.quote(self.data['source'])} --profile {self.run['profile']}"
         return f"{MODULE} {words} --seed {self.run['seed']}"
 
 
 def replay_command(path: str, source: str) -> str:
-    """The command that replays the failure in ``path`` of the front-end from ``source``."""
+    """Return the command that replays the failure in ``path`` of the front-end from ``source``."""
     trust = " --trust" if needs_trust(source) else ""
     return f"{MODULE} repro {shlex.quote(path)}{trust}"
 
 
 def entries(document: Document) -> list[Entry]:
-    """Every front-end of every run."""
+    """List the front-ends of all runs."""
     found: list[Entry] = []
     for run in document.runs:
         for data in run["front_ends"]:
@@ -129,7 +129,7 @@ def rows(document: Document) -> Iterator[dict[str, Any]]:
 
 
 def families(document: Document) -> list[str]:
-    """Those of which some case was asked for."""
+    """List the families that have a case in the report."""
     seen = {case["id"].partition("/")[0] for e in entries(document) for case in e.data["cases"]}
     return [family for family in FAMILIES if family in seen]
 
@@ -143,7 +143,7 @@ def failing(document: Document) -> list[Entry]:
 
 
 def headline(document: Document) -> str:
-    """The verdict in a sentence."""
+    """Return the verdict in a sentence."""
     judged, wrong = entries(document), failing(document)
     if not judged:
         return "No front-end was judged"
@@ -157,12 +157,12 @@ def headline(document: Document) -> str:
 
 
 def is_right(document: Document) -> bool:
-    """Whether something was judged, and nothing is wrong with it."""
+    """Return whether something was judged and nothing is wrong."""
     return bool(entries(document)) and not failing(document) and not problems(document)
 
 
 def number(value: float | str | None) -> str:
-    """A score or a time, three digits."""
+    """Format a score or a time with three digits; ``–`` for None."""
     if value is None:
         return "–"
     if isinstance(value, str):
@@ -173,7 +173,7 @@ def number(value: float | str | None) -> str:
 
 
 def printable(text: str) -> str:
-    """Without control characters, which neither XML 1.0 nor HTML has a way to say."""
+    """Replace control characters, which XML 1.0 and HTML cannot represent."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 

@@ -1,4 +1,4 @@
-"""Features as the report shows them: pictures and one spectrum, as plain data for report.json."""
+"""Features in the report: images and one spectrum, as plain data for report.json."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from whisper_mel_conformance.report.picture import encode, shades
 
 Array = NDArray[Any]
 
-FRAMES = 240  # at most in a figure: the report shall stay small
-# Errors are shown in steps: up to so many bounds, in this colour. The last is for what is above
-# the others, and for what is not finite.
+FRAMES = 240  # largest number of frames in a figure, to keep the report small
+# Steps of the error: the upper limit in units of the bound, and the colour. The last one is for
+# larger errors and for values that are not finite.
 STEPS = (
     (1.0, "#dfe5ec"),
     (4.0, "#f2cb57"),
@@ -40,11 +40,11 @@ _DARK_TO_LIGHT = [
 
 
 def figure(title: str, arrays: Mapping[str, Array]) -> dict[str, Any] | None:
-    """The features ``actual`` and ``expected``, and their difference in units of ``bound``.
+    """Return the features ``actual`` and ``expected`` and their difference in units of ``bound``.
 
-    The arrays have shape ``(n_mels, n_frames)``, or with a batch in front, of which the clip with
-    the largest error is taken. Of a long clip, the frames around the largest error are. Where the
-    shapes differ there is no difference and no spectrum. None where there is nothing to show.
+    The arrays have shape ``(n_mels, n_frames)`` or ``(batch, n_mels, n_frames)``. A batch is shown
+    by the clip with the largest error, a long clip by the frames around it. Arrays of different
+    shapes have neither difference nor spectrum. Returns None if an array is missing or empty.
     """
     if not {"actual", "expected", "bound"} <= set(arrays):
         return None
@@ -77,7 +77,7 @@ def figure(title: str, arrays: Mapping[str, Array]) -> dict[str, Any] | None:
 
 
 def _error(actual: Array, expected: Array, bound: Array) -> Array:
-    """In units of the bound; infinite where it is no number."""
+    """Return the error in units of the bound; infinite for NaN."""
     with np.errstate(all="ignore"):
         error: Array = np.abs(actual.astype(np.float64) - expected) / bound
     return np.nan_to_num(error, nan=np.inf, posinf=np.inf)
@@ -89,12 +89,13 @@ def _features(values: Array, low: float, high: float) -> str:
 
 def _errors(error: Array) -> str:
     limits = [limit for limit, _ in STEPS[:-1]]
-    steps = np.searchsorted(limits, error, side="left")  # a limit itself is still within
+    # an error equal to a limit belongs to the step below it
+    steps = np.searchsorted(limits, error, side="left")
     return _png(steps.astype(np.uint8), np.array([_rgb(c) for _, c in STEPS], np.uint8))
 
 
 def _png(values: NDArray[np.uint8], palette: NDArray[np.uint8]) -> str:
-    """Base64 of a PNG, a pixel for each value, low bands below."""
+    """Return a PNG in base64, one pixel for each value, low bands at the bottom."""
     return b64encode(encode(values[::-1], palette)).decode("ascii")
 
 
@@ -110,7 +111,7 @@ def _rgb(colour: str) -> tuple[int, int, int]:
 
 
 def _spectrum(actual: Array, expected: Array, bound: Array, frame: int) -> dict[str, Any]:
-    """The bands of one frame; None in the place of what JSON has no number for."""
+    """Return the bands of one frame; None stands for values that JSON cannot represent."""
 
     def numbers(values: Array) -> list[float | None]:  # NaN is no JSON
         return [float(f"{v:.6g}") if np.isfinite(v) else None for v in values.tolist()]

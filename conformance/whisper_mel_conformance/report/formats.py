@@ -1,4 +1,4 @@
-"""The report for other programs: JUnit's XML, Markdown for a pull request, shields' badges."""
+"""The report for other programs: JUnit XML, Markdown for a pull request, badges of shields.io."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from whisper_mel_conformance.report.facts import (
     shortened,
 )
 
-COMMENT_LIMIT = 65_536  # characters that GitHub takes
-_FAILURES = 5  # of a front-end that the Markdown names
+COMMENT_LIMIT = 65_536  # largest number of characters of a GitHub comment
+_FAILURES = 5  # failures of a front-end that the Markdown names
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~@&$])")
 _COLOURS = {"A": "brightgreen", "B": "yellow", "fails": "red"}
 
@@ -31,7 +31,7 @@ _COLOURS = {"A": "brightgreen", "B": "yellow", "fails": "red"}
 
 
 def junit(document: Document) -> str:
-    """A suite for each front-end; what is declared or skipped is a skipped test."""
+    """Return JUnit XML with a suite for each front-end; declared failures are skipped tests."""
     root = ET.Element("testsuites", name="whisper-mel conformance")
     for entry in entries(document):
         _suite(root, entry)
@@ -41,7 +41,7 @@ def junit(document: Document) -> str:
 
 
 def _problems(root: ET.Element, sentences: list[str]) -> None:
-    """What is wrong with the runs beside their cases: an error each."""
+    """Add an error for each problem of the runs."""
     if not sentences:
         return
     count = str(len(sentences))
@@ -89,9 +89,9 @@ def _suite(root: ET.Element, entry: Entry) -> None:
 
 
 def markdown(document: Document) -> str:
-    """A table, and of each failing front-end the cause and the first failures.
+    """Return a table, and the cause and the first failures of each failing front-end.
 
-    At most ``COMMENT_LIMIT`` characters; says what is left out.
+    The text has at most ``COMMENT_LIMIT`` characters, and says what it leaves out.
     """
     judged = entries(document)
     mark = "✅" if is_right(document) else "❌"
@@ -132,20 +132,20 @@ def _details(entry: Entry, names: list[str]) -> str:
 
 
 def _code(text: str) -> str:
-    """As code, whatever backticks are in it."""
+    """Return a text as Markdown code, whatever backticks are in it."""
     text = " ".join(text.split())
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
     return f"{fence} {text} {fence}" if "`" in text else f"`{text}`"
 
 
 def _plain(text: str, length: int) -> str:
-    """On one line, with nothing in it that Markdown, HTML or a mention would make something of."""
+    """Escape a text for one line of Markdown, without HTML and mentions."""
     escaped = _MARKUP.sub(r"\\\1", shortened(" ".join(text.split()), length))
     return escaped.replace(r"\@", "@\N{ZERO WIDTH SPACE}").replace(r"\<", "&lt;")
 
 
 def _within(blocks: list[str], limit: int) -> str:
-    """As many of the blocks as fit."""
+    """Join as many of the blocks as fit, and say how many are left out."""
     text = ""
     for count, block in enumerate(blocks):
         rest = f"\n… {len(blocks) - count} parts are left out: the report has them.\n"
@@ -159,7 +159,7 @@ def _within(blocks: list[str], limit: int) -> str:
 
 
 def badge(document: Document) -> str:
-    """For shields' endpoint: the verdict on all front-ends, or on the only one."""
+    """Return the badge of the verdict on all front-ends, or on the only one, for shields.io."""
     judged = entries(document)
     if len(judged) == 1:
         return _badge_of(judged[0])
@@ -169,13 +169,13 @@ def badge(document: Document) -> str:
 
 
 def badges(document: Document) -> dict[str, str]:
-    """One for each front-end, by file name."""
+    """Return a badge for each front-end, by file name."""
     judged = entries(document)
     return {f"badges/{file_name(entry, judged)}.json": _badge_of(entry) for entry in judged}
 
 
 def file_name(entry: Entry, judged: list[Entry]) -> str:
-    """The front-end's name, with a number where several share it."""
+    """Return the front-end's name as a file name, with a number if several share it."""
     names = [slug(other.name) for other in judged]
     name = names[entry.number]
     earlier = names[: entry.number].count(name)

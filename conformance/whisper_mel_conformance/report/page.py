@@ -1,7 +1,8 @@
-"""``index.html``: one page that needs nothing else, no network, no file, no script.
+"""The report's ``index.html``: one page without any other file and without network.
 
-Names and messages come from front-ends and are escaped by the template engine; the page's policy
-(CSP) lets no other style or script run than its own. Of very many failures, the first are shown.
+Names and messages come from front-ends and are escaped by the template engine. The page's content
+security policy (CSP) allows only its own style and script. Of very many failures, the page shows
+the first.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from whisper_mel_conformance.report.documents import Document
 from whisper_mel_conformance.report.facts import Entry
 from whisper_mel_conformance.report.figure import FRAMES, STEPS
 
-CASES = 600  # failing cases on a page, shared out among the front-ends
-FIGURES = 60  # on a page
+CASES = 600  # failing cases on a page, in equal parts for the front-ends
+FIGURES = 60  # figures on a page
 MESSAGE = 500  # characters of a message
-_LEAST = 5  # cases of a front-end, however many there are of those
+_LEAST = 5  # failing cases of a front-end that are always shown
 _COLUMNS = {
     "1 s": "1s/80",
     "10 s": "10s/80",
@@ -33,7 +34,7 @@ _COLUMNS = {
 
 
 def page(document: Document) -> str:
-    """The page as text."""
+    """Return the page as HTML."""
     loader = jinja2.PackageLoader("whisper_mel_conformance.report", "template")
     environment = jinja2.Environment(
         loader=loader,
@@ -66,12 +67,12 @@ def page(document: Document) -> str:
 
 
 def _printable(value: Any) -> Any:
-    """Of plain text; what is markup already was made here."""
+    """Replace control characters in plain strings; leave ``Markup``, which this module makes."""
     return facts.printable(value) if type(value) is str else value
 
 
 def _hash(text: str) -> str:
-    """As a content security policy names an element's text."""
+    """Return the hash of an element's text in the form of a content security policy."""
     return "sha256-" + b64encode(sha256(text.encode("utf-8")).digest()).decode("ascii")
 
 
@@ -79,7 +80,7 @@ def _hash(text: str) -> str:
 
 
 def _entry(entry: Entry, entries: list[Entry]) -> dict[str, Any]:
-    """A front-end as the template shows it."""
+    """Return a front-end's data for the template."""
     limit = max(_LEAST, CASES // len(entries))
     failed = entry.cases("failed")
     room = max(FIGURES - sum(len(e.data["figures"]) for e in entries[: entry.number]), 0)
@@ -107,14 +108,14 @@ def _figure(figure: dict[str, Any]) -> dict[str, Any]:
 
 
 def _seen(diagnosis: dict[str, Any] | None) -> list[tuple[str, list[str]]]:
-    """The likeliest quirks, and where each was seen before."""
+    """List the likeliest quirks, and the addresses where each was seen."""
     if not diagnosis or not diagnosis["explanations"]:
         return []
     return [(quirk["id"], quirk["seen"][:6]) for quirk in diagnosis["explanations"][0]["quirks"]]
 
 
 def _steps() -> list[tuple[str, str]]:
-    """The colours of errors, and what each is for."""
+    """List the errors that each colour stands for."""
     named = [(f"up to {limit:,g}", colour) for limit, colour in STEPS[:-1]]
     return [*named, ("more, or not finite", STEPS[-1][1])]
 
@@ -123,7 +124,7 @@ def _steps() -> list[tuple[str, str]]:
 
 
 def _benchmark(data: dict[str, Any]) -> dict[str, Any]:
-    """Times by front-end and column; the fastest first."""
+    """Return the times by front-end and column, the fastest front-end first."""
     times: dict[str, dict[str, tuple[float, bool]]] = {}
     for row in data["rows"]:
         front_end, _, kind = row["id"].partition("/")
@@ -152,7 +153,7 @@ def _benchmark(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mutants(mutants: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The kill matrix: mutants by family, how many of its cases reject each."""
+    """Return the kill matrix: for each mutant the number of cases that reject it, by family."""
     if not mutants:
         return None
     reached = {family for mutant in mutants for family in mutant["killed_by"] or ()}

@@ -1,4 +1,4 @@
-"""A picture of features, expected and actual, and of where they differ; PNG without a library."""
+"""An image of expected and actual features and of their difference, as PNG without a library."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-_ZOOM = 4  # pixels a value
+_ZOOM = 4  # pixels for each value
 _GUTTER = 8  # pixels between the panels
-_DECADES = 6.0  # of the error that are told apart, from one bound on
+_DECADES = 6.0  # decades of the error that differ in brightness, from one bound on
 
 
 def comparison(actual: Array, expected: Array, bound: Array) -> bytes:
-    """A PNG of three panels, bands upwards and frames to the right: what is expected, what is
-    there, and the error (black: within the bound; white: a million times it, or not finite).
+    """Return a PNG of three panels, with bands upwards and frames to the right.
 
-    Where shapes differ there is no panel of errors.
+    They show the expected features, the actual ones, and the error (black: within the bound; white:
+    a million bounds, or not finite). There is no panel of errors if the shapes differ.
     """
     low, high = float(expected.min()), float(expected.max())
     panels = [shades(expected, low, high), shades(actual, low, high)]
@@ -40,15 +40,17 @@ def comparison(actual: Array, expected: Array, bound: Array) -> bytes:
 
 
 def shades(values: Array, low: float, high: float) -> Array:
-    """Where values lie between two others, 0 … 1; NaN is as loud as can be."""
+    """Return the positions of values between two others, 0 to 1; 1 for NaN."""
     with np.errstate(all="ignore"):
         part = (np.asarray(values, np.float64) - low) / max(high - low, 1e-9)
     return np.nan_to_num(np.clip(part, 0.0, 1.0), nan=1.0)
 
 
 def encode(pixels: NDArray[np.uint8], palette: NDArray[np.uint8] | None = None) -> bytes:
-    """A PNG (ISO/IEC 15948) of shape ``(height, width)``: grey, or indices into a palette of shape
-    ``(colours, 3)``."""
+    """Encode an image of shape ``(height, width)`` as PNG (ISO/IEC 15948).
+
+    Pixels are shades of grey, or indices into a palette of shape ``(colours, 3)``.
+    """
     height, width = pixels.shape
     lines = np.pad(pixels, ((0, 0), (1, 0))).tobytes()  # each line begins with filter 0: none
     kind = 0 if palette is None else 3

@@ -1,11 +1,4 @@
-"""What is made of ``report.json`` alone, for people and for other programs.
-
-documents    one report.json or several, checked and put together; speed and mutants beside them
-facts        what all of the formats say: verdicts, counts, commands
-page         index.html, one file without anything beside it
-charts       its drawings, as coordinates
-formats      junit.xml, summary.md, badge.json
-terminal     the end of a run in the terminal
+"""The files that are made from ``report.json`` alone, for people and for other programs.
 
 ``python -m whisper_mel_conformance report PATH …`` makes all of them anew.
 """
@@ -25,7 +18,7 @@ from whisper_mel_conformance.report.documents import Document
 from whisper_mel_conformance.report.page import page
 
 BADGES = "badges"
-"""The folder of each front-end's badge."""
+"""Name of the folder of badges, one for each front-end."""
 
 OUTPUTS: dict[str, Callable[[Document], str]] = {
     "report.json": Document.text,
@@ -37,7 +30,9 @@ OUTPUTS: dict[str, Callable[[Document], str]] = {
 
 
 def require_own(folder: Path) -> None:
-    """Make a folder the report's. Raises ``ValueError`` if it has such files from elsewhere."""
+    """Mark a folder as the report's. Raises ``ValueError`` if it has files of such names from
+    elsewhere.
+    """
     found = [name for name in (*OUTPUTS, BADGES) if (folder / name).exists()]
     if found and not (folder / MARKER).exists() and not _is_report(folder / "report.json"):
         raise ValueError(
@@ -50,7 +45,7 @@ def require_own(folder: Path) -> None:
 
 
 def _is_report(path: Path) -> bool:
-    """Whether it is a report of an earlier version, which left no marker."""
+    """Return whether a file is a report, perhaps of an earlier version, which left no marker."""
     try:
         documents.read(path)
     except documents.Unreadable:
@@ -59,7 +54,7 @@ def _is_report(path: Path) -> bool:
 
 
 def render(document: Document, folder: Path) -> None:
-    """Write ``report.json`` and what is made of it. Raises ``OSError``; no file is half written."""
+    """Write ``report.json`` and the files made from it, each one whole. Raises ``OSError``."""
     own_folder(folder / BADGES)
     texts = {name: made(document) for name, made in OUTPUTS.items()}
     for name, text in {**texts, **formats.badges(document)}.items():
@@ -67,7 +62,7 @@ def render(document: Document, folder: Path) -> None:
 
 
 def main(given: list[str]) -> int:
-    """``report``: exit status 0, or 2 for wrong usage and files that are no reports."""
+    """Run the command ``report``; return 0, or 2 for wrong usage and files that are no reports."""
     parser = argparse.ArgumentParser(
         prog="python -m whisper_mel_conformance report",
         description="Make index.html, junit.xml, summary.md and badges of report.json; of several, "

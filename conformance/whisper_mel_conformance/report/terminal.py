@@ -1,6 +1,7 @@
-"""The run in a terminal: a bar for each front-end while it is judged, a table at the end.
+"""A run in a terminal: a bar for each front-end while it is judged, a table at the end.
 
-Without a terminal, and where ``CI`` is set, the bars are plain lines. ``NO_COLOR`` is honoured.
+Without a terminal, and where ``CI`` is set, plain lines replace the bars. ``NO_COLOR`` switches
+colours off.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from whisper_mel_conformance.report.facts import (
 )
 from whisper_mel_conformance.run.result import Result
 
-_SHOWN = 15  # failures of a front-end
+_SHOWN = 15  # failures that are shown of a front-end
 _COLOURS = {"A": "green", "B": "yellow", "fails": "bold red"}
 
 
@@ -48,7 +49,7 @@ _COLOURS = {"A": "green", "B": "yellow", "fails": "bold red"}
 
 
 class Live:
-    """Progress: a bar for each front-end in a terminal, else a line when it is done."""
+    """The progress: a bar for each front-end in a terminal, else a line when it is done."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._console = Console(highlight=False)
@@ -68,12 +69,12 @@ class Live:
         )
 
     def start(self, planned: Iterable[tuple[str, str]]) -> None:
-        """Take the cases that are to be judged: names of front-ends, and ids."""
+        """Start with the planned cases: names of front-ends, and ids."""
         self._totals = Counter(name for name, _ in planned)
         self._progress.start()
 
     def add(self, result: Result) -> None:
-        """Show a result."""
+        """Add a result to the progress."""
         name = result.front_end
         if name not in self._shown:
             task = self._progress.add_task(
@@ -87,21 +88,21 @@ class Live:
             self._say(name, shown)
 
     def look_for_causes(self) -> None:
-        """Say that the cases are done, and what comes then takes a while."""
+        """Say that the cases are done and the diagnosis has begun, which takes a while."""
         self._progress.add_task("looking for causes", total=None, counts="")
 
     @property
     def width(self) -> int:
-        """Columns of the terminal."""
+        """The number of columns of the terminal."""
         return self._console.width
 
     @property
     def colour(self) -> bool:
-        """Whether colours are wanted."""
+        """Whether the terminal shows colours."""
         return self._console.is_terminal and not self._console.no_color
 
     def finish(self, text: str) -> None:
-        """End the bars, say what there is of front-ends not judged to the end, and ``text``."""
+        """End the bars, print the lines of front-ends that were not finished, and ``text``."""
         self._progress.stop()
         for name, shown in self._shown.items():
             self._say(name, shown)
@@ -109,7 +110,7 @@ class Live:
         sys.stdout.flush()
 
     def _say(self, name: str, shown: _Progress) -> None:
-        """Without bars, a line for a front-end; once."""
+        """Print a front-end's line once, if no bar shows it."""
         if self._progress.disable and not self._quiet and not shown.is_said:
             took = time.monotonic() - shown.since
             line = f"{name}: {shown.said(styled=False)} in {took:.1f} s"
@@ -119,7 +120,7 @@ class Live:
 
 @dataclass
 class _Progress:
-    """How far a front-end is; times are in seconds of the monotonic clock."""
+    """The progress of a front-end; ``since`` is its start in seconds of the monotonic clock."""
 
     task: TaskID
     since: float = field(default_factory=time.monotonic)
@@ -141,7 +142,9 @@ class _Progress:
 def summary(
     document: Document, folder: Path, *, width: int = 80, colour: bool = False, quiet: bool = False
 ) -> str:
-    """What failed and why, the table, where the report is. ``quiet``: only what is wrong."""
+    """Return failures with their causes, the table, and where the report is; ``quiet``: only
+    failures.
+    """
     console = Console(
         file=StringIO(), width=width, force_terminal=colour, no_color=not colour, highlight=False
     )
@@ -184,7 +187,7 @@ def _verdicts(console: Console, document: Document, folder: Path) -> None:
 
 
 def _table(document: Document) -> Table:
-    """A line for each front-end; fits into 80 columns."""
+    """Return a table with a row for each front-end that fits into 80 columns."""
     shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     shown.add_column("front-end", overflow="fold", max_width=24)
     for name in ("passed", "failed", "declared", "worst"):
@@ -207,5 +210,5 @@ def _table(document: Document) -> Table:
 
 
 def _line(console: Console, mark: str, text: str, style: str = "bold red") -> None:
-    """Not wrapped: such lines are searched for, and copied."""
+    """Print a line without wrapping it, so that it can be searched for and copied."""
     console.print(Text.assemble((mark, style), f" {text}"), soft_wrap=True)

@@ -1,7 +1,7 @@
-"""What a run leaves behind: ``report.json``, and a reproduction of every failure.
+"""The files of a run: ``report.json``, and a reproduction of every failure.
 
-The arrays of a few failures of each family are beside their ``case.json``; it has all that is
-needed to compute them again.
+Every ``case.json`` has all that is needed to compute its arrays. For a few failures of each family,
+the arrays are stored beside it.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ from whisper_mel_conformance.run.judge import find
 from whisper_mel_conformance.run.result import STATUSES, Result, compressed
 from whisper_mel_conformance.run.run import Run
 
-_FIGURES = 2  # of a front-end's failures, beside that of its diagnosis
-_FEW_FRAMES = 20  # a picture of fewer shows little
+_FIGURES = 2  # figures of a front-end's failures, beside the figure of its diagnosis
+_FEW_FRAMES = 20  # a picture of fewer frames shows little
 
 
 Diagnoses = Mapping[str, Diagnosis]
-"""What is wrong with front-ends, by their names."""
+"""The diagnoses of front-ends, by name."""
 
 
 def document(run: Run, diagnoses: Diagnoses, folder: Path, beside: Document) -> Document:
-    """The run, and what is shown beside it; ``folder`` is the report's."""
+    """Return the report of a run and of what is shown beside it; ``folder`` is the report's."""
     return merge([Document([as_json(run, diagnoses, folder)]), beside])
 
 
 def as_json(run: Run, diagnoses: Diagnoses, folder: Path) -> dict[str, Any]:
-    """The run as plain data; described by ``report.schema.json``. ``folder`` is the report's."""
+    """Return the run as plain data (see ``report.schema.json``); ``folder`` is the report's."""
     return {
         "format": FORMAT,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -102,7 +102,7 @@ def _case(result: Result, folder: Path) -> dict[str, Any]:
 
 
 def _declared(run: Run, name: str) -> list[dict[str, Any]]:
-    """What the declared failures of a front-end were declared by, and how many each explains."""
+    """List the declarations that explain a front-end's failures, with the number of these."""
     counts = Counter(result.declared for result in run.of(name, "known"))
     return [
         {
@@ -118,9 +118,10 @@ def _declared(run: Run, name: str) -> list[dict[str, Any]]:
 
 
 def figures(run: Run, diagnoses: Diagnoses, name: str) -> list[dict[str, Any]]:
-    """Of a front-end: the clip that the diagnosis points to, and the worst failures, one a family.
+    """Return the figures of a front-end: the diagnosis's clip, and the worst failure of each
+    family.
 
-    Declared failures come after the others, and clips of a few frames after longer ones.
+    Declared failures come after others, and clips of a few frames after longer ones.
     """
 
     def rank(result: Result) -> tuple[bool, bool, float]:
@@ -138,14 +139,14 @@ def figures(run: Run, diagnoses: Diagnoses, name: str) -> list[dict[str, Any]]:
 
 
 def json_number(value: float | None) -> float | str | None:
-    """JSON knows no infinity."""
+    """Return a number in a form that JSON can represent: infinity and NaN as text."""
     return value if value is None or np.isfinite(value) else str(value)
 
 
 def write(diagnoses: Diagnoses, made: Document, folder: Path) -> None:
-    """``report.json``, what is made of it, and a picture of each front-end that was diagnosed.
+    """Write ``report.json``, the files made from it, and a picture for each diagnosis.
 
-    Raises ``OSError``; each file is then what it was, or not there.
+    Raises ``OSError``; a file that could not be written is unchanged or absent.
     """
     for name, diagnosis in diagnoses.items():
         arrays = diagnosis.arrays()
@@ -159,24 +160,24 @@ def write(diagnoses: Diagnoses, made: Document, folder: Path) -> None:
 
 
 def failure_folder(front_end: str, folder: Path) -> Path:
-    """Where the reproductions of a front-end are."""
+    """Return the folder of a front-end's reproductions."""
     return folder / "failures" / slug(front_end)
 
 
 def case_path(front_end: str, case: str, folder: Path) -> Path:
-    """Where the reproduction of a failure is: its ``case.json``."""
+    """Return the path of the ``case.json`` that reproduces a failure."""
     return failure_folder(front_end, folder) / slug(case.replace("/", "--")) / "case.json"
 
 
 def picture_path(front_end: str, folder: Path) -> Path:
-    """Where the picture of a failing front-end's features is, if there is one."""
+    """Return the path of the picture of a failing front-end's features."""
     return failure_folder(front_end, folder) / "features.png"
 
 
 def forget(names: Iterable[str], folder: Path) -> None:
-    """Remove an earlier run's report, and its reproductions of the front-ends with these names.
+    """Remove the report of an earlier run, and its reproductions of these front-ends.
 
-    Raises ``ValueError`` for what no run has written, and removes nothing then.
+    Raises ``ValueError``, and removes nothing, if a file was not written by a run.
     """
     require_own(folder)
     for name in names:
@@ -187,9 +188,9 @@ def forget(names: Iterable[str], folder: Path) -> None:
 
 
 def write_failure(result: Result, front_end: FrontEnd, folder: Path) -> Path:
-    """Write down all that is needed to replay a failure; the path of its ``case.json``.
+    """Write all that is needed to replay a failure; return the path of its ``case.json``.
 
-    Raises ``OSError`` or ``ValueError``; there is no reproduction then.
+    Raises ``OSError`` or ``ValueError``; no reproduction is left then.
     """
     path = case_path(front_end.name, result.case, folder)
     case = find(result.case)
@@ -221,7 +222,9 @@ def write_failure(result: Result, front_end: FrontEnd, folder: Path) -> Path:
 
 
 def _portable(source: str) -> str:
-    """A front-end's file by its path from here, if it is below: in another checkout it is, too."""
+    """Make the path in a front-end's source relative if it is below this folder, for other
+    checkouts.
+    """
     module, colon, attribute = source.rpartition(":")
     if source.startswith(COMMAND_PREFIX) or not module.endswith(".py"):
         return source
@@ -231,7 +234,7 @@ def _portable(source: str) -> str:
 
 
 def specification(given: Mapping[str, Any]) -> dict[str, Any]:
-    """How the features of a case with these arguments are specified."""
+    """Return the fields of the specification that these arguments of a case imply."""
     fields = {name: given.get(name) for name in ("n_mels", "pad_to", "smoothing")}
     changed = {name: value for name, value in fields.items() if value is not None}
     spec = WHISPER.replace(**changed)

@@ -1,4 +1,4 @@
-"""Replaying a failure from its folder: on any front-end, smaller, as a bug report, for good.
+"""Replay of a failure from its folder: on any front-end, shrunken, as a bug report, for good.
 
 ``python -m whisper_mel_conformance repro PATH [--frontend SOURCE | --trust] [--shrink] [--issue]
 [--keep NAME --link URL]``
@@ -50,14 +50,14 @@ _FIELDS = {
 
 @dataclass
 class Outcome:
-    """What became of a replay: ``error`` is None if it passes."""
+    """The outcome of a replay; ``error`` is None if it passes."""
 
     error: Error | None
     score: float | None
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """What two failures of one cause have in common."""
+        """A key that is equal for failures of the same kind."""
         if isinstance(self.error, Failure):
             return "Failure", self.error.hard, self.error.score is None
         return type(self.error).__name__, getattr(self.error, "types", [""])[0]
@@ -68,7 +68,10 @@ class Unfit(ValueError):
 
 
 def attempt(front_end: FrontEnd, check: str, arguments: Mapping[str, Any]) -> Outcome:
-    """Run a check. Raises ``Unfit`` where its arguments make the check itself fail."""
+    """Run a check; return its outcome.
+
+    Raises ``Unfit`` where its arguments make the check itself fail.
+    """
     try:
         return Outcome(None, CHECKS[check](front_end, **arguments))
     except (Failure, Refused, Unsupported) as error:
@@ -79,7 +82,7 @@ def attempt(front_end: FrontEnd, check: str, arguments: Mapping[str, Any]) -> Ou
 
 
 def main(given: list[str]) -> int:
-    """Exit status: 1 if it fails again, 0 if it passes, 2 for wrong usage."""
+    """Replay a failure; return 1 if it fails again, 0 if it passes, 2 for wrong usage."""
     parser = argparse.ArgumentParser(
         prog="python -m whisper_mel_conformance repro",
         description="Replay a failure: exit status 1 if it fails again, 0 if it passes.",
@@ -136,7 +139,7 @@ def _read(path: Path) -> dict[str, Any]:
         case: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}: expected a folder with case.json") from error
-    except (ValueError, RecursionError) as error:  # neither UTF-8 nor JSON
+    except (ValueError, RecursionError) as error:  # not UTF-8, or not JSON
         raise ValueError(f"{path}: {error}") from error
     if not isinstance(case, dict) or case.get("format") != FORMAT:
         raise ValueError(f"{path}: expected a case of format {FORMAT}")
@@ -231,7 +234,7 @@ def _keep(case: dict[str, Any], name: str, link: str, front_end: str) -> int:
 
 
 def _issue(front_end: FrontEnd, case: dict[str, Any], outcome: Outcome, path: Path) -> str:
-    """A bug report in Markdown; draws ``picture.png`` beside the case if there are features."""
+    """Write a bug report in Markdown; draw ``picture.png`` beside a case with features."""
     lines = [
         f"## {front_end.name}: {case['case']} fails",
         "",

@@ -1,4 +1,4 @@
-"""Smaller arguments with which a check fails in the same way."""
+"""Shrinking of the arguments with which a check fails."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 Arguments = dict[str, Any]
 
 _ATTEMPTS = 400
-_SHORTEST = 201  # samples that can be mirrored
-_SIMPLE = ("silence", "dc", "click", "tone", "noise")  # the simplest first
+_SHORTEST = 201  # the fewest samples that can be mirrored
+_SIMPLE = ("silence", "dc", "click", "tone", "noise")  # from the simplest
 _DEFAULTS: dict[str, Any] = {
     "n_mels": 80,
     "pad_to": None,
@@ -22,10 +22,10 @@ _DEFAULTS: dict[str, Any] = {
 
 
 def shrink(arguments: Mapping[str, Any], fails: Callable[[Arguments], bool]) -> Arguments:
-    """Arguments that are as small as could be found, and with which ``fails`` is true.
+    """Return the smallest arguments found for which ``fails`` is still true.
 
-    In this order: options are left out, lists shortened, signals replaced by simpler ones, clips
-    shortened, parameters left out, and samples set to zero.
+    It leaves out options, shortens lists, replaces signals by simpler ones, shortens clips, leaves
+    out parameters, and sets samples to zero, in this order.
     """
     smallest = dict(arguments)
     attempts = 0
@@ -67,7 +67,7 @@ def _smaller(arguments: Mapping[str, Any]) -> Iterator[Arguments]:
 
 
 def _parts(values: list[Any]) -> Iterator[list[Any]]:
-    """One of them, one half, all but one."""
+    """Yield each half of a list, then the list without each of its values."""
     if len(values) < 2:
         return
     half = len(values) // 2
@@ -79,7 +79,7 @@ def _parts(values: list[Any]) -> Iterator[list[Any]]:
 
 
 def _simpler(recipe: Mapping[str, Any], fixed: bool) -> Iterator[dict[str, Any]]:
-    """Recipes that are simpler; of the same length if that is ``fixed``."""
+    """Yield simpler recipes; of the same length if ``fixed``."""
     n = recipe["n"]
     rank = _SIMPLE.index(recipe["signal"]) if recipe["signal"] in _SIMPLE else len(_SIMPLE)
     keeps = {name: recipe[name] for name in ("n", "dtype", "poke", "gain") if name in recipe}

@@ -1,9 +1,9 @@
-"""One run: what is decided before it, what each process judges, what is known of it in the end.
+"""One run: its setup, the judging in each process, the collected results.
 
-setup        the front-ends, what they claim, what is declared
+setup        the front-ends, their claims, the declared failures
 known        declared failures
-judge        one case after the other
-result       what became of a case
-run          all results, what is missing, what is wrong beside them
+judge        the judging of cases, one after the other
+result       the result of a case
+run          all results, missing ones, other problems
 quiet_blas   NumPy with one BLAS thread
 """

@@ -1,4 +1,4 @@
-"""Judging: one case after the other, in whichever process pytest runs it."""
+"""Judging of cases, one after the other, in whichever process pytest runs them."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from whisper_mel_conformance.run.result import Result
 from whisper_mel_conformance.run.setup import Setup
 
 MEASURED = ("growth", "endurance", "in_threads")
-"""Checks of memory and threads: of these one at a time is made on a machine."""
+"""Checks of memory and threads, which run one at a time on a machine."""
 
-_SHOWN = 3  # failures of a front-end in a family, the arrays of which are kept
+_SHOWN = 3  # failures whose arrays are kept, for each front-end and family
 _LARGEST = 8 << 20  # bytes of arrays of one failure
 
 
 @lru_cache(maxsize=4)
 def all_cases(profile: str) -> tuple[Case, ...]:
-    """The cases of a profile: the fixed ones by family, then the drawn ones."""
+    """Return the cases of a profile: the fixed ones by family, then the drawn ones."""
     return (*fixed_cases(profile), *PROPERTIES)
 
 
@@ -40,15 +40,15 @@ def _by_id() -> dict[str, Case]:
 
 
 def find(case_id: str) -> Case:
-    """The case with this id, of any profile. Raises ``KeyError``."""
+    """Return the case with this id, of any profile; raise ``KeyError`` if there is none."""
     return _by_id()[case_id]
 
 
 def judge_case(front_end: FrontEnd, case: Case, *, profile: str, seed: int) -> Result:
-    """Run one case; declared failures are not considered here.
+    """Run one case without regard to declared failures.
 
-    Every exception ends in the result: one that is not the front-end's is an error of the suite,
-    and fails the case.
+    No exception leaves this function. One that is not the front-end's is an error of the suite and
+    fails the case.
     """
     result = Result(front_end.name, case.id, "passed", arguments=case.arguments)
     start, calls = time.perf_counter(), front_end.calls
@@ -104,13 +104,13 @@ class Judge:
         self._kept: dict[tuple[str, str], list[float]] = {}
 
     def plan(self) -> Iterator[tuple[FrontEnd, Case]]:
-        """Every case of every front-end, one front-end after the other."""
+        """Yield every case of every front-end, one front-end after the other."""
         for front_end in self.front_ends:
             for case in all_cases(self.setup.profile):
                 yield front_end, case
 
     def judge(self, front_end: FrontEnd, case: Case) -> Result:
-        """Run a case. Of the front-ends, one at a time has a process."""
+        """Run a case; end the process of the front-end judged before, if it is another."""
         if self._at_work is not front_end:
             self.stop()
             self._at_work = front_end
@@ -128,7 +128,7 @@ class Judge:
             self._at_work = None
 
     def _declare(self, result: Result, front_end: FrontEnd, case: Case) -> None:
-        """Compare the result with what is declared of the front-end."""
+        """Compare the result with the declared failures of the front-end."""
         entries = [
             (number, entry)
             for number, entry in enumerate(self.setup.known)
@@ -151,7 +151,7 @@ class Judge:
                     return
 
     def _shows(self, result: Result) -> bool:
-        """Whether a failure's arrays are worth keeping: the first of its family, and worse ones."""
+        """Return whether to keep a failure's arrays: a family's first failures, then worse ones."""
         if sum(array.nbytes for array in result.arrays.values()) > _LARGEST:
             return False
         kept = self._kept.setdefault((result.front_end, result.family), [])
@@ -166,7 +166,7 @@ class Judge:
 def _alone() -> Iterator[None]:
     """Wait until no other process of this user measures on this machine.
 
-    Where no lock can be had, do not wait: it only spares time-outs.
+    Without a lock file it does not wait: the lock only avoids time-outs.
     """
     path = os.path.join(tempfile.gettempdir(), f"whisper-mel-measuring-{os.getuid()}")
     try:

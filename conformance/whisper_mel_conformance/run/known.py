@@ -1,8 +1,8 @@
 """Declared failures: strict, dated, explained.
 
-A file in TOML names a front-end and the cases that it is known to fail. Those that come with the
-suite's adapters are about these adapters, whatever another front-end calls itself; those that a
-user hands in are about the front-ends of that name::
+A TOML file names a front-end and the cases that it is declared to fail. A file beside an adapter of
+the suite applies to that adapter only, even if another front-end has the same name. A file that a
+user names applies to all front-ends of that name::
 
     front-end = "librosa"
 
@@ -14,12 +14,13 @@ user hands in are about the front-ends of that name::
     mechanism = "what happens, and why"
     link = "https://…"
 
-``cases`` are ids, with ``*`` for any characters. A case named there that passes is a failure, and
-so is a pattern that matches no case. Only a drawn case may pass: another seed draws something else.
-A table may have besides
+``cases`` are ids, with ``*`` for any characters. A declared case that passes is a failure, and so
+is a pattern that matches no case. Only a drawn case may pass, since another seed draws another
+input.
+Optional keys of a table:
 
-- ``except``: ids that are taken out again;
-- ``worst``: the highest score that is declared; a case that fails by more is a failure;
+- ``except``: ids that are not declared although they match;
+- ``worst``: the highest score that is declared; a case that fails with a higher one is a failure;
 - ``some = true``: rounding decides which of the cases fail. Some pass, but not all of them;
 - ``title``: a few words for tables.
 """
@@ -48,9 +49,9 @@ _OPTIONAL = {"except", "some", "title", "worst"}
 
 @dataclass(frozen=True)
 class KnownFailure:
-    """Cases that a front-end is known to fail, and why.
+    """Cases that a front-end is declared to fail, and the reason.
 
-    ``front_end`` is its name; with ``of_adapter`` that of the adapter, the only one it is about.
+    ``front_end`` is its name, or with ``of_adapter`` the name of the adapter that it is limited to.
     """
 
     front_end: str
@@ -66,19 +67,21 @@ class KnownFailure:
     of_adapter: bool = False
 
     def is_about(self, name: str, source: str) -> bool:
-        """Whether it is about the front-end of this name, which ``source`` was loaded from."""
+        """Return whether it applies to the front-end of this name, which ``source`` was loaded
+        from.
+        """
         if self.of_adapter:
             return source == self.front_end and source in peers()
         return name == self.front_end
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data, for another process."""
+        """Return plain data, which can be sent to another process."""
         worst = None if self.worst == math.inf else self.worst
         return {**vars(self), "since": self.since.isoformat(), "worst": worst}
 
     @classmethod
     def of_json(cls, data: Mapping[str, Any]) -> KnownFailure:
-        """The entry of :meth:`as_json`."""
+        """Create an entry from the data of :meth:`as_json`."""
         return cls(
             **{
                 **data,
@@ -93,7 +96,7 @@ class KnownFailure:
         return _matches(case_id, self.patterns) and not _matches(case_id, self.exceptions)
 
     def declares(self, case_id: str, score: float | None) -> bool:
-        """Whether a failure with this score (None: something else is wrong) is the declared one."""
+        """Return whether a failure with this score (None: not scored) is a declared one."""
         as_bad = self.worst == math.inf or (score is not None and score <= self.worst)
         return as_bad and self.covers(case_id)
 
@@ -103,9 +106,9 @@ def _matches(case_id: str, patterns: Iterable[str]) -> bool:
 
 
 def read(path: Path, *, of_adapter: bool = False) -> list[KnownFailure]:
-    """The entries of a file; ``of_adapter`` for one beside an adapter of the suite.
+    """Read the declared failures in a file; ``of_adapter`` is true for the file of an adapter.
 
-    Raises ``ValueError`` naming the file and what is wrong in it.
+    Raises ``ValueError`` that names the file and what is wrong in it.
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -148,13 +151,13 @@ def read(path: Path, *, of_adapter: bool = False) -> list[KnownFailure]:
 
 
 def of_peers() -> list[KnownFailure]:
-    """The entries that come with the peers' adapters."""
+    """Read the declared failures of all adapters."""
     files = sorted(Path(__file__).parents[1].glob("peers/*.toml"))
     return [entry for path in files for entry in read(path, of_adapter=True)]
 
 
 def matching_nothing(known: Iterable[KnownFailure], case_ids: Iterable[str]) -> list[str]:
-    """Sentences about patterns that match no case."""
+    """Return a sentence for each pattern that matches no case."""
     ids = list(case_ids)
     return [
         f"{entry.front_end}: known failure {pattern!r} matches no case"

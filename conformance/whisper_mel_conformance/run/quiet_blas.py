@@ -1,7 +1,7 @@
 """Load NumPy with one BLAS thread in the judging process; import this before NumPy.
 
-The products here are small, and idle BLAS threads spin: on a busy machine they cost five times
-the judging's own time, and that of the front-end beside it. Its process is not affected.
+The products are small, and idle BLAS threads spin: on a busy machine they make judging, and the
+front-end beside it, up to five times slower. The front-end's own process is not affected.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What became of a case: made where it is judged, sent to the process that collects."""
+"""The result of a case, which travels from the judging to the collecting process."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ Packed = tuple[str, bytes]
 
 @dataclass
 class Result:
-    """What became of a case of a front-end.
+    """The result of a case of a front-end.
 
     Attributes
     ----------
-    front_end, case : the name and the id.
-    status : one of ``STATUSES``; ``"known"`` is a failure that was declared.
-    message : why, for people; empty if it passed.
-    score : the largest error in units of the bound; None where nothing was scored.
-    seconds : the time it took.
-    calls : how often the front-end was called.
-    arguments : those of the check; of a drawn case the smallest that fail, or the worst.
-    arrays : ``actual``, ``expected`` and ``bound`` of a failure, or some of them, or none.
-    declared : the number of the declaration of a ``"known"`` failure, else None.
-    reproduction : where the failure was written down; None where it was not.
+    front_end, case : the front-end's name and the case's id.
+    status : one of ``STATUSES``; ``"known"`` is a declared failure.
+    message : the reason for the status, for people; empty if it passed.
+    score : the largest error in units of the bound; None if nothing was scored.
+    seconds : the duration of the case.
+    calls : the number of calls of the front-end.
+    arguments : those of the check; for a drawn case the smallest that fail, or the worst.
+    arrays : ``actual``, ``expected`` and ``bound`` of a failure, as far as they exist.
+    declared : the index of the declaration of a ``"known"`` failure, else None.
+    reproduction : the path of the reproduction of a failure; None if none was written.
     """
 
     front_end: str
@@ -51,13 +51,15 @@ class Result:
         return self.case.partition("/")[0]
 
     def pack(self) -> Packed:
-        """The result as text and bytes, which pytest-xdist can send; not its reproduction."""
+        """Return the result, without its reproduction, as text and bytes that pytest-xdist can
+        send.
+        """
         plain = {k: v for k, v in vars(self).items() if k not in ("arrays", "reproduction")}
         return json.dumps(plain), compressed(self.arrays) if self.arrays else b""
 
 
 def unpack(packed: Packed) -> Result:
-    """The result of :meth:`Result.pack`."""
+    """Create a result from what :meth:`Result.pack` returns."""
     text, data = packed
     arrays: dict[str, Any] = {}
     if data:
@@ -67,7 +69,7 @@ def unpack(packed: Packed) -> Result:
 
 
 def compressed(arrays: Mapping[str, Any]) -> bytes:
-    """The arrays as a file in NumPy's format npz."""
+    """Return the arrays as the content of a NumPy npz file."""
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""The run as the process that collects it knows it: what was planned, what became of it."""
+"""A run in the process that collects it: the planned cases and their results."""
 
 from __future__ import annotations
 
@@ -17,29 +17,31 @@ Key = tuple[str, str]
 
 
 class Run:
-    """Front-ends to be judged, and the results so far."""
+    """The front-ends of a run, its planned cases, and the results so far."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.front_ends: list[FrontEnd] = list(setup.started())
         self.planned: dict[Key, None] = {}  # a set in the order of the plan
-        self.interrupted: str | None = None  # by which signal
-        self.stopped: str | None = None  # why pytest ended the run before its last case
-        self.unwritten: list[str] = []  # what could not be written to the report's folder
+        self.interrupted: str | None = None  # the name of the signal, or None
+        self.stopped: str | None = None  # why pytest ended the run before its last case, or None
+        self.unwritten: list[str] = []  # sentences about files that could not be written
         self._results: dict[Key, Result] = {}
 
     @property
     def results(self) -> list[Result]:
-        """What became of the cases so far, in the order of the plan."""
+        """The results so far, in the order of the plan."""
         keys = {**self.planned, **dict.fromkeys(self._results)}
         return [self._results[key] for key in keys if key in self._results]
 
     def plan(self, keys: Iterable[Key]) -> None:
-        """Cases that are to be judged."""
+        """Add cases that are to be judged."""
         self.planned.update(dict.fromkeys(keys))
 
     def add(self, result: Result) -> bool:
-        """Take a result; False if it is the second of its case, and the first was no better."""
+        """Take a result; return False for a second one of a case unless it turns a pass into a
+        failure.
+        """
         key = result.front_end, result.case
         first = self._results.get(key)
         if first is not None and (first.status == "failed" or result.status != "failed"):
@@ -48,19 +50,19 @@ class Run:
         return True
 
     def missing(self, name: str) -> list[str]:
-        """The planned cases of a front-end that were not judged."""
+        """List the planned cases of a front-end that were not judged."""
         left = [key for key in self.planned if key not in self._results]
         return [case for front_end, case in left if front_end == name]
 
     def fail_missing(self) -> None:
-        """Make a failure of every planned case that has no result: a process died with it."""
+        """Record a failure for every planned case without a result: its process died."""
         for name, case in self.planned:
             if (name, case) not in self._results:
                 message = "internal error of the suite: no result of this case arrived"
                 self.add(Result(name, case, "failed", message))
 
     def of(self, name: str, status: str | None = None) -> list[Result]:
-        """The results of a front-end."""
+        """List the results of a front-end, of one status or of all."""
         return [
             result
             for result in self.results
@@ -68,20 +70,20 @@ class Run:
         ]
 
     def calls(self, name: str) -> int:
-        """How often the front-end was called."""
+        """Count the calls of a front-end."""
         return sum(result.calls for result in self.of(name))
 
     def declaration(self, result: Result) -> KnownFailure | None:
-        """What a declared failure was declared by."""
+        """Return the declaration of a declared failure, None for other results."""
         return None if result.declared is None else self.setup.known[result.declared]
 
     def worst(self, name: str) -> Result | None:
-        """The result with the highest score among those that passed or failed."""
+        """Return the result with the highest score, without declared failures; None without one."""
         scored = [r for r in self.of(name) if r.score is not None and r.status != "known"]
         return max(scored, key=lambda r: _rank(r.score), default=None)
 
     def class_of(self, name: str) -> str:
-        """``A``, ``B`` or ``fails``; ``-`` where nothing was scored, or not every case judged."""
+        """Return ``A``, ``B`` or ``fails``; ``-`` if nothing was scored or a case is missing."""
         worst = self.worst(name)
         if self.of(name, "failed"):
             return "fails"
@@ -90,7 +92,7 @@ class Run:
         return grade(worst.score)
 
     def problems(self) -> list[str]:
-        """What is wrong with the run beside its failed cases."""
+        """Return a sentence for each problem of the run other than failed cases."""
         sentences = list(self.unwritten)
         if self.interrupted:
             sentences.append(
@@ -115,7 +117,7 @@ class Run:
         ]
 
     def _problems_of(self, name: str) -> list[str]:
-        """What is wrong with what was seen of a front-end."""
+        """Return a sentence for each problem of a front-end's results."""
         planned = sum(front_end == name for front_end, _ in self.planned)
         sentences = []
         missing = self.missing(name)
@@ -133,7 +135,7 @@ class Run:
         return sentences
 
     def _all_pass(self, entry: KnownFailure) -> bool:
-        """Whether all cases of an entry were judged, and none failed as it says."""
+        """Return whether all cases of a declaration were judged and none failed as declared."""
         covered = {case.id for case in all_cases(self.setup.profile) if entry.covers(case.id)}
         judged = {r.case: r for r in self.of(entry.front_end) if r.case in covered}
         failed = [r for r in judged.values() if r.status == "known"]
@@ -143,5 +145,5 @@ class Run:
 
 
 def _rank(score: float | None) -> float:
-    """To sort scores by: what is no number is worse than any."""
+    """Return a sort key of a score: NaN and None rank above any number."""
     return float("inf") if score is None or score != score else score

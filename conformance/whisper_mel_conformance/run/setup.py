@@ -1,4 +1,4 @@
-"""What is decided before the first case: which front-ends, what they claim, what is declared."""
+"""The setup of a run, fixed before its first case: front-ends, claims, declared failures."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from whisper_mel_conformance.run.known import KnownFailure
 
 @dataclass
 class Setup:
-    """What every process that judges is told.
+    """The setup that every judging process receives.
 
     Attributes
     ----------
-    front_ends : what each said of itself (see :meth:`FrontEnd.described`).
-    named : the names of those that were asked for; the others are peers beside them.
-    unavailable : peers that cannot be imported, by name, and why.
+    front_ends : the description of each (see :meth:`FrontEnd.described`).
+    named : the names of those that the user asked for; the others are peers.
+    unavailable : the reason for each peer that cannot be imported, by name.
     known : declared failures.
-    profile, seed : which cases, and which drawn ones.
-    timeout : seconds a call.
+    profile, seed : the profile of the cases, and the seed of the drawn ones.
+    timeout : the limit of a call in seconds.
     """
 
     front_ends: list[dict[str, Any]]
@@ -38,17 +38,17 @@ class Setup:
     unavailable: dict[str, str] = field(default_factory=dict)
 
     def started(self) -> Iterator[FrontEnd]:
-        """The front-ends, described; a process is started when one is first called."""
+        """Yield the front-ends; each starts its process at its first call."""
         for description in self.front_ends:
             yield FrontEnd.of(description, timeout=self.timeout)
 
     def text(self) -> str:
-        """For another process."""
+        """Return the setup as text for another process."""
         return json.dumps({**vars(self), "known": [entry.as_json() for entry in self.known]})
 
 
 def of_text(text: str) -> Setup:
-    """The setup of :meth:`Setup.text`."""
+    """Create a setup from the text of :meth:`Setup.text`."""
     data = json.loads(text)
     data["known"] = [KnownFailure.of_json(entry) for entry in data["known"]]
     return Setup(**data)
@@ -63,12 +63,12 @@ def prepare(
     timeout: float = 30.0,
     known_files: Sequence[Path] = (),
 ) -> Setup:
-    """Load each front-end once, to learn what it is and claims.
+    """Load each front-end once, to learn what it declares; return the setup.
 
-    ``sources`` name front-ends that must be there; of the suite's adapters those that
-    ``with_peers`` says (``"none"``, ``"light"`` or ``"all"``) and that can be imported are judged,
-    too. Raises ``UnknownFrontEnd`` for a front-end that does not exist or cannot be loaded,
-    ``ValueError`` for a broken file of known failures.
+    ``sources`` name front-ends that must exist. ``with_peers`` (``"none"``, ``"light"`` or
+    ``"all"``) adds the suite's adapters that can be imported. Raises ``UnknownFrontEnd`` for a
+    front-end that does not exist or cannot be loaded, ``ValueError`` for an invalid file of
+    declared failures.
     """
     known = known_failures.of_peers()
     for path in known_files:
@@ -95,7 +95,7 @@ def prepare(
 
 
 class _Missing(UnknownFrontEnd):
-    """What a front-end needs cannot be imported."""
+    """A module that the front-end needs cannot be imported."""
 
 
 def _described(source: str, timeout: float) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def _described(source: str, timeout: float) -> dict[str, Any]:
         front_end.start()
         return front_end.described()
     except Refused as error:
-        if UnknownFrontEnd.__name__ in error.types:  # says all there is to say
+        if UnknownFrontEnd.__name__ in error.types:  # its message is complete
             raise UnknownFrontEnd(error.message) from error
         if "ImportError" in error.types and source in peers():
             raise _Missing(error.message) from error

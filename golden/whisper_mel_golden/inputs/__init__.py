@@ -1,7 +1,7 @@
-"""What the goldens are made of: every input, what it is for, and what is computed from it.
+"""The inputs of the goldens: what each is for, how it is rendered, what is computed from it.
 
-Each module here is a table. ``make`` writes them, with what openai-whisper gives, into the
-manifest; ``verify`` compares the two. An id is permanent: a changed recipe gets a new one.
+Each module here is a table. ``make`` writes the inputs and openai-whisper's features of them into
+the manifest; ``verify`` compares the two. An id is permanent: a changed recipe gets a new id.
 """
 
 from whisper_mel_golden.inputs import lengths, noise, speech, tonal, transients

@@ -1,4 +1,4 @@
-"""What an input of the goldens is, how one is written down, and what its flags mean."""
+"""An input of the goldens, how it is written down, and the meaning of its flags."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 N_MELS = (80, 128)
 SECOND = 16000
-WINDOW = 30 * SECOND  # what a Whisper model hears at once
+WINDOW = 30 * SECOND  # the samples of one window of a Whisper model, 30 s
 
 FLAGS = {
     "human": "a recorded human voice",
@@ -32,14 +32,14 @@ FLAGS = {
 
 
 class Variant(NamedTuple):
-    """How the features of an input are computed, for each number of mel bands."""
+    """Padding and smoothing of an input's features, computed for each number of mel bands."""
 
     pad_to: int | None = None
     smoothing: str | None = None
 
 
 class Input(NamedTuple):
-    """An input: its permanent id, what it is for, and how it is rendered."""
+    """An input: its permanent id, its purpose, and the recipe of its samples."""
 
     id: str
     purpose: str
@@ -53,7 +53,7 @@ SMOOTHED = (Variant(), Variant(smoothing="valid"), Variant(smoothing="same"))
 
 
 def case_variants(entry: Input) -> Iterator[tuple[str, int, Variant]]:
-    """Id, number of bands and variant of every case of an input."""
+    """Yield the id, the number of bands and the variant of each case of an input."""
     for n_mels, variant in product(N_MELS, entry.variants):
         pad = "" if variant.pad_to is None else f"-pad{variant.pad_to}"
         smooth = "" if variant.smoothing is None else f"-{variant.smoothing}"
@@ -61,7 +61,7 @@ def case_variants(entry: Input) -> Iterator[tuple[str, int, Variant]]:
 
 
 def recipe(signal: str, n: int, **parameters: Any) -> dict[str, Any]:
-    """A recipe for :func:`whisper_mel_golden.signals.render`: ``n`` samples of a signal."""
+    """Return a recipe for :func:`whisper_mel_golden.signals.render`: ``n`` samples of a signal."""
     return {"signal": signal, "n": n, **parameters}
 
 
@@ -72,7 +72,7 @@ def entry(
     recipe: dict[str, Any],
     variants: tuple[Variant, ...] = PLAIN,
 ) -> Input:
-    """An input with these flags (separated by spaces) and those that are evident from the rest."""
+    """Create an input with these flags (separated by spaces) and those implied by the rest."""
     evident = {
         "int16": recipe.get("dtype") == "int16",
         "long": recipe["n"] >= WINDOW,

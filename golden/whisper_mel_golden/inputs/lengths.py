@@ -72,7 +72,8 @@ INPUTS = (
                 seed=frames,
                 frame=frame,
                 band=band,
-                # Long clips mostly clamped, short ones half: a few kilobytes each.
+                # Most values of long clips are clamped, half of short ones: so each file has a few
+                # kilobytes
                 noise_db=-60.0 if frames < 1000 else -75.0,
                 gain=0.9,
             ),

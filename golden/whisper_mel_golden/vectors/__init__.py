@@ -1,6 +1,6 @@
-"""The vector set: the goldens' inputs, the exact features and their bounds, for use without Python.
+"""The vector set: the goldens' inputs, exact features and error bounds, for use without Python.
 
-``python -m whisper_mel_golden vectors FOLDER`` packs it. What is in it: ``README.md`` here.
+``python -m whisper_mel_golden vectors FOLDER`` packs it; the ``README.md`` here describes it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from whisper_mel_golden.store import DATA, fingerprint
 
 FORMAT = 1
 STEP = 2.0**-30
-"""The exact features are rounded to multiples of it, 1/512 of the smallest bound: so that they are
-the same on every machine."""
+"""The unit that exact features are rounded to, so that they are the same on every machine: 1/512 of
+the smallest error bound.
+"""
 _HERE = Path(__file__).parent
 _TEXTS = {  # name in the archive: the file
     "README.md": _HERE / "README.md",
@@ -37,9 +38,9 @@ _TEXTS = {  # name in the archive: the file
 
 
 def pack(folder: Path, cases: Sequence[GoldenCase] | None = None) -> Path:
-    """Writes ``whisper-mel-vectors-VERSION.tar.gz`` of these cases (default: all) to a folder.
+    """Write ``whisper-mel-vectors-VERSION.tar.gz`` of some cases (None: all); return its path.
 
-    The same cases make the same bytes. Returns the archive.
+    The same cases give the same bytes.
     """
     stem = f"whisper-mel-vectors-{version('whisper-mel-golden')}"
     path = folder / f"{stem}.tar.gz"
@@ -51,7 +52,8 @@ def pack(folder: Path, cases: Sequence[GoldenCase] | None = None) -> Path:
         tarfile.open(mode="w", fileobj=compressed, format=tarfile.USTAR_FORMAT) as archive,
     ):
         for name, content in files(golden_cases() if cases is None else cases):
-            entry = tarfile.TarInfo(f"{stem}/{name}")  # of no one, and of no time
+            # without owner and time: the same bytes each time
+            entry = tarfile.TarInfo(f"{stem}/{name}")
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
     new.replace(path)
@@ -59,7 +61,7 @@ def pack(folder: Path, cases: Sequence[GoldenCase] | None = None) -> Path:
 
 
 def files(cases: Sequence[GoldenCase]) -> Iterator[tuple[str, bytes]]:
-    """(name, content) of everything in the archive."""
+    """Yield the name and the content of each file in the archive."""
     inputs: dict[str, dict[str, Any]] = {}
     entries: dict[str, dict[str, Any]] = {}
     lines = []

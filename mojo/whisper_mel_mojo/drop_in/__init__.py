@@ -1,9 +1,8 @@
 """One-line replacements for the front-ends of Whisper's users.
 
-They take and return what the originals do. NaN and infinity are not refused, but make their clip's
-features NaN, and every clip of a batch has its own maximum (openai-whisper: one for the batch).
-
-The class for transformers is ``whisper_mel_mojo.drop_in.transformers.WhisperFeatureExtractor``.
+They have the originals' arguments and results. A clip with NaN or infinity has NaN features and is
+not refused. Every clip of a batch has its own maximum (openai-whisper: one for the batch). The
+class for transformers is ``whisper_mel_mojo.drop_in.transformers.WhisperFeatureExtractor``.
 """
 
 from __future__ import annotations
@@ -24,13 +23,14 @@ def log_mel_spectrogram(
     padding: int = 0,
     device: str | torch.device | None = None,
 ) -> torch.Tensor:
-    """``whisper.audio.log_mel_spectrogram`` of openai-whisper.
+    """Compute features like openai-whisper's ``whisper.audio.log_mel_spectrogram``.
 
-    Parameters and result are the original's: a path (decoded by openai-whisper, with ffmpeg), an
-    array or a tensor of shape ``(n,)`` or ``(batch, n)``, of float64 and int16 PCM besides;
-    ``padding`` zeros are counted, not appended. The features of CUDA tensors are computed there,
-    others on the CPU; they lie on ``device``, else on the audio's, and have a gradient if the audio
-    wants one. Raises as :func:`whisper_mel_mojo.log_mel`, but for samples that are not finite.
+    Parameters and result are the original's: ``audio`` is a path (decoded by openai-whisper, with
+    ffmpeg), or an array or tensor of shape ``(n,)`` or ``(batch, n)``, which may also be float64 or
+    int16 PCM. ``padding`` zeros are counted, not appended. Features of CUDA tensors are computed on
+    their device, others on the CPU. They are returned on ``device``, else on the audio's device,
+    and have a gradient if the audio requires one. Raises as :func:`whisper_mel_mojo.log_mel`, but
+    not for samples that are not finite.
     """
     from whisper_mel_mojo.drop_in import openai_whisper
 
@@ -38,10 +38,10 @@ def log_mel_spectrogram(
 
 
 def faster_whisper_feature_extractor(*arguments: Any, **options: Any) -> Any:
-    """A ``faster_whisper.feature_extractor.FeatureExtractor`` that computes by the kernel.
+    """Create a ``faster_whisper.feature_extractor.FeatureExtractor`` that uses the kernel.
 
     ``model.feature_extractor = faster_whisper_feature_extractor(**model.feat_kwargs)``. Takes the
-    original's arguments; raises ``ValueError`` for another rate, hop or size of transform.
+    original's arguments; raises ``ValueError`` for another rate, hop or transform size.
     """
     from whisper_mel_mojo.drop_in.faster_whisper import FeatureExtractor
 

@@ -1,4 +1,4 @@
-"""faster-whisper's front-end by the kernel."""
+"""The front-end of faster-whisper, computed by the kernel."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from whisper_mel_mojo.features import as_array
 
 
 class FeatureExtractor(original.FeatureExtractor):  # type: ignore[misc]
-    """``faster_whisper.feature_extractor.FeatureExtractor``, by the kernel; it can be pickled.
+    """faster-whisper's ``feature_extractor.FeatureExtractor`` by the kernel; it can be pickled.
 
-    Raises ``ValueError`` for another rate, hop or size of transform than Whisper's.
+    Raises ``ValueError`` for a rate, hop or transform size other than Whisper's.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""openai-whisper's front-end by the kernel."""
+"""The front-end of openai-whisper, computed by the kernel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from whisper_mel_mojo.features import as_array
 
 
 def log_mel_spectrogram(audio: Any, n_mels: int, padding: int, device: Any) -> Tensor:
-    """``whisper_mel_mojo.drop_in.log_mel_spectrogram``, which describes it."""
+    """Compute ``whisper_mel_mojo.drop_in.log_mel_spectrogram``, which describes the arguments."""
     if isinstance(audio, str):
         from whisper.audio import load_audio
 
@@ -49,7 +49,7 @@ def _on_cpu(audio: Tensor, n_mels: int, padding: int) -> Tensor:
 
 
 class _Propagating(torch.autograd.Function):  # type: ignore[misc]
-    """:func:`propagating.log_mel` of tensors. It has the operator's gradient."""
+    """:func:`propagating.log_mel` of tensors, with the operator's gradient."""
 
     @staticmethod
     def forward(audio: Tensor, n_mels: int, padding: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""``log_mel`` with the behaviour of the libraries it replaces, in which NaN goes through."""
+"""``log_mel`` with the error behaviour of the libraries it replaces: NaN propagates."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from whisper_mel_mojo import features
 from whisper_mel_mojo.features import MIN_SAMPLES
 
-# The originals mirror 200 samples at both ends of a clip. PyTorch takes them from one reflection,
-# and refuses shorter clips. NumPy reflects again and again, and needs no more than a frame.
+# The originals mirror 200 samples at both ends of a clip. PyTorch uses one reflection and refuses
+# shorter clips. NumPy reflects repeatedly and needs only one frame.
 SHORTEST_BY_TORCH = MIN_SAMPLES
 SHORTEST_BY_NUMPY = 160
 
@@ -24,35 +24,34 @@ def log_mel(
     *,
     shortest: int = SHORTEST_BY_TORCH,
 ) -> NDArray[np.float32]:
-    """:func:`whisper_mel_mojo.log_mel` of clips that are followed by ``padding`` zeros.
+    """Compute :func:`whisper_mel_mojo.log_mel` of clips followed by ``padding`` zeros.
 
-    ``shortest`` is the number of samples, padding included, from which on the original has
-    features. Clips without samples are silence. Clips that are not finite, or whose power
-    overflows, become NaN.
+    ``shortest`` is the smallest number of samples, padding included, that the original accepts.
+    Clips without samples are silence. Clips that are not finite, or whose power overflows, become
+    NaN.
 
-    Raises ``TypeError`` and ``ValueError`` as that does for everything else, and for clips that are
-    shorter.
+    Raises ``ValueError`` for shorter clips, and else ``TypeError`` and ``ValueError`` as that does.
     """
     padding = features.integer("padding", padding)
-    if audio.ndim in (1, 2):  # others are refused below
+    if audio.ndim in (1, 2):  # the kernel refuses other ranks
         audio, padding = _long_enough(audio, padding, shortest)
     samples = features.kernel_samples(audio)
     pad_to = samples.shape[-1] + padding if padding else None
     if out is None:
         shape = features.plan(samples.shape[-1], n_mels, pad_to, None).shape
         out = np.empty((*samples.shape[:-1], *shape), np.float32)
-    first = out[..., :1, :1]  # of each clip: NaN is all of it or nothing
+    first = out[..., :1, :1]  # one value of each clip: its features are all NaN or none is
     first[...] = 0
     try:
         return features.log_mel(samples, n_mels, pad_to=pad_to, out=out)
     except ValueError:
-        if not np.isnan(first).any():  # then it was the arguments
+        if not np.isnan(first).any():  # no clip is NaN: an argument is wrong
             raise
         return out
 
 
 def check_length(n_samples: int, padding: int, shortest: int) -> None:
-    """Raises ``ValueError`` if the original would not have features of so many samples."""
+    """Raise ``ValueError`` if the original has no features of so many samples."""
     if padding < 0:
         raise ValueError(f"padding={padding}: expected at least 0")
     length = n_samples + padding
@@ -63,10 +62,10 @@ def check_length(n_samples: int, padding: int, shortest: int) -> None:
 
 
 def _long_enough(audio: NDArray[Any], padding: int, shortest: int) -> tuple[NDArray[Any], int]:
-    """Clips with as many samples as the kernel needs, and the number of zeros still to follow.
+    """Lengthen clips as the kernel needs; return them and the number of zeros that remain.
 
-    The first frame of a clip of 160 to 200 samples, which NumPy reflects repeatedly, is that of the
-    clip continued by its reflection up to 201.
+    NumPy reflects clips of 160 to 200 samples repeatedly. Their first frame equals that of the clip
+    continued by its reflection up to 201 samples.
     """
     n = audio.shape[-1]
     length = n + padding

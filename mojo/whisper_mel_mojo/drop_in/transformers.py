@@ -1,4 +1,4 @@
-"""The front-end of Hugging Face's transformers by the kernel."""
+"""The front-end of Hugging Face's transformers, computed by the kernel."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Array = NDArray[Any]
 
 
 class WhisperFeatureExtractor(original.WhisperFeatureExtractor):  # type: ignore[misc]
-    """``transformers.WhisperFeatureExtractor``, by the kernel.
+    """transformers' ``WhisperFeatureExtractor``, computed by the kernel.
 
-    ``WhisperFeatureExtractor.from_pretrained("openai/whisper-tiny")``, or in a pipeline:
-    ``pipeline(…, feature_extractor=extractor)``. What it is made with, takes and returns is the
-    original's, what it saves can be loaded by the original. Clips are not copied to be padded. On a
-    CUDA ``device`` the features are computed there, by the operator of PyTorch.
+    Use ``WhisperFeatureExtractor.from_pretrained("openai/whisper-tiny")``, in a pipeline as
+    ``pipeline(…, feature_extractor=extractor)``. Arguments and results are the original's, which
+    can also load what this one saves. Clips are padded without a copy. On a CUDA ``device`` the
+    PyTorch operator computes the features there.
 
-    Left to the original: ``dither``, and everything that no model of Whisper's has (another
-    sampling rate, hop, size of transform, or number of bands than 80 and 128).
+    The original computes what no Whisper model uses: ``dither``, or another sampling rate, hop,
+    transform size or number of bands than 80 and 128.
 
-    Raises ``ValueError`` as the original, and for clips of different lengths that are not padded,
-    or of too few samples: the original takes 201, padding included, and 160 without PyTorch.
+    Raises ``ValueError`` as the original; for clips of different lengths without padding; and for
+    clips of too few samples: the original needs 201, padding included, or 160 without PyTorch.
     """
 
     def __call__(
@@ -80,14 +80,14 @@ class WhisperFeatureExtractor(original.WhisperFeatureExtractor):  # type: ignore
 
         asked = return_attention_mask or do_normalize
         if self.return_attention_mask if asked is None else asked:
-            # The original's mask is one of frames where the call asks for it, else one of samples.
+            # The original's mask counts frames if the call asks for it, else samples.
             step = self.hop_length if return_attention_mask else 1
             place = step * np.arange(length // step)
             data["attention_mask"] = np.array([place < len(clip) for clip in clips], np.int32)
         return BatchFeature(data, tensor_type=return_tensors)
 
     def _target(self, clips: list[Array], limit: int, padding: Any, multiple: int | None) -> int:
-        """Samples up to which zeros follow those of a clip."""
+        """Return the number of samples up to which zeros are appended to a clip; 0 for none."""
         strategy = self._get_padding_strategies(padding=padding, max_length=limit)
         if strategy == PaddingStrategy.MAX_LENGTH:
             return limit
@@ -96,19 +96,19 @@ class WhisperFeatureExtractor(original.WhisperFeatureExtractor):  # type: ignore
         return 0
 
     def _features(self, clips: Any, length: int, shortest: int) -> NDArray[np.float32]:
-        """``(clips, n_mels, length // 160)``, of clips padded to ``length``."""
+        """Compute features ``(clips, n_mels, length // 160)`` of clips padded to ``length``."""
         out = np.empty((len(clips), self.feature_size, length // self.hop_length), np.float32)
         for clip, features in zip(clips, out, strict=True):
             log_mel(clip, self.feature_size, length - len(clip), features, shortest=shortest)
         return out
 
     def _is_whispers(self) -> bool:
-        """If the kernel computes it."""
+        """Return whether the kernel can compute these features."""
         kind = (self.sampling_rate, self.hop_length, self.n_fft)
         dither = getattr(self, "dither", 0.0)  # older versions have none
         return kind == (16_000, 160, 400) and self.feature_size in (80, 128) and dither == 0.0
 
-    # What the original's own __call__ computes the features by.
+    # The original's __call__ computes the features by the following two methods.
 
     def _np_extract_fbank_features(self, waveform_batch: Array, device: Any) -> Array:
         if str(device) != "cpu" or not self._is_whispers():
@@ -133,7 +133,7 @@ class WhisperFeatureExtractor(original.WhisperFeatureExtractor):  # type: ignore
 
 
 def _clips(raw_speech: Any, limit: int | None) -> list[Array]:
-    """The clips of a batch, or the one clip, each cut off at the limit."""
+    """List the clips of a batch, or the only clip, each cut off at the limit."""
     is_list = isinstance(raw_speech, (list, tuple))
     if is_list and (not raw_speech or isinstance(raw_speech[0], (np.ndarray, list, tuple))):
         clips = [np.asarray(clip, np.float32) for clip in raw_speech]
@@ -149,5 +149,5 @@ def _clips(raw_speech: Any, limit: int | None) -> list[Array]:
 
 
 def _multiple(length: int, of: int | None) -> int:
-    """The next one that is not less."""
+    """Round a length up to a multiple; None leaves it as it is."""
     return length if of is None else -(-length // of) * of

@@ -1,7 +1,7 @@
-"""``log_mel`` for arrays in a CUDA device's memory: one launch, no copy, nobody waits.
+"""The function ``log_mel`` for arrays in a CUDA device's memory: one launch, no copy, no wait.
 
-NVIDIA only. AMD's and Apple's devices are compiled for (``./dev gpu compile``), but there is no way
-to call them from Python yet. No GPU has run any of it: see ``docs/gpu.md``.
+It is for NVIDIA only. The kernel is also compiled for AMD's and Apple's devices (``./dev gpu
+compile``), but cannot be called there from Python. ``docs/gpu.md`` says what was tested on a GPU.
 """
 
 from __future__ import annotations
@@ -28,48 +28,47 @@ def log_mel(
     out: Any = None,
     stream: Any = None,
 ) -> Any:
-    """As :func:`whisper_mel_mojo.log_mel`, from device memory to device memory.
+    """Compute features like :func:`whisper_mel_mojo.log_mel`, from device memory to device memory.
 
-    Nothing is copied, and after the first call for a device, which builds the kernel if need be
-    and loads it, nothing is allocated but a missing ``out``, and nothing waited for: as with every
-    CUDA library, the result is there when the stream has got so far, and until then all arrays
-    must stay. Arrays are PyTorch's CUDA tensors, CuPy's, or whatever else has
-    ``__cuda_array_interface__`` (version 2 or 3) or ``__dlpack__``.
+    Nothing is copied. The first call for a device builds the kernel if necessary and loads it;
+    later calls allocate only a missing ``out`` and wait for nothing. As with every CUDA library,
+    the result is complete once the stream has reached it, and all arrays must exist until then.
+    Arrays are PyTorch's CUDA tensors, CuPy's, or other objects with ``__cuda_array_interface__``
+    (version 2 or 3) or ``__dlpack__``.
 
     Parameters
     ----------
     audio : float32 or int16 PCM of shape ``(n,)`` or ``(batch, n)``, the samples of a clip
         contiguous.
-    n_mels, pad_to, smoothing : as there.
-    lengths : int64 array of shape ``(batch,)`` on the same device: the samples of each clip that
-        count, at least 1 and at most ``n``. Frames beyond a clip's own hold what silence has in it.
+    n_mels, pad_to, smoothing : as for :func:`whisper_mel_mojo.log_mel`.
+    lengths : int64 array of shape ``(batch,)`` on the same device: the number of samples of each
+        clip, 1 to ``n``; None means ``n``. Frames after a clip's end have the value of silence.
     out : float32 array of the features' shape, C-contiguous, on the same device; by default a new
         one of PyTorch or CuPy, if ``audio`` is of theirs.
-    stream : on which the kernel is launched: an address, or an object with ``__cuda_stream__``,
-        ``cuda_stream`` (PyTorch) or ``ptr`` (CuPy). By default PyTorch's or CuPy's current stream
-        if ``audio`` is of theirs, else the one that its interface names, else the legacy default
-        stream. It waits for the streams on which the arrays are made, if that is known; who uses
-        the result on another one has to wait for it. To be given together with ``out``.
+    stream : the stream of the launch: an address, or an object with ``__cuda_stream__``,
+        ``cuda_stream`` (PyTorch) or ``ptr`` (CuPy); it requires ``out``. None means PyTorch's or
+        CuPy's current stream if ``audio`` is theirs, else the stream that the array's interface
+        names, else the legacy default stream. It waits for the streams on which the arrays are
+        made, if known. A user of the result on another stream has to wait for it.
 
     Returns
     -------
     ``out``, or a new array of shape ``(n_mels, n_frames)`` or ``(batch, n_mels, n_frames)``.
-    A clip that contains NaN or infinity, is too short, has a length that is impossible, or whose
-    power overflows float32, is NaN: nobody waits who could be told.
+    The features of a clip are NaN if it contains NaN or infinity, is too short, has an invalid
+    length, or its power overflows float32: no error can be raised, since the call does not wait.
 
     Raises
     ------
     TypeError
         an argument is not in a CUDA device's memory, or has another dtype or type.
     ValueError
-        as :func:`whisper_mel_mojo.log_mel` does for shapes and numbers; an address is not the
-        device's memory as the driver knows it, has been freed, or is of another device; or an
-        allocation is shorter than the array in it claims. Nothing is launched then.
+        as :func:`whisper_mel_mojo.log_mel` for shapes and numbers; an address is not memory of the
+        device, or has been freed; or an allocation is shorter than the array in it. Nothing is
+        launched then.
     DeviceError
         there is no CUDA device, or its driver refuses the launch.
     BuildError
-        the kernel could not be compiled (first call only), or the device is none of those that it
-        is compiled for.
+        the kernel could not be compiled (first call only), or is not compiled for this device.
     """
     if stream is not None and out is None:
         raise TypeError("out=None: expected an array when a stream is given")

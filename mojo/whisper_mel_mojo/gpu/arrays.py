@@ -1,6 +1,6 @@
-"""Arrays in a CUDA device's memory, whichever library they belong to.
+"""Arrays in a CUDA device's memory, of any library.
 
-Two protocols say where an array lies: the CUDA array interface (Numba's documentation, version 3)
+Two protocols tell where an array lies: the CUDA array interface (Numba's documentation, version 3)
 and DLPack (dlpack.h of DLPack 1.0; Python array API standard, ``__dlpack__``). Nothing is copied.
 """
 
@@ -18,7 +18,7 @@ _READ_ONLY = 1
 
 
 class DeviceArray(NamedTuple):
-    """Address, shape and layout of an array. Strides are in elements."""
+    """Address, shape and layout of an array; strides are in elements."""
 
     address: int
     shape: tuple[int, ...]
@@ -26,11 +26,11 @@ class DeviceArray(NamedTuple):
     dtype: np.dtype[Any]
     read_only: bool
     device: int | None
-    """Its number, if the protocol tells."""
+    """The device's number; None if the protocol does not tell."""
     stream: int | None
-    """On which the data are made ready, if that is not the consumer's."""
+    """The stream on which the data become ready; None if that is the consumer's."""
     keep: object
-    """What must live as long as the address is used."""
+    """An object that must live as long as the address is used."""
 
     @property
     def is_contiguous(self) -> bool:
@@ -54,7 +54,7 @@ class DeviceArray(NamedTuple):
 
 
 def device_array(name: str, array: Any, stream: int) -> DeviceArray:
-    """Reads where the argument ``name`` lies, which will be used on a CUDA stream.
+    """Read the layout of the argument ``name``, which will be used on a CUDA stream.
 
     Raises ``TypeError`` for anything that is not in a CUDA device's memory.
     """
@@ -105,7 +105,7 @@ def _contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class _Tensor(ctypes.Structure):
-    """``DLTensor``."""
+    """C's ``DLTensor``."""
 
     _fields_ = [
         ("data", ctypes.c_uint64),
@@ -122,7 +122,7 @@ class _Tensor(ctypes.Structure):
 
 
 class _Versioned(ctypes.Structure):
-    """``DLManagedTensorVersioned``; an unversioned one begins with its tensor."""
+    """C's ``DLManagedTensorVersioned``; an unversioned one begins with its tensor."""
 
     _fields_ = [
         ("major", ctypes.c_uint32),
@@ -142,7 +142,7 @@ _get_pointer.restype = ctypes.c_void_p
 
 
 def _from_dlpack(name: str, array: Any, device: int, stream: int) -> DeviceArray:
-    # The producer makes `stream` wait for its own. The capsule frees what it holds when it goes.
+    # The producer makes `stream` wait for its own stream. The capsule frees its memory at its end.
     try:
         capsule = array.__dlpack__(stream=stream, max_version=(1, 0))
     except TypeError:  # made before DLPack 1.0

@@ -1,4 +1,4 @@
-"""Checks the arrays that ``gpu.log_mel`` is called with.
+"""Checks of the arrays that ``gpu.log_mel`` is called with.
 
 Each raises ``TypeError`` for another dtype, ``ValueError`` for another shape or layout.
 """
@@ -13,7 +13,7 @@ from whisper_mel_mojo.gpu.arrays import DeviceArray
 
 
 def check_audio(audio: DeviceArray) -> None:
-    """Requires float32 or int16 samples of a clip or a batch, those of a clip side by side."""
+    """Require float32 or int16 samples of a clip or a batch, those of a clip side by side."""
     if audio.dtype not in (np.float32, np.int16):
         raise TypeError(f"audio has dtype {audio.dtype}: expected float32 or int16 (PCM)")
     if len(audio.shape) not in (1, 2):
@@ -27,7 +27,7 @@ def check_audio(audio: DeviceArray) -> None:
 
 
 def check_out(out: DeviceArray, shape: tuple[int, ...], audio: DeviceArray) -> None:
-    """Requires writable, contiguous float32 of the features' shape, apart from the audio."""
+    """Require writable, contiguous float32 of the features' shape, apart from the audio."""
     if out.dtype != np.float32:
         raise TypeError(f"out has dtype {out.dtype}: expected float32")
     if out.shape != shape:
@@ -40,7 +40,7 @@ def check_out(out: DeviceArray, shape: tuple[int, ...], audio: DeviceArray) -> N
 
 
 def check_lengths(lengths: DeviceArray, audio: DeviceArray, out: DeviceArray) -> None:
-    """Requires a contiguous int64 for each clip of a batch, apart from the features."""
+    """Require a contiguous int64 for each clip of a batch, apart from the features."""
     if lengths.dtype != np.int64:
         raise TypeError(f"lengths has dtype {lengths.dtype}: expected int64")
     if audio.shape[:-1] != lengths.shape or not lengths.shape or not lengths.is_contiguous:
@@ -52,7 +52,7 @@ def check_lengths(lengths: DeviceArray, audio: DeviceArray, out: DeviceArray) ->
 
 
 def check_aligned(arrays: Mapping[str, DeviceArray]) -> None:
-    """Requires addresses that are multiples of the size of an element."""
+    """Require addresses that are multiples of the size of an element."""
     for name, array in arrays.items():
         if array.address % array.dtype.itemsize != 0:
             raise ValueError(f"{name} is at address {array.address:#x}: expected it to be aligned")

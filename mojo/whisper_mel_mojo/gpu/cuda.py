@@ -1,4 +1,4 @@
-"""Calls of the CUDA driver that Python makes (CUDA driver API, libcuda)."""
+"""The calls of the CUDA driver that Python makes (CUDA driver API, libcuda)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MAJOR, _MINOR = 75, 76  # CUdevice_attribute: compute capability
 _ORDINAL = 9  # CUpointer_attribute: the device of an address
 _DISABLE_TIMING = 2
 LEGACY_STREAM = 1
-"""The default stream by name."""
+"""The handle of the legacy default stream."""
 
 
 class DeviceError(RuntimeError):
@@ -21,7 +21,7 @@ class DeviceError(RuntimeError):
 
 @lru_cache(maxsize=1)
 def driver() -> Driver:
-    """The driver, initialised. Raises ``DeviceError`` if there is none, or no device."""
+    """Return the initialised driver; raise ``DeviceError`` if there is no driver or no device."""
     return Driver()
 
 
@@ -55,21 +55,21 @@ class Driver:
             raise DeviceError(f"{name} failed with error {status}: {reason}")
 
     def capability(self, device: int) -> tuple[int, int]:
-        """A device's compute capability, as ``(9, 0)``."""
+        """Return a device's compute capability, such as ``(9, 0)``."""
         values = (ctypes.c_int(), ctypes.c_int())
         for value, attribute in zip(values, (_MAJOR, _MINOR), strict=True):
             self._call("cuDeviceGetAttribute", ctypes.byref(value), attribute, device)
         return values[0].value, values[1].value
 
     def device_of(self, address: int) -> int | None:
-        """The device whose memory lies at the address; None: the driver does not know it."""
+        """Return the device of an address; None if the driver does not know it."""
         value = ctypes.c_int()
         query = (ctypes.byref(value), _ORDINAL, ctypes.c_void_p(address))
         return value.value if self._status("cuPointerGetAttribute", *query) == 0 else None
 
     @contextlib.contextmanager
     def current(self, device: int) -> Iterator[None]:
-        """Makes the device's primary context this thread's; afterwards it is as it was."""
+        """Make the device's primary context current in this thread; restore the previous one."""
         if device not in self._contexts:
             context = ctypes.c_void_p()
             self._call("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
@@ -81,7 +81,7 @@ class Driver:
             self._call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
 
     def wait(self, device: int, stream: int, for_stream: int) -> None:
-        """Lets the later work of ``stream`` wait for the present work of ``for_stream``."""
+        """Make later work of ``stream`` wait for the present work of ``for_stream``."""
         event = ctypes.c_void_p()
         with self.current(device):
             self._call("cuEventCreate", ctypes.byref(event), _DISABLE_TIMING)
@@ -92,12 +92,12 @@ class Driver:
                 self._call("cuEventDestroy_v2", event)
 
     def synchronize(self, device: int, stream: int) -> None:
-        """Waits until a stream has nothing left to do."""
+        """Wait until a stream has finished its work."""
         with self.current(device):
             self._call("cuStreamSynchronize", ctypes.c_void_p(stream))
 
     def allocate(self, device: int, size: int) -> int:
-        """Allocates bytes; returns the address. Raises ``MemoryError`` if too few are free."""
+        """Allocate bytes; return the address. Raises ``MemoryError`` if too few are free."""
         address = ctypes.c_void_p()
         with self.current(device):
             status = self._status("cuMemAlloc_v2", ctypes.byref(address), ctypes.c_size_t(size))

@@ -1,6 +1,6 @@
-"""Arrays of the host through a CUDA device: what the conformance suite judges as ``mojo-gpu``.
+"""Arrays of the host through a CUDA device; the suite judges this as ``mojo-gpu``.
 
-Whoever has arrays on the host is better served by the kernel for CPUs, unless the copies are few.
+For arrays on the host, the kernel for CPUs is usually the better choice, because of the copies.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _DEVICE = 0
 
 
 class Buffer:
-    """Memory of the device, for as long as the object lives, as an array."""
+    """Device memory as an array; it is freed with the object."""
 
     def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
         self.shape = shape
@@ -50,7 +50,7 @@ def log_mel(
     smoothing: Smoothing | None = None,
     out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """As :func:`whisper_mel_mojo.log_mel`, by the first CUDA device.
+    """Compute features like :func:`whisper_mel_mojo.log_mel`, on the first CUDA device.
 
     Raises ``DeviceError`` if there is none, and ``MemoryError`` if it has not enough memory.
     """

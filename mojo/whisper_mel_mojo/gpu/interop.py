@@ -1,6 +1,6 @@
 """Arrays, new arrays and streams of PyTorch, CuPy and others.
 
-PyTorch and CuPy are never imported here: whoever has an array of theirs has imported them.
+PyTorch and CuPy are never imported here: a caller with an array of theirs has imported them.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from whisper_mel_mojo.gpu.cuda import LEGACY_STREAM
 
 
 def array_on(stream: int, name: str, array: Any) -> DeviceArray:
-    """Reads where the argument ``name`` lies, which will be used on a stream.
+    """Read the layout of the argument ``name``, which will be used on a stream.
 
-    As :func:`device_array`; PyTorch's tensors also have their device and stream, which their
+    It is like :func:`device_array`, but a PyTorch tensor also gets its device and stream, which its
     interface does not tell.
     """
     result = device_array(name, array, stream)
@@ -27,7 +27,7 @@ def array_on(stream: int, name: str, array: Any) -> DeviceArray:
 
 
 def current_stream(audio: Any) -> int:
-    """The current stream of the library that the array belongs to; 0 if that is not known."""
+    """Return the current stream of the library that an array belongs to; 0 if that is not known."""
     if _is_cuda_tensor(audio):
         handle: int = sys.modules["torch"].cuda.current_stream(audio.device).cuda_stream
         return handle or LEGACY_STREAM
@@ -37,9 +37,9 @@ def current_stream(audio: Any) -> int:
 
 
 def empty_like(audio: Any, shape: tuple[int, ...]) -> Any:
-    """A new float32 array of the library that the audio belongs to, on the audio's device.
+    """Return a new float32 array of the audio's library, on the audio's device.
 
-    Raises ``TypeError`` if that is neither PyTorch nor CuPy.
+    Raises ``TypeError`` if the library is neither PyTorch nor CuPy.
     """
     if _is_of("torch", "Tensor", audio):
         return audio.new_empty(shape, dtype=sys.modules["torch"].float32)
@@ -52,9 +52,9 @@ def empty_like(audio: Any, shape: tuple[int, ...]) -> Any:
 
 
 def stream_address(stream: Any) -> int:
-    """The address of a CUDA stream, given by that or as an object of any library.
+    """Return the address of a CUDA stream, given as an address or as an object of any library.
 
-    Raises ``TypeError`` for anything else, ``ValueError`` for a negative address.
+    Raises ``TypeError`` for other objects, ``ValueError`` for a negative address.
     """
     if isinstance(stream, int) and not isinstance(stream, bool):
         handle = stream

@@ -1,4 +1,4 @@
-"""Builds and loads the library that launches the kernel, ``launch.mojo``, and calls it."""
+"""Builder, loader and caller of ``launch.mojo``, the library that launches the kernel."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from whisper_mel_mojo.library import SMOOTHING, Smoothing, library
 
 LAUNCH = SOURCE.with_name("launch.mojo")
 RUN_TIME = ("libKGENCompilerRTShared.so", "libAsyncRTMojoBindings.so")
-"""Modular's libraries that launching takes."""
+"""Modular's libraries that a launch needs."""
 _LAUNCH_TYPES: list[Any] = 12 * [ctypes.c_ssize_t]
-_FIRST_OF_LAUNCH = 100  # statuses below are the kernel's own
+_FIRST_OF_LAUNCH = 100  # lower statuses are the kernel's own
 _NOT_AN_ERROR_OF_THE_DRIVER = 110
 _lock = threading.Lock()
 
@@ -36,11 +36,11 @@ def launch(
     smoothing: Smoothing | None,
     stream: int,
 ) -> None:
-    """Launches the kernel on a stream, behind whatever the arrays are made by.
+    """Launch the kernel on a stream, after the work that makes the arrays.
 
-    ``arrays``: ``audio``, ``out`` and, for a ragged batch, ``lengths``, checked.
-    ``pad_to``: 0 for none. Raises what
-    :func:`whisper_mel_mojo.gpu.log_mel` does for a device and its memory.
+    ``arrays`` are ``audio``, ``out`` and, for a ragged batch, ``lengths``, already checked.
+    ``pad_to`` is 0 for no padding. Raises what :func:`whisper_mel_mojo.gpu.log_mel` raises for a
+    device and its memory.
     """
     audio, out, lengths = arrays["audio"], arrays["out"], arrays.get("lengths")
     device = _device_of(audio)
@@ -70,7 +70,7 @@ def launch(
 
 
 def _device_of(audio: DeviceArray) -> int:
-    """The number of the device in whose memory the audio is."""
+    """Return the number of the device whose memory holds the audio."""
     device = driver().device_of(audio.address) if audio.device is None else audio.device
     if device is None:
         raise ValueError(
@@ -81,8 +81,10 @@ def _device_of(audio: DeviceArray) -> int:
 
 @lru_cache
 def _library(device: int) -> ctypes.CDLL:
-    """Loads the library for a device: ``$WHISPER_MEL_LAUNCH_LIBRARY``, where other mappings of
-    the kernel are timed and faults are planted, or what is built for the device's target.
+    """Load the library for a device.
+
+    It is ``$WHISPER_MEL_LAUNCH_LIBRARY``, which times other mappings and plants faults; or by
+    default the one that is built for the device's target.
     """
     chosen = os.environ.get("WHISPER_MEL_LAUNCH_LIBRARY")
     if chosen:
@@ -96,11 +98,12 @@ def _loaded(target: Target) -> ctypes.CDLL:
 
 
 def opened(path: Path) -> ctypes.CDLL:
-    """Loads a compiled ``launch.mojo``, with its functions' types."""
+    """Load a compiled ``launch.mojo``, with its functions' types."""
     try:
         loaded = ctypes.CDLL(str(path))
     except OSError:
-        # It was compiled in another environment, and looks there for what this one has, too.
+        # It was compiled in another environment, where it looks for libraries that this one has,
+        # too.
         folder = run_time()
         if folder is None:
             raise
@@ -115,7 +118,7 @@ def opened(path: Path) -> ctypes.CDLL:
 
 
 def run_time() -> Path | None:
-    """Finds the folder that has what such a library needs, ``RUN_TIME``; None if not installed."""
+    """Find the folder with the libraries of ``RUN_TIME``; None if they are not installed."""
     package = importlib.util.find_spec("modular")
     places = package.submodule_search_locations if package else None
     folders = (Path(place, "lib") for place in places or ())
@@ -123,7 +126,7 @@ def run_time() -> Path | None:
 
 
 def _error(launching: ctypes.CDLL, status: int, arrays: Mapping[str, DeviceArray]) -> Exception:
-    """The exception for a status of ``whisper_mel_launch``."""
+    """Return the exception for a status of ``whisper_mel_launch``."""
     if status < _FIRST_OF_LAUNCH:
         return ValueError(library().message(status).decode())
     message = launching.whisper_mel_launch_message(status).decode()

@@ -1,4 +1,4 @@
-"""Runs the GPU's program on a CPU, thread after thread (``lockstep.mojo``, ``docs/gpu.md``)."""
+"""The GPU's program run on a CPU, thread after thread (``lockstep.mojo``, ``docs/gpu.md``)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOCKSTEP = SOURCE.with_name("lockstep.mojo")
 
 
 class Session(ctypes.Structure):
-    """What is to be run, and what was found: ``Session`` in ``lockstep.mojo``."""
+    """A run's options and its counts of faults: ``Session`` in ``lockstep.mojo``."""
 
     _fields_ = [
         (name, ctypes.c_int64)
@@ -52,18 +52,18 @@ def log_mel(
     session: Session | None = None,
     path: Path | None = None,
 ) -> NDArray[np.float32]:
-    """As :func:`whisper_mel_mojo.log_mel`, by the GPU's program.
+    """Compute features like :func:`whisper_mel_mojo.log_mel`, by the GPU's program.
 
     Parameters
     ----------
-    threads : is checked, and has no effect.
-    clusters : as on devices whose blocks can read each other's shared memory.
-    lengths : samples of each clip of a batch that count; those after them are not looked at. As
-        on a device, nothing is raised for them: a clip that is too short or not finite, or whose
-        length is not from 1 to that of the batch, is NaN.
-    order : of a phase's threads: 0 forwards, 1 backwards, others shuffle, with this seed.
-    session : what was found is added here; without it, faults raise ``RuntimeError``.
-    path : of the library; by default it is built on first use.
+    threads : checked, without effect.
+    clusters : whether to run as on devices whose blocks can read each other's shared memory.
+    lengths : number of samples of each clip of a batch; later samples are not read. As on a device,
+        no error is raised for clips: the features of one that is too short or not finite, or
+        whose length is not between 1 and the batch's, are NaN.
+    order : the order of a phase's threads: 0 forwards, 1 backwards; others are seeds of a shuffle.
+    session : the object that faults are added to; without it they raise ``RuntimeError``.
+    path : the path of the library; None means to build it at first use.
     """
     strict = session is None
     session = session or Session()
@@ -88,7 +88,7 @@ def log_mel(
 
 @lru_cache
 def _function(path: Path | None) -> Any:
-    # Cached as a whole: looking a library up reads and hashes it and its sources.
+    # Cached here, because built_library() reads and hashes the library and its sources.
     function = ctypes.CDLL(str(path or built_library(LOCKSTEP))).whisper_mel_lockstep
     function.argtypes = LOG_MEL
     function.restype = ctypes.c_ssize_t

@@ -1,4 +1,4 @@
-"""The GPUs that the kernel is compiled for: one table, which wheels, archive and checks read."""
+"""The GPUs that the kernel is compiled for: one table for wheels, archive and checks."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from whisper_mel_mojo.builder import BuildError
 
 
 class Target(NamedTuple):
-    """A kind of GPU as the compiler knows it, and where its code goes.
+    """A kind of GPU as the compiler names it, and where its code goes.
 
-    ``capability``: CUDA's compute capability; None: AMD's and Apple's, which are compiled for and
-    not launched on. ``registers``: the most that a thread may use, for 80 and for 128 bands; None:
-    the compiler does not know. ``clusters``: a clip is done by a cluster of up to 16 blocks with
-    227 KiB of shared memory each (NVIDIA's data-centre GPUs from Hopper on); else by one block.
-    ``wheel``, ``archive``: compiled into wheels, and into the archive for machines with a GPU,
-    unless they are told otherwise. ``scalar_spills``: scalar registers that may be kept in lanes
-    of vector registers (AMD).
+    ``capability`` is CUDA's compute capability; None for AMD and Apple, whose code is compiled but
+    not launched. ``registers`` is the largest number that a thread may use, for 80 and for 128
+    bands; None if the compiler does not tell. With ``clusters``, a cluster of up to 16 blocks with
+    227 KiB of shared memory each computes a clip (NVIDIA's data-centre GPUs from Hopper on);
+    otherwise one block does. ``wheel`` and ``archive`` say whether wheels, and the archive for
+    machines with a GPU, have its code by default. ``scalar_spills`` is the number of scalar
+    registers that may be kept in lanes of vector registers (AMD).
     """
 
     name: str
@@ -30,13 +30,13 @@ class Target(NamedTuple):
 
     @property
     def options(self) -> tuple[str, ...]:
-        """What ``launch.mojo`` is built with."""
+        """The compiler's options for ``launch.mojo``."""
         defined = ("-D", "CLUSTERS") if self.clusters else ()
         return ("--target-accelerator", self.name, *defined)
 
 
-# To add a GPU is to add its row; `./dev gpu compile NAME` says how many registers it takes. Code
-# for one is not always code for the next: only what is listed is built.
+# To add a GPU, add its row; `./dev gpu compile NAME` tells how many registers it needs. Code for
+# one GPU may not run on the next: only listed ones are built.
 TARGETS = {
     target.name: target
     for target in (
@@ -57,11 +57,11 @@ TARGETS = {
     )
 }
 NVIDIA = {name: target for name, target in TARGETS.items() if target.capability is not None}
-"""Those that the kernel can be launched on."""
+"""Targets that the kernel can be launched on."""
 
 
 def target_of(capability: tuple[int, int]) -> Target:
-    """The target of a CUDA device: ``$WHISPER_MEL_ACCELERATOR``, or by its compute capability.
+    """Return the target of a CUDA device: ``$WHISPER_MEL_ACCELERATOR``, or by compute capability.
 
     Raises ``BuildError`` for devices that the kernel has not been compiled for.
     """

@@ -1,6 +1,6 @@
-"""transformers.js: its ``WhisperFeatureExtractor``, in JavaScript; ``front_end.mjs`` serves it.
+"""transformers.js: its ``WhisperFeatureExtractor`` in JavaScript, which ``front_end.mjs`` serves.
 
-Node.js has to be installed, and the packages of ``package-lock.json`` beside this file.
+It needs Node.js, and the packages of ``package-lock.json`` in this folder.
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
-"""Quirks of the signal path: each a variation of the reference, so that a failing front-end can be
-compared with it. A module for each kind, in the order of the path."""
+"""Quirks of the signal path.
+
+Each is a variation of the reference, so that a failing front-end can be compared with it. There is
+a module for each kind, in the order of the path.
+"""
 
 from whisper_mel_conformance.quirks.signal.filterbank import FILTERBANK
 from whisper_mel_conformance.quirks.signal.frames import FRAMES

@@ -1,4 +1,4 @@
-"""What the quirks of several stages share: sources, roundings, levels."""
+"""Sources, roundings and levels that quirks of several stages share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TINYGRAD = "https://github.com/tinygrad/tinygrad/commit/9ffa1eb7e2"
 ELBRUNO_6 = "https://github.com/elbruno/ElBruno.Whisper/pull/6"
 
 BELOW_ALL = 1e9
-"""A dynamic range that nothing lies below."""
+"""A dynamic range so large that nothing is clamped."""
 
 
 def below_maximum(clamped: Array, call: Call) -> Array:

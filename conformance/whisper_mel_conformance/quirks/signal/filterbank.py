@@ -1,4 +1,4 @@
-"""The mel filterbank."""
+"""Quirks of the mel filterbank."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a clip is cut into frames."""
+"""Quirks of cutting a clip into frames."""
 
 from __future__ import annotations
 

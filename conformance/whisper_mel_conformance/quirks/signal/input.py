@@ -1,4 +1,4 @@
-"""What is done to the samples before they are framed."""
+"""Quirks of what is done to samples before they are framed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _pcm16(audio: Array, call: Call) -> Array:
 
 def _truncated(divisor: float) -> Variation:
     def hook(audio: Array, call: Call) -> Array:
-        # In float32, as such code has it: the product is rounded before it is truncated.
+        # In float32, as such code computes: the product is rounded, then truncated
         whole = np.trunc(np.asarray(audio, np.float32) * np.float32(32767.0))
         return np.clip(whole, -32768, 32767).astype(audio.dtype) / audio.dtype.type(divisor)
 
@@ -58,7 +58,7 @@ def _delayed(by: int) -> Variation:
 
 
 def _int16_times(factor: float) -> Hook:
-    """Scale int16 audio, and no other."""
+    """Scale int16 audio only."""
     return lambda audio, call: audio * audio.dtype.type(factor if call.dtype == np.int16 else 1.0)
 
 

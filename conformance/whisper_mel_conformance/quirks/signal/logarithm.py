@@ -1,4 +1,4 @@
-"""The logarithm of mel powers, and what is added to them."""
+"""Quirks of the logarithm of mel powers, and of what is added to them."""
 
 from __future__ import annotations
 

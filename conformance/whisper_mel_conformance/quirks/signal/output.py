@@ -1,4 +1,4 @@
-"""What is done to the values of finished features."""
+"""Quirks of what is done to finished features."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def _filled(value: Any, to: int | None = 480_000) -> Hook:
 
 
 def _padded_with(value: Any) -> dict[str, Any]:
-    """Meet ``pad_to`` by values behind the features, not by zeros behind the audio."""
+    """Reach ``pad_to`` by values behind the features, not by zeros behind the audio."""
     return {"spec": {"pad_to": None}, "features": _filled(value, None)}
 
 
 def _zeros_counted(y: Array, call: Call) -> Array:
-    """Take the mean at the edges as if there were zeros beyond them."""
+    """Take the mean at the edges as if zeros lay beyond them."""
     if call.spec.smoothing != "same":
         return y
     n_mels, n_frames = y.shape
@@ -54,7 +54,7 @@ def _zeros_counted(y: Array, call: Call) -> Array:
 
 
 def _smoothed(y: Array, call: Call) -> Array:
-    """Smooth where nobody asked for it."""
+    """Smooth features although no smoothing was requested."""
     if call.wanted.smoothing is not None:
         return y
     wide = np.pad(y, 1, mode="edge")
@@ -63,10 +63,10 @@ def _smoothed(y: Array, call: Call) -> Array:
 
 
 def _standardised(axis: int | None, epsilon: float) -> Variation:
-    """Bring features to mean 0 and variance 1 along ``axis``, None for all of a clip.
+    """Bring features to mean 0 and variance 1 along ``axis`` (None: over the whole clip).
 
-    Where nothing varies, roundings are divided by next to nothing. In float64, which stands for
-    exact numbers, the result is NaN there: nothing can be said of what a front-end makes.
+    Where features are constant, rounding errors are divided by almost zero, so a front-end's result
+    cannot be predicted. In float64, which stands for exact numbers, it is NaN there.
     """
 
     def hook(y: Array, call: Call) -> Array:

@@ -1,4 +1,4 @@
-"""How a clip is extended: at both of its ends, and to a length."""
+"""Quirks of extending a clip: at both of its ends, and to a length."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _wrapped_ends(extended: Array, call: Call) -> Array:
 
 
 def _kaldi_extended(extended: Array, call: Call) -> Array:
-    """Extend as frames centred on (t + 1/2) * hop need it, round(n / hop) and one to be dropped."""
+    """Extend for frames centred on (t + 1/2) * hop: round(n / hop), and one to be dropped."""
     padded, hop, n_fft = call.seen["padded"], call.spec.hop, call.spec.n_fft
     count = (padded.size + hop // 2) // hop + 1
     left = (n_fft - hop) // 2

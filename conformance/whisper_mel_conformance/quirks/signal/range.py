@@ -1,4 +1,4 @@
-"""The range below the clip's maximum."""
+"""Quirks of the dynamic range below the clip's maximum."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RANGE = Table("range")
 
 
 def _top(maximum: Any) -> Hook:
-    """Take another maximum; ``maximum`` is given the logarithms of the frames that are kept."""
+    """Replace the maximum; ``maximum`` takes the logarithms of the kept frames."""
     return lambda top, call: maximum(call.seen["kept"])
 
 

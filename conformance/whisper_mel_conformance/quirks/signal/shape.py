@@ -1,4 +1,4 @@
-"""The shape of finished features."""
+"""Quirks of the shape of finished features."""
 
 from __future__ import annotations
 

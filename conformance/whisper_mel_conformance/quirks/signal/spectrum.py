@@ -1,4 +1,4 @@
-"""The transform, and powers."""
+"""Quirks of the Fourier transform and of the powers."""
 
 from __future__ import annotations
 

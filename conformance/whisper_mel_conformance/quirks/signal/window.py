@@ -1,4 +1,4 @@
-"""The window."""
+"""Quirks of the window."""
 
 from __future__ import annotations
 
