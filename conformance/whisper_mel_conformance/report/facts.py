@@ -87,7 +87,7 @@ class Entry:
         return -1.0 if worst is None else min(float(worst["score"]), 1e300)
 
     def replay(self, case: dict[str, Any]) -> str | None:
-        """The command for a failure, in the report's folder; None without a reproduction."""
+        """Return the command for a failure, in the report's folder; None without a reproduction."""
         path = case["reproduction"]
         return None if path is None else replay_command(path, self.data["source"])
 
