@@ -167,6 +167,11 @@ def test_pytest_ways_of_choosing_cases_work(tmp_path: Path) -> None:
     assert listed.returncode == 0, listed.stdout + listed.stderr
     assert "symmetric-window:numerics/rising-noise/80]" in listed.stdout
     assert not (tmp_path / "report").exists()
+    spread = call(*words, "-x", "-n", "2", "--report", "spread", folder=tmp_path)
+    assert spread.returncode == 1, spread.stdout + spread.stderr
+    report = report_of(tmp_path / "spread")
+    assert report["interrupted"] is None
+    assert "(stopping after 1 failures)" in " ".join(report["problems"])
     first = call(*words, "-x", "-n", "0", folder=tmp_path)
     assert first.returncode == 1, first.stdout + first.stderr
     report = report_of(tmp_path / "report")

@@ -134,7 +134,7 @@ class Collecting:
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Note that a signal ended the run, or pytest itself (``-x``)."""
-        if isinstance(excinfo.value, pytest.Session.Interrupted):
+        if excinfo.type is not KeyboardInterrupt:  # a subclass of pytest's or pytest-xdist's
             self._stopped = str(excinfo.value)
         elif self.run.interrupted is None:
             self.run.interrupted = "SIGINT"
