@@ -27,7 +27,8 @@ def _env(arguments: list[str]) -> int:
 def _test(arguments: list[str]) -> int:
     # Not `python -m pytest`, which would put the root, with its folder `mojo`, first on sys.path.
     os.chdir(ROOT)
-    become("pytest", *arguments)
+    check.quiet()
+    become(*check.command(arguments))
 
 
 def _golden(arguments: list[str]) -> int:

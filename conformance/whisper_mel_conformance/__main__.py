@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     # change a verdict.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     os.environ.pop("PYTEST_ADDOPTS", None)
-    words = [*_WORDS, *others, *_place(options)]
+    words = [*_WORDS, "-n", _processes(), *others, *_place(options)]
     if options.keyword:  # the processes of pytest-xdist read it from these words
         words += ["-k", options.keyword]
     if not {"--collect-only", "--co"} & set(others):
@@ -83,8 +83,15 @@ def _parser() -> argparse.ArgumentParser:
 
 _WORDS = (
     *(word for plugin in _PLUGINS for word in ("-p", plugin)),
-    *("-c", os.devnull, "-n", "auto", "--capture=no"),
+    *("-c", os.devnull, "--capture=no"),
 )
+
+
+def _processes() -> str:
+    """Return how many processes judge: as many as there are processors, but one in a process of
+    pytest-xdist, where a test has started this run and others keep the processors busy.
+    """
+    return "0" if "PYTEST_XDIST_WORKER" in os.environ else "auto"
 
 
 def _place(options: argparse.Namespace) -> list[str]:
