@@ -34,7 +34,8 @@ SPREAD = ["-n", "logical", "--dist", "loadgroup"]
 
 
 def command(arguments: list[str]) -> list[str]:
-    """pytest with these arguments, its tests spread over all processors unless they say otherwise.
+    """Return the call of pytest with these arguments: its tests are spread over all processors
+    unless the arguments say otherwise.
 
     Tests that are marked as one ``xdist_group`` run in one process, one after the other; the large
     groups begin first.
@@ -44,8 +45,8 @@ def command(arguments: list[str]) -> list[str]:
 
 
 def quiet() -> None:
-    """Tells libraries to compute on one thread: the processors have the tests, and threads that
-    wait for small products to be shared would spin.
+    """Tell libraries to compute on one thread: the processors have the tests, and threads that wait
+    for a part of a small product would spin.
     """
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")

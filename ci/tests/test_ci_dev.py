@@ -278,12 +278,12 @@ def test_a_second_dev_waits_and_then_finds_everything_made(
     fcntl.flock(first, fcntl.LOCK_EX)
     second = threading.Thread(target=dev.ensure, args=(DEFAULT,))
     second.start()
-    assert waiting.wait(timeout=60)
+    assert waiting.wait(timeout=1800)
     Path(dev.PYTHON).parent.mkdir(parents=True)
     Path(dev.PYTHON).touch()
     Path(dev.STAMP).write_text(json.dumps(dev.wanted(DEFAULT)))
     os.close(first)
-    second.join(timeout=60)
+    second.join(timeout=1800)
     assert not second.is_alive()
     assert installers.commands == []
 
@@ -297,10 +297,10 @@ def test_nothing_is_changed_under_a_running_task(
     assert installers.of(DEFAULT) == [], "two tasks at once"
     second = threading.Thread(target=dev.ensure, args=(TEST,))
     second.start()
-    assert waiting.wait(timeout=60)
+    assert waiting.wait(timeout=1800)
     assert installers.commands == []
     os.close(task)
-    second.join(timeout=60)
+    second.join(timeout=1800)
     assert installers.commands == [*ON_TOP, "reference+mojo"]
 
 

@@ -13,7 +13,7 @@ import pytest
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NODE = shutil.which("node", path=str(Path(sys.executable).parent)) or shutil.which("node")
 FEW = "length-480 or length-0 or click-first"
-LIMIT = 600  # seconds: a guard against hanging
+LIMIT = 1800  # seconds: a guard against hanging
 
 pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
 

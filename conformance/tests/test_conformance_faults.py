@@ -36,7 +36,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     started: list[FrontEnd] = []
 
     def start_one(source: str) -> FrontEnd:
-        started.append(FrontEnd(source, timeout=20.0))
+        started.append(FrontEnd(source, timeout=1800.0))
         started[-1].start()
         return started[-1]
 

@@ -31,7 +31,7 @@ def f(audio, n_mels=80):
     if len(calls) == 3:
         pathlib.Path({pid!r}).write_text(str(os.getpid()))
         os.kill(os.getppid(), {signal})
-        time.sleep(60)
+        time.sleep(3600)
     return right(audio, n_mels)
 """
 
@@ -87,7 +87,7 @@ def test_a_killed_run_leaves_nothing_behind(tmp_path: Path) -> None:
     done, worker = ended_by(signal.SIGKILL, tmp_path)
     assert done.returncode == -signal.SIGKILL
     assert not (tmp_path / "report" / "report.json").exists()
-    end = time.monotonic() + 20
+    end = time.monotonic() + 1800
     while is_running(worker):
         assert time.monotonic() < end, "the front-end's process goes on"
         time.sleep(0.01)

@@ -48,7 +48,7 @@ def environment(driver: Path, *, computes: bool = False) -> dict[str, str]:
 
 
 def run(
-    driver: Path, program: str, *arguments: str, computes: bool = False, limit: int = 300
+    driver: Path, program: str, *arguments: str, computes: bool = False, limit: int = 1800
 ) -> str:
     """What a Python program writes. It must neither fail nor complain."""
     (driver / "log").write_text("")

@@ -230,6 +230,6 @@ def run_sanitized(
         env={**os.environ, "LD_PRELOAD": asan, "ASAN_OPTIONS": "detect_leaks=0"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1800,  # a guard against hanging
         check=False,
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from whisper_mel_mojo import BuildError, builder
 
-TIME_OUT = 300  # seconds: a guard against hanging
+TIME_OUT = 1800  # seconds: a guard against hanging
 
 USE = """
 import numpy as np

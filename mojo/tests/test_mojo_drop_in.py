@@ -32,7 +32,7 @@ from transformers.models.whisper import feature_extraction_whisper  # noqa: E402
 from whisper_mel_mojo.drop_in.transformers import WhisperFeatureExtractor  # noqa: E402
 
 Array = NDArray[Any]
-LIMIT = 120  # seconds: a guard against hanging
+LIMIT = 1800  # seconds: a guard against hanging
 
 
 def speech(n: int = 48_000) -> Array:

@@ -45,7 +45,7 @@ def test_two_files_and_the_importer(tmp_path: Path) -> None:
         },
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1800,  # a guard against hanging
     )
     assert done.returncode == 0, done.stderr
     np.testing.assert_array_equal(np.load(tmp_path / "80.npy"), log_mel(audio))

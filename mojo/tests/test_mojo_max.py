@@ -305,7 +305,6 @@ else:
     raise AssertionError("too short")
 """,
         computes=True,
-        limit=1800,  # it compiles a graph
     )
     work = [line for line in fake_driver.log(tmp_path) if line.startswith(("cuLaunch", "lockstep"))]
     assert len(work) == 2

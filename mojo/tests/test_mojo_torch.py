@@ -392,7 +392,7 @@ class Clips(torch.utils.data.Dataset):  # type: ignore[misc]
 def test_workers_of_a_data_loader(method: str) -> None:
     op(noise(480_000), threads=2)  # before a fork the parent's pools are running
     loader = torch.utils.data.DataLoader(
-        Clips(), batch_size=3, num_workers=2, multiprocessing_context=method, timeout=120
+        Clips(), batch_size=3, num_workers=2, multiprocessing_context=method, timeout=1800
     )
     expected = op(torch.stack([noise(4000, item) for item in range(6)]), pad_to=160_000)
     assert torch.equal(torch.cat(list(loader)), expected)

@@ -38,7 +38,7 @@ _MESSAGE_LENGTH = 2000
 _LEAST_ANSWER = 256 << 20  # limit of bytes of an answer: at least this,
 _TIMES_THE_REQUEST = 8  # or so many times the size of the request
 
-_DYING = 2.0  # seconds that a process may take to end after it closed its connection
+_DYING = 10.0  # seconds that a process may take to end after it closed its connection
 _IN_WORDS = ("unsupported", "broken", "died")  # kinds of answers that are sentences
 
 # Peers compute short clips with libraries whose idle threads spin, which makes them many times
@@ -70,7 +70,7 @@ class FrontEnd:
         self.capabilities = Capabilities()
         self.versions: dict[str, str] = {}
         self.calls = 0
-        self._timeout = timeout
+        self.timeout = timeout
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
         self._output: Output | None = None
@@ -129,7 +129,7 @@ class FrontEnd:
         self._connection = ours
         setup = {"source": self.source, "memory": MEMORY_LIMIT}
         try:
-            self._describe(self._ask(setup, self._timeout * FIRST_CALL_PATIENCE))
+            self._describe(self._ask(setup, self.timeout * FIRST_CALL_PATIENCE))
         except BaseException:
             self.stop()
             raise
@@ -171,7 +171,7 @@ class FrontEnd:
             self.start()
         if self.calls == 0:
             patience = max(patience, FIRST_CALL_PATIENCE)
-        value = self._ask([probe, arguments], self._timeout * patience)
+        value = self._ask([probe, arguments], self.timeout * patience)
         if not ANSWERS[probe](value, arguments):
             self._die(f"answered {probe} by something else: {printable(repr(value), 200)}")
         return value

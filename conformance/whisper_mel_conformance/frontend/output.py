@@ -30,7 +30,7 @@ class Output:
             del self._kept[:-_KEPT]
         self._pipe.close()
 
-    def end(self, characters: int, timeout: float = 1.0) -> str:
+    def end(self, characters: int, timeout: float = 5.0) -> str:
         """Return the last characters; wait up to ``timeout`` seconds for those underway."""
         self._thread.join(timeout)
         return bytes(self._kept).decode(errors="replace")[-characters:]
