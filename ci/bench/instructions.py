@@ -8,7 +8,6 @@ benchmark does.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -41,19 +40,11 @@ def require_valgrind() -> str:
     return found
 
 
-def built_kernel(source: Path | None = None, *options: str) -> Path:
-    """Build the kernel's library for ``TARGET``; arguments as of ``built_library``."""
-    from whisper_mel_mojo.builder import built_library
+def built_kernel() -> Path:
+    """Build the kernel's library for ``TARGET``. Raises ``BuildError``."""
+    from whisper_mel_mojo.builder import SOURCE, built_for
 
-    before = os.environ.get("WHISPER_MEL_TARGET_CPU")
-    os.environ["WHISPER_MEL_TARGET_CPU"] = TARGET
-    try:
-        return built_library(source, *options)
-    finally:
-        if before is None:
-            del os.environ["WHISPER_MEL_TARGET_CPU"]
-        else:
-            os.environ["WHISPER_MEL_TARGET_CPU"] = before
+    return built_for(TARGET, SOURCE, ())
 
 
 def count(library: Path, driver: Path = DRIVER) -> dict[str, int]:

@@ -10,36 +10,64 @@ by the cases that are missing. Clips of more than 10 s are left out for mutants 
 cases reject: they tell nothing then, and take most of the time. A mutant that survives its killer
 is tried by the other cases: it needs one of those that reject it as its killer, or a new case.
 Exit status 1 if a mutant survives, if its killer is another than it is said to be, or rejects it
-by little. The rows go to report/mutants.json; with ``--record`` to docs/measurements/mutants.json,
-beside those that are there: ``./dev docs`` shows them in docs/quirks.md.
+by little; 130 or 143 if SIGINT or SIGTERM ended the run. The rows go, each when it is there, to
+report/mutants.json; with ``--record`` to docs/measurements/mutants.json, beside those that are
+there: ``./dev docs`` shows them in docs/quirks.md. pytest-xdist spreads the mutants over all
+processors, or over ``-n N`` processes; with ``-n 0`` there is one.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+import signal
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from tasks.paths import MEASUREMENTS, ROOT
 
-from mutants.kernel import KernelMutant, kernel_mutants, started
-from mutants.matrix import GOOD, SIGNS, Row, idle, read, write
+from mutants.kernel import kernel_mutants
+from mutants.matrix import GOOD, Row, idle, read, write
 
 if TYPE_CHECKING:
-    from whisper_mel_conformance.cases.catalogue import Case
-    from whisper_mel_conformance.frontend.client import FrontEnd
-    from whisper_mel_conformance.run.result import Result
+    from mutants.trial import Trial
 
 REPORT = ROOT / "report" / "mutants.json"
 RECORD = MEASUREMENTS / "mutants.json"
-_LONG = 160_000  # samples
-_ENOUGH = 100  # rejecting cases
+# pytest without the repository's configuration, and with a progress of ours. A process that has
+# nothing left takes mutants from the others.
+_PYTEST = ["-c", os.devnull, f"--rootdir={ROOT}", "-p", "no:terminal", "-p", "no:cacheprovider"]
+_PYTEST += ["--capture=no", "--dist=worksteal", str(Path(__file__).with_name("suite.py"))]
 
 
 def run(arguments: list[str]) -> int:
-    """Runs the mutants; 1 if one is not killed as it should be."""
+    """Run the mutants; return the exit status (see the module)."""
+    options = _parser().parse_args(arguments)
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # small products; see whisper_mel_conformance
+    from mutants.quirks import quick_cases
+    from mutants.trial import planned
+
+    path = RECORD if options.record else REPORT
+    rows = _of_today(read(path)) if options.record or options.resume else {}
+    signs = {id: row.cases for id, row in rows.items()} if options.resume else {}
+    with_kernels = options.kernel or options.full
+    trials = planned(options.word, with_kernels=with_kernels, full=options.full, signs=signs)
+    if not trials and not any(options.word in id for id in rows):
+        print(f"no mutant has {options.word!r} in its id")
+        return 2
+    matrix = Matrix(trials, rows, list(quick_cases()), path)
+    status = _judged(matrix, options.processes) if trials else 0
+    matrix.conclude()
+    if options.full and not options.word and matrix.ended_by is None:
+        idlers = idle(matrix.rows, matrix.cases)
+        print(f"{len(idlers)} of {len(matrix.cases)} cases reject no mutant of their own")
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="./dev mutants",
         description=__doc__,
@@ -50,175 +78,109 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--record", action="store_true", help="write it to docs/measurements")
     parser.add_argument("--resume", action="store_true", help="only what the file has not")
     parser.add_argument("-k", dest="word", default="", metavar="WORD", help="of a mutant's id")
-    options = parser.parse_args(arguments)
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # small products; see whisper_mel_conformance
-    from mutants.quirks import quick_cases
+    parser.add_argument(
+        "-n",
+        dest="processes",
+        type=_processes,
+        default="auto",
+        metavar="N",
+        help="processes that judge: as many as there are processors without it; 0: this one",
+    )
+    return parser
 
-    cases = list(quick_cases())
-    path = RECORD if options.record else REPORT
-    rows = _of_today(read(path)) if options.record or options.resume else {}
-    known = {id: row.cases for id, row in rows.items()} if options.resume else {}
-    tried: dict[str, Row] = {}
-    for row in _rows(options.word, options.kernel or options.full, options.full, known):
-        tried[row.id] = row
-        row.cases = {**rows.get(row.id, row).cases, **row.cases}
-        write(rows := _of_today({**rows, row.id: row}), cases, path)
-    if not tried and not any(options.word in id for id in rows):
-        print(f"no mutant has {options.word!r} in its id")
-        return 2
-    print(f"written: {path}")
-    bad = [row for row in tried.values() if row.verdict not in GOOD]
-    counts = {v: sum(row.verdict == v for row in tried.values()) for v in GOOD}
-    print(f"{len(tried)} mutants: {counts['killed']} killed, {counts['equivalent']} equivalent")
-    for row in bad:
-        print(f"{row.verdict.upper()} {row.id}: {row.killer} {row.message}")
-    if options.full and not options.word:
-        print(f"{len(idle(rows, cases))} of {len(cases)} cases reject no mutant of their own")
-    return 1 if bad else 0
+
+def _processes(text: str) -> str:
+    if text != "auto" and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of processes, 0 or more")
+    return text
 
 
 def _of_today(rows: Mapping[str, Row]) -> dict[str, Row]:
-    """The rows of mutants that there are, in their order."""
+    """Return the rows of mutants that there are today, in the catalogue's order."""
     from whisper_mel_conformance.quirks import CATALOGUE
 
     return {id: rows[id] for id in (*CATALOGUE, *kernel_mutants()) if id in rows}
 
 
-# --------------------------------------------------------------------------- one mutant
+def _judged(matrix: Matrix, processes: str) -> int:
+    """Have pytest judge the trials; return the exit status."""
 
+    def end(number: int, frame: object) -> None:
+        matrix.ended_by = number
+        raise KeyboardInterrupt
 
-def _rows(
-    word: str, with_kernels: bool, full: bool, known: Mapping[str, Mapping[str, str]]
-) -> Iterator[Row]:
-    """A row for each mutant that is not known in full."""
-    from whisper_mel_conformance.quirks import CATALOGUE
-
-    from mutants.quirks import quick_cases
-
-    short = {case.id for case in quick_cases().values() if not _is_long(case)}
-
-    def is_wanted(id: str) -> bool:
-        return word in id and not short <= set(known.get(id, ()))
-
-    for quirk in filter(lambda quirk: is_wanted(quirk.id), CATALOGUE.values()):
-        row = Row(
-            quirk.id, "quirk", quirk.killer, "", None, "", cases=dict(known.get(quirk.id, {}))
-        )
-        yield _printed(_by_cases(row, _quirk(quirk.id), full))
-    if with_kernels:
-        for mutant in filter(lambda mutant: is_wanted(mutant.id), kernel_mutants().values()):
-            yield _printed(_kernel(mutant, full, known.get(mutant.id, {})))
-
-
-@contextmanager
-def _quirk(id: str) -> Iterator[FrontEnd]:
-    from whisper_mel_conformance.quirks import CATALOGUE
-
-    from mutants.quirks import start
-
-    front_end = start(CATALOGUE[id])
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        front_end.start()
-        yield front_end
+        most = f"--maxprocesses={len(matrix.trials)}"
+        status = pytest.main([*_PYTEST, "-n", processes, most], [matrix])
     finally:
-        front_end.stop()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if matrix.ended_by is not None:
+        return 128 + matrix.ended_by
+    return 0 if status == pytest.ExitCode.OK else 1
 
 
-def _kernel(mutant: KernelMutant, full: bool, known: Mapping[str, str]) -> Row:
-    from whisper_mel_mojo.builder import BuildError
+class Matrix:
+    """A pytest plugin of the process that collects: it alone prints and writes the rows.
 
-    row = Row(
-        mutant.id, "kernel", mutant.killer, "", None, "", mutant.equivalent, cases=dict(known)
-    )
-    try:
-        if mutant.lane is None:
-            return _by_cases(row, started(mutant), full)
-        by_lane = _by_lane(mutant)
-        if full:
-            row.cases = _by_cases(row, started(mutant), full).cases
-        row.verdict, row.message = by_lane
-    except BuildError as error:
-        row.verdict, row.message = "does not compile", str(error)[:300]
-    return row
+    ``rows`` are those of the file ``path``, to which each row is added once it is there; ``cases``
+    are the ids of all cases.
+    """
 
+    def __init__(
+        self, trials: Iterable[Trial], rows: dict[str, Row], cases: list[str], path: Path
+    ) -> None:
+        self.trials = {trial.id: trial for trial in trials}
+        self.rows = rows
+        self.cases = cases
+        self.ended_by: int | None = None  # the number of a signal
+        self._path = path
+        self._tried: dict[str, Row] = {}
 
-def _by_lane(mutant: KernelMutant) -> tuple[str, str]:
-    """The verdict and the message of the lane that must reject it."""
-    from sanitize.native import Absent, find
+    def pytest_configure(self, config: pytest.Config) -> None:
+        from mutants.trial import TRIALS
 
-    try:
-        finding = find(mutant)
-    except Absent as absence:
-        return "not tried", str(absence)
-    return ("killed", finding) if finding else ("survives", "")
+        config.stash[TRIALS] = list(self.trials.values())
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Hand the trials to a process of pytest-xdist."""
+        node.workerinput["trials"] = [asdict(trial) for trial in self.trials.values()]
 
-def _by_cases(row: Row, opened: AbstractContextManager[FrontEnd], full: bool) -> Row:
-    """The row filled in: by its killer, then by what it lacks if asked for or if it survives."""
-    from whisper_mel_conformance.report.write import json_number
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        sent: dict[str, Any] = dict(report.user_properties)
+        if report.when == "call" and sent:
+            self._take(Row(**sent["row"]))
+        elif report.failed:  # it is not the mutant's fault, and says nothing of it
+            print(report.longreprtext, flush=True)
 
-    from mutants.quirks import quick_cases
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            print(report.longreprtext, flush=True)
 
-    cases = dict(quick_cases())
-    killer = cases.pop(row.killer, None)
-    with opened as front_end:
-        if killer is not None:
-            result = _judge(row, front_end, killer)
-            row.score, row.message = json_number(result.score), _first_line(result.message)
-            row.verdict = _verdict(result)
-        for case in sorted(cases.values(), key=_is_long):
-            if case.id in row.cases or (_is_long(case) and len(row.killed_by) >= _ENOUGH):
-                continue
-            if not full and (row.verdict != "survives" or row.equivalent or row.killed_by):
-                break
-            _judge(row, front_end, case)
-    if row.equivalent:
-        row.verdict = "no longer equivalent" if row.killed_by else "equivalent"
-    elif row.verdict == "survives" and row.killed_by:
-        row.verdict = "killed by another"
-        row.message = ", ".join(row.killed_by[:9])
-    return row
+    def _take(self, row: Row) -> None:
+        score = "-" if row.score is None else row.score
+        print(
+            f"{row.verdict:10} {row.id:32} {row.killer:40} {score} "
+            f"({len(row.killed_by)} of {len(row.cases)} cases)",
+            flush=True,
+        )
+        self._tried[row.id] = row
+        row.cases = {**self.rows.get(row.id, row).cases, **row.cases}
+        self.rows = _of_today({**self.rows, row.id: row})
+        write(self.rows, self.cases, self._path)
 
-
-def _is_long(case: Case) -> bool:
-    """Whether its clips may have more than ``_LONG`` samples."""
-
-    def largest(value: Any) -> int:
-        if isinstance(value, dict):
-            return max(map(largest, value.values()), default=0)
-        if isinstance(value, (list, tuple)):
-            return max(map(largest, value), default=0)
-        return value if isinstance(value, int) else 0
-
-    return case.family == "golden" or largest(case.arguments) > _LONG
-
-
-def _judge(row: Row, front_end: FrontEnd, case: Case) -> Result:
-    from whisper_mel_conformance.run.judge import judge_case
-
-    result = judge_case(front_end, case, profile="quick", seed=0)
-    row.cases[case.id] = SIGNS[result.status]
-    return result
-
-
-def _verdict(result: Result) -> str:
-    from mutants.quirks import MARGIN
-
-    if result.status != "failed":
-        return "survives"
-    return "killed" if result.score is None or result.score >= MARGIN else "barely killed"
-
-
-def _first_line(message: str) -> str:
-    """What comes after it, such as a traceback, names folders of this machine."""
-    return message.partition("\n")[0][:300]
-
-
-def _printed(row: Row) -> Row:
-    score = "-" if row.score is None else row.score
-    print(
-        f"{row.verdict:10} {row.id:32} {row.killer:40} {score} "
-        f"({len(row.killed_by)} of {len(row.cases)} cases)",
-        flush=True,
-    )
-    return row
+    def conclude(self) -> None:
+        """Print what became of the trials, in their order."""
+        rows = [self._tried[id] for id in self.trials if id in self._tried]
+        if rows or not self.trials:
+            print(f"written: {self._path}")
+        counts = {v: sum(row.verdict == v for row in rows) for v in GOOD}
+        print(f"{len(rows)} mutants: {counts['killed']} killed, {counts['equivalent']} equivalent")
+        for row in rows:
+            if row.verdict not in GOOD:
+                print(f"{row.verdict.upper()} {row.id}: {row.killer} {row.message}")
+        if len(rows) < len(self.trials):
+            missing = [id for id in self.trials if id not in self._tried]
+            print(f"NOT TRIED {', '.join(missing)}")

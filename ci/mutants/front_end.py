@@ -1,9 +1,8 @@
-"""A mutated kernel as a front-end: its library is at ``$WHISPER_MEL_MUTANT``."""
+"""A mutated kernel as a front-end: a copy of this file lies beside its library."""
 
 from __future__ import annotations
 
 import functools
-import os
 from pathlib import Path
 
 from whisper_mel_mojo import library
@@ -11,17 +10,18 @@ from whisper_mel_mojo.frontends import FrontEnd
 from whisper_mel_mojo.frontends import mojo_cpu as cpu
 from whisper_mel_mojo.gpu import lockstep
 
-_PATH = Path(os.environ["WHISPER_MEL_MUTANT"])
-
 __all__ = ["cpu", "lockstep_block", "lockstep_cluster"]
 
-if _PATH.name.startswith("lockstep"):
-    run = functools.partial(lockstep.log_mel, path=_PATH)
-    lockstep_block = FrontEnd("mutant", run)
-    lockstep_cluster = FrontEnd("mutant", functools.partial(run, clusters=True))
-else:
+_KERNEL = Path(__file__).with_name("mel_kernel.so")
+_run = functools.partial(lockstep.log_mel, path=Path(__file__).with_name("lockstep.so"))
 
-    def _built_library(source: Path | None = None, *options: str) -> Path:
-        return _PATH
+lockstep_block = FrontEnd("mutant", _run)
+lockstep_cluster = FrontEnd("mutant", functools.partial(_run, clusters=True))
 
+
+def _built_library(source: Path | None = None, *options: str) -> Path:
+    return _KERNEL
+
+
+if _KERNEL.exists():
     library.built_library = _built_library

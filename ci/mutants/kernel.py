@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -23,6 +23,7 @@ else:
 
 MUTANTS = ROOT / "ci" / "mutants"
 KERNEL = ROOT / "mojo" / "whisper_mel_mojo" / "mel_kernel.mojo"
+LOCKSTEP = "lockstep.mojo"
 LANE = "sanitize "
 """What the killer of a mutant begins with that is rejected by a lane of ``./dev sanitize``."""
 
@@ -39,7 +40,7 @@ class KernelMutant:
     equivalent: str = ""
 
     def source(self) -> str:
-        """The mutated kernel. Raises ``ValueError`` unless ``old`` occurs exactly once."""
+        """Return the mutated kernel. Raises ``ValueError`` unless ``old`` occurs exactly once."""
         text = KERNEL.read_text(encoding="utf-8")
         if text.count(self.old) != 1:
             raise ValueError(
@@ -50,19 +51,19 @@ class KernelMutant:
 
     @property
     def lane(self) -> str | None:
-        """The lane of ``./dev sanitize`` that rejects it, where no case can."""
+        """Name the lane of ``./dev sanitize`` that rejects it; None where a case does."""
         return self.killer.removeprefix(LANE) if self.killer.startswith(LANE) else None
 
 
 def kernel_mutants() -> dict[str, KernelMutant]:
-    """Those of ``ci/mutants/kernel.toml``, by id."""
+    """Return the mutants of ``ci/mutants/kernel.toml`` by id."""
     data = tomllib.loads((MUTANTS / "kernel.toml").read_text(encoding="utf-8"))
     mutants = [KernelMutant(**entry) for entry in data["mutant"]]
     return {mutant.id: mutant for mutant in mutants}
 
 
 def sources(folder: Path, mutant: KernelMutant | None) -> Path:
-    """The kernel's sources in a folder, mutated or not; the kernel's path."""
+    """Copy the kernel's sources into a folder, mutated or not; return the kernel's path."""
     for file in KERNEL.parent.glob("*.mojo"):
         (folder / file.name).write_text(file.read_text(encoding="utf-8"))
     if mutant is not None:
@@ -70,22 +71,28 @@ def sources(folder: Path, mutant: KernelMutant | None) -> Path:
     return folder / KERNEL.name
 
 
+def compiled(source: Path, *options: str, cpu: str | None = None) -> Path:
+    """Compile a kernel from :func:`sources`; return its library, which lies beside it.
+
+    ``cpu``: the CPU type; None: this machine's. Raises ``BuildError`` if it does not compile.
+    """
+    from whisper_mel_mojo.builder import compile_library, target_cpu
+
+    library = source.with_suffix(".so")
+    compile_library(source, library, cpu or target_cpu(), options)
+    return library
+
+
 @contextmanager
 def started(mutant: KernelMutant) -> Iterator[FrontEnd]:
-    """The mutant, compiled, as a front-end. Raises ``BuildError`` if it does not compile."""
+    """Start a mutant as a front-end. Raises ``BuildError`` if it does not compile."""
     from whisper_mel_conformance.frontend.client import FrontEnd
-    from whisper_mel_mojo.builder import built_library
 
-    with tempfile.TemporaryDirectory() as folder:
-        kernel = sources(Path(folder), mutant)
-        os.environ["WHISPER_MEL_CACHE"] = folder
-        try:
-            is_cpu = mutant.target == "cpu"
-            library = built_library(kernel if is_cpu else kernel.with_name("lockstep.mojo"))
-        finally:
-            del os.environ["WHISPER_MEL_CACHE"]
-        os.environ["WHISPER_MEL_MUTANT"] = str(library)
-        front_end = FrontEnd(f"{MUTANTS / 'front_end.py'}:{mutant.target}")
+    with tempfile.TemporaryDirectory() as name:
+        kernel = sources(Path(name), mutant)
+        compiled(kernel if mutant.target == "cpu" else kernel.with_name(LOCKSTEP))
+        beside = shutil.copy(MUTANTS / "front_end.py", name)
+        front_end = FrontEnd(f"{beside}:{mutant.target}")
         try:
             front_end.start()
             yield front_end

@@ -44,12 +44,12 @@ class Row:
 
     @property
     def is_gross(self) -> bool:
-        """Whether every case that could be tried rejects it: that says nothing of a case."""
+        """Return whether every case that could be tried rejects it: that says nothing of a case."""
         return len(self.cases) > 1 and ACCEPTS not in self.cases.values()
 
 
 def read(path: Path) -> dict[str, Row]:
-    """The rows of a file by id; none if there is no file."""
+    """Return the rows of a file by id; none if there is no file."""
     if not path.exists():
         return {}
     data = json.loads(path.read_text(encoding="utf-8"))
@@ -74,6 +74,6 @@ def write(rows: Mapping[str, Row], cases: Sequence[str], path: Path) -> None:
 
 
 def idle(rows: Mapping[str, Row], cases: Sequence[str]) -> list[str]:
-    """Cases that reject no mutant but those that every case rejects."""
+    """Return the cases that reject no mutant but those that every case rejects."""
     busy = {case for row in rows.values() if not row.is_gross for case in row.killed_by}
     return [case for case in cases if case not in busy]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 from whisper_mel_conformance.cases.catalogue import Case
@@ -25,23 +27,26 @@ def quick_cases() -> dict[str, Case]:
     return {case.id: case for case in all_cases("quick")}
 
 
-def start(quirk: Quirk) -> FrontEnd:
-    """Return the quirk as a front-end: in this process if it cannot harm it."""
+@contextmanager
+def started(quirk: Quirk) -> Iterator[FrontEnd]:
+    """Start a quirk as a front-end: in this process if it cannot harm it."""
     source = f"whisper_mel_conformance.quirks:{quirk.id}"
     if quirk.vary is not None:
-        return InProcess(inspect_front_end(quirk.make(), source))
-    return FrontEnd(source, timeout=60.0)
+        front_end: FrontEnd = InProcess(inspect_front_end(quirk.make(), source))
+    else:
+        front_end = FrontEnd(source, timeout=60.0)
+    try:
+        front_end.start()
+        if quirk.id in HANGING:  # no time-out while it loads is short
+            front_end.timeout = _SHORT_TIMEOUT
+        yield front_end
+    finally:
+        front_end.stop()
 
 
 def kill(name: str, case: str | None = None) -> Result:
     """Judge the quirk ``name`` by a case, its killer by default."""
     quirk = CATALOGUE[name]
-    front_end = start(quirk)
-    try:
-        front_end.start()
-        if name in HANGING:
-            front_end.timeout = _SHORT_TIMEOUT
-        chosen = quick_cases()[quirk.killer if case is None else case]
+    chosen = quick_cases()[quirk.killer if case is None else case]
+    with started(quirk) as front_end:
         return judge_case(front_end, chosen, profile="quick", seed=0)
-    finally:
-        front_end.stop()

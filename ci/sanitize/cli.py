@@ -21,7 +21,8 @@ import argparse
 import os
 from collections.abc import Callable
 
-from sanitize.native import Absent, address, thread, valgrind
+from sanitize import Absent, Finding, demand
+from sanitize.native import address, thread, valgrind
 from sanitize.network import network
 
 FOUND, ABSENT = 1, 3
@@ -34,7 +35,7 @@ GPU_TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 
 
 def run(arguments: list[str]) -> int:
-    """Runs a lane; see the module for the exit status."""
+    """Run a lane; return the exit status (see the module)."""
     lanes: dict[str, Callable[[int], int]] = {
         "address": address,
         "thread": thread,
@@ -68,7 +69,7 @@ def _report(name: str, lane: Callable[[int], int], calls: int) -> int:
     except Absent as absence:
         print(f"{name}: cannot run here: {absence}")
         return ABSENT
-    except AssertionError as finding:
+    except Finding as finding:
         print(f"{name}: {finding}")
         return FOUND
     if executed == 0:
@@ -90,7 +91,7 @@ def _guard(calls: int) -> int:
     for name, killer in GUARD_CONTROLS.items():
         result = kill(name, killer)
         found = result.status == "failed" and "SIGSEGV" in result.message
-        assert found, f"the planted fault is missed: {name}"
+        demand(found, f"the planted fault is missed: {name}")
         print(f"   planted: {name}: found ({result.message.splitlines()[0][:60]})", flush=True)
     judge = Judge(prepare(["mojo-cpu", "mojo-c"], with_peers="light"))
     run = Run(judge.setup)
@@ -107,7 +108,7 @@ def _guard(calls: int) -> int:
     for name, why in run.setup.unavailable.items():
         print(f"   not available: {name} ({why})")
     findings = "; ".join(f"{r.front_end} {r.case}: {r.message[:100]}" for r in failed)
-    assert not failed, findings
+    demand(not failed, findings)
     return sum(result.status == "passed" for result in run.results)
 
 
@@ -123,6 +124,6 @@ def _gpu(tool: str) -> Callable[[int], int]:
         except NotHere as reason:
             raise Absent(str(reason)) from None
         except Found as found:
-            raise AssertionError(str(found)) from None
+            raise Finding(str(found)) from None
 
     return lane

@@ -13,12 +13,14 @@ import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as xml
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-from mutants.kernel import KERNEL, KernelMutant, kernel_mutants, sources
+from bench import instructions
+from mutants.kernel import KERNEL, LOCKSTEP, KernelMutant, compiled, kernel_mutants, sources
 from tasks.paths import ROOT
+
+from sanitize import Absent, demand
 
 SIZES = ROOT / "ci" / "sanitize" / "sizes.py"
 ARRAYS = ("-m", "sanitize.arrays")  # in the folder ci
@@ -37,28 +39,30 @@ CONTROLS = {
 """What a lane must say of each mutant that it is the killer of."""
 
 
-class Absent(Exception):
-    """Why a lane cannot run here."""
-
-
 def find(mutant: KernelMutant) -> str:
-    """What its lane says of a mutant; empty if the lane misses it. Raises ``Absent``."""
-    finders = {"address": _find_address, "thread": _find_race, "valgrind": _find_by_valgrind}
-    assert mutant.lane is not None
+    """Return what its lane says of a mutant that has one; nothing if the lane misses it.
+
+    Raises ``Absent`` where the lane cannot run, ``BuildError`` for a mutant that does not compile.
+    """
+    finders: dict[str | None, Callable[[Path, KernelMutant], str]] = {
+        "address": _find_address,
+        "thread": _find_race,
+        "valgrind": _find_by_valgrind,
+    }
     with tempfile.TemporaryDirectory() as folder:
         return finders[mutant.lane](Path(folder), mutant)
 
 
 def _plant(lane: str) -> None:
-    """Every mutant of this lane must be found."""
+    """Raise a ``Finding`` unless this lane finds every mutant that names it."""
     planted = [mutant for mutant in kernel_mutants().values() if mutant.lane == lane]
-    assert planted, f"no fault is planted for {lane}"
+    demand(planted, f"no fault is planted for {lane}")
     for mutant in planted:
         _found(mutant.id, find(mutant))
 
 
 def _found(planted: str, finding: str) -> None:
-    assert finding, f"the planted fault is missed: {planted}"
+    demand(finding, f"the planted fault is missed: {planted}")
     print(f"   planted: {planted}: found ({finding})", flush=True)
 
 
@@ -70,7 +74,7 @@ def _call(
     runtime: str = "",
     tool: tuple[str, ...] = (),
 ) -> subprocess.CompletedProcess[str]:
-    """Runs ``sizes.py`` on a library, with a sanitizer's run-time library or under a tool."""
+    """Run ``sizes.py`` on a library, with a sanitizer's run-time library or under a tool."""
     program = [*tool, sys.executable, str(SIZES), str(library), function, str(calls), "1", *words]
     return _run(program, runtime)
 
@@ -92,11 +96,11 @@ def _run(program: list[str], runtime: str) -> subprocess.CompletedProcess[str]:
 
 
 def _executed(done: subprocess.CompletedProcess[str]) -> int:
-    """How many calls a clean run has made; ``AssertionError`` with what was found otherwise."""
-    assert done.returncode == 0, f"exit status {done.returncode}\n{_relevant(done.stderr)}"
+    """Count the calls of a clean run. Raises ``Finding`` with what was found otherwise."""
+    demand(done.returncode == 0, f"exit status {done.returncode}\n{_relevant(done.stderr)}")
     counts = json.loads(done.stdout.splitlines()[-1])
     print(f"   {done.stdout.splitlines()[-1]}", flush=True)
-    assert min(counts.values()) > 0, f"not all was tried: {counts}"
+    demand(min(counts.values()) > 0, f"not all was tried: {counts}")
     return int(counts["calls"])
 
 
@@ -107,7 +111,7 @@ def _relevant(text: str) -> str:
 
 
 def _runtime(name: str) -> str:
-    """gcc's run-time library, to be loaded before Python's own allocator is used."""
+    """Find gcc's run-time library, which is loaded before Python's own allocator is used."""
     if shutil.which("gcc") is None:
         raise Absent("there is no gcc")
     words = ["gcc", f"-print-file-name={name}"]
@@ -117,56 +121,37 @@ def _runtime(name: str) -> str:
     return path
 
 
-@contextmanager
-def _cache(folder: Path) -> Iterator[None]:
-    """Where the kernel's builds are kept meanwhile: mutants are not for anyone else."""
-    os.environ["WHISPER_MEL_CACHE"] = str(folder)
-    try:
-        yield
-    finally:
-        del os.environ["WHISPER_MEL_CACHE"]
-
-
 # --------------------------------------------------------------------------- AddressSanitizer
 
 _ASAN = ("--sanitize", "address", "-g1", "-O1")
 
 
 def address(calls: int) -> int:
-    """The kernel, from C and from Python, and the GPU's program in lockstep, with all sizes."""
-    from whisper_mel_mojo.builder import built_library
-
+    """Call the kernel from C and from Python, and the GPU's program in lockstep, with all sizes."""
     runtime = _runtime("libasan.so")
     _plant("address")
-    with tempfile.TemporaryDirectory() as name, _cache(Path(name) / "cache"):
-        kernel = sources(Path(name), None)
-        library = built_library(kernel, *_ASAN)
+    with tempfile.TemporaryDirectory() as folder:
+        kernel = sources(Path(folder), None)
+        library = compiled(kernel, *_ASAN)
         done = _call(library, FUNCTION, 100, "use-after-free", runtime=runtime)
-        freed = _said_by_asan(done, "heap-use-after-free")
-        assert freed, (
-            f"the planted fault is missed: audio freed by the caller\n{done.stderr[-2000:]}"
-        )
-        print(f"   planted: audio freed by the caller: found ({freed})", flush=True)
+        _found("audio freed by the caller", _said_by_asan(done, "heap-use-after-free"))
         executed = _executed(_call(library, FUNCTION, calls, runtime=runtime))
         arrays = [sys.executable, *ARRAYS, str(library), str(calls // 3), "1"]
         executed += _executed(_run(arrays, runtime))
-        lockstep = built_library(kernel.with_name("lockstep.mojo"), *_ASAN, "-D", "UNWATCHED")
+        lockstep = compiled(kernel.with_name(LOCKSTEP), *_ASAN, "-D", "UNWATCHED")
         done = _call(lockstep, "whisper_mel_lockstep", calls // 20, runtime=runtime)
         return executed + _executed(done)
 
 
 def _find_address(folder: Path, mutant: KernelMutant) -> str:
-    from whisper_mel_mojo.builder import built_library
-
     runtime = _runtime("libasan.so")
-    with _cache(folder / "cache"):
-        library = built_library(sources(folder, mutant), *_ASAN)
+    library = compiled(sources(folder, mutant), *_ASAN)
     done = _call(library, FUNCTION, 3000, runtime=runtime)
     return _said_by_asan(done, CONTROLS[mutant.id])
 
 
 def _said_by_asan(done: subprocess.CompletedProcess[str], kind: str) -> str:
-    """The finding, which must name a line of the kernel."""
+    """Return ``kind`` if AddressSanitizer found it in a line of the kernel, else nothing."""
     return kind if kind in done.stderr and f"{KERNEL.name}:" in done.stderr else ""
 
 
@@ -174,7 +159,7 @@ def _said_by_asan(done: subprocess.CompletedProcess[str], kind: str) -> str:
 
 
 def thread(calls: int) -> int:
-    """The kernel, called with several threads."""
+    """Call the kernel with several threads."""
     runtime = _runtime("libtsan.so")
     _plant("thread")
     with tempfile.TemporaryDirectory() as folder:
@@ -190,20 +175,19 @@ def _find_race(folder: Path, mutant: KernelMutant) -> str:
 
 
 def _thread_library(source: Path) -> Path:
-    """Linked by gcc, with its run-time library: Mojo's own linking leaves functions out."""
-    from whisper_mel_mojo.builder import run_compiler, target_cpu
+    """Compile, and link by gcc with its run-time library: Mojo's linking leaves functions out."""
+    from whisper_mel_mojo.builder import BuildError, compile_mojo, target_cpu
 
     target = source.with_suffix(".o")
-    words = ["build", "--emit", "object", "--sanitize", "thread", "-g1", "-O1"]
-    words += ["--target-cpu", target_cpu(), str(source), "-o", str(target)]
-    built = run_compiler(words)
-    assert built.returncode == 0, f"the kernel does not compile:\n{built.stderr}"
+    flags = ("--emit", "object", "--sanitize", "thread", "-g1", "-O1", "--target-cpu", target_cpu())
+    compile_mojo(source, target, flags)
     library = source.with_suffix(".so")
     link = ["gcc", "-shared", "-fPIC", "-fsanitize=thread", "-Wl,-Bsymbolic", "-o", str(library)]
     linked = subprocess.run(
         [*link, str(target), str(SHIM)], capture_output=True, text=True, check=False
     )
-    assert linked.returncode == 0, f"the kernel cannot be linked:\n{linked.stderr}"
+    if linked.returncode != 0:
+        raise BuildError(f"the kernel cannot be linked:\n{linked.stderr}")
     return library
 
 
@@ -213,13 +197,13 @@ _VALGRIND_CALLS = 300  # a planted fault shows in; they take less than Python's 
 
 
 def valgrind(calls: int) -> int:
-    """The kernel, called with all sizes, by Python: what Python itself does is left out."""
+    """Call the kernel with all sizes, by Python: what Python itself does is left out."""
     _require_valgrind()
     _plant("valgrind")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         done, found = _under_valgrind(folder, _valgrind_library(folder, None), calls // 10)
-        assert not found, "; ".join(found)
+        demand(not found, "; ".join(found))
         return _executed(done)
 
 
@@ -236,17 +220,14 @@ def _require_valgrind() -> None:
 
 
 def _valgrind_library(folder: Path, mutant: KernelMutant | None) -> Path:
-    """For a CPU whose instructions valgrind knows."""
-    from bench.instructions import built_kernel
-
-    with _cache(folder / "cache"):
-        return built_kernel(sources(folder, mutant), "-g1", "-O1")
+    """Compile for a CPU whose instructions valgrind knows."""
+    return compiled(sources(folder, mutant), "-g1", "-O1", cpu=instructions.TARGET)
 
 
 def _under_valgrind(
     folder: Path, library: Path, calls: int
 ) -> tuple[subprocess.CompletedProcess[str], list[str]]:
-    """The run, and what valgrind found of which the kernel is a part."""
+    """Call a library under valgrind; return the run, and what was found in the library."""
     report = folder / "valgrind.xml"
     tool = ("valgrind", "--xml=yes", f"--xml-file={report}", "--leak-check=full")
     done = _call(library, FUNCTION, calls, tool=(*tool, "--track-origins=yes"))
@@ -254,7 +235,7 @@ def _under_valgrind(
 
 
 def findings(report: Path, library: Path) -> list[str]:
-    """Kind and place of each error in valgrind's report that has a frame of the library.
+    """Return kind and place of each error in valgrind's report that has a frame of the library.
 
     Not those of threads that still run: the pool's wait for work until the process ends, and what
     pthread_create has allocated for them looks "possibly lost".

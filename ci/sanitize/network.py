@@ -17,7 +17,7 @@ from typing import Any
 
 from tasks.paths import ROOT
 
-from sanitize.native import Absent
+from sanitize import Absent, demand
 from sanitize.offline import ABSENT
 
 OFFLINE = ROOT / "ci" / "sanitize" / "offline.py"
@@ -33,7 +33,7 @@ def calls_home(audio, n_mels=80):
 
 
 def network(calls: int) -> int:
-    """Judges our front-end and those that are installed: few cases, in the nightly form all."""
+    """Judge our front-end and those that are installed: few cases, in the nightly form all."""
     with TemporaryDirectory() as folder:
         planted(Path(folder))
         words = [] if calls > 10_000 else ["-k", FEW]
@@ -41,61 +41,67 @@ def network(calls: int) -> int:
 
 
 def planted(folder: Path) -> None:
-    """A front-end that calls home: its connection arrives, and is found where it must not."""
+    """Demand that a front-end that calls home is found, and calls where nothing forbids it."""
     with socket.create_server(("127.0.0.1", 0)) as home:
         home.settimeout(0.1)
         source = folder / "planted.py"
         source.write_text(_CALLS_HOME.format(port=home.getsockname()[1]), encoding="utf-8")
-        words = ("--frontend", f"{source}:calls_home", "-k", "boundary/length-401/80")
+        words = ("--frontend", f"{source}:calls_home", "-k", "boundary/length-401/80", "-n", "0")
         [online] = judged(folder, *words, offline=False)["front_ends"]
-        assert online["counts"]["passed"] == 1, f"the planted front-end fails anyway: {online}"
-        assert _arrived(home) > 0, "the planted connection does not arrive where it may"
+        passes = online["counts"]["passed"] == 1
+        demand(passes, f"the planted front-end fails anyway: {online}")
+        demand(_arrived(home) > 0, "the planted connection does not arrive where it may")
         [offline] = judged(folder, *words)["front_ends"]
         [case] = offline["cases"]
-        assert case["status"] == "failed", "the planted connection is missed"
-        assert "SIGSYS" in case["message"], f"the planted connection is missed: {case['message']}"
-        assert _arrived(home) == 0, "the planted connection arrives where it must not"
+        found = case["status"] == "failed" and "SIGSYS" in case["message"]
+        demand(found, f"the planted connection is missed: {case['message']}")
+        demand(_arrived(home) == 0, "the planted connection arrives where it must not")
     print("   planted: a front-end that calls home: found (SIGSYS)", flush=True)
 
 
 def clean(folder: Path, *words: str) -> int:
-    """How many cases pass without a network; the kernel is compiled anew, without one, too."""
-    os.environ["WHISPER_MEL_CACHE"] = str(folder / "cache")
-    try:
-        report = judged(folder, "--frontend", "mojo-cpu", "--peers", "light", *words)
-    finally:
-        del os.environ["WHISPER_MEL_CACHE"]
+    """Count the cases that pass without a network; the kernel is compiled anew without one, too."""
+    words = ("--frontend", "mojo-cpu", "--peers", "light", *words)
+    report = judged(folder, *words, cache=folder / "cache")
     passed = 0
     for front_end in report["front_ends"]:
         counts = front_end["counts"]
         print(f"   {front_end['name']}: {counts['passed']} passed without a network", flush=True)
         failed = [case for case in front_end["cases"] if case["status"] == "failed"]
         findings = "; ".join(f"{case['id']}: {case['message'][:200]}" for case in failed)
-        assert not failed, f"{front_end['name']} without a network: {findings}"
+        demand(not failed, f"{front_end['name']} without a network: {findings}")
         passed += counts["passed"]
-    assert not report["problems"], "; ".join(report["problems"])
+    demand(not report["problems"], "; ".join(report["problems"]))
     return passed
 
 
-def judged(folder: Path, *words: str, offline: bool = True) -> dict[str, Any]:
-    """The report of a run of the suite, with a network or without."""
+def judged(
+    folder: Path, *words: str, offline: bool = True, cache: Path | None = None
+) -> dict[str, Any]:
+    """Run the suite, with a network or without; return its report.
+
+    ``cache``: where the kernel's builds are kept; None: where they always are.
+    """
     command = [sys.executable, "-m", "whisper_mel_conformance", "--quiet", *words]
     command += ["--report", str(folder / "report")]
     wrapped = [sys.executable, str(OFFLINE), *command] if offline else command
     # As for a user who has set nothing: what libraries report is for our code to prevent.
-    unset = {k: v for k, v in os.environ.items() if "_TELEMETRY" not in k}
+    environment = {k: v for k, v in os.environ.items() if "_TELEMETRY" not in k}
+    if cache is not None:
+        environment["WHISPER_MEL_CACHE"] = str(cache)
     done = subprocess.run(
-        wrapped, cwd=folder, env=unset, capture_output=True, text=True, check=False
+        wrapped, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     if offline and done.returncode == ABSENT:
         raise Absent(done.stderr.strip())
-    assert done.returncode in (0, 1), f"exit status {done.returncode}: {done.stdout}{done.stderr}"
+    said = f"exit status {done.returncode}: {done.stdout}{done.stderr}"
+    demand(done.returncode in (0, 1), said)
     report: dict[str, Any] = json.loads((folder / "report" / "report.json").read_text("utf-8"))
     return report
 
 
 def _arrived(home: socket.socket) -> int:
-    """How many connections have come in."""
+    """Count the connections that have come in."""
     count = 0
     while True:
         try:

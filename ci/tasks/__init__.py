@@ -71,7 +71,7 @@ TASKS = {
         compiles=lambda arguments: check.layer(arguments) != "default",
         run=_test,
     ),
-    "lint": Task("ruff, mypy, the format of Mojo sources, the workflows", run=lint.run),
+    "lint": Task("ruff, mypy, imports, the format of Mojo sources, the workflows", run=lint.run),
     "conformance": Task(
         "judge front-ends: --frontend, --matrix (all peers), …; `conformance report` merges",
         options=conformance.OPTIONS,
@@ -150,7 +150,8 @@ TASKS = {
 --full     quirks and kernels by every quick case, and idle cases: hours
 --record   write it to docs/measurements, from where ./dev docs shows it
 --resume   only what the file has not
--k WORD    only mutants whose id has the word in it""",
+-k WORD    only mutants whose id has the word in it
+-n N       processes that judge: as many as there are processors without it; 0: one""",
         compiles=lambda arguments: bool({"--kernel", "--full"} & {*arguments}),
         run=_module("mutants.cli", "run"),
     ),

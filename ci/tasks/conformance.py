@@ -31,6 +31,10 @@ OPTIONS = """
 --known-failures FILE   TOML: declared failures (repeatable)
 --timeout SECONDS       of a call (30)
 -k WORDS                only cases whose id matches, as pytest's -k
+-n N                    processes that judge, as pytest-xdist's -n: as many as there are processors
+                        without it; 0: one
+-x                      end with the first failure
+--lf                    only the cases that failed the last time
 --benchmark FILE        a bench.json for the report to show (repeatable)
 --mutants FILE          a mutants.json for the report to show
 --quiet                 no progress, and at the end only what is wrong"""

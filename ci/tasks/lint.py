@@ -11,6 +11,9 @@ from .paths import ROOT
 MOJO_FORMAT = ["mblack", "--fast", "--preview", "-t", "mojo", "--line-length", "100"]
 MOJO_FORMAT += ["--quiet", "--check", "--diff"]
 
+# The contracts are in pyproject.toml.
+IMPORTS = ["lint-imports", "--no-logo", "--no-cache"]
+
 SCHEMA = ["check-jsonschema", "--quiet", "--builtin-schema"]
 
 
@@ -21,6 +24,7 @@ def run(arguments: list[str]) -> int:
         ["ruff", "check"],
         ["ruff", "format", "--check"],
         ["mypy"],
+        IMPORTS,
         [*MOJO_FORMAT, *mojo_sources],
         ["actionlint"],
         ["zizmor", "--quiet", "--offline", ".github"],

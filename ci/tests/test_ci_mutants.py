@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import pytest
 from mutants import cli as mutants
-from mutants import quirks
+from mutants import quirks, trial
 from mutants.kernel import KERNEL, LANE, KernelMutant, kernel_mutants
 from mutants.matrix import Row, idle, read, write
 from sanitize import cli as sanitize
 from sanitize import native
-from tasks.paths import ROOT
+from tasks.paths import MEASUREMENTS, ROOT
 from whisper_mel_conformance.cases.catalogue import Case
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_conformance.run.judge import all_cases
 from whisper_mel_conformance.run.result import Result
 
+CI = ROOT / "ci"
 MUTANTS = list(kernel_mutants().values())
 
 
@@ -77,46 +82,64 @@ def test_each_lane_has_its_planted_faults() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _report_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows go elsewhere, and one thread multiplies, as the command says: see ``quiet_blas``."""
     for name in ("REPORT", "RECORD"):
         monkeypatch.setattr(mutants, name, tmp_path / name)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
-def test_a_quirk_is_rejected_by_its_case(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # small products: see quiet_blas
+def test_a_quirk_is_rejected_by_its_case(name: str) -> None:
     result = quirks.kill(name)
     assert result.status == "failed", result
     assert result.message
     assert result.score is None or result.score >= quirks.MARGIN
 
 
+def run(*words: str) -> int:
+    """``./dev mutants`` in this process alone."""
+    return mutants.run([*words, "-n", "0"])
+
+
 def test_quirks_are_killed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert mutants.run(["-k", "symmetric-window"]) == 0
+    assert run("-k", "symmetric-window") == 0
     assert "killed     symmetric-window" in capsys.readouterr().out
-    assert mutants.run(["-k", "no such id"]) == 2
+    assert run("-k", "no such id") == 2
+
+
+def test_the_rows_are_the_same_in_any_number_of_processes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("-k", "hann") == 0
+    file, printed = mutants.REPORT.read_text(), capsys.readouterr().out
+    assert len(read(mutants.REPORT)) > 1
+    monkeypatch.setattr(quirks, "MARGIN", 1e9)  # in this process only, which judges none now
+    assert mutants.run(["-k", "hann", "-n", "2"]) == 0
+    assert mutants.REPORT.read_text() == file
+    assert sorted(capsys.readouterr().out.splitlines()) == sorted(printed.splitlines())
 
 
 def test_a_survivor_fails_the_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(quirks, "MARGIN", 1e9)
-    assert mutants.run(["-k", "symmetric-window"]) == 1
+    assert run("-k", "symmetric-window") == 1
     assert "BARELY KILLED symmetric-window" in capsys.readouterr().out
     few = ("numerics/silence/80", "numerics/dc/80")
     cases = {case.id: case for case in all_cases("quick") if case.id in few}
     monkeypatch.setattr(quirks, "quick_cases", lambda: cases)
     monkeypatch.setitem(CATALOGUE, "floor", replace(CATALOGUE["floor"], killer=few[1]))
-    assert mutants.run(["-k", "floor"]) == 1
+    assert run("-k", "floor") == 1
     assert f"KILLED BY ANOTHER floor: {few[1]} {few[0]}" in capsys.readouterr().out
     del cases[few[0]]
-    assert mutants.run(["-k", "floor"]) == 1
+    assert run("-k", "floor") == 1
     assert "SURVIVES floor" in capsys.readouterr().out
 
 
 def test_the_record_is_added_to() -> None:
-    assert mutants.run(["-k", "symmetric-window", "--record"]) == 0
-    assert mutants.run(["-k", "pad-zero", "--record"]) == 0
+    assert run("-k", "symmetric-window", "--record") == 0
+    assert run("-k", "pad-zero", "--record") == 0
     assert set(read(mutants.RECORD)) == {"symmetric-window", "pad-zero"}
 
 
@@ -128,17 +151,61 @@ def test_a_run_resumes_with_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> 
     known = Row("symmetric-window", "quirk", few[0], "killed", 9.0, "", cases=signs)
     write({known.id: known}, few, mutants.REPORT)
     judged: list[str] = []
-    judge = mutants._judge
+    judge = trial._judge
 
     def noted(row: Row, front_end: FrontEnd, case: Case) -> Result:
         judged.append(case.id)
         return judge(row, front_end, case)
 
-    monkeypatch.setattr(mutants, "_judge", noted)
+    monkeypatch.setattr(trial, "_judge", noted)
     for _ in range(2):  # the second time nothing is missing
-        assert mutants.run(["--full", "--resume", "-k", "symmetric-window"]) == 0
+        assert run("--full", "--resume", "-k", "symmetric-window") == 0
         assert judged == [few[0], few[2]]
     assert read(mutants.REPORT)[known.id].cases == {**signs, few[2]: "."}
+
+
+@pytest.mark.parametrize(
+    ("name", "processes", "status"), [("SIGINT", "0", 130), ("SIGTERM", "2", 143)]
+)
+def test_a_signal_leaves_the_rows_that_are_there(
+    name: str,
+    processes: str,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    number = signal.Signals[name]
+    before = signal.getsignal(number)
+
+    def write_and_end(rows: Mapping[str, Row], cases: Sequence[str], path: Path) -> None:
+        write(rows, cases, path)
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(mutants, "write", write_and_end)
+    assert mutants.run(["-k", "hann", "-n", processes]) == status
+    assert signal.getsignal(number) == before
+    [row] = read(mutants.REPORT).values()
+    assert row.verdict == "killed"
+    *_, last = capsys.readouterr().out.splitlines()
+    assert last.startswith("NOT TRIED ")
+    assert row.id not in last
+
+
+def test_a_mutant_without_a_row_fails_the_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An error of ours, or of the process that tried it."""
+    monkeypatch.setattr(trial, "planned", lambda word, **options: [trial.Trial("nonesuch")])
+    assert run() == 1
+    printed = capsys.readouterr().out
+    assert "KeyError: 'nonesuch'" in printed
+    assert printed.endswith("\nNOT TRIED nonesuch\n")
+
+
+def test_a_number_of_processes_is_demanded(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        mutants.run(["-n", "-1"])
+    assert "'-1': expected a number of processes, 0 or more" in capsys.readouterr().err
 
 
 def test_idle_cases_are_those_that_reject_nothing_of_their_own(tmp_path: Path) -> None:
@@ -151,12 +218,12 @@ def test_idle_cases_are_those_that_reject_nothing_of_their_own(tmp_path: Path) -
     assert idle(rows, ["a", "b", "c", "new"]) == ["a", "c", "new"]
 
 
-RECORD = ROOT / "docs" / "measurements" / "mutants.json"
+RECORD = MEASUREMENTS / "mutants.json"
 
 
 def test_the_record_is_sound() -> None:
     data = json.loads(RECORD.read_text())
-    schema = json.loads((ROOT / "ci" / "mutants" / "mutants.schema.json").read_text())
+    schema = json.loads((CI / "mutants" / "mutants.schema.json").read_text())
     jsonschema.validate(data, schema)
     rows = read(RECORD)
     assert {row.verdict for row in rows.values()} <= {"killed", "equivalent"}
@@ -184,6 +251,38 @@ def test_a_lane_that_misses_its_planted_fault_fails(
     assert "the planted fault is missed: read-beyond-end" in capsys.readouterr().out
 
 
+MISSED = """
+import sys
+from mutants import quirks
+from sanitize import cli
+
+class Result:
+    status, message = "passed", ""
+
+quirks.kill = lambda name, case: Result()
+sys.exit(cli.run(["guard"]))
+"""
+
+
+def test_a_fault_is_missed_also_where_python_leaves_assertions_out() -> None:
+    done = subprocess.run(
+        [sys.executable, "-O", "-c", MISSED], cwd=CI, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert "the planted fault is missed: read-beyond-end" in done.stdout
+    for path in sorted((CI / "sanitize").glob("*.py")):
+        nodes = ast.walk(ast.parse(path.read_text()))
+        assert not any(isinstance(node, ast.Assert) for node in nodes), path
+
+
+def test_a_fault_of_the_lane_is_no_finding() -> None:
+    def lane(calls: int) -> int:
+        raise AssertionError
+
+    with pytest.raises(AssertionError):
+        sanitize._report("broken", lane, 1)
+
+
 def test_a_lane_that_executes_nothing_fails(capsys: pytest.CaptureFixture[str]) -> None:
     assert sanitize._report("empty", lambda calls: 0, 1) == 1
     assert "nothing was executed" in capsys.readouterr().out
@@ -204,7 +303,7 @@ def test_wrong_sizes_are_refused_by_the_interface() -> None:
 
     words = [str(built_library()), "whisper_mel_log_mel", "300", "7"]
     done = subprocess.run(
-        [sys.executable, str(ROOT / "ci" / "sanitize" / "sizes.py"), *words],
+        [sys.executable, str(native.SIZES), *words],
         capture_output=True,
         text=True,
         check=False,
@@ -219,7 +318,7 @@ def test_arrays_of_all_kinds_are_taken_or_refused() -> None:
 
     words = [*native.ARRAYS, str(built_library()), "300", "7"]
     done = subprocess.run(
-        [sys.executable, *words], cwd=ROOT / "ci", capture_output=True, text=True, check=False
+        [sys.executable, *words], cwd=CI, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     counts = json.loads(done.stdout)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tasks import LAYERS, TASKS, check, conformance, lint, needs, system, walk
+from tasks.paths import PACKAGES, ROOT
 from tasks.task import layers
 
 NEEDS = {
@@ -137,6 +138,8 @@ def test_the_table_has_the_options_that_the_command_takes(
         option: bool(value) for option, value in re.findall(r"\[(--?[\w-]+)( [^]]+)?\]", usage)
     }
     del takes["-h"]
+    if name == "conformance":  # of pytest's options the table shows some
+        takes |= {"-n": True, "-x": False, "--lf": False}
     assert dict(walk(TASKS))[name].takes() == takes
 
 
@@ -162,7 +165,17 @@ def test_registered_front_ends_are_known_to_the_table() -> None:
 
 @pytest.mark.parametrize(
     "failing",
-    ["ruff", "mypy", "mblack", "actionlint", "zizmor", "check-jsonschema", sys.executable, None],
+    [
+        "ruff",
+        "mypy",
+        "lint-imports",
+        "mblack",
+        "actionlint",
+        "zizmor",
+        "check-jsonschema",
+        sys.executable,
+        None,
+    ],
 )
 def test_lint_runs_every_checker_and_fails_if_one_did(
     monkeypatch: pytest.MonkeyPatch, failing: str | None
@@ -180,6 +193,7 @@ def test_lint_runs_every_checker_and_fails_if_one_did(
         "ruff",
         "ruff",
         "mypy",
+        "lint-imports",
         "mblack",
         "actionlint",
         "zizmor",
@@ -213,6 +227,92 @@ def test_lint_asks_of_mojo_sources_what_mojo_format_makes_of_them(tmp_path: Path
     subprocess.run(["mojo", "format", "--quiet", "--line-length", "100", source], check=True)
     assert source.read_text() == f'def main():\n    print("{long}", 0)\n'
     assert subprocess.run([*lint.MOJO_FORMAT, source], capture_output=True).returncode == 0
+
+
+ARROWS = {
+    "a floor up, for its type only": (
+        "whisper_mel_conformance/frontend/wire.py",
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    import whisper_mel_conformance.run.run",
+        "a room of conformance imports rooms of lower floors only",
+    ),
+    "to the same floor, when it is called": (
+        "whisper_mel_conformance/run/known.py",
+        "def f():\n    import whisper_mel_conformance.diagnosis.fitting",
+        "a room of conformance imports rooms of lower floors only",
+    ),
+    "from a room on no floor": (
+        "whisper_mel_conformance/attic.py",
+        "",
+        "a room of conformance imports rooms of lower floors only",
+    ),
+    "back": (
+        "whisper_mel_conformance/quirks/path.py",
+        "def f():\n    import whisper_mel_conformance.quirks.table",
+        "no circle in a room",
+    ),
+    "to the kernel": (
+        "whisper_mel_conformance/repro/shrink.py",
+        "def f():\n    import whisper_mel_mojo",
+        "what judges imports neither the kernel nor ci",
+    ),
+    "to ci": (
+        "whisper_mel_golden/store.py",
+        "import mutants",
+        "what judges imports neither the kernel nor ci",
+    ),
+    "from the reference to goldens": (
+        "whisper_mel_reference/spec.py",
+        "import whisper_mel_golden.store",
+        "reference imports no other package, golden only reference",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copies of the packages' modules, and of the contracts."""
+    folder = tmp_path_factory.mktemp("packages")
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    for package in PACKAGES:
+        for module in package.glob("whisper_mel_*/**/*.py"):
+            copy = folder / module.relative_to(package)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(module, copy)
+    return folder
+
+
+def broken_contracts(folder: Path) -> list[str]:
+    done = subprocess.run(lint.IMPORTS, cwd=folder, capture_output=True, text=True, check=False)
+    broken = re.findall(r"^(.*) BROKEN$", done.stdout, re.MULTILINE)
+    assert done.returncode == bool(broken), done.stdout + done.stderr
+    return broken
+
+
+def test_imports_keep_the_contracts(packages: Path) -> None:
+    assert broken_contracts(packages) == []
+
+
+@pytest.mark.parametrize("arrow", ARROWS)
+def test_an_arrow_that_is_planted_breaks_a_contract(arrow: str, packages: Path) -> None:
+    name, source, contract = ARROWS[arrow]
+    module = packages / name
+    before = module.read_text() if module.exists() else None
+    module.write_text(f"{before or ''}\n{source}\n")
+    try:
+        assert contract in broken_contracts(packages)
+    finally:
+        if before is None:
+            module.unlink()
+        else:
+            module.write_text(before)
+
+
+def test_no_room_of_ci_is_forgotten_by_the_contracts() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    rooms = {path.parent.name for path in (ROOT / "ci").glob("*/__init__.py")}
+    for room in rooms:
+        assert f'"{room}"' in text.partition("forbidden_modules = [")[2].partition("]")[0], room
 
 
 class Machine:

@@ -67,12 +67,17 @@ def built_library(source: Path | None = None, *options: str) -> Path:
 
 def built_for(target: str, source: Path, options: tuple[str, ...]) -> Path:
     """Return the library for a CPU type like :func:`built_library`, from the cache only."""
-    flags = _flags(target, options)
 
     def make(library: Path) -> None:
-        compile_mojo(source, library, flags)
+        compile_library(source, library, target, options)
 
+    flags = _flags(target, options)
     return _kept(f"{source.stem}-{target}-", ".so", _sources(source), flags, make)
+
+
+def compile_library(source: Path, made: Path, target: str, options: tuple[str, ...]) -> None:
+    """Compile a library like :func:`built_for` into the file ``made``, past the cache."""
+    compile_mojo(source, made, _flags(target, options))
 
 
 def _sources(source: Path) -> set[Path]:

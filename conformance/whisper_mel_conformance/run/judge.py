@@ -48,8 +48,13 @@ def judge_case(front_end: FrontEnd, case: Case, *, profile: str, seed: int) -> R
     """Run one case without regard to declared failures.
 
     No exception leaves this function. One that is not the front-end's is an error of the suite and
-    fails the case.
+    fails the case. What is measured is measured alone on this machine.
     """
+    with _alone() if case.check in MEASURED else contextlib.nullcontext():
+        return _judged(front_end, case, profile, seed)
+
+
+def _judged(front_end: FrontEnd, case: Case, profile: str, seed: int) -> Result:
     result = Result(front_end.name, case.id, "passed", arguments=case.arguments)
     start, calls = time.perf_counter(), front_end.calls
     try:
@@ -114,8 +119,7 @@ class Judge:
         if self._at_work is not front_end:
             self.stop()
             self._at_work = front_end
-        with _alone() if case.check in MEASURED else contextlib.nullcontext():
-            result = judge_case(front_end, case, profile=self.setup.profile, seed=self.setup.seed)
+        result = judge_case(front_end, case, profile=self.setup.profile, seed=self.setup.seed)
         self._declare(result, front_end, case)
         if result.arrays and not self._shows(result):
             result.arrays = {}
