@@ -21,7 +21,7 @@ from max.graph import DeviceRef, Graph, TensorType, TensorValue, Weight, ops
 from numpy.typing import NDArray
 from whisper_mel_mojo.max import load, log_mel
 
-N_MELS, WIDTH, TAPS = 80, 384, 3  # of the model tiny.en
+N_MELS, WIDTH, TAPS = 80, 384, 3  # sizes of the model tiny.en
 
 
 def weights() -> dict[str, NDArray[np.float32]]:

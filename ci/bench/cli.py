@@ -18,7 +18,7 @@ from bench.worker import measure_in_process
 ROOT = Path(__file__).parents[2]
 RECORD = ROOT / "docs" / "measurements" / "cpu.json"
 SECONDS, QUICK_SECONDS = 2.0, 0.5
-"""Time for each row in seconds: the limit of its rounds above the smallest number of them."""
+"""Seconds for each row, unless its smallest number of rounds takes longer."""
 SAME_WORK = 1e-3
 """The largest difference of features between the kernel and the baseline for the same work."""
 

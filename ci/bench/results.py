@@ -80,7 +80,7 @@ def compare(before: Document, after: Document) -> list[Change]:
 
 
 def _change(name: str, old: dict[str, Any], new: dict[str, Any]) -> Change:
-    """Compare a row's ratios; noise is half the mean quartile distance, or ``LEAST_FALL``."""
+    """Compare a row's ratios; noise is their mean quartile distance, or ``LEAST_FALL``."""
     spread = sum(row["ratio_quartiles"][1] - row["ratio_quartiles"][0] for row in (old, new)) / 2
     return Change(
         name,

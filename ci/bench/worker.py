@@ -122,7 +122,9 @@ def measure_rows(
             yield {"id": row.id, "skipped": f"{name} is not installed ({error})"}
         except NotImplementedError as error:
             yield {"id": row.id, "skipped": f"{name}: {error}"}
-        except Exception as error:  # of another project: the other rows can still be measured
+        except (
+            Exception
+        ) as error:  # another project's code failed: the other rows can still be measured
             yield {"id": row.id, "skipped": f"{name} failed: {type(error).__name__}: {error}"}
         else:
             result = _measured(row, budget, ours, other, timer)

@@ -29,7 +29,7 @@ def write() -> bool:
     new = by_hand + MARK + generated(python_of(by_hand))
     if new == old:
         return False
-    # What is not pinned (Python itself, build backends) may not be newer than the pins.
+    # Packages without a pin (Python itself, build backends) may not be newer than the pins.
     today = datetime.datetime.now(datetime.timezone.utc).date()
     new = re.sub(r'^exclude-newer = ".*?"', f'exclude-newer = "{today}"', new, flags=re.M)
     MANIFEST.with_suffix(".new").write_text(new)

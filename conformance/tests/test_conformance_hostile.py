@@ -15,7 +15,7 @@ import pytest
 from whisper_mel_conformance.frontend import client, wire
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure, Refused
-from whisper_mel_conformance.frontend.operations import ANSWERS, PROBES
+from whisper_mel_conformance.frontend.operations import ANSWERS, OPERATIONS
 from whisper_mel_conformance.repro import replay
 
 CLIP = np.ones(400, np.float32)
@@ -85,22 +85,25 @@ def test_what_is_sent_is_never_executed(load: Load, tmp_path: Path) -> None:
         ("b'rubbish' * 9", "bytes of text"),
         ("struct.pack('<QQ', 1 << 62, 0)", "bytes of text"),
         ("struct.pack('<QQ', 2, 1 << 62) + b'{}'", "arrays of"),
-        ("message(b'[')", "no JSON"),
-        ("message(b'[' * 100_000)", "no JSON"),
-        ("message(b'{}')", "no answer"),
+        ("message(b'[')", "invalid message .no JSON"),
+        ("message(b'[' * 100_000)", "invalid message .no JSON"),
+        ("message(b'{}')", "invalid answer"),
         ('message(b\'["value", {"array of": "|O", "shape": [1]}, 0]\')', "number type"),
         ('message(b\'["value", {"array of": "<f4", "shape": [-1]}, 0]\')', "lengths"),
         ('message(b\'["value", {"array of": "<f4", "shape": [9]}, 0]\')', "in 0 bytes"),
         ('message(b\'["value", {"array of": "<f4", "shape": [281474976710656]}, 0]\')', "lengths"),
         ("message(b'[\"value\", 1, 0]', b'1234')", "names 0"),
-        ("message(b'[\"value\", 1, 0]')", "something else: 1"),
-        ("message(b'[\"value\", [], 0]')", "something else"),
-        ("message(b'[\"value\", 1, -1]')", "no answer"),
-        ("message(b'[\"value\", 1, true]')", "no answer"),
-        ("message(b'[\"passed\", 1, 0]')", "no answer"),
-        ('message(b\'["refused", {"types": []}, 0]\')', "no answer"),
-        ('message(b\'["refused", {"types": [1], "message": "", "traceback": ""}, 0]\')', "no"),
-        ("message(b'[[], 1, 0]')", "no answer"),
+        ("message(b'[\"value\", 1, 0]')", "wrong kind of answer to call: 1"),
+        ("message(b'[\"value\", [], 0]')", "wrong kind of answer"),
+        ("message(b'[\"value\", 1, -1]')", "invalid answer"),
+        ("message(b'[\"value\", 1, true]')", "invalid answer"),
+        ("message(b'[\"passed\", 1, 0]')", "invalid answer"),
+        ('message(b\'["refused", {"types": []}, 0]\')', "invalid answer"),
+        (
+            'message(b\'["refused", {"types": [1], "message": "", "traceback": ""}, 0]\')',
+            "invalid answer",
+        ),
+        ("message(b'[[], 1, 0]')", "invalid answer"),
     ],
 )
 def test_what_is_no_answer_is_a_failure(load: Load, sends: str, message: str) -> None:
@@ -168,7 +171,7 @@ def test_a_message_cut_short_is_an_end() -> None:
 
 
 def test_every_operation_has_a_form_of_answer() -> None:
-    assert ANSWERS.keys() == PROBES.keys()
+    assert ANSWERS.keys() == OPERATIONS.keys()
     usage = {"bytes": 1.0, "files": 0, "threads": 0}
     assert ANSWERS["growth"](usage, {})
     assert not ANSWERS["growth"]({**usage, "bytes": None}, {})

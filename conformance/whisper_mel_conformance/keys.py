@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from whisper_mel_conformance.run.result import Result
 
 JUDGE: pytest.StashKey[Judge] = pytest.StashKey()
-"""In a session's stash: the :class:`Judge` of this process."""
+"""Key of the :class:`Judge` of this process, in the session's stash."""
 LIVE: pytest.StashKey[Any] = pytest.StashKey()
-"""In a session's stash: the ``Live`` progress display; absent where pytest shows the progress."""
+"""Key of the ``Live`` progress display, in the session's stash; absent if pytest shows it."""
 RESULT: pytest.StashKey[Result] = pytest.StashKey()
-"""In a test's stash: the :class:`Result` of its case."""
+"""Key of the :class:`Result` of a test's case, in the test's stash."""
 SENT = "whisper_mel"
 """The attribute of a test report that carries a result, and the key of the setup for a worker."""

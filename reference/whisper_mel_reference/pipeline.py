@@ -1,4 +1,4 @@
-"""From PCM to log-Mel features, one function for each stage."""
+"""The pipeline from PCM to log-Mel features, with one function for each stage."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ class FrontEnd:
             capabilities = Capabilities(**description["capabilities"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             what = printable(str(error), _MESSAGE_LENGTH)
-            raise Failure(f"what the front-end says of itself is not usable: {what}") from error
+            raise Failure(f"the description of the front-end is not usable: {what}") from error
         if not name.strip():
             raise Failure("the front-end's name is empty: expected a name, or none")
         self.name, self.device, self.versions = name, device, versions
@@ -159,7 +159,7 @@ class FrontEnd:
         result: NDArray[np.float32] = self.probe("call", audio=audio, **options)
         return result
 
-    def probe(self, probe: str, *, patience: float = 1.0, **arguments: Any) -> Any:
+    def probe(self, operation: str, *, patience: float = 1.0, **arguments: Any) -> Any:
         """Ask for an operation; return its answer.
 
         The time limit is ``patience`` times the time-out. Raises ``Refused``, ``Unsupported``, or
@@ -171,9 +171,9 @@ class FrontEnd:
             self.start()
         if self.calls == 0:
             patience = max(patience, FIRST_CALL_PATIENCE)
-        value = self._ask([probe, arguments], self.timeout * patience)
-        if not ANSWERS[probe](value, arguments):
-            self._die(f"answered {probe} by something else: {printable(repr(value), 200)}")
+        value = self._ask([operation, arguments], self.timeout * patience)
+        if not ANSWERS[operation](value, arguments):
+            self._die(f"sent a wrong kind of answer to {operation}: {printable(repr(value), 200)}")
         return value
 
     def stop(self) -> None:
@@ -204,7 +204,7 @@ class FrontEnd:
             self._timeouts += 1
             self._lose(f"no answer within {timeout:g} s", self._timeouts >= MAX_TIMEOUTS)
         except wire.Malformed as error:
-            self._die(f"answered by what is no message ({printable(str(error), 200)})")
+            self._die(f"sent an invalid message ({printable(str(error), 200)})")
         except (EOFError, OSError):
             self._die(self._last_words())
         kind, value = self._checked(reply)
@@ -215,10 +215,10 @@ class FrontEnd:
         another.
         """
         if not (isinstance(reply, list) and len(reply) == 3 and _is_count(reply[2])):
-            self._die("answered by what is no answer")
+            self._die("sent an invalid answer")
         kind, value, calls = reply
         if not _is_of_kind(kind, value):
-            self._die("answered by what is no answer")
+            self._die("sent an invalid answer")
         self.calls += calls
         return kind, value
 
@@ -249,7 +249,7 @@ class FrontEnd:
         try:
             status = self._process.wait(timeout=_DYING)
         except subprocess.TimeoutExpired:
-            how = "closed its connection and went on"
+            how = "closed its connection and continued"
         else:
             how = f"exited with status {status}"
             if status < 0:
@@ -297,8 +297,8 @@ class InProcess(FrontEnd):
     def start(self) -> None:
         """Do nothing: there is no process to start."""
 
-    def probe(self, probe: str, *, patience: float = 1.0, **arguments: Any) -> Any:
+    def probe(self, operation: str, *, patience: float = 1.0, **arguments: Any) -> Any:
         """Perform an operation as :meth:`FrontEnd.probe` does; ``patience`` has no effect."""
-        kind, value, calls = answer(Caller(self._loaded), probe, arguments)
+        kind, value, calls = answer(Caller(self._loaded), operation, arguments)
         self.calls += calls
         return self._unpack(kind, value)

@@ -1,4 +1,4 @@
-"""What a front-end is, and how the suite finds one.
+"""The definition of a front-end, and the ways to find and load one.
 
 A front-end is an object with ``log_mel(audio, n_mels=80, *, pad_to=None, smoothing=None, out=None,
 threads=None)``, a factory of such an object, or a function ``f(audio, n_mels=80)``. It declares

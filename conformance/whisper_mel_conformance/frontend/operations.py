@@ -252,9 +252,9 @@ _USAGE: dict[str, Callable[[], int]] = {
     "threads": lambda: len(os.listdir("/proc/self/task")),
 }
 
-PROBES: dict[str, Callable[..., Any]] = {
-    probe.__name__: probe
-    for probe in (
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    operation.__name__: operation
+    for operation in (
         call,
         call_raw,
         call_with_out,

@@ -19,7 +19,7 @@ from typing import Any
 from whisper_mel_conformance.frontend import wire
 from whisper_mel_conformance.frontend.errors import Broken
 from whisper_mel_conformance.frontend.load import Loaded, load
-from whisper_mel_conformance.frontend.operations import PROBES, Caller
+from whisper_mel_conformance.frontend.operations import OPERATIONS, Caller
 
 _PR_SET_PDEATHSIG = 1
 _LONG = 1000  # characters of a name or of a version
@@ -71,7 +71,7 @@ def answer(caller: Caller, operation: str, arguments: dict[str, Any]) -> tuple[s
 
 def _answer(caller: Caller, operation: str, arguments: dict[str, Any]) -> tuple[str, Any]:
     try:
-        return "value", PROBES[operation](caller, **arguments)
+        return "value", OPERATIONS[operation](caller, **arguments)
     except Broken as error:
         return "broken", _words(error)
     except NotImplementedError as error:

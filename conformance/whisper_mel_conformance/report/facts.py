@@ -153,7 +153,7 @@ def headline(document: Document) -> str:
     if problems(document):
         return f"{are} judged, but the run has problems"
     known = sum(bool(entry.total.known) for entry in judged)
-    return f"{are} judged, none fails" + (f"; {known} but for what is declared" if known else "")
+    return f"{are} judged, none fails" + (f"; {known} with declared failures" if known else "")
 
 
 def is_right(document: Document) -> bool:

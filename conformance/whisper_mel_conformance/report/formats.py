@@ -102,7 +102,7 @@ def markdown(document: Document) -> str:
     )
     blocks += [_row(entry) for entry in judged]
     blocks += ["\n*worst*: largest error in units of the bound; A up to 1, B up to 4. "]
-    blocks += ["\\*: but for declared failures.\n"]
+    blocks += ["\\*: apart from declared failures.\n"]
     blocks += [f"\n**Problem:** {_plain(problem, 300)}\n" for problem in problems(document)]
     blocks += [_details(entry, families(document)) for entry in failing(document)]
     return _within(blocks, COMMENT_LIMIT)
@@ -186,7 +186,7 @@ def _badge_of(entry: Entry) -> str:
     verdict, colour = entry.data["class"], _COLOURS.get(entry.data["class"], "lightgrey")
     message = {"A": "class A", "B": "class B", "fails": "fails"}.get(verdict, "not judged")
     if entry.total.known and verdict != "fails":
-        message, colour = f"{message} but for {entry.total.known} declared", "yellowgreen"
+        message, colour = f"{message}, {entry.total.known} declared", "yellowgreen"
     return _badge(message, colour)
 
 

@@ -89,7 +89,7 @@ class Live:
 
     def look_for_causes(self) -> None:
         """Say that the cases are done and the diagnosis has begun, which takes a while."""
-        self._progress.add_task("looking for causes", total=None, counts="")
+        self._progress.add_task("diagnosing failures", total=None, counts="")
 
     @property
     def width(self) -> int:
@@ -176,7 +176,7 @@ def _verdicts(console: Console, document: Document, folder: Path) -> None:
             _line(console, "not available:", f"{name} ({why})", "dim")
     console.print(_table(document))
     _line(console, "worst:", "error in units of the bound. Class A: up to 1, B: up to 4,", "dim")
-    _line(console, "*:", "but for what is declared", "dim")
+    _line(console, "*:", "apart from declared failures", "dim")
     right = is_right(document)
     mark, style = ("conforms", "bold green") if right else ("does not conform", "bold red")
     _line(console, f"{mark}:", headline(document), style)

@@ -45,7 +45,7 @@ _FIELDS = {
     "front_end": dict,
     "front_end.source": str,
 }
-"""What a ``case.json`` must have, and of which type."""
+"""Fields that a ``case.json`` must have, with their types."""
 
 
 @dataclass

@@ -149,7 +149,7 @@ class Judge:
                 if not entry.some:
                     result.status = "failed"
                     result.message = (
-                        f"passes, but is declared as a known failure since {entry.since}: "
+                        f"passes, but is declared as a failure since {entry.since}: "
                         "remove the entry"
                     )
                     return

@@ -160,7 +160,7 @@ def matching_nothing(known: Iterable[KnownFailure], case_ids: Iterable[str]) -> 
     """Return a sentence for each pattern that matches no case."""
     ids = list(case_ids)
     return [
-        f"{entry.front_end}: known failure {pattern!r} matches no case"
+        f"{entry.front_end}: declared failure {pattern!r} matches no case"
         for entry in known
         for pattern in (*entry.patterns, *entry.exceptions)
         if not any(_matches(case_id, [pattern]) for case_id in ids)

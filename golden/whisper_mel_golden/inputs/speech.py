@@ -26,7 +26,7 @@ RECORDINGS = {
         for name, voice in VOICES.items()
     },
 }
-"""Where each recording comes from, and on what terms."""
+"""Origin, terms and text of each recording."""
 
 _BOOK = "sense-and-sensibility"
 _CARDS = 56_040  # samples
