@@ -1,4 +1,4 @@
-"""Results of runs in the repository: docs/measurements/gpu-*.json."""
+"""Results of runs on GPUs in the repository: docs/measurements/gpu-*.json."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ SCHEMA = ROOT / "ci" / "gpu" / "device" / "gpu.schema.json"
 
 
 def keep(path: Path) -> Path:
-    """Takes a run's ``gpu.json`` over, as its device's. Raises ``ValueError`` if it is none, a
-    rehearsal, or of an unknown or changed commit.
+    """Copy a run's ``gpu.json`` into the repository, as its device's; return the path.
+
+    Raises ``ValueError`` for another kind of file, a rehearsal, or a run of an unknown or changed
+    commit.
     """
     made = read(path)
     if made["scale"] != "full":
@@ -36,7 +38,7 @@ def keep(path: Path) -> Path:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A ``gpu.json``, held to its schema. Raises ``ValueError``."""
+    """Read a ``gpu.json`` that follows its schema; raise ``ValueError`` for others."""
     try:
         made: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         jsonschema.validate(made, json.loads(SCHEMA.read_text(encoding="utf-8")))

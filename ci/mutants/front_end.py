@@ -1,4 +1,4 @@
-"""A mutated kernel as a front-end: a copy of this file lies beside its library."""
+"""The adapter of a mutated kernel; a copy of this file lies beside its library."""
 
 from __future__ import annotations
 

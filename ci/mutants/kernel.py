@@ -25,12 +25,12 @@ MUTANTS = ROOT / "ci" / "mutants"
 KERNEL = ROOT / "mojo" / "whisper_mel_mojo" / "mel_kernel.mojo"
 LOCKSTEP = "lockstep.mojo"
 LANE = "sanitize "
-"""What the killer of a mutant begins with that is rejected by a lane of ``./dev sanitize``."""
+"""Prefix of a killer that is a lane of ``./dev sanitize``."""
 
 
 @dataclass(frozen=True)
 class KernelMutant:
-    """A replacement in the kernel's source; ``equivalent`` says why nothing can tell it."""
+    """A replacement in the kernel's source; ``equivalent`` says why no check can notice it."""
 
     id: str
     target: str
@@ -51,7 +51,7 @@ class KernelMutant:
 
     @property
     def lane(self) -> str | None:
-        """Name the lane of ``./dev sanitize`` that rejects it; None where a case does."""
+        """The lane of ``./dev sanitize`` that rejects it; None if a case does."""
         return self.killer.removeprefix(LANE) if self.killer.startswith(LANE) else None
 
 

@@ -22,11 +22,11 @@ GOOD = ("killed", "equivalent")
 
 @dataclass
 class Row:
-    """What became of a mutant.
+    """The result of trying a mutant.
 
-    ``kind`` is ``"quirk"`` or ``"kernel"``; ``score`` that of its killer, in units of the bound,
-    None where not values but the process, the shape or a refusal is wrong; ``cases`` has a sign
-    for each case that was tried.
+    ``kind`` is ``"quirk"`` or ``"kernel"``. ``score`` is its killer's, in units of the bound; None
+    if the process, the shape or a refusal is wrong instead of values. ``cases`` has a sign for each
+    case that was tried.
     """
 
     id: str
@@ -44,7 +44,7 @@ class Row:
 
     @property
     def is_gross(self) -> bool:
-        """Return whether every case that could be tried rejects it: that says nothing of a case."""
+        """Whether every case that could be tried rejects it, which says nothing about a case."""
         return len(self.cases) > 1 and ACCEPTS not in self.cases.values()
 
 

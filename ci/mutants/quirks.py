@@ -1,4 +1,4 @@
-"""Quirks as mutants: whether the suite rejects one, by the case that is there for it."""
+"""Quirks as mutants, and the check that a quirk's killer rejects it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from whisper_mel_conformance.run.result import Result
 from whisper_mel_reference import CLASS_B
 
 MARGIN = 2.0 * CLASS_B
-"""The least score of a quirk that is rejected by its values: less would mean a weak case."""
+"""The least score of a quirk that is rejected by its values: a lower one would mean a weak case."""
 
 HANGING = ("hang", "deadlock")
 _SHORT_TIMEOUT = 1.0  # seconds a call, for those that hang for ever: once they are loaded

@@ -2,9 +2,9 @@
 
 
 class Finding(Exception):
-    """What a lane has found, or that it missed a fault which was planted for it, in words.
+    """A fault that a lane found, or a planted fault that it missed, in words.
 
-    Every other exception is a fault of the lane itself, and ends the program with a traceback.
+    Other exceptions are errors of the lane itself and end the program with a traceback.
     """
 
 

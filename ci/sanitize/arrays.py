@@ -2,10 +2,10 @@
 
     cd ci; python -m sanitize.arrays LIBRARY CALLS SEED
 
-LIBRARY is the kernel's, built for the sanitizer under which this runs. Arrays end where their
-memory ends. Each call must be accepted or refused, by ValueError or TypeError, as the docstring
-says; equal audio must give equal bits however it lies in memory; the audio, what is beside ``out``,
-and after a refusal ``out`` itself must be as before. Prints what was done as JSON.
+LIBRARY is the kernel's, built for the sanitizer that this program runs under. Arrays end where
+their memory ends. Each call must be accepted, or refused by ValueError or TypeError, as the
+docstring says. Equal audio must give equal bits in any layout. The audio, the memory beside ``out``
+and, after a refusal, ``out`` itself must be unchanged. Prints the numbers of calls as JSON.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BAD_OUT = ("shape", "dtype", "strides", "read-only", "overlap")
 
 
 def laid_out(audio: Array, layout: str, offset: int) -> Array:
-    """The same samples, elsewhere in memory."""
+    """Copy samples to other memory in a given layout."""
     if layout == "step":
         wide = at_end(np.full((*audio.shape[:-1], 2 * audio.shape[-1] - 1), 7, audio.dtype), 0)
         wide[..., ::2] = audio
@@ -53,7 +53,7 @@ def laid_out(audio: Array, layout: str, offset: int) -> Array:
 
 
 def out_like(features: Array, bad: str, audio: Array) -> Array:
-    """Memory for the features; with ``bad`` of a kind that must be refused."""
+    """Allocate memory for the features; with ``bad``, of a kind that must be refused."""
     shape = features.shape
     if bad == "shape":
         return np.full((*shape[:-1], shape[-1] + 1), SENTINEL)
@@ -97,7 +97,7 @@ def main() -> None:
 
 
 def try_accepted(audio: Array, options: dict[str, Any], features: Array, with_out: bool) -> None:
-    """The features of this audio, which must be those of the contiguous copy, bit for bit."""
+    """Compute features, which must have the bits of the contiguous copy's."""
     before = audio.tobytes()
     out = out_like(features, "", audio) if with_out else None
     again = log_mel(audio, **options, out=out)
@@ -110,7 +110,9 @@ def try_accepted(audio: Array, options: dict[str, Any], features: Array, with_ou
 def try_refused(
     audio: Array, options: dict[str, Any], features: Array, choice: random.Random
 ) -> bool:
-    """A call with one thing wrong: an exception, and nothing is written. False: none was made."""
+    """Make a call with one fault, which must raise and write nothing; return False if none was
+    made.
+    """
     bad = choice.choice([*BAD, "option", *BAD_OUT])
     out = out_like(features, bad if bad in BAD_OUT else "", audio)
     if bad == "overlap":
@@ -122,7 +124,7 @@ def try_refused(
     elif bad in BAD and not (bad == "NaN" and audio.dtype.kind != "f"):
         audio = BAD[bad](audio)
     elif bad == "NaN":
-        return False  # integers have none
+        return False  # integers have no NaN
     before = out.tobytes()
     try:
         log_mel(audio, **options, out=out)

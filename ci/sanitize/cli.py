@@ -1,4 +1,4 @@
-"""Sanitizers: each lane first finds the faults that are planted for it, then runs the real thing.
+"""Sanitizers: each lane first finds the faults that are planted for it, then runs the kernel.
 
     ./dev sanitize address      AddressSanitizer on the CPU's and the lockstep kernel, called from C
                                 and from Python with sizes and arrays of all kinds

@@ -1,7 +1,7 @@
 """Lanes for the kernel on a CPU: AddressSanitizer, ThreadSanitizer, valgrind.
 
-Each first has to reject the mutants of the kernel that name it as their killer
-(``ci/mutants/kernel.toml``), with what is said of them here.
+Each first has to reject the mutants that name it as their killer (``ci/mutants/kernel.toml``), with
+the words of ``CONTROLS``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CONTROLS = {
     "first-pieces-maximum-unwritten": "Uninit",
     "memory-not-given-back": "Leak_DefinitelyLost",
 }
-"""What a lane must say of each mutant that it is the killer of."""
+"""The words that a lane must say about each mutant that it is the killer of."""
 
 
 def find(mutant: KernelMutant) -> str:
@@ -193,11 +193,11 @@ def _thread_library(source: Path) -> Path:
 
 # --------------------------------------------------------------------------- valgrind
 
-_VALGRIND_CALLS = 300  # a planted fault shows in; they take less than Python's start does
+_VALGRIND_CALLS = 300  # enough to show a planted fault; they take less time than Python's start
 
 
 def valgrind(calls: int) -> int:
-    """Call the kernel with all sizes, by Python: what Python itself does is left out."""
+    """Call the kernel with all sizes from Python; findings in Python itself are ignored."""
     _require_valgrind()
     _plant("valgrind")
     with tempfile.TemporaryDirectory() as name:
@@ -220,7 +220,7 @@ def _require_valgrind() -> None:
 
 
 def _valgrind_library(folder: Path, mutant: KernelMutant | None) -> Path:
-    """Compile for a CPU whose instructions valgrind knows."""
+    """Compile the kernel for a CPU whose instructions valgrind knows."""
     return compiled(sources(folder, mutant), "-g1", "-O1", cpu=instructions.TARGET)
 
 
@@ -237,8 +237,8 @@ def _under_valgrind(
 def findings(report: Path, library: Path) -> list[str]:
     """Return kind and place of each error in valgrind's report that has a frame of the library.
 
-    Not those of threads that still run: the pool's wait for work until the process ends, and what
-    pthread_create has allocated for them looks "possibly lost".
+    Errors of running threads are ignored: the pool's threads wait for work until the process ends,
+    and memory that pthread_create allocated for them looks "possibly lost".
     """
     found = []
     for error in xml.parse(report).getroot().iter("error"):

@@ -1,7 +1,8 @@
-"""The lane for the network: nothing may leave the machine while front-ends are judged.
+"""The network lane: nothing may leave the machine while front-ends are judged.
 
-The suite, every front-end and the compiler run where opening a socket to a network ends the process
-(``offline.py``). First, a front-end that calls home has to be found.
+The suite, every front-end and the compiler run under a filter that ends a process when it opens a
+socket to a network (``offline.py``). First, a planted front-end that opens a connection has to be
+found.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def calls_home(audio, n_mels=80):
 
 
 def network(calls: int) -> int:
-    """Judge our front-end and those that are installed: few cases, in the nightly form all."""
+    """Judge our front-end and the installed ones: few cases, or all in the nightly form."""
     with TemporaryDirectory() as folder:
         planted(Path(folder))
         words = [] if calls > 10_000 else ["-k", FEW]
@@ -41,7 +42,7 @@ def network(calls: int) -> int:
 
 
 def planted(folder: Path) -> None:
-    """Demand that a front-end that calls home is found, and calls where nothing forbids it."""
+    """Demand that a planted connection is found, and that it arrives without the filter."""
     with socket.create_server(("127.0.0.1", 0)) as home:
         home.settimeout(0.1)
         source = folder / "planted.py"
@@ -80,12 +81,12 @@ def judged(
 ) -> dict[str, Any]:
     """Run the suite, with a network or without; return its report.
 
-    ``cache``: where the kernel's builds are kept; None: where they always are.
+    ``cache`` is the folder of the kernel's builds; None means the usual one.
     """
     command = [sys.executable, "-m", "whisper_mel_conformance", "--quiet", *words]
     command += ["--report", str(folder / "report")]
     wrapped = [sys.executable, str(OFFLINE), *command] if offline else command
-    # As for a user who has set nothing: what libraries report is for our code to prevent.
+    # As for a user who has set nothing: our code must prevent the reports of libraries
     environment = {k: v for k, v in os.environ.items() if "_TELEMETRY" not in k}
     if cache is not None:
         environment["WHISPER_MEL_CACHE"] = str(cache)
@@ -101,7 +102,7 @@ def judged(
 
 
 def _arrived(home: socket.socket) -> int:
-    """Count the connections that have come in."""
+    """Count the connections that have arrived."""
     count = 0
     while True:
         try:

@@ -2,10 +2,12 @@
 
     python ci/sanitize/offline.py COMMAND [ARGUMENT …]
 
-Linux's seccomp filter sees every system call, of native code too, and every child inherits it. Only
-sockets within the machine are let through: between processes (AF_UNIX), to the kernel (AF_NETLINK).
-io_uring, which opens sockets without that call, is said not to exist. Needs no privileges.
-Exit status: the command's; 3 where there is no such filter.
+Linux's seccomp filter sees every system call, also of native code, and every child inherits it. It
+allows only sockets within the machine: between processes (AF_UNIX) and to the kernel (AF_NETLINK).
+io_uring, which opens sockets without that call, is reported as missing. The filter needs no
+privileges.
+
+The exit status is the command's; 3 where there is no such filter.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ ABSENT = 3
 # By machine: AUDIT_ARCH_… of linux/audit.h, the numbers of socket and io_uring_setup
 _MACHINES = {"x86_64": (0xC000003E, 41, 425), "aarch64": (0xC00000B7, 198, 425)}
 _LOCAL_FAMILIES = (1, 16)  # AF_UNIX, AF_NETLINK
-_X32 = 0x40000000  # above: the system calls of x86-64's other ABI
+_X32 = 0x40000000  # flag in the system calls of x86-64's other ABI
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06  # linux/bpf_common.h
 _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data
 _KILL, _ALLOW, _ERROR = 0x80000000, 0x7FFF0000, 0x00050000  # linux/seccomp.h
@@ -30,13 +32,13 @@ _SET_NO_NEW_PRIVILEGES, _SET_SECCOMP, _FILTER = 38, 22, 2  # linux/prctl.h
 
 
 class _Program(ctypes.Structure):
-    """``struct sock_fprog``."""
+    """C's ``struct sock_fprog``."""
 
     _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
 
 def _filter(architecture: int, socket: int, io_uring: int) -> bytes:
-    """The program, as ``struct sock_filter``: code, jumps if true and if not, operand."""
+    """Return the program, as ``struct sock_filter``: code, jumps if true and if not, operand."""
     steps = [
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_EQUAL, 1, 0, architecture),
@@ -58,7 +60,7 @@ def _filter(architecture: int, socket: int, io_uring: int) -> bytes:
 
 
 def go_offline() -> None:
-    """From now on, for this process and its children. Raises ``OSError`` where it cannot be had."""
+    """Filter this process and its children from now on; raise ``OSError`` if that fails."""
     if sys.platform != "linux" or platform.machine() not in _MACHINES:
         raise OSError(f"no filter for {sys.platform} on {platform.machine()}")
     code = _filter(*_MACHINES[platform.machine()])
@@ -73,7 +75,7 @@ def go_offline() -> None:
 
 
 def main(command: list[str]) -> NoReturn:
-    """Become the command, without a network."""
+    """Replace this process by the command, without a network."""
     if not command:
         sys.exit(__doc__)
     try:

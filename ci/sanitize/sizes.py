@@ -2,13 +2,13 @@
 
     python ci/sanitize/sizes.py LIBRARY FUNCTION CALLS SEED [use-after-free]
 
-Every array is exactly as large as it is said to be, so that a sanitizer, under which this runs,
-sees what is beyond. Besides, each call must be accepted or refused as the interface says, must
-write all that it has to and nothing else, and equal audio must give equal bits, wherever it lies.
-The last word plants a fault of the caller: audio that has been freed. Prints what was done as JSON.
+Every array is exactly as large as announced, so that the sanitizer that this program runs under
+sees any access beyond it. Each call must be accepted or refused as the interface says, and must
+write all its values and nothing else. Equal audio must give equal bits in any memory. The last word
+plants a fault of the caller: audio that has been freed. Prints the numbers of calls as JSON.
 
-The arguments are drawn, not guided by coverage: Mojo's compiler has no instrumentation for that,
-and of the Python around it the drawn arrays of ``arrays.py`` reach everything.
+The arguments are random, not guided by coverage: Mojo's compiler has no instrumentation for that,
+and the random arrays of ``arrays.py`` reach all of the Python code around it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BAD_SIZES = (-1, 0, 1, 79, 81, 1 << 31, 1 << 40, -(1 << 62))
 
 
 def expected(call: dict[str, int]) -> bool:
-    """Whether the interface accepts these arguments."""
+    """Return whether the interface accepts these arguments."""
     if call["n_mels"] not in (80, 128) or not 0 <= call["smoothing"] <= 2:
         return False
     if call["clips"] < 1 or call["samples"] < 1 or call["threads"] < 1:
@@ -46,14 +46,14 @@ def expected(call: dict[str, int]) -> bool:
 
 
 def size(call: dict[str, int]) -> int:
-    """Floats that a call writes."""
+    """Count the floats that a call writes."""
     trim = 2 if call["smoothing"] == 1 else 0
     frames = max(call["samples"], call["pad_to"]) // 160
     return max(call["clips"] * (call["n_mels"] - trim) * (frames - trim), 0)
 
 
 def draw(choice: random.Random) -> dict[str, int]:
-    """Arguments, most of them possible."""
+    """Draw arguments, most of them valid."""
     samples = choice.choice([201, 202, 240, 319, 320, 400, 1600, choice.randrange(1, 3000)])
     samples += choice.randrange(-2, 3)
     if choice.random() < 0.05:  # long enough that threads share a clip
@@ -76,7 +76,7 @@ def draw(choice: random.Random) -> dict[str, int]:
 
 
 class Caller:
-    """The function, and the arrays of each call."""
+    """The kernel's function, called with the arrays of each call."""
 
     def __init__(self, library: str, name: str) -> None:
         loaded = ctypes.CDLL(library)
@@ -111,7 +111,9 @@ class Caller:
 
 
 def at_end(values: Array, offset: int) -> Array:
-    """A copy that ends where its memory ends, ``offset`` bytes from an aligned address."""
+    """Copy values so that they end where their memory ends, ``offset`` bytes from an aligned
+    address.
+    """
     memory = np.empty(values.nbytes + offset, np.uint8)
     copy = np.ndarray(values.shape, values.dtype, buffer=memory.data, offset=offset)
     copy[...] = values
@@ -132,7 +134,7 @@ def main() -> None:
         audio = at_end(audio, choice.choice([0, 2 if call["is_int16"] else 4, 8, 12, 36]))
         room = max(call["out_len"], 0)
         out = at_end(np.full(room, SENTINEL), choice.choice([0, 4, 16, 60]))
-        if choice.random() < 0.15:  # one argument that is announced wrongly: it must be refused
+        if choice.random() < 0.15:  # one wrong argument, which must be refused
             call[choice.choice(["n_mels", "clips", "pad_to", "threads", "out_len", "samples"])] = (
                 choice.choice(BAD_SIZES)
             )
@@ -161,7 +163,7 @@ def main() -> None:
 
 
 def freed(audio: Array) -> Array:
-    """Audio in memory that has been given back (NumPy keeps small blocks, so by libc)."""
+    """Return audio in freed memory (by libc, because NumPy keeps small blocks)."""
     libc = ctypes.CDLL(None)
     libc.malloc.restype = ctypes.c_void_p
     libc.malloc.argtypes = [ctypes.c_size_t]
@@ -172,7 +174,7 @@ def freed(audio: Array) -> Array:
 
 
 class Freed:
-    """What a call wants to know of an array."""
+    """The part of an array's interface that a call uses, at a freed address."""
 
     def __init__(self, address: int) -> None:
         self.ctypes = type("Address", (), {"data": address})

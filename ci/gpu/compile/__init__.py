@@ -1,1 +1,1 @@
-"""Compiles the kernel for every target of the table and holds it to its budget."""
+"""The compiled kernel for every target, compared with its budget."""

@@ -1,4 +1,4 @@
-"""Holds what the compiler makes of the kernel to what it may make of it, for each target."""
+"""The budget of the compiled kernel for each target, and the comparison with it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _APPLE = {80: (1, 23_696), 128: (1, 25_232)}
 
 
 def budget_of(target: Target, n_mels: int) -> dict[str, int]:
-    """Returns the limit of each measure that may be above 0, as far as it can be checked here.
+    """Return the limit of each measure that may be above 0, as far as it can be checked here.
 
-    Kernels and blocks in a cluster are exact, the rest are the most that there may be. Registers
-    of NVIDIA's targets take ``ptxas``.
+    Numbers of kernels and of blocks in a cluster are exact, the other limits are maxima. Registers
+    of NVIDIA's targets need ``ptxas``.
     """
     is_apple = target.name.startswith("apple")
     mapping = _CLUSTER if target.clusters else _APPLE if is_apple else _ONE_BLOCK
@@ -37,7 +37,7 @@ def budget_of(target: Target, n_mels: int) -> dict[str, int]:
 
 
 def violations(measured: Measured, budget: dict[str, int]) -> list[str]:
-    """Names each measure that is not within its limit. A measure without one must be 0."""
+    """Name each measure outside its limit; a measure without a limit must be 0."""
     found = []
     for field in fields(Measured):
         value, limit = getattr(measured, field.name), budget.get(field.name, 0)
@@ -54,7 +54,7 @@ def report(
     budget: dict[tuple[str, int], dict[str, int]],
     results: dict[tuple[str, int], Measured | str],
 ) -> int:
-    """Prints the table. Returns 1 if anything misses its budget or was not measured, else 0."""
+    """Print the table; return 1 if anything misses its budget or was not measured, else 0."""
     names = [field.name for field in fields(Measured)]
     rows = [["target", "bands", *(name.replace("_", " ") for name in names)]]
     missed = []
@@ -76,7 +76,7 @@ def report(
 
 
 def measure_all(wanted: list[tuple[str, int]]) -> dict[tuple[str, int], Measured | str]:
-    """Compiles and measures each (target, bands); a message stands for what could not be."""
+    """Compile and measure each (target, bands); a message stands for one that failed."""
 
     def one(it: tuple[str, int]) -> Measured | str:
         try:

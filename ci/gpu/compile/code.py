@@ -1,6 +1,6 @@
-"""Measures what the compiler makes of the kernel for a target. Needs no GPU.
+"""Measurement of the kernel's compiled code for a target, without a GPU.
 
-NVIDIA's code is assembled with ``ptxas`` where that is; AMD's and Apple's says it itself.
+``ptxas`` assembles NVIDIA's code, if it is installed; AMD's and Apple's code contains its measures.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from whisper_mel_mojo.gpu.targets import TARGETS
 
 @dataclass(frozen=True)
 class Measured:
-    """Counts of what the compiler made of the kernel; None where it cannot be known here."""
+    """Measures of the compiled kernel; None where they cannot be known here."""
 
     kernels: int
     cluster: int
@@ -34,11 +34,10 @@ class Measured:
 
 
 def compiled(target: str, n_mels: int, folder: Path | None = None) -> str:
-    """Compiles the kernel and returns what ``targets.mojo`` prints: its mapping, then its code.
+    """Compile the kernel; return the output of ``targets.mojo``: its mapping, then its code.
 
-    ``folder``: where ``targets.mojo`` and the kernel are; None: in the package.
-
-    Raises ``RuntimeError`` with what the compiler says if it fails.
+    ``folder`` has ``targets.mojo`` and the kernel; None means the package. Raises ``RuntimeError``
+    with the compiler's message if it fails.
     """
     options = ["-D", f"TARGET={target}", "-D", f"N_MELS={n_mels}"]
     options += ["-D", "CLUSTERS"] if TARGETS[target].clusters else []
@@ -50,7 +49,7 @@ def compiled(target: str, n_mels: int, folder: Path | None = None) -> str:
 
 
 def measure(target: str, text: str) -> Measured:
-    """Measures what ``compiled`` returned. Raises ``ValueError`` if it is another target's."""
+    """Measure what ``compiled`` returned; raise ``ValueError`` if it is another target's."""
     mapping, _, code = text.partition("\n")
     words = mapping.split()
     if words[::2] != ["threads", "cluster", "shared"]:
@@ -69,7 +68,7 @@ def _measure_nvidia(target: str, ptx: str, common: dict[str, int]) -> Measured:
     measured: dict[str, Any] = {
         "kernels": len(re.findall(r"^\s*\.visible \.entry ", ptx, re.M)),
         "local": len(re.findall(r"\.local\b", ptx)),
-        # Rounded less well than IEEE 754 says: sine, logarithm, quotient, square root
+        # Less accurate than IEEE 754 rounding: sine, logarithm, quotient, square root
         "approximate": len(re.findall(r"\.(?:approx|full)\b", ptx)),
         **common,
     }
@@ -86,7 +85,7 @@ def _measure_nvidia(target: str, ptx: str, common: dict[str, int]) -> Measured:
 
 
 def find_ptxas() -> str | None:
-    """Finds NVIDIA's assembler, on the PATH or in a wheel of nvidia-cuda-nvcc; None if absent."""
+    """Find NVIDIA's assembler, on the PATH or in a wheel of nvidia-cuda-nvcc; None if absent."""
     found = shutil.which("ptxas")
     if found:
         return found

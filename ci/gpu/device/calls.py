@@ -19,14 +19,14 @@ CANARY = 0x5AC3A5C3
 POISON = 0x7FB5A5A5
 """The bits of a NaN that no computation gives."""
 GUARD = 1024
-"""Words of canaries on each side: more than any allocation is rounded up to."""
+"""Number of canary words on each side, larger than any rounding of allocations."""
 
 
 class Memory:
-    """An array in the device's memory, on no stream in particular, for as long as this lives.
+    """An array in the device's memory that is freed with this object; it belongs to no stream.
 
-    ``guard``: words of canaries before and behind it; with 0, it is an allocation of its own size,
-    beside which memory checkers see every byte.
+    ``guard`` is the number of canary words before and behind it. With 0 the array is an allocation
+    of exactly its size, so that memory checkers see every access beyond it.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: Any, guard: int = 0) -> None:
@@ -59,7 +59,7 @@ class Memory:
         return self._device.download(self.address, self.shape, self.dtype)
 
     def damaged(self) -> list[str]:
-        """Describes the canary words that were overwritten."""
+        """Describe the canary words that were overwritten."""
         places = {"before": self._start, "behind": self._after}
         found = []
         for where, zone in places.items() if self.guard else ():
@@ -72,7 +72,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Call:
-    """One call of ``gpu.log_mel``. ``lengths``: of a ragged batch; some are impossible."""
+    """One call of ``gpu.log_mel``; ``lengths`` are of a ragged batch, some of them invalid."""
 
     name: str
     clips: int
@@ -84,13 +84,13 @@ class Call:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The features' shape."""
+        """The shape of the features."""
         trim = 2 if self.options.get("smoothing") == "valid" else 0
         frames = max(self.samples, self.options.get("pad_to", 0)) // 160
         return self.clips, self.n_mels - trim, frames - trim
 
     def audio(self) -> NDArray[Any]:
-        """Noise whose level changes, the same at each run."""
+        """Return noise of changing level, the same in each run."""
         rng = np.random.default_rng(hash_of(self.name))
         level = 0.3 * np.exp(-4.0 * rng.random((self.clips, 1)))
         noise = level * rng.standard_normal((self.clips, self.samples))
@@ -104,7 +104,7 @@ def hash_of(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
 
 
-# Up to 38 s (46 s of 128 bands) a cluster sweeps a clip once, longer ones twice.
+# A cluster sweeps a clip of up to 38 s (46 s with 128 bands) once, longer ones twice.
 _ALL = (
     Call("shortest", 1, 201),
     Call("edges meet", 2, 399, 128),
@@ -126,7 +126,7 @@ CALLS = tuple(it for it in _ALL if max(it.samples, it.options.get("pad_to", 0)) 
 
 
 def perform(call: Call, guard: int, stream: int = LEGACY_STREAM) -> tuple[NDArray[Any], list[str]]:
-    """Makes a call and waits for it. Returns the features and what was found wrong beside them."""
+    """Make a call and wait for it; return the features and a sentence for each finding."""
     audio = Memory((call.clips, call.samples), call.dtype, guard).upload(call.audio())
     out = Memory(call.shape, np.float32, guard)
     out.poison()
@@ -147,7 +147,7 @@ def perform(call: Call, guard: int, stream: int = LEGACY_STREAM) -> tuple[NDArra
 
 
 def worst_score(call: Call, features: NDArray[Any]) -> float:
-    """The worst score of all clips; infinite if a clip must be NaN and is not."""
+    """Return the worst score of all clips; infinite if a clip that must be NaN is not."""
     spec = WHISPER.replace(n_mels=call.n_mels, **call.options)
     if call.lengths is None:
         return float(score(features, call.audio(), spec))
@@ -160,7 +160,7 @@ def worst_score(call: Call, features: NDArray[Any]) -> float:
 
 
 def check(call: Call, guard: int = GUARD) -> tuple[str, float, list[str]]:
-    """Makes a call: the digest of the features' bits, the worst score, and what was found."""
+    """Make a call; return the digest of the features' bits, the worst score, and the findings."""
     features, findings = perform(call, guard)
     worst = worst_score(call, features)
     if not worst <= CLASS_A:

@@ -1,12 +1,12 @@
-"""Runs the sections, one process each, and puts together what they found.
+"""The command that runs the sections, one process each, and combines their results.
 
     ci/gpu/run                          all sections, into gpu-report/
     ci/gpu/run --only timing,tuning     some of them
-    ci/gpu/run --budget 540 --resume    what fits into nine minutes; what is there already stays
+    ci/gpu/run --budget 540 --resume    as many as fit into nine minutes, without finished ones
 
-A section that crashes, hangs or finds something loses nothing of the others. Exit status: 0 if all
-that was wanted was run and passed, 1 if something failed, 2 for wrong usage, 3 if nothing failed
-but something could not be run, which is said with its reason.
+A section that crashes, hangs or has a finding loses nothing of the others. The exit status is 0 if
+all wanted sections passed, 1 if one failed, 2 for wrong usage, 3 if none failed but one could not
+run, for which a reason is given.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from gpu.device.record import document, environment, summary
 from gpu.device.run_section import write
 from gpu.device.sections import FAILED, NOT_RUN, PASSED, SECTIONS, Section
 
-LEAST = 15.0  # seconds: with less left, nothing more is begun
+LEAST = 15.0  # seconds: with less time left, no section is started
 
 
 def main(arguments: list[str]) -> int:
-    """Runs what the command line asks for; returns the exit status."""
+    """Run what the command line asks for; return the exit status."""
     names = list(SECTIONS)
     listing = "\n".join(f"  {it.name:12} {it.summary}" for it in SECTIONS.values())
     parser = argparse.ArgumentParser(
@@ -64,14 +64,14 @@ def main(arguments: list[str]) -> int:
 
 
 def exit_status(statuses: list[str]) -> int:
-    """The exit status of a run, from how its sections ended."""
+    """Return the exit status of a run from the statuses of its sections."""
     if FAILED in statuses or not statuses:
         return 1
     return 3 if NOT_RUN in statuses else 0
 
 
 def earlier(folder: Path, names: list[str]) -> dict[str, Any]:
-    """Reads the results that sections have left in a folder, in this run or an earlier one."""
+    """Read the results of sections in a folder, of this run or an earlier one."""
     found = {}
     for name in names:
         with contextlib.suppress(OSError, ValueError):
@@ -86,7 +86,7 @@ def result_path(folder: Path, name: str) -> Path:
 def run_all(
     sections: list[Section], folder: Path, end: float | None, resume: bool
 ) -> dict[str, dict[str, Any]]:
-    """Runs sections one after the other; returns how each ended, by name."""
+    """Run sections one after the other; return their results by name."""
     results: dict[str, dict[str, Any]] = {}
     before = earlier(folder, list(SECTIONS))
     for section in sections:
@@ -106,7 +106,7 @@ def run_all(
 
 
 def run_one(section: Section, folder: Path, left: float | None) -> dict[str, Any]:
-    """Runs a section in its own process. ``left``: seconds left for it; None: no limit."""
+    """Run a section in its own process, for ``left`` seconds at most; None means no limit."""
     path = result_path(folder, section.name)
     if left is not None and left < LEAST:
         return {**ended(NOT_RUN, f"no time: {max(left, 0):.0f} s are left"), "seconds": 0.0}
@@ -135,9 +135,9 @@ def ended(status: str, why: str) -> dict[str, Any]:
 
 
 def call(section: Section, path: Path, limit: float, stream: Any) -> int | None:
-    """Starts a section's process and returns its exit status; None if it was killed at ``limit``.
+    """Start a section's process; return its exit status, or None if it was killed at ``limit``.
 
-    Processes that it has started are killed with it.
+    Its child processes are killed with it.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "gpu.device.run_section", section.name, str(path)],

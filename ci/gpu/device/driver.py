@@ -1,4 +1,4 @@
-"""Calls of the CUDA driver that the sections need and the package does not (CUDA driver API)."""
+"""Calls of the CUDA driver for the sections that the package lacks (CUDA driver API)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NON_BLOCKING = 1
 
 @lru_cache(maxsize=1)
 def device() -> Device:
-    """The first device. Raises ``NotHere`` if there is none."""
+    """Return the first device; raise ``NotHere`` if there is none."""
     try:
         return Device()
     except DeviceError as error:
@@ -28,7 +28,7 @@ def device() -> Device:
 
 
 class Device(Driver):
-    """The first device, its memory, streams, graphs and clock. Streams are their addresses."""
+    """The first device: its memory, streams, graphs and clock. Streams are given by address."""
 
     def name(self) -> str:
         text = ctypes.create_string_buffer(256)
@@ -36,7 +36,7 @@ class Device(Driver):
         return text.value.decode()
 
     def version(self) -> str:
-        """The CUDA version that the driver supports, as ``13.0``."""
+        """Return the CUDA version that the driver supports, such as ``13.0``."""
         number = ctypes.c_int()
         self._call("cuDriverGetVersion", ctypes.byref(number))
         return f"{number.value // 1000}.{number.value % 1000 // 10}"
@@ -47,14 +47,14 @@ class Device(Driver):
         return value.value
 
     def free_memory(self) -> int:
-        """Free device memory in bytes."""
+        """Return the free device memory in bytes."""
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
         with self.current(DEVICE):
             self._call("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total))
         return free.value
 
     def fill(self, address: int, word: int, count: int) -> None:
-        """Sets ``count`` words of 32 bits from ``address`` on to ``word``."""
+        """Set ``count`` words of 32 bits from ``address`` on to ``word``."""
         with self.current(DEVICE):
             pointer = ctypes.c_void_p(address)
             self._call("cuMemsetD32_v2", pointer, ctypes.c_uint(word), ctypes.c_size_t(count))
@@ -72,14 +72,14 @@ class Device(Driver):
         self.synchronize(DEVICE, stream)
 
     def new_stream(self) -> int:
-        """Makes a stream that does not wait for the legacy default stream."""
+        """Create a stream that does not wait for the legacy default stream."""
         stream = ctypes.c_void_p()
         with self.current(DEVICE):
             self._call("cuStreamCreate", ctypes.byref(stream), _NON_BLOCKING)
         return stream.value or 0
 
     def captured(self, stream: int, launch: Callable[[], object]) -> int:
-        """Captures what ``launch`` does on the stream in a graph that is ready to be launched."""
+        """Capture the work of ``launch`` on the stream; return a graph that can be launched."""
         graph, executable = ctypes.c_void_p(), ctypes.c_void_p()
         handle = ctypes.c_void_p(stream)
         with self.current(DEVICE):
@@ -97,7 +97,7 @@ class Device(Driver):
             self._call("cuGraphLaunch", ctypes.c_void_p(graph), ctypes.c_void_p(stream))
 
     def milliseconds(self, work: Callable[[], object], stream: int = LEGACY_STREAM) -> float:
-        """Times ``work`` on a stream by the device's own clock, in milliseconds."""
+        """Time ``work`` on a stream by the device's own clock, in milliseconds."""
         events = (ctypes.c_void_p(), ctypes.c_void_p())
         elapsed = ctypes.c_float(float("nan"))
         with self.current(DEVICE):

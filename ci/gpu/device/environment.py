@@ -1,6 +1,6 @@
-"""Describes what a run is made on and with; ``python -m gpu.device.environment`` prints it as JSON.
+"""The machine and the software of a run; ``python -m gpu.device.environment`` prints them as JSON.
 
-Nothing that names the machine or its user. Clocks are read, never set.
+No name of the machine or its user is included. Clocks are read, never set.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MULTIPROCESSORS = 16  # CUdevice_attribute
 
 
 def environment() -> dict[str, Any]:
-    """The device (None: there is none, and why), its driver and clocks, and all versions."""
+    """Return the device (or None, and why), its driver and clocks, and all versions."""
     found: dict[str, Any] = {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -56,7 +56,7 @@ def environment() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the packages that are compared with, as far as they are installed."""
+    """Return versions of installed packages that are compared with."""
     found = {}
     for name in _PACKAGES:
         try:
@@ -67,7 +67,7 @@ def versions() -> dict[str, str]:
 
 
 def clocks() -> dict[str, str]:
-    """Driver, clocks, power and temperature from nvidia-smi; empty where that is missing."""
+    """Return driver, clocks, power and temperature from nvidia-smi; empty if that is missing."""
     command = ["nvidia-smi", "--id=0", "--format=csv,noheader,nounits"]
     command.append(f"--query-gpu={','.join(_QUERY.values())}")
     try:

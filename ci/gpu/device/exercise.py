@@ -1,7 +1,7 @@
-"""Makes each call once, on memory of exactly its size, for checkers and profilers to watch.
+"""Calls of every kind, each made once on memory of exactly its size, for checkers and profilers.
 
-``python -m gpu.device.exercise [values|unwritten|CLIPS]``: every kind of call; one on memory that
-nothing wrote; or two calls of so many clips. Prints how many calls were made.
+``python -m gpu.device.exercise [values|unwritten|CLIPS]`` makes every kind of call, one call on
+unwritten memory, or two calls of so many clips. It prints the number of calls.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SAID = "calls executed: "
 
 
 def main(what: str) -> int:
-    """Makes the calls that ``what`` names; returns how many."""
+    """Make the calls that ``what`` names; return their number."""
     if what == "values":
         for call in CALLS:
             perform(call, 0)

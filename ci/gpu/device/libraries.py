@@ -1,5 +1,5 @@
-"""Libraries of the kernel in other mappings and with planted faults: those of the archive, or built
-in a checkout.
+"""Libraries of the kernel in other mappings and with planted faults, from the archive or built in a
+checkout.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from gpu.device.driver import DEVICE, device
 from gpu.device.sections import NotHere
 
 LIBRARIES = ROOT / "libraries"
-"""Only in the archive."""
+"""The folder of libraries, which only the archive has."""
 
 
 def architecture() -> str:
-    """The target of the device that is here, as ``sm_90a``."""
+    """Return this device's target, such as ``sm_90a``."""
     try:
         return target_of(device().capability(DEVICE)).name
     except BuildError as error:
@@ -27,12 +27,12 @@ def architecture() -> str:
 
 
 def launching(path: Path) -> dict[str, str]:
-    """The environment in which ``gpu.log_mel`` launches what is in this library."""
+    """Return the environment in which ``gpu.log_mel`` launches the kernel of this library."""
     return {**os.environ, "WHISPER_MEL_LAUNCH_LIBRARY": str(path)}
 
 
 def library(kind: str, name: str) -> Path:
-    """The path of a library for this machine's device. ``kind``: ``controls`` or ``variants``.
+    """Return the path of a library for this device; ``kind`` is ``controls`` or ``variants``.
 
     Raises ``NotHere`` if the archive has none.
     """
@@ -48,7 +48,7 @@ def library(kind: str, name: str) -> Path:
 
 
 def names(kind: str) -> list[str]:
-    """The names of all libraries of a kind for this machine's device."""
+    """List the names of all libraries of a kind for this device."""
     target = architecture()
     if not LIBRARIES.is_dir():
         from gpu.pack import extras

@@ -1,4 +1,4 @@
-"""Puts together ``gpu.json``, what a run has found (``gpu.schema.json``), and tables of it."""
+"""The results of a run, ``gpu.json`` (``gpu.schema.json``), and tables of them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from gpu.device.sections import FAILED, SECTIONS
 
 FORMAT = 1
 BUNDLE = ROOT / "bundle.json"
-"""Only in the archive: what it was made of."""
+"""The file about the archive's origin, which only the archive has."""
 
 
 def document(
     environment: dict[str, Any], ran: dict[str, Any], kept: dict[str, Any]
 ) -> dict[str, Any]:
-    """The document. ``ran``: sections of this run; ``kept``: all that the folder has."""
+    """Return the document; ``ran`` are sections of this run, ``kept`` all in the folder."""
     return {
         "format": FORMAT,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -33,7 +33,7 @@ def document(
 
 
 def bundle() -> dict[str, Any]:
-    """The commit, and how the libraries were built; empty in a checkout."""
+    """Return the commit and how the libraries were built; empty in a checkout."""
     try:
         made: dict[str, Any] = json.loads(BUNDLE.read_text(encoding="utf-8"))
     except OSError:
@@ -42,7 +42,7 @@ def bundle() -> dict[str, Any]:
 
 
 def environment() -> dict[str, Any]:
-    """Describes the machine, from another process: the driver takes memory of whoever asks it."""
+    """Describe the machine in another process, since the driver's context takes device memory."""
     done = subprocess.run(
         [sys.executable, "-m", "gpu.device.environment"],
         env=child_environment(),
@@ -58,7 +58,7 @@ def environment() -> dict[str, Any]:
 
 
 def summary(made: dict[str, Any]) -> list[str]:
-    """The run as a table for a terminal."""
+    """Return the run as a table for a terminal."""
     about = made["environment"]
     device = about["device"] or f"no device: {about['why_no_device']}"
     lines = ["", f"{device}; commit {made['bundle'].get('commit', 'of this checkout')}"]
@@ -72,7 +72,7 @@ def summary(made: dict[str, Any]) -> list[str]:
 
 
 def results(made: dict[str, Any]) -> list[str]:
-    """The numbers of all sections that have not failed, in Markdown."""
+    """Return the numbers of all sections that have not failed, in Markdown."""
     data = {name: it["data"] for name, it in made["sections"].items() if it["status"] != FAILED}
     lines = []
     timing = data.get("timing")
@@ -94,7 +94,7 @@ def results(made: dict[str, Any]) -> list[str]:
 
 
 def times(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """A table of microseconds for each clip, and of how many times ours each peer takes."""
+    """Return a table of microseconds for each clip, with the ratio of each peer to ours."""
     others = dict.fromkeys(name for row in rows for name in row["sides"] if name != "whisper-mel")
     head = ["clips", "bands", "type", "in a graph", "whisper-mel", *others]
     lines = [f"| {' | '.join(head)} |", f"|{'--:|' * len(head)}"]

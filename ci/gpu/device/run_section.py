@@ -1,4 +1,4 @@
-"""Runs one section in this process; ``cli`` starts it.
+"""The program that runs one section in this process; ``cli`` starts it.
 
 ``python -m gpu.device.run_section NAME RESULT.json``
 """
@@ -16,13 +16,13 @@ from gpu.device.sections import FAILED, NOT_RUN, PASSED, SECTIONS, Found, NotHer
 
 
 def main() -> None:
-    """Runs the section and writes how it ended."""
+    """Run the section and write its result."""
     name, result = sys.argv[1:]
     write(Path(result), outcome(name))
 
 
 def outcome(name: str) -> dict[str, Any]:
-    """Runs a section; returns its ``status``, ``findings`` (why, in words) and ``data``."""
+    """Run a section; return its ``status``, ``findings`` (reasons, in words) and ``data``."""
     section = SECTIONS[name]
     try:
         module = importlib.import_module(f"gpu.device.sections.{section.module}")
@@ -41,7 +41,7 @@ def outcome(name: str) -> dict[str, Any]:
 
 
 def write(path: Path, document: dict[str, Any]) -> None:
-    """Writes a JSON file that is there as a whole or not at all."""
+    """Write a JSON file whole or not at all."""
     part = path.with_suffix(".part")
     part.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     part.replace(path)

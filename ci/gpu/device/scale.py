@@ -1,7 +1,7 @@
-"""Sizes of what is computed: full, or small (``WHISPER_MEL_GPU_SCALE=rehearsal``).
+"""Sizes of the computations: full, or small (``WHISPER_MEL_GPU_SCALE=rehearsal``).
 
-A rehearsal runs the same code where a stand-in for the driver computes, which is some thousand
-times slower than a device. Its results say so, and are never recorded.
+A rehearsal runs the same code with a stand-in for the driver, which computes some thousand times
+slower than a device. Its results say so, and are never recorded.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Scale:
-    """Sizes. ``longest``: samples of a call; ``clip``: samples of a clip that is timed; ``graph``:
-    calls in a captured graph; ``cases``: of the conformance suite, None: all of the quick profile.
+    """The sizes of a run.
+
+    ``longest`` is the largest number of samples of a call, ``clip`` that of a timed clip, ``graph``
+    the number of calls in a captured graph. ``cases`` selects cases of the conformance suite; None
+    means all of the quick profile.
     """
 
     name: str
@@ -30,7 +33,7 @@ _REHEARSAL = Scale("rehearsal", 16_100, 800, (1, 2), 2, 2, "length-400 or errors
 
 
 def scale() -> Scale:
-    """The scale that the environment names. Raises ``ValueError`` for an unknown one."""
+    """Return the scale that the environment names; raise ``ValueError`` for an unknown one."""
     name = os.environ.get("WHISPER_MEL_GPU_SCALE", _FULL.name)
     for known in (_FULL, _REHEARSAL):
         if known.name == name:

@@ -1,1 +1,1 @@
-"""Packs the archive for machines with a GPU."""
+"""The archive for machines with a GPU."""

@@ -1,9 +1,9 @@
-"""Makes the archive for machines that have a GPU, and neither compiler nor network.
+"""The archive for machines that have a GPU, but neither compiler nor network.
 
-In it: ``ci/gpu/run`` and ``ci/gpu/device``; ``packages``: the four of ours, unpacked from wheels
-with libraries for this CPU family and the wanted GPUs, Modular's run-time libraries where its own
-wheels put them, and what the suite needs; ``libraries``: other mappings and planted faults;
-``bundle.json``: what all that is made of.
+It contains ``ci/gpu/run`` and ``ci/gpu/device``; ``packages``: our four, unpacked from wheels with
+libraries for this CPU family and the wanted GPUs, Modular's run-time libraries in their usual
+place, and other packages of the suite; ``libraries``: other mappings and planted faults;
+``bundle.json``: the versions and the commit that it was made from.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from whisper_mel_mojo.gpu.targets import NVIDIA
 from gpu.pack import extras
 
 LARGEST = 60_000_000
-# What the suite needs beside what is there: each works without what of it is compiled.
+# Packages of the suite that the machine may lack; each works without its compiled parts.
 _PURE = ("rich", "jinja2", "markupsafe", "pytest-xdist", "execnet")
 KINDS: dict[str, Callable[[str], dict[str, extras.Built]]] = {
     "controls": extras.controls,
@@ -40,17 +40,15 @@ KINDS: dict[str, Callable[[str], dict[str, extras.Built]]] = {
 
 
 def default_targets() -> list[str]:
-    """Names of the table's targets that go into the archive."""
+    """List the targets whose libraries go into the archive."""
     return [target.name for target in NVIDIA.values() if target.archive]
 
 
 def make(to: Path, targets: Sequence[str], kinds: Sequence[str] = tuple(KINDS)) -> Path:
-    """Makes the archive in the folder ``to``; returns its path.
+    """Make the archive in the folder ``to``; return its path.
 
-    ``kinds``: of libraries beside the kernel's own.
-
-    Raises ``BuildError`` if something cannot be compiled, ``ValueError`` for an archive that is
-    too large or not complete.
+    ``kinds`` are kinds of libraries beside the kernel's own. Raises ``BuildError`` if something
+    cannot be compiled, ``ValueError`` for an archive that is too large or incomplete.
     """
     unknown = set(targets) - set(NVIDIA)
     if unknown:
@@ -79,7 +77,7 @@ def make(to: Path, targets: Sequence[str], kinds: Sequence[str] = tuple(KINDS)) 
 
 
 def unpack_packages(to: Path, targets: Sequence[str]) -> None:
-    """Unpacks our wheels as installers do, which registers the front-ends."""
+    """Unpack our wheels as installers do, which registers the front-ends."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         wheels.make(folder, targets, [distributed_cpu()])
@@ -93,7 +91,7 @@ def unpack_packages(to: Path, targets: Sequence[str]) -> None:
 
 
 def copy_pure(to: Path) -> None:
-    """Copies installed packages, with their licences, for whichever Python is there."""
+    """Copy installed packages with their licences, without compiled parts, for any Python."""
     for name in _PURE:
         distribution = importlib.metadata.distribution(name)
         for file in distribution.files or []:
@@ -104,7 +102,7 @@ def copy_pure(to: Path) -> None:
 
 
 def others(to: Path, builds: dict[str, extras.Built]) -> None:
-    """Builds other mappings or planted faults, which find the run-time libraries."""
+    """Build other mappings or planted faults, with the path to the run-time libraries."""
     to.mkdir(parents=True)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         made = dict(zip(builds, pool.map(lambda built: built(), builds.values()), strict=True))
@@ -114,7 +112,7 @@ def others(to: Path, builds: dict[str, extras.Built]) -> None:
 
 
 def copy_programs(to: Path) -> None:
-    """Copies the command, and the folder of all that it runs."""
+    """Copy the command, and the folder of the programs that it runs."""
     ours = ROOT / "ci" / "gpu"
     shutil.copytree(ours / "device", to / "device", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("__init__.py", "run"):
@@ -122,7 +120,7 @@ def copy_programs(to: Path) -> None:
 
 
 def facts(about: dict[str, Any], targets: Sequence[str]) -> dict[str, Any]:
-    """Says of what and by what the archive is made."""
+    """Return the commit, the targets and the versions that the archive is made from."""
     packages = ("mojo-compiler", "max", "whisper-mel-mojo")
     return {
         **about,

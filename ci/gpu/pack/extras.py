@@ -1,4 +1,4 @@
-"""Builds the kernel in other mappings, and with planted faults. Takes a compiler, and no GPU."""
+"""The kernel in other mappings, and with planted faults; needs a compiler, but no GPU."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ CONTROLS = {
         "synccheck",
     ),
 }
-"""Planted in copies of the kernel; what finds each is its ``killer``."""
+"""Faults planted in copies of the kernel; ``killer`` is the tool that must find each."""
 
-# 113 KiB leave room for two blocks on a multiprocessor of 228 KiB, of which each takes one besides.
+# 113 KiB leave room for two blocks on a multiprocessor of 228 KiB: each needs another KiB.
 VARIANTS = {
     "as-shipped": {},
     "16-blocks": {"BLOCKS": 16},
@@ -51,18 +51,18 @@ VARIANTS = {
     "two-a-multiprocessor": {"GROUP": 16, "BLOCKS": 16, "ROOM": 113 * 1024},
     "one-block": {},
 }
-"""Mappings to be timed, by what ``mel_kernel.mojo`` takes with ``-D``."""
+"""Mappings to be timed, by the options ``-D`` of ``mel_kernel.mojo``."""
 NO_CLUSTERS = "one-block"
 
 
 def options_of(variant: str) -> tuple[str, ...]:
-    """Options of the compiler for a mapping."""
+    """Return the compiler's options for a mapping."""
     pairs = VARIANTS[variant].items()
     return tuple(word for name, value in pairs for word in ("-D", f"{name}={value}"))
 
 
 def variants(target: str) -> dict[str, Built]:
-    """Functions that build each mapping that a target can have, by name."""
+    """Return functions that build each mapping of a target, by name."""
     kind = NVIDIA[target]
     if not kind.clusters:
         return {"as-shipped": functools.partial(built, LAUNCH, *kind.options)}
@@ -74,12 +74,12 @@ def variants(target: str) -> dict[str, Built]:
 
 
 def controls(target: str) -> dict[str, Built]:
-    """Functions that build each planted fault, by name."""
+    """Return functions that build each planted fault, by name."""
     return {name: functools.partial(built_control, target, name) for name in CONTROLS}
 
 
 def built_control(target: str, name: str) -> Path:
-    """Builds the library that launches a copy of the kernel with a planted fault."""
+    """Build the library that launches a copy of the kernel with a planted fault."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / SOURCE.name
         copy.write_text(CONTROLS[name].source(), encoding="utf-8")
@@ -88,5 +88,5 @@ def built_control(target: str, name: str) -> Path:
 
 
 def built(source: Path, *options: str) -> Path:
-    """Builds a library for any machine with such a device, in the cache."""
+    """Build a library for any machine with such a device, in the cache."""
     return built_for(distributed_cpu(), source, options)

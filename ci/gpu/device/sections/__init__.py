@@ -1,4 +1,4 @@
-"""The sections of a run, what each is for, and how one ends."""
+"""The sections of a run, their purposes, and their results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class NotHere(Exception):
 
 
 class Found(Exception):
-    """A section found something wrong. ``data``: what was measured all the same."""
+    """A section has findings; ``data`` are its measurements nevertheless."""
 
     def __init__(self, findings: list[str], data: dict[str, Any] | None = None) -> None:
         super().__init__("; ".join(findings))
@@ -23,7 +23,7 @@ class Found(Exception):
 
 @dataclass(frozen=True)
 class Section:
-    """``run(*options) -> data`` of a ``module`` in this folder, and ``seconds`` it may take."""
+    """A section: ``run(*options) -> data`` of a ``module``, and the ``seconds`` it may take."""
 
     name: str
     summary: str

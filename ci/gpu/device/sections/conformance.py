@@ -1,4 +1,4 @@
-"""Runs the conformance suite on the front-ends that compute on a CUDA device."""
+"""The conformance suite on the front-ends that compute on a CUDA device."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NEEDS = {"mojo-torch-gpu": "torch", "mojo-max-gpu": "max"}
 
 
 def run() -> dict[str, Any]:
-    """Judges all front-ends that are there. Raises ``Found`` unless each passes, and ours is."""
+    """Judge all available front-ends; raise ``Found`` unless all pass and ours is among them."""
     device()
     try:
         importlib.import_module("whisper_mel_conformance.__main__")
@@ -43,7 +43,7 @@ def run() -> dict[str, Any]:
 
 
 def missing(name: str) -> str | None:
-    """Says why a front-end cannot be judged here; None if it can."""
+    """Return why a front-end cannot be judged here; None if it can."""
     if not entry_points(group="whisper_mel.frontends", name=name):
         return "there is no front-end of this name here"
     module = NEEDS.get(name)
@@ -56,10 +56,10 @@ def missing(name: str) -> str | None:
 
 
 def judge(name: str, report: Path) -> dict[str, Any]:
-    """Runs the suite on a front-end; returns its class, counts and failures."""
+    """Run the suite on a front-end; return its class, counts and failures."""
     shutil.rmtree(report, ignore_errors=True)
     command = [sys.executable, "-m", "whisper_mel_conformance", f"--frontend={name}"]
-    # One process: each has a context of its own on the device.
+    # One process, because each has a context of its own on the device
     command += ["-n", "0", f"--report={report}", "--timeout=60"]
     cases = scale().cases
     if cases is not None:

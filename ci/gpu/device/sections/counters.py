@@ -1,4 +1,4 @@
-"""Reads hardware counters of one launch by ncu: bytes from memory, occupancy, issue rate."""
+"""Hardware counters of one launch, read by ncu: bytes from memory, occupancy, issue rate."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PLACES = ("/usr/local/cuda*/bin", "/opt/nvidia/nsight-compute/*")
 
 
 def run() -> dict[str, Any]:
-    """Counters for each batch size. Raises ``NotHere`` without ncu, or if it may not read them."""
+    """Read counters for each batch size; raise ``NotHere`` without ncu or its permission."""
     device()
     places = [folder for place in PLACES for folder in sorted(glob(place))]
     program = shutil.which("ncu", path=os.pathsep.join([os.environ.get("PATH", ""), *places]))
@@ -48,7 +48,7 @@ def run() -> dict[str, Any]:
 
 
 def counters(program: str, batch: int) -> dict[str, Any]:
-    """Counters of the second launch: the first has loaded the kernel."""
+    """Read the counters of the second launch, since the first has loaded the kernel."""
     command = [program, "--csv", "--page", "raw", "--print-units", "base"]
     # The clocks stay as they are found.
     command += ["--clock-control", "none", "--metrics", ",".join(METRICS)]
@@ -64,7 +64,7 @@ def counters(program: str, batch: int) -> dict[str, Any]:
 
 
 def read(text: str) -> list[dict[str, Any]]:
-    """The counters of each launch from ncu's table."""
+    """Return the counters of each launch from ncu's table."""
     lines = [line for line in text.splitlines() if line.startswith('"')]
     found = []
     for row in csv.DictReader(lines):

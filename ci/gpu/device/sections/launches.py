@@ -1,4 +1,4 @@
-"""Counts what a call does to the device, by PyTorch's profiler (CUPTI): one launch, no copy."""
+"""Counts of a call's work on the device by PyTorch's profiler (CUPTI): one launch, no copy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gpu.device.sections import Found, NotHere
 
 
 class Counts(NamedTuple):
-    """Counts of what the device did. ``microseconds``: what the kernels took on it."""
+    """Counts of the device's work; ``microseconds`` is the time of its kernels."""
 
     kernels: int
     copies: int
@@ -25,7 +25,7 @@ ONE_LAUNCH = (1, 0, 0)
 
 
 def run() -> dict[str, Any]:
-    """Counts for each call. Raises ``NotHere`` where the profiler misses PyTorch's own work."""
+    """Count for each call; raise ``NotHere`` if the profiler misses PyTorch's own work."""
     device()
     torch = usable_torch()
     control(torch)
@@ -48,7 +48,7 @@ def run() -> dict[str, Any]:
 
 
 def usable_torch() -> Any:
-    """Imports PyTorch. Raises ``NotHere`` if it is not installed or sees no device."""
+    """Import PyTorch; raise ``NotHere`` if it is not installed or sees no device."""
     try:
         import torch
     except ImportError as error:
@@ -59,7 +59,7 @@ def usable_torch() -> Any:
 
 
 def counted(torch: Any, call: Callable[[], object]) -> Counts:
-    """Counts what the device does for a call."""
+    """Count what the device does for a call."""
     from torch.profiler import ProfilerActivity, profile
 
     activities = [ProfilerActivity.CPU, ProfilerActivity.CUDA]
@@ -70,7 +70,7 @@ def counted(torch: Any, call: Callable[[], object]) -> Counts:
 
 
 def sorted_out(events: Iterable[Any]) -> Counts:
-    """Counts kernels, copies and fills among a profiler's events."""
+    """Count kernels, copies and fills among a profiler's events."""
     kernels = copies = fills = 0
     microseconds = 0.0
     for event in events:
@@ -89,7 +89,7 @@ def sorted_out(events: Iterable[Any]) -> Counts:
 
 
 def control(torch: Any) -> None:
-    """Requires that two kernels and a copy of PyTorch's are counted as such."""
+    """Require that two kernels and a copy of PyTorch's are counted as such."""
     tensor = torch.ones(1000, device="cuda")
     other = torch.empty_like(tensor)
 
@@ -107,13 +107,13 @@ def control(torch: Any) -> None:
 
 
 def allocated(torch: Any) -> int:
-    """How often PyTorch's allocator was asked for device memory."""
+    """Return how often PyTorch's allocator was asked for device memory."""
     count: int = torch.cuda.memory_stats().get("allocation.all.allocated", 0)
     return count
 
 
 def calls(torch: Any) -> list[tuple[str, Callable[[], object], int]]:
-    """Names, calls, and how often each may allocate."""
+    """Return names, calls, and the number of allocations that each may make."""
     n = scale().clip
     one = torch.randn(n, device="cuda") * 0.1
     batch = torch.randn(16, n, device="cuda") * 0.1

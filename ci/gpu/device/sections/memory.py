@@ -1,4 +1,4 @@
-"""Measures device memory: a call takes none beside its arrays, and too little is a clear error."""
+"""Device memory: a call takes none beside its arrays, and too little memory is a clear error."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from gpu.device.sections import Found
 
 LARGEST = Call("largest", scale().batches[-1], scale().clip)
 GRANULE = 2 << 20
-"""Bytes in which the driver takes memory from the device."""
+"""Bytes that the driver takes from the device at once."""
 
 
 def run() -> dict[str, Any]:
-    """Raises ``Found`` for memory that is kept or taken, and for errors that are not clear."""
+    """Measure memory; raise ``Found`` for memory that is kept or taken, and for unclear errors."""
     cuda = device()
     before = cuda.free_memory()
     small = Call("small", 2, 16_000)
@@ -47,7 +47,7 @@ def run() -> dict[str, Any]:
 
 
 def taken_by_calls(cuda: Device) -> int:
-    """By how many bytes free memory falls in 20 calls of the largest batch."""
+    """Return by how many bytes free memory falls in 20 calls of the largest batch."""
     audio = Memory((LARGEST.clips, LARGEST.samples), np.float32)
     cuda.fill(audio.address, 0, audio.size // 4)
     out = Memory(LARGEST.shape, np.float32)
@@ -61,7 +61,7 @@ def taken_by_calls(cuda: Device) -> int:
 
 
 def without_enough(cuda: Device, small: Call, bits: str) -> list[str]:
-    """Finds what goes wrong in a call when nearly all memory is taken, and in one after it."""
+    """List faults of a call when nearly all memory is taken, and of a call after it."""
     held = take_all_but(cuda, 16 * GRANULE)
     findings = []
     try:
@@ -82,7 +82,7 @@ def without_enough(cuda: Device, small: Call, bits: str) -> list[str]:
 
 
 def take_all_but(cuda: Device, left: int) -> list[int]:
-    """Allocates memory until hardly more than ``left`` bytes are free; returns the addresses."""
+    """Allocate memory until about ``left`` bytes are free; return the addresses."""
     held = []
     size = cuda.free_memory() - left
     while size >= GRANULE:
@@ -90,12 +90,12 @@ def take_all_but(cuda: Device, left: int) -> list[int]:
             held.append(cuda.allocate(DEVICE, size))
             size = cuda.free_memory() - left
         except MemoryError:
-            size //= 2  # it is in pieces
+            size //= 2  # the free memory is in pieces
     return held
 
 
 def torch_peaks() -> dict[str, Any]:
-    """Peak of PyTorch's allocator above the audio, of ours and of the same pipeline in PyTorch."""
+    """Return peaks of PyTorch's allocator above the audio, for ours and for PyTorch's pipeline."""
     try:
         import torch
     except ImportError as error:

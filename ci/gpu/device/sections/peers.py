@@ -1,7 +1,7 @@
-"""Peers that the kernel is timed against on the same device: each is a function of CUDA tensors.
+"""Peers that the kernel is timed against on the same device, as functions of CUDA tensors.
 
-A peer takes float32 of shape ``(batch, n)`` on a device and returns features there, unless its
-note says otherwise.
+A peer takes float32 of shape ``(batch, n)`` on a device and returns features there, unless its note
+says otherwise.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ NOTES = {
 }
 BASELINE = "openai-whisper"
 SUBSTITUTE = "torch-stft"
-"""Where openai-whisper is not installed: the baseline of the ratio that is the goal."""
+"""The baseline of the goal's ratio if openai-whisper is not installed."""
 
 
 def peers(n_mels: int, device: str) -> dict[str, Peer | str]:
-    """Makes each peer; a message stands for one that is not here. All but CuPy's work on CPUs."""
+    """Create each peer; a message stands for one that is absent. All but CuPy's work on CPUs."""
     made: dict[str, Peer | str] = {}
     for name, make in _MAKERS.items():
         try:
             made[name] = make(n_mels, device)
-        except Exception as error:  # whatever keeps a library from working keeps only it away
+        except Exception as error:  # any error of a library excludes that library only
             made[name] = f"{type(error).__name__}: {str(error)[:300]}"
     return made
 
@@ -98,7 +98,7 @@ def _cupy(n_mels: int, device: str) -> Peer:
     import cupy
     import torch
 
-    # A matrix product of frames: the mirrored ends are PyTorch's, the rest is CuPy's.
+    # A matrix product of frames: PyTorch mirrors the ends, CuPy does the rest
     window = cupy.asarray(np.float32(np.hanning(401)[:-1]))
     filters = cupy.asarray(np.float32(mel_filterbank(n_mels)).T)
     frames_of = cupy.lib.stride_tricks.sliding_window_view

@@ -1,4 +1,4 @@
-"""Runs compute-sanitizer on every kind of call; each tool first has to find a planted fault."""
+"""compute-sanitizer on every kind of call; each tool first has to find a planted fault."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PLACES = ("/usr/local/cuda*/bin", "/usr/local/cuda*/compute-sanitizer", "/opt/nv
 _ERRORS = 86
 _SHOWN = 3000
 
-# Allocations that are divided hide what is written behind their parts.
+# Allocations that are divided hide writes beyond their parts.
 WITHOUT_POOLS = {
     "MODULAR_DEVICE_CONTEXT_MEMORY_MANAGER_SIZE": "0",
     "MODULAR_DEVICE_CONTEXT_MEMORY_MANAGER_SIZE_PERCENT": "0",
@@ -29,7 +29,7 @@ WITHOUT_POOLS = {
 
 
 class Tool(NamedTuple):
-    """A tool. ``control``: the faulty library (``pack.extras``); None: unwritten memory."""
+    """A tool; ``control`` is the faulty library (``pack.extras``), or None for unwritten memory."""
 
     options: tuple[str, ...]
     control: str | None
@@ -52,12 +52,12 @@ TOOLS = {
 
 
 def run(name: str) -> dict[str, Any]:
-    """Runs one tool. Raises ``NotHere`` without it, ``Found`` for findings and missed faults."""
+    """Run one tool; raise ``NotHere`` without it, ``Found`` for findings and missed faults."""
     device()
     program = find()
     tool = TOOLS[name]
     planted = sanitize(program, name, *planted_fault(tool))
-    # Not _ERRORS alone: a program that fails by what was planted ends with a status of its own.
+    # Not _ERRORS alone: a program that fails by the planted fault has an exit status of its own.
     if planted.returncode == 0 or tool.said not in planted.stdout:
         raise Found([f"the planted fault is missed:\n{planted.stdout[-_SHOWN:]}"])
     done = sanitize(program, name, "values", dict(os.environ))
@@ -73,14 +73,14 @@ def run(name: str) -> dict[str, Any]:
 
 
 def planted_fault(tool: Tool) -> tuple[str, Mapping[str, str]]:
-    """What ``exercise`` is told to show the planted fault, and the environment for it."""
+    """Return the argument and the environment with which ``exercise`` shows the planted fault."""
     if tool.control is None:
         return "unwritten", dict(os.environ)
     return "values", launching(library("controls", tool.control))
 
 
 def find() -> str:
-    """Finds compute-sanitizer. Raises ``NotHere`` without it."""
+    """Find compute-sanitizer; raise ``NotHere`` if it is not installed."""
     places = [folder for place in PLACES for folder in sorted(glob(place))]
     path = shutil.which(
         "compute-sanitizer", path=os.pathsep.join([os.environ.get("PATH", ""), *places])
@@ -93,7 +93,7 @@ def find() -> str:
 def sanitize(
     program: str, tool: str, what: str, environment: Mapping[str, str]
 ) -> subprocess.CompletedProcess[str]:
-    """Runs ``exercise`` under a tool; all that it and the tool say is in ``stdout``."""
+    """Run ``exercise`` under a tool; return the run, with all output in ``stdout``."""
     command = [program, "--tool", tool, "--error-exitcode", str(_ERRORS), *TOOLS[tool].options]
     command += ["--target-processes", "all", sys.executable, "-m", "gpu.device.exercise", what]
     done = subprocess.run(
@@ -109,7 +109,7 @@ def sanitize(
 
 
 def excerpt(text: str) -> str:
-    """The text from the first finding on."""
+    """Return the text from the first finding on."""
     lines = text.splitlines()
     marked = (i for i, line in enumerate(lines) if line.startswith("=========") and len(line) > 20)
     first = next(marked, 0)

@@ -1,4 +1,4 @@
-"""Compares bits: calls on several streams at once and in CUDA graphs, and one after the other."""
+"""Bits of calls on several streams at once and in CUDA graphs, compared with single calls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROUNDS = 5
 
 
 def run() -> dict[str, Any]:
-    """Runs all comparisons. Raises ``Found`` if bits differ."""
+    """Run all comparisons; raise ``Found`` if bits differ."""
     cuda = device()
     longest = min(scale().longest, 200_000)
     jobs = [Call(f"clip {i}", 2, longest // (i + 1), (80, 128)[i % 2]) for i in range(STREAMS)]
@@ -36,14 +36,14 @@ def run() -> dict[str, Any]:
 
 
 def alone(call: Call, findings: list[str]) -> str:
-    """The digest of a call's features when nothing else runs; adds to ``findings``."""
+    """Return the digest of a call's features when nothing else runs; add to ``findings``."""
     features, found = perform(call, 0)
     findings += [f"{call.name}: {it}" for it in found]
     return digest(features)
 
 
 def at_once(cuda: Device, jobs: list[Call], expected: list[str]) -> int:
-    """Counts the results that differ if all jobs are launched before any is waited for."""
+    """Count the results that differ if all jobs are launched before any is waited for."""
     streams = [cuda.new_stream() for _ in jobs]
     inputs = [Memory((job.clips, job.samples), job.dtype).upload(job.audio()) for job in jobs]
     different = 0
@@ -62,17 +62,17 @@ def at_once(cuda: Device, jobs: list[Call], expected: list[str]) -> int:
 
 
 def graph(cuda: Device, call: Call) -> list[str]:
-    """Launches a captured call with one input after another; returns what is wrong."""
+    """Launch a captured call with one input after another; return the findings."""
     stream = cuda.new_stream()
     audio = Memory((call.clips, call.samples), call.dtype)
     out = Memory(call.shape, np.float32)
     findings: list[str] = []
-    expected = alone(call, findings)  # has loaded the kernel: that cannot be captured
+    expected = alone(call, findings)  # loads the kernel, which cannot be captured
 
     def launch() -> None:
         gpu.log_mel(audio, call.n_mels, out=out, stream=stream, **call.options)
 
-    launch()  # what a stream needs when it is first used is not captured either
+    launch()  # a stream's first use cannot be captured either
     cuda.wait_for(stream)
     out.poison()
     cuda.wait_for()

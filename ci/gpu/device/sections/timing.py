@@ -1,4 +1,4 @@
-"""Times calls on the device, beside PyTorch's pipelines, in alternating rounds."""
+"""Times of calls on the device, beside PyTorch's pipelines, in alternating rounds."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from gpu.device.sections.peers import BASELINE, NOTES, ON_HOST, SUBSTITUTE, peer
 
 OURS = "whisper-mel"
 LEAST_ROUND = 4.0
-"""Milliseconds that the calls of a round take together, so that the clock's grain is nothing."""
+"""Milliseconds that the calls of a round take together, far above the clock's resolution."""
 CACHED = 128 << 20
-"""Bytes: as much audio is gone through before any comes again, more than a device's L2 keeps."""
+"""Bytes of audio that are read before any is read again, more than a device's L2 holds."""
 
 Side = Callable[[int], object]
 """A call on the i-th input."""
 Clock = Callable[[Callable[[], object]], float]
-"""Milliseconds that some work takes."""
+"""A function that returns the milliseconds of some work."""
 
 
 def run() -> dict[str, Any]:
-    """Times all combinations of batch, bands and type; ours also where there is no PyTorch."""
+    """Time all combinations of batch, bands and type; without PyTorch, ours only."""
     cuda = device()
     data: dict[str, Any] = {"rows": [], "absent": {}, "notes": NOTES}
     findings: list[str] = []
@@ -51,7 +51,7 @@ def run() -> dict[str, Any]:
 def measured(
     cuda: Device, n_mels: int, dtype: str, batch: int, absent: dict[str, str]
 ) -> dict[str, Any]:
-    """Times all sides on the same inputs; returns a row of the table."""
+    """Time all sides on the same inputs; return a row of the table."""
     inputs = inputs_of(dtype, batch)
     out = Memory((batch, n_mels, scale().clip // 160), np.float32)
 
@@ -76,7 +76,7 @@ def measured(
 
 
 def inputs_of(dtype: str, batch: int) -> list[Memory]:
-    """Batches of noise in device memory: several, if one alone would stay in a cache."""
+    """Return batches of noise in device memory: several, if one alone would stay in a cache."""
     n = scale().clip
     count = max(1, min(64, CACHED // (n * batch * np.dtype(dtype).itemsize)))
     noise = 0.1 * np.random.default_rng(5).standard_normal((16, n))
@@ -96,7 +96,7 @@ def add_peers(
     scores: dict[str, float],
     absent: dict[str, str],
 ) -> None:
-    """Adds the peers that work here, on the same memory as ours, and why others do not."""
+    """Add the peers that work here, on the same memory as ours, and why others do not."""
     try:
         torch = usable_torch()
     except NotHere as reason:
@@ -118,7 +118,7 @@ def add_peers(
 
 
 def peer_side(torch: Any, name: str, peer: Any, tensors: Sequence[Any]) -> Side:
-    """Calls of a peer on what it takes: floats, in the host's memory if need be."""
+    """Return calls of a peer on its kind of input: floats, in the host's memory if necessary."""
 
     def as_floats(tensor: Any) -> Any:
         return tensor if tensor.dtype == torch.float32 else tensor.to(torch.float32) / 32768.0
@@ -138,7 +138,7 @@ def features_of(result: Any) -> Any:
 
 
 def alternate(sides: dict[str, Side], clock: Clock, rounds: int) -> dict[str, list[float]]:
-    """Times each side once a round, in a drawn order; returns milliseconds a call."""
+    """Time each side once a round, in a drawn order; return milliseconds a call."""
     counts = {name: calls_in_a_round(side, clock) for name, side in sides.items()}
     times: dict[str, list[float]] = {name: [] for name in sides}
     draw = random.Random(0)
@@ -150,7 +150,7 @@ def alternate(sides: dict[str, Side], clock: Clock, rounds: int) -> dict[str, li
 
 
 def calls_in_a_round(side: Side, clock: Clock) -> int:
-    """How many calls take ``LEAST_ROUND``; the very first ones are not timed."""
+    """Return how many calls take ``LEAST_ROUND``; the first ones are not timed."""
     repeated(side, 3)
     once = clock(lambda: repeated(side, 3)) / 3
     return max(1, min(500, int(LEAST_ROUND / max(once, 1e-3)) + 1))
@@ -164,7 +164,7 @@ def repeated(side: Side, count: int) -> None:
 def summarised(
     times: dict[str, list[float]], batch: int, scores: dict[str, float]
 ) -> dict[str, dict[str, Any]]:
-    """Medians, and quartiles of the rounds' ratios to ours."""
+    """Return medians, and quartiles of the rounds' ratios to ours."""
     summary = {}
     for name, rounds in times.items():
         ratios = [other / own for other, own in zip(rounds, times[OURS], strict=True)]
@@ -186,7 +186,7 @@ def quartiles(values: Sequence[float]) -> list[float]:
 
 
 def graph_milliseconds(cuda: Device, inputs: Sequence[Memory], n_mels: int) -> float:
-    """Milliseconds of one of our calls without the host: many are captured and launched at once."""
+    """Return the milliseconds of one of our calls without the host, from a graph of many."""
     batch, n = inputs[0].shape
     out = Memory((batch, n_mels, n // 160), np.float32)
     stream = cuda.new_stream()
@@ -195,7 +195,7 @@ def graph_milliseconds(cuda: Device, inputs: Sequence[Memory], n_mels: int) -> f
         for i in range(scale().graph):
             gpu.log_mel(inputs[i % len(inputs)], n_mels, out=out, stream=stream)
 
-    calls()  # what a stream needs when it is first used cannot be captured
+    calls()  # a stream's first use cannot be captured
     cuda.wait_for(stream)
     graph = cuda.captured(stream, calls)
     cuda.launch_graph(graph, stream)
@@ -207,7 +207,7 @@ def graph_milliseconds(cuda: Device, inputs: Sequence[Memory], n_mels: int) -> f
 
 
 def wrong(row: dict[str, Any]) -> list[str]:
-    """Says what makes a row worthless, if anything does."""
+    """Return the reasons why a row is invalid."""
     name = f"{row['n_mels']} bands, {row['dtype']}, batch {row['batch']}"
     ours = row["sides"][OURS]
     findings = []
@@ -219,7 +219,7 @@ def wrong(row: dict[str, Any]) -> list[str]:
 
 
 def goals(device_name: str, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The project's goals, where they were set (an H100). Missing one is no fault."""
+    """Compare with the project's goals, which are for an H100; missing one is no fault."""
     if "H100" not in device_name:
         return []
     found = {(r["n_mels"], r["dtype"], r["batch"]): r for r in rows}
@@ -243,7 +243,7 @@ def fits(got: float, wanted: float, how: str) -> bool:
 
 
 def line(row: dict[str, Any]) -> str:
-    """Formats a row for a terminal."""
+    """Format a row for a terminal."""
     name = f"{row['batch']:>4} x {row['seconds']:g} s, {row['n_mels']} bands, {row['dtype']}"
     cells = [f"{OURS} {1e3 * row['graph_ms'] / row['batch']:.2f} µs a clip in a graph"]
     for side, times in row["sides"].items():

@@ -1,6 +1,8 @@
-"""Checks and times all mappings of the kernel: class A, the same bits, the fastest for each batch.
+"""All mappings of the kernel, checked and timed: class A, the same bits, the fastest for each
+batch.
 
-``python -m gpu.device.sections.tuning RESULT.json`` measures the one that this process launches.
+``python -m gpu.device.sections.tuning RESULT.json`` measures the mapping that this process
+launches.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ LIMIT = 90.0  # seconds for a mapping
 
 
 def run() -> dict[str, Any]:
-    """Measures each mapping. Raises ``Found`` for values that are wrong, or other than shipped."""
+    """Measure each mapping; raise ``Found`` if values are wrong or differ from the shipped ones."""
     device()
     measured: dict[str, Any] = {}
     findings: list[str] = []
@@ -47,7 +49,7 @@ def run() -> dict[str, Any]:
 
 
 def in_a_process(path: Path, result: Path) -> dict[str, Any]:
-    """Runs ``main`` on a library in a process of its own; ``failed`` in the result says why not."""
+    """Run ``main`` on a library in a process of its own; ``failed`` in the result says why not."""
     result.parent.mkdir(exist_ok=True)
     result.unlink(missing_ok=True)
     command = [sys.executable, "-m", "gpu.device.sections.tuning", str(result)]
@@ -69,7 +71,7 @@ def in_a_process(path: Path, result: Path) -> dict[str, Any]:
 
 
 def main(result: Path) -> None:
-    """Checks and times the mapping that this process launches."""
+    """Check and time the mapping that this process launches."""
     cuda = device()
     findings: list[str] = []
     digests = {}
@@ -86,7 +88,7 @@ def main(result: Path) -> None:
 
 
 def other_bits(name: str, result: dict[str, Any], shipped: dict[str, Any]) -> list[str]:
-    """The calls whose values are not those of the shipped mapping."""
+    """List the calls whose values differ from the shipped mapping's."""
     return [
         f"{name}: {call}: other bits than {SHIPPED}"
         for call, digest in result["digests"].items()
@@ -95,7 +97,7 @@ def other_bits(name: str, result: dict[str, Any], shipped: dict[str, Any]) -> li
 
 
 def best_of(measured: dict[str, Any]) -> list[dict[str, Any]]:
-    """The fastest mapping for each batch and number of bands, among those that are right."""
+    """Return the fastest mapping for each batch and number of bands, among the correct ones."""
     right = {name: it["graph_ms"] for name, it in measured.items() if not it["findings"]}
     cases: dict[str, float] = next(iter(right.values()), {})
     rows = []

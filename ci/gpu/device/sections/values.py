@@ -1,4 +1,4 @@
-"""Checks every kind of call: class A, canaries around all buffers intact, every value written."""
+"""Values of every kind of call: class A, intact canaries around all buffers, all written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gpu.device.sections import Found
 
 
 def run() -> dict[str, Any]:
-    """Makes each call twice: the bits must be the same. First, a written canary must be seen."""
+    """Make each call twice, with the same bits; first, an overwritten canary must be seen."""
     device()
     _control()
     findings: list[str] = []
