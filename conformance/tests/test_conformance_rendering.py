@@ -28,7 +28,7 @@ from whisper_mel_conformance.report.documents import (
     read_benchmark,
     read_mutants,
 )
-from whisper_mel_conformance.report.facts import entries, number
+from whisper_mel_conformance.report.facts import entries, number, printable
 from whisper_mel_conformance.report.figure import FRAMES, STEPS, figure
 from whisper_mel_conformance.report.render import OUTPUTS, formats, main, page, render
 from whisper_mel_conformance.report.write import figures
@@ -273,7 +273,7 @@ def test_junit_counts_what_the_report_counts() -> None:
     assert suites[1].get("name") == EVIL
     assert suites[-1].get("name") == "the run"
     problems = [error.get("message") for error in suites.pop().findall("testcase/error")]
-    assert problems == [problem for r in document().runs for problem in r["problems"]]
+    assert problems == [printable(problem) for r in document().runs for problem in r["problems"]]
     for suite, entry in zip(suites, entries(document()), strict=True):
         tests = suite.findall("testcase")
         assert suite.get("tests") == str(len(tests)) == str(len(entry.data["cases"]))
