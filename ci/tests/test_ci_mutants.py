@@ -235,6 +235,7 @@ def test_arrays_of_all_kinds_are_taken_or_refused() -> None:
 
 
 @pytest.mark.compiles
+@pytest.mark.nightly
 def test_the_threads_do_not_race(capsys: pytest.CaptureFixture[str]) -> None:
     """The whole lane: no case of the suite can see a race that changes no value."""
     assert sanitize.run(["thread"]) == 0
