@@ -115,7 +115,7 @@ def test_machines_are_other_interpreters(tmp_path: Path) -> None:
 def test_a_signal_ends_a_run_of_several_processes_with_a_report(name: str, tmp_path: Path) -> None:
     source = tmp_path / "ends.py"
     source.write_text(ENDS_THE_RUN.format(tests=str(CORRECT.parent), name=name))
-    words = ("--frontend", f"{source}:f", "-k", "boundary/length", "-n", "2")
+    words = ("--frontend", f"{source}:f", "-k", "boundary/length", "-n", "2", "--timeout", "1800")
     done = call("whisper_mel_conformance", *words, folder=tmp_path)
     assert done.returncode == {"SIGINT": 130, "SIGTERM": 143}[name], done.stdout + done.stderr
     report = report_of(tmp_path / "report")
@@ -135,7 +135,7 @@ def f(audio, n_mels=80):
         status = pathlib.Path(f"/proc/{{os.getppid()}}/status").read_text()
         parent = int(status.partition("PPid:")[2].split()[0])
         os.kill(parent, signal.{name})
-        time.sleep(60)
+        time.sleep(3600)
     return right(audio, n_mels)
 """
 

@@ -54,7 +54,8 @@ def ended_by(number: int, folder: Path) -> tuple[subprocess.CompletedProcess[str
     source, pid = folder / "ending.py", folder / "pid"
     tests = str(Path(__file__).parent)
     source.write_text(ENDING.format(tests=tests, pid=str(pid), signal=number))
-    done = conformance("--frontend", f"{source}:f", "-k", "rising-noise", "-n", "0", folder=folder)
+    words = ("--frontend", f"{source}:f", "-k", "rising-noise", "-n", "0", "--timeout", "1800")
+    done = conformance(*words, folder=folder)
     return done, int(pid.read_text())
 
 
