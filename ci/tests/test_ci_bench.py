@@ -362,6 +362,7 @@ def hour_of_a_hungry_peer() -> dict[str, Any]:
     return one_row(front_end(hungry), row)
 
 
+@pytest.mark.slow
 def test_an_hours_memory_is_measured() -> None:
     """In a process of its own, as `./dev bench` does: of a large one, the system may meanwhile take
     back more than the call asks for.
@@ -379,6 +380,7 @@ def test_an_hours_memory_is_measured() -> None:
     assert ours.endswith("10 s of audio, 0 MB of features")
 
 
+@pytest.mark.compiles
 def test_the_real_thing_once() -> None:
     """In a process of its own, with the kernel and the baseline."""
     rows = select(all_rows([BASELINE]), [f"{BASELINE}/1s/80"])

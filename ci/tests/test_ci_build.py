@@ -23,6 +23,8 @@ from whisper_mel_golden.make import SCRATCH
 from whisper_mel_mojo import builder
 from whisper_mel_reference import score
 
+pytestmark = [pytest.mark.compiles, pytest.mark.xdist_group("build")]
+
 TIME_OUT = 1800  # seconds: a guard against hanging
 LINUX = sys.platform == "linux"
 ACTION = ROOT / ".github" / "actions" / "conformance"

@@ -40,6 +40,7 @@ def broken(audio, n_mels=80):
 """
 
 
+@pytest.mark.compiles
 def test_a_recording(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """With front-ends of which each shows in a column: no timing is looked at."""
     module = tmp_path / "front_ends.py"

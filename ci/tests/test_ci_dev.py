@@ -363,6 +363,7 @@ def test_an_installer_that_outlives_a_killed_dev_keeps_the_lock(checkout: Path) 
     os.close(lock)
 
 
+@pytest.mark.slow
 def test_without_a_network_the_message_says_what_is_missing(checkout: Path) -> None:
     """With a real venv and pip, which are told of no index."""
     environment = dict(os.environ, PIP_NO_INDEX="1", PIP_FIND_LINKS=str(checkout))
@@ -375,6 +376,7 @@ def test_without_a_network_the_message_says_what_is_missing(checkout: Path) -> N
     assert not (checkout / ".venv" / "dev.json").exists()
 
 
+@pytest.mark.slow
 def test_the_task_runs_in_the_environment_from_any_directory(
     checkout: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -399,10 +401,12 @@ def test_the_task_runs_in_the_environment_from_any_directory(
 NAMES = [name for name, _ in walk(TASKS)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        *((f"{name} {option}", 0, f"usage: ./dev {name}") for name in NAMES for option in HELP),
+        *((f"{name} --help", 0, f"usage: ./dev {name}") for name in NAMES),
+        *((f"bench {option}", 0, "usage: ./dev bench") for option in HELP),
         ("--help", 0, "usage: ./dev TASK"),
         ("", 0, "usage: ./dev TASK"),
         ("tset", 2, "unknown task 'tset': expected env, check, test"),

@@ -132,12 +132,14 @@ def execute(block: Block, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize("block", parameters())
 def test_code_in_the_documentation_runs(block: Block, workspace: Path) -> None:
     done = execute(block, workspace)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize(
     ("text", "works"),
     [

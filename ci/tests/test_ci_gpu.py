@@ -87,6 +87,7 @@ def test_what_travels_needs_nothing_that_stays() -> None:
                 assert travels or name.partition(".")[0] in known, f"{path}: {name}"
 
 
+@pytest.mark.slow
 def test_a_section_that_crashes_or_hangs_loses_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "sections").mkdir()
     broken = Section("no such name", "", "values", 900)  # its process ends without a result
@@ -100,6 +101,7 @@ def test_a_section_that_crashes_or_hangs_loses_nothing_else(tmp_path: Path) -> N
     assert "there is no CUDA device" in fine["findings"][0]
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_the_budget_is_not_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,8 @@ from installed import closure
 from tasks import run_time
 from whisper_mel_mojo.builder import target_cpu
 
+pytestmark = [pytest.mark.compiles, pytest.mark.torch, pytest.mark.xdist_group("gpu-bundle")]
+
 if importlib.util.find_spec("max") is None:
     pytest.skip("compiling for GPUs takes the package max", allow_module_level=True)
 

@@ -22,6 +22,8 @@ from tasks import wheels
 from whisper_mel_mojo.builder import MAX_SOURCE
 from whisper_mel_mojo.gpu.targets import NVIDIA, TARGETS
 
+pytestmark = [pytest.mark.compiles, pytest.mark.torch, pytest.mark.xdist_group("gpu-targets")]
+
 QUICK = (("sm_75", 80), ("sm_90a", 128), ("gfx942", 80), ("apple-m4", 128))
 """One of each kind: what is compiled here."""
 

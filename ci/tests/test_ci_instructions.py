@@ -17,12 +17,14 @@ counted = pytest.mark.skipif(
 )
 
 
+@pytest.mark.compiles
 @counted
 def test_the_kernel_keeps_its_budget() -> None:
     counts = instructions.count(instructions.built_kernel())
     assert judge(counts, load_budget()) == []
 
 
+@pytest.mark.compiles
 @counted
 def test_a_kernel_that_does_its_work_twice_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -37,6 +39,7 @@ def test_a_kernel_that_does_its_work_twice_is_found(
     assert "find what made the kernel slower" in problem
 
 
+@pytest.mark.compiles
 @counted
 def test_a_count_of_nothing_is_no_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the entry function had another name."""
@@ -45,6 +48,7 @@ def test_a_count_of_nothing_is_no_count(monkeypatch: pytest.MonkeyPatch) -> None
         instructions.count(instructions.built_kernel())
 
 
+@pytest.mark.compiles
 @counted
 def test_a_call_that_fails_is_no_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(instructions, "CASES", {"81": (81, 0)})

@@ -89,6 +89,7 @@ def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_a_quirk_is_rejected_by_its_case(name: str) -> None:
     result = quirks.kill(name)
@@ -102,12 +103,14 @@ def run(*words: str) -> int:
     return mutants.run([*words, "-n", "0"])
 
 
+@pytest.mark.slow
 def test_quirks_are_killed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("-k", "symmetric-window") == 0
     assert "killed     symmetric-window" in capsys.readouterr().out
     assert run("-k", "no such id") == 2
 
 
+@pytest.mark.slow
 def test_the_rows_are_the_same_in_any_number_of_processes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,6 +123,7 @@ def test_the_rows_are_the_same_in_any_number_of_processes(
     assert sorted(capsys.readouterr().out.splitlines()) == sorted(printed.splitlines())
 
 
+@pytest.mark.slow
 def test_a_survivor_fails_the_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,12 +141,14 @@ def test_a_survivor_fails_the_run(
     assert "SURVIVES floor" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_record_is_added_to() -> None:
     assert run("-k", "symmetric-window", "--record") == 0
     assert run("-k", "pad-zero", "--record") == 0
     assert set(read(mutants.RECORD)) == {"symmetric-window", "pad-zero"}
 
 
+@pytest.mark.slow
 def test_a_run_resumes_with_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     few = ("numerics/rising-noise/80", "numerics/dc/80", "numerics/silence/80")
     cases = {case.id: case for case in all_cases("quick") if case.id in few}
@@ -297,6 +303,7 @@ def test_a_lane_without_its_tool_says_so(
         assert f"{lane}: cannot run here: {words}" in capsys.readouterr().out
 
 
+@pytest.mark.compiles
 def test_wrong_sizes_are_refused_by_the_interface() -> None:
     """The fuzzing itself, without a sanitizer, which is for the lane."""
     from whisper_mel_mojo.builder import built_library
@@ -312,6 +319,7 @@ def test_wrong_sizes_are_refused_by_the_interface() -> None:
     assert '"refused": ' in done.stdout
 
 
+@pytest.mark.compiles
 def test_arrays_of_all_kinds_are_taken_or_refused() -> None:
     """The same for the Python extension."""
     from whisper_mel_mojo.builder import built_library
@@ -326,6 +334,8 @@ def test_arrays_of_all_kinds_are_taken_or_refused() -> None:
     assert counts["refused"] > 250
 
 
+@pytest.mark.compiles
+@pytest.mark.nightly
 def test_the_threads_do_not_race(capsys: pytest.CaptureFixture[str]) -> None:
     """The whole lane: no case of the suite can see a race that changes no value."""
     assert sanitize.run(["thread"]) == 0

@@ -22,6 +22,7 @@ def without_network(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 @needs_filter
 @pytest.mark.parametrize(
     ("family", "is_open"), [("AF_UNIX", True), ("AF_INET", False), ("AF_INET6", False)]
@@ -37,11 +38,13 @@ def test_sockets_to_a_network_end_the_process(family: str, is_open: bool) -> Non
     assert (done.returncode == 0) == is_open  # children inherit the filter
 
 
+@pytest.mark.slow
 @needs_filter
 def test_a_planted_connection_is_found(tmp_path: Path) -> None:
     network.planted(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.nightly
 @needs_filter
 def test_a_filter_that_lets_all_through_would_be_seen(
@@ -55,6 +58,7 @@ def test_a_filter_that_lets_all_through_would_be_seen(
         network.planted(tmp_path)
 
 
+@pytest.mark.compiles
 @needs_filter
 def test_our_front_end_opens_no_connection(tmp_path: Path) -> None:
     words = ("--frontend", "mojo-cpu", "-k", "boundary/length-401/80", "-n", "0")

@@ -65,6 +65,7 @@ def test_an_earlier_report_is_still_valid() -> None:
         jsonschema.validate(report, schema)
 
 
+@pytest.mark.slow
 def test_an_earlier_report_is_still_rendered(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "whisper_mel_conformance", "report", str(REPORT)]
     subprocess.run([*command, "--output", str(tmp_path)], check=True)

@@ -213,10 +213,35 @@ def test_check_runs_both_and_fails_if_one_did(
         return pytest_status
 
     monkeypatch.setattr(lint, "run", lambda arguments: lint_status)
+    monkeypatch.setattr(check, "quiet", lambda: None)
     monkeypatch.setattr(subprocess, "call", call)
     assert check.run([]) == (lint_status or pytest_status)
     [command] = ran
     assert command[command.index("-m") + 1] == check.SUBSET
+
+
+@pytest.mark.parametrize("arguments", ["", "mojo -x", "-n 0", "--dist loadfile", "-k pdb"])
+def test_tests_are_spread_and_the_users_words_come_last(arguments: str) -> None:
+    words = arguments.split()
+    assert check.command(words) == ["pytest", *check.SPREAD, *words]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["-p no:xdist", "-pno:xdist", "-s mojo", "--pdb", "--trace", "--collect-only", "ci/a.py::b"],
+)
+def test_what_takes_one_process_is_not_spread(arguments: str) -> None:
+    assert check.command(arguments.split()) == ["pytest", *arguments.split()]
+
+
+def test_libraries_compute_on_one_thread_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "9")  # so that it is put back
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    check.quiet()
+    assert (os.environ["OPENBLAS_NUM_THREADS"], os.environ["OMP_NUM_THREADS"]) == ("1", "3")
 
 
 def test_lint_asks_of_mojo_sources_what_mojo_format_makes_of_them(tmp_path: Path) -> None:

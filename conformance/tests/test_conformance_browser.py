@@ -14,10 +14,14 @@ from whisper_mel_conformance.report.render import render
 WIDTHS = (360, 800, 1400)
 
 # In CI its absence is a failure: `./dev system` installs it.
-pytestmark = pytest.mark.skipif(
-    chromium() is None and not os.environ.get("CI"),
-    reason="no Chromium to look at the page with (./dev system)",
-)
+pytestmark = [
+    pytest.mark.skipif(
+        chromium() is None and not os.environ.get("CI"),
+        reason="no Chromium to look at the page with (./dev system)",
+    ),
+    pytest.mark.slow,
+    pytest.mark.xdist_group("browser"),
+]
 
 
 @pytest.fixture(scope="module")

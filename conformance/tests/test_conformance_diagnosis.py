@@ -34,6 +34,8 @@ from whisper_mel_conformance.quirks.quirk import QuirkyFrontEnd
 from whisper_mel_conformance.report.picture import comparison
 from whisper_mel_reference import WHISPER, log_mel, mel_filterbank
 
+pytestmark = pytest.mark.slow
+
 Array = Any
 
 HELD_OUT = 91_000

@@ -17,6 +17,8 @@ from whisper_mel_conformance.cases.checks import CHECKS
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure
 
+pytestmark = pytest.mark.slow
+
 Array = Any
 TINY = {"signal": "noise", "n": 201, "seed": 1}
 

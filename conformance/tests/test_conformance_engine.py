@@ -68,6 +68,7 @@ def verdict(report: dict[str, Any]) -> Any:
 # --------------------------------------------------------------------------- processes
 
 
+@pytest.mark.slow
 def test_the_verdict_is_the_same_in_any_number_of_processes(tmp_path: Path) -> None:
     names = ("--frontend", f"{CORRECT}:right", "--frontend", f"{QUIRKS}:symmetric-window")
     words = (*names, "-k", "length-401 or left-behind-short/80 or gain")
@@ -93,6 +94,7 @@ def test_the_verdict_is_the_same_in_any_number_of_processes(tmp_path: Path) -> N
     assert len(theirs) == sum(len(f["cases"]) for f in reports[0]["front_ends"])
 
 
+@pytest.mark.slow
 def test_machines_are_other_interpreters(tmp_path: Path) -> None:
     """As ``--tx ssh=…`` would: each is given the setup, and sends back what it has judged."""
     done = call(
@@ -108,11 +110,12 @@ def test_machines_are_other_interpreters(tmp_path: Path) -> None:
     assert [*(tmp_path / "there" / "failures").glob("*/*/case.json")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_ends_a_run_of_several_processes_with_a_report(name: str, tmp_path: Path) -> None:
     source = tmp_path / "ends.py"
     source.write_text(ENDS_THE_RUN.format(tests=str(CORRECT.parent), name=name))
-    words = ("--frontend", f"{source}:f", "-k", "boundary/length", "-n", "2")
+    words = ("--frontend", f"{source}:f", "-k", "boundary/length", "-n", "2", "--timeout", "1800")
     done = call("whisper_mel_conformance", *words, folder=tmp_path)
     assert done.returncode == {"SIGINT": 130, "SIGTERM": 143}[name], done.stdout + done.stderr
     report = report_of(tmp_path / "report")
@@ -132,7 +135,7 @@ def f(audio, n_mels=80):
         status = pathlib.Path(f"/proc/{{os.getppid()}}/status").read_text()
         parent = int(status.partition("PPid:")[2].split()[0])
         os.kill(parent, signal.{name})
-        time.sleep(60)
+        time.sleep(3600)
     return right(audio, n_mels)
 """
 
@@ -147,6 +150,7 @@ def f(audio, n_mels=80):
 """
 
 
+@pytest.mark.slow
 def test_a_case_whose_process_was_killed_is_a_failure(tmp_path: Path) -> None:
     source = tmp_path / "kills.py"
     source.write_text(KILLS_ITS_JUDGE.format(tests=str(CORRECT.parent)))
@@ -161,6 +165,7 @@ def test_a_case_whose_process_was_killed_is_a_failure(tmp_path: Path) -> None:
     assert all("internal error of the suite" in case["message"] for case in failed)
 
 
+@pytest.mark.slow
 def test_pytest_ways_of_choosing_cases_work(tmp_path: Path) -> None:
     words = ("whisper_mel_conformance", "--frontend", f"{QUIRKS}:symmetric-window", "-k", FEW)
     listed = call(*words, "--collect-only", "-q", folder=tmp_path)
@@ -300,6 +305,7 @@ def test_a_name_alone_has_nothing_declared(name: str) -> None:
             assert not entry.is_about(name, source)
 
 
+@pytest.mark.slow
 def test_zeros_under_a_peers_name_fail(tmp_path: Path) -> None:
     source = tmp_path / "zeros.py"
     source.write_text(ZEROS.format(name="kaldi-native-fbank"))
@@ -348,6 +354,7 @@ def test_every_name_has_a_file_name_of_its_own() -> None:
     assert all(slug(name) == name for name in made)  # of a slug it is the slug
 
 
+@pytest.mark.slow
 def test_a_front_end_called_dots_removes_nothing(tmp_path: Path) -> None:
     source = tmp_path / "zeros.py"
     source.write_text(ZEROS.format(name=".."))
@@ -361,6 +368,7 @@ def test_a_front_end_called_dots_removes_nothing(tmp_path: Path) -> None:
     assert len([*(tmp_path / "failures").glob("*/*/case.json")]) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theirs", [*OUTPUTS, "badges/mine.json"])
 def test_nothing_is_removed_that_the_suite_did_not_write(theirs: str, tmp_path: Path) -> None:
     path = tmp_path / theirs

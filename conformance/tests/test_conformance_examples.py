@@ -15,7 +15,7 @@ NODE = shutil.which("node", path=str(Path(sys.executable).parent)) or shutil.whi
 FEW = "length-480 or length-0 or click-first"
 LIMIT = 1800  # seconds: a guard against hanging
 
-pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
+pytestmark = [pytest.mark.skipif(NODE is None, reason="node is not installed"), pytest.mark.slow]
 
 
 def judge(module: Path, folder: Path) -> subprocess.CompletedProcess[str]:

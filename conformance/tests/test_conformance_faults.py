@@ -78,6 +78,7 @@ def test_without_a_variation_the_path_is_the_reference(smoothing: Any, pad_to: i
     assert score(log_mel(audio, spec, []), audio, spec) <= CLASS_A
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["half_transforms", "naive_dft", "other_order", "Everything"])
 def test_a_correct_front_end_passes_drawn_cases_with_any_seed(start: Start, name: str) -> None:
     front_end = start(f"{CORRECT}:{name}")
@@ -88,6 +89,7 @@ def test_a_correct_front_end_passes_drawn_cases_with_any_seed(start: Start, name
             assert result.status in ("passed", "skipped"), (seed, result)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["128-bands-wrong", "remainder-159-wrong"])
 def test_drawn_cases_shrink_to_something_readable(start: Start, name: str) -> None:
     front_end = start(f"{QUIRKS}:{name}")

@@ -67,6 +67,7 @@ data = pickle.dumps(("value", Evil(), 0))
 """
 
 
+@pytest.mark.slow
 def test_what_is_sent_is_never_executed(load: Load, tmp_path: Path) -> None:
     marker = tmp_path / "executed"
     code = RUNS_CODE.format(marker=marker)
@@ -79,6 +80,7 @@ def test_what_is_sent_is_never_executed(load: Load, tmp_path: Path) -> None:
         assert not marker.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sends", "message"),
     [
@@ -117,6 +119,7 @@ def test_what_is_no_answer_is_a_failure(load: Load, sends: str, message: str) ->
         front_end.call(CLIP)
 
 
+@pytest.mark.slow
 def test_no_part_of_a_message_outlasts_the_time_out(load: Load) -> None:
     stalls = {
         "sends too little": "judge().sendall(b'123456'); time.sleep(3600)",
@@ -184,6 +187,7 @@ def test_every_operation_has_a_form_of_answer() -> None:
 # --------------------------------------------------------------------------- ends of a process
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -204,6 +208,7 @@ def test_odd_ends_are_failures(
         front_end.call(CLIP)
 
 
+@pytest.mark.slow
 def test_output_without_end_is_not_kept(load: Load) -> None:
     front_end = load(
         "def f(audio):\n"
@@ -226,6 +231,7 @@ f = F()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "what",
     [
@@ -245,6 +251,7 @@ def test_oddities_become_plain_text(load: Load, what: str) -> None:
     "".join(said).encode("utf-8")  # no lone surrogate
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "what",
     [
@@ -263,6 +270,7 @@ def test_what_cannot_be_used_is_refused_when_it_is_loaded(load: Load, what: str)
         load(ODD.format(what=what)).start()
 
 
+@pytest.mark.slow
 def test_errors_are_printable_and_have_an_end(load: Load) -> None:
     front_end = load("def f(audio): raise ValueError('\\x1b[31m\\ud800' + 'x' * 10_000_000)")
     with pytest.raises(Refused) as error:
@@ -280,6 +288,7 @@ def test_errors_are_printable_and_have_an_end(load: Load) -> None:
 # --------------------------------------------------------------------------- arrays that lie
 
 
+@pytest.mark.slow
 def test_an_array_is_what_its_memory_is(load: Load) -> None:
     lies = (
         "class Liar(np.ndarray):\n"
@@ -300,6 +309,7 @@ def test_an_array_is_what_its_memory_is(load: Load) -> None:
 # --------------------------------------------------------------------------- programs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "message"),
     [
@@ -330,6 +340,7 @@ def test_only_a_clean_refusal_is_one(tmp_path: Path, program: str, message: str)
         front_end.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [1, 101, 125])
 def test_an_exit_status_refuses(tmp_path: Path, status: int) -> None:
     front_end = FrontEnd(f"cmd:{sys.executable} -c 'exit({status})' {{in}} {{out}}")
@@ -340,6 +351,7 @@ def test_an_exit_status_refuses(tmp_path: Path, status: int) -> None:
         front_end.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "message"),
     [

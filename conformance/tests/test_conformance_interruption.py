@@ -54,7 +54,8 @@ def ended_by(number: int, folder: Path) -> tuple[subprocess.CompletedProcess[str
     source, pid = folder / "ending.py", folder / "pid"
     tests = str(Path(__file__).parent)
     source.write_text(ENDING.format(tests=tests, pid=str(pid), signal=number))
-    done = conformance("--frontend", f"{source}:f", "-k", "rising-noise", "-n", "0", folder=folder)
+    words = ("--frontend", f"{source}:f", "-k", "rising-noise", "-n", "0", "--timeout", "1800")
+    done = conformance(*words, folder=folder)
     return done, int(pid.read_text())
 
 
@@ -66,6 +67,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_what_was_judged_is_reported(name: str, status: int, tmp_path: Path) -> None:
     done, worker = ended_by(signal.Signals[name], tmp_path)
@@ -83,6 +85,7 @@ def test_what_was_judged_is_reported(name: str, status: int, tmp_path: Path) -> 
     assert json.loads((tmp_path / "report" / "report.json").read_text())["interrupted"] is None
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_nothing_behind(tmp_path: Path) -> None:
     done, worker = ended_by(signal.SIGKILL, tmp_path)
     assert done.returncode == -signal.SIGKILL
@@ -94,6 +97,7 @@ def test_a_killed_run_leaves_nothing_behind(tmp_path: Path) -> None:
     os.close(claim(tmp_path / "report"))
 
 
+@pytest.mark.slow
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
     report = tmp_path / "report"
     lock = claim(report)
@@ -114,6 +118,7 @@ def _small_files(size: int) -> Callable[[], None]:
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_before_the_run(tmp_path: Path) -> None:
     prepare = _small_files(ROOM // 2)
     words = ("--frontend", f"{QUIRKS}:all-zero", "-k", FEW)
@@ -137,6 +142,7 @@ def test_a_folder_that_cannot_be_written_is_said(kind: str, tmp_path: Path) -> N
     assert (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_during_the_run_fails_it(tmp_path: Path) -> None:
     program = (
         "import sys, resource; from whisper_mel_conformance import folder, __main__; "

@@ -98,6 +98,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.slow
 def test_threads_that_ask_one_program_get_their_own_answers(tmp_path: Path) -> None:
     (tmp_path / "prog.py").write_text(PROGRAM)
     front_end = CommandFrontEnd(f"{sys.executable} {tmp_path / 'prog.py'}")
@@ -120,6 +121,7 @@ export class WhisperFeatureExtractor {
 """
 
 
+@pytest.mark.slow
 def test_the_javascript_program_serves(tmp_path: Path) -> None:
     """With a stand-in for transformers.js; the peer itself is judged by the matrix."""
     if not shutil.which("node"):
@@ -147,6 +149,7 @@ def test_the_javascript_program_serves(tmp_path: Path) -> None:
     front_end.close()
 
 
+@pytest.mark.slow
 def test_the_javascript_peer_says_what_it_lacks(tmp_path: Path) -> None:
     """As a front-end that is not available, not as an error of the run."""
     copy = shutil.copytree(

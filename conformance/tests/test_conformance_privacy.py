@@ -10,9 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 DOCUMENT = Path(__file__).parents[2] / "docs" / "privacy.md"
 
 
+@pytest.mark.slow
 def test_a_report_names_neither_the_machine_nor_its_user(tmp_path: Path) -> None:
     home = tmp_path / "home-of-somebody"
     home.mkdir()

@@ -30,6 +30,7 @@ CORRECT = Path(__file__).with_name("correct_front_ends.py")
 KEPT = pytest.mark.parametrize("entry", regressions(), ids=lambda entry: entry.case)
 
 
+@pytest.mark.slow
 @KEPT
 def test_a_bug_of_the_corpus_fails_and_what_is_right_passes(entry: Regression) -> None:
     assert entry.quirk is not None
@@ -67,6 +68,7 @@ def failing(tmp_path: Path, quirk: str, case_id: str | None = None) -> Path:
     return path.parent
 
 
+@pytest.mark.slow
 def test_on_another_machine_and_another_front_end(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -79,6 +81,7 @@ def test_on_another_machine_and_another_front_end(
     assert "no such name" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_in_another_checkout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -106,6 +109,7 @@ def test_in_another_checkout(
     assert "there is no file code/mine.py" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_it_is_shrunken(tmp_path: Path) -> None:
     folder = failing(tmp_path, "maximum-of-each-frame")
     assert repro.main([str(folder), "--shrink"]) == 1
@@ -117,6 +121,7 @@ def test_it_is_shrunken(tmp_path: Path) -> None:
     assert repro.main([str(path), "--trust"]) == 1
 
 
+@pytest.mark.slow
 def test_a_recording_stays_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = failing(tmp_path, "symmetric-window", "golden/voice-german/80")
     assert repro.main([str(folder), "--shrink"]) == 1
@@ -150,6 +155,7 @@ def test_shrinking_finds_the_one_sample_that_matters() -> None:
     assert found == {"recipe": {"signal": "dc", "n": 778, "keep": [777, 777]}}
 
 
+@pytest.mark.slow
 def test_it_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # many small products: see quiet_blas
     folder = failing(tmp_path, "symmetric-window")
@@ -165,6 +171,7 @@ def test_it_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert (folder / "picture.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_it_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -50,6 +50,7 @@ def report_of(folder: Path) -> dict[str, Any]:
 # --------------------------------------------------------------------------- command line
 
 
+@pytest.mark.slow
 def test_everything_passes_and_is_reported(tmp_path: Path) -> None:
     """A front-end that claims all there is runs cases of every family but the slowest."""
     words = f"({FEW} or batch/three or errors/nan or out-canaries-1600 or threads or property/gain)"
@@ -76,6 +77,7 @@ def test_everything_passes_and_is_reported(tmp_path: Path) -> None:
         assert (tmp_path / "report" / name).stat().st_size > 0, name
 
 
+@pytest.mark.slow
 def test_a_faulty_front_end_fails_and_can_be_replayed(tmp_path: Path) -> None:
     source = f"{QUIRKS}:all-zero"
     done = conformance("--frontend", source, "-k", FEW, folder=tmp_path)
@@ -99,6 +101,7 @@ def test_a_faulty_front_end_fails_and_can_be_replayed(tmp_path: Path) -> None:
     assert conformance("repro", tmp_path, folder=tmp_path).returncode == 2
 
 
+@pytest.mark.slow
 def test_unknown_front_ends_are_errors_that_name_what_exists(tmp_path: Path) -> None:
     done = conformance("--frontend", "nonesuch", folder=tmp_path)
     assert done.returncode == 2
@@ -123,6 +126,7 @@ def test_unknown_front_ends_are_errors_that_name_what_exists(tmp_path: Path) -> 
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_front_end_that_is_never_called_fails(tmp_path: Path) -> None:
     source = tmp_path / "lazy.py"
     source.write_text(
@@ -166,6 +170,7 @@ else:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("placeholders", [" {in} {out} {n_mels}", ""])
 def test_programs_are_front_ends(tmp_path: Path, placeholders: str) -> None:
     program = tmp_path / "prog.py"
@@ -178,6 +183,7 @@ def test_programs_are_front_ends(tmp_path: Path, placeholders: str) -> None:
     assert front_end["counts"]["skipped"] >= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -203,6 +209,7 @@ def test_programs_that_misbehave_are_named(tmp_path: Path, body: str, message: s
 # --------------------------------------------------------------------------- processes
 
 
+@pytest.mark.slow
 def test_a_crash_is_reported_and_the_process_replaced() -> None:
     front_end = FrontEnd(f"{QUIRKS}:crash-on-empty")
     with pytest.raises(Failure, match="SIGABRT"):
@@ -211,6 +218,7 @@ def test_a_crash_is_reported_and_the_process_replaced() -> None:
     front_end.stop()
 
 
+@pytest.mark.slow
 def test_a_crash_is_a_failure_of_its_case(tmp_path: Path) -> None:
     """Memory beyond the clip is read; what comes after it is judged in a new process."""
     words = ("--frontend", f"{QUIRKS}:read-beyond-end", "-k", "guard-behind/80 or length-401/80")
@@ -224,6 +232,7 @@ def test_a_crash_is_a_failure_of_its_case(tmp_path: Path) -> None:
     assert json.loads(path.read_text())["check"] == "sweep"
 
 
+@pytest.mark.slow
 def test_a_front_end_that_hangs_is_given_up() -> None:
     front_end = FrontEnd(f"{QUIRKS}:hang", timeout=1800.0)
     front_end.start()
@@ -235,6 +244,7 @@ def test_a_front_end_that_hangs_is_given_up() -> None:
         front_end.call(np.ones(400, np.float32))
 
 
+@pytest.mark.slow
 def test_memory_is_limited() -> None:
     front_end = FrontEnd(f"{QUIRKS}:memory-eaten")
     with pytest.raises(Refused, match="MemoryError"):
@@ -242,6 +252,7 @@ def test_memory_is_limited() -> None:
     front_end.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_only_front_ends_on_the_cpu_are_limited(device: str, tmp_path: Path) -> None:
     """A device's driver maps more than any limit, though it uses little of it."""
@@ -283,6 +294,7 @@ link = "https://example.org"
 """
 
 
+@pytest.mark.slow
 def test_known_failures_are_strict(tmp_path: Path) -> None:
     known = tmp_path / "known.toml"
     for name, cases, status in (
@@ -339,6 +351,7 @@ def run_pytest(*arguments: str | Path, folder: Path) -> subprocess.CompletedProc
     )
 
 
+@pytest.mark.slow
 def test_by_pyargs(tmp_path: Path) -> None:
     words = ("--pyargs", "whisper_mel_conformance", "-p", "no:cacheprovider", "-k", FEW)
     done = run_pytest(*words, "--frontend", f"{CORRECT}:right", folder=tmp_path)
@@ -348,6 +361,7 @@ def test_by_pyargs(tmp_path: Path) -> None:
     assert run_pytest(*words, folder=tmp_path).returncode == pytest.ExitCode.NO_TESTS_COLLECTED
 
 
+@pytest.mark.slow
 def test_silent_beside_a_foreign_suite(tmp_path: Path) -> None:
     (tmp_path / "test_theirs.py").write_text(
         "import sys\n"

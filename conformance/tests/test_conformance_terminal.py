@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from documents import document, good, run
 from whisper_mel_conformance.report.documents import Document
 from whisper_mel_conformance.report.terminal import summary
@@ -75,6 +76,7 @@ def in_a_terminal(folder: Path, *more: str, **environment: str) -> str:
 BAR = re.compile("━|╸")
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_bars(tmp_path: Path) -> None:
     text = in_a_terminal(tmp_path)
     assert BAR.search(text)
@@ -83,6 +85,7 @@ def test_a_terminal_gets_bars(tmp_path: Path) -> None:
     assert re.search(r"\x1b\[[0-9;]*3[0-9]m", text)  # a colour
 
 
+@pytest.mark.slow
 def test_ci_gets_no_bars_and_no_color_no_colours(tmp_path: Path) -> None:
     text = in_a_terminal(tmp_path, CI="true", NO_COLOR="1")
     assert not BAR.search(text)
@@ -90,5 +93,6 @@ def test_ci_gets_no_bars_and_no_color_no_colours(tmp_path: Path) -> None:
     assert re.search(r"right: 2 passed in [0-9.]+ s\r\n", text)
 
 
+@pytest.mark.slow
 def test_quiet_is_quiet(tmp_path: Path) -> None:
     assert in_a_terminal(tmp_path, "--quiet").strip() == ""

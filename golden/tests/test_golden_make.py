@@ -113,6 +113,7 @@ with make._scratch(data) as folder:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["making", "replacing"])
 def test_what_a_killed_run_leaves_is_in_one_folder_and_removed_by_the_next(
     moment: str, data: Path

@@ -21,6 +21,8 @@ from whisper_mel_golden import __main__, golden_cases, vectors
 from whisper_mel_golden.store import fingerprint
 from whisper_mel_reference import WHISPER, log_mel, score
 
+pytestmark = [pytest.mark.compiles, pytest.mark.xdist_group("vectors")]
+
 INPUTS = {"length-480", "length-1-padded", "noise-pcm-faint", "chirp"}
 CASES = [case for case in golden_cases() if case.input_id in INPUTS]
 COMPILER = [*shlex.split(os.environ.get("CC", "cc")), "-O2", "-std=c11", "-Wall", "-Wextra"]

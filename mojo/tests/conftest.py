@@ -12,6 +12,13 @@ import plants
 import pytest
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all of this folder: it takes the kernel, which is compiled."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker("compiles")
+
+
 @pytest.fixture(scope="session")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the stand-in for the CUDA driver."""

@@ -23,6 +23,8 @@ from whisper_mel_golden.signals import render
 from whisper_mel_mojo.drop_in import faster_whisper_feature_extractor, log_mel_spectrogram
 from whisper_mel_reference import CLASS_A, WHISPER, error_bound, score
 
+pytestmark = pytest.mark.torch
+
 # Where the peers are installed besides, transformers imports torchaudio.
 leave_out_torchaudio_library()
 

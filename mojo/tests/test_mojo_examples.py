@@ -13,6 +13,8 @@ import soxr
 import tiny_en
 from whisper_mel_golden.speech import load_recording
 
+pytestmark = pytest.mark.torch
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from whisper_mel_mojo import log_mel
 from whisper_mel_mojo.audio_file import load_audio
 
+pytestmark = pytest.mark.torch
+
 Array = NDArray[Any]
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -21,6 +21,8 @@ from whisper_mel_mojo.gpu import launcher
 from whisper_mel_mojo.gpu.arrays import device_array
 from whisper_mel_mojo.gpu.targets import NVIDIA, target_of
 
+pytestmark = pytest.mark.torch
+
 if importlib.util.find_spec("max") is None:
     pytest.skip("compiling for GPUs takes the package max", allow_module_level=True)
 

@@ -14,6 +14,8 @@ from whisper_mel_mojo.gpu.launcher import LAUNCH
 from whisper_mel_mojo.gpu.targets import NVIDIA
 from whisper_mel_mojo.library import library
 
+pytestmark = pytest.mark.torch
+
 if importlib.util.find_spec("max") is None:
     pytest.skip("compiling for GPUs takes the package max", allow_module_level=True)
 

@@ -26,6 +26,8 @@ from whisper_mel_mojo import log_mel
 from whisper_mel_mojo import max as operation
 from whisper_mel_mojo.gpu import DeviceError
 
+pytestmark = [pytest.mark.torch, pytest.mark.xdist_group("max")]
+
 Array = NDArray[Any]
 Run = Callable[..., list[Array]]
 

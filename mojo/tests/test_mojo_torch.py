@@ -20,6 +20,8 @@ from whisper_mel_golden.signals import render
 from whisper_mel_mojo import frontends, log_mel
 from whisper_mel_mojo import torch as operator
 
+pytestmark = pytest.mark.torch
+
 op = torch.ops.whisper_mel.log_mel
 
 

@@ -24,6 +24,8 @@ from whisper_mel_mojo.drop_in import (
     log_mel_spectrogram,
 )
 
+pytestmark = pytest.mark.torch
+
 Array = NDArray[Any]
 
 THIRTY_SECONDS = 480_000

@@ -19,6 +19,7 @@ from whisper_mel_reference import (
     stages,
     truth,
 )
+from whisper_mel_reference.bound import compare_with
 
 Signal = Callable[[np.random.Generator], np.ndarray]
 SECOND = np.arange(16000)
@@ -113,13 +114,14 @@ def test_the_bound_is_that_of_the_document(audio: np.ndarray) -> None:
 def test_five_bounds_anywhere_are_too_much(audio: np.ndarray, spec: FrontEndSpec) -> None:
     features, bound = log_mel(audio, spec), error_bound(audio, spec)
     assert bound.shape == features.shape and (bound > 0).all()
+    assert compare(features + 5 * bound, audio, spec).score == pytest.approx(5, rel=1e-3)
     rng = np.random.default_rng(5)
     for _ in range(20):
         index = tuple(int(rng.integers(n)) for n in features.shape)
         for sign in (-1, 1):
             actual = features.copy()
             actual[index] += sign * 5 * bound[index]
-            found = compare(actual, audio, spec)
+            found = compare_with(actual, features, bound)
             assert found.index == index
             assert found.score == pytest.approx(5, rel=1e-3) and found.score > CLASS_B
             assert f"value{list(index)}" in found.reason
