@@ -8,12 +8,13 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from whisper_mel_conformance.cases.case import Case, Family
 from whisper_mel_conformance.folder import write_whole
 
 FOLDER = Path(__file__).parent
@@ -27,7 +28,7 @@ class Regression:
     Attributes
     ----------
     case : its permanent id, ``regressions/…``.
-    check, arguments, claims : as those of a :class:`whisper_mel_conformance.cases.catalogue.Case`.
+    check, arguments, claims : as those of a :class:`whisper_mel_conformance.cases.case.Case`.
     project, link : whose bug it was, and where it is described.
     mechanism : what was wrong.
     quirk : the entry of the catalogue that has the bug, if there is one.
@@ -75,3 +76,13 @@ def write(entry: Regression) -> Path:
     write_whole(path, (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode("utf-8"))
     regressions.cache_clear()
     return path
+
+
+def _cases(_profile: str) -> Iterator[Case]:
+    for entry in regressions():
+        yield Case(entry.case, entry.check, entry.arguments, entry.claims)
+
+
+REGRESSIONS = Family(
+    "regressions", "it has a bug that some project had: the case's file says whose", _cases
+)
