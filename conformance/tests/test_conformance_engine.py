@@ -211,7 +211,7 @@ def test_an_error_of_the_suite_is_a_failed_case(
     def crash(*given: Any, **more: Any) -> float:
         raise error
 
-    monkeypatch.setitem(CHECKS, name, replace(CHECKS[name], ask=crash))
+    monkeypatch.setitem(CHECKS, name, replace(CHECKS[name], function=crash))
     cases = [case for case in all_cases("nightly") if case.check == name]
     for one in {isinstance(case, Property): case for case in reversed(cases)}.values():
         result = judging.judge_case(_Tame(), one, profile="quick", seed=0)

@@ -38,18 +38,18 @@ class Check:
 
     Attributes
     ----------
-    ask : puts it: a function of the front-end and of the arguments.
+    function : puts it: a function of the front-end and of the arguments.
     asks : which requests it makes of a front-end, a function of the arguments.
     alone : whether it measures memory or threads: such checks wait for one another.
     """
 
-    ask: Asked
+    function: Asked
     asks: Callable[..., Iterable[Request]]
     alone: bool
 
     def __call__(self, front_end: FrontEnd, **arguments: Any) -> float | None:
         """Put it to a front-end; the arguments are JSON's."""
-        return self.ask(front_end, **_read(arguments))
+        return self.function(front_end, **_read(arguments))
 
     def requests(self, arguments: Arguments) -> list[Request]:
         """The requests that it makes; none where the arguments are still to be drawn."""
@@ -62,7 +62,7 @@ class Check:
     @property
     def defaults(self) -> dict[str, Any]:
         """The arguments that can be left out, and what they are then."""
-        own = signature(self.ask).parameters.values()
+        own = signature(self.function).parameters.values()
         return _OPTIONAL | {p.name: p.default for p in own if p.default is not p.empty}
 
 
