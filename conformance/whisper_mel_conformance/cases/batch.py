@@ -16,7 +16,7 @@ from whisper_mel_conformance.frontend.layouts import OF_BATCHES
 
 @check()
 def batch(front_end: FrontEnd, request: Request) -> float:
-    """Each clip of a batch has the features that it has alone."""
+    """Require that each clip of a batch has the features that it has alone."""
     clips, spec = request.audio(), request.spec()
     actual = front_end.call(clips, **request.options())
     expected = (len(clips), *spec.feature_shape(clips.shape[1]))

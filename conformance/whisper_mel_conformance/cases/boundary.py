@@ -14,7 +14,7 @@ from whisper_mel_conformance.frontend.client import FrontEnd
 
 @check(lambda request, lengths: map(request.of_length, lengths))
 def sweep(front_end: FrontEnd, request: Request, lengths: Sequence[int]) -> float:
-    """The features of clips of many lengths."""
+    """Judge the features of clips of many lengths."""
     return max(
         judge_request(front_end, request.of_length(n), where=f"{n} samples: ") for n in lengths
     )
@@ -45,7 +45,7 @@ def _cases(profile: str) -> Iterator[Case]:
 
 
 def _lengths() -> Iterator[tuple[int, int]]:
-    """Lengths around the edges of frames, of groups of them, of 30 s, and noise's seed for each."""
+    """Return lengths around the edges of frames, groups of frames and 30 s; a seed for each."""
     edges = [201, 202, 239, 240, 241, 319, 320, 321, 399, 400, 401, 479, 480, 481, 559, 560]
     for frames in (31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 511, 512, 513):
         edges.append(160 * frames + 79)

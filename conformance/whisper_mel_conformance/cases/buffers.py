@@ -16,7 +16,7 @@ from whisper_mel_conformance.frontend.layouts import LAYOUTS, OF_BATCHES
 
 @check()
 def in_layout(front_end: FrontEnd, request: Request) -> float | None:
-    """Unusual memory: the right features or an exception."""
+    """Require the right features of a clip in unusual memory, or an exception."""
     try:
         return judge_request(front_end, request)
     except Refused as refusal:
@@ -26,7 +26,7 @@ def in_layout(front_end: FrontEnd, request: Request) -> float | None:
 
 @check()
 def into_out(front_end: FrontEnd, request: Request, memory: str) -> float:
-    """Every value of ``out`` is written, and nothing beside it."""
+    """Require that every value of ``out`` is written, and nothing beside it."""
     audio, spec = request.audio(), request.spec()
     shape = spec.feature_shape(audio.size)
     actual = front_end.probe(
@@ -37,7 +37,7 @@ def into_out(front_end: FrontEnd, request: Request, memory: str) -> float:
 
 @check()
 def bad_out(front_end: FrontEnd, request: Request, bad: str) -> None:
-    """An ``out`` that does not fit is refused, and nothing is written."""
+    """Require that an ``out`` that does not fit is refused, and nothing is written to it."""
     audio = request.audio()
     options, shape = request.options(), request.spec().feature_shape(audio.size)
     if front_end.probe("call_with_bad_out", audio=audio, shape=shape, bad=bad, **options) is None:
@@ -77,7 +77,7 @@ _GUARDED: dict[str, dict[str, Any]] = {
 
 
 def _shared() -> Iterator[Case]:
-    """Many calls with one input's memory, or of which results are kept, or spoiled."""
+    """Return cases of many calls: inputs that share memory, results that are kept or spoiled."""
     clips = [rising(3200, 25), noise(3200, 26), signal("chirp", 3200), noise(3200, 27, 1e-3)]
     mixed = [*clips, rising(1600, 28), noise(8000, 29), noise(3200, 26), rising(3200, 25)]
     for name, flags in {

@@ -16,8 +16,7 @@ BANDS = (80, 128)
 class Case:
     """A check with its arguments.
 
-    ``claims`` are the attributes of ``Capabilities`` without which it does not apply, beside what
-    its requests need.
+    ``claims`` are the attributes of ``Capabilities`` that it needs beside what its requests need.
     """
 
     id: str
@@ -30,8 +29,9 @@ class Case:
         return self.id.partition("/")[0]
 
     def beyond(self, able: Capabilities, drawn: Arguments | None = None) -> str | None:
-        """Why this front-end cannot run the case, with ``drawn`` arguments if it has none of its
-        own; None if it can.
+        """Return why this front-end cannot run the case; None if it can.
+
+        ``drawn`` are the arguments of a case that has none of its own.
         """
         for claim in self.claims:
             if not getattr(able, claim):
@@ -57,6 +57,6 @@ class Family:
 
 
 def both(name: str, check: str, claims: tuple[str, ...] = (), **arguments: Any) -> Iterator[Case]:
-    """A case with 80 bands and one with 128."""
+    """Return the case with 80 bands and that with 128."""
     for n_mels in BANDS:
         yield Case(f"{name}/{n_mels}", check, {**arguments, "n_mels": n_mels}, claims)

@@ -34,12 +34,15 @@ FAMILIES: dict[str, Family] = {
         regressions.REGRESSIONS,
     )
 }
-"""What cases are about, by what their ids begin with."""
+"""The families by their names, in the order of the report."""
 
 
 @lru_cache(maxsize=4)
 def all_cases(profile: str) -> tuple[Case, ...]:
-    """The cases of a profile, those that are drawn last. Longer profiles have those of shorter."""
+    """Return the cases of a profile: the fixed ones by family, then the drawn ones.
+
+    A longer profile has all cases of the shorter ones.
+    """
     cases = [case for family in FAMILIES.values() for case in family.cases(profile)]
     assert len({case.id for case in cases}) == len(cases)
     return tuple(sorted(cases, key=lambda case: isinstance(case, properties.Property)))
@@ -51,5 +54,5 @@ def _by_id() -> dict[str, Case]:
 
 
 def find(case_id: str) -> Case:
-    """The case with this id, of any profile. Raises ``KeyError``."""
+    """Return the case with this id, of any profile; raise ``KeyError`` if there is none."""
     return _by_id()[case_id]

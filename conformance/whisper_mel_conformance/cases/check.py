@@ -26,7 +26,7 @@ Arguments = Mapping[str, Any]
 Asked = Callable[..., "float | None"]
 
 CHECKS: dict[str, Check] = {}
-"""Every check by its name, once the catalogue is imported, which hands it on."""
+"""Every check by its name. Import it from the catalogue, which imports all checks."""
 
 _FIELDS = {field.name: field.default for field in fields(Request)}
 _OPTIONAL = {name: value for name, value in _FIELDS.items() if name not in ("recipe", "recipes")}
@@ -38,9 +38,9 @@ class Check:
 
     Attributes
     ----------
-    function : puts it: a function of the front-end and of the arguments.
-    asks : which requests it makes of a front-end, a function of the arguments.
-    alone : whether it measures memory or threads: such checks wait for one another.
+    function : puts the question; takes the front-end and the arguments.
+    asks : takes the arguments; returns the requests that the check makes of a front-end.
+    alone : whether it measures memory or threads. Such checks run one at a time on a machine.
     """
 
     function: Asked
@@ -48,20 +48,20 @@ class Check:
     alone: bool
 
     def __call__(self, front_end: FrontEnd, **arguments: Any) -> float | None:
-        """Put it to a front-end; the arguments are JSON's."""
+        """Put the question to a front-end; the arguments are plain data, as in ``case.json``."""
         return self.function(front_end, **_read(arguments))
 
     def requests(self, arguments: Arguments) -> list[Request]:
-        """The requests that it makes; none where the arguments are still to be drawn."""
+        """Return the requests that it makes; none where the arguments are still to be drawn."""
         return list(self.asks(**_read(arguments))) if arguments else []
 
     def specification(self, arguments: Arguments) -> FrontEndSpec:
-        """What the features of its first request are."""
+        """Return what specifies the features of its first request."""
         return next(iter(self.requests(arguments)), Request()).spec()
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """The arguments that can be left out, and what they are then."""
+        """The arguments that can be left out, with the values that they have then."""
         own = signature(self.function).parameters.values()
         return _OPTIONAL | {p.name: p.default for p in own if p.default is not p.empty}
 
@@ -71,8 +71,9 @@ def check(
 ) -> Callable[[Asked], Asked]:
     """Register a check under its function's name.
 
-    ``asks`` may be left out if the check asks for its ``request``, or its ``calls``, and nothing
-    else. Raises ``TypeError`` if it has neither: it would be put to front-ends that cannot answer.
+    ``asks`` may be left out if the check asks for its ``request`` or its ``calls``, and for nothing
+    else. Raises ``TypeError`` if it is left out and the check has neither: what front-ends must
+    claim to be asked would not be known.
     """
 
     def register(function: Asked) -> Asked:
@@ -85,7 +86,7 @@ def check(
 
 
 def _read(arguments: Arguments) -> dict[str, Any]:
-    """The arguments as functions take them: with requests for what describes them."""
+    """Return the arguments as functions take them: with requests for what describes them."""
     read = {name: value for name, value in arguments.items() if name not in _FIELDS}
     if len(read) < len(arguments):
         read["request"] = Request(**{k: v for k, v in arguments.items() if k in _FIELDS})
@@ -119,7 +120,10 @@ def judge_request(front_end: FrontEnd, request: Request, where: str = "") -> flo
 
 
 def require_strictness(front_end: FrontEnd, refusal: Refused, names: str | None) -> None:
-    """Front-ends that promise our error policy raise two kinds of errors, which name things."""
+    """Fail a front-end that promises the error policy and refuses otherwise than it says.
+
+    The message must name ``names``; None means that nothing may be refused.
+    """
     if front_end.capabilities.errors != "strict":
         return
     if names is None:

@@ -18,11 +18,11 @@ from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure, Refused
 
 _ORDINARY = Request(signal("noise_ramp", 4000, seed=4))
-"""What is asked after bad input."""
+"""The request that is made after bad input."""
 
 
 def _recovers(front_end: FrontEnd, n_mels: int = 80) -> float:
-    """After whatever happened, an ordinary clip has its features."""
+    """Require that after whatever happened an ordinary clip has its features."""
     return judge_request(front_end, replace(_ORDINARY, n_mels=n_mels), where="the next call: ")
 
 
@@ -36,7 +36,7 @@ def _forbid_acceptance(front_end: FrontEnd, what: str) -> None:
 
 @check(lambda request: [request, replace(_ORDINARY, n_mels=request.n_mels)])
 def not_finite(front_end: FrontEnd, request: Request) -> float:
-    """NaN or infinity: an exception, or values that are not finite where it lies; then recovery."""
+    """Require that NaN or infinity is refused, or makes its frames not finite; then recovery."""
     audio = request.audio()
     index = int(np.flatnonzero(~np.isfinite(audio))[0])
     try:
@@ -61,8 +61,7 @@ def not_finite(front_end: FrontEnd, request: Request) -> float:
 
 @check(lambda request: [request, _ORDINARY])
 def not_finite_in_batch(front_end: FrontEnd, request: Request) -> float:
-    """NaN in one clip of a batch: an exception that names it, or values of that clip that are not
-    finite; then recovery."""
+    """Require that NaN in one clip of a batch is refused, or spoils that clip; then recovery."""
     audio = request.audio()
     clip, index = (int(i) for i in np.argwhere(~np.isfinite(audio))[0])
     try:
@@ -78,7 +77,7 @@ def not_finite_in_batch(front_end: FrontEnd, request: Request) -> float:
 
 @check(lambda n: [Request(noise(n, seed=n)), _ORDINARY])
 def too_short(front_end: FrontEnd, n: int) -> float:
-    """Fewer than 201 samples: no crash, no hang, nothing that is not finite; then recovery."""
+    """Require of fewer than 201 samples no crash and no value that is not finite; then recovery."""
     try:
         output = front_end.probe("call_raw", audio=render(noise(n, seed=n)))
     except Refused as refusal:
@@ -92,7 +91,7 @@ def too_short(front_end: FrontEnd, n: int) -> float:
 
 @check(lambda kind: [_ORDINARY])  # the bad input has fewer samples
 def unusual(front_end: FrontEnd, kind: str) -> float:
-    """Input of a rank, type or size that no front-end needs to take: no crash; then recovery."""
+    """Require no crash of input whose rank, type or size nobody needs to take; then recovery."""
     try:
         front_end.probe("call_raw", audio=_unusual_audio(kind))
     except Refused as refusal:
@@ -124,7 +123,7 @@ def _unusual_audio(kind: str) -> Array:
 
 @check(lambda gain: [Request(noise(4000, 5, gain)), _ORDINARY])
 def overflow(front_end: FrontEnd, gain: float) -> float:
-    """Amplitudes whose power overflows: no crash, and no silence; then recovery."""
+    """Require no crash, and no silence, of amplitudes whose power overflows; then recovery."""
     try:
         output = front_end.call(render(noise(4000, 5, gain)))
     except Refused as refusal:
@@ -144,7 +143,7 @@ def overflow(front_end: FrontEnd, gain: float) -> float:
 
 @check(lambda n, name, options: [Request(noise(n, 3), **options), _ORDINARY])
 def bad_option(front_end: FrontEnd, n: int, name: str, options: Mapping[str, Any]) -> float:
-    """An option that cannot be met raises an exception naming it; then recovery."""
+    """Require an exception naming an option that cannot be met; then recovery."""
     try:
         front_end.probe("call_raw", audio=render(noise(n, seed=3)), **options)
     except Refused as refusal:
@@ -155,12 +154,12 @@ def bad_option(front_end: FrontEnd, n: int, name: str, options: Mapping[str, Any
 
 
 _POSSIBLE: dict[str, Any] = {"n_mels": 80, "smoothing": "same", "pad_to": 1, "threads": 1}
-"""A value that each option can have: whoever does not claim that cannot refuse another."""
+"""A possible value of each option. Who does not claim that is not asked for an impossible one."""
 
 
 @check(lambda option: [replace(_ORDINARY, **{option[0]: _POSSIBLE[option[0]]}), _ORDINARY])
 def strict_option(front_end: FrontEnd, option: Sequence[Any]) -> float | None:
-    """An impossible value of an option, which the error policy refuses."""
+    """Require that an impossible value of an option is refused, as the error policy says."""
     name, value = option
     return bad_option(front_end, 4000, name, {name: value})
 
@@ -211,7 +210,7 @@ _NOT_MET: dict[str, tuple[int, str, Any]] = {
     "much-longer-than-pad_to": (16_000, "pad_to", 400),
     "valid-of-two-frames": (479, "smoothing", "valid"),
 }
-"""Options that clips of so many samples cannot meet."""
+"""Numbers of samples with an option that a clip of that length cannot meet."""
 _IMPOSSIBLE: dict[str, list[Any]] = {
     "n_mels-81": ["n_mels", 81],
     "n_mels-0": ["n_mels", 0],

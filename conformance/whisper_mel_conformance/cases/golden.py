@@ -28,7 +28,7 @@ def _request(case: str) -> Request:
 
 @check(lambda case: [_request(case)])
 def golden(front_end: FrontEnd, case: str) -> float:
-    """openai-whisper's own features."""
+    """Require openai-whisper's own features."""
     given, request = _goldens()[case], _request(case)
     audio = given.audio()
     return judge(

@@ -14,7 +14,7 @@ from whisper_mel_conformance.frontend.client import FrontEnd
 
 @check()
 def scored(front_end: FrontEnd, request: Request) -> float:
-    """The features of one clip."""
+    """Judge the features of one clip."""
     return judge_request(front_end, request)
 
 
@@ -91,7 +91,7 @@ def _cases(_profile: str) -> Iterator[Case]:
 
 
 def _maxima() -> Iterator[Case]:
-    """Clips whose maximum, to which all values are clamped, lies in one frame or one band."""
+    """Return cases whose clips have their maximum, which clamps the rest, in one frame or band."""
     lengths = [160 * frames + 80 for frames in _CORNER_FRAMES]
     for frame in ("first", "last"):
         for band in ("lowest", "highest"):
@@ -108,7 +108,7 @@ def _maxima() -> Iterator[Case]:
 
 
 def _smoothed() -> Iterator[tuple[str, dict[str, Any]]]:
-    """What is judged with either smoothing."""
+    """Return the clips that are judged with either smoothing."""
     for name in ("rising-noise", "chirp", "silence", "burst-in-silence"):
         yield name, {"recipe": _SIGNALS[name]}
     for n in (480, 481, 650, 160 * 64 + 80, 160 * 65):

@@ -42,7 +42,7 @@ class Property(Case):
 
 @st.composite
 def _lengths(draw: st.DrawFn, largest: int, smallest: int = 201) -> int:
-    """Near an edge, or anywhere."""
+    """Draw a length near an edge, or any."""
     if draw(st.booleans()):
         return draw(st.integers(smallest, largest))
     edge = draw(st.sampled_from([e for e in _EDGES if e <= largest] or [smallest]))
@@ -136,7 +136,7 @@ def _changes(draw: st.DrawFn, able: Capabilities, largest: int) -> Arguments:
 
 @st.composite
 def _calls(draw: st.DrawFn, able: Capabilities, largest: int) -> Arguments:
-    """Calls that share lengths, bands and recipes now and then, as caches and pools mistake."""
+    """Draw calls that now and then share lengths, bands and recipes, which caches may confuse."""
     few = draw(st.lists(_lengths(largest), min_size=1, max_size=3))
     recipes = draw(st.lists(_recipes(st.sampled_from(few)), min_size=2, max_size=4))
     count = draw(st.integers(2, 8))
@@ -173,9 +173,10 @@ def search(
     examples: int,
     seed: int,
 ) -> tuple[float | None, Arguments]:
-    """Try so many drawn arguments; the worst score, and the arguments that had it.
+    """Try so many drawn arguments; return the worst score and the arguments that had it.
 
-    Raises what ``attempt`` raised for the smallest arguments that fail, as ``Found``.
+    Arguments that the front-end cannot be asked are left out. Raises ``Found`` with the smallest
+    arguments for which ``attempt`` fails, and what it raised.
     """
     assert case.draw is not None
     worst: list[tuple[float, Arguments]] = []
@@ -243,7 +244,7 @@ def _delayed(request: Request, hops: int) -> list[Request]:
 
 @check(_delayed)
 def delay(front_end: FrontEnd, request: Request, hops: int) -> float:
-    """A delay by whole hops moves the frames that do not see the clip's ends."""
+    """Require that a delay by whole hops moves the frames that do not see the clip's ends."""
     audio = request.audio()
     later = np.concatenate([np.zeros(hops * WHISPER.hop, audio.dtype), audio])
     first, second, score = _of_both(front_end, request, audio, later)
@@ -259,7 +260,7 @@ def delay(front_end: FrontEnd, request: Request, hops: int) -> float:
 
 @check()
 def gain(front_end: FrontEnd, request: Request, octaves: int) -> float:
-    """A gain of a power of two adds a constant to every value that is not clamped."""
+    """Require that a gain of a power of two adds a constant to every value that is not clamped."""
     audio = request.audio()
     louder = np.ldexp(audio, octaves)
     first, second, score = _of_both(front_end, request, audio, louder)
@@ -276,7 +277,7 @@ def gain(front_end: FrontEnd, request: Request, octaves: int) -> float:
 
 @check()
 def locality(front_end: FrontEnd, request: Request, at: int) -> float:
-    """Changed samples change the frames that they lie in, and no other."""
+    """Require that changed samples change the frames that they lie in, and no other."""
     audio = request.audio()
     changed = audio.copy()
     changed[at : at + WHISPER.hop] *= audio.dtype.type(0.5)
@@ -298,7 +299,7 @@ _SPAN = WHISPER.dynamic_range / WHISPER.divisor
 def _of_both(
     front_end: FrontEnd, request: Request, audio: Array, changed: Array
 ) -> tuple[Array, Array, float]:
-    """The features of two clips with one request's options, and the worse of their scores."""
+    """Return the features of two clips with one request's options, and the worse score."""
     first, second = (front_end.call(clip, **request.options()) for clip in (audio, changed))
     pairs = ((first, audio), (second, changed))
     return first, second, max(judge(front_end, y, clip, request.spec()) for y, clip in pairs)
@@ -307,7 +308,7 @@ def _of_both(
 def _require_equal(
     front_end: FrontEnd, first: Array, second: Array, allowed: Array, where: Array, what: str
 ) -> None:
-    """Two outputs must agree within their bounds, whatever the reference says."""
+    """Fail unless two outputs agree within their bounds, whatever the reference says."""
     limit = LIMITS[front_end.capabilities.required_class]
     excess = np.where(where, np.abs(first - second.astype(np.float64)) / allowed, 0.0)
     if not excess.max() <= limit:

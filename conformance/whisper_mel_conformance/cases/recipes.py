@@ -17,28 +17,28 @@ SECOND = 16_000
 
 
 def noise(n: int, seed: int = 1, gain: float = 0.1, **more: Any) -> dict[str, Any]:
-    """White noise."""
+    """Return the recipe of white noise."""
     return {"signal": "noise", "n": n, "seed": seed, "gain": gain, **more}
 
 
 def rising(n: int, seed: int = 1, **more: Any) -> dict[str, Any]:
-    """White noise from -90 to -10 dB: the signal that hides least."""
+    """Return the recipe of white noise from -90 to -10 dB, the signal that hides least."""
     return {"signal": "noise_ramp", "n": n, "seed": seed, **more}
 
 
 def signal(name: str, n: int = SECOND, **more: Any) -> dict[str, Any]:
-    """Any signal of :func:`whisper_mel_golden.signals.render`."""
+    """Return the recipe of any signal of :func:`whisper_mel_golden.signals.render`."""
     return {"signal": name, "n": n, **more}
 
 
 def length(recipe: Recipe) -> int:
-    """The number of samples that a recipe makes."""
+    """Return the number of samples that a recipe makes."""
     parts = recipe.get("parts")
     return int(recipe["n"]) if parts is None else sum(map(length, parts))
 
 
 def render_audio(recipe: Recipe) -> Array:
-    """The samples of a recipe, shape ``(n,)``; some entries of it are the suite's own.
+    """Return the samples of a recipe, shape ``(n,)``; some of its entries are the suite's own.
 
     ``parts: [recipe, ...]``: nothing but those, one after the other.
     ``dtype: "float64"``: the float32 samples divided by 3, which float32 cannot hold.

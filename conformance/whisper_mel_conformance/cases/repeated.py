@@ -23,7 +23,7 @@ def sequence(
     reuse_input: bool = False,
     spoil_results: bool = False,
 ) -> float:
-    """Calls one after the other, each with its own features."""
+    """Require that calls one after the other have their own features each."""
     asked = _as_asked(calls)
     outputs = front_end.probe(
         "sequence",
@@ -37,7 +37,7 @@ def sequence(
 
 @check(alone=True)
 def in_threads(front_end: FrontEnd, calls: Sequence[Request], times: int) -> float:
-    """Calls in threads of their own, all at the same time, each with its own features."""
+    """Require that calls in threads, all at the same time, have their own features each."""
     asked = _as_asked(calls)
     if front_end.capabilities.process_per_call:
         times = 1
@@ -64,7 +64,7 @@ def _judge_all(
 
 @check()
 def repeats(front_end: FrontEnd, request: Request, times: int) -> float:
-    """Equal calls give equal bits, and the right ones."""
+    """Require that equal calls give equal bits, and the right ones."""
     audio = request.audio()
     if front_end.capabilities.process_per_call:
         times = min(times, 3)
@@ -74,7 +74,7 @@ def repeats(front_end: FrontEnd, request: Request, times: int) -> float:
 
 @check(alone=True)
 def growth(front_end: FrontEnd, request: Request, times: int) -> None:
-    """Calls leave no memory, no open file and no thread behind."""
+    """Require that calls leave no memory, no open file and no thread behind."""
     left = front_end.probe(
         "growth", audio=request.audio(), times=times, patience=4.0, **request.options()
     )
@@ -85,10 +85,9 @@ def growth(front_end: FrontEnd, request: Request, times: int) -> None:
 
 @check(alone=True)
 def endurance(front_end: FrontEnd, request: Request, times: int, parts: int) -> None:
-    """So many calls that memory fills up if the least is left behind, ``parts`` times ``times``.
+    """Require that nothing is left behind by ``parts`` times ``times`` calls of the same clip.
 
-    Front-ends that take nothing but padded clips have it padded to its length. Nothing is scored:
-    it is the same clip again and again.
+    Front-ends that take nothing but padded clips have it padded to its length. Nothing is scored.
     """
     audio, options = request.audio(), request.options()
     try:

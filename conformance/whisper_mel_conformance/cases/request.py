@@ -34,26 +34,26 @@ class Request:
     layout: str = "plain"
 
     def audio(self) -> Array:
-        """The samples, shape ``(n,)``, or ``(batch, n)`` of a batch."""
+        """Return the samples, shape ``(n,)``, or ``(batch, n)`` of a batch."""
         clips = [render_audio(recipe) for recipe in self._clips()]
         return clips[0] if self.recipe is not None else np.stack(clips)
 
     def options(self) -> dict[str, Any]:
-        """What ``FrontEnd.call`` takes beside the audio: options that are not None, the layout."""
+        """Return what ``FrontEnd.call`` takes beside the audio: the options that are given."""
         given = {name: getattr(self, name) for name in ("n_mels", "pad_to", "smoothing", "threads")}
         given["layout"] = None if self.layout == "plain" else self.layout
         return {name: value for name, value in given.items() if value is not None}
 
     def spec(self) -> FrontEndSpec:
-        """What the features are: of each clip, if it is a batch."""
+        """Return what specifies the features, of each clip if it is a batch."""
         return WHISPER.replace(n_mels=self.n_mels, pad_to=self.pad_to, smoothing=self.smoothing)
 
     def of_length(self, n: int) -> Request:
-        """The same request with a clip of ``n`` samples."""
+        """Return the same request with a clip of ``n`` samples."""
         return replace(self, recipe={**(self.recipe or {}), "n": n})
 
     def lacking(self, able: Capabilities) -> str | None:
-        """Why a front-end that claims no more than ``able`` is not asked this; None if it is."""
+        """Return what a front-end that claims ``able`` lacks for this; None if nothing."""
         clips = self._clips()
         longest = max([self.pad_to or 0, *map(length, clips)])
         if able.max_samples is not None and longest > able.max_samples:

@@ -48,12 +48,12 @@ class Regression:
 
 @lru_cache(maxsize=1)
 def regressions() -> tuple[Regression, ...]:
-    """The corpus, by id. Raises ``ValueError`` naming a file that is not as it should be."""
+    """Return the corpus, by id; raise ``ValueError`` naming a file that is not as it should be."""
     return tuple(read(path) for path in sorted(FOLDER.glob("*.json")))
 
 
 def read(path: Path) -> Regression:
-    """One entry. Raises ``ValueError`` naming the file and what is wrong in it."""
+    """Return one entry. Raises ``ValueError`` naming the file and what is wrong in it."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data.pop("format") != FORMAT:
@@ -68,7 +68,7 @@ def read(path: Path) -> Regression:
 
 
 def write(entry: Regression) -> Path:
-    """Add an entry; its path. Raises ``FileExistsError`` if there is one of this name."""
+    """Add an entry; return its path. Raises ``FileExistsError`` if its name is taken."""
     path = FOLDER / f"{entry.case.removeprefix('regressions/')}.json"
     data = {"format": FORMAT, **vars(entry), "claims": list(entry.claims)}
     if path.exists():
