@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from whisper_mel_conformance.cases.case import Case, Family, both
@@ -34,14 +34,23 @@ def _cases(profile: str) -> Iterator[Case]:
         for minutes in (5, 11):  # 65,535 frames, the limit of a CUDA grid's y, are 10.9 minutes
             n = minutes * 60 * SECOND + 80
             yield from both(f"boundary/{minutes}-minutes", "scored", recipe=rising(n, seed=5))
-    for name, clips in _sweeps().items():
-        yield from both(f"boundary/{name}", "sweep", **clips)
+    for name, recipe, lengths in _SWEEPS:
+        yield from both(f"boundary/{name}", "sweep", recipe=recipe, lengths=list(lengths))
+    # With a single frame, those beside it, which do not exist, are the only ones to hear the end.
+    recipe = {**_tail(60), "quiet_db": -90.0}
+    one: dict[str, Any] = {"recipe": recipe, "lengths": list(range(265, 320, 6))}
+    yield from both("boundary/loud-tail-60-same", "sweep", **one, smoothing="same")
     for n, pad_to in _PADS:
         recipe = signal("loud_tail", n, seed=11, quiet_db=-40.0)
         name = f"boundary/pad-{n}-to-{pad_to}"
         yield from both(name, "scored", recipe=recipe, pad_to=pad_to)
-    for name, clips in _padded_sweeps().items():
-        yield from both(f"boundary/{name}", "sweep", **clips)
+    short = [*range(1, 1660, 61), 1640]
+    recipe = noise(0, 12)
+    yield from both("boundary/every-pad", "sweep", recipe=recipe, lengths=short, pad_to=1660)
+    # Where the padding's silence begins, and which of its values smoothing keeps elsewhere.
+    for smoothing in ("valid", "same"):
+        more: dict[str, Any] = {"lengths": short[::2], "pad_to": 3260, "smoothing": smoothing}
+        yield from both(f"boundary/every-pad-{smoothing}", "sweep", recipe=recipe, **more)
 
 
 def _lengths() -> Iterator[tuple[int, int]]:
@@ -54,63 +63,28 @@ def _lengths() -> Iterator[tuple[int, int]]:
     yield from ((n, 3) for n in (479_999, 480_000, 480_001))
 
 
-def _sweeps() -> dict[str, dict[str, Any]]:
-    tails = list(range(4000, 4160, 4))
-    # A loud end that only the dropped last frame hears well, and mirrored frames beyond it.
-    tail_60, tail_200 = (signal("loud_tail", 0, seed=10, length=length) for length in (60, 200))
-    # With a single frame, those beside it, which do not exist, are the only ones to hear the end.
-    quiet = {**tail_60, "quiet_db": -90.0}
-    return {
-        "every-remainder": {"recipe": rising(0, 6), "lengths": list(range(1600, 1760))},
-        "every-frame-count": {
-            "recipe": noise(0, 7),
-            "lengths": [160 * frames + 33 for frames in range(2, 75)],
-        },
-        "powers-of-two": {
-            "recipe": rising(0, 8),
-            "lengths": [2**k + d for k in range(8, 18) for d in (-1, 0, 1)],
-        },
-        "whole-seconds": {
-            "recipe": noise(0, 9),
-            "lengths": [SECOND * seconds for seconds in range(1, 11)],
-        },
-        # The steps are primes: no length is special.
-        "lengths-up-to-3-seconds": {
-            "recipe": noise(0, 9),
-            "lengths": list(range(2000, 3 * SECOND, 797)),
-        },
-        "lengths-up-to-30-seconds": {
-            "recipe": noise(0, 9),
-            "lengths": list(range(2000, 30 * SECOND, 15_401)),
-        },
-        "loud-tail-60": {"recipe": tail_60, "lengths": tails},
-        "loud-tail-200": {"recipe": tail_200, "lengths": tails},
-        "loud-tail-60-same": {
-            "recipe": quiet,
-            "lengths": list(range(265, 320, 6)),
-            "smoothing": "same",
-        },
-    }
+def _tail(length: int) -> dict[str, Any]:
+    """Return a loud end that only the dropped last frame hears well, and mirrored frames beyond."""
+    return signal("loud_tail", 0, seed=10, length=length)
 
 
+_SWEEPS: tuple[tuple[str, dict[str, Any], Iterable[int]], ...] = (
+    ("every-remainder", rising(0, 6), range(1600, 1760)),
+    ("every-frame-count", noise(0, 7), [160 * frames + 33 for frames in range(2, 75)]),
+    ("powers-of-two", rising(0, 8), [2**k + d for k in range(8, 18) for d in (-1, 0, 1)]),
+    ("whole-seconds", noise(0, 9), [SECOND * seconds for seconds in range(1, 11)]),
+    # The steps are primes: no length is special.
+    ("lengths-up-to-3-seconds", noise(0, 9), range(2000, 3 * SECOND, 797)),
+    ("lengths-up-to-30-seconds", noise(0, 9), range(2000, 30 * SECOND, 15_401)),
+    ("loud-tail-60", _tail(60), range(4000, 4160, 4)),
+    ("loud-tail-200", _tail(200), range(4000, 4160, 4)),
+)
 _PADS = (
     *((1, 480_000), (200, 480_000), (479_999, 480_000), (480_000, 480_000)),
     *((100, 201), (200, 400), (SECOND, SECOND + 1), (SECOND, SECOND + 80)),
     *((SECOND, SECOND + 159), (SECOND, 20_000), (SECOND + 37, 480_000), (37, 1637)),
 )
 """Lengths, and what they are padded to."""
-
-
-def _padded_sweeps() -> dict[str, dict[str, Any]]:
-    recipe = noise(0, 12)
-    short = [*range(1, 1660, 61), 1640]
-    few: dict[str, Any] = {"recipe": recipe, "lengths": short[::2], "pad_to": 3260}
-    return {
-        "every-pad": {"recipe": recipe, "lengths": short, "pad_to": 1660},
-        # Where the padding's silence begins, and which of its values smoothing keeps elsewhere.
-        "every-pad-valid": {**few, "smoothing": "valid"},
-        "every-pad-same": {**few, "smoothing": "same"},
-    }
 
 
 BOUNDARY = Family("boundary", "a length, a padding or a number of frames is mishandled", _cases)

@@ -119,23 +119,15 @@ def _concurrency(_profile: str) -> Iterator[Case]:
         arguments = {"calls": same, "times": 25}
         yield Case(f"concurrency/four-threads/{n_mels}", "in_threads", arguments)
     lengths = (400, 1777, 8000, SECOND, 3 * SECOND, 640, 4077, 12_345)
-    groups: dict[str, tuple[int, list[dict[str, Any]]]] = {
-        "different-lengths": (10, [{"recipe": rising(n, n)} for n in lengths]),
-        "80-beside-128-bands": (
-            20,
-            [{"recipe": rising(8000, 80 + i), "n_mels": BANDS[i % 2]} for i in range(4)],
-        ),
-        "different-levels": (
-            20,
-            [{"recipe": noise(8000, 90 + i, 10.0 ** (-2 * i))} for i in range(4)],
-        ),
-        "two-threads-each": (
-            100,
-            [{"recipe": rising(5 * SECOND, 94 + i), "threads": 2} for i in range(4)],
-        ),
-    }
-    for name, (times, calls) in groups.items():
-        yield Case(f"concurrency/{name}", "in_threads", {"calls": calls, "times": times})
+    different = [{"recipe": rising(n, n)} for n in lengths]
+    arguments = {"calls": different, "times": 10}
+    yield Case("concurrency/different-lengths", "in_threads", arguments)
+    mixed = [{"recipe": rising(8000, 80 + i), "n_mels": BANDS[i % 2]} for i in range(4)]
+    yield Case("concurrency/80-beside-128-bands", "in_threads", {"calls": mixed, "times": 20})
+    levels = [{"recipe": noise(8000, 90 + i, 10.0 ** (-2 * i))} for i in range(4)]
+    yield Case("concurrency/different-levels", "in_threads", {"calls": levels, "times": 20})
+    helped = [{"recipe": rising(5 * SECOND, 94 + i), "threads": 2} for i in range(4)]
+    yield Case("concurrency/two-threads-each", "in_threads", {"calls": helped, "times": 100})
 
 
 def _determinism(profile: str) -> Iterator[Case]:
