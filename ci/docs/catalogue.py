@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
+from docs.sections import table
+
 
 def identity(case_ids: Iterable[str]) -> dict[str, Any]:
     """Return the number of cases and the SHA-256 of their sorted ids: a catalogue's identity."""
@@ -17,7 +19,7 @@ def identity(case_ids: Iterable[str]) -> dict[str, Any]:
 @cache
 def ids(profile: str = "quick") -> tuple[str, ...]:
     """Return the ids of a profile's cases, in their order."""
-    from whisper_mel_conformance.run.judge import all_cases
+    from whisper_mel_conformance.cases.catalogue import all_cases
 
     return tuple(case.id for case in all_cases(profile))
 
@@ -33,3 +35,11 @@ def as_of(day: str, profile: str, recorded: dict[str, Any]) -> str:
         return f"{day}, {cases}"
     now = f"{today['cases']:,} today"
     return f"{day}, {cases} then ({now if recorded['cases'] != today['cases'] else 'others today'})"
+
+
+def families() -> str:
+    """Return the table of the families, and of what a failure of each means."""
+    from whisper_mel_conformance.cases.catalogue import FAMILIES
+
+    rows = ((f"`{family.name}/`", family.failure) for family in FAMILIES.values())
+    return table(["family", "a failure means"], rows)

@@ -19,7 +19,7 @@ from bench import results
 from calibration import calibrate
 from tasks.paths import ROOT
 
-from docs import calibration, front_ends, gpu, pictures, quirks, speed
+from docs import calibration, catalogue, front_ends, gpu, pictures, quirks, speed
 from docs.numbers import NUMBERS, ratios
 from docs.sections import rewritten
 
@@ -27,6 +27,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "front-ends": front_ends.readme,
     "speed": speed.section,
     "front-ends-page": front_ends.page,
+    "families": catalogue.families,
     "kill-matrix": quirks.killed,
     "quirk-tables": quirks.tables,
     "calibration": calibration.section,

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 
-from whisper_mel_conformance.cases.catalogue import Case
+from whisper_mel_conformance.cases.case import Case
+from whisper_mel_conformance.cases.catalogue import all_cases
 from whisper_mel_conformance.frontend.client import FrontEnd, InProcess
 from whisper_mel_conformance.frontend.load import inspect_front_end
 from whisper_mel_conformance.quirks import CATALOGUE, Quirk
-from whisper_mel_conformance.run.judge import all_cases, judge_case
+from whisper_mel_conformance.run.judge import judge_case
 from whisper_mel_conformance.run.result import Result
 from whisper_mel_reference import CLASS_B
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sanitize import Absent
 from sanitize.native import find
-from whisper_mel_conformance.cases.catalogue import Case
+from whisper_mel_conformance.cases.case import Case
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_conformance.report.write import json_number

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import ast
 import dataclasses
+import hashlib
 import importlib.metadata
 import importlib.util
 import json
@@ -74,6 +75,7 @@ def present() -> Pins:
     """All that is pinned, as it is now."""
     found = {
         "cases": _cases(),
+        "arguments": _arguments(),
         "goldens": _goldens(),
         "quirks": _quirks(),
         "names": [line for module in MODULES for line in _names(module)],
@@ -103,7 +105,7 @@ def record() -> None:
 
 def _cases() -> list[str]:
     """The id of each case, its check and the shortest profile that it is in."""
-    from whisper_mel_conformance.run.judge import all_cases
+    from whisper_mel_conformance.cases.catalogue import all_cases
 
     shortest = {
         (case.id, case.check): profile
@@ -111,6 +113,14 @@ def _cases() -> list[str]:
         for case in all_cases(profile)
     }
     return [f"{id} {check} {profile}" for (id, check), profile in shortest.items()]
+
+
+def _arguments() -> list[str]:
+    """The id of each case of the longest profile, and the beginning of its arguments' SHA-256."""
+    from whisper_mel_conformance.cases.catalogue import all_cases
+
+    found = {case.id: json.dumps(case.arguments, sort_keys=True) for case in all_cases("nightly")}
+    return [f"{id} {hashlib.sha256(text.encode()).hexdigest()[:12]}" for id, text in found.items()]
 
 
 def _goldens() -> list[str]:

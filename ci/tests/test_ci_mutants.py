@@ -21,10 +21,10 @@ from mutants.matrix import Row, idle, read, write
 from sanitize import cli as sanitize
 from sanitize import native
 from tasks.paths import MEASUREMENTS, ROOT
-from whisper_mel_conformance.cases.catalogue import Case
+from whisper_mel_conformance.cases.case import Case
+from whisper_mel_conformance.cases.catalogue import all_cases
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.quirks import CATALOGUE
-from whisper_mel_conformance.run.judge import all_cases
 from whisper_mel_conformance.run.result import Result
 
 CI = ROOT / "ci"

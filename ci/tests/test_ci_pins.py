@@ -34,7 +34,7 @@ def test_all_that_was_there_is_there(recorded: pins.Pins, now: pins.Pins) -> Non
 @pytest.mark.parametrize(
     "section",
     [
-        *("cases", "goldens", "quirks", "names", "capabilities", "tasks", "options"),
+        *("cases", "arguments", "goldens", "quirks", "names", "capabilities", "tasks", "options"),
         *("pytest options", "report", "entry points", "symbols"),
     ],
 )

@@ -22,8 +22,9 @@ import numpy as np
 import pytest
 from correct_front_ends import other_order, right
 from PIL import Image
+from whisper_mel_conformance.cases.request import Request
 from whisper_mel_conformance.diagnosis import fitting
-from whisper_mel_conformance.diagnosis.diagnose import Diagnosis, Probe, diagnose, probes
+from whisper_mel_conformance.diagnosis.diagnose import Diagnosis, clips, diagnose
 from whisper_mel_conformance.diagnosis.fitting import Answer, Variant
 from whisper_mel_conformance.diagnosis.weights import other_weights
 from whisper_mel_conformance.frontend.client import InProcess
@@ -48,21 +49,25 @@ def front_end(source: Any) -> InProcess:
     return InProcess(inspect_front_end(source, "faulty"))
 
 
-def other_signals(able: Any, seed: int) -> list[Probe]:
+def other_signals(able: Any, seed: int) -> dict[str, Request]:
     """The clips' structure with other noise, other tones, other lengths, and speech."""
-    chosen = []
-    for probe in probes(able):
-        recipes = []
-        for recipe in probe.recipes:
-            changed = {**recipe, "n": recipe["n"] + 7 * seed % 40}
-            if "seed" in recipe:
-                changed["seed"] = recipe["seed"] + 1000 * seed
-            if "frequency" in recipe:
-                changed["frequency"] = recipe["frequency"] * 1.37
-            recipes.append(changed)
-        chosen.append(replace(probe, recipes=tuple(recipes)))
+
+    def other(recipe: Any) -> Any:
+        if "parts" in recipe:
+            return {"parts": [other(part) for part in recipe["parts"]]}
+        changed = {**recipe, "n": recipe["n"] + 7 * seed % 40}
+        if "seed" in recipe:
+            changed["seed"] = recipe["seed"] + 1000 * seed
+        if "frequency" in recipe:
+            changed["frequency"] = recipe["frequency"] * 1.37
+        return changed
+
+    chosen = {}
+    for name, clip in clips(able).items():
+        recipe = None if clip.recipe is None else other(clip.recipe)
+        chosen[name] = replace(clip, recipe=recipe, recipes=[other(r) for r in clip.recipes])
     speech = {"signal": "speech", "n": 8000, "recording": "sense-and-sensibility", "start": 6000}
-    return [*chosen, Probe("speech", (speech,), {"n_mels": able.n_mels[0]})]
+    return {**chosen, "speech": Request(speech, n_mels=able.n_mels[0])}
 
 
 def another_value(quirk: Quirk, choice: random.Random) -> float | None:
@@ -237,7 +242,7 @@ def test_a_bank_that_is_slightly_off_is_told_and_measured(n_mels: int) -> None:
 def test_other_faults_are_not_taken_for_weights(fault: str) -> None:
     source = _with_weights_off(0.2, 80) if fault == "far off" else _written_elsewhere(fault)
     able = inspect_front_end(source, fault).capabilities
-    asked = [Answer(p.name, p.audio(), WHISPER.replace(**p.options), None) for p in probes(able)]
+    asked = [Answer(name, clip.audio(), clip.spec(), None) for name, clip in clips(able).items()]
     answers = [
         replace(it, features=front_end(source).call(it.audio, n_mels=it.spec.n_mels))
         for it in asked
@@ -409,7 +414,7 @@ def test_what_it_says_of_others(name: str, words: str) -> None:
 def test_what_its_failures_have_in_common_is_said() -> None:
     failed = ["concurrency/four-threads/80", "determinism/interleaved", "concurrency/one-thread/80"]
     diagnosis = diagnose(front_end(right), failed=failed)
-    assert "a data race (concurrency); repeated calls" in diagnosis.sentences[-1]
+    assert "a data race (concurrency); equal calls differ" in diagnosis.sentences[-1]
     assert diagnosis.sentences[-1].endswith("The first one is concurrency/four-threads/80.")
 
 

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import whisper_mel_conformance.run.quiet_blas  # noqa: F401  before anything imports NumPy
-from whisper_mel_conformance.cases.catalogue import fixed_cases
-from whisper_mel_conformance.cases.checks import CHECKS
+from whisper_mel_conformance.cases.catalogue import CHECKS, all_cases
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure
 
@@ -104,7 +103,7 @@ def test_the_least_that_is_left_behind_is_found(name: str, words: str) -> None:
 
 
 def test_a_day_is_a_day_and_a_million_a_million() -> None:
-    cases = {case.id: case.arguments for case in fixed_cases("nightly")}
+    cases = {case.id: case.arguments for case in all_cases("nightly")}
     day, tiny = cases["memory/24-hours"], cases["memory/1000000-clips"]
     assert day["recipe"]["n"] * day["times"] * day["parts"] == 24 * 3600 * 16_000
     assert tiny["times"] * tiny["parts"] == 1_000_000
@@ -114,7 +113,7 @@ def test_front_ends_that_do_not_pad_endure_them_too() -> None:
     able = FrontEnd(f"{Path(__file__)}:Leaving")
     able.start()
     try:
-        for case in fixed_cases("nightly"):
+        for case in all_cases("nightly"):
             if case.check == "endurance":
                 assert case.beyond(able.capabilities) is None
     finally:

@@ -7,13 +7,13 @@ import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from whisper_mel_conformance.cases.catalogue import Case
-from whisper_mel_conformance.cases.checks import CHECKS
-from whisper_mel_conformance.cases.properties import PROPERTIES
+from whisper_mel_conformance.cases.catalogue import CHECKS, all_cases
+from whisper_mel_conformance.cases.properties import Property
 from whisper_mel_conformance.folder import (
     MARKER,
     own_folder,
@@ -202,7 +202,7 @@ class _Tame(FrontEnd):
 
     def __init__(self) -> None:
         super().__init__("tame")
-        self.capabilities = Capabilities(batch=True)
+        self.capabilities = Capabilities(batch=True, pad_to=True, out=True, errors="strict")
 
     def start(self) -> None:
         pass
@@ -216,10 +216,9 @@ def test_an_error_of_the_suite_is_a_failed_case(
     def crash(*given: Any, **more: Any) -> float:
         raise error
 
-    monkeypatch.setitem(CHECKS, name, crash)
-    case = Case("family/case", name, {})
-    drawn = [p for p in PROPERTIES if p.check == name]
-    for one in [case, *drawn]:
+    monkeypatch.setitem(CHECKS, name, replace(CHECKS[name], function=crash))
+    cases = [case for case in all_cases("nightly") if case.check == name]
+    for one in {isinstance(case, Property): case for case in reversed(cases)}.values():
         result = judging.judge_case(_Tame(), one, profile="quick", seed=0)
         assert result.status == "failed", one.id
         assert "internal error of the suite" in result.message

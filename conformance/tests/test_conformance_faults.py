@@ -14,7 +14,7 @@ import hashlib
 import correct_front_ends
 import numpy as np
 import pytest
-from whisper_mel_conformance.cases.checks import CHECKS
+from whisper_mel_conformance.cases.catalogue import CHECKS
 from whisper_mel_conformance.cases.properties import PROPERTIES, search
 from whisper_mel_conformance.frontend.client import FrontEnd, InProcess
 from whisper_mel_conformance.frontend.load import UnknownFrontEnd, inspect_front_end, load

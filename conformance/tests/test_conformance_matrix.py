@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import whisper_mel_conformance.peers
+from whisper_mel_conformance.cases.catalogue import all_cases
 from whisper_mel_conformance.frontend.command import CommandFrontEnd
 from whisper_mel_conformance.frontend.load import peers
-from whisper_mel_conformance.run.judge import Judge, all_cases
+from whisper_mel_conformance.run.judge import Judge
 from whisper_mel_conformance.run.run import Run
 from whisper_mel_conformance.run.setup import prepare
 

@@ -14,7 +14,7 @@ import pytest
 import whisper_mel_conformance.run.quiet_blas  # noqa: F401  before anything imports NumPy
 from correct_front_ends import Everything
 from whisper_mel_conformance.cases import regressions as corpus
-from whisper_mel_conformance.cases.checks import CHECKS
+from whisper_mel_conformance.cases.catalogue import CHECKS, all_cases
 from whisper_mel_conformance.cases.regressions import Regression, regressions
 from whisper_mel_conformance.frontend.client import FrontEnd, InProcess
 from whisper_mel_conformance.frontend.errors import Failure
@@ -60,7 +60,7 @@ def failing(tmp_path: Path, quirk: str, case_id: str | None = None) -> Path:
     wanted = case_id or CATALOGUE[quirk].killer
     front_end = FrontEnd(f"{QUIRKS}:{quirk}")
     front_end.start()
-    case = next(c for c in repro.fixed_cases("quick") if c.id == wanted)
+    case = next(c for c in all_cases("quick") if c.id == wanted)
     result = judge_case(front_end, case, profile="quick", seed=0)
     front_end.stop()
     path = write_failure(result, front_end, tmp_path)
@@ -94,7 +94,7 @@ def test_in_another_checkout(
     monkeypatch.chdir(here)
     front_end = FrontEnd("code/mine.py:f")
     front_end.start()
-    case = next(c for c in repro.fixed_cases("quick") if c.id == "boundary/length-401/80")
+    case = next(c for c in all_cases("quick") if c.id == "boundary/length-401/80")
     result = judge_case(front_end, case, profile="quick", seed=0)
     front_end.stop()
     path = write_failure(result, front_end, Path("report"))
@@ -137,7 +137,7 @@ def test_shrinking_keeps_what_is_needed() -> None:
         first, _last = given["recipe"].get("keep", [0, 10_000])
         return 777 in given["lengths"] and first <= 1 and given["recipe"].get("seed") == 3
 
-    found = shrink(arguments, fails)
+    found = shrink(CHECKS["sweep"], arguments, fails)
     assert found["lengths"] == [777]
     assert found["recipe"]["seed"] == 3
     assert "start_db" not in found["recipe"]
@@ -151,7 +151,8 @@ def test_shrinking_finds_the_one_sample_that_matters() -> None:
         first, last = recipe.get("keep", [0, recipe["n"] - 1])
         return bool(recipe["signal"] != "silence" and first <= 777 <= last and recipe["n"] > 777)
 
-    found = shrink({"recipe": {"signal": "noise", "n": 16_000, "seed": 3, "gain": 0.5}}, fails)
+    arguments = {"recipe": {"signal": "noise", "n": 16_000, "seed": 3, "gain": 0.5}}
+    found = shrink(CHECKS["scored"], arguments, fails)
     assert found == {"recipe": {"signal": "dc", "n": 778, "keep": [777, 777]}}
 
 
@@ -175,7 +176,7 @@ def test_it_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_it_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert repro.fixed_cases("nightly")  # before the corpus is another one: they are cached
+    assert all_cases("nightly")  # before the corpus is another one: they are cached
     monkeypatch.setattr(corpus, "FOLDER", tmp_path / "corpus")
     corpus.FOLDER.mkdir()
     folder = failing(tmp_path, "pad-zero")

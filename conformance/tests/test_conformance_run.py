@@ -15,11 +15,10 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-from whisper_mel_conformance.cases.catalogue import FAMILIES
+from whisper_mel_conformance.cases.catalogue import FAMILIES, all_cases
 from whisper_mel_conformance.frontend.client import MAX_TIMEOUTS, MEMORY_LIMIT, FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure, Refused
 from whisper_mel_conformance.frontend.load import UnknownFrontEnd, require_known
-from whisper_mel_conformance.run.judge import all_cases
 from whisper_mel_conformance.run.known import matching_nothing, of_peers, read
 
 CORRECT = Path(__file__).with_name("correct_front_ends.py")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import whisper_mel_conformance.run.quiet_blas  # noqa: F401  before anything imports NumPy
+from whisper_mel_conformance.cases.catalogue import all_cases
 from whisper_mel_conformance.diagnosis.diagnose import Diagnosis, diagnose
 from whisper_mel_conformance.folder import claim
 from whisper_mel_conformance.keys import LIVE, SENT
@@ -19,7 +20,6 @@ from whisper_mel_conformance.options import value
 from whisper_mel_conformance.report.documents import Document, beside
 from whisper_mel_conformance.report.terminal import Live, summary
 from whisper_mel_conformance.report.write import document, forget, write, write_failure
-from whisper_mel_conformance.run.judge import all_cases
 from whisper_mel_conformance.run.result import Result, unpack
 from whisper_mel_conformance.run.run import Key, Run
 from whisper_mel_conformance.run.setup import prepare

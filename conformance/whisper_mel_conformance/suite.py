@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import whisper_mel_conformance.run.quiet_blas  # noqa: F401  before anything imports NumPy
-from whisper_mel_conformance.cases.catalogue import Case
+from whisper_mel_conformance.cases.case import Case
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.keys import JUDGE, RESULT
 from whisper_mel_conformance.options import value

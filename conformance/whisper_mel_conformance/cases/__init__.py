@@ -1,8 +1,13 @@
-"""What is asked, and what must come of it.
+"""What is asked, and what must come of it: a module for each family of cases, with its checks.
 
-catalogue    every fixed case by its permanent id
-checks       the questions that cases ask
-judging      features against the reference, within the error bound
+golden, boundary, numerics, buffers, batch, errors, repeated (concurrency, determinism, memory)
 properties   cases whose arguments hypothesis draws
 regressions  cases that were bugs of somebody's
+
+catalogue    the families in order, and all their cases
+case         a case, a family
+check        a check: the question that cases put; what many checks do
+request      one call that is asked of a front-end
+recipes      its samples as plain data
+judging      features against the reference, within the error bound
 """

@@ -1,4 +1,4 @@
-"""What the features of a front-end are held to."""
+"""Features against the reference, within the error bound."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIMITS = {"A": CLASS_A, "B": CLASS_B}
 
 
 def grade(score: float) -> str:
-    """The class of a score: ``A``, ``B`` or ``fails``."""
+    """Return the class of a score: ``A``, ``B`` or ``fails``."""
     return next((name for name, limit in LIMITS.items() if score <= limit), "fails")
 
 
@@ -44,7 +44,7 @@ def _truth(audio: _Keyed, spec: FrontEndSpec) -> Truth:
 
 
 def truth(audio: Array, spec: FrontEndSpec) -> Truth:
-    """The truth about ``audio``; front-ends judged one after the other share it."""
+    """Return the truth about ``audio``, from a cache that all front-ends share."""
     return _truth(_Keyed(audio), spec)
 
 
@@ -58,7 +58,7 @@ def judge(
     golden_score: float = 0.0,
     where: str = "",
 ) -> float:
-    """The score of ``actual``: its largest error in units of the admissible one.
+    """Return the score of ``actual``: its largest error in units of the admissible one.
 
     With ``golden``, openai-whisper's own features, the distance to those counts as well, less the
     golden's own error. Raises ``Failure`` for a wrong shape, for anything that is not finite, and
@@ -88,7 +88,7 @@ def judge(
 
 
 def _wrong_values(actual: Array, exact: Truth, limit: float) -> str:
-    """Where the values above the limit are: frames and bands tell much about the cause."""
+    """Say in which frames and bands the values above the limit are, since that tells the cause."""
     with np.errstate(invalid="ignore"):
         wrong = ~(np.abs(actual - exact.features) <= limit * exact.bound)
     if not wrong.any():

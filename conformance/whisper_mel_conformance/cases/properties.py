@@ -5,21 +5,27 @@ It draws recipes, not samples: what fails can be read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import hypothesis
+import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from whisper_mel_golden.speech import recordings
+from whisper_mel_reference import WHISPER
 
-from whisper_mel_conformance.cases.catalogue import Case
+from whisper_mel_conformance.cases.case import Case, Family
+from whisper_mel_conformance.cases.check import Arguments, check, judge
+from whisper_mel_conformance.cases.judging import LIMITS, truth
+from whisper_mel_conformance.cases.recipes import Array, length
+from whisper_mel_conformance.cases.request import Request
+from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure
 from whisper_mel_conformance.frontend.load import Capabilities
 
 EXAMPLES = {"quick": 40, "ci": 200, "nightly": 2000}
-Arguments = Mapping[str, Any]
 
 _MAX_SHRINKS = 150  # further failing examples looked at, once one is found
 
@@ -36,7 +42,7 @@ class Property(Case):
 
 @st.composite
 def _lengths(draw: st.DrawFn, largest: int, smallest: int = 201) -> int:
-    """Near an edge, or anywhere."""
+    """Draw a length near an edge, or any."""
     if draw(st.booleans()):
         return draw(st.integers(smallest, largest))
     edge = draw(st.sampled_from([e for e in _EDGES if e <= largest] or [smallest]))
@@ -130,7 +136,7 @@ def _changes(draw: st.DrawFn, able: Capabilities, largest: int) -> Arguments:
 
 @st.composite
 def _calls(draw: st.DrawFn, able: Capabilities, largest: int) -> Arguments:
-    """Calls that share lengths, bands and recipes now and then, as caches and pools mistake."""
+    """Draw calls that now and then share lengths, bands and recipes, which caches may confuse."""
     few = draw(st.lists(_lengths(largest), min_size=1, max_size=3))
     recipes = draw(st.lists(_recipes(st.sampled_from(few)), min_size=2, max_size=4))
     count = draw(st.integers(2, 8))
@@ -167,9 +173,10 @@ def search(
     examples: int,
     seed: int,
 ) -> tuple[float | None, Arguments]:
-    """Try so many drawn arguments; the worst score, and the arguments that had it.
+    """Try so many drawn arguments; return the worst score and the arguments that had it.
 
-    Raises what ``attempt`` raised for the smallest arguments that fail, as ``Found``.
+    Arguments that the front-end cannot be asked are left out. Raises ``Found`` with the smallest
+    arguments for which ``attempt`` fails, and what it raised.
     """
     assert case.draw is not None
     worst: list[tuple[float, Arguments]] = []
@@ -191,6 +198,8 @@ def search(
     def run(arguments: Arguments) -> None:
         # After a crash or a time-out, or long shrinking, nothing more is tried.
         if found and (found[-1].is_hard or len(found) > _MAX_SHRINKS):
+            return
+        if case.beyond(able, arguments) is not None:
             return
         try:
             score = attempt(arguments)
@@ -223,3 +232,101 @@ class Found(Exception):
     @property
     def is_hard(self) -> bool:
         return isinstance(self.error, Failure) and self.error.hard
+
+
+# --------------------------------------------------------------------------- relations
+
+
+def _delayed(request: Request, hops: int) -> list[Request]:
+    assert request.recipe is not None
+    return [request, request.of_length(length(request.recipe) + hops * WHISPER.hop)]
+
+
+@check(_delayed)
+def delay(front_end: FrontEnd, request: Request, hops: int) -> float:
+    """Require that a delay by whole hops moves the frames that do not see the clip's ends."""
+    audio = request.audio()
+    later = np.concatenate([np.zeros(hops * WHISPER.hop, audio.dtype), audio])
+    first, second, score = _of_both(front_end, request, audio, later)
+    spec = request.spec()
+    inner = slice(2, first.shape[1] - 2)
+    # Each clip has its own maximum: what both clamp differently is left out.
+    bottom = max(first.max(), second.max()) - _SPAN
+    a, b = first[:, inner], second[:, hops:][:, inner]
+    allowed = truth(audio, spec).bound[:, inner] + truth(later, spec).bound[:, hops:][:, inner]
+    _require_equal(front_end, a, b, allowed, (a > bottom + 0.01) & (b > bottom + 0.01), "delay")
+    return score
+
+
+@check()
+def gain(front_end: FrontEnd, request: Request, octaves: int) -> float:
+    """Require that a gain of a power of two adds a constant to every value that is not clamped."""
+    audio = request.audio()
+    louder = np.ldexp(audio, octaves)
+    first, second, score = _of_both(front_end, request, audio, louder)
+    spec = request.spec()
+    step = 2.0 * octaves * np.log10(2.0) / WHISPER.divisor
+    floor = (np.log10(WHISPER.floor) + WHISPER.offset) / WHISPER.divisor
+    free = np.ones(first.shape, bool)
+    for y in (first, second):
+        free &= (y > floor + 0.01) & (y > y.max() - _SPAN + 0.01)
+    allowed = truth(audio, spec).bound + truth(louder, spec).bound
+    _require_equal(front_end, first + step, second, allowed, free, f"a gain of 2^{octaves}")
+    return score
+
+
+@check()
+def locality(front_end: FrontEnd, request: Request, at: int) -> float:
+    """Require that changed samples change the frames that they lie in, and no other."""
+    audio = request.audio()
+    changed = audio.copy()
+    changed[at : at + WHISPER.hop] *= audio.dtype.type(0.5)
+    first, second, score = _of_both(front_end, request, audio, changed)
+    spec = request.spec()
+    centres = np.arange(first.shape[1]) * WHISPER.hop
+    apart = (centres + WHISPER.reach < at) | (centres - WHISPER.reach > at + WHISPER.hop)
+    apart &= (centres >= WHISPER.reach) & (centres + WHISPER.reach < audio.size)
+    bottom = max(first.max(), second.max()) - _SPAN
+    free = apart & (first > bottom + 0.01) & (second > bottom + 0.01)
+    allowed = truth(audio, spec).bound + truth(changed, spec).bound
+    _require_equal(front_end, first, second, allowed, free, "a change elsewhere")
+    return score
+
+
+_SPAN = WHISPER.dynamic_range / WHISPER.divisor
+
+
+def _of_both(
+    front_end: FrontEnd, request: Request, audio: Array, changed: Array
+) -> tuple[Array, Array, float]:
+    """Return the features of two clips with one request's options, and the worse score."""
+    first, second = (front_end.call(clip, **request.options()) for clip in (audio, changed))
+    pairs = ((first, audio), (second, changed))
+    return first, second, max(judge(front_end, y, clip, request.spec()) for y, clip in pairs)
+
+
+def _require_equal(
+    front_end: FrontEnd, first: Array, second: Array, allowed: Array, where: Array, what: str
+) -> None:
+    """Fail unless two outputs agree within their bounds, whatever the reference says."""
+    limit = LIMITS[front_end.capabilities.required_class]
+    excess = np.where(where, np.abs(first - second.astype(np.float64)) / allowed, 0.0)
+    if not excess.max() <= limit:
+        band, frame = np.unravel_index(int(np.argmax(excess)), excess.shape)
+        raise Failure(
+            f"{what} changes value[{band}, {frame}] from {first[band, frame]:.9g} to "
+            f"{second[band, frame]:.9g}: expected a difference of at most "
+            f"{limit * allowed[band, frame]:.3g}",
+            score=float(excess.max()),
+        )
+
+
+def _cases(_profile: str) -> Iterator[Case]:
+    yield from PROPERTIES
+
+
+PROPERTY = Family(
+    "property",
+    "a drawn signal, length or order of calls is mishandled (the report has the smallest found)",
+    _cases,
+)

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from whisper_mel_reference import CLASS_B, WHISPER, stages
+from whisper_mel_reference import CLASS_B, stages
 
-from whisper_mel_conformance.cases.checks import render_audio
+from whisper_mel_conformance.cases.catalogue import FAMILIES
+from whisper_mel_conformance.cases.request import Request
 from whisper_mel_conformance.diagnosis.fitting import Answer, Explanation, explain
 from whisper_mel_conformance.diagnosis.weights import OtherWeights, other_weights
 from whisper_mel_conformance.frontend.client import FrontEnd
@@ -24,21 +25,6 @@ from whisper_mel_conformance.frontend.errors import Failure, Refused, Unsupporte
 from whisper_mel_conformance.frontend.load import Capabilities
 
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Probe:
-    """A clip made of ``recipes`` one after the other (or a batch of them), and options."""
-
-    name: str
-    recipes: tuple[Mapping[str, Any], ...]
-    options: Mapping[str, Any] = field(default_factory=dict)
-    is_batch: bool = False
-
-    def audio(self) -> Array:
-        """The samples, shape ``(n,)`` or ``(batch, n)``."""
-        parts = [render_audio(recipe) for recipe in self.recipes]
-        return np.stack(parts) if self.is_batch else np.concatenate(parts)
 
 
 def _signal(name: str, n: int, **more: Any) -> dict[str, Any]:
@@ -71,34 +57,32 @@ _FULL_SCALE = (_signal("noise", 2161, seed=912, gain=1.7), _signal("square", 120
 _REMAINDER = (_signal("noise", 1919, seed=913, gain=0.2),)
 
 
-def probes(able: Capabilities) -> list[Probe]:
-    """The clips that a front-end with these capabilities is asked for."""
-    bands = {"n_mels": able.n_mels[0]}
-    chosen = [
-        Probe("loud", _LOUD, bands),
-        Probe("quiet", _QUIET, bands),
-        Probe("late", _LATE, bands),
-        Probe("loud tail", _TAIL, bands),
-        Probe("full scale", _FULL_SCALE, bands),
-        Probe("remainder", _REMAINDER, bands),
-        Probe("silence", (_signal("silence", 1600),), bands),
-    ]
-    noise = (_signal("noise_ramp", 2111, seed=914),)
-    chosen += [Probe(f"{n_mels} bands", _LOUD, {"n_mels": n_mels}) for n_mels in able.n_mels[1:]]
+def clips(able: Capabilities) -> dict[str, Request]:
+    """What a front-end with these capabilities is asked for, by the names that sentences use."""
+    plain = Request(n_mels=able.n_mels[0])
+    parts = {
+        "loud": _LOUD,
+        "quiet": _QUIET,
+        "late": _LATE,
+        "loud tail": _TAIL,
+        "full scale": _FULL_SCALE,
+        "remainder": _REMAINDER,
+        "silence": (_signal("silence", 1600),),
+    }
+    asked = {name: replace(plain, recipe={"parts": recipes}) for name, recipes in parts.items()}
+    recipe = _signal("noise_ramp", 2111, seed=914)
+    noise = replace(plain, recipe=recipe)
+    for n_mels in able.n_mels[1:]:
+        asked[f"{n_mels} bands"] = replace(asked["loud"], n_mels=n_mels)
     for dtype in able.dtypes[1:]:
-        recipe = {**noise[0], "dtype": dtype}
-        chosen.append(Probe(dtype, (recipe,), bands))
+        asked[dtype] = replace(noise, recipe={**recipe, "dtype": dtype})
     for smoothing in able.smoothing:
         if smoothing is not None:
-            chosen.append(Probe(f"smoothing {smoothing}", noise, {**bands, "smoothing": smoothing}))
-    if able.pad_to:
-        chosen.append(Probe("padded", noise, {**bands, "pad_to": 4000}))
-    if able.batch:
-        pair = (_signal("noise", 1777, seed=915, gain=1e-5), _signal("noise", 1777, seed=916))
-        chosen.append(Probe("batch", pair, bands, is_batch=True))
-    if able.max_samples is not None:
-        chosen = [p for p in chosen if p.audio().shape[-1] <= able.max_samples]
-    return chosen
+            asked[f"smoothing {smoothing}"] = replace(noise, smoothing=smoothing)
+    asked["padded"] = replace(noise, pad_to=4000)
+    pair = (_signal("noise", 1777, seed=915, gain=1e-5), _signal("noise", 1777, seed=916))
+    asked["batch"] = replace(plain, recipes=pair)
+    return {name: request for name, request in asked.items() if request.lacking(able) is None}
 
 
 @dataclass
@@ -149,27 +133,27 @@ class Diagnosis:
 
 
 def diagnose(
-    front_end: FrontEnd, chosen: Sequence[Probe] | None = None, failed: Sequence[str] = ()
+    front_end: FrontEnd, chosen: Mapping[str, Request] | None = None, failed: Sequence[str] = ()
 ) -> Diagnosis:
     """Ask a front-end for the features of some clips, and explain them.
 
     ``failed`` are the ids of the cases that it fails: what they have in common is said where its
     features are right.
     """
-    asked = probes(front_end.capabilities) if chosen is None else chosen
-    answers = [_ask(front_end, probe) for probe in asked]
+    asked = clips(front_end.capabilities) if chosen is None else chosen
+    answers = [_ask(front_end, name, request) for name, request in asked.items()]
     given = [answer for answer in answers if answer.features is not None]
     if not given and not any(answer.error for answer in answers) and chosen is None:
         # Nothing is supported: some take only clips that are filled up to 30 s.
-        some = [probe for probe in asked if probe.name in ("loud", "quiet", "128 bands")]
-        asked = [replace(p, options={**p.options, "pad_to": 480_000}) for p in some]
-        answers = [_ask(front_end, probe) for probe in asked]
+        some = [name for name in asked if name in ("loud", "quiet", "128 bands")]
+        asked = {name: replace(asked[name], pad_to=480_000) for name in some}
+        answers = [_ask(front_end, name, request) for name, request in asked.items()]
         given = [answer for answer in answers if answer.features is not None]
     if not given:
         whys = [answer.error for answer in answers if answer.error]
         why = whys[0] if whys else "it supports none of the clips of the diagnosis"
         return Diagnosis([], [f"It gives no features at all: {why}."])
-    again = _ask(front_end, asked[answers.index(given[0])])
+    again = _ask(front_end, given[0].name, asked[given[0].name])
     sentence = _of_another_call(given) or _differing(given[0], again)
     if sentence:
         return Diagnosis([], [sentence], given[0])
@@ -248,19 +232,6 @@ def _refusals(answers: Sequence[Answer]) -> list[str]:
 
 
 _NUMBERS = re.compile(r"\d{3,}")
-_SHOWN_BY = {
-    "boundary": "clips of some lengths",
-    "numerics": "some signals",
-    "golden": "some signals",
-    "regressions": "some signals",
-    "property": "some drawn signals, lengths or calls",
-    "buffers": "where the audio or the output lies in memory, or what becomes of it afterwards",
-    "batch": "clips that are handed over together",
-    "errors": "bad input, and what comes after it",
-    "concurrency": "calls in several threads at once, which disturb one another: a data race",
-    "determinism": "repeated calls: state that calls leave behind",
-    "memory": "what calls leave behind: memory, open files or threads",
-}
 
 
 def _shown_by(failed: Sequence[str]) -> list[str]:
@@ -268,8 +239,8 @@ def _shown_by(failed: Sequence[str]) -> list[str]:
     if not failed:
         return []
     families = dict.fromkeys(case.split("/")[0] for case in failed)
-    shown = "; ".join(f"{_SHOWN_BY[family]} ({family})" for family in families)
-    return [f"Its failures are shown by {shown}. The first one is {failed[0]}."]
+    means = "; ".join(f"{FAMILIES[family].failure} ({family})" for family in families)
+    return [f"What its failures mean: {means}. The first one is {failed[0]}."]
 
 
 def _degenerate(answer: Answer) -> str:
@@ -285,15 +256,14 @@ def _degenerate(answer: Answer) -> str:
     return ""
 
 
-def _ask(front_end: FrontEnd, probe: Probe) -> Answer:
-    audio = probe.audio()
-    spec = WHISPER.replace(**probe.options)
+def _ask(front_end: FrontEnd, name: str, request: Request) -> Answer:
+    audio, spec = request.audio(), request.spec()
     try:
-        return Answer(probe.name, audio, spec, front_end.call(audio, **probe.options))
+        return Answer(name, audio, spec, front_end.call(audio, **request.options()))
     except Unsupported:
-        return Answer(probe.name, audio, spec, None)
+        return Answer(name, audio, spec, None)
     except (Failure, Refused) as error:
-        return Answer(probe.name, audio, spec, None, str(error))
+        return Answer(name, audio, spec, None, str(error))
 
 
 def _other_weights(weights: OtherWeights, worst: Answer) -> str:

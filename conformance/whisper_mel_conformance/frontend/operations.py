@@ -11,7 +11,7 @@ import gc
 import itertools
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,6 @@ from whisper_mel_conformance.frontend.layouts import lay_out, output_memory
 from whisper_mel_conformance.frontend.load import Loaded
 
 Array = NDArray[Any]
-CallSpec = dict[str, Any]  # "audio", and options of log_mel
 
 _OUT_SENTINEL = np.float32(-12345.0)
 
@@ -132,10 +131,11 @@ def call_with_bad_out(
 
 
 def sequence(
-    caller: Caller, calls: Sequence[CallSpec], *, reuse_input: bool, spoil_results: bool
+    caller: Caller, calls: Sequence[Mapping[str, Any]], *, reuse_input: bool, spoil_results: bool
 ) -> list[Array]:
     """Return the features of several calls, all of which stay alive until the last.
 
+    Each of ``calls`` has its ``audio`` and its options.
     With ``reuse_input``, clips of one length and dtype are passed in the same array. With
     ``spoil_results``, each result is overwritten as soon as it is copied.
     """
@@ -181,13 +181,15 @@ def repeat(caller: Caller, audio: Array, *, times: int, **options: Any) -> Array
     return first
 
 
-def in_threads(caller: Caller, calls: Sequence[CallSpec], *, times: int) -> list[list[Array]]:
+def in_threads(
+    caller: Caller, calls: Sequence[Mapping[str, Any]], *, times: int
+) -> list[list[Array]]:
     """Run each call in a thread of its own, all at once; return the different results of each."""
     results: list[list[Array]] = [[] for _ in calls]
     errors: list[BaseException] = []
     start = threading.Barrier(len(calls))
 
-    def run(spec: CallSpec, into: list[Array]) -> None:
+    def run(spec: Mapping[str, Any], into: list[Array]) -> None:
         options = dict(spec)
         audio = np.array(options.pop("audio"))
         start.wait()

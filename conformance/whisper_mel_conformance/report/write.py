@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from whisper_mel_reference import WHISPER
 
+from whisper_mel_conformance.cases.catalogue import CHECKS, find
 from whisper_mel_conformance.diagnosis.diagnose import Diagnosis
 from whisper_mel_conformance.folder import (
     own_folder,
@@ -32,7 +32,6 @@ from whisper_mel_conformance.report.facts import replay_command
 from whisper_mel_conformance.report.figure import figure
 from whisper_mel_conformance.report.picture import comparison
 from whisper_mel_conformance.report.render import BADGES, OUTPUTS, render, require_own
-from whisper_mel_conformance.run.judge import find
 from whisper_mel_conformance.run.result import STATUSES, Result, compressed
 from whisper_mel_conformance.run.run import Run
 
@@ -193,7 +192,7 @@ def write_failure(result: Result, front_end: FrontEnd, folder: Path) -> Path:
     Raises ``OSError`` or ``ValueError``; no reproduction is left then.
     """
     path = case_path(front_end.name, result.case, folder)
-    case = find(result.case)
+    check = find(result.case).check
     described = {
         "format": FORMAT,
         "case": result.case,
@@ -203,9 +202,9 @@ def write_failure(result: Result, front_end: FrontEnd, folder: Path) -> Path:
             "device": front_end.device,
             "versions": front_end.versions,
         },
-        "check": case.check,
+        "check": check,
         "arguments": result.arguments,
-        "specification": specification({**case.context, **result.arguments}),
+        "specification": specification(check, result.arguments),
         "score": json_number(result.score),
         "message": result.message,
         "environment": environment(),
@@ -233,9 +232,7 @@ def _portable(source: str) -> str:
     return f"{path}{colon}{attribute}"
 
 
-def specification(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of the specification that these arguments of a case imply."""
-    fields = {name: given.get(name) for name in ("n_mels", "pad_to", "smoothing")}
-    changed = {name: value for name, value in fields.items() if value is not None}
-    spec = WHISPER.replace(**changed)
+def specification(check: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of the specification of what a check asks for first."""
+    spec = CHECKS[check].specification(arguments)
     return {"n_mels": spec.n_mels, "pad_to": spec.pad_to, "smoothing": spec.smoothing}

@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whisper_mel_conformance.cases.catalogue import fixed_cases
-from whisper_mel_conformance.cases.checks import CHECKS
+from whisper_mel_conformance.cases.catalogue import CHECKS, all_cases
 from whisper_mel_conformance.cases.regressions import FOLDER, Regression, write
 from whisper_mel_conformance.diagnosis.diagnose import diagnose
 from whisper_mel_conformance.folder import slug, write_whole
@@ -199,12 +198,12 @@ def _shrunken(front_end: FrontEnd, case: dict[str, Any], outcome: Outcome) -> di
             return attempt(front_end, case["check"], arguments).kind == outcome.kind
         return False
 
-    arguments = shrink(case["arguments"], fails)
+    arguments = shrink(CHECKS[case["check"]], case["arguments"], fails)
     smaller = attempt(front_end, case["check"], arguments)
     return {
         **case,
         "arguments": arguments,
-        "specification": specification(arguments),
+        "specification": specification(case["check"], arguments),
         "score": json_number(smaller.score),
         "message": str(smaller.error),
         "environment": environment(),
@@ -212,7 +211,7 @@ def _shrunken(front_end: FrontEnd, case: dict[str, Any], outcome: Outcome) -> di
 
 
 def _keep(case: dict[str, Any], name: str, link: str, front_end: str) -> int:
-    claims = {c.id: c.claims for c in fixed_cases("nightly")}.get(case["case"], ())
+    claims = {c.id: c.claims for c in all_cases("nightly")}.get(case["case"], ())
     entry = Regression(
         f"regressions/{name}",
         case["check"],

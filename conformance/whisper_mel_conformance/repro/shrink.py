@@ -5,24 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from whisper_mel_conformance.cases.check import Check
+
 Arguments = dict[str, Any]
 
 _ATTEMPTS = 400
 _SHORTEST = 201  # the fewest samples that can be mirrored
 _SIMPLE = ("silence", "dc", "click", "tone", "noise")  # from the simplest
-_DEFAULTS: dict[str, Any] = {
-    "n_mels": 80,
-    "pad_to": None,
-    "smoothing": None,
-    "threads": None,
-    "layout": "plain",
-    "reuse_input": False,
-    "spoil_results": False,
-}
 
 
-def shrink(arguments: Mapping[str, Any], fails: Callable[[Arguments], bool]) -> Arguments:
-    """Return the smallest arguments found for which ``fails`` is still true.
+def shrink(
+    check: Check, arguments: Mapping[str, Any], fails: Callable[[Arguments], bool]
+) -> Arguments:
+    """Return the smallest arguments of a check found for which ``fails`` is still true.
 
     It leaves out options, shortens lists, replaces signals by simpler ones, shortens clips, leaves
     out parameters, and sets samples to zero, in this order.
@@ -32,7 +27,7 @@ def shrink(arguments: Mapping[str, Any], fails: Callable[[Arguments], bool]) -> 
     improved = True
     while improved and attempts < _ATTEMPTS:
         improved = False
-        for candidate in _smaller(smallest):
+        for candidate in _smaller(check, smallest):
             attempts += 1
             if attempts > _ATTEMPTS:
                 break
@@ -42,8 +37,8 @@ def shrink(arguments: Mapping[str, Any], fails: Callable[[Arguments], bool]) -> 
     return smallest
 
 
-def _smaller(arguments: Mapping[str, Any]) -> Iterator[Arguments]:
-    for name, default in _DEFAULTS.items():
+def _smaller(check: Check, arguments: Mapping[str, Any]) -> Iterator[Arguments]:
+    for name, default in check.defaults.items():
         if name in arguments and arguments[name] != default:
             yield {key: value for key, value in arguments.items() if key != name}
     for name in ("lengths", "calls", "recipes"):

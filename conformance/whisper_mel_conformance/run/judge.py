@@ -9,39 +9,18 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from typing import Any
 
-from whisper_mel_conformance.cases.catalogue import Case, fixed_cases
-from whisper_mel_conformance.cases.checks import CHECKS
-from whisper_mel_conformance.cases.properties import EXAMPLES, PROPERTIES, Found, Property, search
+from whisper_mel_conformance.cases.case import Case
+from whisper_mel_conformance.cases.catalogue import CHECKS, all_cases
+from whisper_mel_conformance.cases.properties import EXAMPLES, Found, Property, search
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure, Refused, Unsupported
-from whisper_mel_conformance.options import PROFILES
 from whisper_mel_conformance.run.result import Result
 from whisper_mel_conformance.run.setup import Setup
 
-MEASURED = ("growth", "endurance", "in_threads")
-"""Checks of memory and threads, which run one at a time on a machine."""
-
 _SHOWN = 3  # failures whose arrays are kept, for each front-end and family
 _LARGEST = 8 << 20  # bytes of arrays of one failure
-
-
-@lru_cache(maxsize=4)
-def all_cases(profile: str) -> tuple[Case, ...]:
-    """Return the cases of a profile: the fixed ones by family, then the drawn ones."""
-    return (*fixed_cases(profile), *PROPERTIES)
-
-
-@lru_cache(maxsize=1)
-def _by_id() -> dict[str, Case]:
-    return {case.id: case for profile in PROFILES for case in all_cases(profile)}
-
-
-def find(case_id: str) -> Case:
-    """Return the case with this id, of any profile; raise ``KeyError`` if there is none."""
-    return _by_id()[case_id]
 
 
 def judge_case(front_end: FrontEnd, case: Case, *, profile: str, seed: int) -> Result:
@@ -50,7 +29,7 @@ def judge_case(front_end: FrontEnd, case: Case, *, profile: str, seed: int) -> R
     No exception leaves this function. One that is not the front-end's is an error of the suite and
     fails the case. What is measured is measured alone on this machine.
     """
-    with _alone() if case.check in MEASURED else contextlib.nullcontext():
+    with _alone() if CHECKS[case.check].alone else contextlib.nullcontext():
         return _judged(front_end, case, profile, seed)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from whisper_mel_conformance.cases.catalogue import all_cases
 from whisper_mel_conformance.cases.judging import grade
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.run import known as known_failures
-from whisper_mel_conformance.run.judge import all_cases
 from whisper_mel_conformance.run.known import KnownFailure
 from whisper_mel_conformance.run.result import Result
 from whisper_mel_conformance.run.setup import Setup

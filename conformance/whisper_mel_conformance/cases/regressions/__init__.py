@@ -8,12 +8,13 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from whisper_mel_conformance.cases.case import Case, Family
 from whisper_mel_conformance.folder import write_whole
 
 FOLDER = Path(__file__).parent
@@ -27,7 +28,7 @@ class Regression:
     Attributes
     ----------
     case : its permanent id, ``regressions/…``.
-    check, arguments, claims : as those of a :class:`whisper_mel_conformance.cases.catalogue.Case`.
+    check, arguments, claims : as those of a :class:`whisper_mel_conformance.cases.case.Case`.
     project, link : whose bug it was, and where it is described.
     mechanism : what was wrong.
     quirk : the entry of the catalogue that has the bug, if there is one.
@@ -47,12 +48,12 @@ class Regression:
 
 @lru_cache(maxsize=1)
 def regressions() -> tuple[Regression, ...]:
-    """The corpus, by id. Raises ``ValueError`` naming a file that is not as it should be."""
+    """Return the corpus, by id; raise ``ValueError`` naming a file that is not as it should be."""
     return tuple(read(path) for path in sorted(FOLDER.glob("*.json")))
 
 
 def read(path: Path) -> Regression:
-    """One entry. Raises ``ValueError`` naming the file and what is wrong in it."""
+    """Return one entry. Raises ``ValueError`` naming the file and what is wrong in it."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data.pop("format") != FORMAT:
@@ -67,7 +68,7 @@ def read(path: Path) -> Regression:
 
 
 def write(entry: Regression) -> Path:
-    """Add an entry; its path. Raises ``FileExistsError`` if there is one of this name."""
+    """Add an entry; return its path. Raises ``FileExistsError`` if its name is taken."""
     path = FOLDER / f"{entry.case.removeprefix('regressions/')}.json"
     data = {"format": FORMAT, **vars(entry), "claims": list(entry.claims)}
     if path.exists():
@@ -75,3 +76,13 @@ def write(entry: Regression) -> Path:
     write_whole(path, (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode("utf-8"))
     regressions.cache_clear()
     return path
+
+
+def _cases(_profile: str) -> Iterator[Case]:
+    for entry in regressions():
+        yield Case(entry.case, entry.check, entry.arguments, entry.claims)
+
+
+REGRESSIONS = Family(
+    "regressions", "it has a bug that some project had: the case's file says whose", _cases
+)
