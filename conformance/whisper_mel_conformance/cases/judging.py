@@ -38,13 +38,13 @@ class _Keyed:
         return isinstance(other, _Keyed) and self._key == other._key
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=64)  # what one case asks for twice; a whole profile has thousands of clips
 def _truth(audio: _Keyed, spec: FrontEndSpec) -> Truth:
     return compute_truth(audio.array, spec)
 
 
 def truth(audio: Array, spec: FrontEndSpec) -> Truth:
-    """Return the truth about ``audio``, from a cache that all front-ends share."""
+    """Return the truth about ``audio``; the last few are kept."""
     return _truth(_Keyed(audio), spec)
 
 
