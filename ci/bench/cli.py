@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="make this run docs/measurements/cpu.json, which `./dev docs` shows in README",
     )
-    parser.add_argument("--readme", action="store_true", help="is ./dev docs now")
+    parser.add_argument("--readme", action="store_true", help="replaced by ./dev docs")
     return parser
 
 

@@ -48,7 +48,10 @@ def parser() -> argparse.ArgumentParser:
         "--frontend", action="append", metavar="NAME", help="only these, beside ours; repeatable"
     )
     parser.add_argument(
-        "--picture", default=BASELINE, metavar="NAME", help=f"ours beside which ({BASELINE})"
+        "--picture",
+        default=BASELINE,
+        metavar="NAME",
+        help=f"the front-end shown beside ours ({BASELINE})",
     )
     parser.add_argument("--seconds", type=float, default=1.0, help="of timing, for each")
     parser.add_argument("--output", type=Path, default=ROOT / "report", metavar="DIR")

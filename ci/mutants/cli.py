@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--kernel", action="store_true", help="mutated copies of the kernel, too")
     parser.add_argument("--full", action="store_true", help="each by every case, kernels too")
     parser.add_argument("--record", action="store_true", help="write it to docs/measurements")
-    parser.add_argument("--resume", action="store_true", help="only what the file has not")
+    parser.add_argument("--resume", action="store_true", help="only what the file lacks")
     parser.add_argument("-k", dest="word", default="", metavar="WORD", help="of a mutant's id")
     parser.add_argument(
         "-n",

@@ -55,7 +55,7 @@ TASKS = {
         run=_env,
         subtasks={
             "test": Task("with PyTorch and MAX, for the project's own tests", layer="test"),
-            "peers": Task("on top of it, the front-ends too heavy for everybody", layer="peers"),
+            "peers": Task("on top of it, large front-ends", layer="peers"),
             "cuda": Task("on top of it, ptxas and compute-sanitizer", layer="cuda"),
         },
     ),
@@ -117,7 +117,7 @@ TASKS = {
 --against FILE   an earlier bench.json: status 1 if a ratio fell by more than its noise
 --output DIR     where bench.json goes (report)
 --record         make this run docs/measurements/cpu.json
---readme         is ./dev docs now""",
+--readme         replaced by ./dev docs""",
         layer="test",
         compiles=True,
         run=_module("bench.cli", "main"),
@@ -135,7 +135,7 @@ TASKS = {
         """
 --n-mels N        80 or 128 bands
 --frontend NAME   only these, beside ours; repeatable
---picture NAME    ours beside which
+--picture NAME    the front-end shown beside ours
 --seconds S       of timing, for each
 --output DIR      where compare.json and compare.png go (report)""",
         layer="test",
@@ -149,7 +149,7 @@ TASKS = {
 --kernel   mutated copies of the kernel, too: each is compiled, up to an hour
 --full     quirks and kernels by every quick case, and idle cases: hours
 --record   write it to docs/measurements, from where ./dev docs shows it
---resume   only what the file has not
+--resume   only what the file lacks
 -k WORD    only mutants whose id has the word in it
 -n N       processes that judge: as many as there are processors without it; 0: one""",
         compiles=lambda arguments: bool({"--kernel", "--full"} & {*arguments}),
@@ -175,7 +175,7 @@ TASKS = {
                 ("memcheck", "compute-sanitizer on the kernel for GPUs", "cuda"),
                 ("racecheck", "likewise: races in shared memory", "cuda"),
                 ("initcheck", "likewise: memory read before it is written", "cuda"),
-                ("synccheck", "likewise: barriers that not all reach", "cuda"),
+                ("synccheck", "likewise: barriers that not all threads reach", "cuda"),
                 ("all", "all lanes that this machine can run; says which it cannot", "default"),
             ]
         },
@@ -213,7 +213,9 @@ TASKS = {
                 layer="test",
                 compiles=True,
             ),
-            "run": Task("what only a GPU can tell", options=gpu.RUN_OPTIONS, layer="cuda"),
+            "run": Task(
+                "checks and measurements that need a GPU", options=gpu.RUN_OPTIONS, layer="cuda"
+            ),
             "record": Task("take a gpu.json into docs/measurements", "FILE …"),
         },
     ),

@@ -26,10 +26,10 @@ OPTIONS = """
 --peers WHICH           none, light or all: the peers that are judged, too
 --matrix                every peer, too: --peers all
 --profile NAME          quick, ci or nightly
---seed N                of the drawn cases (0)
+--seed N                the seed of drawn cases (0)
 --report DIR            where the report goes (report)
 --known-failures FILE   TOML: declared failures (repeatable)
---timeout SECONDS       of a call (30)
+--timeout SECONDS       limit of a call (30)
 -k WORDS                only cases whose id matches, as pytest's -k
 -n N                    processes that judge, as pytest-xdist's -n: as many as there are processors
                         without it; 0: one
@@ -37,7 +37,7 @@ OPTIONS = """
 --lf                    only the cases that failed the last time
 --benchmark FILE        a bench.json for the report to show (repeatable)
 --mutants FILE          a mutants.json for the report to show
---quiet                 no progress, and at the end only what is wrong"""
+--quiet                 no progress, and at the end only problems"""
 REPORT_OPTIONS = """
 --output DIR       without it: the folder of the only PATH
 --benchmark FILE   a bench.json for the report to show (repeatable)
@@ -115,7 +115,8 @@ REPRO = Task(
 --shrink            find smaller arguments; writes shrunken/case.json
 --issue             print a bug report; writes picture.png beside the case
 --keep NAME         add it to the regression corpus
---link URL          where the bug is described, for --keep""",
+--link URL          where the bug is described, for --keep
+--trust             run the program, file or module that PATH names""",
     layer=lambda arguments: layer_of(_repro_source(arguments)),
     compiles=lambda arguments: _repro_source(arguments).startswith(_PREFIX),
     run=lambda arguments: run(["repro", *arguments]),

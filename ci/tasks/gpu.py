@@ -40,7 +40,9 @@ def run(arguments: list[str]) -> int:
     bundling = commands.add_parser("bundle", help="an archive for machines with a GPU, into dist/")
     bundling.add_argument("--target", action="append", help="sm_90a, … (repeatable)")
     bundling.add_argument("--bare", action="store_true", help="no planted faults, no mappings")
-    commands.add_parser("run", help="what only a GPU can tell; arguments as of ci/gpu/run")
+    commands.add_parser(
+        "run", help="checks and measurements that need a GPU; arguments as of ci/gpu/run"
+    )
     recording = commands.add_parser("record", help="take a gpu.json into docs/measurements")
     recording.add_argument("file", nargs="+", type=Path)
     for name in _TESTS:

@@ -67,7 +67,7 @@ OPTIONS = (
     ),
     Option(
         "seed",
-        {"type": int, "default": None, "help": "of the drawn cases (default: 0)"},
+        {"type": int, "default": None, "help": "the seed of drawn cases (default: 0)"},
     ),
     Option(
         "report",
@@ -94,7 +94,7 @@ OPTIONS = (
             "type": float,
             "default": 30.0,
             "metavar": "SECONDS",
-            "help": "for a call; the first one may take six times as long (default: 30)",
+            "help": "limit of a call; the first call may take six times as long (default: 30)",
         },
         ("--frontend-timeout",),
     ),
@@ -118,7 +118,7 @@ OPTIONS = (
     ),
     Option(
         "quiet",
-        {"action": "store_true", "help": "no progress, and at the end only what is wrong"},
+        {"action": "store_true", "help": "no progress, and at the end only problems"},
         ("--frontend-quiet",),
     ),
 )
