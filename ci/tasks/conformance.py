@@ -115,7 +115,8 @@ REPRO = Task(
 --shrink            find smaller arguments; writes shrunken/case.json
 --issue             print a bug report; writes picture.png beside the case
 --keep NAME         add it to the regression corpus
---link URL          where the bug is described, for --keep""",
+--link URL          where the bug is described, for --keep
+--trust             run the program, file or module that PATH names""",
     layer=lambda arguments: layer_of(_repro_source(arguments)),
     compiles=lambda arguments: _repro_source(arguments).startswith(_PREFIX),
     run=lambda arguments: run(["repro", *arguments]),
