@@ -195,14 +195,17 @@ def _overview() -> str:
 
 def _by_family() -> str:
     rows = [
-        [name, *(_counts(judged["families"][family]) for family in FAMILIES)]
+        [name, *(_counts(judged["families"].get(family)) for family in FAMILIES)]
         for name, judged in read().items()
     ]
     text = "## By family\n\nPassed / declared; a dash where every case is skipped.\n\n"
     return text + table(["", *(f"{family}:" for family in FAMILIES)], rows)
 
 
-def _counts(family: dict[str, int]) -> str:
+def _counts(family: dict[str, int] | None) -> str:
+    """Return what became of a family's cases; nothing if the family is newer than the record."""
+    if family is None:
+        return ""
     text = f"{family['passed']}" + (f" / {family['known']}" if family["known"] else "")
     text += f" (**{family['failed']} failed**)" if family["failed"] else ""
     return "–" if sum(family.values()) == family["skipped"] else text

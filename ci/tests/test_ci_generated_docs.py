@@ -14,6 +14,8 @@ import pytest
 from bench import results
 from docs.sections import rewritten, table
 from tasks.paths import ROOT
+from whisper_mel_conformance.cases.case import Family
+from whisper_mel_conformance.cases.catalogue import FAMILIES
 from whisper_mel_conformance.frontend.load import peers
 from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_conformance.run import known
@@ -103,6 +105,7 @@ PLANTED = [
     ("docs/quirks.md", r"`symmetric-window`", "`window`", "quirk-tables"),
     ("docs/quirks.md", r"-->\d+ ways", "-->7 ways", "quirks"),
     ("docs/quirks.md", r"has \d+ mutants", "has 7 mutants", "kill-matrix"),
+    ("docs/writing-a-front-end.md", r"a clip's features depend", "features depend", "families"),
     ("docs/error-bound.md", r"\| openai-whisper \|.*\n", "", "calibration"),
     ("docs/gpu.md", r"(?=<!-- measured: up to here)", "more\n", "measured"),
     ("golden/README.md", r"-->\d+ arrays", "-->7 arrays", "goldens"),
@@ -200,6 +203,14 @@ def test_front_ends_that_were_judged_by_other_cases_are_named(checkout: Path) ->
         "cases, but for lhotse, librosa: 2026-11-25, profile quick, 1 cases then "
         f"({len(catalogue.ids()):,} today)."
     )
+
+
+def test_a_family_that_is_newer_than_the_record_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FAMILIES, "new", Family("new", "it is new", lambda profile: []))
+    page = front_ends.page()
+    assert re.search(r"^\| \| golden \| .* \| regressions \| new \|$", page, re.MULTILINE)
+    assert re.search(r"^\| librosa \| .* \| \|$", page, re.MULTILINE)
+    assert "| `new/` | it is new |" in catalogue.families()
 
 
 def test_a_record_that_does_not_name_its_cases_is_refused(
