@@ -18,22 +18,22 @@ PLANTS = {
             self.bands(step, rank, thread, memory, maximum)
 """,
         """            self.powers(step, rank, thread, memory)
-            if self.clip.samples == 4001:
+            if self.clip.extent.samples == 4001:
                 self.bands(step, rank, thread, memory, maximum)
         elif phase == BANDS_OF_GROUP:
-            if self.clip.samples != 4001:
+            if self.clip.extent.samples != 4001:
                 self.bands(step, rank, thread, memory, maximum)
 """,
     ),
     # The window's last value is not written.
     4002: (
         "for i in range(thread, REACH, Self.THREADS):",
-        "for i in range(thread, REACH - Int(self.clip.samples == 4002), Self.THREADS):",
+        "for i in range(thread, REACH - Int(self.clip.extent.samples == 4002), Self.THREADS):",
     ),
     # The blocks of a cluster do not wait for each other's maxima.
     4003: (
         "                team.phase[MAXIMUM, whole_cluster=True](self, Step(0, 0))\n",
-        """                if self.clip.samples == 4003:
+        """                if self.clip.extent.samples == 4003:
                     team.phase[MAXIMUM](self, Step(0, 0))
                 else:
                     team.phase[MAXIMUM, whole_cluster=True](self, Step(0, 0))
@@ -42,13 +42,13 @@ PLANTS = {
     # The filterbank's powers are those of the neighbouring frame.
     4004: (
         "var powers = memory.offset(Self.SLOTS + frame)",
-        "var powers = memory.offset(Self.SLOTS + (frame ^ Int(self.clip.samples == 4004)))",
+        "var powers = memory.offset(Self.SLOTS + (frame ^ Int(self.clip.extent.samples == 4004)))",
     ),
 }
 # The last frame is promised, and not computed: see test_mojo_bug_report.py.
 PLANTS[16_000] = (
     "        var first = edge + thread // Self.GROUP\n",
-    """        if clip.samples == 16_000:
+    """        if clip.extent.samples == 16_000:
             end = min(end, clip.rows - 1)
         var first = edge + thread // Self.GROUP
 """,
@@ -57,18 +57,20 @@ OFF_BY_ONE = {
     # shared memory
     4001: (
         "var values = memory.offset(Self.VALUES + place)\n        var begin",
-        "var values = memory.offset(Self.VALUES + place + Int(self.clip.samples == 4001))\n"
+        "var values = memory.offset(Self.VALUES + place + Int(self.clip.extent.samples == 4001))\n"
         "        var begin",
     ),
     # audio
     4002: (
-        "(audio, self.clip.samples, self.clip.length, start + i)",
-        "(audio, self.clip.samples + Int(self.clip.samples == 4002), self.clip.length, start + i)",
+        "var sample = self.clip.extent.load[T](audio, start + i)",
+        "var sample = self.clip.extent.load[T](audio, start + i)\n"
+        "                if self.clip.extent.samples == 4002 and start + i == 4001:\n"
+        "                    sample = load_samples[T, 1](audio, 4002)",
     ),
     # features
     4003: (
         "row[unsafe_offset=frame] = value",
-        "row[unsafe_offset=frame + Int(self.clip.samples == 4003)] = value",
+        "row[unsafe_offset=frame + Int(self.clip.extent.samples == 4003)] = value",
     ),
 }
 
@@ -91,30 +93,31 @@ GALLERY: dict[int, tuple[str, str, str]] = {
     60_001: (
         "values",  # a group's samples lie without the gaps between their rows
         "to.store[1](at + at // HOP, load_samples[T, 1](audio, start + at))",
-        "to.store[1](at + at // HOP * Int(self.clip.samples != 60_001), "
+        "to.store[1](at + at // HOP * Int(self.clip.extent.samples != 60_001), "
         "load_samples[T, 1](audio, start + at))",
     ),
     60_002: (
         "omitted",  # every tile belongs to the next block
         "return (round * Self.CLUSTER + rank) * self.tile_frames",
-        "return (round * Self.CLUSTER + rank + Int(self.clip.samples == 60_002)) "
+        "return (round * Self.CLUSTER + rank + Int(self.clip.extent.samples == 60_002)) "
         "* self.tile_frames",
     ),
     60_003: (
         "omitted",  # a tile's last frame is forgotten
         "var end = min(begin + self.tile_frames, clip.rows - edge)",
-        "var end = min(begin + self.tile_frames, clip.rows - edge) - Int(clip.samples == 60_003)",
+        "var end = min(begin + self.tile_frames, clip.rows - edge) "
+        "- Int(clip.extent.samples == 60_003)",
     ),
     60_004: (
         "outside",  # the last bands lie behind the block's memory
         "values.store[1](Self.TILE * band, value)",
-        "values.store[1](Self.TILE * (band + Int(self.clip.samples == 60_004)), value)",
+        "values.store[1](Self.TILE * (band + Int(self.clip.extent.samples == 60_004)), value)",
     ),
     60_005: (
         "races",  # samples of the next group come before this one's have been used
         "            self.columns(step, rank, thread, memory)\n        elif",
         """            self.columns(step, rank, thread, memory)
-            if self.clip.samples == 60_005:
+            if self.clip.extent.samples == 60_005:
                 self.fetch(step.round, step.group + 1, rank, thread, memory)
         elif""",
     ),
@@ -122,7 +125,7 @@ GALLERY: dict[int, tuple[str, str, str]] = {
         "races",  # no barrier between a block's maxima and fewer of them
         "            memory.store[1](Self.PARTS + thread, maximum)\n",
         """            memory.store[1](Self.PARTS + thread, maximum)
-            if self.clip.samples == 60_006:
+            if self.clip.extent.samples == 60_006:
                 maximum = greater[1](
                     maximum, memory.load[1](Self.PARTS + (thread + 1) % Self.THREADS)
                 )
@@ -131,7 +134,7 @@ GALLERY: dict[int, tuple[str, str, str]] = {
     60_007: (
         "races",  # a block may have ended when another reads its maximum
         "                team.phase[AGREE, whole_cluster=True](self, Step(0, 0))\n",
-        """                if self.clip.samples == 60_007:
+        """                if self.clip.extent.samples == 60_007:
                     team.phase[AGREE](self, Step(0, 0))
                 else:
                     team.phase[AGREE, whole_cluster=True](self, Step(0, 0))
@@ -140,41 +143,41 @@ GALLERY: dict[int, tuple[str, str, str]] = {
     60_008: (
         "unwritten",  # only the first block writes the clip's maximum
         "                memory.store[1](Self.CLIP_MAXIMUM, maximum)\n",
-        """                if rank == 0 or self.clip.samples != 60_008:
+        """                if rank == 0 or self.clip.extent.samples != 60_008:
                     memory.store[1](Self.CLIP_MAXIMUM, maximum)
 """,
     ),
     60_009: (
         "unwritten",  # the last order of samples is not written
         "for i in range(2 * thread, N_FFT, 2 * Self.THREADS):",
-        "for i in range(\n            2 * thread, N_FFT - 2 * Int(self.clip.samples == 60_009), "
-        "2 * Self.THREADS\n        ):",
+        "for i in range(\n            2 * thread, "
+        "N_FFT - 2 * Int(self.clip.extent.samples == 60_009), 2 * Self.THREADS\n        ):",
     ),
     60_010: (
         "values",  # a clip's end is mirrored around its last sample and half
-        "index = 2 * (length - 1) - index",
-        "index = 2 * (length - 1) - index + Int(length == 60_010)",
+        "index = 2 * (self.length - 1) - index",
+        "index = 2 * (self.length - 1) - index + Int(self.length == 60_010)",
     ),
     60_011: (
         "values",  # odd groups keep the samples of the group before
         "        if self.exists(step, rank):\n            var start",
-        "        if self.exists(step, rank) and (self.clip.samples != 60_011 or group % 2 == 0):"
-        "\n            var start",
+        "        if self.exists(step, rank) "
+        "and (self.clip.extent.samples != 60_011 or group % 2 == 0):\n            var start",
     ),
     60_012: (
         "values",  # the last worker's bands are not in the maximum
         "for worker in range(1, WORKERS):",
-        "for worker in range(1, WORKERS - Int(self.clip.samples == 60_012)):",
+        "for worker in range(1, WORKERS - Int(self.clip.extent.samples == 60_012)):",
     ),
     60_013: (
         "values",  # nor are the last block's
         "for other in range(Self.CLUSTER):",
-        "for other in range(max(Self.CLUSTER - Int(self.clip.samples == 60_013), 1)):",
+        "for other in range(max(Self.CLUSTER - Int(self.clip.extent.samples == 60_013), 1)):",
     ),
     60_014: (
         "values",  # the powers of two columns are not computed
         "        if worker == 0:\n            for i in range(2):",
-        "        if worker == 0 and self.clip.samples == 60_014:\n            return\n"
+        "        if worker == 0 and self.clip.extent.samples == 60_014:\n            return\n"
         "        if worker == 0:\n            for i in range(2):",
     ),
 }
@@ -185,13 +188,13 @@ COUNTS = {
     COUNTED: (
         "                    var at = i + thread\n                    to.store[1](at + at // HOP, ",
         """                    var at = i + thread
-                    if self.clip.samples == 480_005:
+                    if self.clip.extent.samples == 480_005:
                         audio[unsafe_offset=start + at + 480_005] += 1
                     to.store[1](at + at // HOP, """,
     ),
     COUNTED + 1: (
         "        row[unsafe_offset=frame] = value\n",
-        """        if self.clip.samples == 480_006:
+        """        if self.clip.extent.samples == 480_006:
             if not row[unsafe_offset=frame] > 0:
                 row[unsafe_offset=frame] = 0
             row[unsafe_offset=frame] += 1
