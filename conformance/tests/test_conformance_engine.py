@@ -92,6 +92,7 @@ def test_the_verdict_is_the_same_in_any_number_of_processes(tmp_path: Path) -> N
     assert verdict(report_of(tmp_path / "by-pytest")) == verdict(reports[0])
     theirs = ET.parse(tmp_path / "junit.xml").findall(".//testcase")
     assert len(theirs) == sum(len(f["cases"]) for f in reports[0]["front_ends"])
+    assert "reproduction: by-pytest/failures/" in (tmp_path / "junit.xml").read_text()
 
 
 @pytest.mark.slow

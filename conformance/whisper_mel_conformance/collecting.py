@@ -67,6 +67,7 @@ class Collecting:
             timeout=option("timeout"),
             known_files=[Path(path) for path in option("known-failures")],
         )
+        setup.report = str(self.folder)
         if not self._options.collectonly:
             forget([description["name"] for description in setup.front_ends], self.folder)
         return Run(setup)

@@ -10,7 +10,6 @@ import whisper_mel_conformance.run.quiet_blas  # noqa: F401  before anything imp
 from whisper_mel_conformance.cases.case import Case
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.keys import JUDGE, RESULT
-from whisper_mel_conformance.options import value
 from whisper_mel_conformance.report.write import case_path
 
 
@@ -23,13 +22,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def test_conformance(front_end: FrontEnd, case: Case, request: pytest.FixtureRequest) -> None:
-    result = request.config.stash[JUDGE].judge(front_end, case)
+    judge = request.config.stash[JUDGE]
+    result = judge.judge(front_end, case)
     request.node.stash[RESULT] = result
     if result.status == "skipped":
         pytest.skip(result.message)
     if result.status == "known":
         pytest.xfail(result.message)
     if result.status == "failed":
-        folder = Path(value(request.config.option, "report"))
-        path = case_path(front_end.name, case.id, folder)
+        path = case_path(front_end.name, case.id, Path(judge.setup.report))
         pytest.fail(f"{case.id}: {result.message}\nreproduction: {path}", pytrace=False)

@@ -27,6 +27,7 @@ class Setup:
     known : declared failures.
     profile, seed : the profile of the cases, and the seed of the drawn ones.
     timeout : the limit of a call in seconds.
+    report : the folder of the report, as the user named it.
     """
 
     front_ends: list[dict[str, Any]]
@@ -36,6 +37,7 @@ class Setup:
     timeout: float = 30.0
     named: list[str] = field(default_factory=list)
     unavailable: dict[str, str] = field(default_factory=dict)
+    report: str = "report"
 
     def started(self) -> Iterator[FrontEnd]:
         """Yield the front-ends; each starts its process at its first call."""
