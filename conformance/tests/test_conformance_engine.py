@@ -70,7 +70,7 @@ def verdict(report: dict[str, Any]) -> Any:
 
 @pytest.mark.slow
 def test_the_verdict_is_the_same_in_any_number_of_processes(tmp_path: Path) -> None:
-    names = ("--frontend", f"{CORRECT}:right", "--frontend", f"{QUIRKS}:symmetric-window")
+    names = ("--frontend", f"{CORRECT}:right", "--frontend", f"{QUIRKS}:all-zero")
     words = (*names, "-k", "length-401 or left-behind-short/80 or gain")
     reports = []
     for n in "024":
@@ -84,7 +84,7 @@ def test_the_verdict_is_the_same_in_any_number_of_processes(tmp_path: Path) -> N
     assert verdict(reports[2]) == verdict(reports[0])
     done = call(
         *("pytest", *PYTEST, "whisper_mel_conformance", "-n", "2", "--junitxml", "junit.xml"),
-        *("--mel-frontend", f"{CORRECT}:right", "--frontend", f"{QUIRKS}:symmetric-window"),
+        *("--mel-frontend", f"{CORRECT}:right", "--frontend", f"{QUIRKS}:all-zero"),
         *("-k", words[-1], "--mel-report", "by-pytest"),
         folder=tmp_path,
     )
@@ -101,11 +101,11 @@ def test_machines_are_other_interpreters(tmp_path: Path) -> None:
     done = call(
         *("pytest", *PYTEST, "whisper_mel_conformance", "--dist", "load", "-k", FEW),
         *("--tx", f"popen//python={sys.executable}", "--tx", f"popen//python={sys.executable}"),
-        *("--mel-frontend", f"{QUIRKS}:symmetric-window", "--mel-report", "there"),
+        *("--mel-frontend", f"{QUIRKS}:all-zero", "--mel-report", "there"),
         folder=tmp_path,
     )
     assert done.returncode == 1, done.stdout + done.stderr
-    words = ("--frontend", f"{QUIRKS}:symmetric-window", "-k", FEW, "-n", "0", "--report", "here")
+    words = ("--frontend", f"{QUIRKS}:all-zero", "-k", FEW, "-n", "0", "--report", "here")
     call("whisper_mel_conformance", *words, folder=tmp_path)
     assert verdict(report_of(tmp_path / "there")) == verdict(report_of(tmp_path / "here"))
     assert [*(tmp_path / "there" / "failures").glob("*/*/case.json")]
@@ -168,10 +168,10 @@ def test_a_case_whose_process_was_killed_is_a_failure(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_pytest_ways_of_choosing_cases_work(tmp_path: Path) -> None:
-    words = ("whisper_mel_conformance", "--frontend", f"{QUIRKS}:symmetric-window", "-k", FEW)
+    words = ("whisper_mel_conformance", "--frontend", f"{QUIRKS}:all-zero", "-k", FEW)
     listed = call(*words, "--collect-only", "-q", folder=tmp_path)
     assert listed.returncode == 0, listed.stdout + listed.stderr
-    assert "symmetric-window:numerics/rising-noise/80]" in listed.stdout
+    assert "all-zero:numerics/rising-noise/80]" in listed.stdout
     assert not (tmp_path / "report").exists()
     spread = call(*words, "-x", "-n", "2", "--report", "spread", folder=tmp_path)
     assert spread.returncode == 1, spread.stdout + spread.stderr
