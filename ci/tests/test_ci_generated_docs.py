@@ -130,6 +130,7 @@ def test_the_check_names_every_file_and_part(
     assert {part for *_, part in PLANTED} >= cli.SECTIONS.keys()
 
 
+@pytest.mark.slow
 def test_a_picture_of_another_record_is_drawn_anew(
     checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

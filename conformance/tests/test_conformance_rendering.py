@@ -176,6 +176,7 @@ def test_text_can_be_read_in_both_schemes_and_in_print() -> None:
     assert _contrast("#999999", "#ffffff") < 4.5  # grey on white, which is known to be too little
 
 
+@pytest.mark.slow
 def test_thousands_of_failures_are_a_page_that_says_what_is_left_out() -> None:
     many = [bad(5000) for _ in range(20)]
     text = page(Document([run(*many)]))
