@@ -75,7 +75,7 @@ def test_what_is_sent_is_never_executed(load: Load, tmp_path: Path) -> None:
         front_end = load(
             f"{FIND}{code}\ndef f(audio):\n    judge().sendall({head} + data)\n    time.sleep(3600)"
         )
-        with pytest.raises(Failure, match="no message"):
+        with pytest.raises(Failure, match="invalid message"):
             front_end.call(CLIP)
         assert not marker.exists()
 
@@ -192,7 +192,7 @@ def test_every_operation_has_a_form_of_answer() -> None:
     ("body", "message"),
     [
         ("os.kill(os.getpid(), signal.SIGRTMIN + 3)", r"killed by (signal )?\w+"),
-        ("os.closerange(3, 4096); time.sleep(3600)", "closed its connection and went on"),
+        ("os.closerange(3, 4096); time.sleep(3600)", "closed its connection and continued"),
         ("os._exit(0)", "exited with status 0"),
         ("sys.exit(0)", "SystemExit"),
         ("raise KeyboardInterrupt", "KeyboardInterrupt"),
@@ -201,7 +201,7 @@ def test_every_operation_has_a_form_of_answer() -> None:
 def test_odd_ends_are_failures(
     load: Load, body: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if "went on" in message:
+    if "continued" in message:
         monkeypatch.setattr(client, "_DYING", 0.5)  # it never ends
     front_end = load(f"def f(audio):\n    {body}")
     with pytest.raises(Failure, match=message):

@@ -82,7 +82,7 @@ def test_the_page_says_it_all() -> None:
     text = " ".join(" ".join(parts) for parts in Outline(page(document())).texts.values())
     for word in (
         "1 of 2 front-ends fails",
-        "class A is required",
+        "required class A",
         "python -m whisper_mel_conformance repro failures/x/boundary--length-0--80",
         "--profile quick --seed 0",
         "no batch",
@@ -181,7 +181,7 @@ def test_thousands_of_failures_are_a_page_that_says_what_is_left_out() -> None:
     many = [bad(5000) for _ in range(20)]
     text = page(Document([run(*many)]))
     assert len(text) < 4_000_000
-    assert "more failing cases, which report.json and junit.xml name" in text
+    assert "more failing cases: see report.json and junit.xml" in text
     assert len(page(document(failures=5000))) < 1_500_000
 
 
