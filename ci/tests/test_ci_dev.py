@@ -26,7 +26,6 @@ from tasks.paths import LOCKS, ROOT
 DEV = ROOT / "dev"
 DEFAULT = ("default",)
 TEST = ("default", "test")
-HELP = ("-h", "--help")
 
 
 def load(path: Path) -> Any:
