@@ -27,13 +27,14 @@ def log_mel_spectrogram(audio: Any, n_mels: int, padding: int, device: Any) -> T
         features = torch.from_numpy(propagating.log_mel(samples, n_mels, padding))
         return features if device is None else features.to(device)
 
-    where = audio.device if device is None else device
+    where = audio.device if device is None else torch.device(device)
     if audio.dtype in (torch.float16, torch.bfloat16):
         audio = audio.float()
     if audio.ndim and audio.shape[-1] == 0 and padding:
         audio, padding = torch.nn.functional.pad(audio, (0, 1)), padding - 1
     compute = _by_operator if audio.is_cuda or audio.is_meta else _on_cpu
-    return compute(audio, n_mels, padding).to(where)
+    features = compute(audio, n_mels, padding)
+    return features if features.device == where else features.to(where)
 
 
 def _by_operator(audio: Tensor, n_mels: int, padding: int) -> Tensor:
