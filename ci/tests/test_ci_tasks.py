@@ -263,7 +263,7 @@ ARROWS = {
     ),
     "to the same floor, when it is called": (
         "whisper_mel_conformance/run/known.py",
-        "def f():\n    import whisper_mel_conformance.diagnosis.fitting",
+        "def f():\n    import whisper_mel_conformance.diagnosis.search",
         "a room of conformance imports rooms of lower floors only",
     ),
     "from a room on no floor": (

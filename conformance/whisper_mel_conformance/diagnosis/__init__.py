@@ -1,6 +1,9 @@
 """Why a front-end fails: which known ways of being wrong explain its features.
 
 diagnose     asks the front-end, and says what was found
-fitting      the search for quirks, pairs of them and their numbers
+answer       a front-end's answer to a clip, and what quirks would have made of it
+search       for quirks and pairs of them that make all answers
+guess        leaves out pairs that are not worth computing
+fit          finds the numbers that quirks have
 weights      other filterbanks
 """

@@ -8,7 +8,7 @@ stage, the frames and the bands that differ.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,8 @@ from whisper_mel_reference import CLASS_B, stages
 
 from whisper_mel_conformance.cases.catalogue import FAMILIES
 from whisper_mel_conformance.cases.request import Request
-from whisper_mel_conformance.diagnosis.fitting import Answer, Explanation, explain
+from whisper_mel_conformance.diagnosis.answer import Answer
+from whisper_mel_conformance.diagnosis.search import Explanation, explain
 from whisper_mel_conformance.diagnosis.weights import OtherWeights, other_weights
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure, Refused, Unsupported
@@ -153,11 +154,14 @@ def diagnose(
         whys = [answer.error for answer in answers if answer.error]
         why = whys[0] if whys else "it supports none of the clips of the diagnosis"
         return Diagnosis([], [f"It gives no features at all: {why}."])
-    again = _ask(front_end, given[0].name, asked[given[0].name])
-    sentence = _of_another_call(given) or _differing(given[0], again)
+    wrong = [answer for answer in given if not answer.score <= CLASS_B]
+    sentence = _of_another_call(given)
     if sentence:
         return Diagnosis([], [sentence], given[0])
-    wrong = [answer for answer in given if not answer.score <= CLASS_B]
+    for answer in [given[0], *(a for a in wrong for _ in range(_AGAIN))]:
+        sentence = _differing(answer, _ask(front_end, answer.name, asked[answer.name]))
+        if sentence:
+            return Diagnosis([], [sentence], answer)
     degenerate = _degenerate(given[0])
     if degenerate:
         return Diagnosis([], [degenerate], given[0])
@@ -173,13 +177,19 @@ def diagnose(
     worst = max(wrong, key=lambda a: (a.score, a.audio.size))
     weights = other_weights(given)
     # Hundreds of weights fit what is one number, too: a single quirk is the better explanation.
-    explanations = explain(given, in_pairs=weights is None)
+    condition = _condition(given)
+    explanations = explain(given, in_pairs=weights is None, apart=bool(condition))
     if explanations:
-        sentences = [*_explained(explanations, worst), *sentences]
+        sentences = [*_explained(explanations, worst), *condition, *sentences]
     elif weights is not None:
-        sentences = [_other_weights(weights, worst), *sentences]
+        sentences = [_other_weights(weights, worst), *condition, *sentences]
     else:
-        sentences = ["Nothing known explains its features.", _located(wrong), *sentences]
+        sentences = [
+            "Nothing known explains its features.",
+            _located(wrong),
+            *condition,
+            *sentences,
+        ]
     return Diagnosis(explanations, sentences, worst)
 
 
@@ -205,9 +215,19 @@ def _differ(answer: Answer, other: Answer) -> bool:
 def _differing(first: Answer, again: Answer) -> str:
     """A sentence about equal calls with different answers."""
     if again.actual is None or first.actual is None:
-        return f"Of two equal calls one gives features, the other none: {again.error}."
+        return (
+            f"Of two equal calls, of the clip “{first.name}”, one gives features, the other none: "
+            f"{again.error}."
+        )
     if again.actual.tobytes() == first.actual.tobytes():
         return ""
+    scores = [answer.score for answer in (first, again)]
+    if min(scores) <= CLASS_B < max(scores):
+        return (
+            f"What is wrong comes and goes: of two equal calls, of the clip “{first.name}”, one "
+            f"gives features with score {min(scores):.2g}, the other with {max(scores):.3g}. "
+            "State that calls leave behind, unwritten memory, or threads."
+        )
     by = ""
     if again.actual.shape == first.actual.shape:
         with np.errstate(invalid="ignore"):
@@ -216,6 +236,36 @@ def _differing(first: Answer, again: Answer) -> str:
         f"Equal calls give different features{by}: unwritten memory, state that calls leave "
         "behind, threads, or noise that is added."
     )
+
+
+_AGAIN = 2  # times, one after the other: once, every n-th call may be the one that is wrong
+
+_CONDITIONS: dict[str, Callable[[Answer], bool | int | str | None]] = {
+    "clips of dtype {}": lambda answer: str(answer.audio.dtype),
+    "{} bands": lambda answer: answer.spec.n_mels,
+    "pad_to={}": lambda answer: answer.spec.pad_to,
+    "smoothing={}": lambda answer: answer.spec.smoothing,
+    "clips in a batch": lambda answer: answer.audio.ndim == 2 or None,
+}
+"""What a call may have, in words, and its value of that, None if it has it not."""
+
+
+def _condition(given: Sequence[Answer]) -> list[str]:
+    """A sentence about what all wrong answers have, and no right one."""
+    wrong = [answer for answer in given if not answer.score <= CLASS_B]
+    if len(wrong) == len(given):
+        return []
+    for words, of in _CONDITIONS.items():
+        values = {of(answer) for answer in wrong}
+        value = values.pop()
+        if values or value is None:
+            continue
+        if [answer for answer in given if of(answer) == value] == wrong:
+            return [
+                f"It is wrong with {words.format(value)} only: on {len(wrong)} of {len(wrong)} "
+                f"such clips of the diagnosis, and on none of {len(given) - len(wrong)} others."
+            ]
+    return []
 
 
 def _refusals(answers: Sequence[Answer]) -> list[str]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from whisper_mel_reference import CLASS_B, mel_filterbank, stages
 
-from whisper_mel_conformance.diagnosis.fitting import Answer
+from whisper_mel_conformance.diagnosis.answer import Answer
 
 Array = NDArray[Any]
 

@@ -61,6 +61,11 @@ class Variation:
             or bool(set(self.stages) & set(FRONT))
         )
 
+    @property
+    def is_only_front(self) -> bool:
+        """Whether all that is changed lies before the logarithm."""
+        return not (set(self.spec) & _TAIL_FIELDS or set(self.stages) & set(TAIL))
+
 
 class Call:
     """One clip on its way through the stages.

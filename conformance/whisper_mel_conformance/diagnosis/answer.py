@@ -1,0 +1,252 @@
+"""A front-end's answer to a clip, and what quirks of the catalogue would have made of it."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from whisper_mel_reference import FrontEndSpec
+from whisper_mel_reference.bound import last_error
+from whisper_mel_reference.pipeline import split_clips
+
+from whisper_mel_conformance.cases.judging import truth
+from whisper_mel_conformance.quirks import CATALOGUE
+from whisper_mel_conformance.quirks.path import Call, Mel, Variation, finish_batch, mel_powers
+from whisper_mel_conformance.quirks.quirk import Parameter, Quirk
+
+Array = NDArray[Any]
+
+_FRAMES_LOST = 4  # the most frames that a quirk takes away between mel powers and features
+_KEPT = 2**29  # bytes of mel powers that a model keeps
+_CALL = 25  # frames whose arithmetic takes about as long as an evaluation's fixed part
+
+
+@dataclass(eq=False)
+class Answer:
+    """A front-end's features of a clip, or why there are none.
+
+    ``actual``, ``expected`` and ``bound`` (its own, the right features and their error bound) have
+    shape ``(clips, bands, frames)``; ``actual`` is None if ``features`` is, and may have another
+    shape. ``clips`` holds the samples of each clip as floats.
+    """
+
+    name: str
+    audio: Array
+    spec: FrontEndSpec
+    features: Array | None
+    error: str = ""
+
+    def __post_init__(self) -> None:
+        self.clips, is_batch = split_clips(self.audio, None)
+        exact = [truth(clip, self.spec) for clip in self.clips]
+        self.expected = np.stack([t.features for t in exact])
+        self.bound = np.stack([t.bound for t in exact])
+        given = self.features
+        self.actual = None if given is None else np.asarray(given, np.float64)
+        if self.actual is not None and not is_batch:
+            self.actual = self.actual[np.newaxis]
+
+    @property
+    def score(self) -> float:
+        """The largest error in bounds; infinite where shapes differ."""
+        return self.score_of_features(self.actual)
+
+    def score_of_features(self, features: Array | None) -> float:
+        """Compute the score that features of shape ``(clips, bands, frames)`` would have."""
+        return _score(features, self.expected, self.bound)
+
+
+@lru_cache(maxsize=8192)
+def _variation(id: str, value: float | None) -> Variation:
+    return CATALOGUE[id].variation(value)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A quirk of the catalogue with a value of its parameter, if it has one."""
+
+    id: str
+    value: float | None = None
+
+    @property
+    def quirk(self) -> Quirk:
+        """The catalogue's entry."""
+        return CATALOGUE[self.id]
+
+    @property
+    def variation(self) -> Variation:
+        """What the quirk changes on the reference's path."""
+        return _variation(self.id, self.value)
+
+    @property
+    def parameter(self) -> Parameter:
+        """The quirk's parameter; it must have one."""
+        assert self.quirk.parameter is not None
+        return self.quirk.parameter
+
+    @property
+    def number(self) -> float:
+        """The parameter's value; there must be one."""
+        assert self.value is not None
+        return self.value
+
+    def __str__(self) -> str:
+        if self.quirk.parameter is None or self.value is None:
+            return self.id
+        return f"{self.id} ({self.quirk.parameter.name} {self.value:.6g})"
+
+
+Variants = tuple[Variant, ...]
+
+_Front = tuple[Variants, bool]  # the quirks before the logarithm; whether with the bound
+
+
+class Model:
+    """Computes what quirks would have made of an answer's clips.
+
+    Mel powers are kept, for what differs after them only. ``work`` counts evaluations, long clips
+    as several: about 0.1 ms each.
+    """
+
+    def __init__(self, answer: Answer) -> None:
+        assert answer.actual is not None
+        self.answer = answer
+        self.actual: Array = answer.actual
+        self.work = 0
+        self._fronts: OrderedDict[_Front, list[Mel]] = OrderedDict()
+        self._last: tuple[_Front, list[Mel]] | None = None
+        same = answer.bound.shape == self.actual.shape
+        self.bound = answer.bound if same else answer.bound.mean()
+        # What overflows to NaN would explain everything; only of silence may it be all.
+        self._is_silent = bool(answer.expected.min() == answer.expected.max())
+
+    def mels(self, variants: Variants, *, with_bound: bool = False) -> list[Mel]:
+        """Compute the mel powers of each clip, or look them up.
+
+        Those that one quirk makes are kept, as far as memory allows; others until the next call.
+        Raises ``ValueError`` if the quirks cannot be put together or make too many frames.
+        """
+        front = tuple(v for v in variants if v.variation.is_front)
+        key = front, with_bound
+        if self._last is not None and self._last[0] == key:
+            return self._last[1]
+        if key in self._fronts:
+            self._fronts.move_to_end(key)
+            return self._fronts[key]
+        most = max(self.actual.shape) + _FRAMES_LOST
+        mels = [
+            mel_powers(call, with_bound=with_bound, max_frames=most) for call in self._calls(front)
+        ]
+        self.work += 2 * _cost(mels)
+        if len(front) > 1:  # there are too many of these, and each is wanted at one time only
+            self._last = key, mels
+            return mels
+        self._fronts[key] = mels
+        each = sum(mel.exact.nbytes for mel in mels) * (3 if with_bound else 1)
+        while len(self._fronts) * each > _KEPT:
+            self._fronts.popitem(last=False)
+        return mels
+
+    def _calls(self, variants: Variants) -> list[Call]:
+        variations, real = [v.variation for v in variants], np.dtype(np.float64)
+        dtype, spec = self.answer.audio.dtype, self.answer.spec
+        return [Call(clip, dtype, real, spec, variations) for clip in self.answer.clips]
+
+    def predict(self, variants: Variants, *, with_bound: bool) -> tuple[Array, Array] | None:
+        """Compute the features that these quirks make, and how far off float32 ones may be.
+
+        None where the quirks cannot be put together. Without ``with_bound`` the bound is that of
+        the reference.
+        """
+        with np.errstate(all="ignore"):
+            try:
+                mels, calls = self.mels(variants, with_bound=with_bound), self._calls(variants)
+                self.work += _cost(mels)
+                exact = np.stack(finish_batch([mel.exact for mel in mels], calls))
+                if not with_bound:
+                    return exact, self.answer.bound
+                low = np.stack(finish_batch([mel.low for mel in mels], calls))
+                high = np.stack(finish_batch([mel.high for mel in mels], calls))
+            except (ValueError, IndexError):
+                self.work += 1
+                return None
+            spread = np.maximum(np.abs(high - exact), np.abs(exact - low))
+            return exact, spread + last_error(exact)
+
+    def score_of(self, variants: Variants) -> float:
+        """Compute how far the answer is from what these quirks make, in bounds."""
+        prediction = self.predict(variants, with_bound=True)
+        if prediction is None or self._says_nothing(prediction[0]):
+            return math.inf
+        return _score(self.actual, *prediction)
+
+    def _says_nothing(self, predicted: Array) -> bool:
+        """Whether most of a prediction is NaN, which matches anything."""
+        if self._is_silent or math.isfinite(predicted.sum()):
+            return False
+        return bool(np.isnan(predicted).mean() > 0.5)
+
+    def features(self, variants: Variants) -> Array | None:
+        """Compute the features that these quirks make; None if of another shape than the answer's,
+        or mostly NaN."""
+        prediction = self.predict(variants, with_bound=False)
+        if prediction is None or prediction[0].shape != self.actual.shape:
+            return None
+        return None if self._says_nothing(prediction[0]) else prediction[0]
+
+    def differences(self, predicted: Array) -> Array:
+        """Compute how far the answer is from a prediction, in units of the reference's bound.
+
+        Roundings of large values are large: beyond 1, the unit grows with the prediction. What is
+        infinite is replaced by 1e9; where a prediction is NaN it may be anything: 0.
+        """
+        return self._in_bounds(self.actual - predicted, predicted)
+
+    def differences_but_trend(self, predicted: Array, *, with_slope: bool) -> Array:
+        """Compute the differences that are left if a constant, and ``with_slope`` a part that is
+        proportional to the prediction, too, are taken away."""
+        with np.errstate(all="ignore"):
+            left = _without_trend(self.actual - predicted, predicted, with_slope=with_slope)
+        return self._in_bounds(left, predicted)
+
+    def _in_bounds(self, difference: Array, predicted: Array) -> Array:
+        with np.errstate(all="ignore"):
+            scaled = (difference / (self.bound * np.maximum(np.abs(predicted), 1.0))).ravel()
+        if not math.isfinite(scaled.sum()):
+            scaled[~np.isfinite(scaled)] = 1e9
+            scaled[np.isnan(predicted).ravel()] = 0.0
+        return scaled
+
+
+def _cost(mels: Sequence[Mel]) -> int:
+    return 1 + sum(mel.exact.shape[-1] for mel in mels) // _CALL
+
+
+def _score(actual: Array | None, expected: Array, bound: Array) -> float:
+    if actual is None or actual.shape != expected.shape:
+        return math.inf
+    with np.errstate(all="ignore"):
+        excess = np.abs(actual - expected) / bound
+    excess = np.where(np.isnan(expected), 0.0, excess)  # of 0 / 0 roundings make anything
+    return float(excess.max()) if np.isfinite(excess).all() else math.inf
+
+
+_HUGE = 1e6  # of features: beside these, what is there is lost to rounding
+
+
+def _without_trend(difference: Array, predicted: Array, *, with_slope: bool) -> Array:
+    known = np.isfinite(difference) & np.isfinite(predicted)
+    if not known.any() or not np.abs(predicted[known]).max() < _HUGE:
+        return difference
+    if with_slope:
+        centred = predicted - predicted[known].mean()
+        square = np.square(centred[known]).sum()
+        if square > 0.0:
+            difference = difference - centred * (centred * difference)[known].sum() / square
+    return difference - np.median(difference[known])

@@ -1,0 +1,333 @@
+"""Which quirks of the catalogue, alone or in pairs, make a front-end's features.
+
+A front-end's answers to a few clips are compared with what each variation of the reference's path
+makes of them. Quirks that have a number are tried on a grid of values, and the promising ones
+fitted. Most pairs are never computed: that they are far off is guessed from what each quirk does
+alone.
+
+The limits and counts below were tried on front-ends that were drawn with other seeds than those of
+the tests; the nightly tests measure how many are named with them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from whisper_mel_reference import CLASS_A, CLASS_B
+
+from whisper_mel_conformance.diagnosis.answer import Answer, Model, Variant, Variants
+from whisper_mel_conformance.diagnosis.fit import PROMISING, loss, loss_of, refine
+from whisper_mel_conformance.diagnosis.guess import likely
+from whisper_mel_conformance.quirks import CATALOGUE
+from whisper_mel_conformance.quirks.quirk import Parameter, Quirk
+
+LIMIT = 4.0 * CLASS_B
+"""The highest score of an explanation: what is left may be careless, besides."""
+
+_AS_GOOD = 4.0  # times the best explanation's score: up to that, another one is as good
+_GAIN = 10.0  # an explanation must be better than the reference by this factor
+_SLIGHT = 2.0 * CLASS_B  # an answer need not become better than this if another is far worse
+_COARSE = 4  # values of a grid that are tried in pairs
+_REFINED_ALONE = 6  # quirks with a number that are fitted to each answer
+_REFINED = 24  # pairs that are fitted, of each of two rankings
+_SEARCHED = 8  # of those, pairs of which other values are tried than lead down from the grid
+_FITTED_TO = 3  # answers that a quirk's number is fitted to, each alone
+_ALIKE = 2  # of those, pairs with one loss: a quirk that does nothing here goes with any other
+_FEW = 300  # whole numbers, of which each may be tried
+_WORK = 120_000  # evaluations, see Model: then the search ends, with what it has found
+
+
+@dataclass
+class Explanation:
+    """Quirks that make the features, in the order of the path, and the score that is left."""
+
+    variants: Variants
+    score: float
+
+    def __str__(self) -> str:
+        return " and ".join(map(str, self.variants))
+
+
+def explain(
+    answers: Sequence[Answer], *, in_pairs: bool = True, apart: bool = False
+) -> list[Explanation]:
+    """Find the quirks, else (``in_pairs``) the pairs of quirks, that make every answer.
+
+    ``apart`` says that the wrong answers come from a branch of the front-end's own: then quirks
+    count, too, that make those alone. The best come first; there are several where the answers
+    cannot tell them apart. Empty if nothing known makes them.
+    """
+    models = [Model(answer) for answer in answers if answer.actual is not None]
+    wrong = [model for model in models if not model.answer.score <= CLASS_B]
+    if not wrong:
+        return []
+    right = [model for model in models if model.answer.score <= CLASS_B]
+    search = _Search(wrong, right)
+    found = search.singles()
+    if not found and apart:
+        found = _Search(wrong, []).singles()
+    return found or (search.pairs() if in_pairs else [])
+
+
+class _Search:
+    def __init__(self, wrong: Sequence[Model], right: Sequence[Model]) -> None:
+        self._wrong = wrong
+        self._models = [*wrong, *right]
+        self._worst = max(model.answer.score for model in wrong)
+        self._explained: dict[int, list[Variant]] = {}  # by the index of the wrong answer
+
+    def _is_over(self) -> bool:
+        """Whether the work that a search may take is done. No clock: verdicts must not depend on
+        how busy the machine is."""
+        return sum(model.work for model in self._models) > _WORK
+
+    def singles(self) -> list[Explanation]:
+        """Find quirks that make all answers. Notes, besides, those that make some."""
+        quirks = _path_quirks()
+        plain = [Variant(quirk.id) for quirk in quirks if quirk.parameter is None]
+        found = self._those_that_fit(plain)
+        # On their grids, far from their values, the right ones need not be among the promising.
+        for candidates in (self._fitted(quirks, first=True), self._fitted(quirks, first=False)):
+            if not any(explanation.score <= CLASS_A for explanation in found):
+                found += self._those_that_fit(candidates)
+        return _ranked(found)
+
+    def _those_that_fit(self, variants: Iterable[Variant]) -> list[Explanation]:
+        found: list[Explanation] = []
+        for variant in variants:
+            if self._is_over():
+                break
+            scores = [model.score_of((variant,)) for model in self._wrong[:_FITTED_TO]]
+            for i, score in enumerate(scores):
+                if score <= LIMIT:
+                    self._explained.setdefault(i, []).append(variant)
+            found += self._checked((variant,))
+        return found
+
+    def _fitted(self, quirks: Sequence[Quirk], first: bool) -> Iterator[Variant]:
+        """Fit quirks with a number: on the grid, and with the value that fits an answer best.
+
+        The ``first`` ones are the most promising for some answers; then come the others, fitted
+        to one.
+        """
+        seen = set()
+        for model in self._wrong[: _FITTED_TO if first else 1]:
+            losses = self._losses(model, quirks)
+            ranked = sorted(losses, key=lambda v: losses[v])
+            for variant in ranked[:_REFINED_ALONE] if first else ranked[_REFINED_ALONE:]:
+                if math.isfinite(losses[variant]):
+                    for fitted in (variant, *refine([model], (variant,), everywhere=True)):
+                        if fitted not in seen:
+                            seen.add(fitted)
+                            yield fitted
+
+    def _losses(self, model: Model, quirks: Sequence[Quirk]) -> dict[Variant, float]:
+        """Find each quirk's best value on its grid, of those that have a number, and its loss."""
+        losses = {}
+        for quirk in quirks:
+            if quirk.parameter is not None and not self._is_over():
+                options = [Variant(quirk.id, value) for value in _values(quirk.parameter)]
+                each = [loss([model], (variant,)) for variant in options]
+                if min(each) == math.inf and quirk.parameter.whole:
+                    options = [Variant(quirk.id, value) for value in _all(quirk.parameter)]
+                    each = [loss([model], (variant,)) for variant in options]
+                losses[options[int(np.argmin(each))]] = min(each)
+        return losses
+
+    def pairs(self) -> list[Explanation]:
+        """Find pairs that make all answers."""
+        for candidates in self._likely_pairs():
+            found = [explanation for pair in candidates for explanation in self._checked(pair)]
+            if found:
+                return _ranked(found)
+        return []
+
+    def _likely_pairs(self) -> Iterator[Iterator[Variants]]:
+        """Yield, where an answer shows one quirk alone, that one and any other; then any two."""
+        if self._is_over():
+            return
+        everything = [v for q in _path_quirks() for v in _coarse(q, self._wrong[0])]
+        if self._explained:
+            index = min(self._explained, key=lambda i: len(self._explained[i]))
+            others = [m for i, m in enumerate(self._wrong) if i not in self._explained]
+            first = _combine(self._explained[index], everything)
+            yield self._best(first, others or self._wrong)
+        likely_ones = likely(self._wrong[0], _combine(everything, everything))
+        yield self._best(likely_ones, self._wrong[:1])
+
+    def _best(self, pairs: Iterable[Variants], screen: Sequence[Model]) -> Iterator[Variants]:
+        """Find the pairs with the least loss on some answers, each fitted to all wrong ones.
+
+        Those with numbers, which are far from their values on the grids, are chosen by the loss and
+        by what it might become, if the numbers only scaled and shifted the features.
+        """
+        near: _Losses = {}
+        might: _Losses = {}
+        for pair in pairs:
+            if self._is_over():
+                break
+            both = [(model, model.features(pair)) for model in screen]
+            fits = [(model, predicted) for model, predicted in both if predicted is not None]
+            if len(fits) < len(both):
+                continue
+            mean = sum(loss_of(m.differences(p)) for m, p in fits) / len(fits)
+            numbers = sum(variant.value is not None for variant in pair)
+            if not numbers and mean < PROMISING:
+                yield pair
+            if numbers:
+                _keep_least(near, mean, pair)
+                left = [m.differences_but_trend(p, with_slope=numbers > 1) for m, p in fits]
+                _keep_least(might, sum(map(loss_of, left)) / len(left), pair)
+        chosen = [pair for losses in (near, might) for pair in _least(losses, _REFINED)]
+        yield from self._refined(list(dict.fromkeys(chosen)), screen[:1])
+
+    def _refined(self, pairs: Sequence[Variants], screen: Sequence[Model]) -> Iterator[Variants]:
+        """Fit pairs to an answer, the best ones with every value tried; then to more answers."""
+        fits = {}
+        for pair in pairs:
+            if not self._is_over():
+                fitted = refine(screen, pair, everywhere=False)
+                fits[fitted] = loss(screen, fitted)
+        far = sorted((fit for fit in fits if fits[fit] > PROMISING), key=lambda fit: fits[fit])
+        near = (fit for fit in fits if fits[fit] <= PROMISING)
+        for fitted in itertools.chain(near, self._searched(far[:_SEARCHED], screen)):
+            if self._is_over():
+                break
+            # Some numbers show in few answers: a floor in silence alone.
+            worst = max(self._wrong, key=lambda model: model.score_of(fitted))
+            to = (self._wrong[:_FITTED_TO], [worst])
+            yield from dict.fromkeys(refine(models, fitted, everywhere=True) for models in to)
+
+    def _searched(self, pairs: Sequence[Variants], screen: Sequence[Model]) -> Iterator[Variants]:
+        for pair in pairs:
+            if not self._is_over():
+                fitted = refine(screen, pair, everywhere=True)
+                if loss(screen, fitted) < PROMISING:
+                    yield fitted
+
+    def _checked(self, variants: Variants) -> list[Explanation]:
+        """An explanation, if these quirks are one."""
+        worst = 0.0
+        for model in self._models:
+            score = model.score_of(variants)
+            if not score <= self._limit(model.answer):
+                return []
+            worst = max(worst, score)
+        return [Explanation(variants, worst)] if worst > 0.0 else []
+
+    def _limit(self, answer: Answer) -> float:
+        """Up to which score an answer counts as explained."""
+        if answer.score <= CLASS_B:
+            return CLASS_B
+        if answer.score <= _SLIGHT < LIMIT < self._worst:
+            return _SLIGHT  # a careless front-end, too: not what makes it so wrong elsewhere
+        return max(min(LIMIT, answer.score / _GAIN), 1.0)
+
+
+_Losses = dict[tuple[str, ...], tuple[float, Variants]]
+"""The least loss of the same quirks with any values, and those values."""
+
+
+def _keep_least(losses: _Losses, loss: float, variants: Variants) -> None:
+    ids = tuple(variant.id for variant in variants)
+    if ids not in losses or loss < losses[ids][0]:
+        losses[ids] = loss, variants
+
+
+def _least(losses: _Losses, n: int) -> list[Variants]:
+    """The pairs with the ``n`` least losses, few of those with the same."""
+    alike: Counter[float] = Counter()
+    chosen = []
+    for least, pair in sorted(losses.values(), key=lambda entry: entry[0]):
+        alike[least] += 1
+        if alike[least] <= _ALIKE:
+            chosen.append(pair)
+    return chosen[:n]
+
+
+def _path_quirks() -> list[Quirk]:
+    return [quirk for quirk in CATALOGUE.values() if quirk.vary is not None]
+
+
+@lru_cache(maxsize=1)
+def _order() -> dict[str, int]:
+    return {id: i for i, id in enumerate(CATALOGUE)}
+
+
+def _combine(first: Sequence[Variant], second: Sequence[Variant]) -> Iterator[Variants]:
+    """Pairs of different quirks; in both orders where they change the same stage."""
+    seen = set()
+    for a, b in itertools.product(first, second):
+        if a.id == b.id:
+            continue
+        pair = (a, b) if _order()[a.id] < _order()[b.id] else (b, a)
+        if pair in seen:
+            continue
+        seen.add(pair)
+        yield pair
+        if set(a.variation.stages) & set(b.variation.stages):
+            yield pair[::-1]
+
+
+def _ranked(found: Sequence[Explanation]) -> list[Explanation]:
+    """Quirks without a number before those that were fitted, then by score."""
+    by_ids: dict[tuple[str, ...], Explanation] = {}
+    best = min((e.score for e in found), default=0.0)
+    as_good = [e for e in found if e.score <= max(_AS_GOOD * best, CLASS_A)]
+    for explanation in sorted(as_good, key=lambda e: e.score):
+        by_ids.setdefault(tuple(sorted(v.id for v in explanation.variants)), explanation)
+
+    def key(explanation: Explanation) -> tuple[int, float]:
+        return sum(v.value is not None for v in explanation.variants), explanation.score
+
+    return sorted(by_ids.values(), key=key)
+
+
+# --------------------------------------------------------------------------- parameters
+
+
+def _values(parameter: Parameter) -> Sequence[float]:
+    """Values to begin with alone: those of the grid, and where they are few and whole, more."""
+    low, high = parameter.grid[0], parameter.grid[-1]
+    if parameter.whole and high - low <= _FEW:
+        return sorted({*range(int(low), int(high) + 1, 4), *parameter.grid})
+    return parameter.grid
+
+
+def _all(parameter: Parameter) -> Sequence[float]:
+    """Every whole number, where they are few."""
+    low, high = int(parameter.grid[0]), int(parameter.grid[-1])
+    return range(low, high + 1) if high - low <= _FEW else parameter.grid
+
+
+def _coarse(quirk: Quirk, model: Model) -> Sequence[Variant]:
+    """Values to try in pairs, no extremes; those that make as many frames as there are, if any."""
+    if quirk.parameter is None:
+        return [Variant(quirk.id)]
+    if quirk.parameter.listed:
+        return [Variant(quirk.id, value) for value in quirk.parameter.grid]
+    values = _thinned(quirk.parameter.grid)
+    # The example is what is common.
+    usual = quirk.parameter.example
+    nearest = min(values, key=lambda value: abs(value - usual))
+    values = [usual if value == nearest else value for value in values]
+    if quirk.parameter.whole and not _of_one_shape(quirk, values, model):
+        values = _thinned(_of_one_shape(quirk, _all(quirk.parameter), model)) or values
+    return [Variant(quirk.id, value) for value in values]
+
+
+def _thinned(values: Sequence[float]) -> Sequence[float]:
+    n = min(_COARSE, len(values))
+    places = ((np.arange(n) + 0.5) / max(n, 1) * (len(values) - 1)).round().astype(int)
+    return [values[i] for i in sorted(set(places.tolist()))]
+
+
+def _of_one_shape(quirk: Quirk, values: Sequence[float], model: Model) -> Sequence[float]:
+    """The values with which the quirk alone makes features of the answer's shape."""
+    return [v for v in values if math.isfinite(loss([model], (Variant(quirk.id, v),)))]
