@@ -41,7 +41,7 @@ pytestmark = pytest.mark.slow
 
 Array = Any
 
-HELD_OUT = 92_000
+HELD_OUT = 93_000
 LONG = ("always-30-seconds", "30-seconds-appended", "frame-count-in-1500s")
 PATH = [q for q in CATALOGUE.values() if q.vary is not None]
 SHORT = [q for q in PATH if q.id not in LONG]
@@ -321,9 +321,9 @@ def test_a_stage_that_does_not_exist_is_named() -> None:
 GUESSED = [
     ("pre-emphasis", "short-window"),
     ("gain", "symmetric-window"),
-    ("window-rotated", "half-precision-power"),
-    ("pad-zero", "magnitude"),
-    ("magnitude", "htk-mel"),
+    ("hann-power", "half-precision-power"),
+    ("pad-zero", "power-exponent"),
+    ("lowest-frequency", "magnitude"),
 ]
 
 
@@ -335,7 +335,7 @@ def test_guesses_keep_what_is_likely(ids: tuple[str, str]) -> None:
     model = Model(Answer("noise", audio, WHISPER, source.call(audio, n_mels=80)))
     variants = [v for quirk in SHORT for v in search._coarse(quirk, model)]
     fronts = [v for v in variants if v.variation.is_front]
-    pairs = list(search._combine(fronts, fronts))
+    pairs = [pair for pair in search._combine(fronts, fronts) if any(v.value for v in pair)]
     kept = likely(model, pairs)
     assert len(kept) < 0.2 * len(pairs)
     assert any({v.id for v in pair} == set(ids) for pair in kept)

@@ -64,11 +64,11 @@ def _differences(models: Sequence[Model], variants: Variants) -> Array | None:
 _Measure = Callable[[Sequence[Model], Variants], float]
 
 
-def refine(models: Sequence[Model], variants: Variants, *, everywhere: bool) -> Variants:
+def refine(models: Sequence[Model], variants: Variants, *, scan: bool) -> Variants:
     """Find values of the same quirks' numbers that fit better.
 
-    Goes down from the given values; ``everywhere``, tries many numbers between the grid's, too,
-    where that leads nowhere.
+    Goes down from the given values, of real numbers from others between the grid's, too; with
+    ``scan``, of whole numbers from any.
     """
     least = loss(models, variants)
     if least > PROMISING:
@@ -81,18 +81,22 @@ def refine(models: Sequence[Model], variants: Variants, *, everywhere: bool) -> 
             if variant.value is not None and variant.parameter.whole:
                 variants, least = _descend(models, variants, i, least)
         variants, least = _least_squares(models, variants, least)
-        if everywhere and least > PROMISING:
-            variants, least = _zoomed(models, variants, least)
+        if least > PROMISING:
+            variants, least = _zoomed(models, variants, least, scan=scan)
         if not least < 0.99 * before:
             break
     return variants
 
 
-def _zoomed(models: Sequence[Model], variants: Variants, least: float) -> tuple[Variants, float]:
+def _zoomed(
+    models: Sequence[Model], variants: Variants, least: float, *, scan: bool
+) -> tuple[Variants, float]:
     for i, variant in enumerate(variants):
         if variant.value is None or variant.parameter.listed:
             continue
         parameter = variant.parameter
+        if parameter.whole and not scan:
+            continue
         if parameter.whole:
             values = np.linspace(parameter.grid[0], parameter.grid[-1], _WHOLE).round()
             options = [_with(variants, i, value) for value in np.unique(values).tolist()]

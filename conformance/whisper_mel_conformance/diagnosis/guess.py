@@ -19,7 +19,7 @@ from whisper_mel_conformance.diagnosis.answer import Model, Variant, Variants
 
 Array = NDArray[Any]
 
-_KEPT = 250  # pairs of each of three rankings
+_KEPT = 250  # pairs of each of two rankings
 _EVERY = 5  # of so many values one is guessed
 _BATCH = 256  # pairs that are guessed at a time: their values fit into a cache
 _LEAST = 1e-30  # of mel powers: below, rounding decides
@@ -28,31 +28,28 @@ _LEAST = 1e-30  # of mel powers: below, rounding decides
 def likely(model: Model, pairs: Iterable[Variants]) -> list[Variants]:
     """Leave out pairs that by a guess are far from the answer, or have another shape.
 
-    Kept are the nearest pairs without a number, the nearest with one, those that could be brought
-    nearest by numbers that shift and scale features, and all that cannot be guessed: where a quirk
-    changes something after the mel powers, or the shape.
+    Kept are the nearest pairs, those that could be brought nearest by numbers that shift and scale
+    features, all without a number, and all that cannot be guessed: where a quirk changes something
+    after the mel powers, or the shape. Those of many frames, which take long, come last.
     """
     guess = _Guess(model)
     kept: list[Variants] = []
     to_guess: dict[Variant, list[Variants]] = {}
     for pair in filter(guess.has_shape, pairs):
-        if all(map(guess.is_possible, pair)):
+        has_number = any(variant.value is not None for variant in pair)
+        if has_number and all(map(guess.is_possible, pair)):
             to_guess.setdefault(pair[0], []).append(pair)
         else:
             kept.append(pair)
     near: list[tuple[float, Variants]] = []
-    numbered: list[tuple[float, Variants]] = []
     freed: list[tuple[float, Variants]] = []
     for first, some in to_guess.items():
         for pair, loss, loss_freed in guess.losses(first, some):
-            if any(variant.value is not None for variant in pair):
-                numbered.append((loss, pair))
-                freed.append((loss_freed, pair))
-            else:
-                near.append((loss, pair))
-    for guesses in (near, numbered, freed):
+            near.append((loss, pair))
+            freed.append((loss_freed, pair))
+    for guesses in (near, freed):
         kept += [pair for _, pair in heapq.nsmallest(_KEPT, guesses, key=itemgetter(0))]
-    return list(dict.fromkeys(kept))
+    return sorted(dict.fromkeys(kept), key=guess.frames)
 
 
 class _Guess:
@@ -61,6 +58,7 @@ class _Guess:
         self._spec = model.answer.spec
         self._expected = model.answer.expected
         self._shapes: dict[Variant, tuple[int, ...] | None] = {}
+        self._frames: dict[Variant, int] = {}
         self._changes: dict[Variant, Array] = {}
         self._log: Array | None = None
         if model.actual.shape == self._expected.shape and not self._spec.smoothing:
@@ -79,10 +77,17 @@ class _Guess:
         changed = [shape for shape in shapes if shape != self._expected.shape]
         return len(changed) == 2 or (changed or shapes)[0] == self._model.actual.shape
 
+    def frames(self, pair: Variants) -> int:
+        """Count the frames before the logarithm, the most that a quirk of the pair makes alone."""
+        return max(self._frames[variant] for variant in pair)
+
     def _shape(self, variant: Variant) -> tuple[int, ...] | None:
         if variant not in self._shapes:
             prediction = self._model.predict((variant,), with_bound=False)
             self._shapes[variant] = None if prediction is None else prediction[0].shape
+            self._frames[variant] = 0
+            if prediction is not None:
+                self._frames[variant] = self._model.mels((variant,))[0].exact.shape[-1]
         return self._shapes[variant]
 
     def is_possible(self, variant: Variant) -> bool:

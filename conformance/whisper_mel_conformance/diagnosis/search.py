@@ -36,11 +36,12 @@ _SLIGHT = 2.0 * CLASS_B  # an answer need not become better than this if another
 _COARSE = 4  # values of a grid that are tried in pairs
 _REFINED_ALONE = 6  # quirks with a number that are fitted to each answer
 _REFINED = 24  # pairs that are fitted, of each of two rankings
-_SEARCHED = 8  # of those, pairs of which other values are tried than lead down from the grid
+_SCANNED = 8  # of those, pairs whose whole numbers are tried far from the grid's, too
 _FITTED_TO = 3  # answers that a quirk's number is fitted to, each alone
 _ALIKE = 2  # of those, pairs with one loss: a quirk that does nothing here goes with any other
 _FEW = 300  # whole numbers, of which each may be tried
-_WORK = 120_000  # evaluations, see Model: then the search ends, with what it has found
+_WORK = 140_000  # evaluations, see Model: then the search ends, with what it has found
+_SCREENED = 0.75  # of that work, after which pairs that are known must do
 
 
 @dataclass
@@ -82,10 +83,10 @@ class _Search:
         self._worst = max(model.answer.score for model in wrong)
         self._explained: dict[int, list[Variant]] = {}  # by the index of the wrong answer
 
-    def _is_over(self) -> bool:
-        """Whether the work that a search may take is done. No clock: verdicts must not depend on
-        how busy the machine is."""
-        return sum(model.work for model in self._models) > _WORK
+    def _is_over(self, part: float = 1.0) -> bool:
+        """Whether a part of the work that a search may take is done. No clock: verdicts must not
+        depend on how busy the machine is."""
+        return sum(model.work for model in self._models) > part * _WORK
 
     def singles(self) -> list[Explanation]:
         """Find quirks that make all answers. Notes, besides, those that make some."""
@@ -122,7 +123,7 @@ class _Search:
             ranked = sorted(losses, key=lambda v: losses[v])
             for variant in ranked[:_REFINED_ALONE] if first else ranked[_REFINED_ALONE:]:
                 if math.isfinite(losses[variant]):
-                    for fitted in (variant, *refine([model], (variant,), everywhere=True)):
+                    for fitted in (variant, *refine([model], (variant,), scan=True)):
                         if fitted not in seen:
                             seen.add(fitted)
                             yield fitted
@@ -170,7 +171,7 @@ class _Search:
         near: _Losses = {}
         might: _Losses = {}
         for pair in pairs:
-            if self._is_over():
+            if self._is_over(_SCREENED):
                 break
             both = [(model, model.features(pair)) for model in screen]
             fits = [(model, predicted) for model, predicted in both if predicted is not None]
@@ -188,26 +189,26 @@ class _Search:
         yield from self._refined(list(dict.fromkeys(chosen)), screen[:1])
 
     def _refined(self, pairs: Sequence[Variants], screen: Sequence[Model]) -> Iterator[Variants]:
-        """Fit pairs to an answer, the best ones with every value tried; then to more answers."""
+        """Fit pairs to an answer, the best with whole numbers scanned; then to more answers."""
         fits = {}
         for pair in pairs:
             if not self._is_over():
-                fitted = refine(screen, pair, everywhere=False)
+                fitted = refine(screen, pair, scan=False)
                 fits[fitted] = loss(screen, fitted)
         far = sorted((fit for fit in fits if fits[fit] > PROMISING), key=lambda fit: fits[fit])
         near = (fit for fit in fits if fits[fit] <= PROMISING)
-        for fitted in itertools.chain(near, self._searched(far[:_SEARCHED], screen)):
+        for fitted in itertools.chain(near, self._scanned(far[:_SCANNED], screen)):
             if self._is_over():
                 break
             # Some numbers show in few answers: a floor in silence alone.
             worst = max(self._wrong, key=lambda model: model.score_of(fitted))
             to = (self._wrong[:_FITTED_TO], [worst])
-            yield from dict.fromkeys(refine(models, fitted, everywhere=True) for models in to)
+            yield from dict.fromkeys(refine(models, fitted, scan=True) for models in to)
 
-    def _searched(self, pairs: Sequence[Variants], screen: Sequence[Model]) -> Iterator[Variants]:
+    def _scanned(self, pairs: Sequence[Variants], screen: Sequence[Model]) -> Iterator[Variants]:
         for pair in pairs:
             if not self._is_over():
-                fitted = refine(screen, pair, everywhere=True)
+                fitted = refine(screen, pair, scan=True)
                 if loss(screen, fitted) < PROMISING:
                     yield fitted
 
