@@ -109,11 +109,10 @@ def compile_libraries(folder: Path, accelerators: Sequence[str], cpus: Sequence[
 
     Libraries that launch on GPUs are compiled for the last of the CPU types.
     """
+    from gpu.pack import run_time
     from whisper_mel_mojo import builder
     from whisper_mel_mojo.gpu.launcher import LAUNCH
     from whisper_mel_mojo.gpu.targets import NVIDIA
-
-    from . import run_time
 
     def add(name: str, cpu: str, *source: Any, place: str | None = None) -> None:
         print(f"compiling for {name}", flush=True)
@@ -134,7 +133,7 @@ def compile_libraries(folder: Path, accelerators: Sequence[str], cpus: Sequence[
 
 def label(wheel: Path, dist: Path) -> int:
     """Move the wheel to `dist`, tagged with the oldest glibc that its libraries run with."""
-    from . import run_time
+    from gpu.pack import run_time
 
     if sys.platform != "linux":
         wheel.replace(dist / wheel.name)

@@ -20,9 +20,8 @@ from typing import Any
 
 import fake_driver
 import pytest
-from gpu.pack import bundle, extras
+from gpu.pack import bundle, extras, run_time
 from installed import closure
-from tasks import run_time
 from whisper_mel_mojo.builder import target_cpu
 
 pytestmark = [pytest.mark.compiles, pytest.mark.torch, pytest.mark.xdist_group("gpu-bundle")]
