@@ -123,10 +123,9 @@ class Collecting:
             try:
                 write_failure(result, front_end, self.folder)
             except (OSError, ValueError) as error:
-                why = getattr(error, "strerror", None) or str(error)
                 self.run.unwritten.append(
                     f"the reproduction of {result.front_end} {result.case} could not be written: "
-                    f"{why}"
+                    f"{_reason(error)}"
                 )
         if self._live is not None:
             self._live.add(result)
@@ -158,9 +157,11 @@ class Collecting:
                     run.stopped = str(early)
                 else:
                     run.fail_missing()
-                self._write()  # written before the diagnosis, which a front-end may crash or hang
+            self._write()  # written before the diagnosis, which a front-end may crash or hang
+            if not run.interrupted:
                 self._diagnose()
-            self._write()
+                if self._diagnoses or run.interrupted:
+                    self._write()
         if run.interrupted:
             session.exitstatus = 128 + signal.Signals[run.interrupted]
         elif run.problems() and session.exitstatus == pytest.ExitCode.OK:
@@ -196,8 +197,7 @@ class Collecting:
         try:
             write(self._diagnoses, self._document, self.folder)
         except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or str(error)
-            sentence = f"the report could not be written: {why}"
+            sentence = f"the report could not be written: {_reason(error)}"
             if sentence not in self.run.unwritten:
                 self.run.unwritten.append(sentence)
             self._document = document(self.run, self._diagnoses, self.folder, self._beside)
@@ -223,6 +223,11 @@ class Collecting:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _reason(error: OSError | ValueError) -> str:
+    """Return why something could not be written, in words."""
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _in_brackets(front_end: str, case: str) -> str:
