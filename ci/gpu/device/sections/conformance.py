@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from gpu.device.sections import Found, NotHere
 
 FRONT_ENDS = ("mojo-gpu", "mojo-torch-gpu", "mojo-max-gpu")
 NEEDS = {"mojo-torch-gpu": "torch", "mojo-max-gpu": "max"}
+PROCESSES = min(8, len(os.sched_getaffinity(0)))
+"""Processes that judge at once; each has a context of its own on the device, of about 0.5 GiB."""
 
 
 def run() -> dict[str, Any]:
@@ -59,8 +62,7 @@ def judge(name: str, report: Path) -> dict[str, Any]:
     """Run the suite on a front-end; return its class, counts and failures."""
     shutil.rmtree(report, ignore_errors=True)
     command = [sys.executable, "-m", "whisper_mel_conformance", f"--frontend={name}"]
-    # One process, because each has a context of its own on the device
-    command += ["-n", "0", f"--report={report}", "--timeout=60"]
+    command += ["-n", str(PROCESSES), f"--report={report}", "--timeout=60"]
     cases = scale().cases
     if cases is not None:
         command += ["-k", cases]
