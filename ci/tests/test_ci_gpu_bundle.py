@@ -41,9 +41,9 @@ FAULTY = """
 static void *real(const char *name) {
     return dlsym(dlopen(getenv("REAL_LOCKSTEP"), RTLD_NOW), name);
 }
-long whisper_mel_lockstep_shared(long n_mels, long clusters) {
-    long (*f)(long, long) = real("whisper_mel_lockstep_shared");
-    return f(n_mels, clusters);
+unsigned whisper_mel_lockstep_weight(long n_mels) {
+    unsigned (*f)(long) = real("whisper_mel_lockstep_weight");
+    return f(n_mels);
 }
 long whisper_mel_lockstep(long audio, long is_int16, long clips, long samples, long stride,
                           long pad_to, long n_mels, long smoothing, long out, long out_len,

@@ -219,22 +219,44 @@ int cuMemGetAllocationGranularity(size_t *size, void *properties, int option) {
     *size = 2 << 20;
     return 0;
 }
-int cuModuleLoadDataEx(void **module, const char *image, unsigned n, int *options, void **values) {
-    note("cuModuleLoadDataEx");
-    *module = &handle;
+/* Modules; a function is named by its module, which has but one. */
+static struct module {
+    long n_mels; /* 0: not ours */
+} modules[256];
+/* The number of bands whose last weight stands in a program's text, or 0. */
+static long bands_of(const char *image) {
+    const char *path = getenv("FAKE_DRIVER_LOCKSTEP");
+    for (long n_mels = 80; path && n_mels <= 128; n_mels += 48) {
+        unsigned (*weight)(long);
+        char word[20];
+        *(void **)&weight = dlsym(dlopen(path, RTLD_NOW), "whisper_mel_lockstep_weight");
+        snprintf(word, sizeof word, "0f%08X", weight(n_mels));
+        if (strstr(image, word))
+            return n_mels;
+    }
     return 0;
 }
-int cuModuleGetFunction(void **function, void *module, const char *name) { *function = &handle; return 0; }
+int cuModuleLoadDataEx(void **module, const char *image, unsigned n, int *options, void **values) {
+    static int loaded;
+    note("cuModuleLoadDataEx");
+    if (loaded == 256)
+        return OUT_OF_MEMORY;
+    modules[loaded].n_mels = bands_of(image);
+    *module = &modules[loaded++];
+    return 0;
+}
+int cuModuleGetFunction(void **function, void *module, const char *name) { *function = module; return 0; }
 int cuFuncGetAttribute(int *value, int attribute, void *function) { *value = 1024; return 0; }
+static size_t size_of(size_t argument) { return (argument >= 3 && argument < 6) || argument == 9 ? 4 : 8; }
 int cuFuncGetParamInfo(void *function, size_t i, size_t *offset, size_t *size) {
-    /* audio, lengths, out; is_int16, ragged, smoothing; samples, clip_stride, pad_to */
-    static const size_t offsets[] = {0, 8, 16, 24, 28, 32, 40, 48, 56};
-    if (i >= 9)
+    /* audio, lengths, out; is_int16, ragged, smoothing; samples, clip_stride, pad_to; blocks */
+    static const size_t offsets[] = {0, 8, 16, 24, 28, 32, 40, 48, 56, 64};
+    if (i >= 10)
         return 1;
     if (offset)
         *offset = offsets[i];
     if (size)
-        *size = i >= 3 && i < 6 ? 4 : 8;
+        *size = size_of(i);
     return 0;
 }
 int cuFuncSetAttribute(void *function, int attribute, int value) {
@@ -245,22 +267,19 @@ int cuFuncSetAttribute(void *function, int attribute, int value) {
 }
 
 /* The arguments as whisper_mel_lockstep takes them; NaN stays in the output, as on a device. */
-static int run_in_lockstep(long clips, unsigned cluster, unsigned shared, void **arguments) {
+static int run_in_lockstep(long clips, unsigned cluster, struct module *module, void **arguments) {
     const char *path = getenv("FAKE_DRIVER_LOCKSTEP");
     if (!path)
         return OK;
     long (*run)(long, long, long, long, long, long, long, long, long, long, long, void *, long *);
-    long (*shared_of)(long, long);
     void *library = dlopen(path, RTLD_NOW);
     *(void **)&run = dlsym(library, "whisper_mel_lockstep");
-    *(void **)&shared_of = dlsym(library, "whisper_mel_lockstep_shared");
-    int is_128 = shared == shared_of(128, cluster > 1);
-    if (!is_128 && shared != shared_of(80, cluster > 1))
+    if (module->n_mels == 0)
         return OK; /* no kernel of ours */
     long session[12] = {cluster > 1, 0, *(int *)arguments[4] ? *(long *)arguments[1] : 0};
     long bad_sample;
     run(*(long *)arguments[0], *(int *)arguments[3], clips, *(long *)arguments[6],
-        *(long *)arguments[7], *(long *)arguments[8], is_128 ? 128 : 80, *(int *)arguments[5],
+        *(long *)arguments[7], *(long *)arguments[8], module->n_mels, *(int *)arguments[5],
         *(long *)arguments[2], 1L << 50, 1, session, &bad_sample);
     char line[100];
     snprintf(line, sizeof line, "lockstep phases=%ld faults=%ld", session[3],
@@ -272,8 +291,9 @@ static int run_in_lockstep(long clips, unsigned cluster, unsigned shared, void *
 /* One graph: the launches between the begin and the end of a capture, with their arguments. */
 static struct launch {
     long clips;
-    unsigned cluster, shared;
-    long values[9];
+    unsigned cluster;
+    struct module *module;
+    long values[10];
 } launches[100];
 static int captured, capturing;
 int cuStreamIsCapturing(void *stream, int *status) { *status = capturing; return 0; }
@@ -293,13 +313,11 @@ int cuGraphInstantiateWithFlags(void **executable, void *graph, uint64_t flags) 
     *executable = &handle;
     return 0;
 }
-static int capture(long clips, unsigned cluster, unsigned shared, void **arguments) {
+static int capture(long clips, unsigned cluster, struct module *module, void **arguments) {
     struct launch *it = &launches[captured++];
-    *it = (struct launch){clips, cluster, shared};
-    for (int i = 0; i < 9; i++) {
-        size_t size = i >= 3 && i < 6 ? 4 : 8;
-        memcpy(&it->values[i], arguments[i], size);
-    }
+    *it = (struct launch){clips, cluster, module};
+    for (int i = 0; i < 10; i++)
+        memcpy(&it->values[i], arguments[i], size_of(i));
     return captured < 100 ? OK : OUT_OF_MEMORY;
 }
 
@@ -325,17 +343,17 @@ int cuLaunchKernelEx(struct config *c, void *function, void **arguments, void **
              *(long *)arguments[7], *(long *)arguments[8]);
     note(line);
     if (capturing)
-        return capture(c->grid[0] / cluster, cluster, c->shared, arguments);
-    return run_in_lockstep(c->grid[0] / cluster, cluster, c->shared, arguments);
+        return capture(c->grid[0] / cluster, cluster, function, arguments);
+    return run_in_lockstep(c->grid[0] / cluster, cluster, function, arguments);
 }
 int cuGraphLaunch(void *graph, void *stream) {
     note("cuGraphLaunch");
     for (int i = 0; i < captured; i++) {
         struct launch *it = &launches[i];
-        void *arguments[9];
-        for (int j = 0; j < 9; j++)
+        void *arguments[10];
+        for (int j = 0; j < 10; j++)
             arguments[j] = &it->values[j];
-        run_in_lockstep(it->clips, it->cluster, it->shared, arguments);
+        run_in_lockstep(it->clips, it->cluster, it->module, arguments);
     }
     return 0;
 }

@@ -30,6 +30,8 @@ SOURCE = Path(__file__).with_name("mel_kernel.mojo")
 FLAGS = ("--emit", "shared-lib", "-Xlinker", "-Bsymbolic")
 # Modular's run-time library would print an index out of bounds; the kernel needs libc only.
 NO_ASSERTIONS = ("-D", "ASSERT=none")
+# Only what the source says is rounded once: so a CPU and a GPU give the same bits.
+NO_CONTRACTION = ("--fp-mode", "contract=off")
 PREBUILT = SOURCE.with_name("prebuilt")
 _COMPILER_FILE = "compiler"  # name of the file with the compiler's version in that folder
 MAX_SOURCE = SOURCE.with_name("max_op.mojo")
@@ -85,7 +87,7 @@ def _sources(source: Path) -> set[Path]:
 
 
 def _flags(target: str, options: tuple[str, ...]) -> tuple[str, ...]:
-    return (*FLAGS, *NO_ASSERTIONS, "--target-cpu", target, *options)
+    return (*FLAGS, *NO_ASSERTIONS, *NO_CONTRACTION, "--target-cpu", target, *options)
 
 
 def prebuild(
@@ -129,7 +131,7 @@ def built_c_library(target: str | None = None) -> Path:
     Raises as :func:`built_library`.
     """
     target = target or target_cpu()
-    flags = ("--emit", "object", *NO_ASSERTIONS, "--target-cpu", target)
+    flags = ("--emit", "object", *NO_ASSERTIONS, *NO_CONTRACTION, "--target-cpu", target)
     compiler = shlex.split(os.environ.get("CC", "cc"))
     sources = {SOURCE, *(C_SOURCE.with_suffix(suffix) for suffix in (".c", ".h", ".map"))}
 

@@ -12,8 +12,11 @@ from std.memory import ArcPointer
 from std.sys import has_accelerator, is_defined
 
 from mel_kernel import (
+    FEW,
     HOP,
+    MANY,
     OK,
+    SMOOTHED,
     VALID,
     Batch,
     Floats,
@@ -21,6 +24,7 @@ from mel_kernel import (
     Memory,
     address_of,
     argument_error,
+    kind_of,
 )
 
 comptime NO_DEVICE = 100
@@ -155,10 +159,10 @@ struct Driver(Movable):
 # ===--------------------------------------------------------------------------------------=== #
 
 
-struct Kernel[n_mels: Int](Movable):
-    """The kernel for one number of bands, loaded."""
+struct Kernel[n_mels: Int, kind: Int](Movable):
+    """One kernel, loaded."""
 
-    comptime M = Mapping[Self.n_mels, CLUSTERS]
+    comptime M = Mapping[Self.n_mels, CLUSTERS, Self.kind]
     comptime Loaded = type_of(DeviceContext().compile_function[Self.M.kernel]())
 
     var loaded: Self.Loaded
@@ -169,6 +173,7 @@ struct Kernel[n_mels: Int](Movable):
         )
 
     def launch(self, stream: DeviceStream, batch: Batch, clips: Int) raises:
+        var blocks = Self.M.blocks(clips)
         stream.enqueue_function(
             self.loaded,
             batch.audio,
@@ -180,11 +185,36 @@ struct Kernel[n_mels: Int](Movable):
             Int64(batch.samples),
             Int64(batch.clip_stride),
             Int64(batch.pad_to),
-            grid_dim=clips * Self.M.BLOCKS,
+            Int32(blocks),
+            grid_dim=clips * blocks,
             block_dim=Self.M.THREADS,
-            cluster_dim=Dim(Self.M.BLOCKS, 1, 1),
+            cluster_dim=Dim(blocks, 1, 1),
             shared_mem_bytes=Self.M.SHARED,
         )
+
+
+struct Kernels[n_mels: Int](Movable):
+    """The kernels for one number of bands, loaded."""
+
+    comptime FEWEST = FEW if CLUSTERS else MANY  # one block a clip has the same for few and for many
+
+    var many: Kernel[Self.n_mels, MANY]
+    var few: Kernel[Self.n_mels, Self.FEWEST]
+    var smoothed: Kernel[Self.n_mels, SMOOTHED]
+
+    def __init__(out self, context: DeviceContext) raises:
+        self.many = Kernel[Self.n_mels, MANY](context)
+        self.few = Kernel[Self.n_mels, Self.FEWEST](context)
+        self.smoothed = Kernel[Self.n_mels, SMOOTHED](context)
+
+    def launch(self, stream: DeviceStream, batch: Batch, clips: Int) raises:
+        var kind = kind_of(CLUSTERS, clips, batch.smoothing)
+        if kind == SMOOTHED:
+            self.smoothed.launch(stream, batch, clips)
+        elif kind == FEW:
+            self.few.launch(stream, batch, clips)
+        else:
+            self.many.launch(stream, batch, clips)
 
 
 struct Device(Movable):
@@ -193,15 +223,15 @@ struct Device(Movable):
     var primary: Int
     var context: DeviceContext
     var streams: Dict[Int, DeviceStream]
-    var bands80: Kernel[80]
-    var bands128: Kernel[128]
+    var bands80: Kernels[80]
+    var bands128: Kernels[128]
 
     def __init__(out self, number: Int, primary: Int) raises:
         self.primary = primary
         self.context = DeviceContext(device_id=number)
         self.streams = Dict[Int, DeviceStream]()
-        self.bands80 = Kernel[80](self.context)
-        self.bands128 = Kernel[128](self.context)
+        self.bands80 = Kernels[80](self.context)
+        self.bands128 = Kernels[128](self.context)
 
     def launch(mut self, stream: Int, batch: Batch, clips: Int, n_mels: Int) raises:
         if stream not in self.streams:

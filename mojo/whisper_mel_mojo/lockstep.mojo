@@ -17,12 +17,16 @@ what is outside of it: in a build with `-D UNWATCHED`, in which nothing is noted
 """
 
 from std.ffi import external_call
+from std.memory import bitcast
 from std.sys import is_defined
 from std.sys.info import size_of
 
 from mel_kernel import (
-    NAN,
+    FEW,
+    MANY,
     HOP,
+    NAN,
+    SMOOTHED,
     OK,
     SILENCE,
     Batch,
@@ -38,6 +42,9 @@ from mel_kernel import (
     argument_error,
     explain,
     is_finite,
+    kind_of,
+    load_samples,
+    mel_bins,
 )
 
 comptime WATCHED = not is_defined["UNWATCHED"]()
@@ -192,12 +199,13 @@ struct Emulated(SharedMemory):
         return Int(from_.unsafe_bitcast[UInt16]()[unsafe_offset=at])
 
     @always_inline
-    def set_short(self, at: Int, value: Int):
-        comptime if WATCHED:
-            if not self.note(self.rank, self.first + at // 2, True):
-                return
-        var to = self.memory(self.rank).unsafe_offset(self.first)
-        to.unsafe_bitcast[UInt16]()[unsafe_offset=at] = UInt16(value)
+    def copy[T: DType](self, at: Int, source: Memory[T]):
+        self.store[1](at, load_samples[T, 1](source, 0))
+
+    @always_inline
+    def wait_for_copies(self):
+        """Does nothing: a copy is done at once."""
+        pass
 
     @always_inline
     def offset(self, floats: Int) -> Self:
@@ -213,27 +221,30 @@ struct Emulated(SharedMemory):
         return self.memory(rank)[unsafe_offset=self.first + at]
 
 
-struct LockstepTeam[THREADS: Int, CLUSTER: Int, SIZE: Int](Team):
+struct LockstepTeam[THREADS: Int, SIZE: Int](Team):
     """All threads of the blocks of a cluster, who take turns."""
 
     var session: SessionPointer
+    var cluster: Int
+    """Blocks."""
     var blocks: Memory[DType.int64]
     var maxima: Floats
     """What each thread keeps from phase to phase."""
     var since_cluster: Int
 
-    def __init__(out self, session: SessionPointer):
+    def __init__(out self, session: SessionPointer, cluster: Int):
         self.session = session
+        self.cluster = cluster
         self.since_cluster = 0
-        self.blocks = Memory[DType.int64](unsafe_from_address=allocate(16 * Self.CLUSTER))
-        self.maxima = Floats(unsafe_from_address=allocate(4 * Self.CLUSTER * Self.THREADS))
-        for rank in range(Self.CLUSTER):
+        self.blocks = Memory[DType.int64](unsafe_from_address=allocate(16 * self.cluster))
+        self.maxima = Floats(unsafe_from_address=allocate(4 * self.cluster * Self.THREADS))
+        for rank in range(self.cluster):
             self.blocks[unsafe_offset=rank] = Int64(allocate(4 * Self.SIZE))
             var shadow = allocate(Self.SIZE * size_of[Word]()) if WATCHED else 0
-            self.blocks[unsafe_offset=Self.CLUSTER + rank] = Int64(shadow)
+            self.blocks[unsafe_offset=self.cluster + rank] = Int64(shadow)
 
     def __deinit__(deinit self):
-        for i in range(2 * Self.CLUSTER):
+        for i in range(2 * self.cluster):
             external_call["free", NoneType](Int(self.blocks[unsafe_offset=i]))
         external_call["free", NoneType](Int(self.blocks))
         external_call["free", NoneType](Int(self.maxima))
@@ -241,14 +252,14 @@ struct LockstepTeam[THREADS: Int, CLUSTER: Int, SIZE: Int](Team):
     def start_clip(mut self):
         """A new cluster of blocks: nothing is known of what is in its memory."""
         self.since_cluster = self.session[].phases
-        for i in range(Self.CLUSTER * Self.THREADS):
+        for i in range(self.cluster * Self.THREADS):
             self.maxima[unsafe_offset=i] = SILENCE
-        for rank in range(Self.CLUSTER):
+        for rank in range(self.cluster):
             var memory = Floats(unsafe_from_address=Int(self.blocks[unsafe_offset=rank]))
             for i in range(Self.SIZE):
                 memory[unsafe_offset=i] = NAN
             comptime if WATCHED:
-                var shadow = self.blocks[unsafe_offset=Self.CLUSTER + rank]
+                var shadow = self.blocks[unsafe_offset=self.cluster + rank]
                 var words = Words(unsafe_from_address=Int(shadow))
                 for i in range(Self.SIZE):
                     words[unsafe_offset=i] = Word(NOBODY, 0, NOBODY, 0, NOBODY)
@@ -256,8 +267,8 @@ struct LockstepTeam[THREADS: Int, CLUSTER: Int, SIZE: Int](Team):
     def end_clip(self):
         """The blocks end: their memory is gone for those who have not waited for each other."""
         comptime if WATCHED:
-            for rank in range(Self.CLUSTER):
-                var shadow = self.blocks[unsafe_offset=Self.CLUSTER + rank]
+            for rank in range(self.cluster):
+                var shadow = self.blocks[unsafe_offset=self.cluster + rank]
                 var words = Words(unsafe_from_address=Int(shadow))
                 for i in range(Self.SIZE):
                     if words[unsafe_offset=i].abroad >= self.since_cluster:
@@ -265,32 +276,31 @@ struct LockstepTeam[THREADS: Int, CLUSTER: Int, SIZE: Int](Team):
 
     def in_turn(self, i: Int) -> Int:
         """Which thread of the cluster is the i-th."""
-        comptime COUNT = Self.CLUSTER * Self.THREADS
-        comptime assert COUNT & (COUNT - 1) == 0, "an odd stride must reach every thread"
+        var count = self.cluster * Self.THREADS
         var order = self.session[].order
         if order == 0:
             return i
         if order == 1:
-            return COUNT - 1 - i
+            return count - 1 - i
         var seed = order * 2654435761 + self.session[].phases * 40503
-        return (i * (seed * 2 + 1) + seed // 7) & (COUNT - 1)
+        # An odd stride reaches every thread, since the count is a power of two.
+        return (i * (seed * 2 + 1) + seed // 7) & (count - 1)
 
     def phase[
         n_mels: Int,
         group: Int,
         tile: Int,
-        cluster: Int,
         //,
         phase: Int,
         whole_cluster: Bool = False,
-    ](mut self, block: Block[n_mels, group, tile, cluster], step: Step):
-        for i in range(Self.CLUSTER * Self.THREADS):
+    ](mut self, block: Block[n_mels, group, tile], step: Step):
+        for i in range(self.cluster * Self.THREADS):
             var turn = self.in_turn(i)
             var rank = turn // Self.THREADS
             var thread = turn % Self.THREADS
             var memory = Emulated(
                 self.blocks,
-                Self.CLUSTER,
+                self.cluster,
                 Self.SIZE,
                 self.session,
                 phase,
@@ -312,23 +322,42 @@ def allocate(size: Int) -> Int:
     return address
 
 
-def run_grid[n_mels: Int, clusters: Bool](batch: Batch, clips: Int, session: SessionPointer):
-    """What a launch does: a cluster of blocks for each clip."""
-    comptime M = Mapping[n_mels, clusters]
-    comptime B = Block[n_mels, M.GROUP, M.TILE, M.BLOCKS]
-    var team = LockstepTeam[B.THREADS, M.BLOCKS, B.SIZE](session)
+def run_grid[
+    n_mels: Int, clusters: Bool, kind: Int
+](batch: Batch, clips: Int, session: SessionPointer):
+    """Does what a launch does: a cluster of blocks for each clip."""
+    comptime M = Mapping[n_mels, clusters, kind]
+    comptime B = Block[n_mels, M.GROUP, M.TILE]
+    var blocks = M.blocks(clips)
+    var team = LockstepTeam[B.THREADS, B.SIZE](session, blocks)
     for clip in range(clips):
         team.start_clip()
-        B(batch.clip[n_mels](clip)).run(team)
+        B(batch.clip[n_mels](clip), blocks).run(team)
         team.end_clip()
 
 
+def run_bands[n_mels: Int](batch: Batch, clips: Int, session: SessionPointer):
+    """Runs the kernel that such a launch takes."""
+    var kind = kind_of(session[].clusters != 0, clips, batch.smoothing)
+    if session[].clusters == 0:
+        if kind == SMOOTHED:
+            run_grid[n_mels, False, SMOOTHED](batch, clips, session)
+        else:
+            run_grid[n_mels, False, MANY](batch, clips, session)
+    elif kind == SMOOTHED:
+        run_grid[n_mels, True, SMOOTHED](batch, clips, session)
+    elif kind == FEW:
+        run_grid[n_mels, True, FEW](batch, clips, session)
+    else:
+        run_grid[n_mels, True, MANY](batch, clips, session)
+
+
 @export
-def whisper_mel_lockstep_shared(n_mels: Int, clusters: Int) abi("C") -> Int:
-    """Bytes of shared memory for which a launch of such a kernel asks."""
-    if n_mels == 80:
-        return Mapping[80, True].SHARED if clusters != 0 else Mapping[80, False].SHARED
-    return Mapping[128, True].SHARED if clusters != 0 else Mapping[128, False].SHARED
+def whisper_mel_lockstep_weight(n_mels: Int) abi("C") -> UInt32:
+    """Returns the bits of the last band's last weight: every kernel's code has its own."""
+    comptime of_80 = mel_bins[80]()[199].falling
+    comptime of_128 = mel_bins[128]()[199].falling
+    return bitcast[DType.uint32, 1](of_80 if n_mels == 80 else of_128)
 
 
 @export
@@ -374,14 +403,10 @@ def whisper_mel_lockstep(
     var bits = batch.out_.unsafe_bitcast[UInt32]()
     for i in range(clips * size):
         bits[unsafe_offset=i] = NOT_WRITTEN
-    if wanted[].clusters != 0 and n_mels == 80:
-        run_grid[80, True](batch, clips, wanted)
-    elif wanted[].clusters != 0:
-        run_grid[128, True](batch, clips, wanted)
-    elif n_mels == 80:
-        run_grid[80, False](batch, clips, wanted)
+    if n_mels == 80:
+        run_bands[80](batch, clips, wanted)
     else:
-        run_grid[128, False](batch, clips, wanted)
+        run_bands[128](batch, clips, wanted)
 
     for i in range(clips * size):
         wanted[].omitted += Int(bits[unsafe_offset=i] == NOT_WRITTEN)

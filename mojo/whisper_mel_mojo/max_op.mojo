@@ -17,6 +17,7 @@ from .mel_kernel import (
     TOO_FEW_FRAMES,
     TOO_SHORT,
     argument_error,
+    kind_of,
     whisper_mel_log_mel,
 )
 
@@ -56,24 +57,36 @@ struct LogMel:
                 1,
             )
             if status != OK:
-                raise Error("whisper_mel.log_mel: ", describe(status, samples, pad_to, 0))
-            comptime M = Mapping[n_mels, CLUSTERS]
-            ctx.enqueue_function[M.kernel](
-                Floats(unsafe_from_address=Int(audio.unsafe_ptr())),
-                Memory[DType.int64](unsafe_from_address=Int(output.unsafe_ptr())),  # not read
-                Floats(unsafe_from_address=Int(output.unsafe_ptr())),
-                Int32(T == DType.int16),
-                Int32(0),
-                Int32(smoothing),
-                Int64(samples),
-                Int64(samples),
-                Int64(pad_to),
-                grid_dim=clips * M.BLOCKS,
-                block_dim=M.THREADS,
-                cluster_dim=Dim(M.BLOCKS, 1, 1),
-                shared_mem_bytes=M.SHARED,
-                func_attribute=FuncAttribute.MAX_DYNAMIC_SHARED_SIZE_BYTES(UInt32(M.SHARED)),
-            )
+                raise Error(
+                    "whisper_mel.log_mel: ",
+                    describe(status, samples, pad_to, 0),
+                )
+            var kind = kind_of(CLUSTERS, clips, smoothing)
+            comptime for kernel in range(3):
+                if kernel == kind:
+                    comptime M = Mapping[n_mels, CLUSTERS, kernel]
+                    var blocks = M.blocks(clips)
+                    ctx.enqueue_function[M.kernel](
+                        Floats(unsafe_from_address=Int(audio.unsafe_ptr())),
+                        Memory[DType.int64](
+                            unsafe_from_address=Int(output.unsafe_ptr())
+                        ),  # not read
+                        Floats(unsafe_from_address=Int(output.unsafe_ptr())),
+                        Int32(T == DType.int16),
+                        Int32(0),
+                        Int32(smoothing),
+                        Int64(samples),
+                        Int64(samples),
+                        Int64(pad_to),
+                        Int32(blocks),
+                        grid_dim=clips * blocks,
+                        block_dim=M.THREADS,
+                        cluster_dim=Dim(blocks, 1, 1),
+                        shared_mem_bytes=M.SHARED,
+                        func_attribute=FuncAttribute.MAX_DYNAMIC_SHARED_SIZE_BYTES(
+                            UInt32(M.SHARED)
+                        ),
+                    )
         else:
             # An untracked pointer: the compiler does not see what is written to its address.
             var bad_sample = Memory[DType.int64](
@@ -97,7 +110,10 @@ struct LogMel:
             var which = Int(bad_sample[])
             external_call["free", NoneType](Int(bad_sample))
             if status != OK:
-                raise Error("whisper_mel.log_mel: ", describe(status, samples, pad_to, which))
+                raise Error(
+                    "whisper_mel.log_mel: ",
+                    describe(status, samples, pad_to, which),
+                )
 
 
 def describe(status: Int, samples: Int, pad_to: Int, bad_sample: Int) -> String:
@@ -107,7 +123,11 @@ def describe(status: Int, samples: Int, pad_to: Int, bad_sample: Int) -> String:
     if status == BAD_PAD_TO:
         return String("audio has ", samples, " samples: expected at most pad_to=", pad_to)
     if status == TOO_FEW_FRAMES:
-        return String("audio has ", samples, " samples: smoothing='valid' needs at least 3 frames")
+        return String(
+            "audio has ",
+            samples,
+            " samples: smoothing='valid' needs at least 3 frames",
+        )
     if status == NOT_FINITE:
         return String(
             "audio[",

@@ -48,9 +48,14 @@ from std.builtin.globals import global_constant
 from std.ffi import external_call
 from std.math import pi, sqrt
 from std.memory import bitcast, stack_allocation
-from std.sys import CompilationTarget, get_defined_int, is_nvidia_gpu, simd_width_of
+from std.sys import (
+    CompilationTarget,
+    get_defined_int,
+    is_nvidia_gpu,
+    simd_width_of,
+)
 from std.sys._assembly import inlined_assembly
-from std.sys.info import _is_sm_9x_or_newer, size_of
+from std.sys.info import _is_sm_8x_or_newer, _is_sm_9x_or_newer, size_of
 from std.sys.intrinsics import PrefetchOptions, llvm_intrinsic, prefetch
 from std.utils import IndexList, StaticTuple
 
@@ -192,7 +197,10 @@ struct Complex[W: Int](ImplicitlyCopyable, TrivialRegisterPassable):
             return self
         var c = Vec[Self.W](real)
         var s = Vec[Self.W](imaginary)
-        return Self(mul_add(self.re, c, -(self.im * s)), mul_add(self.re, s, self.im * c))
+        return Self(
+            mul_add(self.re, c, -(self.im * s)),
+            mul_add(self.re, s, self.im * c),
+        )
 
     @always_inline
     def power(self) -> Vec[Self.W]:
@@ -632,8 +640,40 @@ def windowed_dft16[
         var w = Vec[W](window.load[1](8 * n2 + n1))
         s[n1] = mul_add(w, s[n1], b[n1])
         d[n1] = mul_add(w, d[n1], -b[n1])
-    var bins = real_dft16[W](s, d)
+    store_column[W, PITCH](real_dft16[W](s, d), columns, n2)
 
+
+@always_inline
+def windowed_dft16_alone[
+    M: Scratch, //, PITCH: Int
+](samples: M, window: M, places: M, columns: M, n2: Int):
+    """Computes column n2 like `windowed_dft16`, of one frame, with tables that are read four
+    numbers at a time: window, and places of the samples as int32."""
+    var b = Array[Float32, 8](fill=0)
+    var s = Array[Float32, 8](fill=0)
+    var d = Array[Float32, 8](fill=0)
+    comptime for quad in range(2):
+        var first = bitcast[DType.int32, 4](places.load[4](16 * n2 + 4 * quad))
+        var second = bitcast[DType.int32, 4](places.load[4](16 * n2 + 8 + 4 * quad))
+        comptime for i in range(4):
+            var a = samples.load[1](Int(first[i]))
+            b[4 * quad + i] = samples.load[1](Int(second[i]))
+            s[4 * quad + i] = a - b[4 * quad + i]
+            d[4 * quad + i] = a + b[4 * quad + i]
+    comptime for quad in range(2):
+        var weights = window.load[4](8 * n2 + 4 * quad)
+        comptime for i in range(4):
+            comptime n1 = 4 * quad + i
+            s[n1] = mul_add[1](weights[i], s[n1], b[n1])
+            d[n1] = mul_add[1](weights[i], d[n1], -b[n1])
+    store_column[1, PITCH](real_dft16[1](s, d), columns, n2)
+
+
+@always_inline
+def store_column[
+    M: Scratch, //, W: Int, PITCH: Int
+](bins: Array[Complex[W], 9], columns: M, n2: Int):
+    """Stores the bins of column `n2` where the DFTs of 25 look for them."""
     comptime for k1 in range(1, 8):
         columns.store[W](PITCH * (50 * (k1 - 1) + 2 * n2), bins[k1].re)
         columns.store[W](PITCH * (50 * (k1 - 1) + 2 * n2 + 1), bins[k1].im)
@@ -806,10 +846,13 @@ def mel_bins[n_mels: Int]() -> Array[MelBin, 201]:
     return bins^
 
 
-def mel_plan[n_mels: Int, streams: Int, in_place: Bool]() -> Array[MelTerm, streams * STREAM_TERMS]:
+def mel_plan[
+    n_mels: Int, streams: Int, in_place: Bool, band_cost: Int
+]() -> Array[MelTerm, streams * STREAM_TERMS]:
     """Terms of the filterbank in the order of execution; term i belongs to stream i % streams.
 
-    Each stream does a contiguous range of bands, bin after bin.
+    Each stream does a contiguous range of bands, bin after bin. The ranges cost alike, if a band
+    costs as much as `band_cost` terms beside its own.
     """
     var bins = mel_bins[n_mels]()
     var slots = slot_of_bin(in_place)
@@ -824,8 +867,8 @@ def mel_plan[n_mels: Int, streams: Int, in_place: Bool]() -> Array[MelTerm, stre
     var stream_of = Array[Int, n_mels](fill=0)
     var before = 0
     for band in range(n_mels):
-        stream_of[band] = streams * before // n_terms
-        before += terms_of[band]
+        stream_of[band] = streams * before // (n_terms + band_cost * n_mels)
+        before += terms_of[band] + band_cost
 
     var plan = Array[MelTerm, streams * STREAM_TERMS](fill=MelTerm(0, -1, 0, False, False, False))
     var length = Array[Int, streams](fill=0)
@@ -856,19 +899,29 @@ def mel_plan[n_mels: Int, streams: Int, in_place: Bool]() -> Array[MelTerm, stre
     return plan^
 
 
-def stream_bands[n_mels: Int, streams: Int]() -> Array[Int, streams + 1]:
-    """The first band of each stream; then `n_mels`."""
-    var plan = mel_plan[n_mels, streams, False]()
-    var bands = Array[Int, streams + 1](fill=n_mels)
-    for i in range(streams * STREAM_TERMS):
-        if plan[i].band >= 0:
-            bands[i % streams] = min(bands[i % streams], plan[i].band)
-    return bands^
+trait BandSink:
+    """Where the mel energies of a group go, band after band."""
+
+    def take[W: Int](mut self, band: Int, energy: Vec[W]):
+        ...
+
+
+@fieldwise_init
+struct ToMemory[M: Scratch](BandSink):
+    """Memory for mel energies, with `pitch` floats from band to band."""
+
+    var energies: Self.M
+    var pitch: Int
+
+    @always_inline
+    def take[W: Int](mut self, band: Int, energy: Vec[W]):
+        self.energies.store[W](self.pitch * band, energy)
 
 
 @always_inline
 def mel_terms[
     M: Scratch,
+    S: BandSink,
     //,
     W: Int,
     PITCH: Int,
@@ -876,13 +929,13 @@ def mel_terms[
     streams: Int,
     in_place: Bool,
     only: Int = -1,
-](power: M, energies: M, energies_pitch: Int):
+    band_cost: Int = 0,
+](power: M, mut to: S):
     """Computes mel energies from powers: straight-line code, one multiply-add for each weight.
 
-    only: the stream to compute; -1: all of them, interleaved. Pitches are floats from slot to slot
-    and from band to band.
+    only: the stream to compute; -1: all of them, interleaved. PITCH: floats from slot to slot.
     """
-    comptime PLAN = mel_plan[n_mels, streams, in_place]()
+    comptime PLAN = mel_plan[n_mels, streams, in_place, band_cost]()
     comptime BEGIN = max(only, 0)
     comptime STEP = 1 if only < 0 else streams
     var bins = Array[Vec[W], streams](fill=0)
@@ -900,13 +953,14 @@ def mel_terms[
             else:
                 sums[sum] = mul_add(Vec[W](term.weight), bins[stream], sums[sum])
             comptime if term.last:
-                energies.store[W](energies_pitch * term.band, sums[sum])
+                to.take[W](term.band, sums[sum])
 
 
 @no_inline
 def mel_energies[W: Int, n_mels: Int](power: Floats, energies: Floats):
     """Computes the mel energies of a group from its powers."""
-    mel_terms[W, W, n_mels, STREAMS, False](Private(power), Private(energies), W)
+    var to = ToMemory(Private(energies), W)
+    mel_terms[W, W, n_mels, STREAMS, False](Private(power), to)
 
 
 # ===--------------------------------------------------------------------------------------=== #
@@ -993,7 +1047,9 @@ def logarithms[
     var maximum = so_far
     for band in range(0, n_mels - BANDS, BANDS):
         var here = some_logarithms[W](
-            energies.unsafe_offset(W * band), to.unsafe_offset(band * stride), stride
+            energies.unsafe_offset(W * band),
+            to.unsafe_offset(band * stride),
+            stride,
         )
         maximum = greater(maximum, here)
     var here = some_logarithms[W](energies.unsafe_offset(W * (n_mels - BANDS)), last, last_stride)
@@ -1172,7 +1228,11 @@ def analyse(job: Job, clip: Int, features: Features, begin: Int, end: Int) -> Fl
     if sounding < end:
         var stop = end if features.holds(sounding, end) else end - 1
         for band in range(job.n_mels):
-            fill(SILENCE, features.row(band).unsafe_offset(sounding), stop - sounding)
+            fill(
+                SILENCE,
+                features.row(band).unsafe_offset(sounding),
+                stop - sounding,
+            )
             features.at(band, end - 1)[] = SILENCE
     if end == job.extent.frames() and not job.is_int16 and not unused_are_finite(job, clip):
         return OVERFLOW  # as if it had been seen
@@ -1282,7 +1342,14 @@ struct ThreeBands(ImplicitlyCopyable, TrivialRegisterPassable):
 
 
 @no_inline
-def smooth(job: Job, item: Int, features: Features, begin: Int, end: Int, least: Float32):
+def smooth(
+    job: Job,
+    item: Int,
+    features: Features,
+    begin: Int,
+    end: Int,
+    least: Float32,
+):
     """Writes the 3 x 3 mean of the clamped values around each of the frames `begin` to `end`.
 
     Tile after tile, band after band. A result replaces a value that has been added up before:
@@ -1344,7 +1411,14 @@ def smooth(job: Job, item: Int, features: Features, begin: Int, end: Int, least:
             bands = ThreeBands(bands.centre, below, bands.above)
 
 
-def finish(job: Job, item: Int, features: Features, begin: Int, end: Int, maximum: Float32) -> Bool:
+def finish(
+    job: Job,
+    item: Int,
+    features: Features,
+    begin: Int,
+    end: Int,
+    maximum: Float32,
+) -> Bool:
     """Writes the final values of the clip's frames `begin` to `end`. Returns False, with all of
     them NaN, if a sample was not finite or the power overflowed."""
     var least = maximum - RANGE
@@ -1713,7 +1787,8 @@ def divide(whole: Job, threads: Int) -> Job:
         var frames = job.extent.frames()
         var wanted = (ITEMS_PER_THREAD * threads + job.clips - 1) // job.clips
         job.piece_frames = max(
-            MIN_PIECE, ((frames + wanted - 1) // wanted + WIDTH - 1) // WIDTH * WIDTH
+            MIN_PIECE,
+            ((frames + wanted - 1) // wanted + WIDTH - 1) // WIDTH * WIDTH,
         )
         job.pieces = (frames + job.piece_frames - 1) // job.piece_frames
     return job
@@ -1827,7 +1902,12 @@ def whisper_mel_log_mel(
 
 @export
 def whisper_mel_log_mel_alike(
-    prepared: Int, audio: Int, clip_stride: Int, out_: Int, threads: Int, bad_sample: Int
+    prepared: Int,
+    audio: Int,
+    clip_stride: Int,
+    out_: Int,
+    threads: Int,
+    bad_sample: Int,
 ) abi("C") -> Int:
     """Calls `whisper_mel_log_mel` with arguments that many calls have in common, because passing
     each of them takes a caller in Python time.
@@ -1854,7 +1934,12 @@ def whisper_mel_log_mel_alike(
 
 
 def explain(
-    audio: Int, is_int16: Bool, clips: Int, samples: Int, clip_stride: Int, bad_sample: Int
+    audio: Int,
+    is_int16: Bool,
+    clips: Int,
+    samples: Int,
+    clip_stride: Int,
+    bad_sample: Int,
 ) -> Int:
     """Status of a call with damaged clips: NOT_FINITE, with the first bad sample's index, or
     OVERFLOWED."""
@@ -1933,29 +2018,68 @@ comptime CLUSTER_ROOM = 227 * 1024
 """Bytes of shared memory that a block of a cluster can have."""
 
 
-struct Mapping[n_mels: Int, clusters: Bool, group_alone: Int = BLOCK_GROUP]:
+comptime MANY = 0
+"""Kernel for batches: a multiprocessor works on several blocks at the same time."""
+comptime FEW = 1
+"""Kernel for a few clips, which leave most of a device idle: blocks with twice the threads."""
+comptime SMOOTHED = 2
+"""Kernel for smoothing, which keeps values in shared memory."""
+
+
+def kind_of(clusters: Bool, clips: Int, smoothing: Int) -> Int:
+    """Returns the kind of kernel that a launch takes."""
+    comptime forced = get_defined_int["KIND", -1]()
+    if smoothing != NONE:
+        return SMOOTHED
+    if not clusters:
+        return MANY
+    comptime if forced >= 0:
+        return forced
+    return FEW if clips <= 8 else MANY
+
+
+struct Mapping[n_mels: Int, clusters: Bool, kind: Int, group_alone: Int = BLOCK_GROUP]:
     """Division of a launch's work: `clusters` of blocks, or one block alone for each clip.
 
-    `-D GROUP=`, `BLOCKS=` and `ROOM=` change it for clusters, to be timed (`./dev gpu bundle`).
+    Without smoothing a block keeps no values: they wait in the output for the clip's maximum. So a
+    multiprocessor has room for several blocks, and a clip of any length is computed once. With
+    smoothing a block keeps a tile of values, since a mean takes its neighbours' as well.
+
+    `-D KIND=`, `BLOCKS=` and `RESIDENT=` change it for clusters, to be timed (`./dev gpu bundle`).
     """
 
-    comptime GROUP = get_defined_int[
-        "GROUP", CLUSTER_GROUP
-    ]() if Self.clusters else Self.group_alone
-    comptime BLOCKS = get_defined_int[
-        "BLOCKS", 8 if Self.n_mels == 80 else 16
-    ]() if Self.clusters else 1
-    """Blocks in a cluster: their shared memory together holds the values of a clip of 30 s."""
-    comptime ROOM = get_defined_int["ROOM", CLUSTER_ROOM]()
-    comptime SPACE = Self.ROOM // 4 - Block[Self.n_mels, Self.GROUP, 0, Self.BLOCKS].SIZE
-    comptime TILE = (
-        Self.SPACE // Self.n_mels // Self.GROUP * Self.GROUP
+    comptime GROUP = (
+        2 * CLUSTER_GROUP if Self.kind == FEW else CLUSTER_GROUP
     ) if Self.clusters else Self.group_alone
+    comptime RESIDENT = get_defined_int[
+        "RESIDENT", 3
+    ]() if Self.clusters and Self.kind == MANY else 1
+    """Blocks for which a multiprocessor must have registers."""
+    comptime SPACE = CLUSTER_ROOM // 4 - Block[Self.n_mels, Self.GROUP, 0].SIZE
+    comptime TILE = 0 if Self.kind != SMOOTHED else (
+        (
+            Self.SPACE // Self.n_mels // Self.GROUP * Self.GROUP
+        ) if Self.clusters else Self.group_alone
+    )
     """Frames whose values a block keeps: in a cluster, the whole groups for which there is room."""
     comptime THREADS = WORKERS * Self.GROUP
-    comptime SHARED = 4 * Block[Self.n_mels, Self.GROUP, Self.TILE, Self.BLOCKS].SIZE
+    comptime SHARED = 4 * Block[Self.n_mels, Self.GROUP, Self.TILE].SIZE
     """Bytes of shared memory that a block uses."""
-    comptime kernel = mel_kernel[Self.n_mels, Self.GROUP, Self.TILE, Self.BLOCKS]
+    comptime kernel = mel_kernel[Self.n_mels, Self.GROUP, Self.TILE, Self.RESIDENT]
+
+    @staticmethod
+    def blocks(clips: Int) -> Int:
+        """Returns the number of blocks in each clip's cluster."""
+        comptime forced = get_defined_int["BLOCKS", 0]()
+        comptime if not Self.clusters:
+            return 1
+        elif Self.kind == SMOOTHED:
+            # Their tiles together hold the values of a clip of 30 s.
+            return 8 if Self.n_mels == 80 else 16
+        elif forced > 0:
+            return forced
+        else:
+            return 16 if clips <= 24 else 8
 
 
 # ===--------------------------------------------------------------------------------------=== #
@@ -2039,7 +2163,12 @@ struct DeviceClip(ImplicitlyCopyable, TrivialRegisterPassable):
 trait SharedMemory(Scratch):
     """Shared memory of a block."""
 
-    def set_short(self, at: Int, value: Int):
+    def copy[T: DType](self, at: Int, source: Memory[T]):
+        """Copies a sample to float `at`, where the thread sees it after `wait_for_copies`."""
+        ...
+
+    def wait_for_copies(self):
+        """Waits for the copies of this thread."""
         ...
 
     def of_block(self, rank: Int, at: Int) -> Float32:
@@ -2078,91 +2207,123 @@ trait Team:
         n_mels: Int,
         group: Int,
         tile: Int,
-        cluster: Int,
         //,
         phase: Int,
         whole_cluster: Bool = False,
-    ](mut self, block: Block[n_mels, group, tile, cluster], step: Step):
+    ](mut self, block: Block[n_mels, group, tile], step: Step):
         """Runs a phase by all threads of the block, who then wait for each other, or for those of
         the `whole_cluster`."""
         ...
 
 
+comptime BAND_COST = 13
+"""Work for a band beside its terms, in terms: its logarithm, and storing that."""
+
+
+def stream_bands[n_mels: Int]() -> Array[Int, WORKERS + 1]:
+    """The first band of each worker; then `n_mels`."""
+    var plan = mel_plan[n_mels, WORKERS, True, BAND_COST]()
+    var bands = Array[Int, WORKERS + 1](fill=n_mels)
+    for i in range(WORKERS * STREAM_TERMS):
+        if plan[i].band >= 0:
+            bands[i % WORKERS] = min(bands[i % WORKERS], plan[i].band)
+    return bands^
+
+
 @fieldwise_init
-struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
-    ImplicitlyCopyable, TrivialRegisterPassable
-):
+struct Block[n_mels: Int, GROUP: Int, TILE: Int](ImplicitlyCopyable, TrivialRegisterPassable):
     """Program of a block for one clip, which the blocks of a cluster share.
 
-    GROUP frames are computed at a time, WORKERS threads for each of them; the values of TILE
-    frames are kept. A tile is finished from memory if every block has but one, else it is
-    computed a second time, when the clip's maximum is known.
+    GROUP frames are computed at a time, WORKERS threads for each of them. The values of TILE frames
+    are kept; a tile is finished from memory if every block has but one, else it is computed a second
+    time, when the clip's maximum is known. If TILE is 0, values wait for the maximum in the output.
     """
 
     var clip: DeviceClip
+    var blocks: Int
+    """Blocks that share the clip."""
     var tile_frames: Int
     """Frames that a tile finishes."""
     var rounds: Int
     """Tiles that each block does."""
 
     comptime THREADS = WORKERS * Self.GROUP
-    comptime COUNT = HOP * (Self.GROUP + 2)
-    """Samples in a group."""
+    comptime ROWS = Self.GROUP + 2
+    """Hops of samples in a group."""
     comptime PITCH = HOP + 1
     """Floats from frame to frame in shared memory: an odd number, so that threads of neighbouring
     frames use different banks."""
 
-    # Shared memory, in floats.
+    # Shared memory, in floats. The tables are read four numbers at a time.
     comptime WINDOW = 0
-    comptime OFFSETS = Self.WINDOW + REACH
-    comptime PARTS = Self.OFFSETS + N_FFT // 2
+    comptime PLACES = Self.WINDOW + REACH
+    comptime PARTS = Self.PLACES + N_FFT
     comptime FEWER_PARTS = Self.PARTS + Self.THREADS
     comptime OWN_MAXIMUM = Self.FEWER_PARTS + Self.GROUP
     comptime CLIP_MAXIMUM = Self.OWN_MAXIMUM + 1
     comptime SAMPLES = Self.CLIP_MAXIMUM + 1
-    comptime SLOTS = Self.SAMPLES + Self.PITCH * (Self.GROUP + 2)
+    comptime SLOTS = Self.SAMPLES + Self.PITCH * Self.ROWS
     comptime VALUES = Self.SLOTS + COLUMN_SLOTS * Self.GROUP
     comptime SIZE = Self.VALUES + Self.n_mels * Self.TILE
 
     @always_inline
-    def __init__(out self, clip: DeviceClip):
-        var most = Self.TILE - 2 * clip.margin()
+    def __init__(out self, clip: DeviceClip, blocks: Int):
         self.clip = clip
-        self.tile_frames = min(most, (clip.rows + Self.CLUSTER - 1) // Self.CLUSTER)
-        var together = Self.CLUSTER * self.tile_frames
-        self.rounds = (clip.rows + together - 1) // together
+        self.blocks = blocks
+        self.tile_frames = (clip.rows + blocks - 1) // blocks
+        self.rounds = 1
+        comptime if Self.TILE > 0:
+            self.tile_frames = min(Self.TILE - 2 * clip.margin(), self.tile_frames)
+            var together = blocks * self.tile_frames
+            self.rounds = (clip.rows + together - 1) // together
 
     @always_inline
     def run[T: Team](self, mut team: T):
         """Runs the whole program. Between two phases all threads wait for each other."""
-        var groups = (self.tile_frames + 2 * self.clip.margin() + Self.GROUP - 1) // Self.GROUP
         team.phase[PREPARE](self, Step(0, 0))
-        for sweep in range(2):
-            for round in range(self.rounds):
-                if sweep == 0 or self.rounds > 1:
-                    team.phase[FETCH](self, Step(round, 0))
-                    for group in range(groups):
-                        var step = Step(round, group)
-                        team.phase[COLUMNS](self, step)
-                        team.phase[POWERS](self, step)
-                        team.phase[BANDS_OF_GROUP](self, step)
-                if sweep == 1:
-                    team.phase[FINISH](self, Step(round, 0))
-            if sweep == 0:
-                team.phase[MAXIMA](self, Step(0, 0))
-                team.phase[FEWER_MAXIMA](self, Step(0, 0))
-                team.phase[MAXIMUM, whole_cluster=True](self, Step(0, 0))
-                team.phase[AGREE, whole_cluster=True](self, Step(0, 0))
+        comptime if Self.TILE == 0:
+            self.compute(team, 0)
+            self.agree(team)
+            team.phase[FINISH](self, Step(0, 0))
+        else:
+            for sweep in range(2):
+                for round in range(self.rounds):
+                    if sweep == 0 or self.rounds > 1:
+                        self.compute(team, round)
+                    if sweep == 1:
+                        team.phase[FINISH](self, Step(round, 0))
+                if sweep == 0:
+                    self.agree(team)
+
+    @always_inline
+    def compute[T: Team](self, mut team: T, round: Int):
+        """Computes the logarithms of a tile, or of the block's part of the clip."""
+        var groups = (self.tile_frames + 2 * self.margin() + Self.GROUP - 1) // Self.GROUP
+        team.phase[FETCH](self, Step(round, 0))
+        for group in range(groups):
+            var step = Step(round, group)
+            team.phase[COLUMNS](self, step)
+            team.phase[POWERS](self, step)
+            team.phase[BANDS_OF_GROUP](self, step)
+
+    @always_inline
+    def agree[T: Team](self, mut team: T):
+        """Finds the clip's maximum."""
+        team.phase[MAXIMA](self, Step(0, 0))
+        team.phase[FEWER_MAXIMA](self, Step(0, 0))
+        team.phase[MAXIMUM, whole_cluster=True](self, Step(0, 0))
+        team.phase[AGREE, whole_cluster=True](self, Step(0, 0))
 
     @always_inline
     def phase[
         M: SharedMemory, //, phase: Int
-    ](self, step: Step, rank: Int, thread: Int, memory: M, mut maximum: Float32):
+    ](self, step: Step, rank: Int, thread: Int, memory: M, mut maximum: Float32,):
         """Runs one thread's part of a phase. `maximum` is what it keeps from phase to phase."""
         comptime if phase == PREPARE:
-            self.prepare(rank, thread, memory, maximum)
+            self.prepare(thread, memory)
         elif phase == FETCH:
             self.fetch(step.round, step.group, rank, thread, memory)
+            memory.wait_for_copies()
         elif phase == COLUMNS:
             self.columns(step, rank, thread, memory)
         elif phase == POWERS:
@@ -2170,7 +2331,9 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
             self.powers(step, rank, thread, memory)
         elif phase == BANDS_OF_GROUP:
             self.bands(step, rank, thread, memory, maximum)
+            memory.wait_for_copies()
         elif phase == MAXIMA:
+            self.look_at_unused(rank, thread, maximum)
             memory.store[1](Self.PARTS + thread, maximum)
         elif phase == FEWER_MAXIMA:
             if thread < Self.GROUP:
@@ -2185,40 +2348,51 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
                 memory.store[1](Self.OWN_MAXIMUM, maximum)
         elif phase == AGREE:
             if thread == 0:
-                for other in range(Self.CLUSTER):
+                for other in range(self.blocks):
                     maximum = greater[1](maximum, memory.of_block(other, Self.OWN_MAXIMUM))
                 memory.store[1](Self.CLIP_MAXIMUM, maximum)
         else:
-            self.finish(step.round, rank, thread, memory)
+            comptime if Self.TILE > 0:
+                self.finish(step.round, rank, thread, memory)
+            else:
+                self.finish_output(rank, thread, memory)
 
     @always_inline
     def first_frame(self, round: Int, rank: Int) -> Int:
         """First frame that a block's tile finishes."""
-        return (round * Self.CLUSTER + rank) * self.tile_frames
+        return (round * self.blocks + rank) * self.tile_frames
 
     @always_inline
     def first_in_group(self, step: Step, rank: Int) -> Int:
-        return self.first_frame(step.round, rank) - self.clip.margin() + step.group * Self.GROUP
+        return self.first_frame(step.round, rank) - self.margin() + step.group * Self.GROUP
+
+    @always_inline
+    def margin(self) -> Int:
+        """Frames before a tile's first, and after its last, that are computed as well."""
+        comptime if Self.TILE > 0:
+            return self.clip.margin()
+        else:
+            return 0
 
     @always_inline
     def exists(self, step: Step, rank: Int) -> Bool:
         """Whether a group has anything to compute: it may lie beyond the tile, or be silent."""
-        var margin = self.clip.margin()
-        var in_tile = step.group * Self.GROUP < self.tile_frames + 2 * margin
+        var in_tile = step.group * Self.GROUP < self.tile_frames + 2 * self.margin()
         return in_tile and self.first_in_group(step, rank) < self.clip.extent.sounding_frames()
 
     @always_inline
-    def prepare[M: SharedMemory, //](self, rank: Int, thread: Int, memory: M, mut maximum: Float32):
-        """Writes the transform's tables, and checks that the samples that no frame reaches are
-        finite."""
+    def prepare[M: SharedMemory, //](self, thread: Int, memory: M):
+        """Writes the transform's tables."""
         ref window = global_constant[window_table()]()
         for i in range(thread, REACH, Self.THREADS):
             memory.store[1](Self.WINDOW + i, window[i])
-        var offsets = memory.offset(Self.OFFSETS)
-        for i in range(2 * thread, N_FFT, 2 * Self.THREADS):  # both halves of a word
-            for half in range(2):
-                var j = time_index((i + half) % 16, (i + half) // 16)
-                offsets.set_short(i + half, j + j // HOP)
+        for i in range(thread, N_FFT, Self.THREADS):
+            var j = time_index(i % 16, i // 16)
+            memory.store[1](Self.PLACES + i, bitcast[DType.float32, 1](Int32(j + j // HOP)))
+
+    @always_inline
+    def look_at_unused(self, rank: Int, thread: Int, mut maximum: Float32):
+        """Checks that the samples that no frame reaches are finite."""
         if rank == 0 and not self.clip.is_int16:
             var extent = self.clip.extent
             for i in range(extent.first_unused() + thread, extent.samples, Self.THREADS):
@@ -2241,30 +2415,42 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
     def fetch_from[
         T: DType, M: SharedMemory, //
     ](self, audio: Memory[T], start: Int, thread: Int, to: M):
-        if start >= 0 and start + Self.COUNT <= self.clip.extent.samples:
-            # Unrolled, so that all loads are under way together.
-            comptime for i in range(0, Self.COUNT, Self.THREADS):
-                if i + Self.THREADS <= Self.COUNT or i + thread < Self.COUNT:
-                    var at = i + thread
-                    to.store[1](at + at // HOP, load_samples[T, 1](audio, start + at))
+        comptime LANES = 32
+        comptime AT_ONCE = Self.THREADS // LANES
+        comptime assert HOP % LANES == 0, "a hop is copied by whole warps"
+        var row = thread // LANES
+        var lane = thread % LANES
+        if start >= 0 and start + HOP * Self.ROWS <= self.clip.extent.samples:
+            # All addresses are this one and a constant.
+            var source = audio.unsafe_offset(start + (HOP * row + lane))
+            var there = to.offset(Self.PITCH * row + lane)
+            comptime for i in range(0, Self.ROWS, AT_ONCE):
+                if i + AT_ONCE <= Self.ROWS or row < Self.ROWS - i:
+                    comptime for k in range(0, HOP, LANES):
+                        there.copy(
+                            Self.PITCH * i + k,
+                            source.unsafe_offset(HOP * i + k),
+                        )
         else:
-            for i in range(thread, Self.COUNT, Self.THREADS):
-                var sample = self.clip.extent.load[T](audio, start + i)
-                to.store[1](i + i // HOP, sample)
+            for i in range(row, Self.ROWS, AT_ONCE):
+                for k in range(lane, HOP, LANES):
+                    var sample = self.clip.extent.load[T](audio, start + HOP * i + k)
+                    to.store[1](Self.PITCH * i + k, sample)
 
     @always_inline
     def columns[M: SharedMemory, //](self, step: Step, rank: Int, thread: Int, memory: M):
         """Computes windowed DFTs of 16: each worker every eighth of a frame's 25."""
+        if not self.exists(step, rank):
+            return
         var frame = thread % Self.GROUP
-        if self.exists(step, rank):
-            for n2 in range(thread // Self.GROUP, 25, WORKERS):
-                windowed_dft16[1, Self.GROUP](
-                    memory.offset(Self.SAMPLES + Self.PITCH * frame),
-                    memory.offset(Self.WINDOW),
-                    memory.offset(Self.OFFSETS),
-                    memory.offset(Self.SLOTS + frame),
-                    n2,
-                )
+        for n2 in range(thread // Self.GROUP, 25, WORKERS):
+            windowed_dft16_alone[Self.GROUP](
+                memory.offset(Self.SAMPLES + Self.PITCH * frame),
+                memory.offset(Self.WINDOW),
+                memory.offset(Self.PLACES),
+                memory.offset(Self.SLOTS + frame),
+                n2,
+            )
 
     @always_inline
     def powers[M: SharedMemory, //](self, step: Step, rank: Int, thread: Int, memory: M):
@@ -2285,35 +2471,109 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
     @always_inline
     def bands[
         M: SharedMemory, //
-    ](self, step: Step, rank: Int, thread: Int, memory: M, mut maximum: Float32):
+    ](self, step: Step, rank: Int, thread: Int, memory: M, mut maximum: Float32,):
         """Computes mel energies and their logarithms: each worker a range of bands, with equal
         work."""
         var frame = thread % Self.GROUP
         var worker = thread // Self.GROUP
         var place = step.group * Self.GROUP + frame
-        if place >= Self.TILE or not self.exists(step, rank):
+        if not self.exists(step, rank):
             return
-        var powers = memory.offset(Self.SLOTS + frame)
-        var values = memory.offset(Self.VALUES + place)
+        comptime if Self.TILE > 0:
+            if place >= Self.TILE:
+                return
+        var slots = memory.offset(Self.SLOTS + frame)
         var begin = 0
-        var end = 0
+        var count = 0
+        var free = 0
         comptime for stream in range(WORKERS):
             if worker == stream:
-                mel_terms[1, Self.GROUP, Self.n_mels, WORKERS, True, only=stream](
-                    powers, values, Self.TILE
-                )
-                comptime edges = stream_bands[Self.n_mels, WORKERS]()
-                comptime first = edges[stream]
-                comptime after = edges[stream + 1]
+                comptime bands = stream_bands[Self.n_mels]()
+                comptime first = bands[stream]
+                comptime here = bands[stream + 1] - first
+                # Powers have left the second half of every complex column free.
+                comptime slot = 50 * stream + 25 if stream < 7 else REAL_SLOTS + 13
+                comptime assert here <= (25 if stream < 7 else 12), "there is room for the energies"
+                var energies = ToMemory(slots.offset(Self.GROUP * (slot - first)), Self.GROUP)
+                mel_terms[
+                    1,
+                    Self.GROUP,
+                    Self.n_mels,
+                    WORKERS,
+                    True,
+                    only=stream,
+                    band_cost=BAND_COST,
+                ](slots, energies)
                 begin = first
-                end = after
+                count = here
+                free = slot
         var at = self.first_in_group(step, rank) + frame
-        var counts = 0 <= at < self.clip.extent.frames()
-        for band in range(begin, end):
-            var value = quarter_log10[1](values.load[1](Self.TILE * band))
-            values.store[1](Self.TILE * band, value)
-            if counts:
-                maximum = greater[1](maximum, value)
+        var own = at < min(
+            self.first_frame(step.round, rank) + self.tile_frames,
+            self.clip.rows,
+        )
+        var most = SILENCE
+        var row = self.clip.out_.unsafe_offset(begin * self.clip.rows + at)
+        var energy = slots.offset(Self.GROUP * free)
+        var value_at = memory.offset(Self.VALUES + Self.TILE * begin + place)
+        comptime TOGETHER = 2
+        for first in range(0, count, TOGETHER):
+            comptime for i in range(TOGETHER):
+                if i == 0 or first + i < count:
+                    var value = quarter_log10[1](energy.load[1](Self.GROUP * i))
+                    most = max(most, value)
+                    comptime if Self.TILE > 0:
+                        value_at.store[1](Self.TILE * i, value)
+                    else:
+                        if own:
+                            row[] = value
+                        row = row.unsafe_offset(self.clip.rows)
+            energy = energy.offset(TOGETHER * Self.GROUP)
+            value_at = value_at.offset(TOGETHER * Self.TILE)
+        if 0 <= at < self.clip.extent.frames():
+            maximum = max(maximum, most)
+
+    @always_inline
+    def finish_output[M: SharedMemory, //](self, rank: Int, thread: Int, memory: M):
+        """Clamps the block's own frames, in the output."""
+        var clip = self.clip
+        var clip_maximum = memory.load[1](Self.CLIP_MAXIMUM)
+        var least = clip_maximum - RANGE
+        var damaged = not clip_maximum < OVERFLOW or clip.too_short()
+        var end = min(self.first_frame(0, rank) + self.tile_frames, clip.rows)
+        var sounding = 0 if damaged else min(end, clip.extent.sounding_frames())
+        var row = clip.out_.unsafe_offset(thread // Self.GROUP * clip.rows)
+        comptime BANDS_EACH = Self.n_mels // WORKERS
+        # Loads that are under way at the same time: as many as registers allow.
+        comptime BANDS = 10 if BANDS_EACH % 10 == 0 else 8
+        comptime FRAMES = 2
+        for first in range(0, BANDS_EACH, BANDS):
+            var top = row.unsafe_offset(first * WORKERS * clip.rows)
+            var frame = self.first_frame(0, rank) + thread % Self.GROUP
+            while frame < sounding:
+                var values = Array[Float32, FRAMES * BANDS](fill=0)
+                comptime for k in range(FRAMES):
+                    if frame + k * Self.GROUP < sounding:
+                        comptime for i in range(BANDS):
+                            values[k * BANDS + i] = top[
+                                unsafe_offset=i * WORKERS * clip.rows + frame + k * Self.GROUP
+                            ]
+                comptime for k in range(FRAMES):
+                    if frame + k * Self.GROUP < sounding:
+                        comptime for i in range(BANDS):
+                            if values[k * BANDS + i] < least:
+                                top[
+                                    unsafe_offset=i * WORKERS * clip.rows + frame + k * Self.GROUP
+                                ] = least
+                frame += FRAMES * Self.GROUP
+        # What nothing was computed for: silent frames, and all frames of a damaged clip.
+        var value = NAN if damaged else max(SILENCE, least)
+        var frame = self.first_frame(0, rank) + thread % Self.GROUP
+        while frame < end:
+            if frame >= sounding:
+                for i in range(BANDS_EACH):
+                    row[unsafe_offset=i * WORKERS * clip.rows + frame] = value
+            frame += Self.GROUP
 
     @always_inline
     def finish[M: SharedMemory, //](self, round: Int, rank: Int, thread: Int, memory: M):
@@ -2334,31 +2594,23 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
             if frame < edge:
                 continue
             var row = top
-            if clip.smoothing == NONE and not damaged and frame < clip.extent.sounding_frames():
-                # Nearly all, and so without any question for each value.
-                comptime for i in range(0, Self.n_mels, WORKERS):
-                    var value = values.load[1](Self.TILE * (first + i) + place + frame)
-                    self.put(row, frame, max(value, least))
-                    row = row.unsafe_offset(WORKERS * width)
-                continue
             for band in range(first, Self.n_mels - edge, WORKERS):
                 var value = max(SILENCE, least)
                 if damaged:
                     value = NAN
-                elif frame < clip.extent.frames() - edge and clip.smoothing != NONE:
+                elif frame < clip.extent.frames() - edge:
                     value = self.smoothed(values, band, frame, place, least)
-                self.put(row, frame, value)
+                row[unsafe_offset=frame] = value
                 row = row.unsafe_offset(WORKERS * width)
-
-    @always_inline
-    def put(self, row: Floats, frame: Int, value: Float32):
-        row[unsafe_offset=frame] = value
 
     @always_inline
     def clamped[
         M: SharedMemory, //
     ](self, values: M, band: Int, frame: Int, place: Int, least: Float32) -> Float32:
-        """Clamped value of the tile, in which frame i lies at `place + i`."""
+        """Clamped value of the tile, in which frame i lies at `place + i`; 0 where there is none.
+        """
+        if not (0 <= band < Self.n_mels and 0 <= frame < self.clip.extent.frames()):
+            return 0
         if frame >= self.clip.extent.sounding_frames():
             return max(SILENCE, least)
         return max(values.load[1](Self.TILE * band + place + frame), least)
@@ -2367,14 +2619,17 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, CLUSTER: Int](
     def smoothed[
         M: SharedMemory, //
     ](self, values: M, band: Int, frame: Int, place: Int, least: Float32) -> Float32:
-        """Mean over those of the nine neighbours that exist."""
-        var sum = Float32(0)
-        var count = 0
-        for near_band in range(max(band - 1, 0), min(band + 2, Self.n_mels)):
-            for near in range(max(frame - 1, 0), min(frame + 2, self.clip.extent.frames())):
-                sum += self.clamped(values, near_band, near, place, least)
-                count += 1
-        return sum * (1 / Float32(count))
+        """Mean over those of the nine neighbours that exist, added up in the CPU's order."""
+        var bands = 3 - Int(band == 0) - Int(band == Self.n_mels - 1)
+        var frames = 3 - Int(frame == 0) - Int(frame == self.clip.extent.frames() - 1)
+        var sums = Array[Float32, 3](fill=0)
+        comptime for i in range(3):
+            var near = frame + i - 1
+            var upper = self.clamped(values, band - 1, near, place, least) + self.clamped(
+                values, band, near, place, least
+            )
+            sums[i] = upper + self.clamped(values, band + 1, near, place, least)
+        return (sums[0] + sums[1] + sums[2]) * (1 / Float32(bands * frames))
 
 
 # ===--------------------------------------------------------------------------------------=== #
@@ -2401,12 +2656,30 @@ struct OnChip(SharedMemory):
         return Int(self.start.unsafe_bitcast[UInt16]()[unsafe_offset=at])
 
     @always_inline
-    def set_short(self, at: Int, value: Int):
-        self.start.unsafe_bitcast[UInt16]()[unsafe_offset=at] = UInt16(value)
-
-    @always_inline
     def offset(self, floats: Int) -> Self:
         return Self(self.start.unsafe_offset(floats))
+
+    @always_inline
+    def copy[T: DType](self, at: Int, source: Memory[T]):
+        comptime if T == DType.float32 and copies_by_itself():
+            inlined_assembly[
+                "cp.async.ca.shared.global [$0], [$1], 4;",
+                NoneType,
+                constraints="r,l",
+                has_side_effect=True,
+            ](Int32(Int(self.start.unsafe_offset(at))), Int(source))
+        else:
+            self.store[1](at, load_samples[T, 1](source, 0))
+
+    @always_inline
+    def wait_for_copies(self):
+        comptime if copies_by_itself():
+            inlined_assembly[
+                "cp.async.wait_all;",
+                NoneType,
+                constraints="~{memory}",
+                has_side_effect=True,
+            ]()
 
     @always_inline
     def of_block(self, rank: Int, at: Int) -> Float32:
@@ -2433,6 +2706,15 @@ def has_clusters() -> Bool:
         return False
 
 
+@always_inline
+def copies_by_itself() -> Bool:
+    """Whether the device copies to shared memory while threads go on: NVIDIA's, from Ampere on."""
+    comptime if is_nvidia_gpu():
+        return _is_sm_8x_or_newer()
+    else:
+        return False
+
+
 @fieldwise_init
 struct DeviceTeam(Team):
     """One of the device's threads; the others are at the same place in the program."""
@@ -2447,13 +2729,12 @@ struct DeviceTeam(Team):
         n_mels: Int,
         group: Int,
         tile: Int,
-        cluster: Int,
         //,
         phase: Int,
         whole_cluster: Bool = False,
-    ](mut self, block: Block[n_mels, group, tile, cluster], step: Step):
+    ](mut self, block: Block[n_mels, group, tile], step: Step):
         block.phase[phase](step, self.rank, self.thread, self.memory, self.maximum)
-        comptime if whole_cluster and cluster > 1:
+        comptime if whole_cluster and has_clusters():
             cluster_sync()
         else:
             barrier()
@@ -2479,10 +2760,11 @@ def shared_memory[floats: Int]() -> OnChip:
 @__llvm_metadata(
     MAX_THREADS_PER_BLOCK_METADATA=StaticTuple[Int32, 1](Int32(WORKERS * group)),
     # Without it, some devices' assembler takes fewer registers, to have more blocks, and spills.
-    `nvvm.minctasm`=__mlir_attr.`1 : i32`,
+    `nvvm.minctasm`=__mlir_attr.`1 : i32` if resident
+    == 1 else (__mlir_attr.`2 : i32` if resident == 2 else __mlir_attr.`3 : i32`),
 )
 def mel_kernel[
-    n_mels: Int, group: Int, tile: Int, cluster: Int
+    n_mels: Int, group: Int, tile: Int, resident: Int
 ](
     audio: Floats,
     lengths: Memory[DType.int64],
@@ -2493,9 +2775,10 @@ def mel_kernel[
     samples: Int64,
     clip_stride: Int64,
     pad_to: Int64,
+    blocks: Int32,
 ):
-    """Runs on the device: `cluster` blocks for each clip. Arguments as in `Batch`."""
-    comptime B = Block[n_mels, group, tile, cluster]
+    """Runs on the device: `blocks` blocks for each clip. Other arguments as in `Batch`."""
+    comptime B = Block[n_mels, group, tile]
     var batch = Batch(
         audio,
         is_int16 != 0,
@@ -2507,7 +2790,7 @@ def mel_kernel[
         Int(smoothing),
         out_,
     )
-    var team = DeviceTeam(
-        Int(block_idx.x) % cluster, Int(thread_idx.x), shared_memory[B.SIZE](), SILENCE
-    )
-    B(batch.clip[n_mels](Int(block_idx.x) // cluster)).run(team)
+    var clip = UInt32(block_idx.x) // UInt32(blocks)
+    var rank = UInt32(block_idx.x) % UInt32(blocks)
+    var team = DeviceTeam(Int(rank), Int(thread_idx.x), shared_memory[B.SIZE](), SILENCE)
+    B(batch.clip[n_mels](Int(clip)), Int(blocks)).run(team)

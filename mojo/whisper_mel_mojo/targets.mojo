@@ -1,7 +1,8 @@
 """Prints what the compiler makes of the kernel for a device, which need not be there: after a line
 that says how a launch divides its work.
 
-`-D TARGET=sm_80`, ...: for which; `-D N_MELS=80`; `-D CLUSTERS`: as a cluster of blocks.
+`-D TARGET=sm_80`, ...: for which; `-D N_MELS=80`; `-D KERNEL=`: 0 for many clips, 1 for few, 2 with
+smoothing; `-D CLUSTERS`: as a cluster of blocks.
 """
 
 from max.gpu.host import get_gpu_target
@@ -13,9 +14,9 @@ from mel_kernel import APPLE_GROUP, BLOCK_GROUP, Mapping
 comptime TARGET = get_defined_string["TARGET"]()
 comptime N_MELS = get_defined_int["N_MELS"]()
 comptime ALONE = APPLE_GROUP if TARGET.startswith("apple") else BLOCK_GROUP
-comptime M = Mapping[N_MELS, is_defined["CLUSTERS"](), ALONE]
+comptime M = Mapping[N_MELS, is_defined["CLUSTERS"](), get_defined_int["KERNEL"](), ALONE]
 
 
 def main():
-    print("threads", M.THREADS, "cluster", M.BLOCKS, "shared", M.SHARED)
+    print("threads", M.THREADS, "cluster", M.blocks(1), "shared", M.SHARED)
     print(_compile_code[M.kernel, target=get_gpu_target[TARGET]()]().asm)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whisper_mel_mojo.builder import SOURCE, run_compiler
+from whisper_mel_mojo.builder import NO_CONTRACTION, SOURCE, run_compiler
 from whisper_mel_mojo.gpu.targets import TARGETS
 
 
@@ -42,7 +42,7 @@ def compiled(target: str, n_mels: int, folder: Path | None = None) -> str:
     options = ["-D", f"TARGET={target}", "-D", f"N_MELS={n_mels}"]
     options += ["-D", "CLUSTERS"] if TARGETS[target].clusters else []
     source = (folder or SOURCE.parent) / "targets.mojo"
-    result = run_compiler(["run", *options, str(source)])
+    result = run_compiler(["run", *NO_CONTRACTION, *options, str(source)])
     if result.returncode != 0:
         raise RuntimeError(f"it could not be compiled:\n{result.stderr.strip()}")
     return result.stdout

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from whisper_mel_mojo import gpu
+from whisper_mel_mojo import gpu, log_mel
 from whisper_mel_mojo.gpu.cuda import LEGACY_STREAM
 from whisper_mel_reference import CLASS_A, WHISPER, score
 
@@ -146,6 +146,17 @@ def perform(call: Call, guard: int, stream: int = LEGACY_STREAM) -> tuple[NDArra
     return features, findings
 
 
+def different_bits(call: Call, features: NDArray[Any]) -> int:
+    """Count the values whose bits differ from those that the CPU's kernel computes."""
+    different = 0
+    for i, n in enumerate(call.lengths or call.clips * (call.samples,)):
+        if 201 <= n <= call.samples:
+            expected = log_mel(call.audio()[i, :n], call.n_mels, **call.options)
+            got = features[i, :, : expected.shape[-1]]
+            different += int((got.view(np.uint32) != expected.view(np.uint32)).sum())
+    return different
+
+
 def worst_score(call: Call, features: NDArray[Any]) -> float:
     """Return the worst score of all clips; infinite if a clip that must be NaN is not."""
     spec = WHISPER.replace(n_mels=call.n_mels, **call.options)
@@ -165,6 +176,9 @@ def check(call: Call, guard: int = GUARD) -> tuple[str, float, list[str]]:
     worst = worst_score(call, features)
     if not worst <= CLASS_A:
         findings.append(f"worst score {worst:.3g}: expected at most {CLASS_A:g}")
+    different = different_bits(call, features)
+    if different > 0:
+        findings.append(f"{different} values have other bits than the CPU's")
     return digest(features), worst, [f"{call.name}: {it}" for it in findings]
 
 

@@ -42,13 +42,14 @@ CONTROLS = {
 }
 """Faults planted in copies of the kernel; ``killer`` is the tool that must find each."""
 
-# 113 KiB leave room for two blocks on a multiprocessor of 228 KiB: each needs another KiB.
 VARIANTS = {
     "as-shipped": {},
+    "4-blocks": {"BLOCKS": 4},
+    "8-blocks": {"BLOCKS": 8},
     "16-blocks": {"BLOCKS": 16},
-    "16-frames-8-blocks": {"GROUP": 16, "BLOCKS": 8},
-    "16-frames-16-blocks": {"GROUP": 16, "BLOCKS": 16},
-    "two-a-multiprocessor": {"GROUP": 16, "BLOCKS": 16, "ROOM": 113 * 1024},
+    "always-many": {"KIND": 0},
+    "always-few": {"KIND": 1},
+    "two-a-multiprocessor": {"RESIDENT": 2},
     "one-block": {},
 }
 """Mappings to be timed, by the options ``-D`` of ``mel_kernel.mojo``."""

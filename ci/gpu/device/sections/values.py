@@ -1,4 +1,4 @@
-"""Values of every kind of call: class A, intact canaries around all buffers, all written."""
+"""Values of every kind of call: class A, the CPU's bits, intact canaries, all written."""
 
 from __future__ import annotations
 
