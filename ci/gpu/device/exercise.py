@@ -1,7 +1,8 @@
 """Calls of every kind, each made once on memory of exactly its size, for checkers and profilers.
 
-``python -m gpu.device.exercise [values|unwritten|CLIPS]`` makes every kind of call, one call on
-unwritten memory, or two calls of so many clips. It prints the number of calls.
+``python -m gpu.device.exercise [values|short|unwritten|CLIPS]`` makes every kind of call, those on
+short clips, one call on unwritten memory, or two calls of so many clips. It prints the number of
+calls.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sys
 import numpy as np
 from whisper_mel_mojo import gpu
 
-from gpu.device.calls import CALLS, Call, Memory, perform
+from gpu.device.calls import CALLS, SHORT, Call, Memory, perform
 from gpu.device.driver import device
 from gpu.device.scale import scale
 
@@ -20,10 +21,11 @@ SAID = "calls executed: "
 
 def main(what: str) -> int:
     """Make the calls that ``what`` names; return their number."""
-    if what == "values":
-        for call in CALLS:
+    if what in ("values", "short"):
+        calls = CALLS if what == "values" else SHORT
+        for call in calls:
             perform(call, 0)
-        return len(CALLS)
+        return len(calls)
     if what == "unwritten":
         call = CALLS[0]
         out = Memory(call.shape, np.float32)

@@ -35,7 +35,9 @@ class Section:
 SECTIONS = {
     section.name: section
     for section in (
-        Section("values", "class A, the bits of the CPU, canaries intact, all written", "values", 60),
+        Section(
+            "values", "class A, the bits of the CPU, canaries intact, all written", "values", 60
+        ),
         Section("launches", "one launch, no copy: counted by the profiler", "launches", 60),
         Section("timing", "against PyTorch's pipelines in the same run", "timing", 150),
         Section("tuning", "all mappings: same bits, times, the best", "tuning", 240),
