@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import mmap
 import re
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import whisper_mel_mojo
 from clips import noise
 from numpy.typing import NDArray
 from plants import COUNTED, GALLERY, OFF_BY_ONE, planted, run_sanitized
@@ -73,6 +75,26 @@ def test_more_than_a_cluster_holds(n_mels: int, seconds: int, smoothing: Any) ->
     require_class_a(features, audio, n_mels=n_mels, smoothing=smoothing)
     np.testing.assert_array_equal(log_mel(audio, n_mels, smoothing=smoothing), features)
     assert session.faults == 0
+
+
+@pytest.mark.parametrize("n_mels", [80, 128])
+@pytest.mark.parametrize("clips", [9, 25])
+def test_batches_take_other_kernels_and_give_the_same_bits(clips: int, n_mels: int) -> None:
+    """More than 8 clips take smaller blocks, more than 24 fewer of them."""
+    batch = np.stack([noise(10_500, seed, 10.0**-seed) for seed in range(3)])
+    batch = np.resize(batch, (clips, 10_500))
+    features = log_mel(batch, n_mels, clusters=True)
+    np.testing.assert_array_equal(features, log_mel(batch, n_mels))
+    for clip in range(3):
+        np.testing.assert_array_equal(features[clip], log_mel(batch[clip], n_mels, clusters=True))
+
+
+def test_the_cpu_gives_the_same_bits() -> None:
+    for n_mels, smoothing, clusters in itertools.product((80, 128), SMOOTHING, (False, True)):
+        audio = noise(16_079)
+        features = log_mel(audio, n_mels, smoothing=smoothing, clusters=clusters)
+        expected = whisper_mel_mojo.log_mel(audio, n_mels, smoothing=smoothing)
+        np.testing.assert_array_equal(features, expected)
 
 
 def test_more_frames_than_16_bits_count() -> None:
@@ -234,39 +256,41 @@ def test_an_uninitialised_read(faulty: Callable[..., Session], clusters: bool) -
 def test_the_gallery_of_faults(n: int, faulty_library: Path) -> None:
     """Every fault is found, in both mappings if it can show there, by the lane named with it."""
     lane = GALLERY[n][0]
-    alone = n not in (60_005, 60_007, 60_008, 60_011, 60_013)  # here a block alone can do no wrong
+    alone = n not in (60_007, 60_008, 60_013)  # here a block alone can do no wrong
     # And a clip that is loud in its last bands and frames only, so that the maximum matters.
     end = 1e-4 * noise(n)
     t = np.arange(n - 700, n) / SECOND
     end[-700:] += np.float32(0.5) * np.sin(2 * np.pi * 7800 * t).astype(np.float32)
     for clusters in (False, True) if alone else (True,):
         found, wrong = Session(), False
-        for audio in (noise(n), end):
+        for audio, smoothing in itertools.product((noise(n), end), (None, "same")):
+            options: Any = {"smoothing": smoothing, "clusters": clusters}
             features = np.zeros((80, n // 160), np.float32)
             with contextlib.suppress(ValueError):  # where the fault made NaN of the features
-                log_mel(audio, session=found, path=faulty_library, clusters=clusters, out=features)
+                log_mel(audio, session=found, path=faulty_library, out=features, **options)
             if lane == "values":
-                wrong |= not score(features, audio) <= CLASS_A
+                spec = WHISPER.replace(smoothing=smoothing)
+                wrong |= not score(features, audio, spec) <= CLASS_A
         if lane == "values":
             assert wrong
         else:
             assert getattr(found, lane) > 0, str(found)
 
 
-def test_audio_is_read_once_by_a_cluster(faulty_library: Path) -> None:
-    """Loads of audio, neighbouring groups' overlap included: at most 1.1 for each sample. A block
-    alone sweeps twice."""
-    for clusters, most in ((True, 1.1), (False, 2.3)):
+def test_audio_is_read_once(faulty_library: Path) -> None:
+    """Loads of audio, neighbouring groups' overlap included: at most 1.1 for each sample where
+    groups have 64 frames, 1.15 where they have 16."""
+    for clusters, most in ((True, 1.1), (False, 1.15)):
         memory = np.zeros(2 * COUNTED, np.float32)
         memory[:COUNTED] = noise(COUNTED)
         log_mel(memory[None, :COUNTED], clusters=clusters, path=faulty_library)
         counts = memory[COUNTED:]
         inner = counts[EDGE:-EDGE]
-        assert inner.min() >= (1 if clusters else 2)
+        assert inner.min() >= 1
         assert 1 < inner.mean() <= most
 
 
-def test_every_value_is_written_once(faulty_library: Path) -> None:
+def test_every_value_is_written_once_before_the_maximum_is_known(faulty_library: Path) -> None:
     for clusters in (True, False):
         n = COUNTED + 1
         writes = log_mel(noise(n), clusters=clusters, path=faulty_library)

@@ -23,12 +23,13 @@ from std.sys.info import size_of
 
 from mel_kernel import (
     FEW,
-    MANY,
     HOP,
+    MANY,
     NAN,
-    SMOOTHED,
     OK,
     SILENCE,
+    SMOOTHED,
+    VALID,
     Batch,
     Block,
     Floats,
@@ -37,7 +38,6 @@ from mel_kernel import (
     SharedMemory,
     Step,
     Team,
-    VALID,
     Vec,
     argument_error,
     explain,

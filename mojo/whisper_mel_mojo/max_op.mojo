@@ -57,10 +57,7 @@ struct LogMel:
                 1,
             )
             if status != OK:
-                raise Error(
-                    "whisper_mel.log_mel: ",
-                    describe(status, samples, pad_to, 0),
-                )
+                raise Error("whisper_mel.log_mel: ", describe(status, samples, pad_to, 0))
             var kind = kind_of(CLUSTERS, clips, smoothing)
             comptime for kernel in range(3):
                 if kernel == kind:
@@ -110,10 +107,7 @@ struct LogMel:
             var which = Int(bad_sample[])
             external_call["free", NoneType](Int(bad_sample))
             if status != OK:
-                raise Error(
-                    "whisper_mel.log_mel: ",
-                    describe(status, samples, pad_to, which),
-                )
+                raise Error("whisper_mel.log_mel: ", describe(status, samples, pad_to, which))
 
 
 def describe(status: Int, samples: Int, pad_to: Int, bad_sample: Int) -> String:
@@ -123,11 +117,7 @@ def describe(status: Int, samples: Int, pad_to: Int, bad_sample: Int) -> String:
     if status == BAD_PAD_TO:
         return String("audio has ", samples, " samples: expected at most pad_to=", pad_to)
     if status == TOO_FEW_FRAMES:
-        return String(
-            "audio has ",
-            samples,
-            " samples: smoothing='valid' needs at least 3 frames",
-        )
+        return String("audio has ", samples, " samples: smoothing='valid' needs at least 3 frames")
     if status == NOT_FINITE:
         return String(
             "audio[",

@@ -48,12 +48,7 @@ from std.builtin.globals import global_constant
 from std.ffi import external_call
 from std.math import pi, sqrt
 from std.memory import bitcast, stack_allocation
-from std.sys import (
-    CompilationTarget,
-    get_defined_int,
-    is_nvidia_gpu,
-    simd_width_of,
-)
+from std.sys import CompilationTarget, get_defined_int, is_nvidia_gpu, simd_width_of
 from std.sys._assembly import inlined_assembly
 from std.sys.info import _is_sm_8x_or_newer, _is_sm_9x_or_newer, size_of
 from std.sys.intrinsics import PrefetchOptions, llvm_intrinsic, prefetch
@@ -197,10 +192,7 @@ struct Complex[W: Int](ImplicitlyCopyable, TrivialRegisterPassable):
             return self
         var c = Vec[Self.W](real)
         var s = Vec[Self.W](imaginary)
-        return Self(
-            mul_add(self.re, c, -(self.im * s)),
-            mul_add(self.re, s, self.im * c),
-        )
+        return Self(mul_add(self.re, c, -(self.im * s)), mul_add(self.re, s, self.im * c))
 
     @always_inline
     def power(self) -> Vec[Self.W]:
@@ -1047,9 +1039,7 @@ def logarithms[
     var maximum = so_far
     for band in range(0, n_mels - BANDS, BANDS):
         var here = some_logarithms[W](
-            energies.unsafe_offset(W * band),
-            to.unsafe_offset(band * stride),
-            stride,
+            energies.unsafe_offset(W * band), to.unsafe_offset(band * stride), stride
         )
         maximum = greater(maximum, here)
     var here = some_logarithms[W](energies.unsafe_offset(W * (n_mels - BANDS)), last, last_stride)
@@ -1228,11 +1218,7 @@ def analyse(job: Job, clip: Int, features: Features, begin: Int, end: Int) -> Fl
     if sounding < end:
         var stop = end if features.holds(sounding, end) else end - 1
         for band in range(job.n_mels):
-            fill(
-                SILENCE,
-                features.row(band).unsafe_offset(sounding),
-                stop - sounding,
-            )
+            fill(SILENCE, features.row(band).unsafe_offset(sounding), stop - sounding)
             features.at(band, end - 1)[] = SILENCE
     if end == job.extent.frames() and not job.is_int16 and not unused_are_finite(job, clip):
         return OVERFLOW  # as if it had been seen
@@ -1342,14 +1328,7 @@ struct ThreeBands(ImplicitlyCopyable, TrivialRegisterPassable):
 
 
 @no_inline
-def smooth(
-    job: Job,
-    item: Int,
-    features: Features,
-    begin: Int,
-    end: Int,
-    least: Float32,
-):
+def smooth(job: Job, item: Int, features: Features, begin: Int, end: Int, least: Float32):
     """Writes the 3 x 3 mean of the clamped values around each of the frames `begin` to `end`.
 
     Tile after tile, band after band. A result replaces a value that has been added up before:
@@ -1411,14 +1390,7 @@ def smooth(
             bands = ThreeBands(bands.centre, below, bands.above)
 
 
-def finish(
-    job: Job,
-    item: Int,
-    features: Features,
-    begin: Int,
-    end: Int,
-    maximum: Float32,
-) -> Bool:
+def finish(job: Job, item: Int, features: Features, begin: Int, end: Int, maximum: Float32) -> Bool:
     """Writes the final values of the clip's frames `begin` to `end`. Returns False, with all of
     them NaN, if a sample was not finite or the power overflowed."""
     var least = maximum - RANGE
@@ -1787,8 +1759,7 @@ def divide(whole: Job, threads: Int) -> Job:
         var frames = job.extent.frames()
         var wanted = (ITEMS_PER_THREAD * threads + job.clips - 1) // job.clips
         job.piece_frames = max(
-            MIN_PIECE,
-            ((frames + wanted - 1) // wanted + WIDTH - 1) // WIDTH * WIDTH,
+            MIN_PIECE, ((frames + wanted - 1) // wanted + WIDTH - 1) // WIDTH * WIDTH
         )
         job.pieces = (frames + job.piece_frames - 1) // job.piece_frames
     return job
@@ -1902,12 +1873,7 @@ def whisper_mel_log_mel(
 
 @export
 def whisper_mel_log_mel_alike(
-    prepared: Int,
-    audio: Int,
-    clip_stride: Int,
-    out_: Int,
-    threads: Int,
-    bad_sample: Int,
+    prepared: Int, audio: Int, clip_stride: Int, out_: Int, threads: Int, bad_sample: Int
 ) abi("C") -> Int:
     """Calls `whisper_mel_log_mel` with arguments that many calls have in common, because passing
     each of them takes a caller in Python time.
@@ -1934,12 +1900,7 @@ def whisper_mel_log_mel_alike(
 
 
 def explain(
-    audio: Int,
-    is_int16: Bool,
-    clips: Int,
-    samples: Int,
-    clip_stride: Int,
-    bad_sample: Int,
+    audio: Int, is_int16: Bool, clips: Int, samples: Int, clip_stride: Int, bad_sample: Int
 ) -> Int:
     """Status of a call with damaged clips: NOT_FINITE, with the first bad sample's index, or
     OVERFLOWED."""
@@ -2317,7 +2278,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int](ImplicitlyCopyable, TrivialRegi
     @always_inline
     def phase[
         M: SharedMemory, //, phase: Int
-    ](self, step: Step, rank: Int, thread: Int, memory: M, mut maximum: Float32,):
+    ](self, step: Step, rank: Int, thread: Int, memory: M, mut maximum: Float32):
         """Runs one thread's part of a phase. `maximum` is what it keeps from phase to phase."""
         comptime if phase == PREPARE:
             self.prepare(thread, memory)
@@ -2427,10 +2388,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int](ImplicitlyCopyable, TrivialRegi
             comptime for i in range(0, Self.ROWS, AT_ONCE):
                 if i + AT_ONCE <= Self.ROWS or row < Self.ROWS - i:
                     comptime for k in range(0, HOP, LANES):
-                        there.copy(
-                            Self.PITCH * i + k,
-                            source.unsafe_offset(HOP * i + k),
-                        )
+                        there.copy(Self.PITCH * i + k, source.unsafe_offset(HOP * i + k))
         else:
             for i in range(row, Self.ROWS, AT_ONCE):
                 for k in range(lane, HOP, LANES):
@@ -2471,7 +2429,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int](ImplicitlyCopyable, TrivialRegi
     @always_inline
     def bands[
         M: SharedMemory, //
-    ](self, step: Step, rank: Int, thread: Int, memory: M, mut maximum: Float32,):
+    ](self, step: Step, rank: Int, thread: Int, memory: M, mut maximum: Float32):
         """Computes mel energies and their logarithms: each worker a range of bands, with equal
         work."""
         var frame = thread % Self.GROUP
@@ -2496,22 +2454,13 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int](ImplicitlyCopyable, TrivialRegi
                 comptime assert here <= (25 if stream < 7 else 12), "there is room for the energies"
                 var energies = ToMemory(slots.offset(Self.GROUP * (slot - first)), Self.GROUP)
                 mel_terms[
-                    1,
-                    Self.GROUP,
-                    Self.n_mels,
-                    WORKERS,
-                    True,
-                    only=stream,
-                    band_cost=BAND_COST,
+                    1, Self.GROUP, Self.n_mels, WORKERS, True, only=stream, band_cost=BAND_COST
                 ](slots, energies)
                 begin = first
                 count = here
                 free = slot
         var at = self.first_in_group(step, rank) + frame
-        var own = at < min(
-            self.first_frame(step.round, rank) + self.tile_frames,
-            self.clip.rows,
-        )
+        var own = at < min(self.first_frame(step.round, rank) + self.tile_frames, self.clip.rows)
         var most = SILENCE
         var row = self.clip.out_.unsafe_offset(begin * self.clip.rows + at)
         var energy = slots.offset(Self.GROUP * free)
@@ -2675,10 +2624,7 @@ struct OnChip(SharedMemory):
     def wait_for_copies(self):
         comptime if copies_by_itself():
             inlined_assembly[
-                "cp.async.wait_all;",
-                NoneType,
-                constraints="~{memory}",
-                has_side_effect=True,
+                "cp.async.wait_all;", NoneType, constraints="~{memory}", has_side_effect=True
             ]()
 
     @always_inline

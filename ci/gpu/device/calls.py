@@ -104,7 +104,7 @@ def hash_of(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
 
 
-# With smoothing a cluster sweeps a clip of up to 38 s (46 s with 128 bands) once, longer ones twice.
+# With smoothing a cluster sweeps clips of up to 38 s once (46 s with 128 bands), longer ones twice.
 # Up to 8 clips take a kernel of their own; up to 24 have 16 blocks each, more of them 8.
 _ALL = (
     Call("shortest", 1, 201),
