@@ -193,6 +193,16 @@ TASKS = {
                 layer="test",
                 compiles=True,
             ),
+            "execute": Task(
+                "run NVIDIA's code on a CPU, watched: score, findings, bits",
+                "[FILE …]",
+                """
+--target NAME   compile it for this: sm_80, sm_90a, …
+--bands N       80 or 128
+--audio WAV     speech, 16 bits, 16 kHz, mono""",
+                layer="test",
+                compiles=True,
+            ),
             "driver": Task(
                 "count what a call asks of the CUDA driver",
                 passed_to="pytest",

@@ -5,6 +5,9 @@
 a stand-in for the CUDA driver. `reproduce` builds the faults of the bug report and shows what
 catches them.
 
+`execute` runs NVIDIA's compiled code on a CPU, watched, on speech and noise: of a target, or given as
+files (as `ci/gpu/compile/code.py` returns it: the line of the mapping, then PTX).
+
 `bundle` packs all that a machine with a GPU needs into one archive in dist/; `ci/gpu/run` in it, or
 `run` here, runs the sections that need a GPU, with the same arguments. `record` copies the gpu.json
 of such a run into docs/measurements/; `./dev docs` shows it in docs/gpu.md.
@@ -37,6 +40,11 @@ def run(arguments: list[str]) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     compiling = commands.add_parser("compile", help="for every target, and hold it to the budget")
     compiling.add_argument("target", nargs="*", help="only these: sm_75, gfx942, apple-m4, …")
+    executing = commands.add_parser("execute", help="NVIDIA's code on a CPU, watched")
+    executing.add_argument("file", nargs="*", type=Path, help="the mapping's line, then PTX")
+    executing.add_argument("--target", help="compile it for this: sm_80, sm_90a, …")
+    executing.add_argument("--bands", type=int, default=80, choices=(80, 128))
+    executing.add_argument("--audio", type=Path, help="speech: a WAV file, 16 bits, 16 kHz, mono")
     bundling = commands.add_parser("bundle", help="an archive for machines with a GPU, into dist/")
     bundling.add_argument("--target", action="append", help="sm_90a, … (repeatable)")
     bundling.add_argument("--bare", action="store_true", help="no planted faults, no mappings")
@@ -59,6 +67,8 @@ def run(arguments: list[str]) -> int:
     if options.command == "record":
         return _record(options.file)
     try:
+        if options.command == "execute":
+            return _execute(options.file, options.target, options.bands, options.audio)
         return _compile(options.target)
     except ValueError as error:
         parser.error(str(error))
@@ -77,6 +87,20 @@ def _compile(names: list[str]) -> int:
     wanted = [(name, n_mels) for name in names or TARGETS for n_mels in BANDS]
     budget = {(name, n_mels): budget_of(TARGETS[name], n_mels) for name, n_mels in wanted}
     return report(budget, measure_all(wanted))
+
+
+def _execute(files: list[Path], target: str | None, n_mels: int, audio: Path | None) -> int:
+    from gpu.compile.code import compiled
+    from gpu.execute.calls import execute
+    from whisper_mel_mojo.gpu.targets import NVIDIA
+
+    texts = {file.name: file.read_text(encoding="utf-8") for file in files}
+    if target or not files:
+        target = target or "sm_90a"
+        if target not in NVIDIA:
+            raise ValueError(f"--target {target}: expected one of {', '.join(NVIDIA)}")
+        texts[target] = compiled(target, n_mels, None, "-g1")
+    return execute(texts, n_mels, audio)
 
 
 def _bundle(targets: list[str] | None, bare: bool) -> int:
