@@ -208,6 +208,8 @@ static int written(struct allocation *it, uintptr_t address, size_t size) {
         it->stamps[i] = WRITTEN_BY_HOST;
     return OK;
 }
+/* For programs that write to a device's memory as if it were their own. */
+void fake_written(uintptr_t address, size_t size) { written(memory_at(address), address, size); }
 int cuMemsetD32_v2(uintptr_t to, unsigned value, size_t count) {
     note("cuMemsetD32");
     struct allocation *it = on_device(to, 4 * count);

@@ -12,20 +12,21 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
-from whisper_mel_mojo.builder import BuildError, kept
+from whisper_mel_mojo.builder import BuildError, cache_folder, kept
 
 SOURCE = Path(__file__).with_name("driver.c")
 HEADER = SOURCE.with_name("launch.h")
-NAME = "libcuda.so.1"
-_FLAGS = ("-shared", "-fPIC", "-w", "-O1", f"-Wl,-soname,{NAME}")
+NAMES = ("libcuda.so.1", "libnvidia-ml.so.1")
+_FLAGS = ("-shared", "-fPIC", "-w", "-O1")
 
 
-def built_driver() -> Path:
-    """Return the stand-in's library; build it if it does not exist yet.
+def built_driver(name: str) -> Path:
+    """Return the library that stands in for one of ``NAMES``; build it if it does not exist yet.
 
     Raises ``BuildError`` if the C compiler (``$CC``, else ``cc``) fails.
     """
-    compiler = [*shlex.split(os.environ.get("CC", "cc")), *_FLAGS, f"-I{SOURCE.parent}"]
+    compiler = [*shlex.split(os.environ.get("CC", "cc")), *_FLAGS, f"-Wl,-soname,{name}"]
+    compiler.append(f"-I{SOURCE.parent}")
     stubs = "void note(const char *);\n" + "\n".join(
         f'__attribute__((weak)) int {name}() {{ note("{name}"); return 0; }}'
         for name in _asked_by_mojo()
@@ -56,15 +57,22 @@ def _asked_by_mojo() -> list[str]:
 
 
 def translator() -> str:
-    """Return the command that ``driver.c`` calls for the PTX that arrives."""
-    return shlex.join([sys.executable, "-m", "whisper_mel_mojo.gpu.emulator"])
+    """Return the command that ``driver.c`` calls for the PTX that arrives.
+
+    It uses this environment and this cache, whatever the process has that calls it.
+    """
+    cache = f"WHISPER_MEL_CACHE={cache_folder()}"
+    return shlex.join(["env", cache, sys.executable, "-I", "-m", "whisper_mel_mojo.gpu.emulator"])
 
 
 @lru_cache
-def loaded() -> ctypes.CDLL:
-    """Load the stand-in into this process, in the place of the CUDA driver.
+def loaded(capability: tuple[int, int] = (9, 0)) -> ctypes.CDLL:
+    """Load the stand-in into this process, in the place of the driver of a device.
 
-    Whoever loads ``libcuda.so.1`` later gets it. Kernels are executed.
+    Whoever loads ``libcuda.so.1`` later gets it, Modular's run-time library included. Kernels are
+    executed.
     """
     os.environ["FAKE_DRIVER_TRANSLATOR"] = translator()
-    return ctypes.CDLL(str(built_driver()), mode=ctypes.RTLD_GLOBAL)
+    os.environ["FAKE_DRIVER_CAPABILITY"] = f"{capability[0]}{capability[1]}"
+    made, _ = (ctypes.CDLL(str(built_driver(it)), mode=ctypes.RTLD_GLOBAL) for it in NAMES)
+    return made

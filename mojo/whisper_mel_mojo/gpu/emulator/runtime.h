@@ -606,37 +606,55 @@ static void shuffle(uint32_t *them, uint32_t n) {
         them[j] = kept;
     }
 }
-/* Every thread that can, until it waits: in the order that the launch asks for. */
-static bool turn(uint32_t *order) {
-    bool any = false;
-    uint32_t step = launch->order == BY_WARPS ? 32 : 1, n = threads_in_all / step;
+static void in_order(uint32_t *them, uint32_t n) {
     for (uint32_t i = 0; i < n; i++)
-        order[i] = launch->order == BACKWARDS ? n - 1 - i : i;
+        them[i] = launch->order == BACKWARDS ? n - 1 - i : i;
     if (launch->order >= BY_WARPS)
-        shuffle(order, n);
-    for (uint32_t i = 0; i < n; i++) {
-        bool again = true;
-        while (again) { /* a warp goes on as long as it can */
-            again = false;
-            for (uint32_t lane = 0; lane < step; lane++) {
-                uint32_t thread = order[i] * step + lane;
-                if (threads[thread].state != READY)
+        shuffle(them, n);
+}
+/* Runs a thread until it waits. */
+static void advance(uint32_t thread) {
+    resume(thread);
+    if (found_any || threads[thread].state != DONE)
+        return;
+    blocks[rank_of(thread)].left++;
+    alive--;
+    whole.arrived -= threads[thread].cluster == ARRIVED;
+    pass_cluster_if_full();
+}
+/* Runs the threads of a block until all of them wait for others, or have ended: in the order that
+   the launch asks for, in which a warp may go on as long as it can. Returns whether any ran. */
+static bool advance_block(uint32_t rank, uint32_t *order) {
+    uint32_t lanes = launch->order == BY_WARPS ? 32 : 1, n = block_threads / lanes;
+    bool any = false, again = true;
+    while (again) {
+        again = false;
+        in_order(order, n);
+        for (uint32_t i = 0; i < n; i++) {
+            uint32_t first = rank * block_threads + order[i] * lanes, lane = 0;
+            while (lane < lanes) {
+                if (threads[first + lane].state != READY) {
+                    lane++;
                     continue;
-                resume(thread);
-                any = true;
+                }
+                advance(first + lane);
                 if (found_any)
                     return false;
-                if (threads[thread].state == DONE) {
-                    blocks[rank_of(thread)].left++;
-                    alive--;
-                    whole.arrived -= threads[thread].cluster == ARRIVED;
-                    pass_cluster_if_full();
-                }
-                again |= step > 1 && threads[thread].state == READY;
+                any = again = true;
+                lane = lanes > 1 ? 0 : 1;
             }
         }
     }
     return any;
+}
+/* Returns whether any thread ran. */
+static bool advance_cluster(uint32_t *order) {
+    uint32_t ranks[cluster_size];
+    bool any = false;
+    in_order(ranks, cluster_size);
+    for (uint32_t i = 0; i < cluster_size && !found_any; i++)
+        any |= advance_block(ranks[i], order);
+    return any && !found_any;
 }
 static void stuck(void) {
     for (uint32_t i = 0; i < threads_in_all; i++) {
@@ -683,7 +701,7 @@ static void run_cluster(uint32_t *order) {
     }
     clear(&whole, threads_in_all);
     alive = threads_in_all;
-    while (turn(order))
+    while (advance_cluster(order))
         ;
     if (!found_any && alive)
         stuck();
