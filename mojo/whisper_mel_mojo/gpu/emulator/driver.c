@@ -452,13 +452,16 @@ int cuLaunchKernelEx(struct config *c, struct module *kernel, void **arguments, 
         if (attribute[0] == 4) /* CLUSTER_DIMENSION; its values begin after 8 bytes */
             cluster = attribute[2];
     }
-    snprintf(line, sizeof line,
-             "cuLaunchKernelEx grid=%u block=%u cluster=%u shared=%u stream=%#lx audio=%#lx "
-             "lengths=%#lx out=%#lx int16=%d ragged=%d smoothing=%d samples=%ld stride=%ld pad=%ld",
-             c->grid[0], c->block[0], cluster, c->shared, (long)c->stream, *(long *)arguments[0],
-             *(long *)arguments[1], *(long *)arguments[2], *(int *)arguments[3],
-             *(int *)arguments[4], *(int *)arguments[5], *(long *)arguments[6],
-             *(long *)arguments[7], *(long *)arguments[8]);
+    int n = snprintf(line, sizeof line,
+                     "cuLaunchKernelEx grid=%u block=%u cluster=%u shared=%u stream=%#lx", c->grid[0],
+                     c->block[0], cluster, c->shared, (long)c->stream);
+    if (!memcmp(kernel->parameters, of_our_kernel, sizeof of_our_kernel))
+        snprintf(line + n, sizeof line - n,
+                 " audio=%#lx lengths=%#lx out=%#lx int16=%d ragged=%d smoothing=%d samples=%ld "
+                 "stride=%ld pad=%ld",
+                 *(long *)arguments[0], *(long *)arguments[1], *(long *)arguments[2],
+                 *(int *)arguments[3], *(int *)arguments[4], *(int *)arguments[5],
+                 *(long *)arguments[6], *(long *)arguments[7], *(long *)arguments[8]);
     note(line);
     int (*act)() = capturing ? capture : execute;
     return act(kernel, c->grid[0], c->block[0], cluster, c->shared, arguments);
