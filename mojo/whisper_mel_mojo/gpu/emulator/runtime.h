@@ -287,11 +287,11 @@ static uint8_t *shared_at(uint64_t address, uint32_t size, uint32_t site, struct
         found(site, "shared memory: address %#lx is in no block of the cluster", (long)address);
     if (which)
         rank = which - 1;
+    if (offset % size)
+        found(site, "shared memory: address %u is no multiple of %u", offset, size);
     if (offset + size > launch->shared)
         found(site, "shared memory: %u bytes at %u are beyond the block's %u bytes", size, offset,
               launch->shared);
-    if (offset % size)
-        found(site, "shared memory: address %u is no multiple of %u", offset, size);
     struct block *it = &blocks[rank];
     if (rank != rank_of(current)) {
         if (threads[current].known->of[rank * block_threads] < cluster_began)
@@ -366,11 +366,11 @@ static const struct memory *memory_at(uint64_t address, uint32_t size, uint32_t 
     if (!last)
         found(site, "global memory: address %#lx is in no memory of the device", (long)address);
 inside:
+    if (address % size)
+        found(site, "global memory: address %#lx is no multiple of %u", (long)address, size);
     if (address + size > last->base + last->size)
         found(site, "global memory: %u bytes at offset %lu are beyond the allocation's %lu bytes",
               size, (long)(address - last->base), (long)last->size);
-    if (address % size)
-        found(site, "global memory: address %#lx is no multiple of %u", (long)address, size);
     return last;
 }
 static inline void read_global(uint64_t address, void *to, uint32_t size, uint32_t site) {
