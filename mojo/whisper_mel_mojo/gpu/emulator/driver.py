@@ -56,13 +56,15 @@ def _asked_by_mojo() -> list[str]:
     return sorted(name.decode() for name in names)
 
 
-def translator() -> str:
+def translator(*options: str) -> str:
     """Return the command that ``driver.c`` calls for the PTX that arrives.
 
-    It uses this environment and this cache, whatever the process has that calls it.
+    It uses this environment and this cache, whatever the process has that calls it. ``options``
+    are of the C compiler.
     """
     cache = f"WHISPER_MEL_CACHE={cache_folder()}"
-    return shlex.join(["env", cache, sys.executable, "-I", "-m", "whisper_mel_mojo.gpu.emulator"])
+    command = [sys.executable, "-I", "-m", "whisper_mel_mojo.gpu.emulator", *options]
+    return shlex.join(["env", cache, *command])
 
 
 @lru_cache

@@ -54,11 +54,13 @@ class _Config(ctypes.Structure):
 class Kernel:
     """A kernel whose first parameters are addresses: two of what it reads, one of what it writes.
 
-    Raises ``Finding`` if the text cannot be translated; standard error has the reason.
+    ``options`` are further options of the C compiler. Raises ``Finding`` if the text cannot be
+    translated; standard error has the reason.
     """
 
-    def __init__(self, ptx: str) -> None:
+    def __init__(self, ptx: str, *options: str) -> None:
         self._driver = driver.loaded()
+        os.environ["FAKE_DRIVER_TRANSLATOR"] = driver.translator(*options)
         self._driver.cuGetErrorString.argtypes = [ctypes.c_int, ctypes.POINTER(ctypes.c_char_p)]
         target = re.search(r"^\.target sm_(\d+)", ptx, re.M)
         if target is None:
@@ -117,16 +119,17 @@ class Program:
     """``mel_kernel`` for one target and number of bands.
 
     ``text`` is what ``targets.mojo`` prints: a line ``threads 256 cluster 8 shared 229456``, then
-    the PTX. ``mapping`` replaces numbers of that line. Raises as :class:`Kernel`.
+    the PTX. ``mapping`` replaces numbers of that line. ``options`` and errors as of :class:`Kernel`.
     """
 
-    def __init__(self, text: str, **mapping: int) -> None:
+    def __init__(self, text: str, *options: str, **mapping: int) -> None:
         first, _, ptx = text.partition("\n")
         words = first.split()
         if words[::2] != ["threads", "cluster", "shared"]:
             raise ValueError(f"expected threads, cluster and shared in the first line, got {first}")
         self.launch = Launch(*map(int, words[1::2]))._replace(**mapping)
-        self.kernel = Kernel(ptx)
+        self.ptx = ptx
+        self.kernel = Kernel(ptx, *options)
 
     def log_mel(
         self,

@@ -151,6 +151,7 @@ static uint8_t *stacks;
 #define COUNT_SHARED(at, size, site)
 #define COUNT_GLOBAL(at, size, site)
 #define COUNT_PHASE(block)
+#define start_counting()
 #endif
 
 static inline uint32_t rank_of(uint32_t thread) { return thread / block_threads; }
@@ -707,6 +708,8 @@ static void run_cluster(uint32_t *order) {
         stuck();
     if (!found_any)
         look_at_visits();
+    for (uint32_t rank = 0; rank < cluster_size; rank++)
+        COUNT_PHASE(rank);
     for (uint32_t i = 0; i < threads_in_all; i++)
         launch->time = threads[i].now > launch->time ? threads[i].now : launch->time;
 }
@@ -757,6 +760,7 @@ const char *run_launch(struct launch *it) {
         return finding;
     }
     make(count, it->cluster);
+    start_counting();
     launch_began = ++it->time;
     random_state = it->seed;
     uint32_t *order = malloc(4 * threads_in_all);

@@ -91,7 +91,7 @@ def translated(module: Module) -> str:
     return _Translation(module).text()
 
 
-def describe(statement: Statement) -> str:
+def describe(module: Module, statement: Statement) -> str:
     """Return a statement with its line, and the lines of Mojo that it was made of."""
     words = f"`{statement.text}` (PTX line {statement.line}"
     place = statement.place
@@ -99,9 +99,10 @@ def describe(statement: Statement) -> str:
         place = place.inlined_at
     seen: list[str] = []
     while place is not None and len(seen) < 4:
-        seen.append(f"{place.line}:{place.column}")
+        file = Path(module.files.get(place.file, "")).name
+        seen.append(f"{file}{':' if file else ''}{place.line}:{place.column}")
         place = place.inlined_at
-    return f"{words}{'; Mojo ' + ' in '.join(seen) if seen else ''})"
+    return f"{words}{'; ' + ' in '.join(seen) if seen else ''})"
 
 
 class _Translation:
@@ -141,7 +142,7 @@ class _Translation:
             f"static const struct memory constants[] = {{{', '.join(rows) or '{0}'}}};",
             f"const uint32_t parameter_sizes[] = {{{sizes}0}};",
             "static const char *const sites[] = {",
-            *(f"{_quoted(describe(it))}," for it in self.statements),
+            *(f"{_quoted(describe(self.it, it))}," for it in self.statements),
             "};",
             f'#include "{RUNTIME.name}"',
             "static void kernel(void) {",
