@@ -203,6 +203,13 @@ TASKS = {
                 layer="test",
                 compiles=True,
             ),
+            "count": Task(
+                "count what NVIDIA's code executes; held to the record within 2 %",
+                "[TARGET …]",
+                "--record   make the counts the record",
+                layer="test",
+                compiles=True,
+            ),
             "driver": Task(
                 "count what a call asks of the CUDA driver",
                 passed_to="pytest",

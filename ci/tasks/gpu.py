@@ -8,6 +8,9 @@ catches them.
 `execute` runs NVIDIA's compiled code on a CPU, watched, on speech and noise: of a target, or given as
 files (as `ci/gpu/compile/code.py` returns it: the line of the mapping, then PTX).
 
+`count` counts what such code executes for a clip of 30 s, and compares the counts with
+docs/measurements/kernel-counts.json.
+
 `bundle` packs all that a machine with a GPU needs into one archive in dist/; `ci/gpu/run` in it, or
 `run` here, runs the sections that need a GPU, with the same arguments. `record` copies the gpu.json
 of such a run into docs/measurements/; `./dev docs` shows it in docs/gpu.md.
@@ -45,6 +48,9 @@ def run(arguments: list[str]) -> int:
     executing.add_argument("--target", help="compile it for this: sm_80, sm_90a, …")
     executing.add_argument("--bands", type=int, default=80, choices=(80, 128))
     executing.add_argument("--audio", type=Path, help="speech: a WAV file, 16 bits, 16 kHz, mono")
+    counting = commands.add_parser("count", help="what the code executes, held to the record")
+    counting.add_argument("target", nargs="*", help="only these: sm_80, sm_90a, …")
+    counting.add_argument("--record", action="store_true", help="make the counts the record")
     bundling = commands.add_parser("bundle", help="an archive for machines with a GPU, into dist/")
     bundling.add_argument("--target", action="append", help="sm_90a, … (repeatable)")
     bundling.add_argument("--bare", action="store_true", help="no planted faults, no mappings")
@@ -69,6 +75,8 @@ def run(arguments: list[str]) -> int:
     try:
         if options.command == "execute":
             return _execute(options.file, options.target, options.bands, options.audio)
+        if options.command == "count":
+            return _count(options.target, options.record)
         return _compile(options.target)
     except ValueError as error:
         parser.error(str(error))
@@ -101,6 +109,17 @@ def _execute(files: list[Path], target: str | None, n_mels: int, audio: Path | N
             raise ValueError(f"--target {target}: expected one of {', '.join(NVIDIA)}")
         texts[target] = compiled(target, n_mels, None, "-g1")
     return execute(texts, n_mels, audio)
+
+
+def _count(names: list[str], save: bool) -> int:
+    from gpu.compile.budget import BANDS
+    from gpu.execute.counts import run
+    from whisper_mel_mojo.gpu.targets import NVIDIA
+
+    for name in names:
+        if name not in NVIDIA:
+            raise ValueError(f"count {name}: expected of {', '.join(NVIDIA)}")
+    return run([(name, n) for name in names or ("sm_80", "sm_90a") for n in BANDS], save)
 
 
 def _bundle(targets: list[str] | None, bare: bool) -> int:
