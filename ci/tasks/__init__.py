@@ -152,6 +152,8 @@ TASKS = {
 --resume   only what the file lacks
 -k WORD    only mutants whose id has the word in it
 -n N       processes that judge: as many as there are processors without it; 0: one""",
+        # Mutated code for GPUs is launched, which takes MAX.
+        layer=lambda arguments: "test" if {"--kernel", "--full"} & {*arguments} else "default",
         compiles=lambda arguments: bool({"--kernel", "--full"} & {*arguments}),
         run=_module("mutants.cli", "run"),
     ),
@@ -167,7 +169,7 @@ TASKS = {
                 layer=layer,
             )
             for name, summary, layer in [
-                ("address", "AddressSanitizer on the CPU's and the lockstep kernel", "default"),
+                ("address", "AddressSanitizer on the kernel for CPUs", "default"),
                 ("thread", "ThreadSanitizer on the CPU's kernel", "default"),
                 ("valgrind", "memory read before it is written, or never given back", "default"),
                 ("guard", "guard pages around the audio of every front-end", "default"),

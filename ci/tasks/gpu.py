@@ -5,8 +5,8 @@
 a stand-in for the CUDA driver. `reproduce` builds the faults of the bug report and shows what
 catches them.
 
-`execute` runs NVIDIA's compiled code on a CPU, watched, on speech and noise: of a target, or given as
-files (as `ci/gpu/compile/code.py` returns it: the line of the mapping, then PTX).
+`execute` runs NVIDIA's compiled code on a CPU, watched, on speech and noise: of a target, or given
+as files (as `ci/gpu/compile/code.py` returns it: the line of the mapping, then PTX).
 
 `count` counts what such code executes for a clip of 30 s, and compares the counts with
 docs/measurements/kernel-counts.json.

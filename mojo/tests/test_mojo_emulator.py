@@ -7,7 +7,7 @@ import ctypes
 import numpy as np
 import pytest
 from whisper_mel_mojo.gpu.emulator.program import Finding, Kernel, Launch
-from whisper_mel_mojo.gpu.emulator.ptx import PTXError, read
+from whisper_mel_mojo.gpu.emulator.ptx import PTXError, Statement, read
 from whisper_mel_mojo.gpu.emulator.translate import describe, translated
 
 THREADS = 64
@@ -115,8 +115,7 @@ $END:
         [100 + t for t in range(THREADS)],
     ),
     "fewer bytes than are copied": (
-        "cp.async.ca.shared.global [%at], [%b], 4, 0; cp.async.wait_all;"
-        " ld.shared.b32 %v, [%at];",
+        "cp.async.ca.shared.global [%at], [%b], 4, 0; cp.async.wait_all; ld.shared.b32 %v, [%at];",
         [0] * THREADS,
     ),
     "vectors": (
@@ -151,9 +150,7 @@ def test_right_programs(name: str, order: str) -> None:
 @pytest.mark.parametrize("order", ORDERS)
 def test_another_blocks_memory(order: str) -> None:
     """Written, waited for, read, and waited for again before a block ends."""
-    out = run(
-        "add.u32 %v, %v, %rank;\n" + STORE + CLUSTER + ABROAD + CLUSTER, order, cluster=2
-    )
+    out = run("add.u32 %v, %v, %rank;\n" + STORE + CLUSTER + ABROAD + CLUSTER, order, cluster=2)
     assert out == [t + 1 for t in range(THREADS)] + list(range(THREADS))
 
 
@@ -283,7 +280,7 @@ def test_a_word_that_is_promised_and_not_written() -> None:
 
 
 def test_output_that_is_too_short() -> None:
-    with pytest.raises(Finding, match="thread 63.*st.global.b32"):
+    with pytest.raises(Finding, match=r"thread 63.*st\.global\.b32"):
         run("", room=4 * THREADS - 4)
 
 
@@ -296,6 +293,12 @@ def test_findings_leave_nothing_behind() -> None:
                 run(body, n=n)
         else:
             assert run(body, n=n) == passed_on()
+
+
+def test_an_endless_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_DRIVER_JUMPS", "1000")
+    with pytest.raises(Finding, match=r"1000 jumps: .*`bra \$AGAIN`"):
+        run("$AGAIN: bra $AGAIN;")
 
 
 def test_launches_that_do_not_fit() -> None:
@@ -352,5 +355,10 @@ mov.u32 %x, 1;
 mov.u32 %y, 1;
 """
     module = read(ptx(body))
-    texts = [describe(it) for it in module.body if hasattr(it, "opcode")][-5:-2]
-    assert [text.partition("; Mojo ")[2] for text in texts] == ["20:5)", "7:3 in 20:5)", ""]
+    module.files[1] = "/somewhere/kernel.mojo"
+    texts = [describe(module, it) for it in module.body if isinstance(it, Statement)][-5:-2]
+    assert [text.partition("; ")[2] for text in texts] == [
+        "kernel.mojo:20:5)",
+        "kernel.mojo:7:3 in kernel.mojo:20:5)",
+        "",
+    ]

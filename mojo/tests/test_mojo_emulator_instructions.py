@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from whisper_mel_mojo.gpu.emulator.instructions import FORMS, width_of
 from whisper_mel_mojo.gpu.emulator.program import Kernel, Launch
 
@@ -27,7 +28,9 @@ def program() -> str:
     """PTX: thread t takes four words of 64 bits, and stores a word for each form."""
     lines = []
     for i, (opcode, form) in enumerate(FORMS.items()):
-        names = ["%{}{}".format(REGISTERS[width_of(t)], "abcd"[j]) for j, t in enumerate(form.sources)]
+        names = [
+            "%{}{}".format(REGISTERS[width_of(t)], "abcd"[j]) for j, t in enumerate(form.sources)
+        ]
         if re.match(r"(div|rem)\.[su]", opcode):
             names[1] = names[1].replace("b", "n")  # never 0
         if opcode == "lop3.b32":
@@ -296,7 +299,7 @@ def defined(opcode: str, a: int, b: int, c: int) -> int:
     if name == "prmt":
         return permuted(*low)
     if name == "lop3":
-        return logic(*low, 0xB1)
+        return logic(low[0], low[1], low[2], 0xB1)
     if name == "shf":
         return funnel(parts[0] == "l", parts[1] == "clamp", *low)
     if kind == "pred":
@@ -335,7 +338,7 @@ def kernel() -> Kernel:
     return Kernel(program())
 
 
-def run(kernel: Kernel, rows: list[tuple[int, ...]]) -> np.ndarray:
+def run(kernel: Kernel, rows: Sequence[tuple[int, ...]]) -> NDArray[np.uint64]:
     """The results of all forms, of rows of operands."""
     given_words = np.array(rows, np.uint64)
     out = np.zeros((THREADS, len(FORMS)), np.uint64)
@@ -343,7 +346,7 @@ def run(kernel: Kernel, rows: list[tuple[int, ...]]) -> np.ndarray:
     return out
 
 
-def require_defined(kernel: Kernel, rows: list[tuple[int, ...]]) -> None:
+def require_defined(kernel: Kernel, rows: Sequence[tuple[int, ...]]) -> None:
     for row, results in zip(rows, run(kernel, rows), strict=True):
         a, b, c, _ = row
         for opcode, result in zip(FORMS, results, strict=True):

@@ -290,6 +290,25 @@ refused("audio is not in a device's memory, or has been freed (",
     assert len([line for line in log if line.startswith("cuLaunch")]) == 3
 
 
+def test_samples_beyond_what_32_bits_count(driver: Path) -> None:
+    """The second clip begins 2**31 samples after the first; nobody touches what lies between."""
+    run(
+        driver,
+        """
+stride = (1 << 31) + 160
+memory = Buffer((stride + 7000,), np.int16)
+shorts = np.rint(pcm * 32768).astype(np.int16)
+for i in range(2):
+    at = memory.address + 2 * i * stride
+    cuda.to_device(0, at, shorts[i].ctypes.data, shorts[i].nbytes)
+two = Buffer((2, 80, 43), np.float32)
+gpu.log_mel(Interface(memory, shape=(2, 7000), strides=(2 * stride, 2)), out=two)
+same(on_host(two), shorts[:2])
+""",
+        computes=True,
+    )
+
+
 def test_arrays_of_other_libraries_are_not_imported(driver: Path) -> None:
     fake_driver.run(
         driver,
@@ -420,24 +439,24 @@ def test_the_operator_of_torch(driver: Path) -> None:
         driver,
         OPERATOR
         + """
-def on_device_and_same(features, *words, **options):
+def there(features, *words, **options):
     assert type(features) is OnDevice and features.dtype == torch.float32
     same(features.numpy(), *words, **options)
 
-on_device_and_same(op(clips), pcm)  # builds the kernel and loads it
-on_device_and_same(operator.log_mel(clips[0], 128, pad_to=8000, smoothing="same"), pcm[0], 128, pad_to=8000,
+there(op(clips), pcm)  # builds the kernel and loads it
+there(operator.log_mel(clips[0], 128, pad_to=8000, smoothing="same"), pcm[0], 128, pad_to=8000,
      smoothing="same")
-on_device_and_same(operator.LogMel(smoothing="valid")(clips[:, 5:4000:1]), pcm[:, 5:4000], smoothing="valid")
+there(operator.LogMel(smoothing="valid")(clips[:, 5:4000:1]), pcm[:, 5:4000], smoothing="valid")
 assert copies == ["new_empty"] * 3, copies
 copies.clear()
-on_device_and_same(op(clips.double()), pcm)
+there(op(clips.double()), pcm)
 assert copies == ["double", "to", "new_empty"], copies
 copies.clear()
-on_device_and_same(op(clips[:, ::2]), pcm[:, ::2])
+there(op(clips[:, ::2]), pcm[:, ::2])
 assert copies == ["clone", "new_empty"], copies
 whole = np.rint(pcm * 32768).astype(np.int16)
-on_device_and_same(op(to_device(torch.from_numpy(whole))), whole)
-on_device_and_same(log_mel_spectrogram(clips, padding=1000), pcm, pad_to=8000)
+there(op(to_device(torch.from_numpy(whole))), whole)
+there(log_mel_spectrogram(clips, padding=1000), pcm, pad_to=8000)
 """,
         computes=True,
     )

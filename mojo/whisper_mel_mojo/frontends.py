@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from whisper_mel_mojo import c_library
 from whisper_mel_mojo.features import log_mel
-from whisper_mel_mojo.gpu import host, lockstep
+from whisper_mel_mojo.gpu import host
 from whisper_mel_mojo.gpu.cuda import DeviceError, driver
 from whisper_mel_mojo.gpu.emulator.driver import loaded
 from whisper_mel_mojo.gpu.targets import NVIDIA
@@ -49,12 +49,6 @@ def _versions() -> dict[str, str]:
         return {name: version(name)}
     except PackageNotFoundError:
         return {}
-
-
-mojo_lockstep = FrontEnd("mojo-lockstep", lockstep.log_mel)
-mojo_lockstep_cluster = FrontEnd(
-    "mojo-lockstep-cluster", functools.partial(lockstep.log_mel, clusters=True)
-)
 
 
 def mojo_cpu() -> FrontEnd:

@@ -58,9 +58,11 @@ def calls(audio: Path | None) -> Iterator[tuple[str, Array, dict[str, Any]]]:
     yield "speech to 30 s", floats, {"pad_to": 480_000}
     yield "30 s of noise", noise, {}
     yield "60 s of noise, same", np.concatenate([noise, 0.1 * noise]), {"smoothing": "same"}
-    yield "ragged batch", np.stack([noise[i : i + 9000] for i in range(3)]), {
-        "lengths": [9000, 201, 4001]
-    }
+    yield (
+        "ragged batch",
+        np.stack([noise[i : i + 9000] for i in range(3)]),
+        {"lengths": [9000, 201, 4001]},
+    )
 
 
 def judge(

@@ -77,6 +77,14 @@ def _summed(module: Module, statements: list[Statement], counts: Any) -> dict[st
                 for field, value in zip(_FIELDS[1:], row[1:], strict=True):
                     space[field] += value
     shared, other = spaces["shared"], spaces["global"]
+    moved = {
+        name: sum(
+            int(row[2])
+            for it, row in zip(statements, counts, strict=True)
+            if it.opcode.startswith(f"{opcode}.global")
+        )
+        for name, opcode in (("loaded_bytes", "ld"), ("stored_bytes", "st"))
+    }
     return {
         "instructions": sum(kinds.values()),
         "shared_requests": shared["requests"],
@@ -85,7 +93,7 @@ def _summed(module: Module, statements: list[Statement], counts: Any) -> dict[st
         "shared_bytes": shared["bytes"],
         "global_requests": other["requests"],
         "global_sectors": other["units"],
-        "global_bytes": other["bytes"],
+        **moved,
         "kinds": dict(kinds.most_common()),
         "phases": dict(phases.most_common()),
     }
@@ -150,7 +158,9 @@ def run(programs: Iterable[tuple[str, int]], save: bool) -> int:
 def rows(numbers: dict[str, Any]) -> list[list[str]]:
     """Return a table: what, for the clip, for 32 of its 3000 frames."""
     plain = [(name.replace("_", " "), it) for name, it in numbers.items() if isinstance(it, int)]
-    parts = [(f"  {name}", it) for kind in ("kinds", "phases") for name, it in numbers[kind].items()]
+    parts = [
+        (f"  {name}", it) for kind in ("kinds", "phases") for name, it in numbers[kind].items()
+    ]
     return [
         ["", "clip", "32 frames"],
         *([name, f"{it:,}", f"{it * 32 / 3000:,.0f}"] for name, it in plain + parts if it),

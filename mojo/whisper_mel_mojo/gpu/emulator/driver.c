@@ -9,6 +9,8 @@
    FAKE_DRIVER_CAPABILITY  compute capability of the devices, such as 80; not set: 90
    FAKE_DRIVER_ORDER       of a kernel's threads: forwards, backwards, warps or shuffled, by default
                            forwards; the last two with a seed, as in shuffled:3
+   FAKE_DRIVER_VARIANT     of a kernel, if it has some; not set: 0, as it is
+   FAKE_DRIVER_JUMPS       of a thread, after which a loop is taken to be endless; not set: any number
 
    A launch in which something is found fails with CUDA_ERROR_LAUNCH_FAILED, and a copy of values
    that nothing wrote with CUDA_ERROR_INVALID_VALUE; cuGetErrorString then tells what was found.
@@ -363,6 +365,10 @@ int cuFuncSetAttribute(struct module *function, int attribute, int value) {
     return 0;
 }
 
+static long number(const char *name) {
+    const char *text = getenv(name);
+    return text ? atol(text) : 0;
+}
 static void set_order(struct launch *it) {
     static const char *const names[] = {"forwards", "backwards", "warps", "shuffled"};
     const char *chosen = getenv("FAKE_DRIVER_ORDER");
@@ -390,6 +396,8 @@ static int execute(struct module *kernel, unsigned grid, unsigned block, unsigne
     struct launch it = {grid, block, cluster, shared, arguments, seen};
     set_order(&it);
     it.time = time;
+    it.most_jumps = number("FAKE_DRIVER_JUMPS");
+    it.variant = number("FAKE_DRIVER_VARIANT");
     struct allocation *out = memory_at(*(uintptr_t *)arguments[OUT]);
     for (int i = 0; i < memories; i++)
         if (memory[i].type == 2)

@@ -46,8 +46,10 @@ def c_type(kind: str) -> str:
 
 
 def _double(kind: str) -> str:
-    return f"{'' if kind[0] == 's' else 'unsigned '}__int128" if width_of(kind) == 64 else (
-        c_type(f"{kind[0]}{2 * width_of(kind)}")
+    return (
+        f"{'' if kind[0] == 's' else 'unsigned '}__int128"
+        if width_of(kind) == 64
+        else (c_type(f"{kind[0]}{2 * width_of(kind)}"))
     )
 
 

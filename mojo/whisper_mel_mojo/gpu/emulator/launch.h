@@ -19,5 +19,7 @@ struct launch {
     uint32_t memory_count;
     uint32_t order;
     uint64_t seed;
+    uint32_t variant; /* of a program that has some; 0: as it is */
+    uint64_t most_jumps; /* of a thread; 0: any number */
     uint64_t time; /* grows from launch to launch of all kernels; the stamps are made of it */
 };

@@ -119,7 +119,8 @@ class Program:
     """``mel_kernel`` for one target and number of bands.
 
     ``text`` is what ``targets.mojo`` prints: a line ``threads 256 cluster 8 shared 229456``, then
-    the PTX. ``mapping`` replaces numbers of that line. ``options`` and errors as of :class:`Kernel`.
+    the PTX. ``mapping`` replaces numbers of that line. ``options`` and errors are those of
+    :class:`Kernel`.
     """
 
     def __init__(self, text: str, *options: str, **mapping: int) -> None:
@@ -127,7 +128,8 @@ class Program:
         words = first.split()
         if words[::2] != ["threads", "cluster", "shared"]:
             raise ValueError(f"expected threads, cluster and shared in the first line, got {first}")
-        self.launch = Launch(*map(int, words[1::2]))._replace(**mapping)
+        numbers = dict(zip(words[::2], map(int, words[1::2]), strict=True))
+        self.launch = Launch(**{**numbers, **mapping})  # type: ignore[arg-type]
         self.ptx = ptx
         self.kernel = Kernel(ptx, *options)
 

@@ -5,6 +5,7 @@ Whatever is not known here raises ``PTXError`` with its line; nothing is skipped
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -12,7 +13,12 @@ from typing import NamedTuple
 REGISTER_WIDTHS = {"pred": 1, "b16": 16, "b32": 32, "b64": 64}
 _SAME = {
     **{f"{kind}{width}": f"b{width}" for kind in "us" for width in (16, 32, 64)},
-    **{"f32": "b32", "f64": "b64", "pred": "pred", "b16": "b16", "b32": "b32", "b64": "b64"},
+    "f32": "b32",
+    "f64": "b64",
+    "pred": "pred",
+    "b16": "b16",
+    "b32": "b32",
+    "b64": "b64",
 }
 _PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\n]*|/\*.*?\*/', re.S)
 _LOC = re.compile(
@@ -94,6 +100,16 @@ def read(text: str) -> Module:
     if not module.kernel:
         raise PTXError("the text has no kernel (.visible .entry)")
     return module
+
+
+def read_statement(text: str, line: int) -> Statement:
+    """Read one instruction, without its semicolon, as of a line of the kernel."""
+    module = Module()
+    reader = _Reader(module, f"{text};")
+    reader.instruction()
+    [statement] = module.body
+    assert isinstance(statement, Statement)
+    return dataclasses.replace(statement, line=line)
 
 
 def operands_of(text: str) -> tuple[str, ...]:

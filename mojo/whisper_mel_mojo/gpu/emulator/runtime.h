@@ -105,6 +105,7 @@ struct thread {
     struct barrier *waits_for;
     uint32_t site; /* of the barrier at which it waits */
     uint32_t passed; /* barriers so far */
+    uint64_t jumps;
     enum cluster_state cluster;
     struct copy *copies;
     uint32_t copy_count, copy_room, group_count;
@@ -190,6 +191,10 @@ static const char *name_of(uint32_t thread) {
     return text[which];
 }
 #define divisor(b, site) ((b) == 0 ? (found(site, "division by zero"), (b)) : (b))
+
+#define JUMP(site)                                                                                 \
+    if (++threads[current].jumps == launch->most_jumps)                                            \
+        found(site, "%lu jumps: perhaps an endless loop", (long)launch->most_jumps);
 
 __attribute__((noinline)) static void suspend(enum state state) {
     threads[current].state = state;
@@ -692,6 +697,7 @@ static void run_cluster(uint32_t *order) {
         it->state = READY;
         it->passed = it->copy_count = it->group_count = 0;
         it->cluster = AWAY;
+        it->jumps = 0;
     }
     if (nothing->uses == 0)
         free(nothing);

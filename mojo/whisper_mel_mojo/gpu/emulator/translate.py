@@ -6,7 +6,8 @@ import os
 import re
 import shlex
 import subprocess
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from whisper_mel_mojo.builder import BuildError, kept, target_cpu
@@ -15,13 +16,15 @@ from whisper_mel_mojo.gpu.emulator.ptx import (
     REGISTER_WIDTHS,
     Label,
     Module,
-    Place,
     PTXError,
     Statement,
     Variable,
     read,
+    read_statement,
 )
 
+Variant = Sequence[tuple[int, str]]
+"""Changed statements: the line, and the new text without its semicolon; empty: none."""
 RUNTIME = Path(__file__).with_name("runtime.h")
 # No rounding but those of the instructions; signed integers wrap around.
 FLAGS = (
@@ -64,8 +67,11 @@ _CLUSTER = re.compile(
 )
 
 
-def built(text: str, *options: str) -> Path:
+def built(text: str, *options: str, variants: Sequence[Variant] = ()) -> Path:
     """Return the library of a PTX module; translate and compile it if it does not exist yet.
+
+    ``options`` are of the C compiler. With ``variants`` a launch chooses one of
+    them by its number, from 1; 0 is the module as it is.
 
     The C compiler is ``$CC``, else ``cc``. Raises ``PTXError`` for what is unknown, and
     ``BuildError`` if the C compiler fails.
@@ -74,10 +80,15 @@ def built(text: str, *options: str) -> Path:
     compiler = [*shlex.split(os.environ.get("CC", "cc")), *FLAGS, *machine, *options]
     compiler.append(f"-I{RUNTIME.parent}")
     sources = sorted(it for it in RUNTIME.parent.iterdir() if it.suffix in (".py", ".h"))
-    parts = [text.encode(), " ".join(compiler).encode(), *(it.read_bytes() for it in sources)]
+    parts = [
+        text.encode(),
+        repr(variants).encode(),
+        " ".join(compiler).encode(),
+        *(it.read_bytes() for it in sources),
+    ]
 
     def make(library: Path) -> None:
-        code = translated(read(text))
+        code = translated(read(text), variants)
         command = [*compiler, "-x", "c", "-", "-o", str(library), "-lm"]
         done = subprocess.run(command, input=code, capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -86,9 +97,9 @@ def built(text: str, *options: str) -> Path:
     return kept("a PTX program for this machine", "ptx-", ".so", parts, make)
 
 
-def translated(module: Module) -> str:
+def translated(module: Module, variants: Sequence[Variant] = ()) -> str:
     """Return a module as C; raise ``PTXError`` for an instruction that is unknown."""
-    return _Translation(module).text()
+    return _Translation(module, variants).text()
 
 
 def describe(module: Module, statement: Statement) -> str:
@@ -106,8 +117,12 @@ def describe(module: Module, statement: Statement) -> str:
 
 
 class _Translation:
-    def __init__(self, module: Module) -> None:
+    def __init__(self, module: Module, variants: Sequence[Variant]) -> None:
         self.it = module
+        self.variants: dict[int, list[tuple[int, str]]] = defaultdict(list)
+        for number, changes in enumerate(variants, 1):
+            for line, new in changes:
+                self.variants[line].append((number, new))
         self.statements = [it for it in module.body if isinstance(it, Statement)]
         self.shared: dict[str, int] = {}
         size = 0
@@ -153,16 +168,23 @@ class _Translation:
         for name, kind in self.it.registers.items():
             lines.append(f"{c_type(_unsigned(kind))} {_name(name)} = 0;")
         site = 0
-        for it in self.it.body:
-            if isinstance(it, Label):
-                lines.append(f"L{_name(it.name)}: ;")
+        for part in self.it.body:
+            if isinstance(part, Label):
+                lines.append(f"L{_name(part.name)}: ;")
                 continue
-            lines.append(self.statement(it, site))
+            lines.append(self.statement(part, site))
             site += 1
         return "\n".join([*lines, "}", ""])
 
     def statement(self, it: Statement, site: int) -> str:
-        self.now, self.site = it, site
+        code = self.unvaried(it, site)
+        for number, new in self.variants[it.line]:
+            other = self.unvaried(read_statement(new, it.line), site) if new else ""
+            code = f"if (launch->variant == {number}) {{ {other} }} else {{ {code} }}"
+        return code
+
+    def unvaried(self, it: Statement, site: int) -> str:
+        self.now = it
         code = self.instruction(it.opcode, it.operands)
         if it.guard is not None:
             code = f"if ({'' if it.wanted else '!'}{self.register(it.guard, 'pred')}) {{ {code} }}"
@@ -372,7 +394,7 @@ class _Translation:
         self.need(1)
         if Label(operands[0]) not in self.it.body:
             raise self.fail(f"there is no label {operands[0]}")
-        return f"goto L{_name(operands[0])};"
+        return f"JUMP(SITE) goto L{_name(operands[0])};"
 
     def map(self, found: re.Match[str], operands: tuple[str, ...]) -> str:
         self.need(3)
