@@ -201,6 +201,7 @@ TASKS = {
                 """
 --target NAME   compile it for this: sm_80, sm_90a, …
 --bands N       80 or 128
+--kernel N      of files: 0 for many clips, 1 for few, 2 smoothed
 --audio WAV     speech, 16 bits, 16 kHz, mono""",
                 layer="test",
                 compiles=True,

@@ -47,6 +47,9 @@ def run(arguments: list[str]) -> int:
     executing.add_argument("file", nargs="*", type=Path, help="the mapping's line, then PTX")
     executing.add_argument("--target", help="compile it for this: sm_80, sm_90a, …")
     executing.add_argument("--bands", type=int, default=80, choices=(80, 128))
+    executing.add_argument(
+        "--kernel", type=int, choices=(0, 1, 2), help="of files: for many clips, few, smoothed"
+    )
     executing.add_argument("--audio", type=Path, help="speech: a WAV file, 16 bits, 16 kHz, mono")
     counting = commands.add_parser("count", help="what the code executes, held to the record")
     counting.add_argument("target", nargs="*", help="only these: sm_80, sm_90a, …")
@@ -74,7 +77,7 @@ def run(arguments: list[str]) -> int:
         return _record(options.file)
     try:
         if options.command == "execute":
-            return _execute(options.file, options.target, options.bands, options.audio)
+            return _execute(options)
         if options.command == "count":
             return _count(options.target, options.record)
         return _compile(options.target)
@@ -97,18 +100,20 @@ def _compile(names: list[str]) -> int:
     return report(budget, measure_all(wanted))
 
 
-def _execute(files: list[Path], target: str | None, n_mels: int, audio: Path | None) -> int:
-    from gpu.compile.code import compiled
+def _execute(options: argparse.Namespace) -> int:
     from gpu.execute.calls import execute
+    from gpu.execute.kernels import NAMES, Kernels
     from whisper_mel_mojo.gpu.targets import NVIDIA
 
-    texts = {file.name: file.read_text(encoding="utf-8") for file in files}
-    if target or not files:
-        target = target or "sm_90a"
+    kind = options.kernel or 0
+    programs = {it.name: (kind, it.read_text(encoding="utf-8")) for it in options.file}
+    if options.target or not programs:
+        target = options.target or "sm_90a"
         if target not in NVIDIA:
             raise ValueError(f"--target {target}: expected one of {', '.join(NVIDIA)}")
-        texts[target] = compiled(target, n_mels, None, "-g1")
-    return execute(texts, n_mels, audio)
+        kernels = Kernels(target, options.bands)
+        programs |= {f"{target}, {NAMES[it]}": (it, kernels.text(it)) for it in kernels.kinds}
+    return execute(programs, options.bands, options.audio)
 
 
 def _count(names: list[str], save: bool) -> int:

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 from clips import noise
-from gpu.compile.code import compiled
+from gpu.execute.kernels import Kernels
 from launching import calls, require_one_launch_only
 from plants import GALLERY, planted, run_sanitized
 from whisper_mel_mojo.builder import built_library
-from whisper_mel_mojo.gpu.emulator.program import Finding, Program
+from whisper_mel_mojo.gpu.emulator.program import Finding
 
 SOURCE = Path(__file__).with_name("bug_report.mojo")
 
@@ -87,7 +87,7 @@ def test_our_kernel_with_a_frame_too_few(tmp_path: Path) -> None:
     """The emulator counts the values that were promised and never written."""
     _, right, wrong = GALLERY[16_000]
     folder = planted(tmp_path, {16_000: (right, wrong)})
-    program = Program(compiled("sm_90a", 80, folder))
+    program = Kernels("sm_90a", 80, folder)
     program.log_mel(noise(16_001))
     with pytest.raises(Finding, match="80 of 8000 words that are copied were never written"):
         program.log_mel(noise(16_000))

@@ -14,20 +14,25 @@ from whisper_mel_mojo import log_mel
 from whisper_mel_mojo.gpu.emulator.program import Finding, Program
 from whisper_mel_reference import CLASS_A, WHISPER, score
 
+from gpu.execute.kernels import SMOOTHED
+
 Array = NDArray[Any]
 ORDERS = ("backwards", "warps:1", "shuffled:1")
 
 
-def execute(texts: dict[str, str], n_mels: int, audio: Path | None = None) -> int:
-    """Run kernels, by name, on speech and noise; print a table.
+def execute(programs: dict[str, tuple[int, str]], n_mels: int, audio: Path | None = None) -> int:
+    """Run kernels on speech and noise; print a table.
 
-    Returns 1 if there is a finding, or a score above class A; else 0.
+    ``programs``: by name, the kind of kernel and its text. Returns 1 if there is a finding, or a
+    score above class A; else 0.
     """
     rows = [["kernel", "call", "score", "bits"]]
     findings = []
-    for name, text in texts.items():
+    for name, (kind, text) in programs.items():
         program = Program(text)
         for call, samples, options in calls(audio):
+            if ("smoothing" in options) != (kind == SMOOTHED):
+                continue
             try:
                 value, same = judge(program, samples, n_mels, **options)
             except Finding as error:
@@ -55,6 +60,7 @@ def calls(audio: Path | None) -> Iterator[tuple[str, Array, dict[str, Any]]]:
         yield f"speech, {order}", floats, {"order": order}
     for smoothing in ("valid", "same"):
         yield f"speech, {smoothing}", floats, {"smoothing": smoothing}
+        yield f"speech, {smoothing}, int16", speech, {"smoothing": smoothing, "order": ORDERS[0]}
     yield "speech to 30 s", floats, {"pad_to": 480_000}
     yield "30 s of noise", noise, {}
     yield "60 s of noise, same", np.concatenate([noise, 0.1 * noise]), {"smoothing": "same"}

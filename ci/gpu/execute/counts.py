@@ -17,22 +17,27 @@ import numpy as np
 from tasks.columns import aligned
 from tasks.paths import MEASUREMENTS
 from whisper_mel_mojo.builder import SOURCE
-from whisper_mel_mojo.gpu.emulator.program import Program
 from whisper_mel_mojo.gpu.emulator.ptx import Module, Place, Statement, read
 from whisper_mel_mojo.gpu.emulator.translate import built
 
-from gpu.compile.code import compiled
+from gpu.execute.kernels import MANY, NAMES, SMOOTHED, Kernels, kinds_of
 
 RECORD = MEASUREMENTS / "kernel-counts.json"
 TOLERANCE = 0.02
 """The largest relative difference from the record, in either direction."""
 SAMPLES = 480_000
-_FIELDS = ("instructions", "requests", "bytes", "units", "least")
+_FIELDS = (
+    *("instructions", "shared_requests", "shared_bytes"),
+    *("shared_wavefronts", "shared_wavefronts_without_conflicts"),
+    *("global_requests", "global_bytes", "global_sectors"),
+)
+"""The fields of ``struct counts`` in ``counting.h``."""
 _KINDS = {
     "multiply-adds": r"fma\.",
     "other floats": r"(add|sub|mul|div|rcp|neg|abs|min|max)\.(\w+\.)*f32",
     "shared loads": r"ld\.shared",
-    "shared stores": r"st\.shared|cp\.async",
+    "shared stores": r"st\.shared",
+    "asynchronous copies": r"cp\.async",
     "global memory": r"(ld|st)\.(global|param|const)",
     "branches": r"bra|ret|exit",
     "barriers": r"bar\b|barrier",
@@ -42,14 +47,14 @@ _KINDS = {
 _OTHER = "integers"
 
 
-def count(target: str, n_mels: int) -> dict[str, Any]:
-    """Compile and run the kernel; return its counts as in the record."""
-    program = Program(compiled(target, n_mels, None, "-g1"), "-DCOUNT")
+def count(target: str, n_mels: int, kind: int = MANY) -> dict[str, Any]:
+    """Compile and run a kernel; return its counts as in the record."""
+    program = Kernels(target, n_mels, None, "-DCOUNT").program(kind)
     library = ctypes.CDLL(str(built(program.ptx, "-DCOUNT")))
     clip = np.random.default_rng(0).uniform(-0.1, 0.1, SAMPLES).astype(np.float32)
     counts = _read(library)
     before = counts.copy()
-    program.log_mel(clip, n_mels)
+    program.log_mel(clip, n_mels, smoothing="same" if kind == SMOOTHED else None)
     module = read(program.ptx)
     statements = [it for it in module.body if isinstance(it, Statement)]
     return _summed(module, statements, counts - before)
@@ -68,32 +73,16 @@ def _summed(module: Module, statements: list[Statement], counts: Any) -> dict[st
     lines = SOURCE.read_text(encoding="utf-8").splitlines()
     kinds: Counter[str] = Counter()
     phases: Counter[str] = Counter()
-    spaces = {name: dict.fromkeys(_FIELDS[1:], 0) for name in ("shared", "global")}
+    stored = 0
     for statement, row in zip(statements, counts.tolist(), strict=True):
         kinds[_kind(statement.opcode)] += row[0]
         phases[_phase(module, statement.place, lines)] += row[0]
-        for name, space in spaces.items():
-            if f".{name}" in statement.opcode.replace("cp.async.ca.shared.global", "cp.shared"):
-                for field, value in zip(_FIELDS[1:], row[1:], strict=True):
-                    space[field] += value
-    shared, other = spaces["shared"], spaces["global"]
-    moved = {
-        name: sum(
-            int(row[2])
-            for it, row in zip(statements, counts, strict=True)
-            if it.opcode.startswith(f"{opcode}.global")
-        )
-        for name, opcode in (("loaded_bytes", "ld"), ("stored_bytes", "st"))
-    }
+        if statement.opcode.startswith("st.global"):
+            stored += row[_FIELDS.index("global_bytes")]
+    totals = dict(zip(_FIELDS, counts.sum(0).tolist(), strict=True))
     return {
-        "instructions": sum(kinds.values()),
-        "shared_requests": shared["requests"],
-        "shared_wavefronts": shared["units"],
-        "shared_wavefronts_without_conflicts": shared["least"],
-        "shared_bytes": shared["bytes"],
-        "global_requests": other["requests"],
-        "global_sectors": other["units"],
-        **moved,
+        **totals,
+        "global_bytes_stored": stored,
         "kinds": dict(kinds.most_common()),
         "phases": dict(phases.most_common()),
     }
@@ -141,7 +130,11 @@ def violations(counts: dict[str, Any], record: dict[str, Any]) -> list[str]:
 
 def run(programs: Iterable[tuple[str, int]], save: bool) -> int:
     """Count, print, and compare with the record, or make it one. Return the exit status."""
-    counts = {f"{target}, {n_mels} bands": count(target, n_mels) for target, n_mels in programs}
+    counts = {
+        f"{target}, {n_mels} bands, {NAMES[kind]}": count(target, n_mels, kind)
+        for target, n_mels in programs
+        for kind in kinds_of(target)
+    }
     for program, numbers in counts.items():
         print(program)
         print(*aligned(rows(numbers)), sep="\n")

@@ -71,8 +71,8 @@ def variant(ptx: str, mutant: Mutant) -> list[tuple[int, str]]:
     return changes
 
 
-def calls(n_mels: int) -> Iterator[tuple[Array, dict[str, Any]]]:
-    """Yield calls that together reach all of the kernel, short ones first."""
+def calls(is_smoothed: bool) -> Iterator[tuple[Array, dict[str, Any]]]:
+    """Yield calls that together reach all of a kernel, short ones first."""
     noise = np.random.default_rng(5).uniform(-0.1, 0.1, 800_000).astype(np.float32)
     loud_end = 1e-4 * noise[:60_001]
     t = np.arange(700) / 16000
@@ -81,30 +81,33 @@ def calls(n_mels: int) -> Iterator[tuple[Array, dict[str, Any]]]:
     shorts = (noise[:9000] * 32768).astype(np.int16)
     damaged = np.stack([noise[:3000]] * 5)
     damaged[1, 700], damaged[2, 1999], damaged[4, 600] = np.nan, np.inf, np.nan
-    yield noise[:4001], {}
-    yield shorts, {"smoothing": "same"}
-    yield damaged, {"lengths": [3000, 3000, 2000, 200, 599]}
-    yield damaged, {"lengths": [480, 479, 0, -5, 3001], "smoothing": "valid"}
-    yield noise[:201], {"pad_to": 7000}
-    yield loud_end, {}
-    yield loud_start, {"smoothing": "valid"}
-    yield noise[:60_001], {"pad_to": 70_000, "smoothing": "same", "order": "backwards"}
-    yield 10 * noise[: 2 * 9000].reshape(2, 9000), {"order": "shuffled:1"}
-    yield (noise * 32768).astype(np.int16), {"smoothing": "same", "pad_to": 810_000}
-    yield noise[:780_000], {"order": "backwards"}
+    same: dict[str, Any] = {"smoothing": "same"} if is_smoothed else {}
+    valid: dict[str, Any] = {"smoothing": "valid"} if is_smoothed else {}
+    yield noise[:4001], same
+    yield shorts, valid
+    yield damaged, {"lengths": [3000, 3000, 2000, 200, 599], **same}
+    yield damaged, {"lengths": [480, 479, 0, -5, 3001], **valid}
+    yield noise[:640], {"pad_to": 7000, **same}
+    yield loud_end, same
+    yield loud_start, valid
+    yield noise[:60_001], {"pad_to": 70_000, "order": "backwards", **same}
+    yield 10 * noise[: 2 * 9000].reshape(2, 9000), {"order": "shuffled:1", **same}
+    yield (noise * 32768).astype(np.int16), {"pad_to": 810_000, **same}
+    yield noise[:780_000], {"order": "backwards", **valid}
 
 
 class Mutated:
     """A program with mutants of it, all in one library."""
 
-    def __init__(self, text: str, n_mels: int, them: Sequence[Mutant]) -> None:
+    def __init__(self, text: str, n_mels: int, is_smoothed: bool, them: Sequence[Mutant]) -> None:
         ptx = text.partition("\n")[2]
         self.n_mels = n_mels
+        self.calls = list(calls(is_smoothed))
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
             json.dump([variant(ptx, it) for it in them], file)
             file.flush()
             self.program = Program(text, "--variants", file.name)
-        self.expected = [self.run(0, it, options) for it, options in calls(n_mels)]
+        self.expected = [self.run(0, it, options) for it, options in self.calls]
 
     def run(self, number: int, samples: Array, options: dict[str, Any]) -> Array:
         os.environ["FAKE_DRIVER_VARIANT"] = str(number)
@@ -116,7 +119,7 @@ class Mutated:
 
     def judge(self, number: int) -> str:
         """Return how a mutant, counted from 1, shows; empty if it does not."""
-        for (samples, options), wanted in zip(calls(self.n_mels), self.expected, strict=True):
+        for (samples, options), wanted in zip(self.calls, self.expected, strict=True):
             try:
                 features = self.run(number, samples, options)
             except Finding as error:
@@ -135,11 +138,11 @@ def chosen(ptx: str, count: int) -> list[Mutant]:
     return barriers + [others[int(i * step)] for i in range(min(count, len(others)))]
 
 
-def run(text: str, n_mels: int, count: int) -> dict[Mutant, str]:
-    """Judge mutants of a program; return how each shows.
+def run(text: str, n_mels: int, is_smoothed: bool, count: int) -> dict[Mutant, str]:
+    """Judge mutants of a program: all barriers, and ``count`` others; return how each shows.
 
     Raises ``Finding`` if the program itself shows something.
     """
     them = chosen(text.partition("\n")[2], count)
-    program = Mutated(text, n_mels, them)
+    program = Mutated(text, n_mels, is_smoothed, them)
     return {mutant: program.judge(number) for number, mutant in enumerate(them, 1)}

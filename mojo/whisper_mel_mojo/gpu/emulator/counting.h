@@ -5,11 +5,12 @@
 enum { SITES = sizeof sites / sizeof *sites };
 
 struct counts {
-    uint64_t instructions; /* of warps */
-    uint64_t requests;     /* of warps, to memory */
-    uint64_t bytes;        /* of all lanes */
-    uint64_t units;        /* shared memory: wavefronts; global memory: sectors of 32 bytes */
-    uint64_t least;        /* shared memory: wavefronts without conflicts of banks */
+    uint64_t instructions;    /* of warps */
+    uint64_t shared_requests; /* of warps */
+    uint64_t shared_bytes;    /* of all lanes */
+    uint64_t wavefronts, wavefronts_without_conflicts;
+    uint64_t global_requests, global_bytes;
+    uint64_t sectors; /* of 32 bytes */
 };
 struct counts counts[SITES];
 const uint32_t site_count = SITES;
@@ -82,20 +83,22 @@ static uint32_t wavefronts(const struct request *it, uint32_t *least) {
 }
 static void count_request(struct request *it) {
     struct counts *total = &counts[it->site];
-    total->requests++;
-    total->bytes += (uint64_t)it->size * it->lanes;
     if (it->is_shared) {
         uint32_t least;
-        total->units += wavefronts(it, &least);
-        total->least += least;
+        total->shared_requests++;
+        total->shared_bytes += (uint64_t)it->size * it->lanes;
+        total->wavefronts += wavefronts(it, &least);
+        total->wavefronts_without_conflicts += least;
     } else {
+        total->global_requests++;
+        total->global_bytes += (uint64_t)it->size * it->lanes;
         for (uint32_t i = 0; i < it->lanes; i++)
             it->at[i] /= 32;
-        total->units += distinct(it->at, it->lanes);
+        total->sectors += distinct(it->at, it->lanes);
     }
 }
 static void count_warp(struct lane *warp) {
-    static uint32_t firsts[SITES], seen[SITES];
+    static uint32_t firsts[SITES], seen[2][SITES];
     static struct request *requests;
     static uint32_t room;
     uint32_t used = 0;
@@ -107,7 +110,7 @@ static void count_warp(struct lane *warp) {
         }
         counts[site].instructions += most;
         firsts[site] = used;
-        used += most;
+        used += 2 * most; /* a copy is a request to either memory */
     }
     if (used > room)
         requests = realloc(requests, (room = 2 * used) * sizeof *requests);
@@ -117,10 +120,12 @@ static void count_warp(struct lane *warp) {
         memset(seen, 0, sizeof seen);
         for (uint32_t i = 0; i < warp[lane].count; i++) {
             const struct access *it = &warp[lane].accesses[i];
-            struct request *to = &requests[firsts[it->site] + seen[it->site]++];
+            bool is_shared = it->at & 1;
+            struct request *to =
+                &requests[firsts[it->site] + 2 * seen[is_shared][it->site]++ + is_shared];
             to->site = it->site;
             to->size = it->size;
-            to->is_shared = it->at & 1;
+            to->is_shared = is_shared;
             to->at[to->lanes++] = it->at >> 1;
         }
         warp[lane].count = 0;

@@ -155,7 +155,8 @@ class Program:
         features = np.empty((*samples.shape[:-1], *shape), np.float32)
         counts = np.zeros(clips, np.int64) if lengths is None else np.array(lengths, np.int64)
         flags = (samples.dtype == np.int16, lengths is not None, SMOOTHING[smoothing])
-        values = (*map(ctypes.c_int32, flags), *map(ctypes.c_int64, (n, n, pad_to or 0)))
+        sizes = map(ctypes.c_int64, (n, n, pad_to or 0))
+        values = (*map(ctypes.c_int32, flags), *sizes, ctypes.c_int32(self.launch.cluster))
         launch = self.launch._replace(blocks=clips * self.launch.cluster, order=order)
         self.kernel.run((samples, counts), features, values, launch, features.nbytes - promised)
         return features
