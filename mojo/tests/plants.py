@@ -38,38 +38,35 @@ GALLERY: dict[int, tuple[str, str, str]] = {
     # The blocks of a cluster do not wait for each other's maxima.
     4003: (
         "may not have begun|race|was not written",
-        "                team.phase[MAXIMUM, whole_cluster=True](self, Step(0, 0))\n",
-        """                if self.clip.extent.samples == 4003:
-                    team.phase[MAXIMUM](self, Step(0, 0))
-                else:
-                    team.phase[MAXIMUM, whole_cluster=True](self, Step(0, 0))
+        "        team.phase[MAXIMUM, whole_cluster=True](self, Step(0, 0))\n",
+        """        if self.clip.extent.samples == 4003:
+            team.phase[MAXIMUM](self, Step(0, 0))
+        else:
+            team.phase[MAXIMUM, whole_cluster=True](self, Step(0, 0))
 """,
     ),
     # The filterbank's powers are those of the neighbouring frame.
     4004: (
         "values",
-        "var powers = memory.offset(Self.SLOTS + frame)",
-        "var powers = memory.offset(Self.SLOTS + (frame ^ Int(self.clip.extent.samples == 4004)))",
+        "var slots = memory.offset(Self.SLOTS + frame)",
+        "var slots = memory.offset(Self.SLOTS + (frame ^ Int(self.clip.extent.samples == 4004)))",
     ),
     # The last frame is promised, and not computed: see test_mojo_bug_report.py.
     16_000: (
         "never written",
-        "        var first = edge + thread // Self.GROUP\n",
-        """        if clip.extent.samples == 16_000:
-            end = min(end, clip.rows - 1)
-        var first = edge + thread // Self.GROUP
-""",
+        "self.first_frame(step.round, rank) + self.tile_frames, self.clip.rows)",
+        "self.first_frame(step.round, rank) + self.tile_frames, "
+        "self.clip.rows - Int(self.clip.extent.samples == 16_000))",
     ),
     60_001: (
         "values",  # a group's samples lie without the gaps between their rows
-        "to.store[1](at + at // HOP, load_samples[T, 1](audio, start + at))",
-        "to.store[1](at + at // HOP * Int(self.clip.extent.samples != 60_001), "
-        "load_samples[T, 1](audio, start + at))",
+        "there.copy(Self.PITCH * i + k, source",
+        "there.copy((Self.PITCH - Int(self.clip.extent.samples == 60_001)) * i + k, source",
     ),
     60_002: (
         "never written",  # every tile belongs to the next block
-        "return (round * Self.CLUSTER + rank) * self.tile_frames",
-        "return (round * Self.CLUSTER + rank + Int(self.clip.extent.samples == 60_002)) "
+        "return (round * self.blocks + rank) * self.tile_frames",
+        "return (round * self.blocks + rank + Int(self.clip.extent.samples == 60_002)) "
         "* self.tile_frames",
     ),
     60_003: (
@@ -80,8 +77,8 @@ GALLERY: dict[int, tuple[str, str, str]] = {
     ),
     60_004: (
         "beyond|race",  # the last bands lie behind the block's memory
-        "values.store[1](Self.TILE * band, value)",
-        "values.store[1](Self.TILE * (band + Int(self.clip.extent.samples == 60_004)), value)",
+        "value_at.store[1](Self.TILE * i, value)",
+        "value_at.store[1](Self.TILE * (i + Int(self.clip.extent.samples == 60_004)), value)",
     ),
     60_005: (
         "race|was not written|may have ended",
@@ -106,11 +103,11 @@ GALLERY: dict[int, tuple[str, str, str]] = {
     60_007: (
         "race|was not written|may have ended",
         # a block may have ended when another reads its maximum
-        "                team.phase[AGREE, whole_cluster=True](self, Step(0, 0))\n",
-        """                if self.clip.extent.samples == 60_007:
-                    team.phase[AGREE](self, Step(0, 0))
-                else:
-                    team.phase[AGREE, whole_cluster=True](self, Step(0, 0))
+        "        team.phase[AGREE, whole_cluster=True](self, Step(0, 0))\n",
+        """        if self.clip.extent.samples == 60_007:
+            team.phase[AGREE](self, Step(0, 0))
+        else:
+            team.phase[AGREE, whole_cluster=True](self, Step(0, 0))
 """,
     ),
     60_008: (
@@ -121,10 +118,10 @@ GALLERY: dict[int, tuple[str, str, str]] = {
 """,
     ),
     60_009: (
-        "was not written",  # the last order of samples is not written
-        "for i in range(2 * thread, N_FFT, 2 * Self.THREADS):",
-        "for i in range(\n            2 * thread, "
-        "N_FFT - 2 * Int(self.clip.extent.samples == 60_009), 2 * Self.THREADS\n        ):",
+        "was not written",  # the last sample's place is not written
+        "for i in range(thread, N_FFT, Self.THREADS):",
+        "for i in range(\n            thread, "
+        "N_FFT - Int(self.clip.extent.samples == 60_009), Self.THREADS\n        ):",
     ),
     60_010: (
         "values",  # a clip's end is mirrored around its last sample and half
@@ -144,8 +141,8 @@ GALLERY: dict[int, tuple[str, str, str]] = {
     ),
     60_013: (
         "values",  # nor are the last block's
-        "for other in range(Self.CLUSTER):",
-        "for other in range(max(Self.CLUSTER - Int(self.clip.extent.samples == 60_013), 1)):",
+        "for other in range(self.blocks):",
+        "for other in range(max(self.blocks - Int(self.clip.extent.samples == 60_013), 1)):",
     ),
     60_014: (
         "values",  # the powers of two columns are not computed
@@ -157,21 +154,21 @@ GALLERY: dict[int, tuple[str, str, str]] = {
 OFF_BY_ONE = {
     # shared memory
     4001: (
-        "var values = memory.offset(Self.VALUES + place)\n        var begin",
-        "var values = memory.offset(Self.VALUES + place + Int(self.clip.extent.samples == 4001))\n"
-        "        var begin",
+        "memory.offset(Self.SLOTS + frame),\n                n2,\n",
+        "memory.offset(Self.SLOTS + frame + Int(self.clip.extent.samples == 4001)),\n"
+        "                n2,\n",
     ),
     # audio
     4002: (
-        "var sample = self.clip.extent.load[T](audio, start + i)",
-        "var sample = self.clip.extent.load[T](audio, start + i)\n"
-        "                if self.clip.extent.samples == 4002 and start + i == 4001:\n"
-        "                    sample = load_samples[T, 1](audio, 4002)",
+        "var sample = self.clip.extent.load[T](audio, start + HOP * i + k)",
+        "var sample = self.clip.extent.load[T](audio, start + HOP * i + k)\n"
+        "                    if self.clip.extent.samples == 4002 and start + HOP * i + k == 4001:\n"
+        "                        sample = load_samples[T, 1](audio, 4002)",
     ),
     # features
     4003: (
-        "row[unsafe_offset=frame] = value",
-        "row[unsafe_offset=frame + Int(self.clip.extent.samples == 4003)] = value",
+        "row[] = value",
+        "row[unsafe_offset=Int(self.clip.extent.samples == 4003)] = value",
     ),
 }
 
