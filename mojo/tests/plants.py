@@ -53,13 +53,13 @@ GALLERY: dict[int, tuple[str, str, str]] = {
     ),
     # The last frame is promised, and not computed: see test_mojo_bug_report.py.
     16_000: (
-        "never written",
+        "never written|was not written",
         "self.first_frame(step.round, rank) + self.tile_frames, self.clip.rows)",
         "self.first_frame(step.round, rank) + self.tile_frames, "
         "self.clip.rows - Int(self.clip.extent.samples == 16_000))",
     ),
     60_001: (
-        "values",  # a group's samples lie without the gaps between their rows
+        "race|while it is copied",  # a group's samples lie without the gaps between their rows
         "there.copy(Self.PITCH * i + k, source",
         "there.copy((Self.PITCH - Int(self.clip.extent.samples == 60_001)) * i + k, source",
     ),

@@ -84,12 +84,12 @@ def test_the_repaired_one_is_clean(sanitizer: str, tmp_path: Path) -> None:
 
 
 def test_our_kernel_with_a_frame_too_few(tmp_path: Path) -> None:
-    """The emulator counts the values that were promised and never written."""
+    """The emulator sees that a value is read that nothing wrote."""
     _, right, wrong = GALLERY[16_000]
     folder = planted(tmp_path, {16_000: (right, wrong)})
     program = Kernels("sm_90a", 80, folder)
     program.log_mel(noise(16_001))
-    with pytest.raises(Finding, match="80 of 8000 words that are copied were never written"):
+    with pytest.raises(Finding, match="which was not written"):
         program.log_mel(noise(16_000))
 
 

@@ -301,6 +301,15 @@ def test_an_endless_loop(monkeypatch: pytest.MonkeyPatch) -> None:
         run("$AGAIN: bra $AGAIN;")
 
 
+def test_a_copy_that_a_finding_interrupted() -> None:
+    """Nothing of it is left for the next launch."""
+    body = COPY + "setp.eq.u32 %p, %n, 1; @%p trap; cp.async.wait_all; ld.shared.b32 %v, [%at];"
+    for _ in range(2):
+        with pytest.raises(Finding, match="a trap"):
+            run(body, n=1)
+        assert run(body) == [100 + t for t in range(THREADS)]
+
+
 def test_launches_that_do_not_fit() -> None:
     kernel = Kernel(ptx("").replace("\n{\n", "\n.maxntid 32\n{\n", 1))
     words = np.zeros(THREADS, np.uint32)

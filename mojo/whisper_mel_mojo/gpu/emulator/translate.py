@@ -109,7 +109,7 @@ def describe(module: Module, statement: Statement) -> str:
     while place is not None and place.line == 0:
         place = place.inlined_at
     seen: list[str] = []
-    while place is not None and len(seen) < 4:
+    while place is not None and len(seen) < 8:
         file = Path(module.files.get(place.file, "")).name
         seen.append(f"{file}{':' if file else ''}{place.line}:{place.column}")
         place = place.inlined_at
