@@ -32,6 +32,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "quirk-tables": quirks.tables,
     "calibration": calibration.section,
     "measured": gpu.section,
+    "kernel-counts": gpu.counted,
 }
 DOCUMENTS = ("*.md", "docs/*.md", "*/README.md")
 UP_TO_DATE = "every generated part is up to date"

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 
 from whisper_mel_mojo import library
-from whisper_mel_mojo.frontends import FrontEnd
+from whisper_mel_mojo.frontends import FrontEnd, mojo_ptx
 from whisper_mel_mojo.frontends import mojo_cpu as cpu
-from whisper_mel_mojo.gpu import lockstep
 
-__all__ = ["cpu", "lockstep_block", "lockstep_cluster"]
+__all__ = ["cpu", "sm_80", "sm_90a"]
 
 _KERNEL = Path(__file__).with_name("mel_kernel.so")
-_run = functools.partial(lockstep.log_mel, path=Path(__file__).with_name("lockstep.so"))
 
-lockstep_block = FrontEnd("mutant", _run)
-lockstep_cluster = FrontEnd("mutant", functools.partial(_run, clusters=True))
+
+def _executed(target: str) -> FrontEnd:
+    """Create the front-end of the code for a GPU, executed on this CPU."""
+    os.environ["WHISPER_MEL_ACCELERATOR"] = target
+    os.environ["WHISPER_MEL_LAUNCH_LIBRARY"] = str(Path(__file__).with_name("launch.so"))
+    return mojo_ptx()
+
+
+sm_80 = functools.partial(_executed, "sm_80")
+sm_90a = functools.partial(_executed, "sm_90a")
 
 
 def _built_library(source: Path | None = None, *options: str) -> Path:

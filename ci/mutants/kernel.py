@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.paths import ROOT
+from whisper_mel_mojo.gpu.launcher import LAUNCH
+from whisper_mel_mojo.gpu.targets import NVIDIA
 
 if TYPE_CHECKING:
     from whisper_mel_conformance.frontend.client import FrontEnd
@@ -23,14 +25,16 @@ else:
 
 MUTANTS = ROOT / "ci" / "mutants"
 KERNEL = ROOT / "mojo" / "whisper_mel_mojo" / "mel_kernel.mojo"
-LOCKSTEP = "lockstep.mojo"
 LANE = "sanitize "
 """Prefix of a killer that is a lane of ``./dev sanitize``."""
 
 
 @dataclass(frozen=True)
 class KernelMutant:
-    """A replacement in the kernel's source; ``equivalent`` says why no check can notice it."""
+    """A replacement in the kernel's source; ``equivalent`` says why no check can notice it.
+
+    ``target``: ``cpu``, or the GPU whose code is executed in the emulator, such as ``sm_80``.
+    """
 
     id: str
     target: str
@@ -90,7 +94,10 @@ def started(mutant: KernelMutant) -> Iterator[FrontEnd]:
 
     with tempfile.TemporaryDirectory() as name:
         kernel = sources(Path(name), mutant)
-        compiled(kernel if mutant.target == "cpu" else kernel.with_name(LOCKSTEP))
+        if mutant.target == "cpu":
+            compiled(kernel)
+        else:
+            compiled(kernel.with_name(LAUNCH.name), *NVIDIA[mutant.target].options)
         beside = shutil.copy(MUTANTS / "front_end.py", name)
         front_end = FrontEnd(f"{beside}:{mutant.target}")
         try:

@@ -1,6 +1,6 @@
 """Sanitizers: each lane first finds the faults that are planted for it, then runs the kernel.
 
-    ./dev sanitize address      AddressSanitizer on the CPU's and the lockstep kernel, called from C
+    ./dev sanitize address      AddressSanitizer on the kernel, called from C
                                 and from Python with sizes and arrays of all kinds
     ./dev sanitize thread       ThreadSanitizer on the CPU's kernel with several threads
     ./dev sanitize valgrind     valgrind on the CPU's kernel: memory read before it is written, or

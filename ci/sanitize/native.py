@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import instructions
-from mutants.kernel import KERNEL, LOCKSTEP, KernelMutant, compiled, kernel_mutants, sources
+from mutants.kernel import KERNEL, KernelMutant, compiled, kernel_mutants, sources
 from tasks.paths import ROOT
 
 from sanitize import Absent, demand
@@ -127,7 +127,7 @@ _ASAN = ("--sanitize", "address", "-g1", "-O1")
 
 
 def address(calls: int) -> int:
-    """Call the kernel from C and from Python, and the GPU's program in lockstep, with all sizes."""
+    """Call the kernel from C and from Python, with all sizes."""
     runtime = _runtime("libasan.so")
     _plant("address")
     with tempfile.TemporaryDirectory() as folder:
@@ -137,10 +137,7 @@ def address(calls: int) -> int:
         _found("audio freed by the caller", _said_by_asan(done, "heap-use-after-free"))
         executed = _executed(_call(library, FUNCTION, calls, runtime=runtime))
         arrays = [sys.executable, *ARRAYS, str(library), str(calls // 3), "1"]
-        executed += _executed(_run(arrays, runtime))
-        lockstep = compiled(kernel.with_name(LOCKSTEP), *_ASAN, "-D", "UNWATCHED")
-        done = _call(lockstep, "whisper_mel_lockstep", calls // 20, runtime=runtime)
-        return executed + _executed(done)
+        return executed + _executed(_run(arrays, runtime))
 
 
 def _find_address(folder: Path, mutant: KernelMutant) -> str:

@@ -20,7 +20,6 @@ import sys
 from typing import Any
 
 import numpy as np
-from whisper_mel_mojo.gpu.lockstep import Session
 from whisper_mel_mojo.library import LOG_MEL
 
 Array = Any
@@ -83,11 +82,8 @@ class Caller:
         self._function = getattr(loaded, name)
         self._function.argtypes = LOG_MEL
         self._function.restype = ctypes.c_ssize_t
-        self._session = Session()
-        self._pool = ctypes.addressof(self._session)
-        if hasattr(loaded, "whisper_mel_pool_new"):
-            loaded.whisper_mel_pool_new.restype = ctypes.c_void_p
-            self._pool = loaded.whisper_mel_pool_new() or 0
+        loaded.whisper_mel_pool_new.restype = ctypes.c_void_p
+        self._pool = loaded.whisper_mel_pool_new() or 0
 
     def __call__(self, call: dict[str, int], audio: Array, out: Array) -> int:
         bad = np.zeros(1, np.int64)
@@ -104,7 +100,7 @@ class Caller:
                 out.ctypes.data,
                 call["out_len"],
                 call["threads"],
-                self._pool if call["threads"] > 1 or "lockstep" in sys.argv[2] else 0,
+                self._pool if call["threads"] > 1 else 0,
                 bad.ctypes.data,
             )
         )

@@ -152,6 +152,8 @@ TASKS = {
 --resume   only what the file lacks
 -k WORD    only mutants whose id has the word in it
 -n N       processes that judge: as many as there are processors without it; 0: one""",
+        # Mutated code for GPUs is launched, which takes MAX.
+        layer=lambda arguments: "test" if {"--kernel", "--full"} & {*arguments} else "default",
         compiles=lambda arguments: bool({"--kernel", "--full"} & {*arguments}),
         run=_module("mutants.cli", "run"),
     ),
@@ -167,7 +169,7 @@ TASKS = {
                 layer=layer,
             )
             for name, summary, layer in [
-                ("address", "AddressSanitizer on the CPU's and the lockstep kernel", "default"),
+                ("address", "AddressSanitizer on the kernel for CPUs", "default"),
                 ("thread", "ThreadSanitizer on the CPU's kernel", "default"),
                 ("valgrind", "memory read before it is written, or never given back", "default"),
                 ("guard", "guard pages around the audio of every front-end", "default"),
@@ -190,6 +192,24 @@ TASKS = {
             "compile": Task(
                 "for every target, and hold it to the budget",
                 "[TARGET …]",
+                layer="test",
+                compiles=True,
+            ),
+            "execute": Task(
+                "run NVIDIA's code on a CPU, watched: score, findings, bits",
+                "[FILE …]",
+                """
+--target NAME   compile it for this: sm_80, sm_90a, …
+--bands N       80 or 128
+--kernel N      of files: 0 for many clips, 1 for few, 2 smoothed
+--audio WAV     speech, 16 bits, 16 kHz, mono""",
+                layer="test",
+                compiles=True,
+            ),
+            "count": Task(
+                "count what NVIDIA's code executes; held to the record within 2 %",
+                "[TARGET …]",
+                "--record   make the counts the record",
                 layer="test",
                 compiles=True,
             ),

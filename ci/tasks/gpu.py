@@ -5,6 +5,12 @@
 a stand-in for the CUDA driver. `reproduce` builds the faults of the bug report and shows what
 catches them.
 
+`execute` runs NVIDIA's compiled code on a CPU, watched, on speech and noise: of a target, or given
+as files (as `ci/gpu/compile/code.py` returns it: the line of the mapping, then PTX).
+
+`count` counts what such code executes for a clip of 30 s, and compares the counts with
+docs/measurements/kernel-counts.json.
+
 `bundle` packs all that a machine with a GPU needs into one archive in dist/; `ci/gpu/run` in it, or
 `run` here, runs the sections that need a GPU, with the same arguments. `record` copies the gpu.json
 of such a run into docs/measurements/; `./dev docs` shows it in docs/gpu.md.
@@ -37,6 +43,17 @@ def run(arguments: list[str]) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     compiling = commands.add_parser("compile", help="for every target, and hold it to the budget")
     compiling.add_argument("target", nargs="*", help="only these: sm_75, gfx942, apple-m4, …")
+    executing = commands.add_parser("execute", help="NVIDIA's code on a CPU, watched")
+    executing.add_argument("file", nargs="*", type=Path, help="the mapping's line, then PTX")
+    executing.add_argument("--target", help="compile it for this: sm_80, sm_90a, …")
+    executing.add_argument("--bands", type=int, default=80, choices=(80, 128))
+    executing.add_argument(
+        "--kernel", type=int, choices=(0, 1, 2), help="of files: for many clips, few, smoothed"
+    )
+    executing.add_argument("--audio", type=Path, help="speech: a WAV file, 16 bits, 16 kHz, mono")
+    counting = commands.add_parser("count", help="what the code executes, held to the record")
+    counting.add_argument("target", nargs="*", help="only these: sm_80, sm_90a, …")
+    counting.add_argument("--record", action="store_true", help="make the counts the record")
     bundling = commands.add_parser("bundle", help="an archive for machines with a GPU, into dist/")
     bundling.add_argument("--target", action="append", help="sm_90a, … (repeatable)")
     bundling.add_argument("--bare", action="store_true", help="no planted faults, no mappings")
@@ -59,6 +76,10 @@ def run(arguments: list[str]) -> int:
     if options.command == "record":
         return _record(options.file)
     try:
+        if options.command == "execute":
+            return _execute(options)
+        if options.command == "count":
+            return _count(options.target, options.record)
         return _compile(options.target)
     except ValueError as error:
         parser.error(str(error))
@@ -77,6 +98,33 @@ def _compile(names: list[str]) -> int:
     wanted = [(name, n_mels) for name in names or TARGETS for n_mels in BANDS]
     budget = {(name, n_mels): budget_of(TARGETS[name], n_mels) for name, n_mels in wanted}
     return report(budget, measure_all(wanted))
+
+
+def _execute(options: argparse.Namespace) -> int:
+    from gpu.execute.calls import execute
+    from gpu.execute.kernels import NAMES, Kernels
+    from whisper_mel_mojo.gpu.targets import NVIDIA
+
+    kind = options.kernel or 0
+    programs = {it.name: (kind, it.read_text(encoding="utf-8")) for it in options.file}
+    if options.target or not programs:
+        target = options.target or "sm_90a"
+        if target not in NVIDIA:
+            raise ValueError(f"--target {target}: expected one of {', '.join(NVIDIA)}")
+        kernels = Kernels(target, options.bands)
+        programs |= {f"{target}, {NAMES[it]}": (it, kernels.text(it)) for it in kernels.kinds}
+    return execute(programs, options.bands, options.audio)
+
+
+def _count(names: list[str], save: bool) -> int:
+    from gpu.compile.budget import BANDS
+    from gpu.execute.counts import run
+    from whisper_mel_mojo.gpu.targets import NVIDIA
+
+    for name in names:
+        if name not in NVIDIA:
+            raise ValueError(f"count {name}: expected of {', '.join(NVIDIA)}")
+    return run([(name, n) for name in names or ("sm_80", "sm_90a") for n in BANDS], save)
 
 
 def _bundle(targets: list[str] | None, bare: bool) -> int:

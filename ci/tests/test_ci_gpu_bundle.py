@@ -1,6 +1,6 @@
 """The archive for machines with a GPU: unpacked elsewhere, and run as far as a stand-in goes.
 
-The stand-in for the CUDA driver computes in lockstep, so the values are the kernel's. What runs
+The stand-in for the CUDA driver executes the PTX, so the values are the kernel's. What runs
 sees the archive and what the suite needs, and nothing of this checkout.
 """
 
@@ -22,7 +22,8 @@ import fake_driver
 import pytest
 from gpu.pack import bundle, extras, run_time
 from installed import closure
-from whisper_mel_mojo.builder import target_cpu
+from whisper_mel_mojo.builder import cache_folder, target_cpu
+from whisper_mel_mojo.gpu.emulator.driver import SOURCE
 
 pytestmark = [pytest.mark.compiles, pytest.mark.torch, pytest.mark.xdist_group("gpu-bundle")]
 
@@ -32,33 +33,44 @@ if importlib.util.find_spec("max") is None:
 BASE = getattr(sys, "_base_executable", sys.executable)
 """An interpreter that does not see this environment."""
 
-# Between the stand-in for the driver and the lockstep: $FAULT spoils what it computes.
+# Between the stand-in for the driver and the kernel: $FAULT spoils what it computes. A copy of the
+# library has the name of the kernel's, which is in $REAL.
 FAULTY = """
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-static void *real(const char *name) {
-    return dlsym(dlopen(getenv("REAL_LOCKSTEP"), RTLD_NOW), name);
+#include "launch.h"
+uint32_t parameter_sizes[32];
+static const char *(*real)(struct launch *);
+__attribute__((constructor)) static void load(void) {
+    char path[4096];
+    Dl_info self;
+    dladdr((void *)load, &self);
+    snprintf(path, sizeof path, "%s%s", getenv("REAL"), strrchr(self.dli_fname, '/'));
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    const uint32_t *sizes = dlsym(library, "parameter_sizes");
+    for (int i = 0; i < 31 && sizes[i]; i++)
+        parameter_sizes[i] = sizes[i];
+    *(void **)&real = dlsym(library, "run_launch");
 }
-unsigned whisper_mel_lockstep_weight(long n_mels) {
-    unsigned (*f)(long) = real("whisper_mel_lockstep_weight");
-    return f(n_mels);
-}
-long whisper_mel_lockstep(long audio, long is_int16, long clips, long samples, long stride,
-                          long pad_to, long n_mels, long smoothing, long out, long out_len,
-                          long threads, void *session, long *bad_sample) {
-    long (*f)(long, long, long, long, long, long, long, long, long, long, long, void *, long *) =
-        real("whisper_mel_lockstep");
-    long status = f(audio, is_int16, clips, samples, stride, pad_to, n_mels, smoothing, out,
-                    out_len, threads, session, bad_sample);
-    float *values = (float *)out;
+const char *run_launch(struct launch *it) {
+    const char *found = real(it);
+    float *values = *(float **)it->arguments[2];
     if (!strcmp(getenv("FAULT"), "wrong"))
         values[7] += 0.01f;
     if (!strcmp(getenv("FAULT"), "overrun"))
         values[-1] = 0;
-    return status;
+    return found;
 }
+"""
+# The translator whose kernels are spoiled
+SPOILING = """#!/bin/sh
+real=$({translator} "$1") || exit 1
+cp {folder}/faulty.so "{folder}/$(basename "$real")"
+echo "{folder}/$(basename "$real")"
 """
 
 
@@ -92,7 +104,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
                 place.symlink_to(str(distribution.locate_file(top)))
     driver = fake_driver.make(tmp_path_factory.mktemp("driver"))
     made = fake_driver.environment(driver, computes=True)
-    names = ("LD_LIBRARY_PATH", "FAKE_DRIVER_LOG", "FAKE_DRIVER_LOCKSTEP")
+    names = ("LD_LIBRARY_PATH", "FAKE_DRIVER_LOG", "FAKE_DRIVER_TRANSLATOR")
     return {
         **{name: made[name] for name in names},
         "PATH": "/usr/bin:/bin",
@@ -204,12 +216,16 @@ def test_without_what_the_suite_needs(
 def faulty(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("faulty")
     (folder / "faulty.c").write_text(FAULTY)
-    command = ["gcc", "-shared", "-fPIC", "-w", "faulty.c", "-o", "faulty.so", "-ldl"]
-    subprocess.run(command, cwd=folder, check=True)
+    command = ["gcc", "-shared", "-fPIC", "-w", f"-I{SOURCE.parent}", "faulty.c", "-ldl"]
+    subprocess.run([*command, "-o", "faulty.so"], cwd=folder, check=True)
+    script = folder / "translate"
+    translator = environment["FAKE_DRIVER_TRANSLATOR"]
+    script.write_text(SPOILING.format(translator=translator, folder=folder))
+    script.chmod(0o755)
     return {
         **environment,
-        "REAL_LOCKSTEP": environment["FAKE_DRIVER_LOCKSTEP"],
-        "FAKE_DRIVER_LOCKSTEP": str(folder / "faulty.so"),
+        "REAL": str(cache_folder()),
+        "FAKE_DRIVER_TRANSLATOR": str(script),
     }
 
 
@@ -239,7 +255,7 @@ def test_a_planted_fault_is_found(
 def test_a_device_that_computes_nothing(
     unpacked: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    idle = {k: v for k, v in environment.items() if k != "FAKE_DRIVER_LOCKSTEP"}
+    idle = {k: v for k, v in environment.items() if k != "FAKE_DRIVER_TRANSLATOR"}
     status, document, _ = run(unpacked, idle, "values,streams", tmp_path)
     assert status == 1
     assert statuses(document, ("values", "streams")) == ["failed", "failed"]

@@ -10,14 +10,12 @@ import importlib.util
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import tasks.gpu
 from gpu.compile.budget import BANDS, budget_of, report, violations
 from gpu.compile.code import Measured, compiled, find_ptxas, measure
 from gpu.pack import bundle
-from plants import PLANTS, planted
 from tasks import wheels
 from whisper_mel_mojo.builder import MAX_SOURCE
 from whisper_mel_mojo.gpu.targets import NVIDIA, TARGETS
@@ -175,11 +173,3 @@ def test_planted_words_in_the_code(code: Callable[..., str]) -> None:
     assert measure("gfx942", amd + "\tv_log_f32_e32 v0, v1\n").approximate == 1
     air = code("apple-m4", 128)
     assert measure("apple-m4", air + "declare float @air.fast_log.f32(float)\n").approximate == 1
-
-
-def test_a_mutated_phase_changes_the_ptx(code: Callable[..., str], tmp_path: Path) -> None:
-    """The mutation with which `test_a_wrong_phase_gives_wrong_values` in lockstep."""
-    planted(tmp_path, {4004: PLANTS[4004]})
-    mutated = compiled("sm_75", 80, tmp_path)
-    assert "4004" in mutated
-    assert "4004" not in code("sm_75", 80)

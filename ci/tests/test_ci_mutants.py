@@ -36,7 +36,7 @@ def test_a_mutation_applies_once_and_has_a_killer(mutant: KernelMutant) -> None:
     assert mutant.source() != KERNEL.read_text()
     lanes = {"sanitize address", "sanitize thread", "sanitize valgrind"}
     assert mutant.killer in {*lanes, *(case.id for case in all_cases("quick"))}
-    assert mutant.target in ("cpu", "lockstep_block", "lockstep_cluster")
+    assert mutant.target in ("cpu", "sm_80", "sm_90a")
 
 
 def test_there_are_enough_of_them() -> None:

@@ -19,9 +19,9 @@ NEEDS = {
     "default": """
         env | check | lint | conformance | conformance report report | conformance repro nowhere
         conformance --profile ci | conformance --frontend librosa | conformance --frontend mojo-c
-        conformance --frontend=cmd:./openai-whisper | conformance --frontend mojo-lockstep
+        conformance --frontend=cmd:./openai-whisper
         golden verify | golden list | golden vectors dist | docs --check
-        bench instructions | mutants | mutants --kernel | sanitize address | sanitize thread
+        bench instructions | mutants | sanitize address | sanitize thread
         sanitize valgrind | sanitize guard | sanitize network | sanitize all
         repro nowhere | repro nowhere --frontend librosa | gpu record gpu.json
         build c | build vectors | build publish v1 | system | lock | lock pixi
@@ -31,6 +31,7 @@ NEEDS = {
     "test": """
         env test | docs | docs report.json | golden make | golden calibrate
         bench | bench --only 30s/* | compare a.wav
+        mutants --kernel | conformance --frontend mojo-ptx | gpu execute | gpu count
         gpu | gpu compile | gpu driver | gpu reproduce | gpu bundle
         build | build wheels | build wheels mojo | build wheels --accelerator sm_90a
         test | test mojo | test reference ci | test -k reference | test -m reference
@@ -160,7 +161,7 @@ def test_registered_front_ends_are_known_to_the_table() -> None:
     light = {name for name in registered() if conformance.layer_of(name) == "default"}
     ours = {name for name in registered() if name.startswith("mojo-")}
     assert light - ours == {*peers("light")}
-    assert light & ours == {"mojo-c", "mojo-cpu", "mojo-lockstep", "mojo-lockstep-cluster"}
+    assert light & ours == {"mojo-c", "mojo-cpu"}
 
 
 @pytest.mark.parametrize(

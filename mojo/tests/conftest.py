@@ -8,7 +8,6 @@ from pathlib import Path
 
 import fake_driver
 import launching
-import plants
 import pytest
 
 
@@ -29,12 +28,6 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The library that launches on devices without clusters, and with faults."""
     return launching.library_for_one_block(tmp_path_factory.mktemp("alone"))
-
-
-@pytest.fixture(scope="session")
-def faulty_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The kernel in lockstep, with every planted fault."""
-    return plants.faulty_library(tmp_path_factory.mktemp("faulty"))
 
 
 @pytest.fixture(scope="session")

@@ -7,13 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from whisper_mel_mojo.builder import SOURCE, built_library
+from whisper_mel_mojo.builder import SOURCE
 from whisper_mel_mojo.gpu.launcher import run_time
-from whisper_mel_mojo.gpu.lockstep import LOCKSTEP
 
-PLANTS = {
+# Each with what the emulator says of it (a pattern), or "values": they are not of class A. The
+# clips of the later ones are so long that a block of a cluster has two groups, and their last
+# frames are mirrored.
+GALLERY: dict[int, tuple[str, str, str]] = {
     # A phase does the next one's work, too: the barrier between them is missing.
     4001: (
+        "race",
         """            self.powers(step, rank, thread, memory)
         elif phase == BANDS_OF_GROUP:
             self.bands(step, rank, thread, memory, maximum)
@@ -28,11 +31,13 @@ PLANTS = {
     ),
     # The window's last value is not written.
     4002: (
+        "was not written",
         "for i in range(thread, REACH, Self.THREADS):",
         "for i in range(thread, REACH - Int(self.clip.extent.samples == 4002), Self.THREADS):",
     ),
     # The blocks of a cluster do not wait for each other's maxima.
     4003: (
+        "may not have begun|race|was not written",
         "        team.phase[MAXIMUM, whole_cluster=True](self, Step(0, 0))\n",
         """        if self.clip.extent.samples == 4003:
             team.phase[MAXIMUM](self, Step(0, 0))
@@ -42,77 +47,42 @@ PLANTS = {
     ),
     # The filterbank's powers are those of the neighbouring frame.
     4004: (
+        "values",
         "var slots = memory.offset(Self.SLOTS + frame)",
         "var slots = memory.offset(Self.SLOTS + (frame ^ Int(self.clip.extent.samples == 4004)))",
     ),
-}
-# The last frame is promised, and not computed: see test_mojo_bug_report.py.
-PLANTS[16_000] = (
-    "self.first_frame(step.round, rank) + self.tile_frames, self.clip.rows)",
-    "self.first_frame(step.round, rank) + self.tile_frames, "
-    "self.clip.rows - Int(self.clip.extent.samples == 16_000))",
-)
-OFF_BY_ONE = {
-    # shared memory
-    4001: (
-        "memory.offset(Self.SLOTS + frame),\n                n2,\n",
-        "memory.offset(Self.SLOTS + frame + Int(self.clip.extent.samples == 4001)),\n"
-        "                n2,\n",
+    # The last frame is promised, and not computed: see test_mojo_bug_report.py.
+    16_000: (
+        "never written|was not written",
+        "self.first_frame(step.round, rank) + self.tile_frames, self.clip.rows)",
+        "self.first_frame(step.round, rank) + self.tile_frames, "
+        "self.clip.rows - Int(self.clip.extent.samples == 16_000))",
     ),
-    # audio
-    4002: (
-        "var sample = self.clip.extent.load[T](audio, start + HOP * i + k)",
-        "var sample = self.clip.extent.load[T](audio, start + HOP * i + k)\n"
-        "                    if self.clip.extent.samples == 4002 and start + HOP * i + k == 4001:\n"
-        "                        sample = load_samples[T, 1](audio, 4002)",
-    ),
-    # features
-    4003: (
-        "row[] = value",
-        "row[unsafe_offset=Int(self.clip.extent.samples == 4003)] = value",
-    ),
-}
-
-
-def planted(folder: Path, plants: dict[int, tuple[str, str]]) -> Path:
-    """A copy of the kernel with faults, each in clips of a length of its own."""
-    source = SOURCE.read_text()
-    for right, wrong in plants.values():
-        assert source.count(right) == 1, right
-        source = source.replace(right, wrong)
-    for file in SOURCE.parent.glob("*.mojo"):
-        (folder / file.name).write_text(source if file == SOURCE else file.read_text())
-    return folder / LOCKSTEP.name
-
-
-# More of them: indices, barriers, initialisation. Each with the lane that finds it: a fault that
-# the emulator counts, or "values" (they are not of class A). The clips are so long that a block of
-# a cluster has two groups, and their last frames are mirrored.
-GALLERY: dict[int, tuple[str, str, str]] = {
     60_001: (
-        "values",  # a group's samples lie without the gaps between their rows
+        "race|while it is copied",  # a group's samples lie without the gaps between their rows
         "there.copy(Self.PITCH * i + k, source",
         "there.copy((Self.PITCH - Int(self.clip.extent.samples == 60_001)) * i + k, source",
     ),
     60_002: (
-        "omitted",  # every tile belongs to the next block
+        "never written",  # every tile belongs to the next block
         "return (round * self.blocks + rank) * self.tile_frames",
         "return (round * self.blocks + rank + Int(self.clip.extent.samples == 60_002)) "
         "* self.tile_frames",
     ),
     60_003: (
-        "omitted",  # a tile's last frame is forgotten
+        "never written",  # a tile's last frame is forgotten
         "var end = min(begin + self.tile_frames, clip.rows - edge)",
         "var end = min(begin + self.tile_frames, clip.rows - edge) "
         "- Int(clip.extent.samples == 60_003)",
     ),
     60_004: (
-        "outside",  # the last bands lie behind the block's memory
+        "beyond|race",  # the last bands lie behind the block's memory
         "value_at.store[1](Self.TILE * i, value)",
         "value_at.store[1](Self.TILE * (i + Int(self.clip.extent.samples == 60_004)), value)",
     ),
     60_005: (
-        "races",  # samples of the next group come before this one's have been used
+        "race|was not written|may have ended",
+        # samples of the next group come before this one's have been used
         "            self.columns(step, rank, thread, memory)\n        elif",
         """            self.columns(step, rank, thread, memory)
             if self.clip.extent.samples == 60_005:
@@ -120,7 +90,8 @@ GALLERY: dict[int, tuple[str, str, str]] = {
         elif""",
     ),
     60_006: (
-        "races",  # no barrier between a block's maxima and fewer of them
+        "race|was not written|may have ended",
+        # no barrier between a block's maxima and fewer of them
         "            memory.store[1](Self.PARTS + thread, maximum)\n",
         """            memory.store[1](Self.PARTS + thread, maximum)
             if self.clip.extent.samples == 60_006:
@@ -130,7 +101,8 @@ GALLERY: dict[int, tuple[str, str, str]] = {
 """,
     ),
     60_007: (
-        "races",  # a block may have ended when another reads its maximum
+        "race|was not written|may have ended",
+        # a block may have ended when another reads its maximum
         "        team.phase[AGREE, whole_cluster=True](self, Step(0, 0))\n",
         """        if self.clip.extent.samples == 60_007:
             team.phase[AGREE](self, Step(0, 0))
@@ -139,14 +111,14 @@ GALLERY: dict[int, tuple[str, str, str]] = {
 """,
     ),
     60_008: (
-        "unwritten",  # only the first block writes the clip's maximum
+        "was not written",  # only the first block writes the clip's maximum
         "                memory.store[1](Self.CLIP_MAXIMUM, maximum)\n",
         """                if rank == 0 or self.clip.extent.samples != 60_008:
                     memory.store[1](Self.CLIP_MAXIMUM, maximum)
 """,
     ),
     60_009: (
-        "unwritten",  # the last sample's place is not written
+        "was not written",  # the last sample's place is not written
         "for i in range(thread, N_FFT, Self.THREADS):",
         "for i in range(\n            thread, "
         "N_FFT - Int(self.clip.extent.samples == 60_009), Self.THREADS\n        ):",
@@ -179,48 +151,41 @@ GALLERY: dict[int, tuple[str, str, str]] = {
         "        if worker == 0:\n            for i in range(2):",
     ),
 }
-# What can be counted of a clip of 30 s, if nothing else is done: loads of audio behind the samples
-# themselves, and writes of each value.
-COUNTED = 480_005
-COUNTS = {
-    COUNTED: (
-        "                        there.copy(",
-        """                        if self.clip.extent.samples == 480_005:
-                            source[unsafe_offset=HOP * i + k + 480_005] += 1
-                        there.copy(""",
+OFF_BY_ONE = {
+    # shared memory
+    4001: (
+        "memory.offset(Self.SLOTS + frame),\n                n2,\n",
+        "memory.offset(Self.SLOTS + frame + Int(self.clip.extent.samples == 4001)),\n"
+        "                n2,\n",
     ),
-    COUNTED + 1: (
-        "                            row[] = value\n",
-        """                            if self.clip.extent.samples == 480_006:
-                                row[] = (row[] if row[] > 0 else 0) + 1
-                            else:
-                                row[] = value
-""",
+    # audio
+    4002: (
+        "var sample = self.clip.extent.load[T](audio, start + HOP * i + k)",
+        "var sample = self.clip.extent.load[T](audio, start + HOP * i + k)\n"
+        "                    if self.clip.extent.samples == 4002 and start + HOP * i + k == 4001:\n"
+        "                        sample = load_samples[T, 1](audio, 4002)",
+    ),
+    # features
+    4003: (
+        "row[] = value",
+        "row[unsafe_offset=Int(self.clip.extent.samples == 4003)] = value",
     ),
 }
 
 
-def faulty_library(folder: Path) -> Path:
-    """The kernel in lockstep with ``COUNTS``, ``PLANTS`` and ``GALLERY``, built in a folder."""
-    gallery = {n: (right, wrong) for n, (_, right, wrong) in GALLERY.items()}
-    # The counts first: one of the gallery's faults lies in the line that they count.
-    return built_library(planted(folder, {**COUNTS, **PLANTS, **gallery}))
-
-
-USE = """
-import sys
-from pathlib import Path
-import numpy as np
-from whisper_mel_mojo.gpu import lockstep
-n = int(sys.argv[2])
-audio = np.random.default_rng(0).uniform(-0.1, 0.1, n).astype(np.float32)
-features = lockstep.log_mel(audio, pad_to=5120, path=Path(sys.argv[1]))
-print(features.shape)
-"""
+def planted(folder: Path, plants: dict[int, tuple[str, str]]) -> Path:
+    """Write a copy of the kernel's sources with faults, each in clips of a length of its own."""
+    source = SOURCE.read_text()
+    for right, wrong in plants.values():
+        assert source.count(right) == 1, right
+        source = source.replace(right, wrong)
+    for file in SOURCE.parent.glob("*.mojo"):
+        (folder / file.name).write_text(source if file == SOURCE else file.read_text())
+    return folder
 
 
 def run_sanitized(
-    library: Path, argument: object, program: str = USE
+    library: Path, argument: object, program: str
 ) -> subprocess.CompletedProcess[str]:
     """Run ``program`` on a library of the cache, which another environment may have compiled."""
     asan = subprocess.check_output(["gcc", "-print-file-name=libasan.so"], text=True).strip()

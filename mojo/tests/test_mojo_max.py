@@ -285,20 +285,20 @@ def test_compiled_for_a_gpu(target: str, mapping: bytes, tmp_path: Path) -> None
 
 
 @pytest.mark.nightly
-def test_on_a_gpu_that_computes_in_lockstep(tmp_path: Path) -> None:
+def test_on_an_emulated_gpu(tmp_path: Path) -> None:
     """MAX's engine with the stand-in for the driver: one launch, with what it needs."""
     fake_driver.run(
         fake_driver.make(tmp_path),
         """
 import numpy as np
-from whisper_mel_mojo.gpu import lockstep
+from whisper_mel_reference import CLASS_A, WHISPER, score
 from whisper_mel_mojo.frontends import mojo_max_gpu
 
 front_end = mojo_max_gpu()
 assert (front_end.name, front_end.device) == ("mojo-max-gpu", "cuda")
 pcm = np.random.default_rng(7).normal(0, 0.1, (2, 7000)).astype(np.float32)
-expected = lockstep.log_mel(pcm, 128, smoothing="same")
-np.testing.assert_array_equal(front_end.log_mel(pcm, 128, smoothing="same"), expected)
+features = front_end.log_mel(pcm, 128, smoothing="same")
+assert score(features, pcm, WHISPER.replace(n_mels=128, smoothing="same")) <= CLASS_A
 try:
     front_end.log_mel(pcm[:, :200], 128, smoothing="same")
 except ValueError as error:
@@ -308,7 +308,7 @@ else:
 """,
         computes=True,
     )
-    work = [line for line in fake_driver.log(tmp_path) if line.startswith(("cuLaunch", "lockstep"))]
+    work = [line for line in fake_driver.log(tmp_path) if line.startswith(("cuLaunch", "nothing"))]
     assert len(work) == 2
     assert " cluster=16 " in work[0]
-    assert work[1].endswith(" faults=0")
+    assert work[1] == "nothing found"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 
 from whisper_mel_mojo import c_library
 from whisper_mel_mojo.features import log_mel
-from whisper_mel_mojo.gpu import host, lockstep
+from whisper_mel_mojo.gpu import host
 from whisper_mel_mojo.gpu.cuda import DeviceError, driver
+from whisper_mel_mojo.gpu.emulator.driver import loaded
+from whisper_mel_mojo.gpu.targets import NVIDIA
 from whisper_mel_mojo.library import library
 
 
@@ -48,12 +51,6 @@ def _versions() -> dict[str, str]:
         return {}
 
 
-mojo_lockstep = FrontEnd("mojo-lockstep", lockstep.log_mel)
-mojo_lockstep_cluster = FrontEnd(
-    "mojo-lockstep-cluster", functools.partial(lockstep.log_mel, clusters=True)
-)
-
-
 def mojo_cpu() -> FrontEnd:
     """Create the front-end; build the kernel first, so that a failure shows once, not in every
     case.
@@ -74,6 +71,18 @@ def mojo_gpu() -> FrontEnd:
     """Create the front-end on a CUDA device; raise ``DeviceError`` if there is none."""
     driver()
     return FrontEnd("mojo-gpu", host.log_mel, device="cuda")
+
+
+def mojo_ptx() -> FrontEnd:
+    """Create the front-end of the PTX that a launch hands to the driver, executed on this CPU.
+
+    ``$WHISPER_MEL_ACCELERATOR`` is the target, by default sm_90a; ``$FAKE_DRIVER_ORDER`` the order
+    of threads. A call in which the emulator finds something raises ``DeviceError``.
+    """
+    target = NVIDIA[os.environ.setdefault("WHISPER_MEL_ACCELERATOR", "sm_90a")]
+    if target.capability is not None:
+        loaded(target.capability)
+    return FrontEnd("mojo-ptx", host.log_mel)
 
 
 def mojo_torch() -> FrontEnd:

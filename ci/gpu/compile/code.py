@@ -33,13 +33,17 @@ class Measured:
     approximate: int | None = None
 
 
-def compiled(target: str, n_mels: int, folder: Path | None = None) -> str:
+def compiled(
+    target: str, n_mels: int, folder: Path | None = None, *more: str, kind: int = 0
+) -> str:
     """Compile the kernel; return the output of ``targets.mojo``: its mapping, then its code.
 
-    ``folder`` has ``targets.mojo`` and the kernel; None means the package. Raises ``RuntimeError``
-    with the compiler's message if it fails.
+    ``folder`` has ``targets.mojo`` and the kernel; None means the package. ``kind`` is the kind of
+    kernel as ``mel_kernel.mojo`` numbers them. ``more``: further options of the compiler.
+    Raises ``RuntimeError`` with the compiler's message if it fails.
     """
-    options = ["-D", f"TARGET={target}", "-D", f"N_MELS={n_mels}"]
+    options = [*more, "-D", f"TARGET={target}", "-D", f"N_MELS={n_mels}"]
+    options += ["-D", f"KERNEL={kind}"]
     options += ["-D", "CLUSTERS"] if TARGETS[target].clusters else []
     source = (folder or SOURCE.parent) / "targets.mojo"
     result = run_compiler(["run", *NO_CONTRACTION, *options, str(source)])

@@ -1,0 +1,58 @@
+"""The kernels of one target and number of bands, compiled and executed; chosen as a launch does."""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from whisper_mel_mojo.gpu.emulator.program import Program
+from whisper_mel_mojo.gpu.targets import NVIDIA
+
+from gpu.compile.code import compiled
+
+MANY, FEW, SMOOTHED = 0, 1, 2
+"""Kinds, as ``mel_kernel.mojo`` numbers them."""
+NAMES = {MANY: "many clips", FEW: "few clips", SMOOTHED: "smoothed"}
+FEWEST = 8
+"""The largest number of clips that are few."""
+
+
+def kinds_of(target: str) -> tuple[int, ...]:
+    """Return the kinds of kernels that a target has; one block a clip serves few and many."""
+    return (MANY, FEW, SMOOTHED) if NVIDIA[target].clusters else (MANY, SMOOTHED)
+
+
+class Kernels:
+    """All kernels of a target, each compiled when it is first called.
+
+    ``folder`` has the sources (None: the package); ``options`` are those of ``Program``.
+    """
+
+    def __init__(self, target: str, n_mels: int, folder: Path | None = None, *options: str) -> None:
+        self.target, self.n_mels, self.folder, self.options = target, n_mels, folder, options
+        self.program = lru_cache(self._program)
+
+    def _program(self, kind: int) -> Program:
+        return Program(self.text(kind), *self.options)
+
+    def text(self, kind: int) -> str:
+        """Return a kernel as ``compiled`` does, with line tables."""
+        return compiled(self.target, self.n_mels, self.folder, "-g1", kind=kind)
+
+    def kind_for(self, audio: NDArray[Any], smoothing: str | None) -> int:
+        """Return the kind of kernel that a call takes: ``kind_of`` in ``mel_kernel.mojo``."""
+        if smoothing is not None:
+            return SMOOTHED
+        return FEW if FEW in self.kinds and len(np.atleast_2d(audio)) <= FEWEST else MANY
+
+    @cached_property
+    def kinds(self) -> tuple[int, ...]:
+        return kinds_of(self.target)
+
+    def log_mel(self, audio: NDArray[Any], **options: Any) -> NDArray[np.float32]:
+        """Compute features like :meth:`Program.log_mel`, by the kernel that a launch takes."""
+        kind = self.kind_for(audio, options.get("smoothing"))
+        return self.program(kind).log_mel(audio, self.n_mels, **options)

@@ -1,0 +1,260 @@
+"""The kernel's PTX in the emulator: its values, its bits, and planted faults that must be found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from clips import noise
+from gpu.execute import counts, mutants
+from gpu.execute.kernels import SMOOTHED, Kernels, kinds_of
+from numpy.typing import NDArray
+from plants import GALLERY, OFF_BY_ONE, planted
+from whisper_mel_golden.cases import GoldenCase, golden_cases
+from whisper_mel_golden.signals import render
+from whisper_mel_mojo.builder import SOURCE
+from whisper_mel_mojo.gpu.emulator.program import Finding
+from whisper_mel_mojo.gpu.targets import NVIDIA
+from whisper_mel_reference import CLASS_A, WHISPER, score
+
+pytestmark = [pytest.mark.torch, pytest.mark.xdist_group("emulated-kernel")]
+
+Array = NDArray[Any]
+SECOND = 16000
+SMOOTHING: tuple[Any, ...] = (None, "valid", "same")
+ORDERS = ("forwards", "backwards", "warps:1", "shuffled:1", "shuffled:2")
+TARGETS = ("sm_80", "sm_90a")
+"""One block for each clip, and a cluster of blocks."""
+
+
+kernels = lru_cache(Kernels)
+
+
+def log_mel(target: str, audio: Array, n_mels: int = 80, **options: Any) -> Array:
+    return kernels(target, n_mels).log_mel(audio, **options)
+
+
+def both(audio: Array, n_mels: int = 80, **options: Any) -> Array:
+    """The features for both targets, which must be the same bits."""
+    features = [log_mel(target, audio, n_mels, **options) for target in TARGETS]
+    np.testing.assert_array_equal(features[0], features[1])
+    return features[0]
+
+
+def require_class_a(actual: Array, audio: Array, lengths: Any = None, **spec: Any) -> None:
+    assert score(actual, audio, WHISPER.replace(**spec), lengths=lengths) <= CLASS_A
+
+
+# --------------------------------------------------------------------- values
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", golden_cases(), ids=lambda case: case.id)
+def test_goldens(case: GoldenCase) -> None:
+    audio = case.audio()
+    smoothing: Any = case.smoothing
+    features = both(audio, case.n_mels, pad_to=case.pad_to, smoothing=smoothing)
+    spec = {"n_mels": case.n_mels, "pad_to": case.pad_to, "smoothing": case.smoothing}
+    require_class_a(features, audio, **spec)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("target", [name for name in NVIDIA if name not in TARGETS])
+def test_goldens_of_other_targets(target: str) -> None:
+    for case in golden_cases():
+        smoothing: Any = case.smoothing
+        options = {"pad_to": case.pad_to, "smoothing": smoothing}
+        features = log_mel(target, case.audio(), case.n_mels, **options)
+        require_class_a(features, case.audio(), n_mels=case.n_mels, **options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("smoothing", SMOOTHING)
+@pytest.mark.parametrize("n_mels", [80, 128])
+def test_every_number_of_frames_in_the_last_group(n_mels: int, smoothing: Any) -> None:
+    for n_frames in (*range(1 if smoothing != "valid" else 3, 20), 31, 32, 33, 34, 35):
+        n = max(201, 160 * n_frames + n_frames * 37 % 160)
+        audio = noise(n, seed=n)
+        features = both(audio, n_mels, smoothing=smoothing)
+        require_class_a(features, audio, n_mels=n_mels, smoothing=smoothing)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("n_mels", "seconds", "smoothing"),
+    [(80, 45, None), (80, 45, "valid"), (80, 45, "same"), (128, 47, "same")],
+)
+def test_more_than_a_cluster_holds(n_mels: int, seconds: int, smoothing: Any) -> None:
+    """Then it sweeps twice, as a single block does."""
+    audio = noise(seconds * SECOND + 123)
+    features = both(audio, n_mels, smoothing=smoothing)
+    require_class_a(features, audio, n_mels=n_mels, smoothing=smoothing)
+
+
+@pytest.mark.slow
+def test_more_frames_than_16_bits_count() -> None:
+    """A grid has no more than 65,535 blocks in its smaller dimensions."""
+    tail = render({"signal": "noise", "n": SECOND, "dtype": "int16"})
+    audio = np.zeros(660 * SECOND, np.int16)
+    audio[-SECOND:] = tail
+    features = log_mel("sm_90a", audio)
+    short = log_mel("sm_90a", np.concatenate([np.zeros(SECOND, np.int16), tail]))
+    np.testing.assert_array_equal(features[:, -200:], short)
+    assert features[:, :-200].max() == features[:, :-200].min() == short[0, 0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS)
+def test_hours(target: str) -> None:
+    """360,000 frames, most of which nothing reaches: cheap here, and the same indices."""
+    audio = (noise(20 * SECOND) * 32768).astype(np.int16)
+    features = log_mel(target, audio, pad_to=3600 * SECOND)
+    short = log_mel(target, audio, pad_to=21 * SECOND)
+    np.testing.assert_array_equal(features[:, :2100], short)
+    assert features[:, 2100:].max() == features[:, 2100:].min() == short[0, -1]
+
+
+@pytest.mark.parametrize("smoothing", SMOOTHING)
+@pytest.mark.parametrize("pad_to", [None, 7000])
+def test_ragged_batches(pad_to: int | None, smoothing: Any) -> None:
+    lengths = [6400, 500, 3199, 201 if pad_to or smoothing != "valid" else 480, 4001]
+    batch = np.stack([noise(6400, seed, 10.0**-seed) for seed in range(5)])
+    for clip, length in zip(batch, lengths, strict=True):
+        clip[length:] = np.nan  # is not looked at
+    features = both(batch, pad_to=pad_to, smoothing=smoothing, lengths=lengths)
+    batch[np.isnan(batch)] = 0
+    require_class_a(features, batch, lengths, pad_to=pad_to, smoothing=smoothing)
+
+
+def test_damaged_clips_of_a_ragged_batch_are_nan() -> None:
+    """What a device does, which cannot raise."""
+    batch = np.stack([noise(3000, seed) for seed in range(5)])
+    batch[1, 700] = np.nan
+    batch[2, 1999] = np.inf  # beyond the last frame
+    batch[4, 600] = 1e30
+    features = both(batch, lengths=[3000, 3000, 2000, 200, 599])
+    for row, damaged in zip(features, [False, True, True, True, False], strict=True):
+        assert np.isnan(row).all() if damaged else np.isfinite(row).all()
+
+
+def test_ragged_clips_too_short_to_be_smoothed_are_nan() -> None:
+    batch = np.stack([noise(3000, seed) for seed in range(2)])
+    features = both(batch, smoothing="valid", lengths=[480, 479])
+    assert np.isfinite(features[0]).all()
+    assert np.isnan(features[1]).all()
+
+
+@pytest.mark.parametrize("pad_to", [None, 4000])
+def test_impossible_lengths_are_nan(pad_to: int | None) -> None:
+    """Only the device knows them, and it must not read what they promise."""
+    batch = np.stack([noise(3000, seed) for seed in range(5)])
+    features = both(batch, pad_to=pad_to, lengths=[3000, 3001, 0, -5, 1 << 40])
+    assert np.isfinite(features[0]).all()
+    assert np.isnan(features[1:]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int16])
+def test_bits_depend_neither_on_order_nor_on_neighbours(dtype: Any) -> None:
+    batch = np.stack([noise(9000, seed, 10.0**-seed) for seed in range(3)])
+    batch = (batch * 32768).astype(dtype) if dtype is np.int16 else batch
+    expected = both(batch, smoothing="same")
+    for order in ORDERS[1:]:
+        np.testing.assert_array_equal(both(batch, smoothing="same", order=order), expected)
+    for clip, features in zip(batch, expected, strict=True):
+        np.testing.assert_array_equal(both(clip, smoothing="same"), features)
+
+
+# --------------------------------------------------------------------- counts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("target", "most"), [("sm_90a", 1.1), ("sm_80", 2.3)])
+def test_audio_is_read_once_and_values_are_written_once(target: str, most: float) -> None:
+    """Loads of audio, neighbouring groups' overlap included. A block alone sweeps twice."""
+    counted = counts.count(target, 80)
+    loaded = counted["global_bytes"] - counted["global_bytes_stored"]
+    assert counts.SAMPLES <= loaded / 4 <= most * counts.SAMPLES
+    assert counted["global_bytes_stored"] == 4 * 80 * 3000
+
+
+# --------------------------------------------------------------------- planted faults
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Kernels]:
+    """The kernels with every planted fault, each in clips of a length of its own."""
+    gallery = {n: (right, wrong) for n, (_, right, wrong) in GALLERY.items()}
+    folder = planted(tmp_path_factory.mktemp("faulty"), gallery)
+    return lru_cache(lambda target: Kernels(target, 80, folder))
+
+
+def clips_of(n: int) -> tuple[Array, Array]:
+    """Noise, and a clip that is loud at its end only, where the maximum then matters."""
+    end = 1e-4 * noise(n)
+    t = np.arange(n - 700, n) / SECOND
+    end[-700:] += np.float32(0.5) * np.sin(2 * np.pi * 7800 * t).astype(np.float32)
+    return noise(n), end
+
+
+def shown(kernels: Kernels, n: int, order: str = "forwards") -> str:
+    """How a planted fault shows, without smoothing and with it: findings, and `values`."""
+    found = []
+    for smoothing in (None, "same"):
+        for audio in clips_of(n):
+            try:
+                features = kernels.log_mel(audio, smoothing=smoothing, order=order)
+            except Finding as error:
+                found.append(str(error))
+                continue
+            if not score(features, audio, WHISPER.replace(smoothing=smoothing)) <= CLASS_A:
+                found.append("values")
+    return "\n".join(found)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("n", [4000, 60_000])
+def test_clips_without_a_fault(n: int, target: str, faulty: Callable[[str], Kernels]) -> None:
+    assert shown(faulty(target), n) == ""
+
+
+@pytest.mark.parametrize("n", GALLERY)
+def test_the_gallery_of_faults(n: int, faulty: Callable[[str], Kernels]) -> None:
+    """Every fault is found, for both targets if it can show there; a finding has its Mojo line."""
+    lane = GALLERY[n][0]
+    only_in_clusters = (4003, 60_007, 60_008, 60_013)  # a block alone can do no wrong there
+    for target in TARGETS if n not in only_in_clusters else TARGETS[1:]:
+        found = shown(faulty(target), n, ORDERS[n % len(ORDERS)])
+        assert re.search(lane, found), found
+        assert "`" not in found or f"{SOURCE.name}:" in found, found
+
+
+@pytest.mark.parametrize("n", OFF_BY_ONE)
+def test_an_index_that_is_off_by_one(n: int, tmp_path: Path) -> None:
+    """In shared memory, in the audio, in the features: found with a line of that function."""
+    folder = planted(tmp_path, OFF_BY_ONE)
+    source = (folder / SOURCE.name).read_text().splitlines()
+    place = next(i for i, line in enumerate(source) if f"samples == {n}" in line)
+    starts = [i for i, line in enumerate(source) if line.startswith("    def ")]
+    lines = range(max(i for i in starts if i < place) + 1, min(i for i in starts if i > place) + 1)
+    found = shown(Kernels("sm_80", 80, folder), n)
+    assert any(f":{line}:" in found for line in lines), found
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("target", "kind"), [(target, kind) for target in TARGETS for kind in kinds_of(target)]
+)
+def test_mutants_of_the_compiled_program(target: str, kind: int) -> None:
+    """Barriers, comparisons, constants and addresses of the PTX: nearly all changes show.
+
+    `docs/emulator.md` says which kinds do not, and why. The program itself must show nothing.
+    """
+    found = mutants.run(Kernels(target, 80).text(kind), 80, kind == SMOOTHED, 60)
+    silent = [str(mutant) for mutant, how in found.items() if not how]
+    assert len(found) >= 60
+    assert len(silent) <= 0.25 * len(found), "\n".join(silent)

@@ -1,0 +1,162 @@
+"""Compiled kernels, given as text, run in the emulator on arrays of the host."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from whisper_mel_mojo.features import kernel_samples, plan
+from whisper_mel_mojo.gpu.emulator import driver
+from whisper_mel_mojo.library import SMOOTHING, Smoothing
+
+_MAX_DYNAMIC_SHARED = 8  # CUfunction_attribute
+_CLUSTER_DIMENSION = 4  # CUlaunchAttributeID
+Array = NDArray[Any]
+
+
+class Finding(RuntimeError):
+    """What the emulator found: the kernel did what the PTX ISA does not allow."""
+
+
+class Launch(NamedTuple):
+    """How a launch divides its work: ``shared`` in bytes for each block."""
+
+    threads: int
+    cluster: int = 1
+    shared: int = 0
+    blocks: int = 1
+    order: str = "forwards"
+    """Of the threads, as ``driver.c`` names them."""
+
+
+class _Attribute(ctypes.Structure):
+    _fields_ = (("id", ctypes.c_uint), ("pad", ctypes.c_uint), ("values", ctypes.c_uint * 16))
+
+
+class _Config(ctypes.Structure):
+    _fields_ = (
+        ("grid", ctypes.c_uint * 3),
+        ("block", ctypes.c_uint * 3),
+        ("shared", ctypes.c_uint),
+        ("stream", ctypes.c_void_p),
+        ("attributes", ctypes.POINTER(_Attribute)),
+        ("count", ctypes.c_uint),
+    )
+
+
+class Kernel:
+    """A kernel whose first parameters are addresses: two of what it reads, one of what it writes.
+
+    ``options`` are further options of the C compiler. Raises ``Finding`` if the text cannot be
+    translated; standard error has the reason.
+    """
+
+    def __init__(self, ptx: str, *options: str) -> None:
+        self._driver = driver.loaded()
+        os.environ["FAKE_DRIVER_TRANSLATOR"] = driver.translator(*options)
+        self._driver.cuGetErrorString.argtypes = [ctypes.c_int, ctypes.POINTER(ctypes.c_char_p)]
+        target = re.search(r"^\.target sm_(\d+)", ptx, re.M)
+        if target is None:
+            raise ValueError("expected PTX with a .target")
+        os.environ["FAKE_DRIVER_CAPABILITY"] = target[1]
+        self._module = ctypes.c_void_p()
+        self._ask("cuModuleLoadData", ctypes.byref(self._module), ptx.encode())
+
+    def run(
+        self, inputs: Sequence[Array], out: Array, values: Sequence[Any], launch: Launch, room: int
+    ) -> None:
+        """Copy the two inputs to the device, launch, and copy ``room`` bytes of the result back.
+
+        ``values`` are further parameters, of C types. The device has ``room`` bytes for ``out``.
+        Raises ``Finding``.
+        """
+        os.environ["FAKE_DRIVER_ORDER"] = launch.order
+        with ExitStack() as stack:
+            memory = [stack.enter_context(self._memory(it.nbytes)) for it in inputs]
+            for address, array in zip(memory, inputs, strict=True):
+                self._copy("cuMemcpyHtoD_v2", address, array.ctypes.data, array.nbytes)
+            memory.append(stack.enter_context(self._memory(room)))
+            self._launch(launch, (*map(ctypes.c_uint64, memory), *values))
+            self._copy("cuMemcpyDtoH_v2", out.ctypes.data, memory[-1], room)
+
+    def _ask(self, name: str, *arguments: Any) -> None:
+        status = getattr(self._driver, name)(*arguments)
+        if status != 0:
+            text = ctypes.c_char_p()
+            self._driver.cuGetErrorString(status, ctypes.byref(text))
+            raise Finding((text.value or b"").decode())
+
+    @contextmanager
+    def _memory(self, size: int) -> Iterator[int]:
+        address = ctypes.c_void_p()
+        self._ask("cuMemAlloc_v2", ctypes.byref(address), ctypes.c_size_t(size))
+        try:
+            yield address.value or 0
+        finally:
+            self._ask("cuMemFree_v2", address)
+
+    def _copy(self, name: str, to: int, source: int, size: int) -> None:
+        self._ask(name, ctypes.c_void_p(to), ctypes.c_void_p(source), ctypes.c_size_t(size))
+
+    def _launch(self, launch: Launch, values: tuple[Any, ...]) -> None:
+        shared = ctypes.c_int(launch.shared)
+        self._ask("cuFuncSetAttribute", self._module, ctypes.c_int(_MAX_DYNAMIC_SHARED), shared)
+        cluster = _Attribute(_CLUSTER_DIMENSION, 0, (launch.cluster, 1, 1))
+        grid, block = (launch.blocks, 1, 1), (launch.threads, 1, 1)
+        config = _Config(grid, block, launch.shared, None, ctypes.pointer(cluster), 1)
+        pointers = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
+        self._ask("cuLaunchKernelEx", ctypes.byref(config), self._module, pointers, None)
+
+
+class Program:
+    """``mel_kernel`` for one target and number of bands.
+
+    ``text`` is what ``targets.mojo`` prints: a line ``threads 256 cluster 8 shared 229456``, then
+    the PTX. ``mapping`` replaces numbers of that line. ``options`` and errors are those of
+    :class:`Kernel`.
+    """
+
+    def __init__(self, text: str, *options: str, **mapping: int) -> None:
+        first, _, ptx = text.partition("\n")
+        words = first.split()
+        if words[::2] != ["threads", "cluster", "shared"]:
+            raise ValueError(f"expected threads, cluster and shared in the first line, got {first}")
+        numbers = dict(zip(words[::2], map(int, words[1::2]), strict=True))
+        self.launch = Launch(**{**numbers, **mapping})  # type: ignore[arg-type]
+        self.ptx = ptx
+        self.kernel = Kernel(ptx, *options)
+
+    def log_mel(
+        self,
+        audio: ArrayLike,
+        n_mels: int = 80,
+        *,
+        pad_to: int | None = None,
+        smoothing: Smoothing | None = None,
+        lengths: ArrayLike | None = None,
+        order: str = "forwards",
+        promised: int = 0,
+    ) -> NDArray[np.float32]:
+        """Compute features like :func:`whisper_mel_mojo.log_mel`; NaN where a device leaves NaN.
+
+        ``lengths``: of each clip, in samples. ``order``: of the threads. ``promised``: bytes by
+        which the output's memory is too short. Raises ``Finding``.
+        """
+        samples = np.ascontiguousarray(kernel_samples(np.asarray(audio)))
+        clips, n = len(np.atleast_2d(samples)), samples.shape[-1]
+        shape = plan(n, n_mels, pad_to, smoothing).shape
+        features = np.empty((*samples.shape[:-1], *shape), np.float32)
+        counts = np.zeros(clips, np.int64) if lengths is None else np.array(lengths, np.int64)
+        flags = (samples.dtype == np.int16, lengths is not None, SMOOTHING[smoothing])
+        sizes = map(ctypes.c_int64, (n, n, pad_to or 0))
+        values = (*map(ctypes.c_int32, flags), *sizes, ctypes.c_int32(self.launch.cluster))
+        launch = self.launch._replace(blocks=clips * self.launch.cluster, order=order)
+        self.kernel.run((samples, counts), features, values, launch, features.nbytes - promised)
+        return features
