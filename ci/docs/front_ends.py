@@ -13,6 +13,7 @@ from typing import Any
 from tasks.paths import MEASUREMENTS
 from whisper_mel_conformance.cases.catalogue import FAMILIES
 from whisper_mel_conformance.frontend.load import peers, registered
+from whisper_mel_conformance.report.verdict import verdict
 from whisper_mel_conformance.run import known
 from whisper_mel_conformance.run.result import STATUSES
 
@@ -161,11 +162,8 @@ def _worst(judged: Judged) -> str:
 
 
 def _class(judged: Judged) -> str:
-    """Return the class, with ``*`` if failures are declared; no class if most cases are."""
-    counts = judged["counts"]
-    if counts["known"] > counts["passed"]:
-        return "fails, as declared"
-    return judged["class"] + ("*" if counts["known"] else "")
+    """Return the verdict as the report has it."""
+    return verdict(judged["class"], judged["families"]).symbol
 
 
 # --------------------------------------------------------------------------- docs/front-ends.md
