@@ -142,7 +142,8 @@ def _beside(arguments: list[str]) -> list[str]:
     found = []
     for option, name in (("--benchmark", "cpu.json"), ("--mutants", "mutants.json")):
         path = ROOT / "docs" / "measurements" / name
-        if path.exists() and arguments[:1] != ["repro"] and option not in arguments:
+        is_short = arguments[:1] == ["repro"] or "--diagnose" in arguments
+        if path.exists() and not is_short and option not in arguments:
             found += [option, str(path)]
     return found
 
