@@ -159,7 +159,9 @@ def why(path: str, result: Result) -> str:
     if not titles:
         return str(result["reason"])
     declared = "; ".join(dict.fromkeys(titles))
-    return f"{result['reason']}. Declared of it, and left out of its class in the matrix: {declared}"
+    return (
+        f"{result['reason']}. Declared of it, and left out of its class in the matrix: {declared}"
+    )
 
 
 def row(path: str, result: Result) -> list[str]:

@@ -33,7 +33,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "calibration": calibration.section,
     "measured": gpu.section,
 }
-DOCUMENTS = ("*.md", "docs/*.md", "*/README.md")
+DOCUMENTS = ("*.md", "docs/*.md", "docs/*/*.md", "*/README.md")
 UP_TO_DATE = "every generated part is up to date"
 
 

@@ -7,6 +7,8 @@ import importlib.metadata
 import re
 import subprocess
 import sys
+import threading
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -148,6 +150,32 @@ def test_a_tensor_gives_a_tensor() -> None:
     np.testing.assert_array_equal(ragged.numpy(), expected)
     out = np.empty((80, 100), np.float32)
     assert log_mel(torch.from_numpy(CLIP), out=out) is out
+
+
+def test_other_threads_run_while_an_hour_is_computed() -> None:
+    """A call gives the interpreter's lock back: this thread counts while another computes."""
+    hour = np.zeros(3600 * 16_000, np.int16)
+    log_mel(CLIP)  # the kernel is built and loaded
+    started = threading.Event()
+
+    def compute() -> None:
+        started.set()
+        log_mel(hour, threads=1)
+
+    computing = threading.Thread(target=compute)
+    held = sys.getswitchinterval()
+    sys.setswitchinterval(1000.0)  # nobody is made to give the lock: who has it must let it go
+    try:
+        computing.start()
+        started.wait()
+        counted = 0
+        while computing.is_alive():
+            counted += 1
+            time.sleep(0)
+    finally:
+        sys.setswitchinterval(held)
+        computing.join()
+    assert counted > 10
 
 
 def test_it_has_a_version() -> None:
