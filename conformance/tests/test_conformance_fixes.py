@@ -13,6 +13,7 @@ from whisper_mel_conformance.diagnosis.diagnose import diagnose
 from whisper_mel_conformance.frontend.client import InProcess
 from whisper_mel_conformance.frontend.load import inspect_front_end
 from whisper_mel_conformance.quirks import CATALOGUE
+from whisper_mel_conformance.quirks.quirk import QuirkyFrontEnd
 from whisper_mel_conformance.quirks.signal.common import (
     CLAMPED,
     LOG10,
@@ -145,3 +146,19 @@ def test_failures_that_a_fault_does_not_explain_are_counted() -> None:
     front_end = InProcess(inspect_front_end(quirk.make(), quirk.id))
     failed = ["golden/reading/80", "numerics/silence/80"]
     assert "fails 1 of 2 failing cases" in diagnose(front_end, failed=failed).evidence[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "ids",
+    [
+        ("symmetric-window", "no-mel-norm", "last-frame-kept"),
+        ("symmetric-window", "htk-mel", "natural-logarithm"),
+    ],
+)
+def test_three_faults_that_hide_each_other_are_named(ids: tuple[str, ...]) -> None:
+    variations = [CATALOGUE[id].variation() for id in ids]
+    front_end = InProcess(inspect_front_end(QuirkyFrontEnd(variations, "three"), "three"))
+    found = diagnose(front_end)
+    assert {variant.id for variant in found.explanations[0].variants} == {*ids}
+    assert sorted(found.fix) == sorted(CATALOGUE[id].fix for id in ids)
