@@ -1,4 +1,4 @@
-"""Draws README's picture: a sentence's features, and the error bound of each.
+"""Draws README's picture: a sentence's features, those of a faulty front-end, their difference.
 
     python examples/picture.py docs/features.png
 
@@ -11,10 +11,13 @@ import argparse
 
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.colors import LogNorm
+from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_golden import golden_cases
 from whisper_mel_reference import truth
 
 CASE = "golden/reading/80"
+QUIRK = "symmetric-window"
 
 
 def main() -> None:
@@ -26,15 +29,19 @@ def main() -> None:
     audio = case.audio()
     features, bound = truth(audio, case.spec)
 
+    wrong = CATALOGUE[QUIRK].make().log_mel(audio)
+
     seconds = features.shape[1] * case.spec.hop / case.spec.sample_rate
-    figure, axes = plt.subplots(2, 1, figsize=(11, 4.6), sharex=True, layout="constrained")
+    figure, axes = plt.subplots(3, 1, figsize=(11, 6.4), sharex=True, layout="constrained")
     panels = (
-        (features, "magma", "features of a sentence, read by a person"),
-        (np.log10(bound), "viridis", "the error that each may have: its bound, log10"),
+        (features, "magma", None, "right: the features of a sentence, read by a person"),
+        (wrong, "magma", None, "wrong: the same by a symmetric window"),
+        (np.abs(wrong - features) / bound, "inferno", LogNorm(1, 1e4), "difference, in bounds"),
     )
-    for ax, (values, colours, title) in zip(axes, panels, strict=True):
+    for ax, (values, colours, norm, title) in zip(axes, panels, strict=True):
         extent = (0.0, seconds, -0.5, case.n_mels - 0.5)
-        image = ax.imshow(values, cmap=colours, origin="lower", aspect="auto", extent=extent)
+        look = {"cmap": colours, "norm": norm, "extent": extent}
+        image = ax.imshow(values, origin="lower", aspect="auto", **look)
         ax.set_title(title, fontsize=10, loc="left")
         ax.set_ylabel("mel band")
         figure.colorbar(image, ax=ax, pad=0.01)

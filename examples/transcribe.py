@@ -20,8 +20,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from faster_whisper import WhisperModel
-from tqdm import tqdm
+try:
+    from faster_whisper import WhisperModel
+    from tqdm import tqdm
+except ImportError as error:
+    sys.exit(f'transcribe: {error}: pip install "whisper-mel-mojo[audio]" faster-whisper')
 from whisper_mel_mojo.audio_file import SAMPLE_RATE, AudioError, load_audio
 from whisper_mel_mojo.drop_in import faster_whisper_feature_extractor
 

@@ -19,6 +19,7 @@ from tasks.paths import ROOT
 from whisper_mel_conformance.cases.judging import grade
 from whisper_mel_conformance.folder import write_whole
 from whisper_mel_conformance.frontend.load import UnknownFrontEnd, require_known
+from whisper_mel_conformance.run import known
 from whisper_mel_mojo.audio_file import AudioError, load_audio
 from whisper_mel_reference import WHISPER, Truth, truth
 from whisper_mel_reference.bound import compare_with
@@ -145,8 +146,22 @@ def table(results: dict[str, Result]) -> list[str]:
     measured = {path: it for path, it in results.items() if "skipped" not in it}
     lines = aligned([HEADING, *(row(path, it) for path, it in measured.items())])
     lines += [f"{path}: {it['skipped']}" for path, it in results.items() if "skipped" in it]
-    lines += [f"{path}: {it['reason']}" for path, it in measured.items() if it["class"] != "A"]
+    lines += [f"{path}: {why(path, it)}" for path, it in measured.items() if it["class"] != "A"]
     return lines
+
+
+def why(path: str, result: Result) -> str:
+    """Return why a path is not of class A, with what is declared of it.
+
+    The matrix leaves declared failures out of the class, which this table does not.
+    """
+    titles = [entry.title for entry in known.of_peers() if entry.front_end == path]
+    if not titles:
+        return str(result["reason"])
+    declared = "; ".join(dict.fromkeys(titles))
+    return (
+        f"{result['reason']}. Declared of it, and left out of its class in the matrix: {declared}"
+    )
 
 
 def row(path: str, result: Result) -> list[str]:

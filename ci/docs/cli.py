@@ -34,7 +34,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "measured": gpu.section,
     "kernel-counts": gpu.counted,
 }
-DOCUMENTS = ("*.md", "docs/*.md", "*/README.md")
+DOCUMENTS = ("*.md", "docs/*.md", "docs/*/*.md", "*/README.md")
 UP_TO_DATE = "every generated part is up to date"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.util import find_spec
@@ -13,6 +14,7 @@ from typing import Any
 from tasks.paths import MEASUREMENTS
 from whisper_mel_conformance.cases.catalogue import FAMILIES
 from whisper_mel_conformance.frontend.load import peers, registered
+from whisper_mel_conformance.report.verdict import Verdict, verdict
 from whisper_mel_conformance.run import known
 from whisper_mel_conformance.run.result import STATUSES
 
@@ -131,26 +133,37 @@ def judged_when() -> str:
 # --------------------------------------------------------------------------- README's table
 
 
+SHOWN = 8  # front-ends in README's table
+
+
 def readme() -> str:
-    """Return README's table."""
-    head = ["front-end", "passed:", "declared:", "worst:", "class", "what is declared"]
-    return f"{judged_when()}\n\n{table(head, map(_row, names()))}"
+    """Return README's sentence about all front-ends, and the table of those that differ most."""
+    found = [judged for judged in read().values() if judged["name"] != OURS]
+    states = Counter(_verdict(judged).state for judged in found)
+    sentence = (
+        f"{judged_when()}\nOf {len(found)} front-ends, {states['right'] + states['careless']} "
+        f"conform in every case, {states['declared']} in all but some declared ones, and "
+        f"{states['apart']} differ in most cases or in a whole family of them"
+    )
+    sentence += f"; {states['wrong']} fail unexpectedly." if states["wrong"] else "."
+    missing = [name for name in names() if name not in read()]
+    sentence += f" {', '.join(missing)}: {NOT_YET}." if missing else ""
+    differ = sorted(
+        (judged for judged in found if judged["counts"]["known"]),
+        key=lambda judged: (_verdict(judged).conforms, -judged["counts"]["known"]),
+    )
+    head = ["front-end", "class", "passed:", "declared:", "what it does otherwise"]
+    return f"{sentence}\n\n{table(head, map(_row, differ[:SHOWN]))}"
 
 
-def _row(name: str) -> list[str]:
-    judged = read().get(name)
-    if judged is None:
-        return [name, "", "", "", NOT_YET, ""]
+def _row(judged: Judged) -> list[str]:
     counts = judged["counts"]
     titles = "; ".join(entry["title"] for entry in judged["declared"])
-    numbers = [str(counts["passed"]), str(counts["known"]), _worst(judged)]
-    return [_title(judged), *numbers, _class(judged), titles]
+    return [_title(judged), _class(judged), str(counts["passed"]), str(counts["known"]), titles]
 
 
 def _title(judged: Judged) -> str:
     name = judged["name"]
-    if name == OURS:
-        return f"**whisper-mel** (`{OURS}`)"
     package, version = next(iter(judged["versions"].items()))
     return f"{name} {version}" if package == name else f"{name} ({package} {version})"
 
@@ -160,12 +173,13 @@ def _worst(judged: Judged) -> str:
     return "–" if worst is None else f"{float(worst['score']):.2g}"
 
 
+def _verdict(judged: Judged) -> Verdict:
+    """Return the verdict as the report has it."""
+    return verdict(judged["class"], judged["families"])
+
+
 def _class(judged: Judged) -> str:
-    """Return the class, with ``*`` if failures are declared; no class if most cases are."""
-    counts = judged["counts"]
-    if counts["known"] > counts["passed"]:
-        return "fails, as declared"
-    return judged["class"] + ("*" if counts["known"] else "")
+    return _verdict(judged).symbol.replace("*", "\\*")
 
 
 # --------------------------------------------------------------------------- docs/front-ends.md

@@ -13,7 +13,7 @@ from whisper_mel_conformance.quirks import CATALOGUE, KINDS, Quirk
 from docs import catalogue
 from docs.sections import table
 
-HEAD = ["id", "mechanism", "effect", "killer", "rejected by", "since", "seen"]
+HEAD = ["id", "mechanism", "effect", "fix", "killer", "rejected by", "since", "seen"]
 
 
 @cache
@@ -61,7 +61,16 @@ def _row(quirk: Quirk) -> list[str]:
         name += f" {{{quirk.parameter.name}: {quirk.parameter.example:g}}}"
     seen = ", ".join(f"[{_short(link)}]({link})" for link in quirk.seen)
     by = _rejected_by(matrix().get(quirk.id))
-    cells = [name, quirk.mechanism, quirk.effect, f"`{quirk.killer}`", by, quirk.since, seen]
+    cells = [
+        name,
+        quirk.mechanism,
+        quirk.effect,
+        quirk.fix,
+        f"`{quirk.killer}`",
+        by,
+        quirk.since,
+        seen,
+    ]
     return [cell.replace("|", "\\|") for cell in cells]
 
 

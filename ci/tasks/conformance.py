@@ -23,9 +23,11 @@ OPTIONS = """
 --frontend SOURCE       a registered name, package.module:attribute, path/to/file.py:attribute or
                         cmd:'./prog {in} {out} {n_mels}' (repeatable; without it: mojo-cpu and the
                         peers that need neither PyTorch nor Node.js)
+--name NAME             what the front-end is called in the report (repeatable, as --frontend)
 --peers WHICH           none, light or all: the peers that are judged, too
 --matrix                every peer, too: --peers all
---profile NAME          quick, ci or nightly
+--diagnose              what is wrong and how to fix it, within seconds: --profile brief
+--profile NAME          brief, quick, ci or nightly
 --seed N                the seed of drawn cases (0)
 --report DIR            where the report goes (report)
 --known-failures FILE   TOML: declared failures (repeatable)
@@ -140,7 +142,8 @@ def _beside(arguments: list[str]) -> list[str]:
     found = []
     for option, name in (("--benchmark", "cpu.json"), ("--mutants", "mutants.json")):
         path = ROOT / "docs" / "measurements" / name
-        if path.exists() and arguments[:1] != ["repro"] and option not in arguments:
+        is_short = arguments[:1] == ["repro"] or "--diagnose" in arguments
+        if path.exists() and not is_short and option not in arguments:
             found += [option, str(path)]
     return found
 

@@ -93,6 +93,15 @@ def test_a_bad_kernel_is_a_failure(
     assert "file" in capsys.readouterr().err
 
 
+def test_what_is_declared_of_a_peer_is_said_beside_its_failure() -> None:
+    """In the matrix that part is left out of its class; here it is not."""
+    wrong = {"class": "fails", "reason": "shape (80, 3100), not (80, 100)", "worst": None}
+    said = cli.why("whisper-cpp", wrong)
+    assert said.startswith("shape (80, 3100), not (80, 100). Declared of it")
+    assert "only its 30 s of zeros replace the mirrored end" in said
+    assert cli.why("mojo-cpu", wrong) == wrong["reason"]
+
+
 @pytest.mark.parametrize(
     ("name", "samples", "reason"),
     [

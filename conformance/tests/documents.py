@@ -85,11 +85,13 @@ def bad(failures: int = 3) -> dict[str, Any]:
     cases = [case(f"boundary/length-{i}/80", "failed", 1e5 + i, MESSAGE) for i in range(failures)]
     cases += [case("numerics/dc/80", "failed", "inf", MESSAGE), case("golden/dc/80", "passed", 0.2)]
     cases.append(case("errors/nan/80", "known", None, MESSAGE))
-    quirk = {"id": EVIL, "value": None, "mechanism": MESSAGE, "seen": [LINK, "https://x.invalid/"]}
+    seen = [LINK, "https://x.invalid/"]
+    quirk = {"id": EVIL, "value": None, "mechanism": MESSAGE, "fix": MESSAGE, "seen": seen}
+    found = {"summary": [MESSAGE], "cause": MESSAGE, "fix": [MESSAGE], "evidence": [EVIL]}
     return front_end(
         EVIL,
         cases,
-        diagnosis={"summary": [MESSAGE], "explanations": [{"score": 0.4, "quirks": [quirk]}]},
+        diagnosis={**found, "explanations": [{"score": 0.4, "quirks": [quirk]}]},
         declared=[
             {"since": "2026-11-24", "version": "1", "mechanism": MESSAGE, "link": LINK, "cases": 1}
         ],

@@ -512,7 +512,7 @@ def test_what_is_wrong_everywhere_has_no_condition() -> None:
     """Though all of its clips are of one type."""
     diagnosis = diagnose(front_end(_written_elsewhere("symmetric-window")))
     assert names(diagnosis) == [["symmetric-window"]]
-    assert len(diagnosis.sentences) == 1
+    assert not any("only" in sentence for sentence in diagnosis.sentences)
 
 
 def test_what_its_failures_have_in_common_is_said() -> None:
@@ -528,4 +528,4 @@ def test_the_picture_is_a_png(tmp_path: Path) -> None:
     path.write_bytes(comparison(**diagnosis.arrays()))
     with Image.open(path) as image:
         image.verify()
-        assert image.size == (3 * 25 * 4 + 16, 80 * 4)
+        assert image.size == (3 * 200 * 4 + 16, 80 * 4)

@@ -15,21 +15,28 @@ NODE = shutil.which("node", path=str(Path(sys.executable).parent)) or shutil.whi
 FEW = "length-480 or length-0 or click-first"
 LIMIT = 1800  # seconds: a guard against hanging
 
-pytestmark = [pytest.mark.skipif(NODE is None, reason="node is not installed"), pytest.mark.slow]
+pytestmark = pytest.mark.slow
+needs_node = pytest.mark.skipif(NODE is None, reason="node is not installed")
 
 
-def judge(module: Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    program = f"cmd:{NODE} {EXAMPLES / 'front_end.mjs'} {module}"
-    command = [sys.executable, "-m", "whisper_mel_conformance", "--frontend", program, "-k", FEW]
+def judge_program(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    words = ["--frontend", f"cmd:{program}", "-k", FEW]
+    command = [sys.executable, "-m", "whisper_mel_conformance", *words]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=LIMIT)
 
 
+def judge(module: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    return judge_program(f"{NODE} {EXAMPLES / 'front_end.mjs'} {module}", folder)
+
+
+@needs_node
 def test_the_javascript_example_is_right(tmp_path: Path) -> None:
     done = judge(EXAMPLES / "log_mel.mjs", tmp_path)
     assert done.returncode == 0, done.stdout
     assert re.search(r"\d +A *$", done.stdout, re.MULTILINE), done.stdout
 
 
+@needs_node
 def test_a_wrong_window_in_javascript_is_found(tmp_path: Path) -> None:
     """And called by its name."""
     right = (EXAMPLES / "log_mel.mjs").read_text()
@@ -42,3 +49,52 @@ def test_a_wrong_window_in_javascript_is_found(tmp_path: Path) -> None:
     done = judge(tmp_path / "wrong.mjs", tmp_path)
     assert done.returncode == 1
     assert "symmetric-window" in done.stdout
+
+
+# ----------------------------------------------------------------------- templates
+
+TEMPLATES = {
+    "cpp": ("g++ -O1 -std=c++17 -Wall -Wextra -Werror {source} -o front_end", "./front_end"),
+    "rs": ("rustc --edition=2021 -O -D warnings {source} -o front_end", "./front_end"),
+    "go": ("go build -o front_end {source}", "./front_end"),
+    "cs": ("mcs -warnaserror {source} -out:front_end.exe", "mono front_end.exe"),
+    "swift": ("swiftc -O {source} -o front_end", "./front_end"),
+}
+"""How each template is compiled and called."""
+WRONG = {
+    "cpp": ("0.5 - 0.5 * cosine[i]", "0.5 - 0.5 * std::cos(2 * pi * i / 399)"),
+    "rs": ("0.5 - 0.5 * cosine[i]", "0.5 - 0.5 * (angle(i) * 400.0 / 399.0).cos()"),
+    "go": ("0.5 - 0.5*cosine[i]", "0.5 - 0.5*math.Cos(2*math.Pi*float64(i)/399)"),
+    "cs": ("0.5 - 0.5 * cosine[i]", "0.5 - 0.5 * Math.Cos(2 * Math.PI * i / 399)"),
+    "swift": ("0.5 - 0.5 * cosine[i]", "0.5 - 0.5 * cos(2 * Double.pi * Double(i) / 399)"),
+}
+
+
+def test_every_template_is_tried() -> None:
+    assert {path.suffix[1:] for path in (EXAMPLES / "templates").iterdir()} == TEMPLATES.keys()
+
+
+@pytest.mark.compiles
+@pytest.mark.parametrize("fault", ["right", "wrong"])
+@pytest.mark.parametrize("language", TEMPLATES)
+def test_a_template_is_right_and_a_fault_in_it_is_named(
+    language: str, fault: str, tmp_path: Path
+) -> None:
+    compile_, run = TEMPLATES[language]
+    for program in (compile_.split()[0], run.split()[0]):
+        if not program.startswith("./") and shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+    source = tmp_path / f"front_end.{language}"
+    text = (EXAMPLES / "templates" / source.name).read_text()
+    if fault == "wrong":
+        before, after = WRONG[language]
+        assert text.count(before) == 1
+        text = text.replace(before, after)
+    source.write_text(text)
+    command = compile_.format(source=source.name).split()
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=LIMIT)
+    done = judge_program(run, tmp_path)
+    assert done.returncode == (fault == "wrong"), done.stdout
+    assert ("[symmetric-window]" in done.stdout) == (fault == "wrong")
+    if fault == "right":
+        assert re.search(r"\d+ +A *$", done.stdout, re.MULTILINE), done.stdout

@@ -85,6 +85,34 @@ def test_what_was_judged_is_reported(name: str, status: int, tmp_path: Path) -> 
     assert json.loads((tmp_path / "report" / "report.json").read_text())["interrupted"] is None
 
 
+WRONG = """
+import os, pathlib, time
+from whisper_mel_reference import WHISPER, log_mel
+calls = []
+def f(audio, n_mels=80):
+    calls.append(1)
+    if len(calls) == 3 and not pathlib.Path({ended!r}).exists():
+        pathlib.Path({ended!r}).touch()
+        os.kill(os.getppid(), 2)
+        time.sleep(3600)
+    spec = WHISPER.replace(n_mels=n_mels, window="hann-symmetric")
+    return log_mel(audio, spec, dtype="float32")
+"""
+
+
+@pytest.mark.slow
+def test_what_failed_before_ctrl_c_is_diagnosed(tmp_path: Path) -> None:
+    (tmp_path / "wrong.py").write_text(WRONG.format(ended=str(tmp_path / "ended")))
+    words = ("--frontend", "wrong.py:f", "-k", "rising-noise", "-n", "0", "--timeout", "1800")
+    done = conformance(*words, folder=tmp_path)
+    assert done.returncode == 130, done.stdout + done.stderr
+    assert "[symmetric-window]" in done.stdout
+    assert "torch.hann_window(400)" in done.stdout
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert report["interrupted"] == "SIGINT"
+    assert report["front_ends"][0]["diagnosis"]["cause"].startswith("The Hann window is symmetric")
+
+
 @pytest.mark.slow
 def test_a_killed_run_leaves_nothing_behind(tmp_path: Path) -> None:
     done, worker = ended_by(signal.SIGKILL, tmp_path)

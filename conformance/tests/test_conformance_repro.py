@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,16 +15,18 @@ import pytest
 import whisper_mel_conformance.run.quiet_blas  # noqa: F401  before anything imports NumPy
 from correct_front_ends import Everything
 from whisper_mel_conformance.cases import regressions as corpus
-from whisper_mel_conformance.cases.catalogue import CHECKS, all_cases
+from whisper_mel_conformance.cases.catalogue import CHECKS, all_cases, find
 from whisper_mel_conformance.cases.regressions import Regression, regressions
 from whisper_mel_conformance.frontend.client import FrontEnd, InProcess
 from whisper_mel_conformance.frontend.errors import Failure
 from whisper_mel_conformance.frontend.load import inspect_front_end
 from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_conformance.report.write import failure_folder, write_failure
+from whisper_mel_conformance.repro import issue
 from whisper_mel_conformance.repro import replay as repro
 from whisper_mel_conformance.repro.shrink import shrink
 from whisper_mel_conformance.run.judge import judge_case
+from whisper_mel_reference import WHISPER, log_mel
 
 QUIRKS = "whisper_mel_conformance.quirks"
 CORRECT = Path(__file__).with_name("correct_front_ends.py")
@@ -167,9 +170,41 @@ def test_it_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         check=False,
     )
     assert done.returncode == 1
-    for words in ("## symmetric-window", "symmetric-window: explains", "- numpy ", "```json"):
+    for words in ("## symmetric-window", "**Cause:** The Hann", "**Fix:**", "- numpy ", "```json"):
         assert words in done.stdout
+    [code] = re.findall(r"```python\n(.*?)```", done.stdout, re.DOTALL)
+    assert len(code.splitlines()) <= 6
+    printed: list[Any] = []
+    wrong = CATALOGUE["symmetric-window"].make().log_mel
+    for f in (lambda x, n_mels: log_mel(x, WHISPER.replace(n_mels=n_mels)), wrong):
+        exec(code, {"log_mel": f, "print": printed.append})
+    [actual] = re.findall(r"It gives ([-.\d]+);", done.stdout)
+    [expected] = re.findall(r"expected: ([-\d]+\.\d+)\.", done.stdout)
+    assert abs(float(expected) - printed[0]) < 1e-6
+    assert abs(float(actual) - printed[1]) < 1e-5
+    assert abs(printed[0] - printed[1]) > 1e-3
     assert (folder / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("quirk", "case", "words"),
+    [
+        ("pad-zero", "boundary/length-401/80", "x[1] = 0.5"),
+        ("int16-by-32767", "numerics/quiet-noise-int16/80", "astype(np.int16)"),
+        ("maximum-of-batch", "batch/quiet-beside-loud/80", "np.stack"),
+        ("padded-with-zeros", "golden/reading/80-pad480000", "pad_to=480000"),
+        ("last-frame-kept", "boundary/length-401/80", "print(y.shape)"),
+    ],
+)
+def test_a_plain_signal_shows_a_fault(quirk: str, case: str, words: str) -> None:
+    front_end = InProcess(inspect_front_end(CATALOGUE[quirk].make(), quirk))
+    entry = find(case)
+    request = CHECKS[entry.check].requests(entry.arguments)[0]
+    shown = issue.first_wrong(front_end, request)
+    assert shown is not None
+    assert words in "\n".join(issue._lines(shown))
+    right = InProcess(inspect_front_end(Everything(), "right"))
+    assert issue.first_wrong(right, request) is None
 
 
 @pytest.mark.slow

@@ -10,16 +10,20 @@ import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import jsonschema
 import numpy as np
 import pytest
-from whisper_mel_conformance.cases.catalogue import FAMILIES, all_cases
+from whisper_mel_conformance.cases.catalogue import BRIEF, FAMILIES, all_cases
 from whisper_mel_conformance.frontend.client import MAX_TIMEOUTS, MEMORY_LIMIT, FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure, Refused
 from whisper_mel_conformance.frontend.load import UnknownFrontEnd, require_known
+from whisper_mel_conformance.report.write import ARRAYS, Failures
 from whisper_mel_conformance.run.known import matching_nothing, of_peers, read
+from whisper_mel_conformance.run.result import Result
+from whisper_mel_conformance.run.setup import prepare
 
 CORRECT = Path(__file__).with_name("correct_front_ends.py")
 QUIRKS = "whisper_mel_conformance.quirks"
@@ -88,7 +92,7 @@ def test_a_faulty_front_end_fails_and_can_be_replayed(tmp_path: Path) -> None:
     assert case["arguments"]["recipe"] == {"signal": "noise_ramp", "n": 401, "seed": 401}
     assert (path.parent / "arrays.npz").exists()
     assert "nothing was computed" in front_end["diagnosis"]["summary"][0]
-    assert "DIAGNOSIS" in done.stdout
+    assert "Cause    All its features are 0" in done.stdout
     assert (path.parent.parent / "features.png").exists()
     assert conformance("repro", path, folder=tmp_path).returncode == 1
     case["front_end"]["source"] = f"{CORRECT}:Everything"
@@ -98,6 +102,29 @@ def test_a_faulty_front_end_fails_and_can_be_replayed(tmp_path: Path) -> None:
     assert "Give --trust" in asked.stderr
     assert conformance("repro", path.parent, "--trust", folder=tmp_path).returncode == 0
     assert conformance("repro", tmp_path, folder=tmp_path).returncode == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [("diagnose",), ("judge", "--diagnose", "--frontend")])
+def test_a_diagnosis_asks_little(words: tuple[str, ...], tmp_path: Path) -> None:
+    """Of a front-end that takes 20 ms a clip, these calls and the diagnosis take seconds."""
+    source = f"{QUIRKS}:htk-mel"
+    done = conformance(*words, source, folder=tmp_path)
+    assert done.returncode == 1, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines() if line.startswith("  ")]
+    labels = [words[0] for words in lines if words]
+    assert labels.index("Cause") < labels.index("Fix") < labels.index("Evidence")
+    report = report_of(tmp_path)
+    assert report["profile"] == "brief"
+    [front_end] = report["front_ends"]
+    assert "golden/reading/80" in [case["id"] for case in front_end["cases"]]
+    assert 20 < front_end["calls"] < 250
+    assert front_end["diagnosis"]["explanations"][0]["quirks"][0]["id"] == "htk-mel"
+    assert "--diagnose" in (tmp_path / "report" / "summary.md").read_text()
+
+
+def test_the_brief_profile_names_cases_that_exist() -> None:
+    assert {case.id for case in all_cases("brief")} == set(BRIEF)
 
 
 @pytest.mark.slow
@@ -140,6 +167,24 @@ def test_a_front_end_that_is_never_called_fails(tmp_path: Path) -> None:
     done = conformance("--frontend", f"{source}:f", "-k", "length-401", folder=tmp_path)
     assert done.returncode == 1
     assert "passed no case" in done.stdout
+
+
+def test_the_report_of_a_front_end_that_fails_everything_is_small(tmp_path: Path) -> None:
+    """Of each case there is a case.json; of arrays only as many as there is room for."""
+    front_end = SimpleNamespace(name="wrong", source="wrong", device="cpu", versions={})
+    rng = np.random.default_rng(0)
+    failures = Failures(tmp_path)
+    cases = [case.id for case in all_cases("quick")]
+    for i, case in enumerate(cases):
+        arrays = {"actual": rng.normal(size=(80, 1000))} if i % 10 == 0 else {}
+        result = Result("wrong", case, "failed", "x" * 300, 9e9, arguments={}, arrays=arrays)
+        failures.write(result, cast(FrontEnd, front_end))
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert sum(path.name == "case.json" for path in files) == len(cases)
+    stored = [path.stat().st_size for path in files if path.name == "arrays.npz"]
+    assert 10 <= len(stored) < len(cases) / 10
+    assert sum(stored) <= ARRAYS
+    assert sum(path.stat().st_size for path in files) <= 20e6
 
 
 # --------------------------------------------------------------------------- programs
@@ -287,9 +332,7 @@ front-end = "{name}"
 [[failure]]
 cases = ["{cases}"]
 since = 2026-11-24
-version = "1"
 mechanism = "all zeros"
-link = "https://example.org"
 """
 
 
@@ -308,10 +351,30 @@ def test_known_failures_are_strict(tmp_path: Path) -> None:
         known.write_text(ENTRY.format(name=source, cases=cases))
         words = ["--frontend", source, "--known-failures", str(known), "-k", FEW]
         done = conformance(*words, folder=tmp_path)
-        if cases == "*":
-            assert "passed no case" in done.stdout
-        else:
-            assert done.returncode == status, done.stdout
+        assert done.returncode == status, done.stdout
+
+
+@pytest.mark.slow
+def test_a_selection_without_cases_is_said(tmp_path: Path) -> None:
+    done = conformance("--frontend", f"{QUIRKS}:all-zero", "-k", "nonesuch", folder=tmp_path)
+    assert done.returncode != 0
+    assert "-k 'nonesuch' matches no case of the profile quick. Ids are such as golden/" in (
+        done.stdout
+    )
+
+
+@pytest.mark.slow
+def test_a_front_end_is_called_as_the_user_says(tmp_path: Path) -> None:
+    """In the report and in files of declared failures."""
+    source = f"{QUIRKS}:all-zero"
+    known = tmp_path / "known.toml"
+    known.write_text(ENTRY.format(name="mine", cases="*"))
+    words = ["--name", "mine", "--known-failures", str(known), "-k", FEW, "-n", "2"]
+    done = conformance("--frontend", source, *words, folder=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert report_of(tmp_path)["front_ends"][0]["name"] == "mine"
+    with pytest.raises(ValueError, match="--name 'b': expected one for each --frontend, 1"):
+        prepare([source], names=["a", "b"])
 
 
 def test_files_of_known_failures_are_checked(tmp_path: Path) -> None:
@@ -355,7 +418,7 @@ def test_by_pyargs(tmp_path: Path) -> None:
     words = ("--pyargs", "whisper_mel_conformance", "-p", "no:cacheprovider", "-k", FEW)
     done = run_pytest(*words, "--frontend", f"{CORRECT}:right", folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 front-end judged, none fails" in done.stdout
+    assert "conforms: class A" in done.stdout
     report_of(tmp_path)
     assert run_pytest(*words, folder=tmp_path).returncode == pytest.ExitCode.NO_TESTS_COLLECTED
 

@@ -23,20 +23,27 @@ def test_the_table_fits_into_80_columns() -> None:
     text = summary(Document([run(*map(good, names))]), Path("report"), width=80)
     assert all(len(line) <= 80 for line in text.splitlines())
     assert "[bold]" in text
-    assert "conforms: 3 front-ends judged, none fails\n" in text
+    assert (
+        "3 front-ends: 3 conform, 0 have known, declared differences, 0 fail unexpectedly\n" in text
+    )
     assert "\x1b" not in text
 
 
-def test_what_failed_is_said_on_lines_of_their_own() -> None:
+def test_cause_and_fix_come_first_and_few_failures() -> None:
+    """Of forty failures the worst of each family is shown, with its command."""
     text = summary(document(failures=40), Path("report"), width=40)
-    failed = [line for line in text.splitlines() if line.startswith("FAILED ")]
-    assert len(failed) == 15
-    assert all("boundary/length-" in line for line in failed)
-    assert "… and 26 more failures of" in text
-    assert "DIAGNOSIS" in text
+    lines = [line.strip() for line in text.splitlines()]
+    starts = [line.split()[0] for line in lines if line.split()]
+    order = [starts.index(word) for word in ("Cause", "Fix", "Evidence", "Failed", "FAILED")]
+    assert order == sorted(order)
+    assert [line.split(":")[0] for line in lines if line.startswith("FAILED")] == [
+        "FAILED numerics/dc/80",
+        "FAILED boundary/length-39/80",
+    ]
+    assert "Failed   41 cases: boundary 40, numerics 1" in text
+    assert "whisper-mel repro failures/x/boundary--length-39--80" in text
     assert "PROBLEM" in text
-    assert "does not conform" in text
-    assert "repro report/failures/" in text
+    assert "1 fails unexpectedly" in text
 
 
 def test_quiet_says_only_what_is_wrong() -> None:

@@ -1,4 +1,7 @@
-"""``python -m whisper_mel_conformance``: judge front-ends, print the table, write the report.
+"""``whisper-mel``, or ``python -m whisper_mel_conformance``: judge front-ends, and what follows.
+
+Without a command it judges, as ``judge`` does. ``diagnose SOURCE`` is short for ``judge --diagnose
+--frontend SOURCE``.
 
 The exit status is 0 if every front-end reaches its required class and has no failures but declared
 ones; 1 if not; 2 for wrong usage; 130 or 143 if SIGINT or SIGTERM ended the run early.
@@ -19,6 +22,7 @@ from whisper_mel_conformance.report.render import main as report
 from whisper_mel_conformance.report.terminal import Live
 from whisper_mel_conformance.repro.replay import main as repro
 
+PROGRAM = "whisper-mel"
 _COMMANDS = {"repro": repro, "report": report}
 _EXIT = {
     pytest.ExitCode.OK: 0,
@@ -36,14 +40,17 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] and given[0] in _COMMANDS:
         return _COMMANDS[given[0]](given[1:])
-    options, others = _parser().parse_known_args(given)
+    if given[:1] == ["diagnose"]:
+        sources = [word for word in given[1:2] if not word.startswith("-")]
+        given = ["--diagnose", *(f"--frontend={it}" for it in sources), *given[1 + len(sources) :]]
+    options, others = _parser().parse_known_args(given[given[:1] == ["judge"] :])
     if not value(options, "frontend") and value(options, "peers") == "none":
         options.mel_peers = "light"
     # pytest runs as in an empty folder: configuration and plugins of the current folder must not
     # change a verdict.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     os.environ.pop("PYTEST_ADDOPTS", None)
-    words = [*_WORDS, "-n", _processes(), *others, *_place(options)]
+    words = [*_WORDS, "-n", _processes(options), *others, *_place(options)]
     if options.keyword:  # the processes of pytest-xdist read it from these words
         words += ["-k", options.keyword]
     if not {"--collect-only", "--co"} & set(others):
@@ -53,13 +60,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=f"python -m {__package__}",
+        prog=f"{PROGRAM} [judge]",
         description="Judge implementations of Whisper's log-Mel front-end: those that are named, "
         "or the installed peers that need neither PyTorch nor Node.js.",
         epilog="All other options are pytest's: -n 0 (one process; as many as there are "
         "processors without it), -x, --lf, --collect-only, "
-        f"--junitxml FILE … `python -m {__package__} repro PATH` replays a failure of an earlier "
-        f"run, `python -m {__package__} report PATH …` makes one report of several.",
+        f"--junitxml FILE … `{PROGRAM} diagnose SOURCE` says within seconds what is wrong and how "
+        f"to fix it, `{PROGRAM} repro PATH` replays a failure of an earlier run, `{PROGRAM} report "
+        "PATH …` makes one report of several.",
         allow_abbrev=False,
     )
     for option in OPTIONS:
@@ -70,6 +78,14 @@ def _parser() -> argparse.ArgumentParser:
         default="",
         metavar="WORDS",
         help="only cases whose id matches, such as 'golden or batch/three'",
+    )
+    parser.add_argument(
+        "--diagnose",
+        dest="mel_profile",
+        action="store_const",
+        const="brief",
+        help="say what is wrong and how to fix it, within seconds: --profile brief, of real speech "
+        "and a few telling clips",
     )
     parser.add_argument(
         "--matrix",
@@ -87,11 +103,14 @@ _WORDS = (
 )
 
 
-def _processes() -> str:
-    """Return how many processes judge: as many as there are processors, but one in a process of
-    pytest-xdist, where a test has started this run and others keep the processors busy.
+def _processes(options: argparse.Namespace) -> str:
+    """Return how many processes judge: as many as there are processors.
+
+    A brief run is over before others would have started. In a process of pytest-xdist a test has
+    started this run, and others keep the processors busy.
     """
-    return "0" if "PYTEST_XDIST_WORKER" in os.environ else "auto"
+    is_brief = value(options, "profile") == "brief"
+    return "0" if is_brief or "PYTEST_XDIST_WORKER" in os.environ else "auto"
 
 
 def _place(options: argparse.Namespace) -> list[str]:

@@ -19,7 +19,7 @@ from whisper_mel_conformance.keys import LIVE, SENT
 from whisper_mel_conformance.options import value
 from whisper_mel_conformance.report.documents import Document, beside
 from whisper_mel_conformance.report.terminal import Live, summary
-from whisper_mel_conformance.report.write import document, forget, write, write_failure
+from whisper_mel_conformance.report.write import Failures, document, forget, write
 from whisper_mel_conformance.run.result import Result, unpack
 from whisper_mel_conformance.run.run import Key, Run
 from whisper_mel_conformance.run.setup import prepare
@@ -35,6 +35,7 @@ class Collecting:
         self._config = config
         self._options = config.option
         self.folder = Path(value(config.option, "report"))
+        self._failures = Failures(self.folder)
         self._lock: int | None = None
         self._document: Document | None = None
         self._diagnoses: dict[str, Diagnosis] = {}
@@ -61,6 +62,7 @@ class Collecting:
         self._beside = beside(option("benchmark"), option("mutants"))
         setup = prepare(
             option("frontend"),
+            names=option("name"),
             with_peers=option("peers"),
             profile=option("profile"),
             seed=self._seed(),
@@ -121,7 +123,7 @@ class Collecting:
         if result.status == "failed":
             front_end = next(f for f in self.run.front_ends if f.name == result.front_end)
             try:
-                write_failure(result, front_end, self.folder)
+                self._failures.write(result, front_end)
             except (OSError, ValueError) as error:
                 self.run.unwritten.append(
                     f"the reproduction of {result.front_end} {result.case} could not be written: "
@@ -158,7 +160,7 @@ class Collecting:
                 else:
                     run.fail_missing()
             self._write()  # written before the diagnosis, which a front-end may crash or hang
-            if not run.interrupted:
+            if run.interrupted != "SIGTERM":  # after Ctrl-C, too: it takes seconds
                 self._diagnose()
                 if self._diagnoses or run.interrupted:
                     self._write()
@@ -211,10 +213,20 @@ class Collecting:
     def _summary(self, width: int, colour: bool) -> str:
         """Return the text that is shown at the end."""
         if self._document is None:
-            why = self.run.interrupted or self.run.stopped or "no case was selected"
+            why = self.run.interrupted or self.run.stopped or self._nothing_selected()
             return f"whisper-mel: nothing was judged: {why}\n"
         quiet = value(self._options, "quiet")
         return summary(self._document, self.folder, width=width, colour=colour, quiet=quiet)
+
+    def _nothing_selected(self) -> str:
+        """Return why no case was selected."""
+        if not self._options.keyword:
+            return "no case was selected"
+        ids = ", ".join(case.id for case in all_cases(self.run.setup.profile)[::200][:3])
+        return (
+            f"-k {self._options.keyword!r} matches no case of the profile "
+            f"{self.run.setup.profile}. Ids are such as {ids}; --collect-only lists them"
+        )
 
     def pytest_unconfigure(self) -> None:
         self._release()

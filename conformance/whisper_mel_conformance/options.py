@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-PROFILES = ("quick", "ci", "nightly")
+PROFILES = ("brief", "quick", "ci", "nightly")
 PREFIX = "mel_"
 """Prefix of the attributes that hold these options in pytest's namespace."""
 
@@ -45,6 +45,16 @@ OPTIONS = (
             "path/to/file.py:attribute or cmd:'./prog {in} {out} {n_mels}' (repeatable)",
         },
         ("--frontend",),
+    ),
+    Option(
+        "name",
+        {
+            "action": "append",
+            "default": [],
+            "metavar": "NAME",
+            "help": "what the front-end is called in the report and in files of declared failures; "
+            "of several, one for each --frontend, in their order",
+        },
     ),
     Option(
         "peers",

@@ -127,7 +127,7 @@ def test_positive_control_modes_change_products(caller: ctypes.CDLL) -> None:
 
 
 def promised() -> int:
-    """Bytes of stack that docs/kernel.md says are enough on this machine."""
+    """Bytes of stack that docs/internals/kernel.md says are enough on this machine."""
     text = " ".join(DOCUMENT.read_text(encoding="utf-8").split())
     found = re.search(r"at most (\d+) KiB of stack \((\d+) KiB with four lanes\)", text)
     assert found is not None

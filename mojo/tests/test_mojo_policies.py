@@ -162,7 +162,7 @@ REJECTED: dict[str, tuple[type[Exception], str, Any, dict[str, Any]]] = {
         for dtype in ("int8", "uint8", "uint16", "int32", "int64", "bool", "float16")
     },
     "complex": (TypeError, "audio has dtype complex64", CLIP.astype(np.complex64), {}),
-    "text": (TypeError, "audio has dtype <U1", "x", {}),
+    "text": (TypeError, "expected samples", "x", {}),
     "ragged": (ValueError, "audio, a list, cannot be read as an array", [[0.0], [0.0, 0.0]], {}),
 }
 

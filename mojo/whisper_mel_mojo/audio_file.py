@@ -20,7 +20,8 @@ def load_audio(path: str | Path) -> NDArray[np.float32]:
 
     Reads every format that libsndfile does (WAV, FLAC, Ogg, MP3 …). Channels are averaged; other
     rates are converted by soxr at high quality. Raises :class:`AudioError` for a file that
-    libsndfile cannot decode, without samples, or with samples that are not finite.
+    libsndfile cannot decode, without samples, or with samples that are not finite, ``ImportError``
+    without soundfile or soxr.
     """
     path = Path(path)
     if not path.is_file():
@@ -30,9 +31,13 @@ def load_audio(path: str | Path) -> NDArray[np.float32]:
 
 def decode_audio(file: Path | BinaryIO, name: str) -> NDArray[np.float32]:
     """Read a recording like :func:`load_audio`, or an open file; ``name`` is for messages."""
-    import soundfile
-    import soxr
-
+    try:
+        import soundfile
+        import soxr
+    except ImportError as error:
+        raise ImportError(
+            f'{error}: reading files needs it: pip install "whisper-mel-mojo[audio]"'
+        ) from error
     try:
         samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:

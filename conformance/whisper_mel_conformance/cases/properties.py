@@ -25,7 +25,7 @@ from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure
 from whisper_mel_conformance.frontend.load import Capabilities
 
-EXAMPLES = {"quick": 40, "ci": 200, "nightly": 2000}
+EXAMPLES = {"brief": 40, "quick": 40, "ci": 200, "nightly": 2000}
 
 _MAX_SHRINKS = 150  # further failing examples looked at, once one is found
 

@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from whisper_mel_reference import CLASS_B, stages
 
-from whisper_mel_conformance.cases.catalogue import FAMILIES
+from whisper_mel_conformance.cases.catalogue import CHECKS, FAMILIES, find
+from whisper_mel_conformance.cases.properties import Property
 from whisper_mel_conformance.cases.request import Request
 from whisper_mel_conformance.diagnosis.answer import Answer
 from whisper_mel_conformance.diagnosis.search import Explanation, explain
 from whisper_mel_conformance.diagnosis.weights import OtherWeights, other_weights
-from whisper_mel_conformance.frontend.client import FrontEnd
+from whisper_mel_conformance.frontend.client import FrontEnd, InProcess
 from whisper_mel_conformance.frontend.errors import Failure, Refused, Unsupported
-from whisper_mel_conformance.frontend.load import Capabilities
+from whisper_mel_conformance.frontend.load import Capabilities, inspect_front_end
+from whisper_mel_conformance.quirks import CATALOGUE
+from whisper_mel_conformance.quirks.quirk import QuirkyFrontEnd
+from whisper_mel_conformance.quirks.signal.common import SLANEY_BANK
 
 Array = NDArray[Any]
 
@@ -88,33 +92,54 @@ def clips(able: Capabilities) -> dict[str, Request]:
 
 @dataclass
 class Diagnosis:
-    """What is known about a failing front-end.
+    """What is known about a failing front-end, in words and as quirks.
 
-    ``explanations`` are quirks, or pairs of them, that make its features, the likeliest first;
-    ``sentences`` say it for people; ``worst`` is the clip to look at.
+    Attributes
+    ----------
+    explanations : quirks, or pairs of them, that make its features, the likeliest first.
+    cause : what is wrong, in a sentence or two.
+    evidence : sentences about how that is known, and about what else was seen.
+    fix : what to write instead, a text for each fault; empty where nobody can say.
+    shown : the answer to look at, if it has features: real speech where that is wrong.
     """
 
     explanations: list[Explanation]
-    sentences: list[str]
-    worst: Answer | None = None
+    cause: str
+    evidence: list[str] = field(default_factory=list)
+    fix: list[str] = field(default_factory=list)
+    shown: Answer | None = None
+
+    @property
+    def sentences(self) -> list[str]:
+        """The cause, and the evidence."""
+        return [self.cause, *self.evidence]
+
+    @property
+    def title(self) -> str:
+        """What is shown, in words."""
+        assert self.shown is not None
+        return self.shown.name if self.shown.name == SPEECH else f"the clip “{self.shown.name}”"
 
     def arrays(self) -> dict[str, Array]:
         """``actual``, ``expected`` and ``bound`` of the clip to look at; empty if there is none."""
-        if self.worst is None or self.worst.actual is None:
+        if self.shown is None or self.shown.actual is None:
             return {}
-        actual = self.worst.actual[0]
+        actual = self.shown.actual[0]
         if actual.ndim != 2 or not actual.size:
             return {}
         return {
             "actual": actual,
-            "expected": self.worst.expected[0],
-            "bound": self.worst.bound[0],
+            "expected": self.shown.expected[0],
+            "bound": self.shown.bound[0],
         }
 
     def as_json(self) -> dict[str, Any]:
         """For the report."""
         return {
             "summary": self.sentences,
+            "cause": self.cause,
+            "fix": self.fix,
+            "evidence": self.evidence,
             "explanations": [
                 {
                     "score": explanation.score,
@@ -123,6 +148,7 @@ class Diagnosis:
                             "id": variant.id,
                             "value": variant.value,
                             "mechanism": variant.quirk.mechanism,
+                            "fix": variant.quirk.fix,
                             "seen": list(variant.quirk.seen),
                         }
                         for variant in explanation.variants
@@ -153,44 +179,88 @@ def diagnose(
     if not given:
         whys = [answer.error for answer in answers if answer.error]
         why = whys[0] if whys else "it supports none of the clips of the diagnosis"
-        return Diagnosis([], [f"It gives no features at all: {why}."])
+        return Diagnosis([], f"It gives no features at all: {why}.")
     wrong = [answer for answer in given if not answer.score <= CLASS_B]
     sentence = _of_another_call(given)
     if sentence:
-        return Diagnosis([], [sentence], given[0])
+        return Diagnosis([], sentence, fix=_fixes("cached-by-beginning"), shown=given[0])
     for answer in [given[0], *(a for a in wrong for _ in range(_AGAIN))]:
         sentence = _differing(answer, _ask(front_end, answer.name, asked[answer.name]))
         if sentence:
-            return Diagnosis([], [sentence], answer)
+            return Diagnosis([], sentence, fix=_fixes("sometimes-wrong"), shown=answer)
     degenerate = _degenerate(given[0])
     if degenerate:
-        return Diagnosis([], [degenerate], given[0])
-    sentences = _refusals(answers)
+        return Diagnosis([], degenerate, fix=_fixes("all-zero"), shown=given[0])
+    refusals = _refusals(answers)
     if not wrong:
-        names = ", ".join(answer.name for answer in given)
-        sentences.append(
-            f"It is right on the clips of the diagnosis ({names}): its failures come from what "
-            "differs from those, as memory, order, threads, lengths or bad input."
-        )
-        sentences += _shown_by(failed)
-        return Diagnosis([], sentences)
+        return _right_here(given, failed, refusals)
     worst = max(wrong, key=lambda a: (a.score, a.audio.size))
+    shown = _speech(front_end, worst)
     weights = other_weights(given)
     # Hundreds of weights fit what is one number, too: a single quirk is the better explanation.
     condition = _condition(given)
     explanations = explain(given, in_pairs=weights is None, apart=bool(condition))
     if explanations:
-        sentences = [*_explained(explanations, worst), *condition, *sentences]
-    elif weights is not None:
-        sentences = [_other_weights(weights, worst), *condition, *sentences]
-    else:
-        sentences = [
-            "Nothing known explains its features.",
-            _located(wrong),
+        best = explanations[0]
+        evidence = [_agreement(best, worst, failed), *_alternatives(explanations), *condition]
+        fix = _fixes(*(variant.id for variant in best.variants))
+        return Diagnosis(explanations, _cause(best), evidence + refusals, fix, shown)
+    if weights is not None:
+        evidence = [
+            f"A bank with these weights explains the features: {weights.score:.2g} of the bound, "
+            f"{_times(worst.score)} without.",
             *condition,
-            *sentences,
         ]
-    return Diagnosis(explanations, sentences, worst)
+        return Diagnosis([], _other_weights(weights), evidence + refusals, [_EXACT_BANK], shown)
+    located = [_located(wrong), *condition, *refusals]
+    return Diagnosis([], "Nothing known explains its features.", located, [], shown)
+
+
+SPEECH = "two seconds of speech"
+_SPEECH = _signal("speech", 32_000, recording="sense-and-sensibility", start=8000)
+_EXACT_BANK = f"Compute the bank in float64, and round its weights once, at the end: {SLANEY_BANK}."
+
+
+def _fixes(*quirks: str) -> list[str]:
+    return [CATALOGUE[quirk].fix for quirk in quirks]
+
+
+def _speech(front_end: FrontEnd, worst: Answer) -> Answer:
+    """Return the front-end's answer to real speech, or ``worst`` if that shows nothing."""
+    request = Request(_SPEECH, n_mels=worst.spec.n_mels)
+    if request.lacking(front_end.capabilities) is not None:
+        return worst
+    answer = _ask(front_end, SPEECH, request)
+    return worst if answer.features is None or answer.score <= CLASS_B else answer
+
+
+def _right_here(given: Sequence[Answer], failed: Sequence[str], refusals: list[str]) -> Diagnosis:
+    """Return the diagnosis of a front-end whose features of the clips are right."""
+    names = ", ".join(answer.name for answer in given)
+    right = (
+        f"It is right on the clips of the diagnosis ({names}): its failures come from what "
+        "differs from those, as memory, order, threads, lengths or bad input."
+    )
+    shown_by = _shown_by(failed)
+    suspects = [
+        quirk
+        for quirk in CATALOGUE.values()
+        if quirk.vary is None and quirk.killer in failed and _is_telling(quirk.killer)
+    ]
+    if not suspects:
+        return Diagnosis([], right, refusals + shown_by)
+    cause = " ".join(f"{quirk.mechanism} [{quirk.id}]" for quirk in suspects[:_SUSPECTS])
+    cases = [f"It fails {quirk.killer}, which is there for {quirk.id}." for quirk in suspects]
+    fix = [quirk.fix for quirk in suspects[:_SUSPECTS]]
+    return Diagnosis([], cause, [*cases[:_SUSPECTS], right, *refusals, *shown_by], fix)
+
+
+_SUSPECTS = 3  # faults that are named because of the cases that fail
+
+
+def _is_telling(case: str) -> bool:
+    """Return whether few faults are meant to fail a case."""
+    return sum(quirk.killer == case for quirk in CATALOGUE.values()) <= 2
 
 
 def _of_another_call(given: Sequence[Answer]) -> str:
@@ -316,25 +386,71 @@ def _ask(front_end: FrontEnd, name: str, request: Request) -> Answer:
         return Answer(name, audio, spec, None, str(error))
 
 
-def _other_weights(weights: OtherWeights, worst: Answer) -> str:
+def _other_weights(weights: OtherWeights) -> str:
     return (
-        "A filterbank whose weights are slightly off explains the features, score "
-        f"{weights.score:.2g} (against the reference {worst.score:.3g}): by up to "
-        f"{weights.off:.2%}, in band {weights.band} of {weights.n_mels}. Banks computed in float32 "
-        "are: a small weight is the difference of two large numbers."
+        f"The filterbank's weights are slightly off: by up to {weights.off:.2%}, in band "
+        f"{weights.band} of {weights.n_mels}. Banks computed in float32 are: a small weight is the "
+        "difference of two large numbers."
     )
 
 
-def _explained(explanations: Sequence[Explanation], worst: Answer) -> list[str]:
-    sentences = []
-    for i, explanation in enumerate(explanations[:4]):
-        mechanisms = " ".join(variant.quirk.mechanism for variant in explanation.variants)
-        lead = "It most likely has" if i == 0 else "Or, which its features cannot tell apart:"
-        sentences.append(
-            f"{lead} {explanation}: explains the features, score {explanation.score:.2g} "
-            f"(against the reference {worst.score:.3g}). {mechanisms}"
-        )
-    return sentences
+def _cause(explanation: Explanation) -> str:
+    return " ".join(f"{variant.quirk.mechanism} [{variant}]" for variant in explanation.variants)
+
+
+def _alternatives(explanations: Sequence[Explanation]) -> list[str]:
+    """Return a sentence for each further explanation."""
+    return [
+        f"Or, which its features cannot tell apart: {_cause(e)} "
+        + " ".join(f"Fix: {variant.quirk.fix}" for variant in e.variants)
+        for e in explanations[1:4]
+    ]
+
+
+def _agreement(explanation: Explanation, worst: Answer, failed: Sequence[str]) -> str:
+    """Return a sentence about how well the reference with these faults agrees."""
+    tried = _tried_again(explanation, failed)
+    sentence = (
+        f"With this put into the reference its output agrees: {explanation.score:.2g} of the "
+        f"bound, {_times(worst.score)} without."
+    )
+    if not tried:
+        return sentence
+    which = f"all {len(tried)}" if all(tried) else f"{sum(tried)} of {len(tried)}"
+    of = "" if len(tried) == len(failed) else f", of {len(failed)} in all"
+    return f"{sentence} The reference with it fails {which} failing cases that were tried{of}."
+
+
+def _times(score: float) -> str:
+    return f"{score:,.0f}" if 100 <= score < 1e15 else f"{score:.3g}"
+
+
+_TRIED = 3  # failing cases of each family that are tried again
+
+
+def _tried_again(explanation: Explanation, failed: Sequence[str]) -> list[bool]:
+    """Return of some failing cases whether the reference with the explanation's faults fails them.
+
+    They are taken from all families, without those that measure, and without drawn ones.
+    """
+    faulty = QuirkyFrontEnd([variant.variation for variant in explanation.variants], "faulty")
+    front_end = InProcess(inspect_front_end(faulty, "faulty"))
+    outcomes: dict[str, list[bool]] = {}
+    for case in map(find, failed):
+        of_family = outcomes.setdefault(case.family, [])
+        check = CHECKS[case.check]
+        if isinstance(case, Property) or check.alone or len(of_family) == _TRIED:
+            continue
+        if case.beyond(front_end.capabilities) is not None:
+            continue
+        try:
+            check(front_end, **case.arguments)
+            of_family.append(False)
+        except Unsupported:
+            continue
+        except (Failure, Refused):
+            of_family.append(True)
+    return [outcome for of_family in outcomes.values() for outcome in of_family]
 
 
 # --------------------------------------------------------------------------- not explained

@@ -41,6 +41,9 @@ _FITTED_TO = 3  # answers that a quirk's number is fitted to, each alone
 _ALIKE = 2  # of those, pairs with one loss: a quirk that does nothing here goes with any other
 _FEW = 300  # whole numbers, of which each may be tried
 _WORK = 140_000  # evaluations, see Model: then the search ends, with what it has found
+_WITH_THREES = 1.5  # times that work, after which a search for three quirks ends
+_FAULTS = 3
+_KEPT = 12  # combinations that go on to the next step of that search
 _SCREENED = 0.75  # of that work, after which pairs that are known must do
 
 
@@ -58,7 +61,7 @@ class Explanation:
 def explain(
     answers: Sequence[Answer], *, in_pairs: bool = True, apart: bool = False
 ) -> list[Explanation]:
-    """Find the quirks, else (``in_pairs``) the pairs of quirks, that make every answer.
+    """Find the quirks, else (``in_pairs``) the pairs, else three quirks, that make every answer.
 
     ``apart`` says that the wrong answers come from a branch of the front-end's own: then quirks
     count, too, that make those alone. The best come first; there are several where the answers
@@ -73,7 +76,9 @@ def explain(
     found = search.singles()
     if not found and apart:
         found = _Search(wrong, []).singles()
-    return found or (search.pairs() if in_pairs else [])
+    if found or not in_pairs:
+        return found
+    return search.pairs() or search.threes()
 
 
 class _Search:
@@ -148,6 +153,32 @@ class _Search:
             if found:
                 return _ranked(found)
         return []
+
+    def threes(self) -> list[Explanation]:
+        """Find three quirks that make all answers, one after the other.
+
+        The quirks that come nearest are put into the path, and others tried beside them. Where
+        features have another shape, the first are those that make that shape.
+        """
+        near = self._wrong[:1]
+        everything = [v for quirk in _path_quirks() for v in _coarse(quirk, self._wrong[0])]
+        kept: list[Variants] = [()]
+        for _ in range(_FAULTS):
+            losses: _Losses = {}
+            for variants in dict.fromkeys(_added(kept, everything)):
+                if self._is_over(_WITH_THREES):
+                    break
+                _keep_least(losses, loss(near, variants), variants)
+            kept = [variants for variants in _least(losses, _KEPT) if variants]
+        found: list[Explanation] = []
+        for variants in kept:
+            if self._is_over(_WITH_THREES):
+                break
+            for fitted in dict.fromkeys((variants, refine(near, variants, scan=True))):
+                found += [e for e in self._checked(fitted) if e.score <= CLASS_B]
+            if found:
+                break
+        return _ranked(found)
 
     def _likely_pairs(self) -> Iterator[Iterator[Variants]]:
         """Yield, where an answer shows one quirk alone, that one and any other; then any two."""
@@ -274,6 +305,13 @@ def _combine(first: Sequence[Variant], second: Sequence[Variant]) -> Iterator[Va
         yield pair
         if set(a.variation.stages) & set(b.variation.stages):
             yield pair[::-1]
+
+
+def _added(combinations: Iterable[Variants], everything: Sequence[Variant]) -> Iterator[Variants]:
+    """Yield each combination with each quirk that it lacks, in the order of the path."""
+    for variants, other in itertools.product(combinations, everything):
+        if all(variant.id != other.id for variant in variants):
+            yield tuple(sorted((*variants, other), key=lambda variant: _order()[variant.id]))
 
 
 def _ranked(found: Sequence[Explanation]) -> list[Explanation]:

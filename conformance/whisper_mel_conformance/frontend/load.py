@@ -16,6 +16,7 @@ import operator
 import re
 import sys
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -135,6 +136,7 @@ class Loaded:
         return self.log_mel(audio, **given)
 
 
+@lru_cache(maxsize=1)  # a report asks for every failure
 def registered() -> dict[str, EntryPoint]:
     """Return the entry points of front-ends by name; an adapter's name is always the adapter."""
     entries = sorted(entry_points(group=GROUP), key=_is_own)

@@ -21,6 +21,8 @@ BATCH.add(
     "One maximum for a whole batch.",
     "a quiet clip beside a loud one: 0.7",
     "https://github.com/openai/whisper/pull/2862",
+    fix="Each clip has its own maximum: `log.amax(dim=(-2, -1), keepdim=True)`, "
+    "`log.max(axis=(-2, -1), keepdims=True)`.",
     killer="batch/quiet-beside-loud/80",
     top=_of_batch,
 )
@@ -42,6 +44,8 @@ class _Batches:
     "first-clip-for-all",
     "All clips of a batch have the first one's features.",
     "another clip's features",
+    fix="Move on to the next clip: add the stride of the batch to the pointers of audio"
+    " and features.",
     killer="batch/three/80",
 )
 class FirstClipForAll(_Batches):
@@ -53,6 +57,8 @@ class FirstClipForAll(_Batches):
     "sixteen-clips",
     "Clips after the sixteenth of a batch are not computed.",
     "zeros",
+    fix="Loop over the whole batch: start as many blocks as it needs, in several "
+    "launches where there is a limit.",
     killer="batch/seventeen/80",
 )
 class SixteenClips(_Batches):

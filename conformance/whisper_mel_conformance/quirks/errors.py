@@ -18,6 +18,9 @@ ERRORS = Table("errors")
     "https://github.com/huggingface/transformers/issues/47885",
     "https://github.com/Dat-cool-repo/hf-processors-rs",
     "https://github.com/microsoft/onnxruntime-extensions/blob/main/shared/api/speech_features.hpp",
+    fix="Refuse it, or let it through: `if not np.isfinite(x).all(): raise "
+    'ValueError("audio: not finite")`. In C, x > floor ? x : floor loses NaN, x < '
+    "floor ? floor : x keeps it.",
     killer="errors/nan-at-2000",
 )
 def nan_swallowed(audio: Array, n_mels: int = 80) -> Array:
@@ -28,6 +31,8 @@ def nan_swallowed(audio: Array, n_mels: int = 80) -> Array:
     "infinity-swallowed",
     "Infinite samples are read as full scale.",
     "plausible features of broken audio",
+    fix="Refuse it, or let it through: `if not np.isfinite(x).all(): raise "
+    'ValueError("audio: not finite")`.',
     killer="errors/inf-at-2000",
 )
 def infinity_swallowed(audio: Array, n_mels: int = 80) -> Array:
@@ -38,6 +43,7 @@ def infinity_swallowed(audio: Array, n_mels: int = 80) -> Array:
     "broken-after-error",
     "What an error leaves behind spoils the next call.",
     "the next clip is off",
+    fix="Check the arguments before any state changes, or put the state back in a finally clause.",
     killer="errors/nan-at-2000",
 )
 class BrokenAfterError:
@@ -56,6 +62,8 @@ class BrokenAfterError:
     "Empty audio ends the process.",
     "the process is lost",
     "https://github.com/ggml-org/whisper.cpp/pull/3956",
+    fix='Refuse clips that are too short: `if len(x) < 201: raise ValueError("audio: '
+    'expected at least 201 samples")`.',
     killer="boundary/length-0",
 )
 def crash_on_empty(audio: Array, n_mels: int = 80) -> Array:
@@ -68,6 +76,8 @@ def crash_on_empty(audio: Array, n_mels: int = 80) -> Array:
     "NaN is handed to the model",
     "https://github.com/ggml-org/whisper.cpp/pull/3925",
     "https://github.com/openai/whisper/pull/2161",
+    fix="A mirror of 200 samples needs 201: refuse shorter clips, or pad them before: "
+    "`np.pad(x, (0, 480_000 - len(x)))`.",
     killer="boundary/length-160",
 )
 def nan_on_short(audio: Array, n_mels: int = 80) -> Array:
@@ -78,6 +88,8 @@ def nan_on_short(audio: Array, n_mels: int = 80) -> Array:
     "overflow-as-silence",
     "Powers that overflow are raised to the floor: max(1e-10, NaN) is 1e-10 in C++.",
     "the loudest audio reads as silence",
+    fix="Refuse samples whose powers overflow, or let infinity through. In C, x < floor"
+    " ? floor : x keeps NaN, fmaxf does not.",
     killer="errors/overflow-1e+19",
 )
 def overflow_as_silence(audio: Array, n_mels: int = 80) -> Array:
@@ -88,6 +100,8 @@ def overflow_as_silence(audio: Array, n_mels: int = 80) -> Array:
     "cut-to-pad",
     "Clips longer than pad_to are cut.",
     "audio is lost silently",
+    fix="Refuse a clip that is longer than pad_to: `if len(x) > pad_to: raise "
+    'ValueError("pad_to: shorter than audio")`.',
     killer="errors/longer-than-pad_to",
 )
 def cut_to_pad(audio: Array, n_mels: int = 80, pad_to: int | None = None) -> Array:

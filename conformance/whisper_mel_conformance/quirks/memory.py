@@ -20,6 +20,7 @@ def address(array: Array) -> int:
     "one-buffer",
     "All results share one buffer.",
     "results change while later calls run",
+    fix="Return memory of its own for each call: `y.copy()`.",
     killer="buffers/results-kept/80",
 )
 class OneBuffer:
@@ -37,6 +38,7 @@ class OneBuffer:
     "ring-of-buffers",
     "Results come from a ring of 32 buffers.",
     "a result changes after 32 further calls",
+    fix="Return memory of its own for each call: `y.copy()`; a ring is never long enough.",
     killer="buffers/64-results-kept",
 )
 class RingOfBuffers:
@@ -56,6 +58,7 @@ class RingOfBuffers:
     "cache-given-away",
     "Results are the cache's own memory.",
     "what a caller does to a result is seen by the next",
+    fix="Return a copy of what the cache keeps: `cache[key].copy()`.",
     killer="buffers/results-spoiled/80",
 )
 class CacheGivenAway:
@@ -74,6 +77,8 @@ class CacheGivenAway:
     "The last band is never written.",
     "whatever was in memory before",
     "https://github.com/ggml-org/whisper.cpp/issues/2226",
+    fix="Write every value of the array: a loop over bands ends at n_mels. Fill it with"
+    " NaN first to find the gap: `np.full((n_mels, n_frames), np.nan, np.float32)`.",
     killer="boundary/length-401/80",
 )
 def band_unwritten(audio: Array, n_mels: int = 80) -> Array:
@@ -87,6 +92,7 @@ def band_unwritten(audio: Array, n_mels: int = 80) -> Array:
     "input-modified",
     "The audio is modified in place.",
     "the caller's audio is off",
+    fix="Work on a copy: `x = x - x.mean()` makes one, `x -= x.mean()` does not.",
     killer="boundary/length-401/80",
 )
 def input_modified(audio: Array, n_mels: int = 80) -> Array:
@@ -99,6 +105,7 @@ def input_modified(audio: Array, n_mels: int = 80) -> Array:
     "alignment-assumed",
     "Audio is loaded as if it were aligned to 16 bytes.",
     "off, depending on the address",
+    fix="Use unaligned loads. C: `_mm256_loadu_ps(x)`, not _mm256_load_ps.",
     killer="buffers/offset-20-400",
 )
 def alignment_assumed(audio: Array, n_mels: int = 80) -> Array:
@@ -111,6 +118,7 @@ def alignment_assumed(audio: Array, n_mels: int = 80) -> Array:
     "other samples' features",
     "https://github.com/pytorch/audio/issues/3856",
     "https://github.com/pytorch/pytorch/issues/120403",
+    fix="Copy what is not contiguous: `x = np.ascontiguousarray(x)`, `x = x.contiguous()`.",
     killer="buffers/stride-2-400",
 )
 def strides_ignored(audio: Array, n_mels: int = 80) -> Array:
@@ -124,6 +132,7 @@ def strides_ignored(audio: Array, n_mels: int = 80) -> Array:
     "direction-ignored",
     "Reversed audio is read forwards.",
     "the clip's features in the wrong order",
+    fix="Copy what is not contiguous, negative strides included: `x = np.ascontiguousarray(x)`.",
     killer="buffers/reversed-400",
 )
 def direction_ignored(audio: Array, n_mels: int = 80) -> Array:
@@ -135,6 +144,8 @@ def direction_ignored(audio: Array, n_mels: int = 80) -> Array:
     "The sample behind the clip is read.",
     "a crash where no memory follows",
     "https://github.com/ggml-org/whisper.cpp/pull/3956",
+    fix="End the loop at the last whole vector, and load the rest one by one; "
+    "-fsanitize=address shows the line. C: `for (i = 0; i + 8 <= n; i += 8)`.",
     killer="buffers/guard-behind/80",
 )
 def read_beyond_end(audio: Array, n_mels: int = 80) -> Array:
@@ -146,6 +157,7 @@ def read_beyond_end(audio: Array, n_mels: int = 80) -> Array:
     "read-before-start",
     "The sample before the clip is read.",
     "a crash where no memory precedes",
+    fix="Begin at sample 0: the mirrored sample i is x[i], not x[-i]. C: `j < 0 ? x[-j] : x[j]`.",
     killer="buffers/guard-before/80",
 )
 def read_before_start(audio: Array, n_mels: int = 80) -> Array:

@@ -47,6 +47,7 @@ def _require_fit(out: Array, y: Array, audio: Array) -> None:
     "out-frame-unwritten",
     "The last frame of out is not written.",
     "whatever was in memory before",
+    fix="Write all `out.shape[1]` frames: the loop ends one too early.",
     killer="buffers/out-canaries-1600/80",
 )
 @_into_out()
@@ -58,6 +59,7 @@ def out_frame_unwritten(out: Array, y: Array) -> None:
     "write-beyond-out",
     "One value is written behind out.",
     "somebody else's memory is overwritten",
+    fix="End the loop at the last frame; store a rest that is narrower than a vector one by one.",
     killer="buffers/out-canaries-1600/80",
 )
 @_into_out()
@@ -70,6 +72,7 @@ def write_beyond_out(out: Array, y: Array) -> None:
     "out-ignored",
     "out is accepted and not used.",
     "the caller looks at unwritten memory",
+    fix="Write to it and return it: `out[...] = y`, or leave the parameter out.",
     killer="buffers/out-canaries-1600/80",
 )
 def out_ignored(audio: Array, n_mels: int = 80, *, out: Array = None) -> Array:
@@ -83,6 +86,7 @@ def out_ignored(audio: Array, n_mels: int = 80, *, out: Array = None) -> Array:
     "larger-out-accepted",
     "An out with room for more frames is taken, and filled as far as the features go.",
     "the caller's last frame is whatever was in memory before",
+    fix='Refuse it: `if out.shape != (n_mels, n_frames): raise ValueError("out: wrong shape")`.',
     killer="buffers/bad-out-shape",
     since="2026-11-25",
 )
@@ -95,6 +99,7 @@ def larger_out_accepted(out: Array, y: Array) -> None:
     "flat-out-accepted",
     "Of out only the size is checked: a vector is filled band by band.",
     "features without their shape",
+    fix='Refuse it: `if out.shape != (n_mels, n_frames): raise ValueError("out: wrong shape")`.',
     killer="buffers/bad-out-rank",
     since="2026-11-25",
 )
@@ -107,6 +112,7 @@ def flat_out_accepted(out: Array, y: Array) -> None:
     "read-only-out-written",
     "A read-only out is written to by its address.",
     "values that nobody was to change are overwritten",
+    fix='Refuse it: `if not out.flags.writeable: raise ValueError("out: read-only")`.',
     killer="buffers/bad-out-read-only",
     since="2026-11-25",
 )
@@ -119,6 +125,7 @@ def read_only_out_written(out: Array, y: Array) -> None:
     "out-unchecked",
     "An out that overlaps the audio is written to.",
     "the caller's audio is overwritten",
+    fix='Refuse it: `if np.may_share_memory(out, x): raise ValueError("out: overlaps audio")`.',
     killer="buffers/bad-out-overlap",
 )
 @_into_out(accepts=lambda out, y: True)

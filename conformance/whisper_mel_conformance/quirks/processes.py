@@ -18,6 +18,8 @@ CONCURRENCY, PROCESS = Table("concurrency"), Table("process")
     "main-thread-only",
     "Tables are made for the main thread only.",
     "off in any other thread",
+    fix="Make tables once for all threads: as constants, or under a lock at first use, "
+    "not thread-local.",
     killer="concurrency/one-thread/80",
 )
 def main_thread_only(audio: Array, n_mels: int = 80) -> Array:
@@ -30,6 +32,8 @@ def main_thread_only(audio: Array, n_mels: int = 80) -> Array:
     "Scratch memory is shared by all threads.",
     "clips are mixed",
     "https://github.com/kaldi-asr/kaldi/issues/3036",
+    fix="Give each call its own scratch memory, on its stack or from the heap; not a "
+    "static buffer.",
     killer="concurrency/four-threads/80",
 )
 class SharedScratch:
@@ -46,6 +50,8 @@ class SharedScratch:
     "deadlock",
     "Two calls at the same time wait for each other.",
     "no answer",
+    fix="Take locks in one order, and hold none while waiting for another thread; give "
+    "the GIL back before waiting.",
     killer="concurrency/four-threads/80",
 )
 class Deadlock:
@@ -67,6 +73,8 @@ class Deadlock:
     "The process is ended by a signal.",
     "the process is lost",
     "https://github.com/ggml-org/whisper.cpp/issues/2230",
+    fix="Run it under a debugger or with -fsanitize=address: an address outside of its "
+    "arrays is likely.",
     killer="boundary/length-401/80",
 )
 def crash(audio: Array, n_mels: int = 80) -> Array:
@@ -77,6 +85,8 @@ def crash(audio: Array, n_mels: int = 80) -> Array:
     "hang",
     "A call never returns.",
     "no answer",
+    fix="Attach a debugger and look where it waits: a lock, a thread that has ended, a "
+    "loop whose end is never reached.",
     killer="boundary/length-401/80",
 )
 def hang(audio: Array, n_mels: int = 80) -> Array:
@@ -87,6 +97,8 @@ def hang(audio: Array, n_mels: int = 80) -> Array:
     "exit",
     "A call ends the process.",
     "the process is lost",
+    fix='Raise an error instead of ending the process: `raise ValueError("audio: '
+    '...")`. C: return a status instead of calling exit or abort.',
     killer="boundary/length-401/80",
 )
 def exit_process(audio: Array, n_mels: int = 80) -> Array:
@@ -97,6 +109,7 @@ def exit_process(audio: Array, n_mels: int = 80) -> Array:
     "memory-eaten",
     "A call needs 64 GiB.",
     "an exception, or the machine is lost",
+    fix="Compute in blocks of frames: the memory of a call is its features and a few frames.",
     killer="boundary/length-401/80",
 )
 def memory_eaten(audio: Array, n_mels: int = 80) -> Array:
@@ -107,6 +120,8 @@ def memory_eaten(audio: Array, n_mels: int = 80) -> Array:
     "memory-leak",
     "Each call leaves 80 kB behind.",
     "memory runs out",
+    fix="Free what each call takes, on every path out of it: valgrind "
+    "--leak-check=full, or tracemalloc in Python, shows where it was taken.",
     killer="memory/left-behind-short/80",
 )
 class MemoryLeak:
@@ -122,6 +137,7 @@ class MemoryLeak:
     "file-leak",
     "Each call leaves an open file behind.",
     "files run out",
+    fix="Close what each call opens: `with open(path) as file: ...`.",
     killer="memory/left-behind-short/80",
 )
 def file_leak(audio: Array, n_mels: int = 80) -> Array:
@@ -133,6 +149,7 @@ def file_leak(audio: Array, n_mels: int = 80) -> Array:
     "thread-leak",
     "Each call leaves a thread behind.",
     "threads run out",
+    fix="Join the threads of a call, or keep one pool for all calls.",
     killer="memory/left-behind-short/80",
 )
 def thread_leak(audio: Array, n_mels: int = 80) -> Array:

@@ -62,6 +62,9 @@ class Quirk:
     kind : one of ``KINDS``.
     mechanism : what such a front-end does.
     effect : what it does to the features.
+    fix : what to write instead, in a line or two. Code in backticks is Python, where ``x`` is the
+        clip, ``mel``, ``log`` and ``y`` its mel powers, their logarithms and the features; after
+        ``C: `` it is C.
     killer : id of the case that is meant to reject it.
     seen : addresses where it was seen; empty if it was only planted here.
     since : the day it was added, ISO 8601.
@@ -74,6 +77,7 @@ class Quirk:
     kind: str
     mechanism: str
     effect: str
+    fix: str
     killer: str
     seen: tuple[str, ...]
     since: str

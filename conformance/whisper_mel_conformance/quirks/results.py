@@ -13,6 +13,8 @@ FRAMES, FILTERBANK, SHAPE = Table("frames"), Table("filterbank"), Table("shape")
     "last-frame-off",
     "The last frame is off by 1e-3: a tail that is computed elsewhere.",
     "1e-3 in one frame",
+    fix="Compute the rest behind the last whole tile as every other frame: compare the "
+    "branch for the tail with the loop.",
     killer="boundary/length-400/80",
 )
 def last_frame_off(audio: Array, n_mels: int = 80) -> Array:
@@ -25,6 +27,8 @@ def last_frame_off(audio: Array, n_mels: int = 80) -> Array:
     "13-frames-wrong",
     "Clips of 13 frames are wrong: an edge of a tile.",
     "only at that length",
+    fix="Look at the edge of the tile for this number of frames: a loop bound, or a "
+    "rest that has a path of its own.",
     killer="boundary/every-frame-count/80",
 )
 def thirteen_frames_wrong(audio: Array, n_mels: int = 80) -> Array:
@@ -36,6 +40,7 @@ def thirteen_frames_wrong(audio: Array, n_mels: int = 80) -> Array:
     "remainder-159-wrong",
     "Clips whose length is 159 beyond a hop are wrong.",
     "only at those lengths",
+    fix="Look at how the end of the clip is mirrored if it is one sample short of a hop.",
     killer="boundary/every-remainder/80",
 )
 def remainder_159_wrong(audio: Array, n_mels: int = 80) -> Array:
@@ -48,6 +53,8 @@ def remainder_159_wrong(audio: Array, n_mels: int = 80) -> Array:
     "128 bands are off",
     "https://github.com/ggml-org/whisper.cpp/pull/1457",
     "https://github.com/microsoft/onnxruntime/pull/25675",
+    fix="Make a bank for each number of bands: `librosa.filters.mel(sr=16000, "
+    "n_fft=400, n_mels=n_mels)`; look for a constant 80.",
     killer="boundary/length-400/128",
 )
 def bands_128_wrong(audio: Array, n_mels: int = 80) -> Array:
@@ -58,6 +65,7 @@ def bands_128_wrong(audio: Array, n_mels: int = 80) -> Array:
     "two-seconds-wrong",
     "Clips of about 2 s are wrong: an edge of a tile.",
     "only at those lengths",
+    fix="Look at sizes of about 2 s: the edge of a tile, or a buffer that is too small for it.",
     killer="boundary/lengths-up-to-3-seconds/80",
 )
 def two_seconds_wrong(audio: Array, n_mels: int = 80) -> Array:
@@ -68,6 +76,8 @@ def two_seconds_wrong(audio: Array, n_mels: int = 80) -> Array:
     "first-frame-repeated",
     "Frames after 30 s are copies of the first.",
     "long clips are off",
+    fix="Advance the read position after the first 30 s, too: look for a window of 3000"
+    " frames that is not moved on.",
     killer="boundary/61-seconds/80",
 )
 def first_frame_repeated(audio: Array, n_mels: int = 80) -> Array:
@@ -80,6 +90,7 @@ def first_frame_repeated(audio: Array, n_mels: int = 80) -> Array:
     "cut-to-30-seconds",
     "Audio after 30 s is cut off without being asked.",
     "3000 frames at most",
+    fix="Give all frames; cut only if asked to: remove `x[:480_000]`.",
     killer="boundary/61-seconds/80",
 )
 def cut_to_30_seconds(audio: Array, n_mels: int = 80) -> Array:
@@ -90,6 +101,7 @@ def cut_to_30_seconds(audio: Array, n_mels: int = 80) -> Array:
     "float64-features",
     "Features are float64.",
     "another dtype",
+    fix="Return float32: `y.astype(np.float32)`.",
     killer="boundary/length-401/80",
 )
 def float64_features(audio: Array, n_mels: int = 80) -> Array:
@@ -100,6 +112,7 @@ def float64_features(audio: Array, n_mels: int = 80) -> Array:
     "list-of-lists",
     "Features are a list of lists.",
     "no array",
+    fix="Return an array: `np.asarray(y, np.float32)`.",
     killer="boundary/length-401/80",
 )
 def list_of_lists(audio: Array, n_mels: int = 80) -> Array:
@@ -111,6 +124,8 @@ def list_of_lists(audio: Array, n_mels: int = 80) -> Array:
     "Features are all zero: a launch that failed silently.",
     "nothing was computed",
     "https://github.com/ggml-org/whisper.cpp/issues/2226",
+    fix="Check the status of the launch or call, and that its result is copied back. C:"
+    " `if (cudaGetLastError() != cudaSuccess) return -1;`.",
     killer="boundary/length-401/80",
 )
 def all_zero(audio: Array, n_mels: int = 80) -> Array:

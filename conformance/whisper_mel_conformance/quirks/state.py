@@ -15,6 +15,8 @@ STATE = Table("state")
     "previous-result",
     "Each call returns the result of the one before.",
     "another clip's features",
+    fix="Wait for the call's own result before it is returned: "
+    "`torch.cuda.synchronize()`, or one buffer for each call.",
     killer="determinism/interleaved",
 )
 class PreviousResult:
@@ -46,6 +48,8 @@ class _Cache:
     "cached-by-address",
     "Results are cached by the audio's address.",
     "a buffer that is used again has its first features",
+    fix="An address is used again for other audio: drop the cache, or use the content "
+    "as its key: `hashlib.blake2b(x.tobytes()).digest()`.",
     killer="buffers/input-reused/80",
 )
 class CachedByAddress(_Cache):
@@ -57,6 +61,7 @@ class CachedByAddress(_Cache):
     "cached-by-length",
     "Results are cached by the clip's length.",
     "another clip's features",
+    fix="Clips of one length differ: drop the cache of results; only tables may be kept by size.",
     killer="determinism/interleaved",
 )
 class CachedByLength(_Cache):
@@ -68,6 +73,7 @@ class CachedByLength(_Cache):
     "cached-by-beginning",
     "Results are cached by the clip's first 1000 samples.",
     "another clip's features",
+    fix="Use the whole content as the key, or no cache: `hashlib.blake2b(x.tobytes()).digest()`.",
     killer="determinism/one-sample-apart",
 )
 class CachedByBeginning(_Cache):
@@ -79,6 +85,8 @@ class CachedByBeginning(_Cache):
     "first-call-wrong",
     "The first call is made before the tables are.",
     "the first clip is off",
+    fix="Make window and bank before the first use: in the constructor, or under a lock"
+    " at the first call.",
     killer="boundary/length-401/80",
 )
 class FirstCallWrong:
@@ -94,6 +102,8 @@ class FirstCallWrong:
     "sometimes-wrong",
     "Every 97th call is wrong.",
     "a clip is off now and then",
+    fix="Look for what is kept between calls: counters, buffers that are used in turn, "
+    "uninitialised memory.",
     killer="determinism/many-times",
 )
 class SometimesWrong:
@@ -109,6 +119,7 @@ class SometimesWrong:
     "dithered",
     "Noise is added, another one in every call (Kaldi's dither).",
     "equal calls differ",
+    fix="Add no noise: `dither=0.0`.",
     killer="determinism/repeated/80",
 )
 class Dithered:

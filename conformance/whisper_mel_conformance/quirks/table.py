@@ -22,7 +22,7 @@ _KILLER = "numerics/rising-noise/80"
 class Table:
     """The quirks of one kind, in the order in which they are added.
 
-    A quirk has an id, a mechanism, an effect, and the addresses where it was seen.
+    A quirk has an id, a mechanism, an effect, the addresses where it was seen, and a fix.
     """
 
     def __init__(self, kind: str) -> None:
@@ -37,6 +37,7 @@ class Table:
         mechanism: str,
         effect: str,
         *seen: str,
+        fix: str,
         killer: str = _KILLER,
         since: str = _SINCE,
         spec: dict[str, Any] | None = None,
@@ -46,7 +47,9 @@ class Table:
         """Add a variation of the path: fields of the specification, and stages."""
         variation = Variation(spec or {}, stages, fft_size)
         self.quirks.append(
-            Quirk(id, self.kind, mechanism, effect, killer, seen, since, vary=lambda: variation)
+            Quirk(
+                id, self.kind, mechanism, effect, fix, killer, seen, since, vary=lambda: variation
+            )
         )
 
     def add_family(
@@ -57,12 +60,24 @@ class Table:
         parameter: Parameter,
         vary: Callable[[float], Variation],
         *seen: str,
+        fix: str,
         killer: str = _KILLER,
         since: str = _SINCE,
     ) -> None:
         """Add a variation of the path with a parameter; ``vary`` takes its value."""
         self.quirks.append(
-            Quirk(id, self.kind, mechanism, effect, killer, seen, since, vary, parameter=parameter)
+            Quirk(
+                id,
+                self.kind,
+                mechanism,
+                effect,
+                fix,
+                killer,
+                seen,
+                since,
+                vary,
+                parameter=parameter,
+            )
         )
 
     def front_end(
@@ -71,6 +86,7 @@ class Table:
         mechanism: str,
         effect: str,
         *seen: str,
+        fix: str,
         killer: str,
         since: str = _SINCE,
     ) -> Callable[[Maker], Maker]:
@@ -82,7 +98,7 @@ class Table:
         def add(maker: Maker) -> Maker:
             make = maker if isinstance(maker, type) else lambda: maker
             self.quirks.append(
-                Quirk(id, self.kind, mechanism, effect, killer, seen, since, front_end=make)
+                Quirk(id, self.kind, mechanism, effect, fix, killer, seen, since, front_end=make)
             )
             return maker
 

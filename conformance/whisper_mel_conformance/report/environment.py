@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,7 @@ def _version(name: str) -> str:
         return "not installed"
 
 
+@lru_cache(maxsize=1)  # every reproduction of a failure has it
 def _packages() -> dict[str, Any]:
     """Return the number of installed distributions, and a digest of their names and versions.
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from whisper_mel_conformance.cases.catalogue import FAMILIES
 from whisper_mel_conformance.frontend.load import needs_trust
 from whisper_mel_conformance.report.documents import Document
+from whisper_mel_conformance.report.verdict import Verdict, verdict
 
 _CONTROL = re.compile(r"[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-MODULE = "python -m whisper_mel_conformance"
 # Id of the benchmark that stands for speed: one clip of 30 s, 80 bands, one thread
 BENCHMARKED = "30s/80"
 
@@ -57,9 +58,9 @@ class Entry:
         return str(self.data["name"])
 
     @property
-    def verdict(self) -> str:
-        """``A``, ``B``, ``fails`` or ``-``, with ``*`` if there are declared failures."""
-        return str(self.data["class"]) + ("*" if self.total.known else "")
+    def verdict(self) -> Verdict:
+        families = set(map(family_of, self.data["cases"]))
+        return verdict(self.data["class"], {name: vars(self.family(name)) for name in families})
 
     @property
     def total(self) -> Count:
@@ -87,21 +88,81 @@ class Entry:
         return -1.0 if worst is None else min(float(worst["score"]), 1e300)
 
     def replay(self, case: dict[str, Any]) -> str | None:
-        """Return the command for a failure, in the report's folder; None without a reproduction."""
-        path = case["reproduction"]
-        return None if path is None else replay_command(path, self.data["source"])
+        """Return the command for a failure, where the run was made; None without a
+        reproduction.
+        """
+        if case["reproduction"] is None:
+            return None
+        path = f"{self.run.get('folder', '.')}/{case['reproduction']}".removeprefix("./")
+        return replay_command(path, self.data["source"], self.run["environment"])
 
     @property
     def command(self) -> str:
         """The command that judges the front-end again, with the same cases."""
-        words = f"--frontend {shlex.quote(self.data['source'])} --profile {self.run['profile']}"
-        return f"{MODULE} {words} --seed {self.run['seed']}"
+        words = f"--frontend {shlex.quote(self.data['source'])}"
+        brief = self.run["profile"] == "brief"
+        words += " --diagnose" if brief else f" --profile {self.run['profile']}"
+        seed = f" --seed {self.run['seed']}" if self.run["seed"] else ""
+        return f"{_program(self.run['environment'], 'judge')} {words}{seed}"
+
+    @property
+    def failed_by_family(self) -> dict[str, int]:
+        """The number of failed cases of each family that has some, the most first."""
+        return dict(Counter(map(family_of, self.cases("failed"))).most_common())
+
+    @property
+    def worst_first(self) -> list[dict[str, Any]]:
+        """The failed cases, the worst first."""
+        return sorted(self.cases("failed"), key=_badness, reverse=True)
+
+    def examples(self, count: int) -> list[dict[str, Any]]:
+        """Return some failed cases: the worst of each family, the worst first."""
+        first: dict[str, dict[str, Any]] = {}
+        for case in self.worst_first:
+            first.setdefault(family_of(case), case)
+        return list(first.values())[:count]
+
+    @property
+    def findings(self) -> list[tuple[str, str]]:
+        """What the diagnosis found, in paragraphs with the words that begin them."""
+        return findings(self.data["diagnosis"]) if self.data["diagnosis"] else []
 
 
-def replay_command(path: str, source: str) -> str:
-    """Return the command that replays the failure in ``path`` of the front-end from ``source``."""
+def findings(diagnosis: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return a diagnosis of a report in paragraphs: cause, fixes, evidence."""
+    if "cause" not in diagnosis:  # of an earlier version
+        return [("Diagnosis", sentence) for sentence in diagnosis["summary"]]
+    found = [("Cause", diagnosis["cause"]), *(("Fix", text) for text in diagnosis["fix"])]
+    return [*found, *(("Evidence", sentence) for sentence in diagnosis["evidence"])]
+
+
+def family_of(case: Mapping[str, Any]) -> str:
+    return str(case["id"]).partition("/")[0]
+
+
+def _badness(case: dict[str, Any]) -> float:
+    """Return a case's score to sort by; -1 for a case without one."""
+    score = -1.0 if case["score"] is None else float(case["score"])
+    return float("inf") if score != score else score
+
+
+def _program(environment: Mapping[str, Any], command: str) -> str:
+    """Return the program with a command, as it is called where a run was made."""
+    if CHECKOUT not in environment["flags"]:
+        return f"whisper-mel {command}"
+    return f"./dev {'conformance' if command == 'judge' else command}"
+
+
+CHECKOUT = "WHISPER_MEL_LOCKS"
+"""The variable that ``./dev`` sets, so that commands are given as they are in a checkout."""
+
+
+def replay_command(path: str, source: str, environment: Mapping[str, Any]) -> str:
+    """Return the command that replays the failure in ``path`` of the front-end from ``source``,
+    where a run had this environment.
+    """
     trust = " --trust" if needs_trust(source) else ""
-    return f"{MODULE} repro {shlex.quote(path)}{trust}"
+    return f"{_program(environment, 'repro')} {shlex.quote(path)}{trust}"
 
 
 def entries(document: Document) -> list[Entry]:
@@ -130,7 +191,7 @@ def rows(document: Document) -> Iterator[dict[str, Any]]:
 
 def families(document: Document) -> list[str]:
     """List the families that have a case in the report."""
-    seen = {case["id"].partition("/")[0] for e in entries(document) for case in e.data["cases"]}
+    seen = {family_of(case) for entry in entries(document) for case in entry.data["cases"]}
     return [family for family in FAMILIES if family in seen]
 
 
@@ -144,16 +205,31 @@ def failing(document: Document) -> list[Entry]:
 
 def headline(document: Document) -> str:
     """Return the verdict in a sentence."""
-    judged, wrong = entries(document), failing(document)
+    judged = entries(document)
     if not judged:
         return "No front-end was judged"
-    are = "1 front-end" if len(judged) == 1 else f"{len(judged)} front-ends"
-    if wrong:
-        return f"{len(wrong)} of {are} {'fails' if len(wrong) == 1 else 'fail'}"
-    if problems(document):
-        return f"{are} judged, but the run has problems"
-    known = sum(bool(entry.total.known) for entry in judged)
-    return f"{are} judged, none fails" + (f"; {known} with declared failures" if known else "")
+    if len(judged) == 1:
+        return _headline_of(judged[0]) + _of_problems(document)
+    states = Counter(entry.verdict.state for entry in judged)
+    known = states["declared"] + states["apart"]
+    words = [f"{states['right'] + states['careless']} conform"]
+    words += [f"{known} {'has' if known == 1 else 'have'} known, declared differences"]
+    words += [f"{states['wrong']} {'fails' if states['wrong'] == 1 else 'fail'} unexpectedly"]
+    words += [f"{states['unknown']} not judged"] if states["unknown"] else []
+    return f"{len(judged)} front-ends: {', '.join(words)}{_of_problems(document)}"
+
+
+def _of_problems(document: Document) -> str:
+    has_others = problems(document) and not failing(document)
+    return "; the run has problems" if has_others else ""
+
+
+def _headline_of(entry: Entry) -> str:
+    total, result = entry.total, entry.verdict
+    if result.state == "wrong":
+        ran = total.passed + total.failed + total.known
+        return f"{entry.name} fails {total.failed} of {ran} cases"
+    return f"{entry.name} {'conforms: ' if result.conforms else ''}{result.words}"
 
 
 def is_right(document: Document) -> bool:

@@ -7,20 +7,23 @@ the first.
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections import Counter
 from hashlib import sha256
 from typing import Any
 
 import jinja2
+from markupsafe import Markup, escape
 
 from whisper_mel_conformance.cases.catalogue import FAMILIES
-from whisper_mel_conformance.report import charts, facts
+from whisper_mel_conformance.report import axes, charts, facts
 from whisper_mel_conformance.report.documents import Document
 from whisper_mel_conformance.report.facts import Entry
 from whisper_mel_conformance.report.figure import FRAMES, STEPS
 
 CASES = 600  # failing cases on a page, in equal parts for the front-ends
+EXAMPLES = 3  # of them, those of a family that are shown at once
 FIGURES = 60  # figures on a page
 MESSAGE = 500  # characters of a message
 _LEAST = 5  # failing cases of a front-end that are always shown
@@ -45,6 +48,7 @@ def page(document: Document) -> str:
         lstrip_blocks=True,
     )
     environment.filters["number"] = facts.number
+    environment.filters["coded"] = _coded
     environment.filters["shortened"] = lambda text: facts.shortened(text, MESSAGE)
     environment.tests["web_address"] = lambda text: text.startswith(("https://", "http://"))
     style, script = (loader.get_source(environment, n)[0] for n in ("style.css", "script.js"))
@@ -61,6 +65,7 @@ def page(document: Document) -> str:
         families=facts.families(document),
         entries=[_entry(entry, entries) for entry in entries],
         steps=_steps(),
+        examples=EXAMPLES,
         benchmarks=[_benchmark(b) for b in document.benchmarks],
         mutants=_mutants(document.mutants),
     )
@@ -69,6 +74,14 @@ def page(document: Document) -> str:
 def _printable(value: Any) -> Any:
     """Replace control characters in plain strings; leave ``Markup``, which this module makes."""
     return facts.printable(value) if type(value) is str else value
+
+
+def _coded(text: str) -> Markup:
+    """Return a text as HTML, with what is in backticks as code."""
+    parts = [escape(facts.printable(part)) for part in re.split("`([^`]*)`", text)]
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts)
+    )
 
 
 def _hash(text: str) -> str:
@@ -82,14 +95,12 @@ def _hash(text: str) -> str:
 def _entry(entry: Entry, entries: list[Entry]) -> dict[str, Any]:
     """Return a front-end's data for the template."""
     limit = max(_LEAST, CASES // len(entries))
-    failed = entry.cases("failed")
     room = max(FIGURES - sum(len(e.data["figures"]) for e in entries[: entry.number]), 0)
     return {
         "id": f"front-end-{entry.number}",
         "it": entry,
-        "failed": [(case, entry.replay(case)) for case in failed[:limit]],
-        "not_shown": max(len(failed) - limit, 0),
-        "by_family": Counter(case["id"].partition("/")[0] for case in failed),
+        "failed": _by_family(entry, entry.worst_first[:limit]),
+        "not_shown": max(entry.total.failed - limit, 0),
         "skipped": Counter(case["message"] for case in entry.cases("skipped")).most_common(20),
         "figures": [_figure(figure) for figure in entry.data["figures"][:room]],
         "figures_left_out": len(entry.data["figures"][room:]),
@@ -102,9 +113,19 @@ def _figure(figure: dict[str, Any]) -> dict[str, Any]:
     last = min(figure["first_frame"] + FRAMES, frames) - 1
     return {
         **figure,
-        "range": f"frames {figure['first_frame']} to {last} of {frames}, bands 0 to {bands - 1}",
+        "range": f"frames {figure['first_frame']} to {last} of {frames}",
+        "times": axes.seconds(figure["first_frame"], last + 1 - figure["first_frame"]),
+        "bands": axes.bands(bands, upwards=True),
         "chart": charts.spectrum(figure["spectrum"]) if figure["spectrum"] else None,
     }
+
+
+def _by_family(entry: Entry, cases: list[dict[str, Any]]) -> dict[str, list[tuple[Any, Any]]]:
+    """Return failing cases with their commands, by family."""
+    found: dict[str, list[tuple[Any, Any]]] = {family: [] for family in entry.failed_by_family}
+    for case in cases:
+        found[facts.family_of(case)].append((case, entry.replay(case)))
+    return {family: some for family, some in found.items() if some}
 
 
 def _seen(diagnosis: dict[str, Any] | None) -> list[tuple[str, list[str]]]:
@@ -134,7 +155,7 @@ def _benchmark(data: dict[str, Any]) -> dict[str, Any]:
                 times.setdefault(front_end, {})[column] = (row["other_ms"], row["noisy"])
     order = sorted(times, key=lambda name: times[name].get("30 s", (float("inf"), False)))
     values = [cells["30 s"][0] for cells in times.values() if "30 s" in cells]
-    low, high = (min(values) / 2, max(values)) if values else (1.0, 1.0)
+    slowest = max(values, default=1.0)
     return {
         **data,
         "columns": list(_COLUMNS),
@@ -143,9 +164,7 @@ def _benchmark(data: dict[str, Any]) -> dict[str, Any]:
                 "name": name,
                 "is_ours": name in {row["ours"] for row in data["rows"]},
                 "cells": [times[name].get(column) for column in _COLUMNS],
-                "bar": charts.share(times[name]["30 s"][0], low, high)
-                if "30 s" in times[name]
-                else None,
+                "bar": 100.0 * times[name]["30 s"][0] / slowest if "30 s" in times[name] else None,
             }
             for name in order
         ],

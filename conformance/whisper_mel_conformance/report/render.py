@@ -64,7 +64,7 @@ def render(document: Document, folder: Path) -> None:
 def main(given: list[str]) -> int:
     """Run the command ``report``; return 0, or 2 for wrong usage and files that are no reports."""
     parser = argparse.ArgumentParser(
-        prog="python -m whisper_mel_conformance report",
+        prog="whisper-mel report",
         description="Make index.html, junit.xml, summary.md and badges of report.json; of several, "
         "from other machines or devices, one report of all.",
     )

@@ -30,9 +30,8 @@ from rich.text import Text
 
 from whisper_mel_conformance.report.documents import Document
 from whisper_mel_conformance.report.facts import (
-    MODULE,
+    Entry,
     entries,
-    failing,
     families,
     headline,
     is_right,
@@ -41,8 +40,8 @@ from whisper_mel_conformance.report.facts import (
 )
 from whisper_mel_conformance.run.result import Result
 
-_SHOWN = 15  # failures that are shown of a front-end
-_COLOURS = {"A": "green", "B": "yellow", "fails": "bold red"}
+_SHOWN = 3  # failures that are shown of a front-end
+_LENGTH = 160  # characters of a failure's message
 
 
 # --------------------------------------------------------------------------- while it runs
@@ -142,9 +141,7 @@ class _Progress:
 def summary(
     document: Document, folder: Path, *, width: int = 80, colour: bool = False, quiet: bool = False
 ) -> str:
-    """Return failures with their causes, the table, and where the report is; ``quiet``: only
-    failures.
-    """
+    """Return causes and fixes, the table, and where the report is; ``quiet``: only problems."""
     console = Console(
         file=StringIO(), width=width, force_terminal=colour, no_color=not colour, highlight=False
     )
@@ -157,17 +154,25 @@ def summary(
 
 def _wrong(console: Console, document: Document) -> None:
     for entry in entries(document):
-        failed = entry.cases("failed")
-        for case in failed[:_SHOWN]:
-            _line(console, "FAILED", f"{entry.name} {case['id']}: {case['message']}")
-        if len(failed) > _SHOWN:
-            _line(console, "…", f"and {len(failed) - _SHOWN} more failures of {entry.name}")
-        if entry.data["diagnosis"]:
-            _line(console, "DIAGNOSIS", f"{entry.name}:", "bold")
-            for sentence in entry.data["diagnosis"]["summary"]:
-                _line(console, " ", sentence)
+        if not entry.total.failed:
+            continue
+        console.print(Text(f"{entry.name}: {entry.verdict.words}", style=entry.verdict.style))
+        for label, text in entry.findings:
+            _line(console, f"  {label:8}", text, "bold")
+        _failures(console, entry)
     for problem in problems(document):
         _line(console, "PROBLEM", problem)
+
+
+def _failures(console: Console, entry: Entry) -> None:
+    """Print how many cases failed in each family, and some of them with their commands."""
+    counts = ", ".join(f"{family} {count}" for family, count in entry.failed_by_family.items())
+    _line(console, "  Failed  ", f"{entry.total.failed} cases: {counts}", "bold")
+    for case in entry.examples(_SHOWN):
+        _line(console, "  FAILED", f"{case['id']}: {shortened(case['message'], _LENGTH)}")
+        command = entry.replay(case)
+        if command is not None:
+            _line(console, "         ", command, "dim")
 
 
 def _verdicts(console: Console, document: Document, folder: Path) -> None:
@@ -176,14 +181,14 @@ def _verdicts(console: Console, document: Document, folder: Path) -> None:
             _line(console, "not available:", f"{name} ({why})", "dim")
     console.print(_table(document))
     _line(console, "worst:", "error in units of the bound. Class A: up to 1, B: up to 4,", "dim")
-    _line(console, "*:", "apart from declared failures", "dim")
-    right = is_right(document)
-    mark, style = ("conforms", "bold green") if right else ("does not conform", "bold red")
-    _line(console, f"{mark}:", headline(document), style)
+    if any(entry.total.known for entry in entries(document)):
+        _line(console, "*:", "apart from declared failures; fails*: as declared", "dim")
+    console.print(
+        Text(headline(document), style="bold green" if is_right(document) else "bold red"),
+        soft_wrap=True,
+    )
     if (folder / "index.html").exists():
         _line(console, "report:", str(folder / "index.html"), "")
-    if failing(document):
-        _line(console, "replay a failure:", f"{MODULE} repro {folder / 'failures'}/…", "")
 
 
 def _table(document: Document) -> Table:
@@ -203,7 +208,7 @@ def _table(document: Document) -> Table:
             Text(str(total.failed), style="bold red" if total.failed else "dim"),
             Text(str(total.known), style="yellow" if total.known else "dim"),
             entry.worst,
-            Text(entry.verdict, style=_COLOURS.get(entry.data["class"], "dim")),
+            Text(entry.verdict.symbol, style=entry.verdict.style),
             ", ".join(where),
         )
     return shown

@@ -7,6 +7,7 @@ the arrays are stored beside it.
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
@@ -36,6 +37,7 @@ from whisper_mel_conformance.run.result import STATUSES, Result, compressed
 from whisper_mel_conformance.run.run import Run
 
 _FIGURES = 2  # figures of a front-end's failures, beside the figure of its diagnosis
+_FLAT = 0.2  # features of which most differ by less are of silence, or as good as that
 _FEW_FRAMES = 20  # a picture of fewer frames shows little
 
 
@@ -55,6 +57,7 @@ def as_json(run: Run, diagnoses: Diagnoses, folder: Path) -> dict[str, Any]:
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "profile": run.setup.profile,
         "seed": run.setup.seed,
+        "folder": os.path.relpath(folder),
         "environment": environment(),
         "interrupted": run.interrupted,
         "unavailable": run.setup.unavailable,
@@ -120,20 +123,27 @@ def figures(run: Run, diagnoses: Diagnoses, name: str) -> list[dict[str, Any]]:
     """Return the figures of a front-end: the diagnosis's clip, and the worst failure of each
     family.
 
-    Declared failures come after others, and clips of a few frames after longer ones.
+    Declared failures come after others, clips of a few frames after longer ones. Silence and other
+    clips whose features are much the same everywhere are shown only if there is nothing else.
     """
 
-    def rank(result: Result) -> tuple[bool, bool, float]:
+    def rank(result: Result) -> tuple[bool, bool, bool, float]:
         is_short = result.arrays["bound"].shape[-1] < _FEW_FRAMES
-        return result.status == "known", is_short, -np.nan_to_num(result.score or 0.0, nan=np.inf)
+        error = np.nan_to_num(result.score or 0.0, nan=np.inf)
+        return result.status == "known", is_flat(result.arrays), is_short, -float(error)
+
+    def is_flat(arrays: Mapping[str, Any]) -> bool:
+        low, high = np.percentile(arrays["expected"], (10, 90))
+        return not high - low > _FLAT
 
     wrong = [*run.of(name, "failed"), *run.of(name, "known")]
     by_family: dict[str, Result] = {}
     for result in sorted((r for r in wrong if "bound" in r.arrays), key=rank):
         by_family.setdefault(result.family, result)
-    found = [(r.case, r.arrays) for r in list(by_family.values())[:_FIGURES]]
-    if name in diagnoses:
-        found.insert(0, ("the diagnosis’s clip", diagnoses[name].arrays()))
+    found = [(r.case, r.arrays) for r in by_family.values()]
+    if name in diagnoses and diagnoses[name].arrays():
+        found.insert(0, (diagnoses[name].title, diagnoses[name].arrays()))
+    found = ([one for one in found if not is_flat(one[1])] or found)[: _FIGURES + 1]
     return [shown for shown in (figure(*one) for one in found) if shown is not None]
 
 
@@ -186,10 +196,34 @@ def forget(names: Iterable[str], folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def write_failure(result: Result, front_end: FrontEnd, folder: Path) -> Path:
+ARRAYS = 10 << 20
+"""Bytes of arrays that are stored of each front-end; ``./dev repro`` computes others again."""
+
+
+class Failures:
+    """The reproductions of a run in the folder of its report."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._room: dict[str, int] = {}
+
+    def write(self, result: Result, front_end: FrontEnd) -> None:
+        """Write a failure as :func:`write_failure` does, with its arrays while there is room."""
+        room = self._room.setdefault(front_end.name, ARRAYS)
+        arrays = write_failure(result, front_end, self._folder, room=room).with_name(STORED)
+        if arrays.exists():
+            self._room[front_end.name] -= arrays.stat().st_size
+
+
+STORED = "arrays.npz"
+"""Name of the file of arrays beside a ``case.json``."""
+
+
+def write_failure(result: Result, front_end: FrontEnd, folder: Path, *, room: int = ARRAYS) -> Path:
     """Write all that is needed to replay a failure; return the path of its ``case.json``.
 
-    Raises ``OSError`` or ``ValueError``; no reproduction is left then.
+    Its arrays are stored if they take ``room`` bytes at most. Raises ``OSError`` or ``ValueError``;
+    no reproduction is left then.
     """
     path = case_path(front_end.name, result.case, folder)
     check = find(result.case).check
@@ -207,15 +241,16 @@ def write_failure(result: Result, front_end: FrontEnd, folder: Path) -> Path:
         "specification": specification(check, result.arguments),
         "score": json_number(result.score),
         "message": result.message,
-        "environment": environment(),
-        "command": replay_command(str(path), front_end.source),
+        "environment": (made_in := environment()),
+        "command": replay_command(str(path), front_end.source, made_in),
     }
     text = json.dumps(described, indent=1, ensure_ascii=False)
     own_folder(failure_folder(front_end.name, folder))
     with whole_folder(path.parent) as new:
         (new / path.name).write_text(text + "\n", encoding="utf-8")
-        if result.arrays:
-            (new / "arrays.npz").write_bytes(compressed(result.arrays))
+        data = compressed(result.arrays) if result.arrays else b""
+        if 0 < len(data) <= room:
+            (new / STORED).write_bytes(data)
     result.reproduction = path
     return path
 

@@ -1,5 +1,6 @@
 """Work on a failure: replay it, shrink it, report it, keep it as a regression.
 
-replay       ``python -m whisper_mel_conformance repro PATH``
+replay       ``whisper-mel repro PATH``
+issue        a bug report that needs nothing of this suite
 shrink       smaller arguments that fail in the same way
 """

@@ -1,7 +1,7 @@
 """Replay of a failure from its folder: on any front-end, shrunken, as a bug report, for good.
 
-``python -m whisper_mel_conformance repro PATH [--frontend SOURCE | --trust] [--shrink] [--issue]
-[--keep NAME --link URL]``
+``whisper-mel repro PATH [--frontend SOURCE | --trust] [--shrink] [--issue] [--keep NAME --link
+URL]``
 
 A ``case.json`` may come from anybody. It is checked before it is used, and the code that it names
 is run only if the user says so.
@@ -21,7 +21,6 @@ from typing import Any
 
 from whisper_mel_conformance.cases.catalogue import CHECKS, all_cases
 from whisper_mel_conformance.cases.regressions import FOLDER, Regression, write
-from whisper_mel_conformance.diagnosis.diagnose import diagnose
 from whisper_mel_conformance.folder import slug, write_whole
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure, Refused, Unsupported
@@ -29,10 +28,9 @@ from whisper_mel_conformance.frontend.load import UnknownFrontEnd, needs_trust, 
 from whisper_mel_conformance.frontend.wire import printable
 from whisper_mel_conformance.report.environment import environment
 from whisper_mel_conformance.report.facts import replay_command
-from whisper_mel_conformance.report.picture import comparison
 from whisper_mel_conformance.report.write import FORMAT, json_number, specification
+from whisper_mel_conformance.repro.issue import issue
 from whisper_mel_conformance.repro.shrink import shrink
-from whisper_mel_conformance.run.result import compressed
 
 Error = Failure | Refused | Unsupported
 
@@ -83,7 +81,7 @@ def attempt(front_end: FrontEnd, check: str, arguments: Mapping[str, Any]) -> Ou
 def main(given: list[str]) -> int:
     """Replay a failure; return 1 if it fails again, 0 if it passes, 2 for wrong usage."""
     parser = argparse.ArgumentParser(
-        prog="python -m whisper_mel_conformance repro",
+        prog="whisper-mel repro",
         description="Replay a failure: exit status 1 if it fails again, 0 if it passes.",
     )
     parser.add_argument("path", type=Path, help="a case.json, or the folder that it is in")
@@ -180,11 +178,13 @@ def _replay(
         outcome = attempt(front_end, case["check"], case["arguments"])
         path = path.parent / "shrunken" / "case.json"
         path.parent.mkdir(exist_ok=True)
-        case["command"] = replay_command(str(path), case["front_end"]["source"])
+        case["command"] = replay_command(
+            str(path), case["front_end"]["source"], case["environment"]
+        )
         write_whole(path, (json.dumps(case, indent=1, ensure_ascii=False) + "\n").encode())
         print(f"{became}: {json.dumps(case['arguments'])}\n{outcome.error}\n{path}", file=show)
     if options.issue:
-        print(_issue(front_end, case, outcome, path))
+        print(issue(front_end, case, outcome.error, path))
     if options.keep:
         return _keep(case, options.keep, options.link, front_end.name)
     return 1
@@ -230,43 +230,3 @@ def _keep(case: dict[str, Any], name: str, link: str, front_end: str) -> int:
         return 2
     print(f"kept: {path} (judged in every run from now on; put the mechanism into words)")
     return 1
-
-
-def _issue(front_end: FrontEnd, case: dict[str, Any], outcome: Outcome, path: Path) -> str:
-    """Write a bug report in Markdown; draw ``picture.png`` beside a case with features."""
-    lines = [
-        f"## {front_end.name}: {case['case']} fails",
-        "",
-        f"{outcome.error}",
-        "",
-        *(f"{sentence}  " for sentence in diagnose(front_end).sentences),
-        "",
-    ]
-    arrays = outcome.error.arrays if isinstance(outcome.error, Failure) else {}
-    if {"actual", "expected", "bound"} <= set(arrays) and arrays["actual"].ndim == 2:
-        picture = path.parent / "picture.png"
-        picture.write_bytes(comparison(arrays["actual"], arrays["expected"], arrays["bound"]))
-        lines += [f"![expected, actual, error]({picture.name}) (attach {picture})", ""]
-        (path.parent / "arrays.npz").write_bytes(compressed(arrays))
-    here = environment()
-    versions = {**here["versions"], **front_end.versions}
-    lines += [
-        "### To reproduce",
-        "",
-        "With `case.json`:",
-        "",
-        "```json",
-        json.dumps({**case, "environment": here}, indent=1, ensure_ascii=False),
-        "```",
-        "",
-        "```sh",
-        replay_command("case.json", front_end.source),
-        "```",
-        "",
-        "### Versions",
-        "",
-        f"{here['platform']}, {here['cpu']}, device {front_end.device}",
-        "",
-        *(f"- {name} {version}" for name, version in versions.items()),
-    ]
-    return "\n".join(lines)

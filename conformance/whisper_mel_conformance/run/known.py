@@ -7,12 +7,9 @@ user names applies to all front-ends of that name::
     front-end = "librosa"
 
     [[failure]]
-    title = "loud noise is silence"
     cases = ["errors/overflow-*"]
     since = 2026-11-24
-    version = "0.11.0"
     mechanism = "what happens, and why"
-    link = "https://…"
 
 ``cases`` are ids, with ``*`` for any characters. A declared case that passes is a failure, and so
 is a pattern that matches no case. Only a drawn case may pass, since another seed draws another
@@ -22,7 +19,8 @@ Optional keys of a table:
 - ``except``: ids that are not declared although they match;
 - ``worst``: the highest score that is declared; a case that fails with a higher one is a failure;
 - ``some = true``: rounding decides which of the cases fail. Some pass, but not all of them;
-- ``title``: a few words for tables.
+- ``title``: a few words for tables;
+- ``version``, ``link``: of the front-end, and where the failure is described.
 """
 
 from __future__ import annotations
@@ -43,8 +41,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-_FIELDS = {"cases", "since", "version", "mechanism", "link"}
-_OPTIONAL = {"except", "some", "title", "worst"}
+_FIELDS = {"cases", "since", "mechanism"}
+_OPTIONAL = {"except", "link", "some", "title", "version", "worst"}
 
 
 @dataclass(frozen=True)
@@ -138,9 +136,9 @@ def read(path: Path, *, of_adapter: bool = False) -> list[KnownFailure]:
                 tuple(entry["cases"]),
                 tuple(entry.get("except", ())),
                 entry["since"],
-                str(entry["version"]),
+                str(entry.get("version", "")),
                 str(entry["mechanism"]),
-                str(entry["link"]),
+                str(entry.get("link", "")),
                 str(entry.get("title", entry["mechanism"])),
                 worst,
                 some,

@@ -59,6 +59,7 @@ def of_text(text: str) -> Setup:
 def prepare(
     sources: Sequence[str],
     *,
+    names: Sequence[str] = (),
     with_peers: str = "none",
     profile: str = "quick",
     seed: int = 0,
@@ -67,11 +68,15 @@ def prepare(
 ) -> Setup:
     """Load each front-end once, to learn what it declares; return the setup.
 
-    ``sources`` name front-ends that must exist. ``with_peers`` (``"none"``, ``"light"`` or
+    ``sources`` name front-ends that must exist; ``names``, if given, are what the first of them are
+    called. ``with_peers`` (``"none"``, ``"light"`` or
     ``"all"``) adds the suite's adapters that can be imported. Raises ``UnknownFrontEnd`` for a
     front-end that does not exist or cannot be loaded, ``ValueError`` for an invalid file of
-    declared failures.
+    declared failures and for more names than front-ends.
     """
+    if len(names) > len(sources):
+        raise ValueError(f"--name {names[-1]!r}: expected one for each --frontend, {len(sources)}")
+    called = dict(zip(sources, names, strict=False))
     known = known_failures.of_peers()
     for path in known_files:
         known += known_failures.read(path)
@@ -80,8 +85,10 @@ def prepare(
     for source in sources:
         require_known(source)
     for source in sources:
-        setup.front_ends.append(_described(source, timeout))
-        setup.named.append(setup.front_ends[-1]["name"])
+        described = _described(source, timeout)
+        described["name"] = called.get(source, described["name"])
+        setup.front_ends.append(described)
+        setup.named.append(described["name"])
     for source in peers(with_peers):
         if source in sources:
             continue

@@ -18,6 +18,17 @@ CANDLE_1560 = "https://github.com/huggingface/candle/pull/1560"
 TINYGRAD = "https://github.com/tinygrad/tinygrad/commit/9ffa1eb7e2"
 ELBRUNO_6 = "https://github.com/elbruno/ElBruno.Whisper/pull/6"
 
+PERIODIC_HANN = (
+    '`torch.hann_window(400)`, `scipy.signal.get_window("hann", 400)`, `np.hanning(401)[:-1]`'
+)
+"""Code that makes the right thing, in several libraries, for the fixes of several quirks."""
+SLANEY_BANK = "`librosa.filters.mel(sr=16000, n_fft=400, n_mels=80)`"
+MIRRORED = '`np.pad(x, 200, mode="reflect")`'
+LOG10 = "`np.log10(np.maximum(mel, 1e-10))`"
+CLAMPED = "`log = np.maximum(log, log.max() - 8.0)`"
+SCALED = "`y = (log + 4.0) / 4.0`"
+PADDED = "`np.pad(x, (0, pad_to - len(x)))`"
+
 BELOW_ALL = 1e9
 """A dynamic range so large that nothing is clamped."""
 

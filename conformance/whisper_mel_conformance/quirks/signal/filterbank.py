@@ -9,6 +9,7 @@ from whisper_mel_reference.filterbank import hz_to_mel, mel_to_hz
 from whisper_mel_conformance.quirks.path import Call, Variation
 from whisper_mel_conformance.quirks.quirk import Parameter
 from whisper_mel_conformance.quirks.signal.common import (
+    SLANEY_BANK,
     WENET_2320,
     Array,
     rounded_to_bfloat16,
@@ -90,6 +91,7 @@ FILTERBANK.add(
     "bands hear other frequencies: up to 2",
     WENET_2320,
     "https://github.com/pytorch/audio/issues/1058",
+    fix=f'Slaney\'s scale: {SLANEY_BANK}, `mel_scale="slaney"` in torchaudio and transformers.',
     spec={"mel_scale": "htk"},
 )
 FILTERBANK.add(
@@ -97,6 +99,8 @@ FILTERBANK.add(
     "Triangles have a peak of 1, not an area of 1 Hz.",
     "0.4 to 0.6 too high",
     "https://github.com/pytorch/audio/issues/287",
+    fix=f'Triangles with an area of 1: {SLANEY_BANK}, `norm="slaney"` in torchaudio and '
+    "transformers.",
     spec={"mel_norm": None},
 )
 FILTERBANK.add(
@@ -104,6 +108,8 @@ FILTERBANK.add(
     "HTK's mel scale and triangles with a peak of 1 (torchaudio's defaults).",
     "up to 2.5",
     "https://github.com/pytorch/audio/issues/1058",
+    fix="`torchaudio.transforms.MelSpectrogram(16000, n_fft=400, hop_length=160, "
+    f'n_mels=80, norm="slaney", mel_scale="slaney")`, {SLANEY_BANK}.',
     spec={"mel_scale": "htk", "mel_norm": None},
 )
 FILTERBANK.add(
@@ -111,12 +117,16 @@ FILTERBANK.add(
     "Each band's weights sum to 1.",
     "0.4 too high",
     "https://github.com/paiml/whisper.apr/issues/7",
+    fix="Do not divide a band by its sum; Slaney's norm is 2 / (right edge - left edge)"
+    f" in hertz: {SLANEY_BANK}.",
     bank=_rows_to_one,
 )
 FILTERBANK.add(
     "bands-peak-at-one",
     "Each band's weights are divided by the largest of them.",
     "0.4 to 0.6 too high, differently for each band",
+    fix="Do not divide a band by its peak; Slaney's norm is 2 / (right edge - left "
+    f"edge) in hertz: {SLANEY_BANK}.",
     since="2026-11-25",
     bank=lambda bank, call: bank / bank.max(axis=1, keepdims=True),
 )
@@ -125,6 +135,7 @@ FILTERBANK.add(
     "Triangles are straight on the mel scale, not in hertz (Kaldi).",
     "0.003: only a tolerance below 1e-3 shows it",
     WENET_2320,
+    fix=f"Compute the slopes of the triangles in hertz, not in mel: {SLANEY_BANK}.",
     bank=_mel_triangles,
 )
 FILTERBANK.add(
@@ -133,6 +144,7 @@ FILTERBANK.add(
     "low bands are empty: up to 2",
     "https://github.com/0xShug0/audio.cpp/pull/384",
     "https://github.com/vllm-project/vllm-metal/pull/729",
+    fix=f"Do not round edges to bins: {SLANEY_BANK}.",
     bank=_snapped,
 )
 FILTERBANK.add_family(
@@ -142,6 +154,8 @@ FILTERBANK.add_family(
     Parameter("hertz", 7600, (*range(3000, 8000, 200), 7900, 7990)),
     lambda hz: Variation({"f_max": float(hz)}),
     WENET_2320,
+    fix="The bank ends at 8000 Hz: `librosa.filters.mel(sr=16000, n_fft=400, n_mels=80,"
+    " fmax=8000.0)`.",
 )
 FILTERBANK.add_family(
     "lowest-frequency",
@@ -150,6 +164,7 @@ FILTERBANK.add_family(
     Parameter("hertz", 20, (1, 10, 20, 40, 60, 80, 100, 133, 200, 300)),
     lambda hz: Variation({"f_min": float(hz)}),
     WENET_2320,
+    fix="The bank begins at 0 Hz: `librosa.filters.mel(sr=16000, n_fft=400, n_mels=80, fmin=0.0)`.",
 )
 FILTERBANK.add_family(
     "bank-of-22050-hertz",
@@ -157,6 +172,7 @@ FILTERBANK.add_family(
     "bands hear other frequencies",
     Parameter("hertz", 22050, (22050, 24000, 32000, 44100, 48000), listed=True),
     lambda hz: Variation({"sample_rate": round(hz)}),
+    fix=f"Say the rate, whose default is 22050 Hz: {SLANEY_BANK}.",
 )
 FILTERBANK.add_family(
     "bank-of-another-rate",
@@ -164,6 +180,7 @@ FILTERBANK.add_family(
     "bands hear other frequencies",
     Parameter("hertz", 22050, (8000, 11025, 22050, 24000, 32000, 44100, 48000), listed=True),
     lambda hz: Variation({"sample_rate": round(hz), "f_max": hz / 2.0}),
+    fix=f"Make the bank for 16 kHz, and resample the audio to that: {SLANEY_BANK}.",
     since="2026-11-25",
 )
 FILTERBANK.add_family(
@@ -173,18 +190,21 @@ FILTERBANK.add_family(
     "bands hear other frequencies",
     Parameter("size", 512, (320, 398, 399, 401, 402, 404, 416, 480, 512, 800, 1024), True),
     lambda n_fft: _of_another_size(round(n_fft)),
+    fix=f"Bin k lies at 40 k Hz, k * 16000 / 400: {SLANEY_BANK}. For torchaudio: `n_freqs=201`.",
     since="2026-11-25",
 )
 FILTERBANK.add(
     "one-bin-late",
     "The bank is off by one bin.",
     "bands hear frequencies 40 Hz too low",
+    fix=f"Bin 0, at 0 Hz, belongs to column 0 of the bank: {SLANEY_BANK}.",
     bank=_bin_late,
 )
 FILTERBANK.add(
     "one-bin-early",
     "The bank is off by one bin, the other way: the transform's first bin is left out.",
     "bands hear frequencies 40 Hz too high",
+    fix=f"Keep bin 0 of the transform, all 201 bins: {SLANEY_BANK}.",
     since="2026-11-25",
     bank=_bin_early,
 )
@@ -192,6 +212,7 @@ FILTERBANK.add(
     "bands-reversed",
     "The highest band comes first.",
     "upside down",
+    fix="Put the lowest band first: `bank = bank[::-1]`, or do not sort the edges downwards.",
     bank=lambda bank, call: bank[::-1],
 )
 FILTERBANK.add_family(
@@ -200,12 +221,15 @@ FILTERBANK.add_family(
     "energy is in other bands",
     Parameter("bands", 1, (-4, -3, -2, -1, 1, 2, 3, 4), True),
     lambda by: Variation(stages={"bank": lambda bank, call: np.roll(bank, round(by), axis=0)}),
+    fix="Write band b to row b, the lowest first: check the index.",
     since="2026-11-25",
 )
 FILTERBANK.add(
     "lowest-80-of-128",
     "The bank of the larger models, cut off after as many bands as asked for.",
     "bands hear other frequencies",
+    fix="Make a bank for each number of bands: `librosa.filters.mel(sr=16000, "
+    "n_fft=400, n_mels=n_mels)`.",
     bank=_lowest_of_128,
 )
 FILTERBANK.add(
@@ -213,6 +237,8 @@ FILTERBANK.add(
     "The product with the bank is done by tensor cores: 10 bits of each weight and power.",
     "7e-5: passes a tolerance of 1e-4 everywhere",
     "https://github.com/ggml-org/whisper.cpp/pull/2206",
+    fix="Switch TF32 off for this product: `torch.backends.cuda.matmul.allow_tf32 = "
+    'False`, `torch.set_float32_matmul_precision("highest")`.',
     killer="numerics/chirp/80",
     power=rounded_to_tf32,
     bank=rounded_to_tf32,
@@ -221,6 +247,7 @@ FILTERBANK.add(
     "half-precision-bank",
     "The bank is float16.",
     "1e-4",
+    fix="Keep the bank in float32: `bank.float()`; a call of `model.half()` must not reach it.",
     killer="numerics/chirp/80",
     bank=rounded_to_half,
 )
@@ -228,6 +255,7 @@ FILTERBANK.add(
     "bfloat16-bank",
     "The bank is bfloat16.",
     "1e-3",
+    fix="Keep the bank in float32: `bank.float()`; a call of `model.bfloat16()` must not reach it.",
     since="2026-11-25",
     bank=rounded_to_bfloat16,
 )
@@ -235,6 +263,7 @@ FILTERBANK.add(
     "half-precision-product",
     "The product with the bank is done in float16: powers, weights and result (autocast).",
     "quiet bands vanish, loud ones overflow",
+    fix='Compute the product in float32: `torch.autocast("cuda", enabled=False)` around it.',
     since="2026-11-25",
     power=rounded_to_half,
     bank=rounded_to_half,
@@ -244,6 +273,7 @@ FILTERBANK.add(
     "bfloat16-product",
     "The product with the bank is done in bfloat16: powers, weights and result (autocast).",
     "1e-3 off",
+    fix='Compute the product in float32: `torch.autocast("cuda", enabled=False)` around it.',
     since="2026-11-25",
     power=rounded_to_bfloat16,
     bank=rounded_to_bfloat16,

@@ -55,6 +55,7 @@ FRAMES.add(
     "Each frame's mean is subtracted (Kaldi's remove_dc_offset).",
     "the lowest bands lose energy",
     WENET_2320,
+    fix="Keep each frame's mean: `remove_dc_offset=False`.",
     frames=lambda frames, call: frames - frames.mean(axis=1, keepdims=True),
 )
 FRAMES.add_family(
@@ -64,6 +65,7 @@ FRAMES.add_family(
     Parameter("coefficient", 0.97, (0.1, 0.5, 0.9, 0.95, 0.97, 0.98, 1.0)),
     _emphasised_frames,
     WENET_2320,
+    fix="Remove the filter: `preemphasis_coefficient=0.0`.",
     since="2026-11-25",
 )
 FRAMES.add(
@@ -71,6 +73,7 @@ FRAMES.add(
     "The last frame is not dropped.",
     "one frame too many; a loud end moves the maximum",
     CPP_1148,
+    fix="Drop the last frame before the maximum is taken: `power = power[:, :-1]`.",
     killer="boundary/length-479/80",
     spec={"drop_last_frame": False},
 )
@@ -78,6 +81,7 @@ FRAMES.add(
     "first-frame-dropped",
     "The first frame is dropped instead of the last.",
     "everything is one frame early",
+    fix="Drop the last frame, not the first: `power = power[:, :-1]`.",
     spec={"drop_last_frame": False},
     features=lambda y, call: y[:, 1:],
 )
@@ -85,6 +89,8 @@ FRAMES.add(
     "one-frame-late",
     "Frame t is what frame t - 1 should be; the first one is there twice.",
     "everything is one frame late",
+    fix="Begin with the frame at sample -200 of the clip (0 of the mirrored one), and "
+    "count frames from 0.",
     since="2026-11-25",
     features=lambda y, call: np.concatenate([y[:, :1], y[:, :-1]], axis=1),
 )
@@ -92,6 +98,8 @@ FRAMES.add(
     "one-frame-early",
     "Frame t is what frame t + 1 should be; the last one is there twice.",
     "everything is one frame early",
+    fix="Begin with the frame at sample -200 of the clip (0 of the mirrored one), and "
+    "count frames from 0.",
     since="2026-11-25",
     features=lambda y, call: np.concatenate([y[:, 1:], y[:, -1:]], axis=1),
 )
@@ -101,6 +109,7 @@ FRAMES.add_family(
     "everything is late; the end is at the start",
     Parameter("frames", 1, (-4, -3, -2, -1, 1, 2, 3, 4), True),
     lambda by: Variation(stages={"features": lambda y, call: np.roll(y, round(by), axis=1)}),
+    fix="Write frame t to column t: check the index of a ring buffer or of `np.roll`.",
     since="2026-11-25",
 )
 FRAMES.add(
@@ -108,6 +117,7 @@ FRAMES.add(
     "round(n / 160) frames instead of n // 160.",
     "one frame too many for half of all lengths",
     KNF_65,
+    fix="Round down: `n_frames = len(x) // 160`.",
     killer="boundary/length-240/80",
     frames=_rounded_count,
 )
@@ -116,6 +126,7 @@ FRAMES.add(
     "The number of frames is n / 160 rounded up.",
     "one frame too many unless the length is a multiple of 160",
     "https://github.com/huggingface/transformers/issues/39214",
+    fix="Round down: `n_frames = len(x) // 160`, without the last frame of the transform.",
     killer="boundary/length-401/80",
     since="2026-11-25",
     frames=_rounded_up_count,
@@ -125,6 +136,7 @@ FRAMES.add(
     "round(n / 160) frames instead of n // 160, and the one too many is filled with 0.",
     "one frame too many for half of all lengths: it reads as moderate noise",
     "https://github.com/lhotse-speech/lhotse/blob/master/lhotse/features/whisper_fbank.py",
+    fix="Round down: `n_frames = len(x) // 160`, and append no frame.",
     killer="boundary/length-240/80",
     features=_frame_of_zeros,
 )
@@ -134,6 +146,8 @@ FRAMES.add(
     "1 s of audio gives 3000 frames",
     CPP_1148,
     CANDLE_1560,
+    fix="Give as many frames as the clip has, `len(x) // 160`; pad the samples to 30 s "
+    "only if asked to.",
     frames=_thousands,
 )
 FRAMES.add_family(
@@ -142,11 +156,14 @@ FRAMES.add_family(
     "another number of frames",
     Parameter("samples", 128, (80, 100, 128, 150, 159, 161, 170, 200, 240, 256, 320), True),
     lambda hop: Variation({"hop": round(hop)}),
+    fix="Advance by 160 samples, 10 ms: `hop_length=160`.",
 )
 FRAMES.add(
     "frames-of-512",
     "Frames of 512 samples, windowed over their whole length.",
     "time is smeared, frequency sharper; bands differ",
+    fix="Frames have 400 samples: `n_fft=400`, `win_length=400`. If the transform must "
+    "be longer, window 400 samples and use its bins at multiples of 40 Hz.",
     spec={"n_fft": 512},
 )
 FRAMES.add_family(
@@ -155,5 +172,6 @@ FRAMES.add_family(
     "time is smeared and frequency sharper, or the other way round; bands differ",
     Parameter("samples", 480, (320, 384, 402, 416, 480, 512, 640, 800, 1024), True),
     lambda n: Variation({"n_fft": round(n)}),
+    fix="Frames have 400 samples, 25 ms: `n_fft=400`, `win_length=400`.",
     since="2026-11-25",
 )

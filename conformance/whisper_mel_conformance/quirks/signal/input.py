@@ -89,6 +89,8 @@ INPUT.add(
     "clipped-input",
     "Samples are clipped to -1 … 1.",
     "float audio above full scale is distorted; nothing else shows it",
+    fix="Leave samples beyond -1 … 1 as they are: remove `np.clip(x, -1, 1)` or the "
+    "saturating conversion.",
     killer="numerics/rising-noise-e3/80",
     audio=lambda audio, call: np.clip(audio, -1, 1),
 )
@@ -97,6 +99,7 @@ INPUT.add(
     "Samples take a detour through 16-bit integers, rounded and clipped.",
     "quiet audio is replaced by quantisation noise",
     "https://github.com/openai/openai-agents-python/pull/4755",
+    fix="Pass the float samples on; do not convert them to int16 and back.",
     killer="numerics/near-floor-noise/80",
     audio=_pcm16,
 )
@@ -108,6 +111,8 @@ INPUT.add_family(
     Parameter("divisor", 32768, (32767, 32768), True),
     _truncated,
     "https://github.com/openai/openai-agents-python/pull/4755",
+    fix="Pass the float samples on; where int16 is needed, round: `np.rint(x * "
+    "32768).clip(-32768, 32767).astype(np.int16)`.",
     killer="numerics/near-floor-noise/80",
     since="2026-11-25",
 )
@@ -116,6 +121,8 @@ INPUT.add(
     "Samples are multiplied by 32768 and cast to int16: what does not fit wraps around.",
     "full scale becomes a click of the other sign",
     "https://github.com/microsoft/VibeVoice/pull/281",
+    fix="Pass the float samples on, or saturate before the cast: `np.rint(x * "
+    "32768).clip(-32768, 32767).astype(np.int16)`.",
     killer="numerics/square/80",
     audio=_wrapped,
 )
@@ -127,6 +134,8 @@ INPUT.add_family(
     Parameter("factor", 32767, (32767, 32768), listed=True),
     _truncated_and_wrapped,
     "https://github.com/microsoft/VibeVoice/pull/281",
+    fix="Pass the float samples on, or round and saturate before the cast: `np.rint(x *"
+    " 32768).clip(-32768, 32767).astype(np.int16)`.",
     killer="numerics/near-floor-noise/80",
     since="2026-11-25",
 )
@@ -134,6 +143,8 @@ INPUT.add(
     "half-precision-input",
     "Samples are float16 on their way.",
     "noise 70 dB below each sample: quiet bands beside loud ones",
+    fix="Compute the features from float32 samples: `x.astype(np.float32)` before "
+    'anything is float16; `torch.autocast("cuda", enabled=False)` around it.',
     since="2026-11-25",
     audio=rounded_to_half,
 )
@@ -141,6 +152,8 @@ INPUT.add(
     "bfloat16-input",
     "Samples are bfloat16 on their way.",
     "noise 50 dB below each sample: quiet bands beside loud ones",
+    fix="Compute the features from float32 samples: `x.float()`, and "
+    '`torch.autocast("cuda", enabled=False)` around it.',
     since="2026-11-25",
     audio=rounded_to_bfloat16,
 )
@@ -150,6 +163,8 @@ INPUT.add_family(
     "everything is late by a part of a hop; the clip's ends differ",
     Parameter("samples", 80, (-320, -160, -80, -40, -1, 1, 40, 80, 160, 320), True),
     lambda by: _delayed(round(by)),
+    fix="Frame t is centred on sample 160 t: do not prepend samples, and take away the "
+    "delay of a resampler or codec.",
     since="2026-11-25",
 )
 INPUT.add(
@@ -158,6 +173,7 @@ INPUT.add(
     "6.6e-6 too high wherever nothing is clamped: below a tolerance of 1e-5",
     "https://github.com/deepjavalibrary/djl/pull/3646",
     "https://github.com/openai/openai-agents-python/pull/4755",
+    fix="Divide by 32768: `x.astype(np.float32) / 32768.0`. C: `x[i] / 32768.0f`.",
     killer="numerics/quiet-noise-int16/80",
     audio=_int16_times(32768.0 / 32767.0),
 )
@@ -166,6 +182,7 @@ INPUT.add(
     "int16 audio is accepted and not divided by anything.",
     "2.2577 too high wherever nothing is clamped",
     "https://github.com/huggingface/transformers/issues/19888",
+    fix="Divide int16 samples by 32768: `x.astype(np.float32) / 32768.0`. C: `x[i] / 32768.0f`.",
     killer="numerics/quiet-noise-int16/80",
     audio=_int16_times(32768.0),
 )
@@ -174,6 +191,7 @@ INPUT.add(
     "Float audio is multiplied by 32768, as Kaldi's front-ends expect it.",
     "2.2577 too high wherever nothing is clamped",
     "https://github.com/csukuangfj/kaldi-native-fbank/issues/63",
+    fix="Float samples are -1 … 1 already: remove the factor 32768.",
     audio=lambda audio, call: audio * audio.dtype.type(32768.0),
 )
 INPUT.add_family(
@@ -182,6 +200,7 @@ INPUT.add_family(
     "a constant wherever nothing is clamped",
     Parameter("factor", 0.5, (1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.25, 0.5, 0.9, 2.0, 10.0, 1e5)),
     lambda g: Variation(stages={"audio": lambda audio, call: audio * audio.dtype.type(g)}),
+    fix="Remove the factor: samples are used as they are, int16 ones divided by 32768.",
 )
 INPUT.add_family(
     "pre-emphasis",
@@ -190,11 +209,13 @@ INPUT.add_family(
     Parameter("coefficient", 0.97, (0.1, 0.5, 0.9, 0.95, 0.97, 0.98, 1.0)),
     _emphasised,
     WENET_2320,
+    fix="Remove the filter; in options of other libraries: `preemphasis=0.0`.",
 )
 INPUT.add(
     "mean-removed",
     "The clip's mean is subtracted.",
     "DC disappears",
+    fix="Keep the clip's mean: remove `x - x.mean()`.",
     killer="numerics/dc/80",
     audio=lambda audio, call: audio - audio.mean(),
 )
@@ -202,6 +223,7 @@ INPUT.add(
     "peak-normalised",
     "Each clip is scaled to a peak of 1.",
     "a constant that depends on the clip",
+    fix="Leave the level as it is: remove `x / np.abs(x).max()`.",
     audio=_peak_normalised,
 )
 INPUT.add_family(
@@ -210,6 +232,7 @@ INPUT.add_family(
     "a constant that depends on the clip",
     Parameter("rms", 0.1, (0.001, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0)),
     _levelled,
+    fix="Leave the level as it is: remove the division by the root mean square.",
     since="2026-11-25",
 )
 INPUT.add(
@@ -217,12 +240,15 @@ INPUT.add(
     "Each clip is scaled to mean 0 and variance 1 (do_normalize).",
     "a constant that depends on the clip; DC disappears",
     "https://github.com/huggingface/transformers/pull/21938",
+    fix="Leave the level as it is: `do_normalize=False`, or remove `(x - x.mean()) / x.std()`.",
     audio=_unit_variance,
 )
 INPUT.add(
     "cut-to-whole-hops",
     "Samples behind the last whole hop are cut off.",
     "the last frame sees another mirrored end",
+    fix="Keep the samples behind the last whole hop: they are seen by the last frames. "
+    "Do not cut `x` to a multiple of 160.",
     killer="boundary/every-remainder/80",
     audio=lambda audio, call: audio[: audio.size // 160 * 160],
 )
@@ -231,5 +257,7 @@ INPUT.add(
     "The clip is read from its end, as by a negative stride that is ignored.",
     "frames in the wrong order",
     "https://github.com/pytorch/pytorch/issues/120403",
+    fix="Read the samples in their order: mind negative strides, or copy first: "
+    "`np.ascontiguousarray(x)`.",
     audio=lambda audio, call: audio[::-1],
 )

@@ -10,6 +10,8 @@ from whisper_mel_conformance.quirks.path import Call, Hook, Variation
 from whisper_mel_conformance.quirks.quirk import Parameter
 from whisper_mel_conformance.quirks.signal.common import (
     ELBRUNO_6,
+    PADDED,
+    SCALED,
     Array,
     rounded_to_bfloat16,
     rounded_to_half,
@@ -90,6 +92,7 @@ OUTPUT.add(
     "-10 … 0 instead of -1.5 … 1.5",
     ELBRUNO_6,
     "https://github.com/csukuangfj/kaldi-native-fbank/issues/63",
+    fix=f"Scale at the end: {SCALED}.",
     spec={"offset": 0.0, "divisor": 1.0},
 )
 OUTPUT.add_family(
@@ -98,6 +101,7 @@ OUTPUT.add_family(
     "a constant",
     Parameter("offset", 0.0, (-20.0, -8.0, -4.0, 0.0, 2.0, 3.0, 5.0, 6.0, 8.0, 10.0, 20.0)),
     lambda offset: Variation({"offset": float(offset)}),
+    fix=f"Add 4: {SCALED}.",
 )
 OUTPUT.add_family(
     "divisor",
@@ -105,6 +109,7 @@ OUTPUT.add_family(
     "the range of values is stretched or squeezed",
     Parameter("divisor", 2.0, (0.5, 1.0, 2.0, 3.0, 3.9, 4.1, 5.0, 8.0, 10.0, 20.0)),
     lambda divisor: Variation({"divisor": float(divisor)}),
+    fix=f"Divide by 4: {SCALED}.",
 )
 OUTPUT.add_family(
     "features-standardised",
@@ -113,6 +118,7 @@ OUTPUT.add_family(
     _EPSILON,
     lambda epsilon: _standardised(None, epsilon),
     "https://github.com/huggingface/transformers/pull/21938",
+    fix=f"Remove the normalisation of the features: {SCALED} is all.",
 )
 OUTPUT.add_family(
     "bands-standardised",
@@ -120,12 +126,14 @@ OUTPUT.add_family(
     "everything depends on the clip",
     _EPSILON,
     lambda epsilon: _standardised(1, epsilon),
+    fix=f"Remove the normalisation of bands (CMVN): {SCALED} is all.",
     since="2026-11-25",
 )
 OUTPUT.add(
     "mean-removed-per-band",
     "The mean of each band is subtracted (CMN).",
     "everything depends on the clip",
+    fix=f"Remove the subtraction of means (CMN): {SCALED} is all.",
     since="2026-11-25",
     features=lambda y, call: y - y.mean(axis=1, keepdims=True) if y.size else y,
 )
@@ -133,12 +141,14 @@ OUTPUT.add(
     "features-stretched",
     "Features are stretched to 0 … 1.",
     "everything depends on the clip",
+    fix=f"Do not stretch: {SCALED} is all.",
     features=_stretched,
 )
 OUTPUT.add(
     "features-stretched-both-ways",
     "Features are stretched to -1 … 1.",
     "everything depends on the clip",
+    fix=f"Do not stretch: {SCALED} is all.",
     since="2026-11-25",
     features=lambda y, call: 2 * _stretched(y, call) - 1,
 )
@@ -146,6 +156,7 @@ OUTPUT.add(
     "features-clipped",
     "Features are clipped to -1 … 1.",
     "silence reads -1, and loud bands are cut",
+    fix="Leave values beyond -1 … 1 as they are: remove `np.clip(y, -1, 1)`.",
     killer="numerics/silence/80",
     features=lambda y, call: np.clip(y, -1, 1),
 )
@@ -154,12 +165,16 @@ OUTPUT.add(
     "Features are float16 on their way.",
     "5e-4",
     "https://github.com/pytorch/audio/issues/2097",
+    fix="Return float32, and cast at the model: `y.astype(np.float32)` cannot bring "
+    "back what float16 has lost.",
     features=rounded_to_half,
 )
 OUTPUT.add(
     "bfloat16-features",
     "Features are bfloat16 on their way.",
     "4e-3",
+    fix="Return float32, and cast at the model: `y.float()` cannot bring back what "
+    "bfloat16 has lost.",
     features=rounded_to_bfloat16,
 )
 OUTPUT.add(
@@ -168,6 +183,7 @@ OUTPUT.add(
     "1.5 in every padded frame: silence reads as half loud",
     _FASTER_1084,
     "https://github.com/ggml-org/whisper.cpp/issues/579",
+    fix=f"Pad the samples before the transform, not the features: {PADDED}.",
     killer=_PADDED,
     **_padded_with(lambda y: 0.0),
 )
@@ -176,6 +192,7 @@ OUTPUT.add(
     "Padding is done on the features, with their minimum.",
     "frames that straddle the end are lost; loud clips: 1.1 in every padded frame",
     "https://github.com/huggingface/transformers/pull/39221",
+    fix=f"Pad the samples before the transform, not the features: {PADDED}.",
     killer=_PADDED,
     **_padded_with(lambda y: y.min()),
 )
@@ -184,6 +201,7 @@ OUTPUT.add(
     "Padding is done on the features, with -1.5.",
     "frames that straddle the end are lost; loud clips: wrong in every padded frame",
     _ORT_EXTENSIONS,
+    fix=f"Pad the samples before the transform, not the features: {PADDED}.",
     killer=_PADDED,
     **_padded_with(lambda y: -1.5),
 )
@@ -192,6 +210,7 @@ OUTPUT.add(
     "Padding is done on the features, with the clip's maximum less 8, below silence.",
     "silence pads with -3.5",
     _ORT_EXTENSIONS,
+    fix=f"Pad the samples before the transform, not the features: {PADDED}.",
     killer=_PADDED,
     **_padded_with(lambda y: y.max() - 2.0),
 )
@@ -202,12 +221,16 @@ OUTPUT.add_family(
     Parameter("value", 0.0, (-10.0, -2.0, -1.5, -1.0, 0.0, 1.0)),
     lambda value: Variation(stages={"features": _filled(lambda y: value)}),
     _FASTER_1084,
+    fix="Give `len(x) // 160` frames; to pad, append zeros to the samples: `np.pad(x, "
+    "(0, 480_000 - len(x)))`.",
     since="2026-11-25",
 )
 OUTPUT.add(
     "filled-with-minimum",
     "Features are filled with their minimum up to 3000 frames, whether asked for or not.",
     "3000 frames for every clip; those of loud ones are no silence",
+    fix="Give `len(x) // 160` frames; to pad, append zeros to the samples: `np.pad(x, "
+    "(0, 480_000 - len(x)))`.",
     since="2026-11-25",
     features=_filled(lambda y: y.min()),
 )
@@ -216,6 +239,8 @@ OUTPUT.add(
     "Smoothing is accepted and not done.",
     "as without smoothing",
     "https://github.com/huggingface/transformers/pull/21938",
+    fix="Do it or refuse it. 3×3 mean, kept inside: `scipy.ndimage.uniform_filter(y, "
+    "3)[1:-1, 1:-1]`.",
     killer="numerics/rising-noise-same/80",
     spec={"smoothing": None},
 )
@@ -223,6 +248,9 @@ OUTPUT.add(
     "smoothing-counts-zeros",
     "Smoothing counts zeros beyond the edges (torch's default).",
     "edges are nearer to 0",
+    fix="Divide by the number of values that exist: "
+    "`torch.nn.functional.avg_pool2d(y[None], 3, 1, 1, "
+    "count_include_pad=False)[0]`.",
     killer="numerics/rising-noise-same/80",
     features=_zeros_counted,
 )
@@ -230,5 +258,6 @@ OUTPUT.add(
     "smoothed-unasked",
     "The features are smoothed though nobody asked for it.",
     "details are lost",
+    fix="Return the features as they are unless smoothing is asked for.",
     features=_smoothed,
 )

@@ -11,6 +11,7 @@ from whisper_mel_conformance.quirks.signal.common import (
     CANDLE_1560,
     CPP_1148,
     KNF_65,
+    MIRRORED,
     TINYGRAD,
     Array,
 )
@@ -81,6 +82,8 @@ PADDING.add(
     "https://github.com/NVIDIA/TensorRT-Model-Connect/pull/1282",
     "https://github.com/vllm-project/vllm-metal/pull/729",
     TINYGRAD,
+    fix='Mirror both ends: `torch.stft(x, 400, 160, center=True, pad_mode="reflect", '
+    f"return_complex=True)`, {MIRRORED}.",
     spec={"pad_mode": "zero"},
 )
 PADDING.add(
@@ -88,12 +91,14 @@ PADDING.add(
     "The mirror image repeats the edge sample (Kaldi, NumPy's symmetric).",
     "the first and the last frame differ",
     KNF_65,
+    fix=f"Mirror without repeating the edge sample: {MIRRORED}. C: `padded[199 - i] = x[i + 1]`.",
     spec={"pad_mode": "symmetric"},
 )
 PADDING.add(
     "pad-edge",
     "The clip is extended by its edge sample.",
     "the first and the last frame differ",
+    fix=f"Mirror both ends instead of repeating the edge: {MIRRORED}.",
     spec={"pad_mode": "edge"},
 )
 PADDING.add(
@@ -102,12 +107,14 @@ PADDING.add(
     "the last frame is too low",
     "https://github.com/ggml-org/whisper.cpp/pull/2206",
     _OPENVINO,
+    fix=f"Mirror the end, too: {MIRRORED}. Zeros follow the clip only where it is padded.",
     extended=_zero_end,
 )
 PADDING.add(
     "pad-left-zero",
     "Only the end is mirrored.",
     "the first frame is too low",
+    fix=f"Mirror the start, too: {MIRRORED}.",
     killer="numerics/falling-noise/80",
     extended=_zero_start,
 )
@@ -115,6 +122,7 @@ PADDING.add(
     "pad-wrap",
     "The clip is extended as if it were periodic.",
     "the first frame hears the end, the last one the start",
+    fix=f"Mirror both ends instead of wrapping round: {MIRRORED}.",
     extended=_wrapped_ends,
 )
 PADDING.add(
@@ -123,12 +131,15 @@ PADDING.add(
     "everything is 12.5 ms late, and there are fewer frames",
     CPP_1148,
     CANDLE_1560,
+    fix="Extend the clip by 200 mirrored samples on both sides first: `torch.stft(x, "
+    f"400, 160, center=True, return_complex=True)`, {MIRRORED}.",
     spec={"centre": False, "drop_last_frame": False},
 )
 PADDING.add(
     "no-centre-zero-tail",
     "Frame t begins at t * hop; the clip is extended by zeros at its end only.",
     "everything is 12.5 ms late; the last frames are too low",
+    fix=f"Centre the frames: 200 mirrored samples on both sides, no zeros at the end: {MIRRORED}.",
     since="2026-11-25",
     extended=_zero_tail,
 )
@@ -146,6 +157,7 @@ PADDING.add_family(
     KNF_65,
     "https://github.com/k2-fsa/sherpa-onnx/pull/3873",
     "https://github.com/csukuangfj/kaldifeat/issues/116",
+    fix=f"Frame t begins at 160 t - 200: {MIRRORED}, then frames from sample 0 on.",
 )
 PADDING.add(
     "kaldi-frames",
@@ -155,6 +167,9 @@ PADDING.add(
     "https://github.com/csukuangfj/kaldifeat/issues/116",
     KNF_65,
     "https://github.com/k2-fsa/sherpa-onnx/pull/3873",
+    fix="Take frames that are centred on 160 t, n // 160 of them, of the clip that is "
+    f"mirrored without its edge sample: {MIRRORED}. Kaldi's `snip_edges` has no such"
+    " value.",
     extended=_kaldi_extended,
 )
 PADDING.add(
@@ -162,12 +177,14 @@ PADDING.add(
     "160 zeros are appended to every clip.",
     "one frame too many, and the last one hears silence",
     "https://github.com/SYSTRAN/faster-whisper/pull/1106",
+    fix="Do not append zeros; drop the last frame instead: `y = y[:, :-1]`.",
     audio=_more_zeros(160),
 )
 PADDING.add(
     "always-30-seconds",
     "Zeros are appended up to 30 s whether asked for or not.",
     "3000 frames for every clip; the last frame hears silence",
+    fix="Pad to 30 s only if asked to, before the transform: `np.pad(x, (0, 480_000 - len(x)))`.",
     spec={"pad_to": None},
     audio=_unless_padded,
 )
@@ -177,6 +194,7 @@ PADDING.add(
     "1 s of audio gives 3100 frames",
     "https://github.com/huggingface/transformers/pull/34111",
     "https://github.com/SYSTRAN/faster-whisper/issues/201",
+    fix="Pad up to 30 s, not by 30 s: `np.pad(x, (0, max(480_000 - len(x), 0)))`.",
     spec={"pad_to": None},
     audio=_more_zeros(480_000),
 )

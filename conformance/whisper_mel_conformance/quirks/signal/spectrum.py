@@ -29,6 +29,7 @@ SPECTRUM.add(
     "Magnitudes instead of powers.",
     "0.5 to 1 off",
     ELBRUNO_6,
+    fix="Square the magnitude: `np.abs(spectrum) ** 2`, `power=2.0` in torchaudio and librosa.",
     spec={"power": 1.0},
 )
 SPECTRUM.add_family(
@@ -39,6 +40,7 @@ SPECTRUM.add_family(
     lambda p: Variation(
         stages={"power": lambda power, call: power ** power.dtype.type(p / call.spec.power)}
     ),
+    fix="Take the square: `np.abs(spectrum) ** 2`, `power=2.0`.",
 )
 SPECTRUM.add(
     "negative-frequencies-folded",
@@ -46,6 +48,8 @@ SPECTRUM.add(
     "0.0753 too high wherever nothing is clamped",
     CPP_1148,
     CANDLE_1560,
+    fix="Use bins 0 to 200 once: `np.abs(np.fft.rfft(frames)) ** 2`; do not add bin 400"
+    " - k to bin k.",
     power=_folded,
 )
 SPECTRUM.add(
@@ -53,24 +57,29 @@ SPECTRUM.add(
     "The imaginary part is lost, as by a cast to float32.",
     "up to 3.1 beside tones; DC and Nyquist tones hide it",
     TINYGRAD,
+    fix="Use both parts: `spectrum.real**2 + spectrum.imag**2`.",
     spectrum=lambda spectrum, call: spectrum.real,
 )
 SPECTRUM.add(
     "imaginary-part-only",
     "The real part is lost.",
     "as the real part's loss; DC disappears",
+    fix="Use both parts: `spectrum.real**2 + spectrum.imag**2`.",
     spectrum=lambda spectrum, call: spectrum.imag,
 )
 SPECTRUM.add(
     "transform-by-n",
     "The transform is divided by its size.",
     "a constant, 1.3 lower",
+    fix='Leave the transform unscaled: `np.fft.rfft(frames, norm="backward")`.',
     window=lambda weights, call: weights / weights.dtype.type(400),
 )
 SPECTRUM.add(
     "transform-by-root-n",
     "The transform is divided by the root of its size (normalized=True).",
     "0.65 lower wherever nothing is clamped",
+    fix="Leave the transform unscaled: `normalized=False` in torch.stft, "
+    '`norm="backward"` in NumPy.',
     window=lambda weights, call: weights / weights.dtype.type(20),
 )
 SPECTRUM.add_family(
@@ -81,17 +90,23 @@ SPECTRUM.add_family(
     lambda n: Variation(fft_size=round(n)),
     "https://github.com/robertknight/rten/pull/919",
     "https://github.com/csukuangfj/kaldi-native-fbank/pull/66",
+    fix="Transform 400 samples, which has bins at multiples of 40 Hz: `n_fft=400`, "
+    "`np.fft.rfft(frames, 400)`. An FFT for powers of 2 only needs Bluestein's "
+    "algorithm, or a plain DFT.",
 )
 SPECTRUM.add(
     "half-precision-power",
     "Powers are float16.",
     "quiet bins vanish, loud ones overflow",
     "https://github.com/pytorch/pytorch/issues/33485",
+    fix="Compute powers in float32: `np.abs(spectrum).astype(np.float32) ** 2`; "
+    '`torch.autocast("cuda", enabled=False)` around it.',
     power=rounded_to_half,
 )
 SPECTRUM.add(
     "bfloat16-power",
     "Powers are bfloat16.",
     "1e-3 off",
+    fix='Compute powers in float32: `torch.autocast("cuda", enabled=False)` around the front-end.',
     power=rounded_to_bfloat16,
 )

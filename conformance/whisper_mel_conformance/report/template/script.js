@@ -35,6 +35,7 @@
   const words = tools.querySelector("input[type=search]");
   const failing = tools.querySelector("input[type=checkbox]");
   const shown = tools.querySelector("output");
+  const articles = Array.from(document.querySelectorAll("article"));
   const apply = () => {
     const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
     for (const row of rows) {
@@ -42,15 +43,13 @@
       row.hidden = !wanted.every((word) => text.includes(word)) ||
         (failing.checked && row.dataset.fails === undefined);
     }
+    for (const article of articles) {
+      article.hidden = failing.checked && article.dataset.fails === undefined;
+    }
     shown.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length}`;
   };
   words.addEventListener("input", apply);
   failing.addEventListener("change", apply);
   apply();
   tools.hidden = false;
-
-  // ---- on paper everything is open
-  window.addEventListener("beforeprint", () => {
-    for (const part of document.querySelectorAll("details")) part.open = true;
-  });
 })();

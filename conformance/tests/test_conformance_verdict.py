@@ -1,0 +1,61 @@
+"""One verdict for all outputs: class, badge, colour, words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from documents import case, front_end, run
+from whisper_mel_conformance.report import formats
+from whisper_mel_conformance.report.documents import Document
+from whisper_mel_conformance.report.facts import headline
+from whisper_mel_conformance.report.page import page
+from whisper_mel_conformance.report.terminal import summary
+from whisper_mel_conformance.report.verdict import verdict
+
+
+def counts(passed: int, known: int = 0, skipped: int = 0) -> dict[str, int]:
+    return {"passed": passed, "failed": 0, "known": known, "skipped": skipped}
+
+
+@pytest.mark.parametrize(
+    ("grade", "families", "symbol", "colour"),
+    [
+        ("A", {"golden": counts(5), "batch": counts(0, skipped=3)}, "A", "brightgreen"),
+        ("B", {"golden": counts(5)}, "B", "yellow"),
+        ("A", {"golden": counts(5, known=4)}, "A*", "yellowgreen"),
+        ("A", {"golden": counts(5, known=5)}, "fails*", "orange"),  # no minority
+        ("A", {"golden": counts(99), "errors": counts(0, known=1)}, "fails*", "orange"),  # lost
+        ("B", {"golden": counts(9, known=1)}, "B*", "yellowgreen"),
+        ("fails", {"golden": counts(99)}, "fails", "red"),
+        ("-", {}, "-", "lightgrey"),
+    ],
+)
+def test_a_star_is_for_a_minority_that_loses_no_family(
+    grade: str, families: dict[str, dict[str, int]], symbol: str, colour: str
+) -> None:
+    found = verdict(grade, families)
+    assert (found.symbol, found.badge_colour) == (symbol, colour)
+    assert found.conforms == (not symbol.startswith(("fails", "-")))
+    assert ("green" in colour) == (symbol in ("A", "A*", "B*"))
+
+
+def late() -> Document:
+    """A front-end that is declared to fail most cases, as one whose frames are late."""
+    cases = [case(f"boundary/length-{i}/80", "known", 9.0, "late") for i in range(20)]
+    judged = front_end("late", [case("golden/silence/80", "passed", 0.3), *cases])
+    return Document([run(judged)])
+
+
+def test_all_outputs_have_the_same_verdict(tmp_path: Path) -> None:
+    words = "fails, as declared: 20 cases"
+    badge = json.loads(formats.badge(late()))
+    assert (badge["message"], badge["color"]) == (words, "orange")
+    assert json.loads(formats.badges(late())["badges/late.json"]) == badge
+    assert headline(late()) == f"late {words}"
+    assert f'<span class="class apart" title="{words}">fails*</span>' in page(late())
+    table = [line for line in summary(late(), tmp_path).splitlines() if line.startswith("late ")]
+    assert "fails*" in table[0]
+    assert "| fails\\* |" in formats.markdown(late())
+    assert 'name="class" value="fails*"' in formats.junit(late())
