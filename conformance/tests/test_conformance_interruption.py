@@ -30,7 +30,8 @@ def f(audio, n_mels=80):
     calls.append(1)
     if len(calls) == 3:
         pathlib.Path({pid!r}).write_text(str(os.getpid()))
-        os.kill(os.getppid(), {signal})
+        warden = pathlib.Path("/proc", str(os.getppid()), "stat").read_text()
+        os.kill(int(warden.rpartition(")")[2].split()[1]), {signal})
         time.sleep(3600)
     return right(audio, n_mels)
 """
