@@ -124,7 +124,6 @@ def _unwritten() -> Iterator[Case]:
     other: dict[str, dict[str, Any]] = {
         "int16": {"recipe": rising(SECOND, 33, dtype="int16")},
         "float64": {"recipe": rising(SECOND, 33, dtype="float64")},
-        "nan": {"recipe": noise(SECOND, 34, poke=[9000, "nan"])},
         "padded": {"recipe": rising(SECOND, 35), "pad_to": 20_000},
         "batch": {"recipes": [rising(4077, 36), noise(4077, 37)]},
     }

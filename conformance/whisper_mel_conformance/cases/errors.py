@@ -177,6 +177,8 @@ def _cases(_profile: str) -> Iterator[Case]:
             yield Case(f"errors/{value}-at-{at}", "not_finite", {"recipe": recipe})
         recipe = noise(SECOND, 62, poke=[9000, value])
         yield Case(f"errors/{value}/128", "not_finite", {"recipe": recipe, "n_mels": 128})
+    broken = {"recipe": noise(SECOND, 69, poke=[9000, "nan"])}
+    yield Case("errors/nan-unwritten", "unwritten", broken, ("same_process",))
     # Samples that no frame reaches: here 4040 to 4078.
     recipe = noise(4079, 63, poke=[4070, "nan"])
     yield Case("errors/nan-beyond-the-last-frame", "not_finite", {"recipe": recipe})

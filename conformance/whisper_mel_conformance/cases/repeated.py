@@ -18,7 +18,7 @@ _LEFT = {
     "files": 0,
     "bytes": 1024,
     "objects": 8,
-    "bytes of programs": 32 << 10,  # in physical memory, which depends on when they tidy up
+    "bytes of programs": 8 << 10,  # in physical memory
 }
 """What each call may leave behind."""
 _GROWTH = {
@@ -114,7 +114,13 @@ def growth(front_end: FrontEnd, request: Request, times: int, how: str = "plainl
     if front_end.capabilities.own_process:
         front_end.stop()
     left = front_end.probe(
-        "growth", audio=request.audio(), times=times, how=how, patience=4.0, **request.options()
+        "growth",
+        audio=request.audio(),
+        times=times,
+        tolerated=_LEFT["bytes of programs"],
+        how=how,
+        patience=10.0,
+        **request.options(),
     )
     for what, limit in _LEFT.items():
         if not left[what] <= limit:
