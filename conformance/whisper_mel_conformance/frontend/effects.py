@@ -125,9 +125,10 @@ class _MallInfo(ctypes.Structure):
 
 
 def _live_bytes() -> int:
-    """Return the writable private bytes of this process, less those that malloc has in reserve."""
+    """Return the private and shared bytes of this process without those that malloc has spare."""
     status = Path("/proc/self/status").read_text().splitlines()
-    mapped = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmData"))
+    lines = [line.split() for line in status if line.startswith(("VmData:", "RssShmem:"))]
+    mapped = sum(int(line[1]) * 1024 for line in lines)
     mallinfo = getattr(ctypes.CDLL(None), "mallinfo2", None)
     if mallinfo is None:
         return mapped

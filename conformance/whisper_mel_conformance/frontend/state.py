@@ -7,9 +7,12 @@ loaded already.
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import gc
 import hashlib
 import locale
+import logging
+import multiprocessing
 import os
 import platform
 import random
@@ -60,11 +63,14 @@ def differences(before: Snapshot, after: Snapshot) -> list[str]:
 def control() -> str:
     """Return the control bits of floating-point arithmetic in this thread, as hexadecimal digits.
 
-    They hold the rounding mode, the flushing of denormals and the enabled traps. Empty where the
-    machine or the C library is unknown.
+    They hold the rounding mode, the flushing of denormals and the enabled traps, on x86-64 also the
+    precision of the x87. Empty where the machine or the C library is unknown.
     """
     place = _control_bits()
-    return "" if place is None else _environment()[place].hex()
+    if place is None:
+        return ""
+    found = _environment()
+    return found[place].hex() + (found[:2].hex() if platform.machine() == "x86_64" else "")
 
 
 def set_mode(name: str) -> bytes:
@@ -149,6 +155,14 @@ def _signals() -> str:
     return " ".join(f"{name} {int(m, 16) & ~_INTERNAL:x}" for name, m in masks.items())
 
 
+def _target(descriptor: int) -> str:
+    """Return what a descriptor leads to; empty where the system does not tell."""
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    except OSError:
+        return ""
+
+
 def _umask() -> int:
     before = os.umask(0o077)
     os.umask(before)
@@ -172,6 +186,11 @@ _STATE: dict[str, Callable[[], Any]] = {
     "processors": lambda: sorted(os.sched_getaffinity(0)),
     "niceness": lambda: os.getpriority(os.PRIO_PROCESS, 0),
     "limits": lambda: [resource.getrlimit(getattr(resource, name)) for name in _LIMITS],
+    "timer": lambda: signal.getitimer(signal.ITIMER_REAL),
+    "standard input, output and errors": lambda: [_target(number) for number in range(3)],
+    "logging": lambda: (logging.root.level, logging.root.manager.disable, logging.root.handlers),
+    "multiprocessing": lambda: multiprocessing.get_start_method(allow_none=True),
+    "faulthandler": faulthandler.is_enabled,
     "sys.stdout": lambda: sys.stdout,
     "sys.stderr": lambda: sys.stderr,
     "sys.excepthook": lambda: sys.excepthook,

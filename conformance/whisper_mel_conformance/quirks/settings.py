@@ -107,6 +107,15 @@ def _handle() -> None:
 
 
 @_changing(
+    "output-left-redirected",
+    "Standard output is redirected for a call, to keep a library quiet, and stays so.",
+    "what the caller prints is lost",
+)
+def _redirect() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+@_changing(
     "processors-limited",
     "The process is bound to one processor.",
     "everything else in it is slower",

@@ -176,9 +176,8 @@ def _verdicts(console: Console, document: Document, folder: Path) -> None:
             _line(console, "not available:", f"{name} ({why})", "dim")
     console.print(_table(document))
     for entry in entries(document):
-        for case in entry.cases("passed"):
-            if case["message"]:
-                _line(console, "note:", f"{entry.name} {case['message']}", "dim")
+        for remark in entry.remarks:
+            _line(console, "note:", f"{entry.name} {remark}", "dim")
     _line(console, "worst:", "error in units of the bound. Class A: up to 1, B: up to 4,", "dim")
     _line(console, "*:", "apart from declared failures", "dim")
     right = is_right(document)
