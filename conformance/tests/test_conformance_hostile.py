@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from whisper_mel_conformance.frontend import client, wire
 from whisper_mel_conformance.frontend.client import FrontEnd
+from whisper_mel_conformance.frontend.effects import USAGE
 from whisper_mel_conformance.frontend.errors import Failure, Refused
 from whisper_mel_conformance.frontend.operations import ANSWERS, OPERATIONS
 from whisper_mel_conformance.repro import replay
@@ -175,7 +176,7 @@ def test_a_message_cut_short_is_an_end() -> None:
 
 def test_every_operation_has_a_form_of_answer() -> None:
     assert ANSWERS.keys() == OPERATIONS.keys()
-    usage = {"bytes": 1.0, "files": 0, "threads": 0}
+    usage = {**dict.fromkeys(USAGE, 0), "bytes": 1.0}
     assert ANSWERS["growth"](usage, {})
     assert not ANSWERS["growth"]({**usage, "bytes": None}, {})
     assert not ANSWERS["growth"]({}, {})

@@ -24,13 +24,13 @@ FEW = "length-401 or rising-noise/80"
 ENDING = """
 import os, pathlib, sys, time
 sys.path.insert(0, {tests!r})
-from correct_front_ends import right
+from correct_front_ends import judge, right
 calls = []
 def f(audio, n_mels=80):
     calls.append(1)
     if len(calls) == 3:
         pathlib.Path({pid!r}).write_text(str(os.getpid()))
-        os.kill(os.getppid(), {signal})
+        os.kill(judge(), {signal})
         time.sleep(3600)
     return right(audio, n_mels)
 """

@@ -62,7 +62,8 @@ def test_everything_passes_and_is_reported(tmp_path: Path) -> None:
         f"{CORRECT}:Everything",
         "-k",
         f"{words} or bad-out or determinism/interleaved or memory/left-behind-short/80 or pad_to "
-        "or golden/reading-quiet or bytes or rank or int or n_mels or smoothing",
+        "or golden/reading-quiet or state/modes or honesty/finished or bytes or rank "
+        "or int or n_mels or smoothing",
         folder=tmp_path,
     )
     assert done.returncode == 0, done.stdout + done.stderr

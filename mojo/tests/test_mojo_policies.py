@@ -374,3 +374,13 @@ def test_c_interface_reports_every_error_and_writes_nothing() -> None:
     audio[5] = 1e30
     overflow = b"amplitudes are so large that float32 power overflows"
     assert kernel.message(kernel.log_mel(*right.values())) == overflow
+
+
+def test_masked_arrays_are_refused() -> None:
+    """Also without a masked sample; and as ``out``, whose mask would hide the features."""
+    audio = np.ones(400, np.float32)
+    for mask in (False, [True] + 399 * [False]):
+        with pytest.raises(TypeError, match="audio is a masked array: expected samples without"):
+            log_mel(np.ma.masked_array(audio, mask))
+    with pytest.raises(TypeError, match=r"out is a MaskedArray: expected a numpy\.ndarray"):
+        log_mel(audio, out=np.ma.zeros((80, 2), np.float32))

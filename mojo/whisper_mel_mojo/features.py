@@ -20,6 +20,7 @@ from whisper_mel_mojo.library import NOT_FINITE, OVERFLOWED, SMOOTHING, Library,
 _FLOAT32 = np.dtype(np.float32)
 _FLOAT64 = np.dtype(np.float64)
 _INT16 = np.dtype(np.int16)
+_MASKED = np.ma.MaskedArray
 _HOP = 160
 MIN_SAMPLES = 201  # mirroring 200 samples needs one more
 MAX_SAMPLES = 2**48  # including zeros; the features of so many would fill any address space
@@ -76,7 +77,7 @@ def log_mel(
     Raises
     ------
     TypeError
-        ``audio`` or ``out`` has another dtype, or an argument another type.
+        ``audio`` or ``out`` has another dtype or a mask, or an argument another type.
     ValueError
         ``audio`` is empty, has fewer than 201 samples, more than ``pad_to``, another rank, or
         contains NaN or infinity (``out`` is then NaN for the clips concerned); its amplitudes
@@ -279,14 +280,16 @@ def plan(n_samples: int, n_mels: int, pad_to: int | None, smoothing: str | None)
 def as_array(audio: ArrayLike, dtype: Any = None) -> NDArray[Any]:
     """Convert audio to an array; copy it only if necessary.
 
-    Raises ``ValueError`` for text and for lists of different lengths, ``TypeError`` for other
-    objects that NumPy cannot read, such as PyTorch's tensors with a gradient.
+    Raises ``ValueError`` for text and for lists of different lengths, ``TypeError`` for masked
+    arrays and for other objects that NumPy cannot read, such as PyTorch's tensors with a gradient.
     """
     if isinstance(audio, (str, bytes, os.PathLike)):
         raise TypeError(
             f"audio={audio!r}: expected samples. whisper_mel_mojo.audio_file.load_audio reads them "
             "from a file"
         )
+    if isinstance(audio, _MASKED):
+        raise TypeError("audio is a masked array: expected samples without a mask")
     try:
         return np.asarray(audio, dtype)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -345,7 +348,7 @@ def address(array: NDArray[Any]) -> int:
 
 
 def check_out(out: Any, shape: tuple[int, ...], audio: NDArray[Any]) -> None:
-    if not isinstance(out, np.ndarray):
+    if not isinstance(out, np.ndarray) or isinstance(out, _MASKED):
         raise TypeError(f"out is a {type(out).__name__}: expected a numpy.ndarray")
     if out.dtype != _FLOAT32:
         raise TypeError(f"out has dtype {out.dtype}: expected float32")

@@ -275,3 +275,9 @@ def test_float32_overflow_is_an_error_and_float64_goes_on(noise: np.ndarray) -> 
 def test_bad_spec_is_named(field: str, value: object, error: type[Exception]) -> None:
     with pytest.raises(error, match=rf"{field}={value!r}"):
         WHISPER.replace(**{field: value})
+
+
+@pytest.mark.parametrize("mask", [False, [True] + 399 * [False]])
+def test_masked_arrays_are_refused(mask: Any) -> None:
+    with pytest.raises(TypeError, match="audio is a masked array: expected samples without a mask"):
+        log_mel(np.ma.masked_array(np.ones(400, np.float32), mask))

@@ -53,7 +53,7 @@ def log_mel(
     Raises
     ------
     TypeError
-        ``audio`` is not float32, float64 or int16; ``lengths`` are not ints.
+        ``audio`` is not float32, float64 or int16, or has a mask; ``lengths`` are not ints.
     ValueError
         ``audio`` is empty, too short, longer than ``pad_to``, not of rank 1 or 2, or contains NaN
         or infinity; ``lengths`` do not fit it; ``dtype`` is neither float64 nor float32; or
@@ -105,6 +105,8 @@ def stages(
 
 def split_clips(audio: ArrayLike, lengths: Sequence[int] | None) -> tuple[list[Array], bool]:
     """Check ``audio``; return its clips as floats of shape ``(n,)``, and whether it is a batch."""
+    if isinstance(audio, np.ma.MaskedArray):
+        raise TypeError("audio is a masked array: expected samples without a mask")
     array = np.asarray(audio)
     if array.dtype not in (np.float32, np.float64, np.int16):
         raise TypeError(f"audio has dtype {array.dtype}: expected float32, float64 or int16 (PCM)")

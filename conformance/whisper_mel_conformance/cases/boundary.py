@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from whisper_mel_conformance.cases import very_long
 from whisper_mel_conformance.cases.case import Case, Family, both
 from whisper_mel_conformance.cases.check import check, judge_request
 from whisper_mel_conformance.cases.recipes import SECOND, noise, rising, signal
@@ -34,6 +35,7 @@ def _cases(profile: str) -> Iterator[Case]:
         for minutes in (5, 11):  # 65,535 frames, the limit of a CUDA grid's y, are 10.9 minutes
             n = minutes * 60 * SECOND + 80
             yield from both(f"boundary/{minutes}-minutes", "scored", recipe=rising(n, seed=5))
+    yield from very_long.cases()
     for name, recipe, lengths in _SWEEPS:
         yield from both(f"boundary/{name}", "sweep", recipe=recipe, lengths=list(lengths))
     # With a single frame, those beside it, which do not exist, are the only ones to hear the end.
@@ -82,6 +84,7 @@ _SWEEPS: tuple[tuple[str, dict[str, Any], Iterable[int]], ...] = (
 _PADS = (
     *((1, 480_000), (200, 480_000), (479_999, 480_000), (480_000, 480_000)),
     *((100, 201), (200, 400), (SECOND, SECOND + 1), (SECOND, SECOND + 80)),
+    *((201, 201), (400, 400), (1637, 1637), (SECOND, SECOND)),
     *((SECOND, SECOND + 159), (SECOND, 20_000), (SECOND + 37, 480_000), (37, 1637)),
 )
 """Lengths, and what they are padded to."""

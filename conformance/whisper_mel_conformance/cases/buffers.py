@@ -25,14 +25,36 @@ def in_layout(front_end: FrontEnd, request: Request) -> float | None:
 
 
 @check()
-def into_out(front_end: FrontEnd, request: Request, memory: str) -> float:
-    """Require that every value of ``out`` is written, and nothing beside it."""
+def into_out(front_end: FrontEnd, request: Request, memory: str, times: int = 1) -> float:
+    """Require that every value of ``out`` is written, and nothing beside it, each time."""
     audio, spec = request.audio(), request.spec()
     shape = spec.feature_shape(audio.size)
     actual = front_end.probe(
-        "call_with_out", audio=audio, shape=shape, memory=memory, **request.options()
+        "call_with_out", audio=audio, shape=shape, memory=memory, times=times, **request.options()
     )
     return judge(front_end, actual, audio, spec)
+
+
+@check()
+def unwritten(front_end: FrontEnd, request: Request) -> float | None:
+    """Require that nothing is written to the audio, not even to be put back before the end."""
+    audio, spec = request.audio(), request.spec()
+    actual = front_end.probe("call_unwritten", audio=audio, **request.options())
+    if actual is None or audio.ndim > 1:
+        return None
+    return judge(front_end, actual, audio, spec)
+
+
+@check()
+def result_memory(front_end: FrontEnd, request: Request) -> None:
+    """Require of those that keep the error policy results as they are promised."""
+    found = front_end.probe("result_memory", audio=request.audio(), **request.options())
+    lacking = [word for word in _PROMISED if word not in found]
+    if lacking and front_end.capabilities.errors == "strict":
+        raise Failure(f"the result is not {', '.join(lacking)}: expected all of {_PROMISED}")
+
+
+_PROMISED = ("C-contiguous", "writeable", "aligned")
 
 
 @check()
@@ -65,6 +87,8 @@ def _cases(_profile: str) -> Iterator[Case]:
             yield from both(name, "sweep", recipe=noise(0, 24), layout=layout, **sweep)
     yield from _shared()
     yield from _outputs()
+    yield from _unwritten()
+    yield from both("buffers/result", "result_memory", ("errors",), recipe=rising(4077, 38))
 
 
 _GUARDED: dict[str, dict[str, Any]] = {
@@ -90,6 +114,21 @@ def _shared() -> Iterator[Case]:
             yield Case(f"buffers/{name}/{n_mels}", "sequence", {"calls": calls, **flags})
     calls = [{"recipe": noise(1600, 100 + i)} for i in range(64)]
     yield Case("buffers/64-results-kept", "sequence", {"calls": calls})
+
+
+def _unwritten() -> Iterator[Case]:
+    """Return cases of audio that is watched while the call runs."""
+    here = ("same_process",)
+    for n in (400, 5 * SECOND):
+        yield from both(f"buffers/never-written-{n}", "unwritten", here, recipe=rising(n, 32))
+    other: dict[str, dict[str, Any]] = {
+        "int16": {"recipe": rising(SECOND, 33, dtype="int16")},
+        "float64": {"recipe": rising(SECOND, 33, dtype="float64")},
+        "padded": {"recipe": rising(SECOND, 35), "pad_to": 20_000},
+        "batch": {"recipes": [rising(4077, 36), noise(4077, 37)]},
+    }
+    for name, arguments in other.items():
+        yield Case(f"buffers/never-written-{name}", "unwritten", arguments, here)
 
 
 def _outputs() -> Iterator[Case]:

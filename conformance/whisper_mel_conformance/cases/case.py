@@ -11,6 +11,14 @@ from whisper_mel_conformance.frontend.load import Capabilities
 
 BANDS = (80, 128)
 
+_LACKING = {
+    "in_process": "starts a process for each call",
+    "same_process": "computes in a process of its own",
+    "single_clips": "takes batches",
+    "forks": "does not claim that forked children may call it",
+}
+"""Reasons to skip a case, by the claim that is missing, where its name does not say it."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -35,7 +43,7 @@ class Case:
         """
         for claim in self.claims:
             if not getattr(able, claim):
-                return f"does not claim {claim}"
+                return _LACKING.get(claim, f"does not claim {claim}")
         requests = CHECKS[self.check].requests(drawn or self.arguments)
         return next(filter(None, (request.lacking(able) for request in requests)), None)
 

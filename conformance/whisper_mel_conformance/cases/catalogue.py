@@ -10,10 +10,12 @@ from whisper_mel_conformance.cases import (
     buffers,
     errors,
     golden,
+    honesty,
     numerics,
     properties,
     regressions,
     repeated,
+    state,
 )
 from whisper_mel_conformance.cases.case import Case, Family
 from whisper_mel_conformance.cases.check import CHECKS as CHECKS  # all of them, from here
@@ -31,6 +33,8 @@ FAMILIES: dict[str, Family] = {
         repeated.CONCURRENCY,
         repeated.DETERMINISM,
         repeated.MEMORY,
+        state.STATE,
+        honesty.HONESTY,
         regressions.REGRESSIONS,
     )
 }

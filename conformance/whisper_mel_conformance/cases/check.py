@@ -22,6 +22,11 @@ from whisper_mel_conformance.cases.request import Request
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure, Refused
 
+
+class Remark(Exception):
+    """What is to be said of a front-end that passes."""
+
+
 Arguments = Mapping[str, Any]
 Asked = Callable[..., "float | None"]
 

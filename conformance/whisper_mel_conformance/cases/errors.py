@@ -93,7 +93,10 @@ def too_short(front_end: FrontEnd, n: int) -> float:
 def unusual(front_end: FrontEnd, kind: str) -> float:
     """Require no crash of input whose rank, type or size nobody needs to take; then recovery."""
     try:
-        front_end.probe("call_raw", audio=_unusual_audio(kind))
+        if kind == "masked":
+            front_end.probe("call_raw", audio=render(noise(1600)), layout=kind)
+        else:
+            front_end.probe("call_raw", audio=_unusual_audio(kind))
     except Refused as refusal:
         require_strictness(front_end, refusal, "audio")
     else:
@@ -174,6 +177,8 @@ def _cases(_profile: str) -> Iterator[Case]:
             yield Case(f"errors/{value}-at-{at}", "not_finite", {"recipe": recipe})
         recipe = noise(SECOND, 62, poke=[9000, value])
         yield Case(f"errors/{value}/128", "not_finite", {"recipe": recipe, "n_mels": 128})
+    broken = {"recipe": noise(SECOND, 69, poke=[9000, "nan"])}
+    yield Case("errors/nan-unwritten", "unwritten", broken, ("same_process",))
     # Samples that no frame reaches: here 4040 to 4078.
     recipe = noise(4079, 63, poke=[4070, "nan"])
     yield Case("errors/nan-beyond-the-last-frame", "not_finite", {"recipe": recipe})
@@ -190,6 +195,7 @@ def _cases(_profile: str) -> Iterator[Case]:
     yield Case("errors/nan-in-rows-apart", "not_finite_in_batch", apart)
     for kind in _UNUSUAL:
         yield Case(f"errors/{kind}", "unusual", {"kind": kind})
+    yield Case("errors/masked", "unusual", {"kind": "masked"}, ("same_process",))
     for kind in ("rank-2", "column"):
         yield Case(f"errors/{kind}", "unusual", {"kind": kind}, ("single_clips",))
     for gain in (1e17, 1e19, 1e30, 3e38):

@@ -84,6 +84,9 @@ def _cases(_profile: str) -> Iterator[Case]:
         for name, recipe in _IN_OTHER_TYPES.items():
             name = f"numerics/{name}-{dtype}"
             yield from both(name, "scored", recipe={**recipe, "dtype": dtype})
+    # -32768 has no positive counterpart: it must not become one, nor 0 or -32767.
+    lowest = noise(SECOND, 20, dtype="int16", poke=[8000, -32_768])
+    yield from both("numerics/lowest-int16", "scored", recipe=lowest)
     for threads in (1, 2, 3, 7):
         for n in (400, 160 * 9 + 40, 5 * SECOND):
             name = f"numerics/{threads}-threads-{n}"

@@ -34,10 +34,15 @@ _EDGES = (201, 240, 320, 400, 480, 560, 640, 1280, 2560, 5120, 8000, 10_240, 16_
 
 @dataclass(frozen=True)
 class Property(Case):
-    """A check whose arguments are drawn, for what a front-end can do."""
+    """A check whose arguments are drawn, for what a front-end can do.
+
+    ``largest`` is the length of the longest clip. If ``is_fresh``, no seed of a run's is used:
+    arguments are new in each.
+    """
 
     draw: Callable[[Capabilities, int], st.SearchStrategy[Arguments]] | None = None
     largest: int = 0
+    is_fresh: bool = False
 
 
 @st.composite
@@ -84,7 +89,8 @@ def _bands(able: Capabilities) -> st.SearchStrategy[int]:
     return st.sampled_from(able.n_mels)
 
 
-def _any_clip(able: Capabilities, largest: int) -> st.SearchStrategy[Arguments]:
+def any_clip(able: Capabilities, largest: int) -> st.SearchStrategy[Arguments]:
+    """Return a strategy of clips up to ``largest`` samples."""
     return st.fixed_dictionaries(
         {"recipe": _recipes(_lengths(largest)), "n_mels": _bands(able)},
     )
@@ -155,7 +161,7 @@ def _batches(draw: st.DrawFn, able: Capabilities, largest: int) -> Arguments:
 
 
 PROPERTIES: tuple[Property, ...] = (
-    Property("property/any-clip", "scored", {}, draw=_any_clip, largest=24_000),
+    Property("property/any-clip", "scored", {}, draw=any_clip, largest=24_000),
     Property("property/any-options", "scored", {}, draw=_any_options, largest=16_000),
     Property("property/delay", "delay", {}, draw=_delays, largest=12_000),
     Property("property/gain", "gain", {}, draw=_gains, largest=12_000),

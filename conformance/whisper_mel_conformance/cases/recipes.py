@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -44,12 +44,15 @@ def render_audio(recipe: Recipe) -> Array:
     ``dtype: "float64"``: the float32 samples divided by 3, which float32 cannot hold.
     ``poke: [index, value]``: one sample replaced (``"nan"`` and ``"inf"`` as strings).
     ``keep: [first, last]``: samples before the first and after the last are zero.
+    ``whole: 4096``: samples rounded to multiples of 1/4096, whose float32 sums are exact.
+    ``order``: ``"reversed"``, ``"sorted"``, ``"rotated"``, or ``"swapped"`` (two of them).
     """
     if "parts" in recipe:
         return np.concatenate([render_audio(part) for part in recipe["parts"]])
     recipe = dict(recipe)
     poke = recipe.pop("poke", None)
     keep = recipe.pop("keep", None)
+    whole, order = recipe.pop("whole", None), recipe.pop("order", None)
     is_double = recipe.get("dtype") == "float64"
     if is_double:
         del recipe["dtype"]
@@ -61,4 +64,22 @@ def render_audio(recipe: Recipe) -> Array:
         audio[keep[1] + 1 :] = 0
     if poke is not None:
         audio[poke[0]] = float(poke[1])
-    return audio
+    if whole is not None:
+        audio = np.rint(audio * np.float32(whole)) / np.float32(whole)
+    return audio if order is None else audio[_ORDERS[order](audio)]
+
+
+_ORDERS: dict[str, Callable[[Array], Array]] = {
+    "reversed": lambda audio: np.arange(audio.size)[::-1],
+    "sorted": lambda audio: np.argsort(audio, kind="stable"),
+    "rotated": lambda audio: np.roll(np.arange(audio.size), audio.size // 3),
+    "swapped": lambda audio: _swapped(audio.size),
+}
+"""The places from which the samples of another order are taken."""
+
+
+def _swapped(n: int) -> Array:
+    """Return the places of ``n`` samples, two of which near the middle have changed places."""
+    places = np.arange(n)
+    places[[n // 2, n // 2 + 300]] = places[[n // 2 + 300, n // 2]]
+    return places

@@ -7,13 +7,28 @@ from typing import Any
 
 from whisper_mel_conformance.cases.case import BANDS, Case, Family, both
 from whisper_mel_conformance.cases.check import check, judge
-from whisper_mel_conformance.cases.recipes import SECOND, Array, noise, rising, signal
+from whisper_mel_conformance.cases.recipes import SECOND, Array, Recipe, noise, rising, signal
 from whisper_mel_conformance.cases.request import Request
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure, Unsupported
 
-_LEAK_BYTES = 32 << 10  # a call, far above what an allocator's moods add
-_GROWTH = {"bytes": 16 << 20, "files": 0, "threads": 0}  # in the last three quarters of many calls
+_LEFT = {
+    "processes": 0,
+    "threads": 0,
+    "files": 0,
+    "bytes": 1024,
+    "objects": 8,
+    "bytes of programs": 8 << 10,  # in physical memory
+}
+"""What each call may leave behind."""
+_GROWTH = {
+    "processes": 0,
+    "threads": 0,
+    "files": 0,
+    "bytes": 16 << 20,
+    "bytes of programs": 16 << 20,
+}
+"""What may be left behind by the last three quarters of many calls."""
 
 
 @check()
@@ -63,8 +78,13 @@ def _judge_all(
 
 
 @check()
-def repeats(front_end: FrontEnd, request: Request, times: int) -> float:
-    """Require that equal calls give equal bits, and the right ones."""
+def repeats(front_end: FrontEnd, request: Request, times: int, anew: bool = False) -> float:
+    """Require that equal calls give equal bits, and the right ones.
+
+    With ``anew`` they are the first calls of a new process.
+    """
+    if anew:
+        front_end.stop()
     audio = request.audio()
     if front_end.capabilities.process_per_call:
         times = min(times, 3)
@@ -72,15 +92,51 @@ def repeats(front_end: FrontEnd, request: Request, times: int) -> float:
     return judge(front_end, actual, audio, request.spec())
 
 
+@check()
+def forked(front_end: FrontEnd, calls: Sequence[Request], busy: int = 0) -> float:
+    """Require the features of each call before a fork, and in both processes after it.
+
+    ``busy`` threads are in calls at the time of the fork.
+    """
+    asked = _as_asked(calls)
+    seconds = front_end.timeout / 3
+    outputs = front_end.probe("forked", calls=asked, busy=busy, seconds=seconds, patience=2.0)
+    return _judge_all(front_end, calls, asked, outputs)
+
+
 @check(alone=True)
-def growth(front_end: FrontEnd, request: Request, times: int) -> None:
-    """Require that calls leave no memory, no open file and no thread behind."""
+def growth(front_end: FrontEnd, request: Request, times: int, how: str = "plainly") -> None:
+    """Require that calls leave nothing behind: no memory, open file, thread or process.
+
+    Programs are started anew: in their memory earlier calls have left room that hides a leak. Here
+    allocated bytes are counted.
+    """
+    if front_end.capabilities.own_process:
+        front_end.stop()
     left = front_end.probe(
-        "growth", audio=request.audio(), times=times, patience=4.0, **request.options()
+        "growth",
+        audio=request.audio(),
+        times=times,
+        tolerated=_LEFT["bytes of programs"],
+        how=how,
+        patience=10.0,
+        **request.options(),
     )
-    for what, limit in (("bytes", _LEAK_BYTES), ("files", 0.5), ("threads", 0.5)):
+    for what, limit in _LEFT.items():
         if not left[what] <= limit:
             raise Failure(f"each call leaves {left[what]:.6g} {what} behind")
+
+
+@check()
+def daemons(front_end: FrontEnd, request: Request, times: int) -> None:
+    """Require that no process goes on whose parent has ended."""
+    front_end.stop()
+    left = front_end.probe(
+        "left_running", audio=request.audio(), times=times, patience=2.0, **request.options()
+    )
+    if left:
+        front_end.stop()
+        raise Failure(f"calls leave {len(left)} processes running: {', '.join(left[:5])}")
 
 
 @check(alone=True)
@@ -110,6 +166,8 @@ def endurance(front_end: FrontEnd, request: Request, times: int, parts: int) -> 
 
 # --------------------------------------------------------------------------- cases
 
+_IN_CHILDREN = ("same_process", "forks")
+
 
 def _concurrency(_profile: str) -> Iterator[Case]:
     for n_mels in BANDS:
@@ -128,12 +186,23 @@ def _concurrency(_profile: str) -> Iterator[Case]:
     yield Case("concurrency/different-levels", "in_threads", {"calls": levels, "times": 20})
     helped = [{"recipe": rising(5 * SECOND, 94 + i), "threads": 2} for i in range(4)]
     yield Case("concurrency/two-threads-each", "in_threads", {"calls": helped, "times": 100})
+    each = [{"recipe": rising(400, 120 + i)} for i in range(40)]
+    yield Case("concurrency/forty-threads", "in_threads", {"calls": each, "times": 2})
+    for n_mels in BANDS:
+        calls = [{"recipe": rising(n, n), "n_mels": n_mels} for n in (1777, 5 * SECOND)]
+        for name, busy in (("fork", 0), ("fork-beside-calls", 2)):
+            arguments = {"calls": calls, "busy": busy}
+            yield Case(f"concurrency/{name}/{n_mels}", "forked", arguments, _IN_CHILDREN)
+    helped = [{**call, "threads": 2} for call in calls]
+    arguments = {"calls": helped, "busy": 2}
+    yield Case("concurrency/fork-beside-two-threads-each", "forked", arguments, _IN_CHILDREN)
 
 
 def _determinism(profile: str) -> Iterator[Case]:
     yield from both("determinism/repeated", "repeats", recipe=rising(SECOND, 101), times=20)
     long = rising(30 * SECOND, 102)
     yield from both("determinism/repeated-30-seconds", "repeats", recipe=long, times=3)
+    tiny = rising(400, 103)
     times = {"quick": 300, "ci": 2000, "nightly": 20_000}[profile]
     yield Case("determinism/many-times", "repeats", {"recipe": rising(1600, 103), "times": times})
     padded = {"recipe": rising(4000, 104), "times": 10, "pad_to": 20_000, "smoothing": "same"}
@@ -148,12 +217,36 @@ def _determinism(profile: str) -> Iterator[Case]:
     plain = {"recipe": noise(4000, 107)}
     calls = [call for poked in near for call in (plain, poked)]
     yield Case("determinism/one-sample-apart", "sequence", {"calls": calls})
+    first = {"recipe": tiny, "times": 1000, "anew": True}
+    yield Case("determinism/first-1000-calls", "repeats", first)
+    # A clip that begins with the whole one before, as if one stream went on; and the first again.
+    parts = [rising(4000, 108), noise(1600, 109), noise(77, 110), signal("chirp", 8000)]
+    grown = [{"parts": parts[:count]} for count in (1, 2, 3, 4, 1, 3, 2)]
+    yield from _sequences("determinism/beginning-with-the-last", grown)
+    # Equal lengths, sums, extremes and histograms; of some also the samples at the ends.
+    plain = noise(4000, 111, whole=4096)
+    moved = [{**plain, "order": order} for order in ("reversed", "sorted", "rotated", "swapped")]
+    yield from _sequences("determinism/same-samples", [plain, *moved, plain, *reversed(moved)])
+
+
+def _sequences(name: str, recipes: Sequence[Recipe]) -> Iterator[Case]:
+    """Return cases with each clip in an array of its own, and with equal lengths in one array."""
+    for n_mels in BANDS:
+        calls = [{"recipe": recipe, "n_mels": n_mels} for recipe in recipes]
+        yield Case(f"{name}/{n_mels}", "sequence", {"calls": calls})
+        arguments = {"calls": calls, "reuse_input": True}
+        yield Case(f"{name}-in-place/{n_mels}", "sequence", arguments)
 
 
 def _memory(profile: str) -> Iterator[Case]:
     for name, n, times in (("short", 1600, 100), ("long", SECOND, 60)):
         arguments = {"recipe": rising(n, 111), "times": times}
         yield from both(f"memory/left-behind-{name}", "growth", ("in_process",), **arguments)
+    in_vain = {"recipe": noise(1600, 114, poke=[800, "nan"]), "times": 100, "how": "in vain"}
+    yield Case("memory/left-behind-by-errors", "growth", in_vain, ("in_process",))
+    threads = {"recipe": rising(1600, 115), "times": 40, "how": "in threads"}
+    yield Case("memory/left-behind-by-threads", "growth", threads, ("in_process",))
+    yield Case("memory/daemons", "daemons", {"recipe": rising(1600, 116), "times": 2})
     if profile != "nightly":
         return
     day = {"recipe": rising(30 * SECOND, 112), "times": 120, "parts": 24}
@@ -170,4 +263,4 @@ DETERMINISM = Family(
     "equal calls differ, or different calls do not: state that calls leave behind",
     _determinism,
 )
-MEMORY = Family("memory", "calls leave memory, open files or threads behind", _memory)
+MEMORY = Family("memory", "calls leave memory, open files, threads or processes behind", _memory)

@@ -21,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_mel_conformance.frontend import wire
+from whisper_mel_conformance.frontend.caller import Caller
 from whisper_mel_conformance.frontend.errors import Failure, Refused, Unsupported
 from whisper_mel_conformance.frontend.load import Capabilities, Loaded, peers
-from whisper_mel_conformance.frontend.operations import ANSWERS, Caller
+from whisper_mel_conformance.frontend.operations import ANSWERS
 from whisper_mel_conformance.frontend.output import Output, signal_name
 from whisper_mel_conformance.frontend.wire import printable
 from whisper_mel_conformance.frontend.worker import answer
@@ -52,6 +53,7 @@ _NO_REPORTS = {"ORT_DISABLE_TELEMETRY": "1", "MODULAR_TELEMETRY_ENABLED": "false
 # The worker imports from the same sys.path; the environment variables stay as they are.
 _BOOTSTRAP = (
     "import sys; sys.path[:] = {path!r}\n"
+    "from whisper_mel_conformance.frontend.warden import watch; watch(int(sys.argv[1]))\n"
     "from whisper_mel_conformance.frontend.worker import main; main()"
 )
 
@@ -177,11 +179,15 @@ class FrontEnd:
         return value
 
     def stop(self) -> None:
-        """End the front-end's process, if there is one."""
+        """End the front-end's process, if there is one, and whatever it has started."""
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            self._process.terminate()  # the warden, which ends all others
+            try:
+                self._process.wait(timeout=_DYING)
+            except subprocess.TimeoutExpired:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
             self._process = None
         if self._connection is not None:
             self._connection.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shlex
 import shutil
 import stat
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from whisper_mel_conformance.frontend.errors import Broken
 from whisper_mel_conformance.frontend.output import Output, signal_name
+from whisper_mel_conformance.frontend.warden import FOLDER
 
 COMMAND_PREFIX = "cmd:"
 _PLACEHOLDERS = ("{in}", "{out}", "{n_mels}", "{pad_to}", "{smoothing}")
@@ -77,6 +79,7 @@ class CommandFrontEnd:
             "pad_to": every or "{pad_to}" in takes,
             "smoothing": (None, "valid", "same") if every or "{smoothing}" in takes else (None,),
             "process_per_call": not self._serves,
+            "own_process": True,
         }
         self._server: subprocess.Popen[bytes] | None = None
         self._asking = threading.Lock()  # threads take turns: one request, one answer
@@ -94,7 +97,8 @@ class CommandFrontEnd:
         Raises ``ValueError`` for input that it refuses, ``NotImplementedError`` for what it
         declares unsupported, ``Broken`` for an invalid answer, ``CommandCrashed``.
         """
-        with tempfile.TemporaryDirectory(prefix="whisper-mel-") as folder:
+        inside = os.environ.get(FOLDER)
+        with tempfile.TemporaryDirectory(dir=inside, prefix="whisper-mel-") as folder:
             source, target = Path(folder, "audio.f32"), Path(folder, "features.f32")
             source.write_bytes(np.ascontiguousarray(audio, "<f4").tobytes())
             request = {
@@ -123,7 +127,11 @@ class CommandFrontEnd:
         for placeholder, word in words.items():
             arguments = [argument.replace(placeholder, word) for argument in arguments]
         process = subprocess.Popen(
-            arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_environment(),
         )
         assert process.stdout is not None
         assert process.stderr is not None
@@ -149,6 +157,7 @@ class CommandFrontEnd:
                 self._arguments,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                env=_environment(),
             )
         assert self._server.stdin is not None
         assert self._server.stdout is not None
@@ -186,6 +195,12 @@ class CommandFrontEnd:
                 f"the program wrote {found.st_size} bytes: expected {expected} for shape {shape}"
             )
         return np.fromfile(target, "<f4").astype(np.float32, copy=False).reshape(shape)
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of a program: its temporary files are removed even if it is killed."""
+    folder = os.environ.get(FOLDER)
+    return dict(os.environ) if folder is None else {**os.environ, "TMPDIR": folder}
 
 
 def _shell_says(status: int) -> str:

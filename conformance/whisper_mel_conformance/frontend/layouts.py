@@ -24,6 +24,8 @@ def lay_out(audio: Array, layout: str) -> Array:
     shows (NaN would be refused or ignored). Memory before or behind a guarded array cannot be read
     at all.
     """
+    if layout == "masked":  # no layout of LAYOUTS: the samples are no longer the same
+        return np.ma.masked_array(np.array(audio), np.arange(audio.size) % 7 == 3)
     if layout.startswith("offset-"):
         copy = _at_offset(audio, int(layout.removeprefix("offset-")))
     else:

@@ -52,6 +52,9 @@ class Capabilities:
     threads : whether it takes ``threads``, the number of threads to use.
     required_class : the class that it must reach: ``"A"`` or ``"B"``.
     process_per_call : whether each call starts a process, so that repeated calls show little.
+    own_process : whether it computes in a process of its own, as programs do, so that the state of
+    the calling process means nothing to it.
+    forks : whether a forked child of a process that has called it may call it, too.
     """
 
     n_mels: tuple[int, ...] = (80,)
@@ -65,6 +68,8 @@ class Capabilities:
     threads: bool = False
     required_class: str = "B"
     process_per_call: bool = False
+    own_process: bool = False
+    forks: bool = True
 
     def __post_init__(self) -> None:
         for name in ("n_mels", "smoothing", "dtypes"):
@@ -77,7 +82,10 @@ class Capabilities:
             for item in value if isinstance(value, tuple) else (value,):
                 if item not in allowed:
                     raise ValueError(f"capabilities: {name}={value!r}: expected of {allowed}")
-        for name in ("pad_to", "batch", "out", "threads", "process_per_call"):
+        for name in (
+            *("pad_to", "batch", "out", "threads"),
+            *("process_per_call", "own_process", "forks"),
+        ):
             if type(getattr(self, name)) is not bool:
                 value = getattr(self, name)
                 raise ValueError(f"capabilities: {name}={value!r}: expected True or False")
@@ -94,6 +102,10 @@ class Capabilities:
     @property
     def in_process(self) -> bool:
         return not self.process_per_call
+
+    @property
+    def same_process(self) -> bool:
+        return not self.own_process
 
 
 def _whole(name: str, value: Any) -> int:
@@ -261,10 +273,11 @@ def inspect_front_end(value: Any, source: str) -> Loaded:
         takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
         takes_it = "n_mels" in parameters or (takes_any and "n_mels" in declared)
         n_mels_as = "keyword" if takes_it else None
+    device = str(getattr(value, "device", "cpu"))
     return Loaded(
         name=str(getattr(value, "name", source)) if is_object else source,
-        device=str(getattr(value, "device", "cpu")),
-        capabilities=_capabilities(parameters or {}, declared),
+        device=device,
+        capabilities=_capabilities(parameters or {}, {"forks": device == "cpu", **declared}),
         log_mel=log_mel,
         n_mels_as=n_mels_as,
         versions=dict(getattr(value, "versions", {})),

@@ -7,61 +7,29 @@ whose form ``ANSWERS`` checks.
 
 from __future__ import annotations
 
-import gc
-import itertools
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from whisper_mel_conformance.frontend.caller import Array, Caller
+from whisper_mel_conformance.frontend.effects import (
+    USAGE,
+    call_finished,
+    call_in_mode,
+    call_unwritten,
+    changes,
+    endure,
+    forked,
+    growth,
+    imports,
+    left_running,
+)
 from whisper_mel_conformance.frontend.errors import Broken
 from whisper_mel_conformance.frontend.layouts import lay_out, output_memory
-from whisper_mel_conformance.frontend.load import Loaded
-
-Array = NDArray[Any]
 
 _OUT_SENTINEL = np.float32(-12345.0)
-
-
-class Caller:
-    """A front-end whose calls are counted, and whose input and output are checked."""
-
-    def __init__(self, loaded: Loaded) -> None:
-        self._loaded = loaded
-        self._count = itertools.count(1)
-        self.calls = 0
-
-    def raw(self, audio: Any, **options: Any) -> Any:
-        """Return the front-end's result unchecked. Raises ``Broken`` if it modified the audio."""
-        before = audio.tobytes()
-        self.calls = next(self._count)  # next() is atomic, so threads are counted, too
-        result = self._loaded.call(audio, **options)
-        if audio.tobytes() != before:
-            raise Broken(f"log_mel modified its input ({audio.dtype}, shape {audio.shape})")
-        return result
-
-    def __call__(self, audio: Array, **options: Any) -> NDArray[np.float32]:
-        """Return the features. Raises ``Broken`` unless they are float32 in memory of their own."""
-        result = plain_array(self.raw(audio, **options))
-        if result.dtype != np.float32:
-            raise Broken(f"log_mel returned dtype {result.dtype}: expected float32")
-        if np.may_share_memory(result, audio):
-            raise Broken("log_mel returned an array that shares memory with its input")
-        return result
-
-
-def plain_array(result: Any) -> Array:
-    """Return an array's memory as a plain ``numpy.ndarray``; raise ``Broken`` for other objects.
-
-    Methods of a subclass, which may misstate dtype, shape or values, are not used.
-    """
-    kind = type(result)
-    if not issubclass(kind, np.ndarray) or issubclass(kind, np.ma.MaskedArray):
-        raise Broken(f"log_mel returned {kind.__name__}: expected numpy.ndarray")
-    return np.ndarray.view(result, np.ndarray)
 
 
 # --------------------------------------------------------------------------- one call
@@ -72,9 +40,9 @@ def call(caller: Caller, audio: Array, *, layout: str = "plain", **options: Any)
     return np.array(caller(lay_out(audio, layout), **options))
 
 
-def call_raw(caller: Caller, audio: Array, **options: Any) -> Array | str:
+def call_raw(caller: Caller, audio: Array, *, layout: str = "plain", **options: Any) -> Array | str:
     """Return the result if it is a float array, otherwise the name of its type."""
-    result = caller.raw(np.array(audio), **options)
+    result = caller.raw(lay_out(audio, layout), **options)
     if issubclass(type(result), np.ndarray):
         array = np.ndarray.view(result, np.ndarray)
         if array.dtype.kind == "f":
@@ -83,20 +51,40 @@ def call_raw(caller: Caller, audio: Array, **options: Any) -> Array | str:
 
 
 def call_with_out(
-    caller: Caller, audio: Array, *, shape: Sequence[int], memory: str, **options: Any
+    caller: Caller,
+    audio: Array,
+    *,
+    shape: Sequence[int],
+    memory: str,
+    times: int = 1,
+    **options: Any,
 ) -> Array:
-    """Return the features that are written to a given ``out``; raise ``Broken`` for writes beside
-    it.
+    """Return the features that are written to a given ``out``, the last of ``times`` times.
+
+    Raises ``Broken`` for writes beside it.
     """
     out, around = output_memory(tuple(shape), memory, _OUT_SENTINEL)
-    out[...] = np.nan
-    result = caller(np.array(audio), out=out, **options)
-    if result.shape != out.shape or result.ctypes.data != out.ctypes.data:
-        raise Broken("log_mel was given out and returned another array: expected out")
+    audio = np.array(audio)
+    for _ in range(times):
+        out[...] = np.nan
+        result = caller(audio, out=out, **options)
+        if result.shape != out.shape or result.ctypes.data != out.ctypes.data:
+            raise Broken("log_mel was given out and returned another array: expected out")
     for what in around:
         if np.any(what != _OUT_SENTINEL):
             raise Broken(f"log_mel wrote beside out ({memory})")
     return np.array(out)
+
+
+def result_memory(caller: Caller, audio: Array, **options: Any) -> list[str]:
+    """Say what the result's memory is."""
+    flags = caller(np.array(audio), **options).flags
+    words = {
+        "C-contiguous": flags.c_contiguous,
+        "writeable": flags.writeable,
+        "aligned": flags.aligned,
+    }
+    return [word for word, is_true in words.items() if is_true]
 
 
 def call_with_bad_out(
@@ -211,49 +199,6 @@ def in_threads(
     return results
 
 
-def growth(caller: Caller, audio: Array, *, times: int, **options: Any) -> dict[str, float]:
-    """Measure the growth per call in bytes of memory, open files and threads.
-
-    The smaller growth of two runs of ``times`` calls is divided by ``times``, so that what is
-    allocated once does not count. Every call has an input array of its own.
-    """
-
-    def run() -> Array:
-        for _ in range(times):
-            caller(np.array(audio), **options)
-        gc.collect()
-        return np.array([usage() for usage in _USAGE.values()], np.float64)
-
-    first, second, third = run(), run(), run()
-    least = np.minimum(second - first, third - second) / times
-    return dict(zip(_USAGE, least.tolist(), strict=True))
-
-
-def endure(caller: Caller, audio: Array, *, times: int, **options: Any) -> dict[str, float]:
-    """Measure the process's bytes, open files and threads after ``times`` calls.
-
-    All calls have equal audio, each in an array of its own, and must give equal bits.
-    """
-    first = np.array(caller(np.array(audio), **options))
-    for i in range(1, times):
-        again = caller(np.array(audio), **options)
-        if again.shape != first.shape or again.tobytes() != first.tobytes():
-            raise Broken(f"call {i + 1} of {times} on the same input differs from call 1")
-    gc.collect()
-    return {name: float(usage()) for name, usage in _USAGE.items()}
-
-
-def _resident_bytes() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-_USAGE: dict[str, Callable[[], int]] = {
-    "bytes": _resident_bytes,
-    "files": lambda: len(os.listdir("/proc/self/fd")),
-    "threads": lambda: len(os.listdir("/proc/self/task")),
-}
-
 OPERATIONS: dict[str, Callable[..., Any]] = {
     operation.__name__: operation
     for operation in (
@@ -261,11 +206,19 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
         call_raw,
         call_with_out,
         call_with_bad_out,
+        result_memory,
         sequence,
         repeat,
         in_threads,
-        growth,
+        call_finished,
+        call_in_mode,
+        call_unwritten,
+        changes,
         endure,
+        forked,
+        growth,
+        imports,
+        left_running,
     )
 }
 
@@ -281,13 +234,26 @@ def _is_float_array(value: Any) -> bool:
 def _is_usage(value: Any) -> bool:
     return (
         isinstance(value, dict)
-        and value.keys() == _USAGE.keys()
+        and value.keys() == {*USAGE}
         and all(type(number) in (int, float) for number in value.values())
     )
 
 
 def _are_features(value: Any, count: int) -> bool:
     return isinstance(value, list) and len(value) == count and all(map(_is_features, value))
+
+
+def _are_several(value: Any, given: Mapping[str, Any]) -> bool:
+    """Return whether there are one or more features of each call."""
+    return (
+        isinstance(value, list)
+        and len(value) == len(given["calls"])
+        and all(isinstance(v, list) and v and _are_features(v, len(v)) for v in value)
+    )
+
+
+def _are_words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
 ANSWERS: dict[str, Callable[[Any, dict[str, Any]], bool]] = {
@@ -297,11 +263,15 @@ ANSWERS: dict[str, Callable[[Any, dict[str, Any]], bool]] = {
     "call_with_bad_out": lambda value, _: value is None or isinstance(value, str),
     "sequence": lambda value, given: _are_features(value, len(given["calls"])),
     "repeat": lambda value, _: _is_features(value),
-    "in_threads": lambda value, given: (
-        isinstance(value, list)
-        and len(value) == len(given["calls"])
-        and all(isinstance(v, list) and v and _are_features(v, len(v)) for v in value)
-    ),
+    "in_threads": _are_several,
+    "forked": _are_several,
+    "call_finished": lambda value, _: _is_features(value),
+    "call_in_mode": lambda value, _: _is_features(value),
+    "call_unwritten": lambda value, _: value is None or _is_features(value),
+    "changes": lambda value, _: _are_words(value),
+    "imports": lambda value, _: _are_words(value),
+    "result_memory": lambda value, _: _are_words(value),
+    "left_running": lambda value, _: _are_words(value),
     "growth": lambda value, _: _is_usage(value),
     "endure": lambda value, _: _is_usage(value),
 }

@@ -6,10 +6,8 @@ the front-end may use standard input and output freely.
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import faulthandler
-import os
 import signal
 import socket
 import sys
@@ -17,18 +15,19 @@ import traceback
 from typing import Any
 
 from whisper_mel_conformance.frontend import wire
+from whisper_mel_conformance.frontend.caller import Caller
 from whisper_mel_conformance.frontend.errors import Broken
 from whisper_mel_conformance.frontend.load import Loaded, load
-from whisper_mel_conformance.frontend.operations import OPERATIONS, Caller
+from whisper_mel_conformance.frontend.operations import OPERATIONS
+from whisper_mel_conformance.frontend.warden import end_with_parent
 
-_PR_SET_PDEATHSIG = 1
 _LONG = 1000  # characters of a name or of a version
 _MANY = 50  # number of versions
 
 
 def main() -> None:
     """Load the front-end that the first message names, then answer requests until the end."""
-    _die_with_parent()
+    end_with_parent(signal.SIGKILL)
     faulthandler.enable()
     connection = socket.socket(fileno=int(sys.argv[1]))
     request = wire.receive(connection)
@@ -111,11 +110,3 @@ def _limit_memory(extra: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (data + extra, resource.RLIM_INFINITY))
     except (ImportError, OSError, StopIteration, ValueError):
         print("whisper-mel-conformance: memory is not limited here", file=sys.stderr)
-
-
-def _die_with_parent() -> None:
-    """End with the judging process, even if the front-end hangs (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() == 1:
-            sys.exit("the judging process has ended")

@@ -13,11 +13,13 @@ from typing import Any
 
 from whisper_mel_conformance.quirks.batches import BATCH
 from whisper_mel_conformance.quirks.errors import ERRORS
+from whisper_mel_conformance.quirks.honesty import HONESTY
 from whisper_mel_conformance.quirks.memory import MEMORY
 from whisper_mel_conformance.quirks.out import API
 from whisper_mel_conformance.quirks.processes import CONCURRENCY, PROCESS
 from whisper_mel_conformance.quirks.quirk import KINDS, Parameter, Quirk
 from whisper_mel_conformance.quirks.results import FILTERBANK, FRAMES, SHAPE
+from whisper_mel_conformance.quirks.settings import SETTINGS
 from whisper_mel_conformance.quirks.signal import SIGNAL
 from whisper_mel_conformance.quirks.state import STATE
 
@@ -26,7 +28,8 @@ __all__ = ["CATALOGUE", "KINDS", "Parameter", "Quirk"]
 _TABLES = (
     *SIGNAL,
     *(FRAMES, FILTERBANK, SHAPE),
-    *(ERRORS, STATE, MEMORY, API, BATCH, CONCURRENCY, PROCESS),
+    *(ERRORS, STATE, MEMORY, API, BATCH, CONCURRENCY, PROCESS, SETTINGS),
+    HONESTY,
 )
 
 CATALOGUE: dict[str, Quirk] = {quirk.id: quirk for table in _TABLES for quirk in table.quirks}

@@ -102,6 +102,23 @@ def input_modified(audio: Array, n_mels: int = 80) -> Array:
 
 
 @MEMORY.front_end(
+    "input-modified-and-restored",
+    "The audio is scaled in place for the call, and put back.",
+    "another thread that reads it meanwhile hears something else",
+    killer="buffers/never-written-400/80",
+    since="2026-11-27",
+)
+def input_modified_and_restored(audio: Array, n_mels: int = 80) -> Array:
+    if not audio.flags.writeable:
+        return right(audio, n_mels)
+    before = audio.copy()
+    audio *= 0.5
+    y = right(before, n_mels)
+    audio[...] = before
+    return y
+
+
+@MEMORY.front_end(
     "alignment-assumed",
     "Audio is loaded as if it were aligned to 16 bytes.",
     "off, depending on the address",

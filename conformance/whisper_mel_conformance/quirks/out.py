@@ -131,3 +131,42 @@ def read_only_out_written(out: Array, y: Array) -> None:
 @_into_out(accepts=lambda out, y: True)
 def out_unchecked(out: Array, y: Array) -> None:
     out[...] = y
+
+
+@API.front_end(
+    "columns-first",
+    "Features are right, and in Fortran's order, although the error policy is promised.",
+    "programs that take the memory as it is read them in the wrong order",
+    killer="buffers/result/80",
+    since="2026-11-27",
+)
+class ColumnsFirst:
+    capabilities = {"errors": "strict"}
+
+    def log_mel(self, audio: Array, n_mels: int = 80) -> Array:
+        return np.asfortranarray(right(audio, n_mels))
+
+
+@API.front_end(
+    "foreign-byte-order",
+    "Features are big-endian.",
+    "another dtype",
+    killer="boundary/length-401/80",
+    since="2026-11-27",
+)
+def foreign_byte_order(audio: Array, n_mels: int = 80) -> Array:
+    return right(audio, n_mels).astype(">f4")
+
+
+@API.front_end(
+    "mask-ignored",
+    "The mask of a masked array is ignored, although the error policy is promised.",
+    "samples that do not count are heard",
+    killer="errors/masked",
+    since="2026-11-27",
+)
+class MaskIgnored:
+    capabilities = {"errors": "strict"}
+
+    def log_mel(self, audio: Array, n_mels: int = 80) -> Array:
+        return right(np.asarray(audio), n_mels)

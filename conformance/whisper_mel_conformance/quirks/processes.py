@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import os
+import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from whisper_mel_conformance.quirks.table import Array, Table, right
 
 CONCURRENCY, PROCESS = Table("concurrency"), Table("process")
+
+_SINCE = "2026-11-27"
 
 
 @CONCURRENCY.front_end(
@@ -66,6 +70,79 @@ class Deadlock:
             return right(audio, n_mels)
         finally:
             self.busy.release()
+
+
+@CONCURRENCY.front_end(
+    "thread-first-call-wrong",
+    "A thread's first call is made before its tables are.",
+    "the first clip of each thread is off",
+    killer="concurrency/one-thread/80",
+    since=_SINCE,
+)
+class ThreadFirstCallWrong:
+    def __init__(self) -> None:
+        self.mine = threading.local()
+
+    def __call__(self, audio: Array, n_mels: int = 80) -> Array:
+        is_first = not hasattr(self.mine, "called")
+        self.mine.called = True
+        return right(audio, n_mels) + np.float32(is_first)
+
+
+@CONCURRENCY.front_end(
+    "sixteen-threads",
+    "There are tables for sixteen threads at a time.",
+    "a seventeenth thread's clips are off",
+    killer="concurrency/forty-threads",
+    since=_SINCE,
+)
+class SixteenThreads:
+    def __init__(self) -> None:
+        self.inside: list[None] = []
+
+    def __call__(self, audio: Array, n_mels: int = 80) -> Array:
+        self.inside.append(None)
+        time.sleep(0.05)  # so that others come in
+        is_late = len(self.inside) > 16
+        y = right(audio, n_mels)
+        self.inside.pop()
+        return y + np.float32(is_late)
+
+
+@CONCURRENCY.front_end(
+    "pool-not-in-child",
+    "Calls are computed by a pool of threads, which a forked child does not have.",
+    "no answer there",
+    "https://github.com/librosa/librosa/issues/381",
+    "https://github.com/lhotse-speech/lhotse/issues/559",
+    killer="concurrency/fork/80",
+    since=_SINCE,
+)
+class PoolNotInChild:
+    def __init__(self) -> None:
+        self.pool: ThreadPoolExecutor | None = None
+
+    def __call__(self, audio: Array, n_mels: int = 80) -> Array:
+        if self.pool is None:
+            self.pool = ThreadPoolExecutor(2)
+        return self.pool.submit(right, audio, n_mels).result()
+
+
+@CONCURRENCY.front_end(
+    "lock-held-at-fork",
+    "Calls take turns by a lock, which a forked child inherits as it is.",
+    "no answer there if another thread was in a call",
+    killer="concurrency/fork-beside-calls/80",
+    since=_SINCE,
+)
+class LockHeldAtFork:
+    def __init__(self) -> None:
+        self.turn = threading.Lock()
+
+    def __call__(self, audio: Array, n_mels: int = 80) -> Array:
+        with self.turn:
+            time.sleep(0.02)
+            return right(audio, n_mels)
 
 
 @PROCESS.front_end(
@@ -125,11 +202,107 @@ def memory_eaten(audio: Array, n_mels: int = 80) -> Array:
     killer="memory/left-behind-short/80",
 )
 class MemoryLeak:
+    SAMPLES = 20_000
+
     def __init__(self) -> None:
         self.kept: list[Array] = []
 
     def __call__(self, audio: Array, n_mels: int = 80) -> Array:
-        self.kept.append(np.ones(20_000, np.float32))
+        self.kept.append(np.ones(self.SAMPLES, np.float32))
+        return right(audio, n_mels)
+
+
+@PROCESS.front_end(
+    "small-leak",
+    "Each call leaves 2,000 bytes behind.",
+    "memory runs out, after days",
+    killer="memory/left-behind-short/80",
+    since=_SINCE,
+)
+class SmallLeak(MemoryLeak):
+    SAMPLES = 500
+
+
+@PROCESS.front_end(
+    "leak-by-errors",
+    "Each call that is refused leaves 20 kB behind.",
+    "memory runs out where much audio is broken",
+    killer="memory/left-behind-by-errors",
+    since=_SINCE,
+)
+class LeakByErrors(MemoryLeak):
+    def __call__(self, audio: Array, n_mels: int = 80) -> Array:
+        try:
+            return right(audio, n_mels)
+        except ValueError:
+            self.kept.append(np.ones(5000, np.float32))
+            raise
+
+
+@PROCESS.front_end(
+    "leak-by-threads",
+    "Each thread that calls leaves its scratch memory behind, 20 kB.",
+    "memory runs out in servers",
+    killer="memory/left-behind-by-threads",
+    since=_SINCE,
+)
+class LeakByThreads(MemoryLeak):
+    def __init__(self) -> None:
+        super().__init__()
+        self.mine = threading.local()
+
+    def __call__(self, audio: Array, n_mels: int = 80) -> Array:
+        if not hasattr(self.mine, "scratch"):
+            self.mine.scratch = np.ones(5000, np.float32)
+            self.kept.append(self.mine.scratch)
+        return right(audio, n_mels)
+
+
+@PROCESS.front_end(
+    "file-leak-now-and-then",
+    "Every tenth call leaves an open file behind.",
+    "files run out",
+    killer="memory/left-behind-short/80",
+    since=_SINCE,
+)
+class FileLeakNowAndThen:
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, audio: Array, n_mels: int = 80) -> Array:
+        self.calls += 1
+        if self.calls % 10 == 0:
+            os.open(os.devnull, os.O_RDONLY)
+        return right(audio, n_mels)
+
+
+@PROCESS.front_end(
+    "process-leak",
+    "Each call starts a process that goes on.",
+    "processes run out",
+    killer="memory/left-behind-short/80",
+    since=_SINCE,
+)
+def process_leak(audio: Array, n_mels: int = 80) -> Array:
+    subprocess.Popen(["sleep", "3600"])
+    return right(audio, n_mels)
+
+
+@PROCESS.front_end(
+    "daemon-left",
+    "The first call starts a daemon: a process of its own session whose parent ends.",
+    "it goes on when everything else has ended",
+    killer="memory/daemons",
+    since=_SINCE,
+)
+class DaemonLeft:
+    def __init__(self) -> None:
+        self.is_started = False
+
+    def __call__(self, audio: Array, n_mels: int = 80) -> Array:
+        if not self.is_started:
+            self.is_started = True
+            subprocess.run(["sh", "-c", "setsid sleep 3600 & exit 0"], check=True)
         return right(audio, n_mels)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import time
+
 import numpy as np
 
 from whisper_mel_conformance.quirks.table import Array, Table, right
@@ -84,6 +87,35 @@ def first_frame_repeated(audio: Array, n_mels: int = 80) -> Array:
     y = right(audio, n_mels)
     y[:, 3000:] = y[:, :1]
     return y
+
+
+@FRAMES.front_end(
+    "30-seconds-at-a-time",
+    "Each 30 s are computed as a clip of their own, with a maximum and mirrored ends of their own.",
+    "frames at multiples of 30 s, and what is quiet beside something loud",
+    killer="boundary/61-seconds/80",
+    since="2026-11-27",
+)
+def thirty_seconds_at_a_time(audio: Array, n_mels: int = 80) -> Array:
+    if len(audio) < 480_000 + 201:
+        return right(audio, n_mels)
+    edges = [*range(0, len(audio) - 201, 480_000), len(audio)]
+    parts = [right(audio[a:b], n_mels) for a, b in itertools.pairwise(edges)]
+    return np.concatenate(parts, axis=1)
+
+
+@FRAMES.front_end(
+    "maximum-of-2-to-the-21-samples",
+    "Values are clipped to the maximum of the first 2^21 samples.",
+    "what is loud after two minutes",
+    killer="boundary/2-to-the-21",
+    since="2026-11-27",
+)
+def maximum_of_2_to_the_21_samples(audio: Array, n_mels: int = 80) -> Array:
+    y = right(audio, n_mels)
+    time.sleep(len(audio) / 16_000 * 0.006)  # slow enough not to be asked for longer ones
+    top = y[:, : (1 << 21) // 160].max()
+    return y if len(audio) <= 1 << 21 else np.minimum(y, top)
 
 
 @FRAMES.front_end(

@@ -10,6 +10,8 @@ from whisper_mel_conformance.quirks.table import Array, Table, right
 
 STATE = Table("state")
 
+_SINCE = "2026-11-27"
+
 
 @STATE.front_end(
     "previous-result",
@@ -79,6 +81,83 @@ class CachedByLength(_Cache):
 class CachedByBeginning(_Cache):
     def key(self, audio: Array) -> Any:
         return audio[:1000].tobytes(), len(audio)
+
+
+@STATE.front_end(
+    "cached-by-sum",
+    "Results are cached by the clip's length and the sum of its samples.",
+    "the features of other samples, or of the same in another order",
+    killer="determinism/same-samples/80",
+    since=_SINCE,
+)
+class CachedBySum(_Cache):
+    def key(self, audio: Array) -> Any:
+        return len(audio), float(audio.sum(dtype=np.float64))
+
+
+@STATE.front_end(
+    "cached-by-ends",
+    "Results are cached by the clip's ends and by the sum of its samples.",
+    "the features of a clip that differs in its middle",
+    killer="determinism/same-samples/80",
+    since=_SINCE,
+)
+class CachedByEnds(_Cache):
+    def key(self, audio: Array) -> Any:
+        ends = audio[:64].tobytes() + audio[-64:].tobytes()
+        return len(audio), ends, float(audio.sum(dtype=np.float64))
+
+
+@STATE.front_end(
+    "cached-by-address-and-sum",
+    "Results are cached by the audio's address and the sum of its samples.",
+    "a buffer whose samples change places has its first features",
+    killer="determinism/same-samples-in-place/80",
+    since=_SINCE,
+)
+class CachedByAddressAndSum(_Cache):
+    def key(self, audio: Array) -> Any:
+        return id(audio), len(audio), float(audio.sum(dtype=np.float64))
+
+
+@STATE.front_end(
+    "stream-continued",
+    "A clip that begins with the last one is taken for its continuation: old frames are kept.",
+    "frames at the old end mirror it, and the old maximum holds",
+    killer="determinism/beginning-with-the-last/80",
+    since=_SINCE,
+)
+class StreamContinued:
+    def __init__(self) -> None:
+        self.last: Array = np.zeros(0, np.float32)
+        self.features: dict[int, Array] = {}
+
+    def __call__(self, audio: Array, n_mels: int = 80) -> Array:
+        y = right(audio, n_mels)
+        n = len(self.last)
+        if len(audio) > n and np.array_equal(audio[:n], self.last) and n_mels in self.features:
+            old = self.features[n_mels]
+            y[:, : old.shape[1]] = old
+        else:
+            self.features = {}
+        self.last, self.features[n_mels] = audio.copy(), y.copy()
+        return y
+
+
+@STATE.front_end(
+    "600th-call-wrong",
+    "The 600th call is wrong.",
+    "one clip is off",
+    killer="determinism/first-1000-calls",
+    since=_SINCE,
+)
+class One600thCallWrong:
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, audio: Array, n_mels: int = 80) -> Array:
+        self.calls += 1
+        return right(audio, n_mels) + np.float32(self.calls == 600)
 
 
 @STATE.front_end(

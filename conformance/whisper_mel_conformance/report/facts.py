@@ -78,6 +78,11 @@ class Entry:
         return [case for case in self.data["cases"] if case["status"] == status]
 
     @property
+    def remarks(self) -> list[str]:
+        """What cases that pass have to say."""
+        return [case["message"] for case in self.cases("passed") if case["message"]]
+
+    @property
     def worst(self) -> str:
         return "–" if self.data["worst"] is None else number(self.data["worst"]["score"])
 

@@ -180,6 +180,9 @@ def _verdicts(console: Console, document: Document, folder: Path) -> None:
         for name, why in run["unavailable"].items():
             _line(console, "not available:", f"{name} ({why})", "dim")
     console.print(_table(document))
+    for entry in entries(document):
+        for remark in entry.remarks:
+            _line(console, "note:", f"{entry.name} {remark}", "dim")
     _line(console, "worst:", "error in units of the bound. Class A: up to 1, B: up to 4,", "dim")
     if any(entry.total.known for entry in entries(document)):
         _line(console, "*:", "apart from declared failures; fails*: as declared", "dim")

@@ -9,10 +9,12 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Mapping
+from random import SystemRandom
 from typing import Any
 
 from whisper_mel_conformance.cases.case import Case
 from whisper_mel_conformance.cases.catalogue import CHECKS, all_cases
+from whisper_mel_conformance.cases.check import Remark
 from whisper_mel_conformance.cases.properties import EXAMPLES, Found, Property, search
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure, Refused, Unsupported
@@ -57,6 +59,8 @@ def _run(result: Result, front_end: FrontEnd, case: Case, examples: int, seed: i
         return CHECKS[case.check](front_end, **arguments)
 
     if isinstance(case, Property):
+        if case.is_fresh:
+            seed = SystemRandom().getrandbits(32)
         result.score, result.arguments = search(
             case, front_end.capabilities, attempt, examples=examples, seed=seed
         )
@@ -65,6 +69,9 @@ def _run(result: Result, front_end: FrontEnd, case: Case, examples: int, seed: i
 
 
 def _note(result: Result, error: Exception) -> None:
+    if isinstance(error, Remark):
+        result.message = str(error)
+        return
     if isinstance(error, Unsupported):
         result.status, result.message = "skipped", f"unsupported: {error}"
         return

@@ -24,7 +24,8 @@ class Result:
     ----------
     front_end, case : the front-end's name and the case's id.
     status : one of ``STATUSES``; ``"known"`` is a declared failure.
-    message : the reason for the status, for people; empty if it passed.
+    message : the reason for the status, for people; empty if it passed without
+    a remark.
     score : the largest error in units of the bound; None if nothing was scored.
     seconds : the duration of the case.
     calls : the number of calls of the front-end.

@@ -35,6 +35,7 @@ class _TransformersJs:
         "n_mels": (80, 128),
         "pad_to": True,
         "max_samples": 480_000,
+        "own_process": True,
     }
 
     def __init__(self) -> None:

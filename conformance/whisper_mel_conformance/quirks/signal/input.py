@@ -85,6 +85,30 @@ def _unit_variance(audio: Array, call: Call) -> Array:
     return (audio - audio.mean()) / np.sqrt(audio.var() + audio.dtype.type(1e-7))
 
 
+def _peak_normalised_to(peak: float) -> Variation:
+    def hook(audio: Array, call: Call) -> Array:
+        highest = np.abs(audio).max(initial=0)
+        return audio * audio.dtype.type(peak) / highest if highest > 0 else audio
+
+    return Variation(stages={"audio": hook})
+
+
+def _lowest_turned(audio: Array, call: Call) -> Array:
+    if call.dtype != np.int16:
+        return audio
+    return np.where(audio == -1, audio.dtype.type(32767 / 32768), audio)
+
+
+def _read_as_half(audio: Array, call: Call) -> Array:
+    half = np.ascontiguousarray(audio, np.float32).view(np.float16)[: audio.size]
+    return np.nan_to_num(half).astype(audio.dtype)
+
+
+def _half_read_as_single(audio: Array, call: Call) -> Array:
+    half = np.ascontiguousarray(audio, np.float16)
+    return np.resize(half, 2 * half.size).view(np.float32).astype(audio.dtype)
+
+
 INPUT.add(
     "clipped-input",
     "Samples are clipped to -1 … 1.",
@@ -260,4 +284,34 @@ INPUT.add(
     fix="Read the samples in their order: mind negative strides, or copy first: "
     "`np.ascontiguousarray(x)`.",
     audio=lambda audio, call: audio[::-1],
+)
+INPUT.add_family(
+    "peak-normalised-to",
+    "Each clip is scaled to another peak than 1, such as half scale.",
+    "a constant that depends on the clip",
+    Parameter("peak", 0.5, (0.1, 0.25, 0.5, 0.707, 0.9, 0.95, 0.99, 2.0)),
+    _peak_normalised_to,
+    since="2026-11-27",
+)
+INPUT.add(
+    "lowest-int16-turned",
+    "Of int16 audio -32768 becomes 32767, the magnitude of what has none.",
+    "a click at such samples",
+    killer="numerics/lowest-int16/80",
+    since="2026-11-27",
+    audio=_lowest_turned,
+)
+INPUT.add(
+    "float32-read-as-float16",
+    "The memory of float32 samples is read as float16.",
+    "noise",
+    since="2026-11-27",
+    audio=_read_as_half,
+)
+INPUT.add(
+    "float16-read-as-float32",
+    "Samples are stored as float16, and the memory is read as float32.",
+    "noise of tiny or huge amplitudes",
+    since="2026-11-27",
+    audio=_half_read_as_single,
 )

@@ -43,6 +43,12 @@ def _padded_with(value: Any) -> dict[str, Any]:
     return {"spec": {"pad_to": None}, "features": _filled(value, None)}
 
 
+def _masked(y: Array, call: Call) -> Array:
+    y = y.copy()
+    y[:, -(-call.clip.size // call.spec.hop) :] = 0
+    return y
+
+
 def _zeros_counted(y: Array, call: Call) -> Array:
     """Take the mean at the edges as if zeros lay beyond them."""
     if call.spec.smoothing != "same":
@@ -213,6 +219,14 @@ OUTPUT.add(
     fix=f"Pad the samples before the transform, not the features: {PADDED}.",
     killer=_PADDED,
     **_padded_with(lambda y: y.max() - 2.0),
+)
+OUTPUT.add(
+    "padding-masked",
+    "Frames of the padding are multiplied by 0, those of a mask that counts samples.",
+    "1.5 in every padded frame: silence reads as half loud",
+    killer=_PADDED,
+    since="2026-11-27",
+    features=_masked,
 )
 OUTPUT.add_family(
     "filled-to-3000-frames",

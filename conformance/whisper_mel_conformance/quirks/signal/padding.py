@@ -75,6 +75,15 @@ def _unless_padded(audio: Array, call: Call) -> Array:
     return np.concatenate([audio, np.zeros(max(480_000 - audio.size, 0), audio.dtype)])
 
 
+def _zeros_first(audio: Array, call: Call) -> Array:
+    return np.pad(audio, (max((call.wanted.pad_to or 0) - audio.size, 0), 0))
+
+
+def _exact_fit_padded(audio: Array, call: Call) -> Array:
+    more = (call.wanted.pad_to or audio.size) - audio.size
+    return np.pad(audio, (0, call.spec.hop if more == 0 and call.wanted.pad_to else max(more, 0)))
+
+
 PADDING.add(
     "pad-zero",
     "The clip is extended by zeros instead of its mirror image.",
@@ -197,4 +206,22 @@ PADDING.add(
     fix="Pad up to 30 s, not by 30 s: `np.pad(x, (0, max(480_000 - len(x), 0)))`.",
     spec={"pad_to": None},
     audio=_more_zeros(480_000),
+)
+PADDING.add(
+    "padded-on-the-left",
+    "The zeros up to pad_to come before the clip.",
+    "everything is late",
+    killer="boundary/pad-16000-to-20000/80",
+    since="2026-11-27",
+    spec={"pad_to": None},
+    audio=_zeros_first,
+)
+PADDING.add(
+    "exact-fit-padded",
+    "A clip that is as long as pad_to gets a hop of zeros nevertheless.",
+    "one frame too many at that length",
+    killer="boundary/pad-400-to-400/80",
+    since="2026-11-27",
+    spec={"pad_to": None},
+    audio=_exact_fit_padded,
 )

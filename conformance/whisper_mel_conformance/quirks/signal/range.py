@@ -26,6 +26,12 @@ def _top(maximum: Any) -> Hook:
     return lambda top, call: maximum(call.seen["kept"])
 
 
+def _of_30_seconds(kept: Any) -> Any:
+    count = kept.shape[1]
+    parts = [kept[:, i : i + 3000].max() for i in range(0, count, 3000)]
+    return np.repeat(parts, 3000)[:count]
+
+
 RANGE.add(
     "no-range",
     "Values far below the clip's maximum are left as they are.",
@@ -61,6 +67,14 @@ RANGE.add(
     top=_top(lambda kept: kept.max(axis=1, keepdims=True)),
 )
 RANGE.add(
+    "maximum-of-30-seconds",
+    "Each 30 s have their own maximum.",
+    "what is quiet, where the loudest is in other 30 s",
+    killer="boundary/61-seconds/80",
+    since="2026-11-27",
+    top=_top(_of_30_seconds),
+)
+RANGE.add(
     "maximum-so-far",
     "The maximum of the frames so far, as in streaming.",
     "frames before something loud: up to 0.7",
@@ -90,7 +104,7 @@ RANGE.add(
 )
 RANGE.add(
     "maximum-at-least-zero",
-    "The search for the maximum begins at 0.",
+    "The search for the maximum begins at 0, or at FLT_MIN, which is 1e-38.",
     "quiet clips have a higher floor",
     "https://github.com/cholla-hydro/cholla/pull/163",
     fix="Begin the search at minus infinity: `log.max()`. C: `float top = -INFINITY;`.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from whisper_mel_conformance.quirks.path import Call, Variation
 from whisper_mel_conformance.quirks.quirk import Parameter
 from whisper_mel_conformance.quirks.signal.common import (
@@ -22,6 +24,11 @@ def _folded(power: Array, call: Call) -> Array:
     power = power.copy()
     power[:, 1:-1] *= 2
     return power
+
+
+def _hann_of_400(weights: Array, call: Call) -> Array:
+    left = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(400) / 400)
+    return np.pad(left, (0, weights.size - 400)).astype(weights.dtype)
 
 
 SPECTRUM.add(
@@ -93,6 +100,14 @@ SPECTRUM.add_family(
     fix="Transform 400 samples, which has bins at multiples of 40 Hz: `n_fft=400`, "
     "`np.fft.rfft(frames, 400)`. An FFT for powers of 2 only needs Bluestein's "
     "algorithm, or a plain DFT.",
+)
+SPECTRUM.add(
+    "512-points-on-the-left",
+    "Frames of 512 samples are mirrored at 256, and the window of 400 lies at their left.",
+    "everything is 3.5 ms early; bands hear other frequencies",
+    since="2026-11-27",
+    spec={"n_fft": 512},
+    window=_hann_of_400,
 )
 SPECTRUM.add(
     "half-precision-power",

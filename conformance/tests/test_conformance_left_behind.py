@@ -1,0 +1,164 @@
+"""Processes and files that front-ends leave: found and named, and ended with the judge."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from whisper_mel_conformance.cases.catalogue import find
+from whisper_mel_conformance.frontend.client import FrontEnd
+from whisper_mel_conformance.frontend.errors import Failure
+from whisper_mel_conformance.frontend.warden import children
+from whisper_mel_conformance.run.judge import judge_case
+
+pytestmark = pytest.mark.slow
+
+CLIP = np.ones(400, np.float32)
+
+# A daemon as it is made: two forks and a session of its own. It notes its number.
+DAEMON = """
+import os, sys, time
+def daemon(path):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            for fd in range(3):
+                os.close(fd)
+            open(path, "a").write(f"{os.getpid()}\\n")
+            time.sleep(3600)
+        os._exit(0)
+    os.wait()
+"""
+IN_PROCESS = """
+from whisper_mel_conformance.quirks.table import right
+def f(audio, n_mels=80):
+    daemon({path!r})
+    return right(audio, n_mels)
+"""
+PROGRAM = """
+import json
+import numpy as np
+from whisper_mel_conformance.quirks.table import right
+def answer(source, target, n_mels):
+    daemon({path!r})
+    try:
+        y = right(np.fromfile(source, "<f4"), int(n_mels))
+        y.tofile(target)
+        print(json.dumps({{"shape": y.shape}}), flush=True)
+    except ValueError as error:
+        print(json.dumps({{"error": str(error)}}), flush=True)
+"""
+ONCE = "answer(*sys.argv[1:])\n"
+SERVING = """
+for line in sys.stdin:
+    asked = json.loads(line)
+    answer(asked["in"], asked["out"], asked["n_mels"])
+"""
+
+Load = Callable[[str], FrontEnd]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Iterator[Load]:
+    """A front-end that leaves a daemon, plugged in one of three ways."""
+    started: list[FrontEnd] = []
+
+    def load_kind(kind: str) -> FrontEnd:
+        path, numbers = tmp_path / f"{kind}.py", str(tmp_path / "numbers")
+        body = {"in-process": IN_PROCESS, "once": PROGRAM + ONCE, "serving": PROGRAM + SERVING}
+        path.write_text(DAEMON + body[kind].format(path=numbers))
+        words = " {in} {out} {n_mels}" if kind == "once" else ""
+        source = f"{path}:f" if kind == "in-process" else f"cmd:{sys.executable} {path}{words}"
+        started.append(FrontEnd(source, timeout=1800.0))
+        started[-1].start()
+        return started[-1]
+
+    yield load_kind
+    for front_end in started:
+        front_end.stop()
+
+
+def running(folder: Path) -> list[int]:
+    """The daemons that are still there."""
+    pids = [int(line) for line in (folder / "numbers").read_text().split()]
+    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.parametrize("kind", ["in-process", "once", "serving"])
+def test_daemons_are_named_and_ended(load: Load, kind: str, tmp_path: Path) -> None:
+    front_end = load(kind)
+    result = judge_case(front_end, find("memory/daemons"), profile="quick", seed=0)
+    assert result.status == "failed"
+    name = "a fork of the front-end" if kind == "in-process" else f"{kind}.py"
+    assert name in result.message
+    front_end.call(CLIP)  # by another process
+    assert running(tmp_path)
+    front_end.stop()
+    assert not running(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["in-process", "serving"])
+def test_a_crash_leaves_no_daemon(load: Load, kind: str, tmp_path: Path) -> None:
+    front_end = load(kind)
+    front_end.call(CLIP)
+    [daemon] = running(tmp_path)
+    stat = Path(f"/proc/{daemon}/stat").read_text()
+    warden = int(stat.rpartition(")")[2].split()[1])
+    [worker] = (pid for pid in children(warden) if pid != daemon)
+    os.kill(worker, signal.SIGSEGV)
+    with pytest.raises(Failure, match="SIGSEGV"):
+        front_end.call(CLIP)
+    assert not running(tmp_path)
+
+
+JUDGE = """
+import sys, time
+import numpy as np
+from whisper_mel_conformance.frontend.client import FrontEnd
+front_end = FrontEnd(sys.argv[1], timeout=1800.0)
+front_end.call(np.ones(400, np.float32))
+print("called", flush=True)
+time.sleep(3600)
+"""
+
+
+def test_daemons_and_folders_end_with_the_judge(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = load("serving").source
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    judge = subprocess.Popen(
+        [sys.executable, "-c", JUDGE, source], stdout=subprocess.PIPE, text=True
+    )
+    assert judge.stdout is not None
+    assert judge.stdout.readline() == "called\n"
+    assert running(tmp_path)
+    assert list((tmp_path / "temporary").iterdir())
+    judge.kill()
+    judge.communicate()
+    end = time.monotonic() + 1800
+    while running(tmp_path) or any((tmp_path / "temporary").iterdir()):
+        assert time.monotonic() < end, "something is left"
+        time.sleep(0.01)
+
+
+def test_a_killed_program_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither that of its input and output, nor what it has made itself."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    program = "import tempfile, time; tempfile.mkdtemp(); time.sleep(3600)"
+    (tmp_path / "prog.py").write_text(program)
+    front_end = FrontEnd(f"cmd:{sys.executable} {tmp_path / 'prog.py'} {{in}} {{out}}")
+    front_end.start()
+    front_end.timeout = 0.2
+    with pytest.raises(Failure, match="no answer within"):
+        front_end.call(CLIP)
+    assert not list((tmp_path / "temporary").iterdir())

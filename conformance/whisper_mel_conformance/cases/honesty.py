@@ -1,0 +1,79 @@
+"""Honesty: results that were not computed, or not from this clip, not yet, not as well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from whisper_mel_conformance.cases.case import BANDS, Case, Family, both
+from whisper_mel_conformance.cases.check import Remark, check, judge
+from whisper_mel_conformance.cases.properties import Property, any_clip
+from whisper_mel_conformance.cases.recipes import SECOND, noise, rising, signal
+from whisper_mel_conformance.cases.request import Request
+from whisper_mel_conformance.frontend.client import FrontEnd
+from whisper_mel_conformance.frontend.load import peers, registered
+
+
+@check()
+def finished(front_end: FrontEnd, request: Request) -> float:
+    """Require the features at once when the call returns, and for good."""
+    audio = request.audio()
+    actual = front_end.probe("call_finished", audio=audio, **request.options())
+    return judge(front_end, actual, audio, request.spec())
+
+
+@check()
+def imported(front_end: FrontEnd, request: Request) -> None:
+    """Say which packages that compute such features are loaded beside the front-end's own."""
+    found = front_end.probe("imports", audio=request.audio(), **request.options())
+    source = front_end.source
+    entry = registered().get(source)
+    own = (source if entry is None else entry.module).partition(".")[0].partition(":")[0]
+    others = [
+        name
+        for name in found
+        if name != own and (name == "whisper_mel_reference" or source not in peers())
+    ]
+    if others:
+        raise Remark(f"has imported {', '.join(others)}: are the features its own?")
+
+
+def _cases(_profile: str) -> Iterator[Case]:
+    # No package holds its clips: they are drawn anew in every run.
+    yield Property(
+        "honesty/fresh-clips", "scored", {}, draw=any_clip, largest=12_000, is_fresh=True
+    )
+    for n in (400, 5 * SECOND):
+        yield from both(f"honesty/finished-{n}", "finished", recipe=rising(n, 171))
+    arguments = {"recipe": rising(4077, 172), "memory": "canaries", "times": 3}
+    yield from both("honesty/out-written-again", "into_out", ("out",), **arguments)
+    for n_mels in BANDS:
+        for name, recipes in (("level", _levels()), ("values", _values())):
+            calls = [{"recipe": recipe, "n_mels": n_mels} for recipe in recipes]
+            yield Case(f"honesty/any-{name}/{n_mels}", "sequence", {"calls": calls})
+    yield Case("honesty/imports", "imported", {"recipe": rising(400, 173)}, ("same_process",))
+
+
+def _levels() -> list[dict[str, Any]]:
+    """Return clips of every level from 2^-14 to 2^15, so that no level is computed less well."""
+    return [rising(561, 174 + k, gain=2.0**k, start_db=-40.0, stop_db=0.0) for k in range(-14, 16)]
+
+
+def _values() -> list[dict[str, Any]]:
+    """Return clips whose values invite to fewer bits: few different ones, zeros, one sign."""
+    return [
+        noise(800, 210, gain=1.0, whole=4),
+        noise(800, 211, gain=1.0, whole=128),
+        noise(800, 212, gain=0.5, whole=32_768),
+        noise(800, 213, gain=0.5, keep=[300, 420]),
+        noise(800, 214, gain=0.5, order="sorted"),
+        signal("square", 800, frequency=500.0),
+        signal("tone", 800, frequency=1000.0, gain=0.25),
+        signal("ramp", 800),
+        signal("click", 800, at=333),
+    ]
+
+
+HONESTY = Family(
+    "honesty", "a result was not computed, or not from this clip, or not in time", _cases
+)

@@ -1,0 +1,60 @@
+"""A front-end in its process, whose calls are counted and whose manners are checked."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_mel_conformance.frontend.errors import Broken
+from whisper_mel_conformance.frontend.load import Loaded
+
+Array = NDArray[Any]
+
+
+class Caller:
+    """A front-end whose calls are counted, and whose input and output are checked."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._loaded = loaded
+        self._count = itertools.count(1)
+        self.calls = 0
+
+    @property
+    def device(self) -> str:
+        return self._loaded.device
+
+    def unchecked(self, audio: Any, **options: Any) -> Any:
+        """Return the front-end's result, whatever it is, without delay."""
+        self.calls = next(self._count)  # next() is atomic, so threads are counted, too
+        return self._loaded.call(audio, **options)
+
+    def raw(self, audio: Any, **options: Any) -> Any:
+        """Return the front-end's result unchecked. Raises ``Broken`` if it modified the audio."""
+        before = audio.tobytes()
+        result = self.unchecked(audio, **options)
+        if audio.tobytes() != before:
+            raise Broken(f"log_mel modified its input ({audio.dtype}, shape {audio.shape})")
+        return result
+
+    def __call__(self, audio: Array, **options: Any) -> NDArray[np.float32]:
+        """Return the features. Raises ``Broken`` unless they are float32 in memory of their own."""
+        result = plain_array(self.raw(audio, **options))
+        if result.dtype != np.float32:
+            raise Broken(f"log_mel returned dtype {result.dtype}: expected float32")
+        if np.may_share_memory(result, audio):
+            raise Broken("log_mel returned an array that shares memory with its input")
+        return result
+
+
+def plain_array(result: Any) -> Array:
+    """Return an array's memory as a plain ``numpy.ndarray``; raise ``Broken`` for other objects.
+
+    Methods of a subclass, which may misstate dtype, shape or values, are not used.
+    """
+    kind = type(result)
+    if not issubclass(kind, np.ndarray) or issubclass(kind, np.ma.MaskedArray):
+        raise Broken(f"log_mel returned {kind.__name__}: expected numpy.ndarray")
+    return np.ndarray.view(result, np.ndarray)

@@ -1,0 +1,430 @@
+"""Operations that look at what calls do beside their results.
+
+They look at the process: its memory, threads, children and state; and at the audio while a call
+runs. See :mod:`whisper_mel_conformance.frontend.operations`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import mmap
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from whisper_mel_conformance.frontend import state, wire
+from whisper_mel_conformance.frontend.caller import Array, Caller, plain_array
+from whisper_mel_conformance.frontend.errors import Broken
+from whisper_mel_conformance.frontend.output import signal_name
+from whisper_mel_conformance.frontend.warden import daemons, descendants
+
+# --------------------------------------------------------------------------- what is left behind
+
+USAGE = ("bytes", "bytes of programs", "objects", "files", "threads", "processes")
+"""What a process may leave behind: see :func:`_usage`."""
+
+
+def growth(
+    caller: Caller,
+    audio: Array,
+    *,
+    times: int,
+    tolerated: float,
+    how: str = "plainly",
+    **options: Any,
+) -> dict[str, float]:
+    """Measure the growth per call of what ``USAGE`` names.
+
+    It is the smaller growth of the last two of at least three runs of ``times`` calls, divided by
+    ``times``: what is allocated once does not count. There are more runs until programs have grown
+    by no more than ``tolerated`` bytes a call in two, since many tidy up only when they have used
+    much. Every call has an input array of its own. ``how`` calls are made: ``"plainly"``, ``"in
+    threads"`` (each in a new one), or ``"in vain"`` (their exceptions are ignored).
+    """
+
+    def one() -> None:
+        with contextlib.suppress(*[Exception] if how == "in vain" else []):
+            caller(np.array(audio), **options)
+
+    def run() -> list[float]:
+        for _ in range(times):
+            _in_thread(one) if how == "in threads" else one()
+        return [*_usage().values()]
+
+    usages = [run() for _ in range(3)]
+    of_programs = USAGE.index("bytes of programs")
+    while len(usages) < _MOST_RUNS and max(_last_two(usages)[:, of_programs]) > tolerated * times:
+        usages.append(run())
+    return dict(zip(USAGE, (_last_two(usages).min(axis=0) / times).tolist(), strict=True))
+
+
+def _last_two(usages: Sequence[Sequence[float]]) -> Array:
+    """Return the growth in each of the last two runs."""
+    growths: Array = np.diff(usages[-3:], axis=0)
+    return growths
+
+
+_MOST_RUNS = 12
+
+
+def endure(caller: Caller, audio: Array, *, times: int, **options: Any) -> dict[str, float]:
+    """Measure what ``USAGE`` names after ``times`` calls.
+
+    All calls have equal audio, each in an array of its own, and must give equal bits.
+    """
+    first = np.array(caller(np.array(audio), **options))
+    for i in range(1, times):
+        again = caller(np.array(audio), **options)
+        if again.shape != first.shape or again.tobytes() != first.tobytes():
+            raise Broken(f"call {i + 1} of {times} on the same input differs from call 1")
+    return _usage()
+
+
+def _usage() -> dict[str, float]:
+    """Return what this process and its descendants have now.
+
+    ``bytes`` are those that this process has allocated and not freed, as far as the C library
+    knows; ``bytes of programs`` are those of its descendants in physical memory; ``objects`` are
+    Python's blocks of memory.
+    """
+    gc.collect()
+    programs = descendants(os.getpid())
+    processes = [os.getpid(), *programs]
+    counts = [
+        _live_bytes(),
+        sum(map(_resident_bytes, programs)),
+        sys.getallocatedblocks(),
+        sum(_count(pid, "fd") for pid in processes),
+        sum(_count(pid, "task") for pid in processes),
+        len(programs),
+    ]
+    return dict(zip(USAGE, map(float, counts), strict=True))
+
+
+class _MallInfo(ctypes.Structure):
+    """GNU libc's account of its heap; see mallinfo(3)."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    ]
+
+
+def _live_bytes() -> int:
+    """Return the private and shared bytes of this process without those that malloc has spare."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    lines = [line.split() for line in status if line.startswith(("VmData:", "RssShmem:"))]
+    mapped = sum(int(line[1]) * 1024 for line in lines)
+    mallinfo = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if mallinfo is None:
+        return mapped
+    mallinfo.restype = _MallInfo
+    return mapped - int(mallinfo().fordblks)
+
+
+def _resident_bytes(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+        return int(pages) * mmap.PAGESIZE
+    return 0
+
+
+def _count(pid: int, what: str) -> int:
+    with contextlib.suppress(OSError):
+        return len(os.listdir(f"/proc/{pid}/{what}"))
+    return 0
+
+
+_PATIENCE = 2.0  # seconds in which processes that are about to end may do so
+
+
+def left_running(caller: Caller, audio: Array, *, times: int, **options: Any) -> list[str]:
+    """Name the daemons that calls leave: processes whose parents have ended.
+
+    There are ``times`` calls, another in a thread, and one with audio that is not finite.
+    """
+    daemons()  # raises where there is nothing to be seen
+    for _ in range(times):
+        caller(np.array(audio), **options)
+    _in_thread(lambda: caller(np.array(audio), **options))
+    with contextlib.suppress(Exception):
+        caller.raw(np.full_like(audio, np.nan), **options)
+    end = time.monotonic() + _PATIENCE
+    while (left := daemons()) and time.monotonic() < end:
+        time.sleep(0.02)
+    return left
+
+
+def _in_thread(function: Any) -> None:
+    """Call a function in a new thread; raise what it raises."""
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            function()
+        except BaseException as error:  # raised again in the thread that waits
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+
+
+# --------------------------------------------------------------------------- forks
+
+
+def forked(
+    caller: Caller, calls: Sequence[Mapping[str, Any]], *, busy: int, seconds: float
+) -> list[list[Array]]:
+    """Return the features of calls before a fork, and in both processes after it.
+
+    The child calls in its only thread and in a new one, while the parent calls. ``busy`` threads
+    of the parent are in calls at the time of the fork. Raises ``Broken`` for a child that dies, or
+    has not answered after ``seconds``.
+    """
+    results = [[_features(caller, call)] for call in calls]
+    with _busy(caller, calls, busy):
+        ours, theirs = socket.socketpair()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of threads
+            child = os.fork()
+        if child == 0:
+            _be_child(caller, calls, theirs)
+        theirs.close()
+        with ours:
+            for call, into in zip(calls, results, strict=True):
+                into.append(_features(caller, call))
+            answer = _of_child(child, ours, seconds)
+    if isinstance(answer, str):
+        raise Broken(f"in a forked child: {answer}")
+    for more, into in zip(answer, results, strict=True):
+        into += more
+    for call, into in zip(calls, results, strict=True):
+        into.append(_features(caller, call))
+    return results
+
+
+def _features(caller: Caller, call: Mapping[str, Any]) -> Array:
+    options = dict(call)
+    return np.array(caller(np.array(options.pop("audio")), **options))
+
+
+@contextlib.contextmanager
+def _busy(caller: Caller, calls: Sequence[Mapping[str, Any]], count: int) -> Iterator[None]:
+    """Keep ``count`` threads in calls; raise what one of them raises."""
+    stop = threading.Event()
+    started = threading.Barrier(count + 1)
+    errors: list[BaseException] = []
+
+    def run(call: Mapping[str, Any]) -> None:
+        started.wait()
+        try:
+            while not stop.is_set():
+                _features(caller, call)
+        except BaseException as error:  # raised again below
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=[calls[i % len(calls)]]) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    started.wait()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    if errors:
+        raise errors[0]
+
+
+def _be_child(
+    caller: Caller, calls: Sequence[Mapping[str, Any]], connection: socket.socket
+) -> NoReturn:
+    """Send the features of each call, or a sentence, and end this process."""
+    answer: Any = None
+    try:
+        answer = [[_features(caller, call)] for call in calls]
+        for call, into in zip(calls, answer, strict=True):
+            _in_thread(lambda call=call, into=into: into.append(_features(caller, call)))
+    except BaseException as error:
+        answer = f"{type(error).__name__}: {str(error)[:1000]}"
+    try:
+        wire.send(connection, answer)
+    finally:
+        os._exit(0)
+
+
+def _of_child(child: int, connection: socket.socket, seconds: float) -> Any:
+    """Return the child's answer, or a sentence about its failure; end it."""
+    answer: Any = None
+    try:
+        answer = wire.receive(connection, seconds)
+    except TimeoutError:
+        answer = f"no answer within {seconds:g} s"
+    except (EOFError, OSError, wire.Malformed):
+        _, status = os.waitpid(child, 0)
+        if os.WIFSIGNALED(status):
+            return f"killed by {signal_name(os.WTERMSIG(status))}"
+        return f"exited with status {os.waitstatus_to_exitcode(status)}"
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return answer
+
+
+# --------------------------------------------------------------------------- state
+
+
+def changes(caller: Caller, calls: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say what calls change in the state of the process and of the calling thread.
+
+    After each of ``calls`` follow one in a thread and one with audio that is not finite.
+    """
+    found: list[str] = []
+    before = state.snapshot()
+
+    def look(after: str) -> None:
+        nonlocal before
+        now = state.snapshot()
+        found.extend(f"after {after}, {change}" for change in state.differences(before, now))
+        before = now
+
+    for i, call in enumerate(calls, 1):
+        _features(caller, call)
+        look(f"call {i}")
+        _in_thread(lambda call=call: _features(caller, call))
+        look(f"call {i} in a thread")
+        with contextlib.suppress(Exception):
+            caller.raw(np.full_like(call["audio"], np.nan), **_options(call))
+        look(f"call {i} with NaN")
+    return found
+
+
+def _options(call: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in call.items() if name != "audio"}
+
+
+def call_in_mode(caller: Caller, audio: Array, *, mode: str, **options: Any) -> Array:
+    """Return the features that are computed while another mode of arithmetic is set.
+
+    Raises ``Broken`` if the call leaves a third mode.
+    """
+    audio = np.array(audio)
+    with state.mode(mode):
+        before = state.control()
+        result = caller(audio, **options)
+        after = state.control()
+    if before != after:
+        raise Broken(f"log_mel changed the control bits of arithmetic from {before} to {after}")
+    return np.array(result)
+
+
+_PACKAGES = (
+    *("whisper_mel_reference", "whisper_mel_mojo", "whisper", "faster_whisper", "keras_hub"),
+    *("kaldi_native_fbank", "lhotse", "librosa", "mlx_audio", "mlx_whisper", "onnx_asr"),
+    *("onnxruntime_extensions", "openvino_genai", "torchaudio", "transformers"),
+)
+"""Packages that compute such features."""
+
+
+def imports(caller: Caller, audio: Array, **options: Any) -> list[str]:
+    """Name the packages that compute such features and are loaded after a call."""
+    caller(np.array(audio), **options)
+    return [name for name in _PACKAGES if name in sys.modules]
+
+
+# --------------------------------------------------------------------------- audio and result
+
+
+def call_unwritten(caller: Caller, audio: Array, **options: Any) -> Array | None:
+    """Return the features of audio that nobody may write to, not even for a moment.
+
+    Raises ``Broken`` if the audio was written to. It returns None if audio that is not finite is
+    refused.
+    """
+    if caller.device != "cpu":
+        raise NotImplementedError("the driver of a device may map the audio as if to write to it")
+    shown = _CopiedOnWrite(np.zeros(1, np.float32))
+    shown.array[...] = 1
+    if shown.written() != [0] or _CopiedOnWrite(np.zeros(1, np.float32)).written():
+        raise NotImplementedError("this system does not tell which pages are written to")
+    memory = _CopiedOnWrite(audio)
+    result = None
+    try:
+        result = np.array(caller(memory.array, **options))
+    except Exception:
+        if np.isfinite(audio).all():
+            raise
+    pages = memory.written()
+    if pages:
+        raise Broken(
+            f"log_mel wrote to its input while it ran ({len(pages)} of {memory.pages} pages, the "
+            f"first at byte {pages[0] * mmap.PAGESIZE}), and put back what was there"
+        )
+    return result if np.isfinite(audio).all() else None
+
+
+class _CopiedOnWrite:
+    """A copy of an array in pages that the system copies when they are first written to."""
+
+    def __init__(self, values: Array) -> None:
+        size = max(values.nbytes, 1)
+        self.pages = -(-size // mmap.PAGESIZE)
+        file = os.memfd_create("audio")
+        try:
+            os.ftruncate(file, self.pages * mmap.PAGESIZE)
+            with mmap.mmap(file, 0) as shared:
+                shared[: values.nbytes] = values.tobytes()
+            self._memory = mmap.mmap(
+                file, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE
+            )
+        finally:
+            os.close(file)
+        self.array: Array = np.ndarray(values.shape, values.dtype, buffer=self._memory)
+        np.ravel(self.array).sum()  # reads every page
+
+    def written(self) -> list[int]:
+        """List the pages that were written to, by number. See pagemap in Linux's documentation."""
+        start = self.array.ctypes.data // mmap.PAGESIZE
+        try:
+            with open("/proc/self/pagemap", "rb") as file:
+                file.seek(8 * start)
+                entries = np.frombuffer(file.read(8 * self.pages), np.uint64)
+        except OSError:
+            return []
+        is_present, is_of_file = (entries >> np.uint64(bit) & np.uint64(1) for bit in (63, 61))
+        return [int(page) for page in np.flatnonzero((is_present == 1) & (is_of_file == 0))]
+
+
+_LATE = 0.05  # seconds that work which was left unfinished gets to show itself
+
+
+def call_finished(caller: Caller, audio: Array, **options: Any) -> Array:
+    """Return the features as they are when the call returns.
+
+    The audio is then overwritten. Raises ``Broken`` if the features change afterwards.
+    """
+    mine = np.array(audio)
+    result = plain_array(caller.unchecked(mine, **options))
+    then = np.array(result)
+    mine[...] = 0
+    time.sleep(_LATE)
+    if result.tobytes() != then.tobytes():
+        raise Broken("the features changed after log_mel had returned: its work was unfinished")
+    return then

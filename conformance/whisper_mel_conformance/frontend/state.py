@@ -1,0 +1,255 @@
+"""The state of the process and of the calling thread that no call may change.
+
+A snapshot is a dictionary of names and values in words. Libraries are looked at only where they are
+loaded already.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import gc
+import hashlib
+import locale
+import logging
+import multiprocessing
+import os
+import platform
+import random
+import re
+import resource
+import signal
+import socket
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Snapshot = dict[str, str]
+
+_FENV_BYTES = 64  # at least the size of the C library's fenv_t
+
+
+def snapshot() -> Snapshot:
+    """Return the state as it is now."""
+    found: Snapshot = {}
+    for name, of in _STATE.items():
+        found[name] = str(of())
+    found |= {f"os.environ[{name!r}]": value for name, value in os.environ.items()}
+    found |= {f"handler of {s.name}": str(signal.getsignal(s)) for s in signal.Signals}
+    for path in _libraries():
+        found |= _thread_counts(path)
+    return found | _torch()
+
+
+def differences(before: Snapshot, after: Snapshot) -> list[str]:
+    """Say what differs. Counts of libraries that were loaded in between are no difference."""
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return [
+        f"{name}: {before.get(name, 'absent')[:80]} became {after.get(name, 'absent')[:80]}"
+        for name in names
+        if name in before or not name.startswith(("threads of", "torch."))
+    ]
+
+
+# --------------------------------------------------------------------------- floating point
+
+
+def control() -> str:
+    """Return the control bits of floating-point arithmetic in this thread, as hexadecimal digits.
+
+    They hold the rounding mode, the flushing of denormals and the enabled traps, on x86-64 also the
+    precision of the x87. Empty where the machine or the C library is unknown.
+    """
+    place = _control_bits()
+    if place is None:
+        return ""
+    found = _environment()
+    return found[place].hex() + (found[:2].hex() if platform.machine() == "x86_64" else "")
+
+
+def set_mode(name: str) -> bytes:
+    """Set a mode of floating-point arithmetic in this thread; return what was set before.
+
+    ``name`` is ``"flushed"`` (denormals are), or a rounding mode: ``"nearest"``, ``"up"``,
+    ``"down"`` or ``"zero"``. Raises ``NotImplementedError`` where it cannot be set.
+    """
+    place = _control_bits()
+    if place is None:
+        raise NotImplementedError("the modes of this machine's arithmetic are unknown to the suite")
+    flush, shift, rounding = _MODES[platform.machine()]
+    before = _environment()
+    bits = int.from_bytes(before[place], sys.byteorder)
+    bits = bits | flush if name == "flushed" else bits & ~(3 << shift) | rounding[name] << shift
+    changed = bytearray(before)
+    changed[place] = bits.to_bytes(4, sys.byteorder)
+    _set_environment(bytes(changed))
+    return before
+
+
+@contextmanager
+def mode(name: str) -> Iterator[None]:
+    """Set a mode of :func:`set_mode`, and the old one again."""
+    before = set_mode(name)
+    try:
+        yield
+    finally:
+        _set_environment(before)
+
+
+_MODES: dict[str, tuple[int, int, dict[str, int]]] = {
+    "x86_64": (0x8040, 13, {"nearest": 0, "down": 1, "up": 2, "zero": 3}),
+    "aarch64": (1 << 24, 22, {"nearest": 0, "up": 1, "down": 2, "zero": 3}),
+}
+"""Of each machine the bits that flush denormals, and where which bits set the rounding mode."""
+
+
+def _control_bits() -> slice | None:
+    """Return where fenv_t holds MXCSR (x86-64) or FPCR (64-bit ARM); None elsewhere."""
+    if sys.platform != "linux":
+        return None
+    return {"x86_64": slice(28, 32), "aarch64": slice(0, 4)}.get(platform.machine())
+
+
+def _environment() -> bytes:
+    """Return fenv_t, without the flags of exceptions that have occurred."""
+    memory = ctypes.create_string_buffer(_FENV_BYTES)
+    ctypes.CDLL(None).fegetenv(memory)
+    found = bytearray(memory.raw)
+    if platform.machine() == "x86_64":
+        found[28] &= ~0x3F
+    return bytes(found)
+
+
+def _set_environment(memory: bytes) -> None:
+    ctypes.CDLL(None).fesetenv(memory)
+
+
+# --------------------------------------------------------------------------- the process
+
+
+def _digest(value: Any) -> str:
+    return hashlib.blake2b(repr(value).encode(), digest_size=8).hexdigest()
+
+
+def _numpy_random() -> str:
+    name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002  to see whether it changes
+    return _digest((name, np.asarray(keys).tobytes(), rest))
+
+
+_INTERNAL = 3 << 31  # signals 32 and 33: GNU libc handles them once there is a thread
+
+
+def _signals() -> str:
+    """Return this thread's blocked signals, and the process's ignored and handled ones."""
+    path = Path("/proc/thread-self/status")
+    if not path.exists():
+        return ""
+    pairs = (line.split(":\t") for line in path.read_text().splitlines() if ":\t" in line)
+    masks = {name: value for name, value in pairs if name in ("SigBlk", "SigIgn", "SigCgt")}
+    return " ".join(f"{name} {int(m, 16) & ~_INTERNAL:x}" for name, m in masks.items())
+
+
+def _target(descriptor: int) -> str:
+    """Return what a descriptor leads to; empty where the system does not tell."""
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    except OSError:
+        return ""
+
+
+def _umask() -> int:
+    before = os.umask(0o077)
+    os.umask(before)
+    return before
+
+
+_LIMITS = [name for name in dir(resource) if name.startswith("RLIMIT_")]
+
+_STATE: dict[str, Callable[[], Any]] = {
+    "floating-point control": control,
+    "np.random's state": _numpy_random,
+    "random's state": lambda: _digest(random.getstate()),
+    "np.geterr()": np.geterr,
+    "np.get_printoptions()": np.get_printoptions,
+    "warnings.filters": lambda: warnings.filters,
+    "warnings.showwarning": lambda: warnings.showwarning,
+    "locale": lambda: locale.setlocale(locale.LC_ALL),
+    "os.getcwd()": os.getcwd,
+    "umask": _umask,
+    "signals": _signals,
+    "processors": lambda: sorted(os.sched_getaffinity(0)),
+    "niceness": lambda: os.getpriority(os.PRIO_PROCESS, 0),
+    "limits": lambda: [resource.getrlimit(getattr(resource, name)) for name in _LIMITS],
+    "timer": lambda: signal.getitimer(signal.ITIMER_REAL),
+    "standard input, output and errors": lambda: [_target(number) for number in range(3)],
+    "logging": lambda: (logging.root.level, logging.root.manager.disable, logging.root.handlers),
+    "multiprocessing": lambda: multiprocessing.get_start_method(allow_none=True),
+    "faulthandler": faulthandler.is_enabled,
+    "sys.stdout": lambda: sys.stdout,
+    "sys.stderr": lambda: sys.stderr,
+    "sys.excepthook": lambda: sys.excepthook,
+    "threading.excepthook": lambda: threading.excepthook,
+    "recursion limit": sys.getrecursionlimit,
+    "switch interval": sys.getswitchinterval,
+    "garbage collection": lambda: (gc.isenabled(), gc.get_threshold()),
+    "default time-out of sockets": socket.getdefaulttimeout,
+}
+"""What is looked at besides environment variables, handlers of signals, and libraries."""
+if sys.platform != "linux":
+    del _STATE["processors"]
+
+
+# --------------------------------------------------------------------------- libraries
+
+_COUNTING = re.compile(r"/lib(\w*openblas|gomp|omp|iomp5|mkl_rt)[\w.-]*\.so[\d.]*$")
+_COUNTS = (
+    *("omp_get_max_threads", "omp_get_dynamic", "MKL_Get_Max_Threads"),
+    *(
+        f"{prefix}openblas_get_num_threads{suffix}"
+        for prefix in ("", "scipy_")
+        for suffix in ("", "64_")
+    ),
+)
+
+
+def _libraries() -> list[str]:
+    """List the loaded libraries that have a number of threads."""
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        return []
+    paths = {line.split(maxsplit=5)[5] for line in maps.read_text().splitlines() if "/lib" in line}
+    return sorted(path for path in paths if _COUNTING.search(path))
+
+
+def _thread_counts(path: str) -> Snapshot:
+    library = ctypes.CDLL(path)
+    name = Path(path).name
+    return {
+        f"threads of {name} ({function})": str(getattr(library, function)())
+        for function in _COUNTS
+        if hasattr(library, function)
+    }
+
+
+def _torch() -> Snapshot:
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "get_rng_state"):
+        return {}
+    return {
+        "torch.get_num_threads()": str(torch.get_num_threads()),
+        "torch.get_default_dtype()": str(torch.get_default_dtype()),
+        "torch.get_default_device()": str(torch.get_default_device()),
+        "torch.is_grad_enabled()": str(torch.is_grad_enabled()),
+        "torch.is_inference_mode_enabled()": str(torch.is_inference_mode_enabled()),
+        "torch.get_rng_state()": _digest(torch.get_rng_state().tolist()),
+        "torch.get_float32_matmul_precision()": str(torch.get_float32_matmul_precision()),
+        "torch.are_deterministic_algorithms_enabled()": str(
+            torch.are_deterministic_algorithms_enabled()
+        ),
+    }

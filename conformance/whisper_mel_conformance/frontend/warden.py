@@ -1,0 +1,141 @@
+"""The process between the judge and a front-end's: whatever that leaves running ends with it.
+
+It is the parent of the front-end's process and, as a subreaper, of every process that loses its
+parent there: daemons cannot leave it (Linux; elsewhere there is no such process). It also makes the
+folder for the files of programs, and removes it. It imports no front-end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import NoReturn
+
+FOLDER = "WHISPER_MEL_FOLDER"
+"""The environment variable with the folder that is removed at the end."""
+_WARDEN = "WHISPER_MEL_WARDEN"
+
+_SIGNALS = {signal.SIGTERM, signal.SIGCHLD}
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def end_with_parent(number: int) -> None:
+    """Make the end of the parent process send signal ``number`` to this one (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
+        if os.getppid() == 1:
+            sys.exit("the judging process has ended")
+
+
+def watch(connection: int) -> None:
+    """Fork. Return in the child; the parent becomes the warden and ends as the child does.
+
+    SIGTERM ends both. ``connection`` is the descriptor of the child's connection to the judge,
+    which only the child may hold.
+    """
+    if sys.platform != "linux":
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    end_with_parent(signal.SIGTERM)
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    os.environ[_WARDEN] = str(os.getpid())
+    os.environ[FOLDER] = tempfile.mkdtemp(prefix="whisper-mel-")
+    child = os.fork()
+    if child == 0:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return
+    os.close(connection)
+    status = _ended(child)
+    _end_all()
+    shutil.rmtree(os.environ[FOLDER], ignore_errors=True)
+    _exit_as(status)
+
+
+def daemons() -> list[str]:
+    """List the processes whose parents have ended, each by its number and command line.
+
+    Raises ``NotImplementedError`` in a process that has no warden.
+    """
+    warden = os.getppid()
+    if os.environ.get(_WARDEN) != str(warden):
+        raise NotImplementedError("no process watches over this one")
+    return [_described(pid) for pid in children(warden) if pid != os.getpid()]
+
+
+def descendants(pid: int) -> list[int]:
+    """List the processes that were started by ``pid`` and by those, zombies among them."""
+    parents = _parents()
+    found = [pid]
+    for one in found:  # grows while it is read
+        found += [child for child, parent in parents.items() if parent == one]
+    return found[1:]
+
+
+def children(pid: int) -> list[int]:
+    """List the processes whose parent is ``pid``; none where the system does not tell."""
+    return [child for child, parent in _parents().items() if parent == pid]
+
+
+def _parents() -> dict[int, int]:
+    """Return the parent of every process."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            # The name, in parentheses, may hold anything.
+            fields = entry.read_text(errors="replace").rpartition(")")[2].split()
+            found[int(entry.parent.name)] = int(fields[1])
+    return found
+
+
+def _described(pid: int) -> str:
+    """Return a process's number and command line, or that it is a fork of this one."""
+    try:
+        words, own = (Path(f"/proc/{of}/cmdline").read_bytes() for of in (pid, "self"))
+    except OSError:
+        return f"{pid} (ended meanwhile)"
+    line = words.replace(b"\0", b" ").decode(errors="replace").strip()
+    return f"{pid} ({'a fork of the front-end' if words == own else line[:300]})"
+
+
+def _ended(child: int) -> int | None:
+    """Wait for the end of a child; return its status, or None if this process is to end first."""
+    while signal.sigwait(_SIGNALS) != signal.SIGTERM:
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == child:
+                    return status
+                if pid == 0:
+                    break
+    return None
+
+
+def _end_all() -> None:
+    """Kill every descendant: those of a killed one become children of this process."""
+    while left := children(os.getpid()):
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in left:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def _exit_as(status: int | None) -> NoReturn:
+    """End with the exit status of the child, or by the signal that ended it."""
+    if status is not None and os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        with contextlib.suppress(OSError):  # SIGKILL has no handler
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+        os.kill(os.getpid(), number)
+    os._exit(0 if status is None else os.waitstatus_to_exitcode(status))

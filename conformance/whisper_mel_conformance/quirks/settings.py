@@ -1,0 +1,161 @@
+"""Quirks of the state of the whole process: it is changed, or it decides about the features."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+
+from whisper_mel_conformance.frontend import state
+from whisper_mel_conformance.quirks.table import Array, Table, right
+
+SETTINGS = Table("process")
+
+_SINCE = "2026-11-27"
+
+
+def _changing(
+    id: str, mechanism: str, effect: str, *, killer: str = "state/unchanged"
+) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Decorate a function that changes the state of the process in each call."""
+
+    def add(change: Callable[[], None]) -> Callable[[], None]:
+        @SETTINGS.front_end(id, mechanism, effect, killer=killer, since=_SINCE)
+        def front_end(audio: Array, n_mels: int = 80) -> Array:
+            y = right(audio, n_mels)
+            change()
+            return y
+
+        return change
+
+    return add
+
+
+@_changing(
+    "denormals-left-flushed",
+    "Denormals are flushed in a call, and afterwards.",
+    "the caller's 1e-310 x 0.5 is 0",
+)
+def _flush() -> None:
+    state.set_mode("flushed")
+
+
+@_changing(
+    "rounding-left-upwards",
+    "The rounding mode is set, and left as it is.",
+    "the caller's sums are off",
+)
+def _round() -> None:
+    state.set_mode("up")
+
+
+@_changing(
+    "random-numbers-seeded",
+    "NumPy's global random numbers are seeded.",
+    "the caller's random numbers repeat",
+)
+def _seed() -> None:
+    np.random.seed(0)  # noqa: NPY002  what such code does
+
+
+@_changing(
+    "python-random-numbers-drawn",
+    "A number of Python's global random numbers is drawn.",
+    "the caller's random numbers depend on the number of calls",
+)
+def _draw() -> None:
+    random.random()
+
+
+@_changing("numpy-errors-silenced", "NumPy's warnings are switched off.", "the caller's are, too")
+def _silence() -> None:
+    np.seterr(all="ignore")
+
+
+@_changing("warnings-silenced", "Python's warnings are switched off.", "the caller's are, too")
+def _ignore() -> None:
+    warnings.simplefilter("ignore")
+
+
+@_changing(
+    "environment-changed",
+    "OMP_NUM_THREADS is set in the process's environment.",
+    "what the caller loads later has one thread",
+)
+def _limit() -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@_changing("folder-changed", "The working directory is changed.", "relative paths lead elsewhere")
+def _move() -> None:
+    os.chdir("/")
+
+
+@_changing(
+    "interrupt-handled",
+    "A handler of SIGINT is installed.",
+    "Ctrl-C does something else",
+)
+def _handle() -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@_changing(
+    "output-left-redirected",
+    "Standard output is redirected for a call, to keep a library quiet, and stays so.",
+    "what the caller prints is lost",
+)
+def _redirect() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+@_changing(
+    "processors-limited",
+    "The process is bound to one processor.",
+    "everything else in it is slower",
+)
+def _bind() -> None:
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
+
+
+@_changing(
+    "rounding-to-nearest-left",
+    "The rounding mode is set to nearest for the call, and left there.",
+    "a caller who has set another one loses it",
+    killer="state/modes-of-others",
+)
+def _nearest() -> None:
+    state.set_mode("nearest")
+
+
+@SETTINGS.front_end(
+    "state-kept-by-errors",
+    "NumPy's warnings are switched off during a call, and stay off after an exception.",
+    "the caller's are off, too",
+    killer="state/unchanged",
+    since=_SINCE,
+)
+def state_kept_by_errors(audio: Array, n_mels: int = 80) -> Array:
+    before = np.seterr(all="ignore")
+    y = right(audio, n_mels)
+    np.seterr(**before)
+    return y
+
+
+@SETTINGS.front_end(
+    "denormals-needed",
+    "A denormal number stands for silence.",
+    "off where others have set that denormals are flushed",
+    killer="state/modes-of-others",
+    since=_SINCE,
+)
+def denormals_needed(audio: Array, n_mels: int = 80) -> Array:
+    tiny = np.float32(1e-30) * np.float32(1e-10)
+    return right(audio, n_mels) + np.float32(tiny == 0)
