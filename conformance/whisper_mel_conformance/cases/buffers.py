@@ -29,7 +29,7 @@ def into_out(front_end: FrontEnd, request: Request, memory: str) -> float:
     """Require that every value of ``out`` is written, and nothing beside it."""
     audio, spec = request.audio(), request.spec()
     shape = spec.feature_shape(audio.size)
-    actual = front_end.probe(
+    actual = front_end.perform(
         "call_with_out", audio=audio, shape=shape, memory=memory, **request.options()
     )
     return judge(front_end, actual, audio, spec)
@@ -40,7 +40,7 @@ def bad_out(front_end: FrontEnd, request: Request, bad: str) -> None:
     """Require that an ``out`` that does not fit is refused, and nothing is written to it."""
     audio = request.audio()
     options, shape = request.options(), request.spec().feature_shape(audio.size)
-    if front_end.probe("call_with_bad_out", audio=audio, shape=shape, bad=bad, **options) is None:
+    if front_end.perform("call_with_bad_out", audio=audio, shape=shape, bad=bad, **options) is None:
         raise Failure(f"out of wrong {bad} was accepted: expected ValueError or TypeError")
 
 

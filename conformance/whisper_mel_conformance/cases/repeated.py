@@ -25,7 +25,7 @@ def sequence(
 ) -> float:
     """Require that calls one after the other have their own features each."""
     asked = _as_asked(calls)
-    outputs = front_end.probe(
+    outputs = front_end.perform(
         "sequence",
         calls=asked,
         reuse_input=reuse_input,
@@ -41,7 +41,7 @@ def in_threads(front_end: FrontEnd, calls: Sequence[Request], times: int) -> flo
     asked = _as_asked(calls)
     if front_end.capabilities.process_per_call:
         times = 1
-    outputs = front_end.probe("in_threads", calls=asked, times=times, patience=4.0)
+    outputs = front_end.perform("in_threads", calls=asked, times=times, patience=4.0)
     return _judge_all(front_end, calls, asked, outputs)
 
 
@@ -68,14 +68,16 @@ def repeats(front_end: FrontEnd, request: Request, times: int) -> float:
     audio = request.audio()
     if front_end.capabilities.process_per_call:
         times = min(times, 3)
-    actual = front_end.probe("repeat", audio=audio, times=times, patience=4.0, **request.options())
+    actual = front_end.perform(
+        "repeat", audio=audio, times=times, patience=4.0, **request.options()
+    )
     return judge(front_end, actual, audio, request.spec())
 
 
 @check(alone=True)
 def growth(front_end: FrontEnd, request: Request, times: int) -> None:
     """Require that calls leave no memory, no open file and no thread behind."""
-    left = front_end.probe(
+    left = front_end.perform(
         "growth", audio=request.audio(), times=times, patience=4.0, **request.options()
     )
     for what, limit in (("bytes", _LEAK_BYTES), ("files", 0.5), ("threads", 0.5)):
@@ -95,7 +97,7 @@ def endurance(front_end: FrontEnd, request: Request, times: int, parts: int) -> 
     except Unsupported:
         options["pad_to"] = audio.size
     usage = [
-        front_end.probe("endure", audio=audio, times=times, patience=20.0, **options)
+        front_end.perform("endure", audio=audio, times=times, patience=20.0, **options)
         for _ in range(parts)
     ]
     settled = parts // 4

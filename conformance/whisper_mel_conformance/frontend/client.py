@@ -156,10 +156,10 @@ class FrontEnd:
 
     def call(self, audio: NDArray[Any], **options: Any) -> NDArray[np.float32]:
         """Return the features of ``audio``; options are those of ``log_mel``, and ``layout``."""
-        result: NDArray[np.float32] = self.probe("call", audio=audio, **options)
+        result: NDArray[np.float32] = self.perform("call", audio=audio, **options)
         return result
 
-    def probe(self, operation: str, *, patience: float = 1.0, **arguments: Any) -> Any:
+    def perform(self, operation: str, *, patience: float = 1.0, **arguments: Any) -> Any:
         """Ask for an operation; return its answer.
 
         The time limit is ``patience`` times the time-out. Raises ``Refused``, ``Unsupported``, or
@@ -297,8 +297,8 @@ class InProcess(FrontEnd):
     def start(self) -> None:
         """Do nothing: there is no process to start."""
 
-    def probe(self, operation: str, *, patience: float = 1.0, **arguments: Any) -> Any:
-        """Perform an operation as :meth:`FrontEnd.probe` does; ``patience`` has no effect."""
+    def perform(self, operation: str, *, patience: float = 1.0, **arguments: Any) -> Any:
+        """Perform an operation as :meth:`FrontEnd.perform` does; ``patience`` has no effect."""
         kind, value, calls = answer(Caller(self._loaded), operation, arguments)
         self.calls += calls
         return self._unpack(kind, value)
