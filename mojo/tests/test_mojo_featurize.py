@@ -318,7 +318,7 @@ def test_killed_workers_and_a_killed_run(program: Any, tmp_path: Path) -> None:
     before = changed(output)
     complete = [name for name in before if name.endswith("json")]
     with start() as process:
-        out, _ = process.communicate(timeout=600)
+        out, _ = process.communicate(timeout=1800)
     assert process.returncode == 0
     assert out == f"300 clips in {output}, 2 skipped (skipped.jsonl)\n"
     assert_complete(program, sources, output)

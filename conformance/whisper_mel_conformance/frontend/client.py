@@ -38,7 +38,7 @@ _MESSAGE_LENGTH = 2000
 _LEAST_ANSWER = 256 << 20  # limit of bytes of an answer: at least this,
 _TIMES_THE_REQUEST = 8  # or so many times the size of the request
 
-_DYING = 10.0  # seconds that a process may take to end after it closed its connection
+_DYING = 60.0  # seconds that a process may take to end after it closed its connection
 _IN_WORDS = ("unsupported", "broken", "died")  # kinds of answers that are sentences
 
 # Peers compute short clips with libraries whose idle threads spin, which makes them many times

@@ -243,13 +243,23 @@ def endure(caller: Caller, audio: Array, *, times: int, **options: Any) -> dict[
     return {name: float(usage()) for name, usage in _USAGE.items()}
 
 
-def _resident_bytes() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def _held_bytes() -> int:
+    """Count the bytes of anonymous memory, in RAM or swapped out, and of mapped files.
+
+    The number does not depend on what other processes want: how much of a mapped file is in RAM,
+    which the resident size would count, does.
+    """
+    with open("/proc/self/status") as file:
+        sizes = {line.split(":")[0]: line.split()[1] for line in file if line.endswith("kB\n")}
+    own = sum(int(sizes[kind]) for kind in ("RssAnon", "VmSwap")) << 10
+    with open("/proc/self/maps") as file:
+        mappings = [line.split() for line in file]
+    files = [[int(end, 16) for end in it[0].split("-")] for it in mappings if it[4] != "0"]
+    return own + sum(end - start for start, end in files)
 
 
 _USAGE: dict[str, Callable[[], int]] = {
-    "bytes": _resident_bytes,
+    "bytes": _held_bytes,
     "files": lambda: len(os.listdir("/proc/self/fd")),
     "threads": lambda: len(os.listdir("/proc/self/task")),
 }
