@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import signal
@@ -14,11 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from running import FEW, QUIRKS, conformance, report_of
 from whisper_mel_conformance import folder as report_folder
 from whisper_mel_conformance.folder import ROOM, claim, whole_folder, write_whole
-
-QUIRKS = "whisper_mel_conformance.quirks"
-FEW = "length-401 or rising-noise/80"
 
 # At its third call it sends a signal to the process that judges it, and then hangs.
 ENDING = """
@@ -36,20 +33,7 @@ def f(audio, n_mels=80):
 """
 
 
-def conformance(
-    *words: str, folder: Path, prepare: Callable[[], None] | None = None
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "whisper_mel_conformance", *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=prepare,
-    )
-
-
-def ended_by(number: int, folder: Path) -> tuple[subprocess.CompletedProcess[str], int]:
+def ended_by(number: int, folder: Path) -> tuple[Any, int]:
     """A run that its front-end ends by a signal, and the front-end's process."""
     source, pid = folder / "ending.py", folder / "pid"
     tests = str(Path(__file__).parent)
@@ -72,7 +56,7 @@ def is_running(pid: int) -> bool:
 def test_what_was_judged_is_reported(name: str, status: int, tmp_path: Path) -> None:
     done, worker = ended_by(signal.Signals[name], tmp_path)
     assert done.returncode == status, done.stdout + done.stderr
-    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    report = report_of(tmp_path)
     assert report["interrupted"] == name
     assert report["problems"][0].startswith(f"interrupted by {name} after 2 cases")
     [front_end] = report["front_ends"]
@@ -82,7 +66,7 @@ def test_what_was_judged_is_reported(name: str, status: int, tmp_path: Path) -> 
     assert not is_running(worker)
     again = conformance("--frontend", f"{QUIRKS}:all-zero", "-k", FEW, folder=tmp_path)
     assert again.returncode == 1, again.stderr  # nobody has the folder
-    assert json.loads((tmp_path / "report" / "report.json").read_text())["interrupted"] is None
+    assert report_of(tmp_path)["interrupted"] is None
 
 
 @pytest.mark.slow
@@ -122,7 +106,7 @@ def _small_files(size: int) -> Callable[[], None]:
 def test_a_full_disk_is_said_before_the_run(tmp_path: Path) -> None:
     prepare = _small_files(ROOM // 2)
     words = ("--frontend", f"{QUIRKS}:all-zero", "-k", FEW)
-    done = conformance(*words, folder=tmp_path, prepare=prepare)
+    done = conformance(*words, folder=tmp_path, preexec_fn=prepare)
     assert done.returncode == 2
     assert "report folder report: cannot be written to: File too large" in done.stderr
     assert "8 MiB" in done.stderr

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import whisper_mel_conformance.peers
+from running import CORRECT, QUIRKS
 from whisper_mel_conformance.cases.catalogue import all_cases
 from whisper_mel_conformance.frontend.command import CommandFrontEnd
 from whisper_mel_conformance.frontend.load import peers
@@ -19,7 +20,6 @@ from whisper_mel_conformance.run.judge import Judge
 from whisper_mel_conformance.run.run import Run
 from whisper_mel_conformance.run.setup import prepare
 
-QUIRKS = "whisper_mel_conformance.quirks"
 JAVASCRIPT = Path(whisper_mel_conformance.peers.__file__).with_name("transformers_js")
 
 
@@ -57,7 +57,7 @@ def test_some_cases_of_a_declaration_may_pass_but_not_all(tmp_path: Path) -> Non
     faulty = f"{QUIRKS}:symmetric-window"  # silence is silence
     assert _judged(tmp_path, faulty, f"{BOTH}\nsome = true") == (["known", "passed"], [])
     assert _judged(tmp_path, faulty, BOTH)[0] == ["known", "failed"]
-    right = f"{Path(__file__).with_name('correct_front_ends.py')}:right"
+    right = f"{CORRECT}:right"
     statuses, problems = _judged(tmp_path, right, f"{BOTH}\nsome = true")
     assert statuses == ["passed", "passed"]
     assert "all of them pass" in " ".join(problems)

@@ -4,47 +4,18 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import re
-import subprocess
 import sys
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-import jsonschema
 import numpy as np
 import pytest
+from running import CORRECT, FEW, QUIRKS, conformance, module, report_of
 from whisper_mel_conformance.cases.catalogue import FAMILIES, all_cases
 from whisper_mel_conformance.frontend.client import MAX_TIMEOUTS, MEMORY_LIMIT, FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure, Refused
 from whisper_mel_conformance.frontend.load import UnknownFrontEnd, require_known
 from whisper_mel_conformance.run.known import matching_nothing, of_peers, read
-
-CORRECT = Path(__file__).with_name("correct_front_ends.py")
-QUIRKS = "whisper_mel_conformance.quirks"
-FEW = "length-401 or rising-noise/80"
-
-
-def conformance(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    """The command line in a process and a folder of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "whisper_mel_conformance", *map(str, arguments)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def report_of(folder: Path) -> dict[str, Any]:
-    report: dict[str, Any] = json.loads((folder / "report" / "report.json").read_text())
-    schema = json.loads(
-        files("whisper_mel_conformance.report").joinpath("report.schema.json").read_text()
-    )
-    jsonschema.validate(report, schema)
-    return report
-
 
 # --------------------------------------------------------------------------- command line
 
@@ -182,29 +153,6 @@ def test_programs_are_front_ends(tmp_path: Path, placeholders: str) -> None:
     assert front_end["counts"]["skipped"] >= 2
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        ("import os; os.abort()", "SIGABRT|signal 6"),
-        ("import json; print(json.dumps({'shape': [80, 2]}))", "wrote no file"),
-        ("print('done')", "one line of JSON"),
-        (
-            "open(__import__('sys').argv[2], 'wb').write(b'1234'); print('{\"shape\": [80, 2]}')",
-            "4 b",
-        ),
-        ("import sys; sys.exit('no such thing')", "exit status 1: no such thing"),
-    ],
-)
-def test_programs_that_misbehave_are_named(tmp_path: Path, body: str, message: str) -> None:
-    program = tmp_path / "prog.py"
-    program.write_text(body)
-    front_end = FrontEnd(f"cmd:{sys.executable} {program} {{in}} {{out}}")
-    with pytest.raises((Failure, Refused), match=message):
-        front_end.call(np.ones(400, np.float32))
-    front_end.stop()
-
-
 # --------------------------------------------------------------------------- processes
 
 
@@ -336,28 +284,18 @@ def test_peers_entries_match_cases() -> None:
 # --------------------------------------------------------------------------- pytest
 
 
-def run_pytest(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    plugin = ["-p", "whisper_mel_conformance.plugin"]
-    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    environment.pop("PYTEST_ADDOPTS", None)
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", *plugin, *map(str, arguments)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+PLUGIN = "whisper_mel_conformance.plugin"
 
 
 @pytest.mark.slow
 def test_by_pyargs(tmp_path: Path) -> None:
-    words = ("--pyargs", "whisper_mel_conformance", "-p", "no:cacheprovider", "-k", FEW)
-    done = run_pytest(*words, "--frontend", f"{CORRECT}:right", folder=tmp_path)
+    words = ("-p", PLUGIN, "--pyargs", "whisper_mel_conformance", "-k", FEW)
+    done = module("pytest", *words, "--frontend", f"{CORRECT}:right", folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 front-end judged, none fails" in done.stdout
     report_of(tmp_path)
-    assert run_pytest(*words, folder=tmp_path).returncode == pytest.ExitCode.NO_TESTS_COLLECTED
+    none = module("pytest", *words, folder=tmp_path)
+    assert none.returncode == pytest.ExitCode.NO_TESTS_COLLECTED
 
 
 @pytest.mark.slow
@@ -371,7 +309,7 @@ def test_silent_beside_a_foreign_suite(tmp_path: Path) -> None:
         "    assert 'numpy' not in sys.modules\n"
         "    assert 'hypothesis' not in sys.modules\n"
     )
-    done = run_pytest("-q", folder=tmp_path)
+    done = module("pytest", "-p", PLUGIN, "-q", folder=tmp_path)
     assert done.returncode == 0, done.stdout
     assert "whisper" not in done.stdout
     assert not (tmp_path / "report").exists()

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from documents import document, good, run
+from running import CORRECT
 from whisper_mel_conformance.report.documents import Document
 from whisper_mel_conformance.report.terminal import summary
 
-CORRECT = Path(__file__).with_name("correct_front_ends.py")
 COMMAND = [sys.executable, "-m", "whisper_mel_conformance", "-k", "length-401/80"]
 
 
