@@ -43,17 +43,15 @@ def verdict(report: dict[str, Any]) -> Any:
 def test_the_verdict_is_the_same_in_any_number_of_processes(tmp_path: Path) -> None:
     names = ("--frontend", f"{CORRECT}:right", "--frontend", f"{QUIRKS}:offset")
     words = (*names, "-k", "length-401 or left-behind-short/80 or gain")
-    reports = []
-    for n in "024":
+    for n in "04":
         done = conformance(*words, "-n", n, "--report", f"r{n}", folder=tmp_path)
         assert done.returncode == 1, done.stdout + done.stderr
-        reports.append(report_of(tmp_path, f"r{n}"))
-    _, wrong = reports[0]["front_ends"]
+    report = report_of(tmp_path, "r0")
+    _, wrong = report["front_ends"]
     assert len(wrong["cases"]) > 5
     [explanation] = wrong["diagnosis"]["explanations"]  # its number is fitted, to the last bit
     assert [quirk["id"] for quirk in explanation["quirks"]] == ["offset"]
-    assert verdict(reports[1]) == verdict(reports[0])
-    assert verdict(reports[2]) == verdict(reports[0])
+    assert verdict(report_of(tmp_path, "r4")) == verdict(report)
     done = module(
         *("pytest", *PYTEST, "whisper_mel_conformance", "-n", "2", "--junitxml", "junit.xml"),
         *("--mel-frontend", f"{CORRECT}:right", "--frontend", f"{QUIRKS}:offset"),
@@ -61,9 +59,9 @@ def test_the_verdict_is_the_same_in_any_number_of_processes(tmp_path: Path) -> N
         folder=tmp_path,
     )
     assert done.returncode == 1, done.stdout + done.stderr
-    assert verdict(report_of(tmp_path, "by-pytest")) == verdict(reports[0])
+    assert verdict(report_of(tmp_path, "by-pytest")) == verdict(report)
     theirs = ET.parse(tmp_path / "junit.xml").findall(".//testcase")
-    assert len(theirs) == sum(len(f["cases"]) for f in reports[0]["front_ends"])
+    assert len(theirs) == sum(len(f["cases"]) for f in report["front_ends"])
     assert "reproduction: by-pytest/failures/" in (tmp_path / "junit.xml").read_text()
 
 
