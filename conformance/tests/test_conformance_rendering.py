@@ -178,7 +178,7 @@ def test_text_can_be_read_in_both_schemes_and_in_print() -> None:
 
 @pytest.mark.slow
 def test_thousands_of_failures_are_a_page_that_says_what_is_left_out() -> None:
-    many = [bad(5000) for _ in range(20)]
+    many = [bad(500) for _ in range(20)]
     text = page(Document([run(*many)]))
     assert len(text) < 4_000_000
     assert "more failing cases: see report.json and junit.xml" in text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
@@ -74,12 +75,14 @@ def _version(name: str) -> str:
         return "not installed"
 
 
+@lru_cache(maxsize=1)
 def _packages() -> dict[str, Any]:
     """Return the number of installed distributions, and a digest of their names and versions.
 
     Environments with equal digests have the same distributions, however they were made.
     """
-    lines = {f"{d.name.lower().replace('_', '-')}=={d.version}" for d in distributions()}
+    found = (distribution.metadata for distribution in distributions())
+    lines = {f"{m['Name'].lower().replace('_', '-')}=={m['Version']}" for m in found}
     digest = hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
     return {"count": len(lines), "sha256": digest}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections import Counter
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -33,11 +34,11 @@ _COLUMNS = {
 }
 
 
-def page(document: Document) -> str:
-    """Return the page as HTML."""
-    loader = jinja2.PackageLoader("whisper_mel_conformance.report", "template")
+@lru_cache(maxsize=1)
+def _templates() -> jinja2.Environment:
+    """Return the templates, each compiled when it is first used."""
     environment = jinja2.Environment(
-        loader=loader,
+        loader=jinja2.PackageLoader("whisper_mel_conformance.report", "template"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=_printable,
@@ -47,9 +48,17 @@ def page(document: Document) -> str:
     environment.filters["number"] = facts.number
     environment.filters["shortened"] = lambda text: facts.shortened(text, MESSAGE)
     environment.tests["web_address"] = lambda text: text.startswith(("https://", "http://"))
-    style, script = (loader.get_source(environment, n)[0] for n in ("style.css", "script.js"))
+    return environment
+
+
+def page(document: Document) -> str:
+    """Return the page as HTML."""
+    templates = _templates()
+    assert templates.loader is not None
+    files = (templates.loader.get_source(templates, name) for name in ("style.css", "script.js"))
+    style, script = (source for source, *_ in files)
     entries = facts.entries(document)
-    return environment.get_template("page.html").render(
+    return templates.get_template("page.html").render(
         style=style,
         script=script,
         style_hash=_hash(style),
