@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from documents import EVIL, LINK, bad, document, good, run, shown
 from PIL import Image
+from whisper_mel_conformance.frontend.wire import printable
 from whisper_mel_conformance.report.documents import (
     Document,
     Unreadable,
@@ -28,7 +29,7 @@ from whisper_mel_conformance.report.documents import (
     read_benchmark,
     read_mutants,
 )
-from whisper_mel_conformance.report.facts import entries, number, printable
+from whisper_mel_conformance.report.facts import entries, number
 from whisper_mel_conformance.report.figure import FRAMES, STEPS, figure
 from whisper_mel_conformance.report.render import OUTPUTS, formats, main, page, render
 from whisper_mel_conformance.report.write import figures

@@ -16,6 +16,7 @@ from typing import Any
 import jinja2
 
 from whisper_mel_conformance.cases.catalogue import FAMILIES
+from whisper_mel_conformance.frontend.wire import printable
 from whisper_mel_conformance.report import charts, facts
 from whisper_mel_conformance.report.documents import Document
 from whisper_mel_conformance.report.facts import Entry
@@ -76,8 +77,8 @@ def page(document: Document) -> str:
 
 
 def _printable(value: Any) -> Any:
-    """Replace control characters in plain strings; leave ``Markup``, which this module makes."""
-    return facts.printable(value) if type(value) is str else value
+    """Escape control characters in plain strings; leave ``Markup``, which this module makes."""
+    return printable(value, lines=True) if type(value) is str else value
 
 
 def _hash(text: str) -> str:
