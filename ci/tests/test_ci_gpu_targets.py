@@ -177,6 +177,7 @@ def test_planted_words_in_the_code(code: Callable[..., str]) -> None:
     assert measure("apple-m4", air + "declare float @air.fast_log.f32(float)\n").approximate == 1
 
 
+@pytest.mark.nightly
 def test_a_mutated_phase_changes_the_ptx(code: Callable[..., str], tmp_path: Path) -> None:
     """The mutation with which `test_a_wrong_phase_gives_wrong_values` in lockstep."""
     planted(tmp_path, {4004: PLANTS[4004]})
