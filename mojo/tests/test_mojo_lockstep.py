@@ -38,7 +38,14 @@ def require_class_a(actual: Array, audio: Array, lengths: Any = None, **spec: An
 # --------------------------------------------------------------------- values
 
 
-@pytest.mark.parametrize("case", golden_cases(), ids=lambda case: case.id)
+def _golden(case: GoldenCase) -> Any:
+    """The case as a parameter: those of more than 10 s are tried at night."""
+    return pytest.param(
+        case, id=case.id, marks=pytest.mark.nightly if case.shape[-1] > 1000 else ()
+    )
+
+
+@pytest.mark.parametrize("case", [_golden(case) for case in golden_cases()])
 def test_goldens(case: GoldenCase) -> None:
     """One block for each clip, and clusters of blocks: of class A, and the same bits."""
     audio = case.audio()
@@ -97,6 +104,7 @@ def test_the_cpu_gives_the_same_bits() -> None:
         np.testing.assert_array_equal(features, expected)
 
 
+@pytest.mark.nightly
 def test_more_frames_than_16_bits_count() -> None:
     """A grid has no more than 65,535 blocks in its smaller dimensions."""
     tail = render({"signal": "noise", "n": SECOND, "dtype": "int16"})
