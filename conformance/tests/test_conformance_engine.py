@@ -75,7 +75,7 @@ def test_machines_are_other_interpreters(tmp_path: Path) -> None:
         folder=tmp_path,
     )
     assert done.returncode == 1, done.stdout + done.stderr
-    words = ("--frontend", f"{QUIRKS}:all-zero", "-k", FEW, "-n", "0", "--report", "here")
+    words = ("--frontend", f"{QUIRKS}:all-zero", "-k", FEW, "--report", "here")
     conformance(*words, folder=tmp_path)
     assert verdict(report_of(tmp_path, "there")) == verdict(report_of(tmp_path, "here"))
     assert [*(tmp_path / "there" / "failures").glob("*/*/case.json")]
@@ -148,13 +148,13 @@ def test_pytest_ways_of_choosing_cases_work(tmp_path: Path) -> None:
     report = report_of(tmp_path, "spread")
     assert report["interrupted"] is None
     assert "(stopping after 1 failures)" in " ".join(report["problems"])
-    first = conformance(*words, "-x", "-n", "0", folder=tmp_path)
+    first = conformance(*words, "-x", folder=tmp_path)
     assert first.returncode == 1, first.stdout + first.stderr
     report = report_of(tmp_path)
     [front_end] = report["front_ends"]
     assert front_end["counts"]["failed"] == 1
     assert "planned cases were not judged (stopping after 1 failures)" in report["problems"][0]
-    again = conformance(*words, "--lf", "-n", "0", folder=tmp_path)
+    again = conformance(*words, "--lf", folder=tmp_path)
     assert again.returncode == 1, again.stdout + again.stderr
     [same] = report_of(tmp_path)["front_ends"]
     assert [case["id"] for case in same["cases"]] == [
@@ -279,7 +279,7 @@ def test_a_name_alone_has_nothing_declared(name: str) -> None:
 def test_zeros_under_a_peers_name_fail(tmp_path: Path) -> None:
     source = tmp_path / "zeros.py"
     source.write_text(ZEROS.format(name="kaldi-native-fbank"))
-    words = ("--frontend", f"{source}:F", "-k", "boundary/length-401", "-n", "0")
+    words = ("--frontend", f"{source}:F", "-k", "boundary/length-401")
     done = conformance(*words, folder=tmp_path)
     assert done.returncode == 1, done.stdout
     [front_end] = report_of(tmp_path)["front_ends"]
@@ -331,7 +331,7 @@ def test_a_front_end_called_dots_removes_nothing(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("mine")
     for _ in range(2):
         words = ("--frontend", f"{source}:F", "-k", "boundary/length-401/80", "--report", ".")
-        done = conformance(*words, "-n", "0", folder=tmp_path)
+        done = conformance(*words, folder=tmp_path)
         assert done.returncode == 1, done.stdout + done.stderr
         assert (tmp_path / "precious").read_text() == "mine"
         assert source.exists()

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from running import conformance
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NODE = shutil.which("node", path=str(Path(sys.executable).parent)) or shutil.which("node")
 FEW = "length-480 or length-0 or click-first"
-LIMIT = 1800  # seconds: a guard against hanging
 
 pytestmark = [pytest.mark.skipif(NODE is None, reason="node is not installed"), pytest.mark.slow]
 
 
-def judge(module: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+def judge(module: Path, folder: Path) -> Any:
     program = f"cmd:{NODE} {EXAMPLES / 'front_end.mjs'} {module}"
-    command = [sys.executable, "-m", "whisper_mel_conformance", "--frontend", program, "-k", FEW]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=LIMIT)
+    return conformance("--frontend", program, "-k", FEW, folder=folder)
 
 
 def test_the_javascript_example_is_right(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def ended_by(number: int, folder: Path) -> tuple[Any, int]:
     source, pid = folder / "ending.py", folder / "pid"
     tests = str(Path(__file__).parent)
     source.write_text(ENDING.format(tests=tests, pid=str(pid), signal=number))
-    words = ("--frontend", f"{source}:f", "-k", "rising-noise", "-n", "0", "--timeout", "1800")
+    words = ("--frontend", f"{source}:f", "-k", "rising-noise", "--timeout", "1800")
     done = conformance(*words, folder=folder)
     return done, int(pid.read_text())
 
