@@ -181,7 +181,7 @@ def test_a_crash_is_a_failure_of_its_case(tmp_path: Path) -> None:
 def test_a_front_end_that_hangs_is_given_up() -> None:
     front_end = FrontEnd(f"{QUIRKS}:hang", timeout=1800.0)
     front_end.start()
-    front_end.timeout = 0.5  # once it is loaded: how long that takes is the machine's affair
+    front_end.timeout = 0.1  # once it is loaded: how long that takes is the machine's affair
     for _ in range(MAX_TIMEOUTS):
         with pytest.raises(Failure, match="no answer within"):
             front_end.call(np.ones(400, np.float32))
