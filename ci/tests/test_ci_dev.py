@@ -303,24 +303,31 @@ def test_nothing_is_changed_under_a_running_task(
     assert installers.commands == [*ON_TOP, "reference+mojo"]
 
 
-def test_a_running_task_keeps_the_lock_when_it_becomes_another_program(checkout: Path) -> None:
+def test_a_running_task_keeps_the_lock_when_it_becomes_another_program(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what it starts may store bytecode."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     dev = load(checkout / "dev")
     Path(dev.PYTHON).parent.mkdir(parents=True)
     gate = checkout / "gate"
     os.mkfifo(gate)
-    Path(dev.PYTHON).write_text(f"#!/bin/sh\necho started\nexec cat {gate}\n")
+    Path(dev.PYTHON).write_text(
+        f"#!/bin/sh\necho started $PYTHONDONTWRITEBYTECODE\nexec cat {gate}\n"
+    )
     Path(dev.PYTHON).chmod(0o755)
     Path(dev.STAMP).write_text(json.dumps(dev.wanted(DEFAULT)))
     command = [sys.executable, str(checkout / "dev"), "env"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as task:
         assert task.stdout is not None
-        assert task.stdout.readline() == "started\n"
+        said = task.stdout.readline()
         lock = os.open(checkout, os.O_RDONLY)
         try:
             with pytest.raises(BlockingIOError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         finally:
             gate.write_text("")
+    assert said == "started\n"
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(lock)
 
