@@ -145,11 +145,7 @@ def test_the_table_has_the_options_that_the_command_takes(
 
 def test_every_option_is_in_the_table() -> None:
     with_options = {name for name, task in walk(TASKS) if task.takes()}
-    elsewhere = {
-        "repro",
-        "build wheels",
-        *(f"sanitize {lane}" for lane in TASKS["sanitize"].subtasks),
-    }
+    elsewhere = {"repro", "build wheels", *(f"sanitize {it}" for it in TASKS["sanitize"].subtasks)}
     assert with_options - elsewhere <= COMMANDS.keys()
 
 
@@ -163,20 +159,11 @@ def test_registered_front_ends_are_known_to_the_table() -> None:
     assert light & ours == {"mojo-c", "mojo-cpu", "mojo-lockstep", "mojo-lockstep-cluster"}
 
 
-@pytest.mark.parametrize(
-    "failing",
-    [
-        "ruff",
-        "mypy",
-        "lint-imports",
-        "mblack",
-        "actionlint",
-        "zizmor",
-        "check-jsonschema",
-        sys.executable,
-        None,
-    ],
-)
+CHECKERS = ["ruff", "ruff", "mypy", "lint-imports", "mblack", "actionlint", "zizmor"]
+CHECKERS += ["check-jsonschema", "check-jsonschema", sys.executable]
+
+
+@pytest.mark.parametrize("failing", [*dict.fromkeys(CHECKERS), None])
 def test_lint_runs_every_checker_and_fails_if_one_did(
     monkeypatch: pytest.MonkeyPatch, failing: str | None
 ) -> None:
@@ -188,18 +175,7 @@ def test_lint_runs_every_checker_and_fails_if_one_did(
 
     monkeypatch.setattr(subprocess, "call", call)
     assert lint.run([]) == (failing is not None)
-    schemas = ["check-jsonschema", "check-jsonschema"]
-    assert ran == [
-        "ruff",
-        "ruff",
-        "mypy",
-        "lint-imports",
-        "mblack",
-        "actionlint",
-        "zizmor",
-        *schemas,
-        sys.executable,
-    ]
+    assert ran == CHECKERS
 
 
 @pytest.mark.parametrize(("lint_status", "pytest_status"), [(0, 0), (1, 0), (0, 1)])

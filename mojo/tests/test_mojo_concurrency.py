@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clips import noise
 from whisper_mel_mojo import library as kernel
 from whisper_mel_mojo import log_mel
 from whisper_mel_mojo.builder import built_library
@@ -20,10 +21,6 @@ from whisper_mel_mojo.features import default_threads
 
 SECOND = 16000
 TIME_OUT = 1800  # seconds: a guard against hanging, no measurement
-
-
-def noise(n: int, seed: int = 0) -> Any:
-    return np.random.default_rng(seed).uniform(-0.1, 0.1, n).astype(np.float32)
 
 
 def test_calls_from_eight_threads_at_once() -> None:
