@@ -77,7 +77,7 @@ def not_finite_in_batch(front_end: FrontEnd, request: Request) -> float:
 
 @check(lambda n: [Request(noise(n, seed=n)), _ORDINARY])
 def too_short(front_end: FrontEnd, n: int) -> float:
-    """Require of fewer than 201 samples no crash and no value that is not finite; then recovery."""
+    """Require of fewer than 201 samples no crash and only finite values; then a right call."""
     try:
         output = front_end.perform("call_raw", audio=render(noise(n, seed=n)))
     except Refused as refusal:
@@ -91,7 +91,7 @@ def too_short(front_end: FrontEnd, n: int) -> float:
 
 @check(lambda kind: [_ORDINARY])  # the bad input has fewer samples
 def unusual(front_end: FrontEnd, kind: str) -> float:
-    """Require no crash of input whose rank, type or size nobody needs to take; then recovery."""
+    """Require no crash of audio whose rank, type or size may be refused; then a right call."""
     try:
         front_end.perform("call_raw", audio=_unusual_audio(kind))
     except Refused as refusal:

@@ -37,7 +37,7 @@ def sequence(
 
 @check(alone=True)
 def in_threads(front_end: FrontEnd, calls: Sequence[Request], times: int) -> float:
-    """Require that calls in threads, all at the same time, have their own features each."""
+    """Require that each of several calls at once, in threads, returns its own features."""
     asked = _as_asked(calls)
     if front_end.capabilities.process_per_call:
         times = 1

@@ -153,7 +153,7 @@ def _deadline(timeout: float | None) -> float | None:
 
 
 def _wait_until(connection: socket.socket, deadline: float | None) -> None:
-    """Let the next operation last until the deadline; raise ``TimeoutError`` after it."""
+    """Limit the next operation to the time that is left; raise ``TimeoutError`` if none is."""
     if deadline is not None:
         left = deadline - time.monotonic()
         if left <= 0:
