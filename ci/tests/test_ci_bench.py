@@ -9,7 +9,6 @@ import dataclasses
 import json
 import os
 import random
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ import pytest
 from bench import cli, machine, pairing, results, table, worker
 from bench.pairing import MAX_ROUNDS, MIN_LONG_ROUNDS, MIN_ROUNDS, Timing, measure
 from bench.rows import BASELINE, OURS, QUICK, Call, Row, all_rows, select
+from programs import ran
 from tasks.paths import ROOT
 from whisper_mel_conformance.frontend.load import Capabilities, Loaded
 
@@ -369,10 +369,10 @@ def hour_of_a_hungry_peer() -> dict[str, Any]:
 def test_an_hours_memory_is_measured() -> None:
     """In a process of its own, as `./dev bench` does."""
     program = "import json, test_ci_bench as t; print(json.dumps(t.hour_of_a_hungry_peer()))"
-    folders = os.pathsep.join([str(ROOT / "ci"), str(ROOT / "ci" / "tests")])
+    folders = os.pathsep.join(str(ROOT / it) for it in ("ci", "ci/tests", "mojo/tests"))
     command = [sys.executable, "-c", program]
     environment = {**os.environ, "PYTHONPATH": folders}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = ran(command, env=environment, check=True)
     result = json.loads(done.stdout)
     assert result["other"]["peak_bytes"] > 250_000_000
     assert result["ours"]["peak_bytes"] < 100_000_000

@@ -20,6 +20,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from programs import ran
 from tasks import LAYERS, TASKS, walk
 from tasks.paths import LOCKS, ROOT
 
@@ -374,7 +375,7 @@ def test_without_a_network_the_message_says_what_is_missing(checkout: Path) -> N
     """With a real venv and pip, which are told of no index."""
     environment = dict(os.environ, PIP_NO_INDEX="1", PIP_FIND_LINKS=str(checkout))
     command = [sys.executable, str(checkout / "dev"), "env"]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    result = ran(command, env=environment)
     assert result.returncode == 1
     assert "could not install layer `default` (ci/locks/default.txt" in result.stderr
     assert "network" in result.stderr
@@ -393,7 +394,7 @@ def test_the_task_runs_in_the_environment_from_any_directory(
     Path(dev.STAMP).write_text(json.dumps(dev.wanted(DEFAULT)))
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     command = [sys.executable, str(checkout / "dev"), "repro", "a b", "--shrink"]
-    result = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=True)
+    result = ran(command, cwd=elsewhere, check=True)
     assert result.stdout.splitlines() == [
         str(checkout / ".venv" / "bin"),
         str(elsewhere),

@@ -22,6 +22,7 @@ import fake_driver
 import pytest
 from gpu.pack import bundle, extras, run_time
 from installed import closure
+from programs import ran
 from whisper_mel_mojo.builder import target_cpu
 
 pytestmark = [pytest.mark.compiles, pytest.mark.torch, pytest.mark.xdist_group("gpu-bundle")]
@@ -169,13 +170,8 @@ def test_the_rehearsal(unpacked: Path, environment: dict[str, str], tmp_path: Pa
     assert not list(Path(environment["HOME"]).rglob("*.so"))
     where = "import whisper_mel_mojo, whisper_mel_reference; print(whisper_mel_mojo.__file__)"
     path = os.pathsep.join([str(unpacked / "packages"), environment["PYTHONPATH"]])
-    asked = subprocess.run(
-        [BASE, "-s", "-c", where],
-        env={**environment, "PYTHONPATH": path},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
+    asked = ran(
+        [BASE, "-s", "-c", where], env={**environment, "PYTHONPATH": path}, cwd=tmp_path, check=True
     )
     assert asked.stdout.startswith(str(unpacked))
 
@@ -281,7 +277,7 @@ def test_other_pythons_understand_all_of_it(minor: int, unpacked: Path, tmp_path
     compiled = [python, "-W", "error", "-m", "compileall", "-q", str(copy)]
     assert subprocess.run(compiled).returncode == 0
     command = [python, str(copy / "ci" / "gpu" / "run"), "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    done = ran(command, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "racecheck" in done.stdout
 

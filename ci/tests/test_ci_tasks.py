@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from programs import ran
 from tasks import LAYERS, TASKS, check, conformance, lint, needs, system, walk
 from tasks.paths import PACKAGES, ROOT
 from tasks.task import layers
@@ -284,7 +285,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def broken_contracts(folder: Path) -> list[str]:
-    done = subprocess.run(lint.IMPORTS, cwd=folder, capture_output=True, text=True, check=False)
+    done = ran(lint.IMPORTS, cwd=folder)
     broken = re.findall(r"^(.*) BROKEN$", done.stdout, re.MULTILINE)
     assert done.returncode == bool(broken), done.stdout + done.stderr
     return broken

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+from programs import ran
 
 CORRECT = Path(__file__).with_name("correct_front_ends.py")
 QUIRKS = "whisper_mel_conformance.quirks"
@@ -26,9 +26,7 @@ def module(name: str, *words: str | Path, folder: Path, **more: Any) -> Any:
     # A shell lets what it starts in the background ignore SIGINT, and processes inherit that.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, **more
-        )
+        return ran(command, cwd=folder, env=environment, **more)
     finally:
         signal.signal(signal.SIGINT, before)
 

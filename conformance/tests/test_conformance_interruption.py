@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import ran
 from running import FEW, QUIRKS, conformance, report_of
 from whisper_mel_conformance import folder as report_folder
 from whisper_mel_conformance.folder import ROOM, claim, whole_folder, write_whole
@@ -134,13 +134,7 @@ def test_a_disk_that_fills_up_during_the_run_fails_it(tmp_path: Path) -> None:
         "sys.exit(__main__.main(sys.argv[1:]))"
     )
     words = ("--frontend", f"{QUIRKS}:symmetric-window", "-k", FEW)
-    done = subprocess.run(
-        [sys.executable, "-c", program, *words],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = ran([sys.executable, "-c", program, *words], cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert "PROBLEM the reproduction of symmetric-window" in done.stdout
     assert "PROBLEM the report could not be written: File too large" in done.stdout

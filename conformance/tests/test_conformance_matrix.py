@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import whisper_mel_conformance.peers
+from programs import ran
 from running import CORRECT, QUIRKS
 from whisper_mel_conformance.cases.catalogue import all_cases
 from whisper_mel_conformance.frontend.command import CommandFrontEnd
@@ -180,16 +180,13 @@ def test_the_javascript_peer_says_what_it_lacks(tmp_path: Path) -> None:
         JAVASCRIPT, tmp_path / "js_peer", ignore=shutil.ignore_patterns("node_modules")
     )
     for path, words in (("/nonexistent", "no program node"), (_with_node(tmp_path), "npm ci")):
-        done = subprocess.run(
+        done = ran(
             [
                 sys.executable,
                 "-c",
                 f"import sys; sys.path[:0] = [{str(copy.parent)!r}]\nimport js_peer",
             ],
             env={"PATH": path},
-            capture_output=True,
-            text=True,
-            check=False,
         )
         assert done.returncode == 1
         assert "ImportError" in done.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from clips import noise
+from programs import ran
 from whisper_mel_mojo import library as kernel
 from whisper_mel_mojo import log_mel
 from whisper_mel_mojo.builder import built_library
@@ -90,14 +90,7 @@ def test_positive_control_a_call_that_keeps_the_lock_lets_nobody_run() -> None:
 
 
 def run(program: str, **environment: str) -> str:
-    result = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        timeout=TIME_OUT,
-        env={**os.environ, **environment},
-        check=False,
-    )
+    result = ran([sys.executable, "-c", program], env={**os.environ, **environment})
     assert result.returncode == 0, result.stderr
     return result.stdout
 
