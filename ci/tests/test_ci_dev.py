@@ -304,6 +304,17 @@ def test_nothing_is_changed_under_a_running_task(
     assert installers.commands == [*ON_TOP, "reference+mojo"]
 
 
+def locked_until(gate: Path, checkout: Path) -> int:
+    """The lock, which somebody holds until the gate is opened."""
+    lock = os.open(checkout, os.O_RDONLY)
+    try:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        gate.write_text("")
+    return lock
+
+
 def test_a_running_task_keeps_the_lock_when_it_becomes_another_program(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,12 +333,7 @@ def test_a_running_task_keeps_the_lock_when_it_becomes_another_program(
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as task:
         assert task.stdout is not None
         said = task.stdout.readline()
-        lock = os.open(checkout, os.O_RDONLY)
-        try:
-            with pytest.raises(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        finally:
-            gate.write_text("")
+        lock = locked_until(gate, checkout)
     assert said == "started\n"
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(lock)
@@ -360,12 +366,7 @@ def test_an_installer_that_outlives_a_killed_dev_keeps_the_lock(checkout: Path) 
     started.read_text()
     process.send_signal(signal.SIGKILL)
     process.wait()
-    lock = os.open(checkout, os.O_RDONLY)
-    try:
-        with pytest.raises(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    finally:
-        gate.write_text("")
+    lock = locked_until(gate, checkout)
     fcntl.flock(lock, fcntl.LOCK_EX)  # comes as soon as the installer has ended
     os.close(lock)
 
