@@ -98,9 +98,7 @@ def main() -> int:
         report({"skipped": f"is not installed ({error})"})
     except NotImplementedError as error:
         report({"skipped": f"{error}"})
-    except (
-        Exception
-    ) as error:  # another project's code failed: the other paths can still be measured
+    except Exception as error:  # of another project: the other paths can still be measured
         report({"skipped": f"failed: {type(error).__name__}: {error}"})
     return 0
 

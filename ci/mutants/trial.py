@@ -139,5 +139,5 @@ def _verdict(result: Result) -> str:
 
 
 def _first_line(message: str) -> str:
-    """Return a line without what follows: a traceback names folders of this machine."""
+    """Return the first line: the traceback behind it names folders of this machine."""
     return message.partition("\n")[0][:300]

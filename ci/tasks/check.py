@@ -45,9 +45,7 @@ def command(arguments: list[str]) -> list[str]:
 
 
 def quiet() -> None:
-    """Tell libraries to compute on one thread: the processors have the tests, and threads that wait
-    for a part of a small product would spin.
-    """
+    """Make libraries compute on one thread: tests occupy all processors, and idle threads spin."""
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import yaml
 from installed import closure
+from programs import ran
 from tasks import build, wheels
 from tasks.paths import PACKAGES, ROOT
 from whisper_mel_golden.make import SCRATCH
@@ -25,7 +26,6 @@ from whisper_mel_reference import score
 
 pytestmark = [pytest.mark.compiles, pytest.mark.xdist_group("build")]
 
-TIME_OUT = 1800  # seconds: a guard against hanging
 LINUX = sys.platform == "linux"
 ACTION = ROOT / ".github" / "actions" / "conformance"
 
@@ -48,7 +48,7 @@ def wheel_of(dist: Path, name: str) -> Path:
 def tracked(package: Path) -> set[str]:
     """The files of a package that git has, from its folder."""
     command = ["git", "ls-files", "-z"]
-    listing = subprocess.run(command, cwd=package, capture_output=True, text=True, check=True)
+    listing = ran(command, cwd=package, check=True)
     return set(filter(None, listing.stdout.split("\0")))
 
 
@@ -125,7 +125,7 @@ def test_the_libraries_need_libc_only_and_name_no_folder(dist: Path, tmp_path: P
     assert len(libraries) == len(wheels.CPUS.get(platform.machine(), ["generic"]))
     for library in libraries:
         command = ["readelf", "-d", str(library)]
-        listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        listing = ran(command, check=True).stdout
         assert listing.count("(NEEDED)") == 1
         assert "[libc.so.6]" in listing
         assert "PATH)" not in listing
@@ -210,13 +210,10 @@ class Elsewhere:
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """The environment's Python, without a PATH."""
-        return subprocess.run(
+        return ran(
             [self.python, *arguments],
             cwd=self.folder,
             env={"HOME": str(self.folder), "PATH": "", **environment},
-            capture_output=True,
-            text=True,
-            timeout=TIME_OUT,
         )
 
 
@@ -329,13 +326,10 @@ def test_the_github_action_judges(factor: str, status: int, elsewhere: Elsewhere
     }
     inputs = {"front-end": "theirs.py:make", "select": "golden and click-first", "report": "r e"}
     results = [
-        subprocess.run(
+        ran(
             ["bash", "-e", "-o", "pipefail", "-c", command],
             cwd=elsewhere.folder,
             env={**common, **environment},
-            capture_output=True,
-            text=True,
-            timeout=TIME_OUT,
         )
         for command, environment in steps(inputs)
     ]
@@ -358,7 +352,7 @@ def test_a_library_for_gpus_finds_modulars_beside_it(tmp_path: Path) -> None:
     def loading() -> str:  # each time anew: the loader remembers which folders are not there
         program = f"import ctypes; ctypes.CDLL({str(library)!r}).whisper_mel_launch_message"
         command = [sys.executable, "-c", program]
-        return subprocess.run(command, capture_output=True, text=True).stderr
+        return ran(command).stderr
 
     assert "OSError: libKGENCompilerRTShared.so" in loading()
     (modular,) = (path for path in map(Path, sys.path) if (path / "modular" / "lib").is_dir())

@@ -21,7 +21,7 @@ import numpy as np
 from whisper_mel_reference import WHISPER, log_mel
 
 def greedy(audio, n_mels=80):
-    np.ones(15_000_000)  # 120 MB
+    np.ones(50_000_000)  # 400 MB, far more than the pages of files that the system takes back
     return log_mel(audio, WHISPER.replace(n_mels=n_mels), dtype=np.float32)
 
 def symmetric(audio, n_mels=80):
@@ -56,8 +56,8 @@ def test_a_recording(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     ours, greedy, symmetric, cut, crash, broken = record["paths"].values()
     assert ours["class"] == greedy["class"] == "A"
     assert ours["worst"] <= 1
-    assert greedy["host_rise"] > 100e6
-    assert max(it["host_rise"] for it in (ours, symmetric)) < 50e6
+    assert greedy["host_rise"] > 250e6
+    assert max(it["host_rise"] for it in (ours, symmetric)) < 100e6
     assert greedy["host_peak"] > ours["host_peak"] + 100e6
     assert symmetric["class"] == "fails"
     assert symmetric["worst"] > 100

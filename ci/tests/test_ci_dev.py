@@ -20,6 +20,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from programs import ran
 from tasks import LAYERS, TASKS, walk
 from tasks.paths import LOCKS, ROOT
 
@@ -303,24 +304,37 @@ def test_nothing_is_changed_under_a_running_task(
     assert installers.commands == [*ON_TOP, "reference+mojo"]
 
 
-def test_a_running_task_keeps_the_lock_when_it_becomes_another_program(checkout: Path) -> None:
+def locked_until(gate: Path, checkout: Path) -> int:
+    """The lock, which somebody holds until the gate is opened."""
+    lock = os.open(checkout, os.O_RDONLY)
+    try:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        gate.write_text("")
+    return lock
+
+
+def test_a_running_task_keeps_the_lock_when_it_becomes_another_program(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what it starts may store bytecode."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     dev = load(checkout / "dev")
     Path(dev.PYTHON).parent.mkdir(parents=True)
     gate = checkout / "gate"
     os.mkfifo(gate)
-    Path(dev.PYTHON).write_text(f"#!/bin/sh\necho started\nexec cat {gate}\n")
+    Path(dev.PYTHON).write_text(
+        f"#!/bin/sh\necho started $PYTHONDONTWRITEBYTECODE\nexec cat {gate}\n"
+    )
     Path(dev.PYTHON).chmod(0o755)
     Path(dev.STAMP).write_text(json.dumps(dev.wanted(DEFAULT)))
     command = [sys.executable, str(checkout / "dev"), "env"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as task:
         assert task.stdout is not None
-        assert task.stdout.readline() == "started\n"
-        lock = os.open(checkout, os.O_RDONLY)
-        try:
-            with pytest.raises(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        finally:
-            gate.write_text("")
+        said = task.stdout.readline()
+        lock = locked_until(gate, checkout)
+    assert said == "started\n"
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(lock)
 
@@ -352,12 +366,7 @@ def test_an_installer_that_outlives_a_killed_dev_keeps_the_lock(checkout: Path) 
     started.read_text()
     process.send_signal(signal.SIGKILL)
     process.wait()
-    lock = os.open(checkout, os.O_RDONLY)
-    try:
-        with pytest.raises(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    finally:
-        gate.write_text("")
+    lock = locked_until(gate, checkout)
     fcntl.flock(lock, fcntl.LOCK_EX)  # comes as soon as the installer has ended
     os.close(lock)
 
@@ -367,7 +376,7 @@ def test_without_a_network_the_message_says_what_is_missing(checkout: Path) -> N
     """With a real venv and pip, which are told of no index."""
     environment = dict(os.environ, PIP_NO_INDEX="1", PIP_FIND_LINKS=str(checkout))
     command = [sys.executable, str(checkout / "dev"), "env"]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    result = ran(command, env=environment)
     assert result.returncode == 1
     assert "could not install layer `default` (ci/locks/default.txt" in result.stderr
     assert "network" in result.stderr
@@ -386,7 +395,7 @@ def test_the_task_runs_in_the_environment_from_any_directory(
     Path(dev.STAMP).write_text(json.dumps(dev.wanted(DEFAULT)))
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     command = [sys.executable, str(checkout / "dev"), "repro", "a b", "--shrink"]
-    result = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=True)
+    result = ran(command, cwd=elsewhere, check=True)
     assert result.stdout.splitlines() == [
         str(checkout / ".venv" / "bin"),
         str(elsewhere),

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from programs import ran
 from tasks import TASKS
 from tasks.paths import ROOT
 from whisper_mel_mojo import c_library
@@ -29,7 +30,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-LIMIT = 1800  # seconds: a guard against hanging
 GIVEN = """
 import numpy as np
 audio = np.random.default_rng(0).uniform(-0.5, 0.5, 16_000).astype(np.float32)
@@ -76,7 +76,7 @@ def blocks_of(document: str, text: str) -> list[Block]:
 
 def documents() -> list[str]:
     command = ["git", "ls-files", "*.md"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = ran(command, cwd=ROOT, check=True)
     return done.stdout.splitlines()
 
 
@@ -122,14 +122,7 @@ def execute(block: Block, folder: Path) -> subprocess.CompletedProcess[str]:
             if earlier.document == block.document and earlier.line < block.line and earlier.file:
                 (folder / earlier.file).write_text(earlier.code)
         command = ["bash", "-e", "-o", "pipefail", "-c", f"{given}\n{block.code}"]
-    return subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, "PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-    )
+    return ran(command, cwd=folder, env={**os.environ, "PATH": path})
 
 
 @pytest.mark.compiles

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from programs import ran
 from sanitize import Finding, cli, network, offline
 
 SOCKET = "import socket; socket.socket(socket.{family}).close(); print('opened')"
@@ -19,7 +20,7 @@ needs_filter = pytest.mark.skipif(
 
 def without_network(*command: str) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, str(network.OFFLINE), *command]
-    return subprocess.run(words, capture_output=True, text=True, check=False)
+    return ran(words)
 
 
 @pytest.mark.slow

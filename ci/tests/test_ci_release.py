@@ -8,6 +8,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from programs import ran
 from tasks import build, pixi, release
 from tasks.paths import PACKAGES, ROOT
 
@@ -124,7 +125,7 @@ def add_archive(machine: Path, name: str) -> None:
 def test_the_archive_is_unpacked_and_run(machine: Path) -> None:
     add_archive(machine, "whisper-mel-gpu-1")
     command = [str(machine / "ci" / "run-bundle"), "--output", "a b"]
-    result = subprocess.run(command, capture_output=True, text=True)
+    result = ran(command)
     assert (result.returncode, result.stdout) == (3, "--output a b\n")
 
 
@@ -132,6 +133,6 @@ def test_the_archive_is_unpacked_and_run(machine: Path) -> None:
 def test_which_archive_is_never_guessed(count: int, machine: Path) -> None:
     for number in range(count):
         add_archive(machine, f"whisper-mel-gpu-{number}")
-    result = subprocess.run([machine / "ci" / "run-bundle"], capture_output=True, text=True)
+    result = ran([machine / "ci" / "run-bundle"])
     assert result.returncode == 2
     assert "expected one dist/whisper-mel-gpu-*.tar.gz" in result.stderr

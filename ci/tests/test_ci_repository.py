@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
+from programs import ran
 from tasks import TASKS
 from tasks.paths import PACKAGES, ROOT
 
@@ -27,7 +27,7 @@ REGISTRIES = [
 
 def tracked() -> list[Path]:
     command = ["git", "ls-files", "-z", "--cached"]
-    listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listing = ran(command, cwd=ROOT, check=True).stdout
     return [path for name in listing.split("\0") if (path := ROOT / name).is_file() and name]
 
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from programs import ran
 from tasks import LAYERS, TASKS, check, conformance, lint, needs, system, walk
 from tasks.paths import PACKAGES, ROOT
 from tasks.task import layers
@@ -146,11 +147,7 @@ def test_the_table_has_the_options_that_the_command_takes(
 
 def test_every_option_is_in_the_table() -> None:
     with_options = {name for name, task in walk(TASKS) if task.takes()}
-    elsewhere = {
-        "repro",
-        "build wheels",
-        *(f"sanitize {lane}" for lane in TASKS["sanitize"].subtasks),
-    }
+    elsewhere = {"repro", "build wheels", *(f"sanitize {it}" for it in TASKS["sanitize"].subtasks)}
     assert with_options - elsewhere <= COMMANDS.keys()
 
 
@@ -164,20 +161,11 @@ def test_registered_front_ends_are_known_to_the_table() -> None:
     assert light & ours == {"mojo-c", "mojo-cpu"}
 
 
-@pytest.mark.parametrize(
-    "failing",
-    [
-        "ruff",
-        "mypy",
-        "lint-imports",
-        "mblack",
-        "actionlint",
-        "zizmor",
-        "check-jsonschema",
-        sys.executable,
-        None,
-    ],
-)
+CHECKERS = ["ruff", "ruff", "mypy", "lint-imports", "mblack", "actionlint", "zizmor"]
+CHECKERS += ["check-jsonschema", "check-jsonschema", sys.executable]
+
+
+@pytest.mark.parametrize("failing", [*dict.fromkeys(CHECKERS), None])
 def test_lint_runs_every_checker_and_fails_if_one_did(
     monkeypatch: pytest.MonkeyPatch, failing: str | None
 ) -> None:
@@ -189,18 +177,7 @@ def test_lint_runs_every_checker_and_fails_if_one_did(
 
     monkeypatch.setattr(subprocess, "call", call)
     assert lint.run([]) == (failing is not None)
-    schemas = ["check-jsonschema", "check-jsonschema"]
-    assert ran == [
-        "ruff",
-        "ruff",
-        "mypy",
-        "lint-imports",
-        "mblack",
-        "actionlint",
-        "zizmor",
-        *schemas,
-        sys.executable,
-    ]
+    assert ran == CHECKERS
 
 
 @pytest.mark.parametrize(("lint_status", "pytest_status"), [(0, 0), (1, 0), (0, 1)])
@@ -309,7 +286,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def broken_contracts(folder: Path) -> list[str]:
-    done = subprocess.run(lint.IMPORTS, cwd=folder, capture_output=True, text=True, check=False)
+    done = ran(lint.IMPORTS, cwd=folder)
     broken = re.findall(r"^(.*) BROKEN$", done.stdout, re.MULTILINE)
     assert done.returncode == bool(broken), done.stdout + done.stderr
     return broken

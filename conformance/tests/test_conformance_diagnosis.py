@@ -109,7 +109,7 @@ def some_or(all: int) -> pytest.MarkDecorator:
 @some_or(len(PATH))
 def test_single_quirks_are_named(every: bool) -> None:
     choice = random.Random(HELD_OUT)
-    quirks = PATH if every else choice.sample(SHORT, 24)
+    quirks = PATH if every else choice.sample(SHORT, 12)
     missed = []
     for i, quirk in enumerate(quirks):
         found = names(told(faulty([quirk], choice), HELD_OUT + i))
@@ -221,7 +221,7 @@ def test_what_is_not_in_the_catalogue_is_not_explained(
     every: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search, "Model", Counting)
-    chosen = list(OUTSIDE)[: None if every else 2]
+    chosen = list(OUTSIDE) if every else ["band missing"]
     explained = {}
     for i, name in enumerate(chosen):
         monkeypatch.setattr(Counting, "all", [])

@@ -5,6 +5,10 @@ The cases themselves (24 h of audio, 1,000,000 clips) are the nightly profile's.
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+import os
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -21,11 +25,20 @@ pytestmark = pytest.mark.slow
 Array = Any
 TINY = {"signal": "noise", "n": 201, "seed": 1}
 
+with tempfile.TemporaryFile() as _zeros:
+    _zeros.truncate(64 << 20)
+    _MAPPED = mmap.mmap(_zeros.fileno(), 0, access=mmap.ACCESS_READ)
+_FILE = os.open(__file__, os.O_RDONLY)
+_LIBC = ctypes.CDLL(None)
+_LIBC.mmap.restype = ctypes.c_void_p
+
 LEAVING: dict[str, Any] = {
     "nothing": lambda calls: None,
     "4000 bytes a call": lambda calls: bytearray(4000),
     "a file now and then": lambda calls: open(__file__) if calls % 1000 == 0 else None,  # noqa: SIM115
     "a thread now and then": lambda calls: _thread() if calls % 1000 == 0 else None,
+    "a page of a mapped file": lambda calls: _MAPPED[calls * mmap.PAGESIZE] and None,
+    "a mapping of a file": lambda calls: _LIBC.mmap(None, 4096, 1, 1, _FILE, None),
 }
 
 
@@ -57,6 +70,14 @@ class LeavingBytes(Leaving):
     what = "4000 bytes a call"
 
 
+class ReadingMapped(Leaving):
+    what = "a page of a mapped file"
+
+
+class LeavingMappings(Leaving):
+    what = "a mapping of a file"
+
+
 class LeavingFiles(Leaving):
     what = "a file now and then"
 
@@ -84,14 +105,17 @@ def endure(name: str) -> None:
         front_end.stop()
 
 
-def test_what_leaves_nothing_behind_passes() -> None:
-    endure("Leaving")
+@pytest.mark.parametrize("name", ["Leaving", "ReadingMapped"])
+def test_what_leaves_nothing_behind_passes(name: str) -> None:
+    """Pages of a mapped file come into memory as it is read, and go as others need memory."""
+    endure(name)
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
         ("LeavingBytes", "8000 calls leave .* bytes behind: expected at most 16777216"),
+        ("LeavingMappings", "8000 calls leave .* bytes behind"),
         ("LeavingFiles", "8000 calls leave 8 files behind"),
         ("LeavingThreads", "8000 calls leave 8 threads behind"),
         ("every_7001st_differs", "on the same input differs from call 1"),

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -12,14 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from running import CORRECT, FEW, QUIRKS, conformance, module, report_of
 from whisper_mel_conformance.cases.catalogue import CHECKS, all_cases
 from whisper_mel_conformance.cases.properties import Property
-from whisper_mel_conformance.folder import (
-    MARKER,
-    own_folder,
-    remove_own_folder,
-    slug,
-)
+from whisper_mel_conformance.folder import MARKER, own_folder, remove_own_folder, slug
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.load import Capabilities
 from whisper_mel_conformance.report.render import OUTPUTS, require_own
@@ -29,29 +22,7 @@ from whisper_mel_conformance.run.result import Result, unpack
 from whisper_mel_conformance.run.run import Run
 from whisper_mel_conformance.run.setup import Setup, of_text, prepare
 
-CORRECT = Path(__file__).with_name("correct_front_ends.py")
-QUIRKS = "whisper_mel_conformance.quirks"
-FEW = "length-401 or rising-noise/80"
 PYTEST = ("-p", "whisper_mel_conformance.plugin", "-p", "xdist.plugin", "--pyargs")
-
-
-def call(*words: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Python in a process and a folder of its own, with no plugin but those that are named."""
-    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    environment.pop("PYTEST_ADDOPTS", None)
-    return subprocess.run(
-        [sys.executable, "-m", *map(str, words)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def report_of(folder: Path) -> dict[str, Any]:
-    report: dict[str, Any] = json.loads((folder / "report.json").read_text())
-    return report
 
 
 def verdict(report: dict[str, Any]) -> Any:
@@ -70,44 +41,43 @@ def verdict(report: dict[str, Any]) -> Any:
 
 @pytest.mark.slow
 def test_the_verdict_is_the_same_in_any_number_of_processes(tmp_path: Path) -> None:
-    names = ("--frontend", f"{CORRECT}:right", "--frontend", f"{QUIRKS}:all-zero")
+    names = ("--frontend", f"{CORRECT}:right", "--frontend", f"{QUIRKS}:offset")
     words = (*names, "-k", "length-401 or left-behind-short/80 or gain")
-    reports = []
-    for n in "024":
-        done = call(
-            "whisper_mel_conformance", *words, "-n", n, "--report", f"r{n}", folder=tmp_path
-        )
+    for n in "04":
+        done = conformance(*words, "-n", n, "--report", f"r{n}", folder=tmp_path)
         assert done.returncode == 1, done.stdout + done.stderr
-        reports.append(report_of(tmp_path / f"r{n}"))
-    assert len(reports[0]["front_ends"][0]["cases"]) > 5
-    assert verdict(reports[1]) == verdict(reports[0])
-    assert verdict(reports[2]) == verdict(reports[0])
-    done = call(
+    report = report_of(tmp_path, "r0")
+    _, wrong = report["front_ends"]
+    assert len(wrong["cases"]) > 5
+    [explanation] = wrong["diagnosis"]["explanations"]  # its number is fitted, to the last bit
+    assert [quirk["id"] for quirk in explanation["quirks"]] == ["offset"]
+    assert verdict(report_of(tmp_path, "r4")) == verdict(report)
+    done = module(
         *("pytest", *PYTEST, "whisper_mel_conformance", "-n", "2", "--junitxml", "junit.xml"),
-        *("--mel-frontend", f"{CORRECT}:right", "--frontend", f"{QUIRKS}:all-zero"),
+        *("--mel-frontend", f"{CORRECT}:right", "--frontend", f"{QUIRKS}:offset"),
         *("-k", words[-1], "--mel-report", "by-pytest"),
         folder=tmp_path,
     )
     assert done.returncode == 1, done.stdout + done.stderr
-    assert verdict(report_of(tmp_path / "by-pytest")) == verdict(reports[0])
+    assert verdict(report_of(tmp_path, "by-pytest")) == verdict(report)
     theirs = ET.parse(tmp_path / "junit.xml").findall(".//testcase")
-    assert len(theirs) == sum(len(f["cases"]) for f in reports[0]["front_ends"])
+    assert len(theirs) == sum(len(f["cases"]) for f in report["front_ends"])
     assert "reproduction: by-pytest/failures/" in (tmp_path / "junit.xml").read_text()
 
 
 @pytest.mark.slow
 def test_machines_are_other_interpreters(tmp_path: Path) -> None:
     """As ``--tx ssh=…`` would: each is given the setup, and sends back what it has judged."""
-    done = call(
+    done = module(
         *("pytest", *PYTEST, "whisper_mel_conformance", "--dist", "load", "-k", FEW),
         *("--tx", f"popen//python={sys.executable}", "--tx", f"popen//python={sys.executable}"),
         *("--mel-frontend", f"{QUIRKS}:all-zero", "--mel-report", "there"),
         folder=tmp_path,
     )
     assert done.returncode == 1, done.stdout + done.stderr
-    words = ("--frontend", f"{QUIRKS}:all-zero", "-k", FEW, "-n", "0", "--report", "here")
-    call("whisper_mel_conformance", *words, folder=tmp_path)
-    assert verdict(report_of(tmp_path / "there")) == verdict(report_of(tmp_path / "here"))
+    words = ("--frontend", f"{QUIRKS}:all-zero", "-k", FEW, "--report", "here")
+    conformance(*words, folder=tmp_path)
+    assert verdict(report_of(tmp_path, "there")) == verdict(report_of(tmp_path, "here"))
     assert [*(tmp_path / "there" / "failures").glob("*/*/case.json")]
 
 
@@ -117,9 +87,9 @@ def test_a_signal_ends_a_run_of_several_processes_with_a_report(name: str, tmp_p
     source = tmp_path / "ends.py"
     source.write_text(ENDS_THE_RUN.format(tests=str(CORRECT.parent), name=name))
     words = ("--frontend", f"{source}:f", "-k", "boundary/length", "-n", "2", "--timeout", "1800")
-    done = call("whisper_mel_conformance", *words, folder=tmp_path)
+    done = conformance(*words, folder=tmp_path)
     assert done.returncode == {"SIGINT": 130, "SIGTERM": 143}[name], done.stdout + done.stderr
-    report = report_of(tmp_path / "report")
+    report = report_of(tmp_path)
     assert report["interrupted"] == name
     [front_end] = report["front_ends"]
     assert front_end["counts"]["failed"] == 0
@@ -154,9 +124,9 @@ def test_a_case_whose_process_was_killed_is_a_failure(tmp_path: Path) -> None:
     source = tmp_path / "kills.py"
     source.write_text(KILLS_ITS_JUDGE.format(tests=str(CORRECT.parent)))
     words = ("--frontend", f"{source}:f", "-k", "boundary/length-401 or every-remainder/80")
-    done = call("whisper_mel_conformance", *words, "-n", "2", folder=tmp_path)
+    done = conformance(*words, "-n", "2", folder=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
-    [front_end] = report_of(tmp_path / "report")["front_ends"]
+    [front_end] = report_of(tmp_path)["front_ends"]
     assert front_end["class"] == "fails"
     failed = [case for case in front_end["cases"] if case["status"] == "failed"]
     assert [case["id"] for case in failed] == ["boundary/every-remainder/80"]
@@ -166,29 +136,29 @@ def test_a_case_whose_process_was_killed_is_a_failure(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_pytest_ways_of_choosing_cases_work(tmp_path: Path) -> None:
-    words = ("whisper_mel_conformance", "--frontend", f"{QUIRKS}:all-zero", "-k", FEW)
-    listed = call(*words, "--collect-only", "-q", folder=tmp_path)
+    words = ("--frontend", f"{QUIRKS}:all-zero", "-k", FEW)
+    listed = conformance(*words, "--collect-only", "-q", folder=tmp_path)
     assert listed.returncode == 0, listed.stdout + listed.stderr
     assert "all-zero:numerics/rising-noise/80]" in listed.stdout
     assert not (tmp_path / "report").exists()
-    spread = call(*words, "-x", "-n", "2", "--report", "spread", folder=tmp_path)
+    spread = conformance(*words, "-x", "-n", "2", "--report", "spread", folder=tmp_path)
     assert spread.returncode == 1, spread.stdout + spread.stderr
-    report = report_of(tmp_path / "spread")
+    report = report_of(tmp_path, "spread")
     assert report["interrupted"] is None
     assert "(stopping after 1 failures)" in " ".join(report["problems"])
-    first = call(*words, "-x", "-n", "0", folder=tmp_path)
+    first = conformance(*words, "-x", folder=tmp_path)
     assert first.returncode == 1, first.stdout + first.stderr
-    report = report_of(tmp_path / "report")
+    report = report_of(tmp_path)
     [front_end] = report["front_ends"]
     assert front_end["counts"]["failed"] == 1
     assert "planned cases were not judged (stopping after 1 failures)" in report["problems"][0]
-    again = call(*words, "--lf", "-n", "0", folder=tmp_path)
+    again = conformance(*words, "--lf", folder=tmp_path)
     assert again.returncode == 1, again.stdout + again.stderr
-    [same] = report_of(tmp_path / "report")["front_ends"]
+    [same] = report_of(tmp_path)["front_ends"]
     assert [case["id"] for case in same["cases"]] == [
         case["id"] for case in front_end["cases"] if case["status"] == "failed"
     ]
-    none = call(*words[:-1], "nonesuch", folder=tmp_path)
+    none = conformance(*words[:-1], "nonesuch", folder=tmp_path)
     assert none.returncode == 2
     assert "matches no case" in none.stdout
 
@@ -307,10 +277,10 @@ def test_a_name_alone_has_nothing_declared(name: str) -> None:
 def test_zeros_under_a_peers_name_fail(tmp_path: Path) -> None:
     source = tmp_path / "zeros.py"
     source.write_text(ZEROS.format(name="kaldi-native-fbank"))
-    words = ("--frontend", f"{source}:F", "-k", "boundary/length-401", "-n", "0")
-    done = call("whisper_mel_conformance", *words, folder=tmp_path)
+    words = ("--frontend", f"{source}:F", "-k", "boundary/length-401")
+    done = conformance(*words, folder=tmp_path)
     assert done.returncode == 1, done.stdout
-    [front_end] = report_of(tmp_path / "report")["front_ends"]
+    [front_end] = report_of(tmp_path)["front_ends"]
     assert front_end["class"] == "fails"
     assert front_end["counts"]["known"] == 0
 
@@ -359,7 +329,7 @@ def test_a_front_end_called_dots_removes_nothing(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("mine")
     for _ in range(2):
         words = ("--frontend", f"{source}:F", "-k", "boundary/length-401/80", "--report", ".")
-        done = call("whisper_mel_conformance", *words, "-n", "0", folder=tmp_path)
+        done = conformance(*words, folder=tmp_path)
         assert done.returncode == 1, done.stdout + done.stderr
         assert (tmp_path / "precious").read_text() == "mine"
         assert source.exists()
@@ -373,7 +343,7 @@ def test_nothing_is_removed_that_the_suite_did_not_write(theirs: str, tmp_path: 
     path.parent.mkdir(exist_ok=True)
     path.write_text("mine")
     words = ("--frontend", f"{QUIRKS}:all-zero", "-k", "nonesuch", "--report", ".")
-    done = call("whisper_mel_conformance", *words, folder=tmp_path)
+    done = conformance(*words, folder=tmp_path)
     assert done.returncode == 2
     assert f"it has {theirs.partition('/')[0]}, which no run has written" in done.stderr
     assert path.read_text() == "mine"

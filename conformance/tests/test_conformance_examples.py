@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from programs import ran
+from running import conformance
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NODE = shutil.which("node", path=str(Path(sys.executable).parent)) or shutil.which("node")
 FEW = "length-480 or length-0 or click-first"
-LIMIT = 1800  # seconds: a guard against hanging
 
 pytestmark = pytest.mark.slow
 needs_node = pytest.mark.skipif(NODE is None, reason="node is not installed")
 
 
-def judge_program(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    words = ["--frontend", f"cmd:{program}", "-k", FEW]
-    command = [sys.executable, "-m", "whisper_mel_conformance", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=LIMIT)
+def judge_program(program: str, folder: Path) -> Any:
+    return conformance("--frontend", f"cmd:{program}", "-k", FEW, folder=folder)
 
 
-def judge(module: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+def judge(module: Path, folder: Path) -> Any:
     return judge_program(f"{NODE} {EXAMPLES / 'front_end.mjs'} {module}", folder)
 
 
@@ -92,7 +91,8 @@ def test_a_template_is_right_and_a_fault_in_it_is_named(
         text = text.replace(before, after)
     source.write_text(text)
     command = compile_.format(source=source.name).split()
-    subprocess.run(command, cwd=tmp_path, check=True, timeout=LIMIT)
+    compiled = ran(command, cwd=tmp_path)
+    assert compiled.returncode == 0, compiled.stderr
     done = judge_program(run, tmp_path)
     assert done.returncode == (fault == "wrong"), done.stdout
     assert ("[symmetric-window]" in done.stdout) == (fault == "wrong")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import whisper_mel_conformance.run.quiet_blas  # noqa: F401  before anything imports NumPy
@@ -14,6 +13,7 @@ import hashlib
 import correct_front_ends
 import numpy as np
 import pytest
+from running import CORRECT, QUIRKS
 from whisper_mel_conformance.cases.catalogue import CHECKS
 from whisper_mel_conformance.cases.properties import PROPERTIES, search
 from whisper_mel_conformance.frontend.client import FrontEnd, InProcess
@@ -23,9 +23,6 @@ from whisper_mel_conformance.quirks.path import log_mel
 from whisper_mel_conformance.run.judge import judge_case
 from whisper_mel_golden.signals import render
 from whisper_mel_reference import CLASS_A, WHISPER, score
-
-CORRECT = Path(__file__).with_name("correct_front_ends.py")
-QUIRKS = "whisper_mel_conformance.quirks"
 
 Start = Callable[..., FrontEnd]
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -14,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import ran
+from running import FEW, QUIRKS, conformance, report_of
 from whisper_mel_conformance import folder as report_folder
 from whisper_mel_conformance.folder import ROOM, claim, whole_folder, write_whole
-
-QUIRKS = "whisper_mel_conformance.quirks"
-FEW = "length-401 or rising-noise/80"
 
 # At its third call it sends a signal to the process that judges it, and then hangs.
 ENDING = """
@@ -36,25 +33,12 @@ def f(audio, n_mels=80):
 """
 
 
-def conformance(
-    *words: str, folder: Path, prepare: Callable[[], None] | None = None
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "whisper_mel_conformance", *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=prepare,
-    )
-
-
-def ended_by(number: int, folder: Path) -> tuple[subprocess.CompletedProcess[str], int]:
+def ended_by(number: int, folder: Path) -> tuple[Any, int]:
     """A run that its front-end ends by a signal, and the front-end's process."""
     source, pid = folder / "ending.py", folder / "pid"
     tests = str(Path(__file__).parent)
     source.write_text(ENDING.format(tests=tests, pid=str(pid), signal=number))
-    words = ("--frontend", f"{source}:f", "-k", "rising-noise", "-n", "0", "--timeout", "1800")
+    words = ("--frontend", f"{source}:f", "-k", "rising-noise", "--timeout", "1800")
     done = conformance(*words, folder=folder)
     return done, int(pid.read_text())
 
@@ -72,7 +56,7 @@ def is_running(pid: int) -> bool:
 def test_what_was_judged_is_reported(name: str, status: int, tmp_path: Path) -> None:
     done, worker = ended_by(signal.Signals[name], tmp_path)
     assert done.returncode == status, done.stdout + done.stderr
-    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    report = report_of(tmp_path)
     assert report["interrupted"] == name
     assert report["problems"][0].startswith(f"interrupted by {name} after 2 cases")
     [front_end] = report["front_ends"]
@@ -82,7 +66,7 @@ def test_what_was_judged_is_reported(name: str, status: int, tmp_path: Path) -> 
     assert not is_running(worker)
     again = conformance("--frontend", f"{QUIRKS}:all-zero", "-k", FEW, folder=tmp_path)
     assert again.returncode == 1, again.stderr  # nobody has the folder
-    assert json.loads((tmp_path / "report" / "report.json").read_text())["interrupted"] is None
+    assert report_of(tmp_path)["interrupted"] is None
 
 
 WRONG = """
@@ -150,7 +134,7 @@ def _small_files(size: int) -> Callable[[], None]:
 def test_a_full_disk_is_said_before_the_run(tmp_path: Path) -> None:
     prepare = _small_files(ROOM // 2)
     words = ("--frontend", f"{QUIRKS}:all-zero", "-k", FEW)
-    done = conformance(*words, folder=tmp_path, prepare=prepare)
+    done = conformance(*words, folder=tmp_path, preexec_fn=prepare)
     assert done.returncode == 2
     assert "report folder report: cannot be written to: File too large" in done.stderr
     assert "8 MiB" in done.stderr
@@ -178,13 +162,7 @@ def test_a_disk_that_fills_up_during_the_run_fails_it(tmp_path: Path) -> None:
         "sys.exit(__main__.main(sys.argv[1:]))"
     )
     words = ("--frontend", f"{QUIRKS}:symmetric-window", "-k", FEW)
-    done = subprocess.run(
-        [sys.executable, "-c", program, *words],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = ran([sys.executable, "-c", program, *words], cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert "PROBLEM the reproduction of symmetric-window" in done.stdout
     assert "PROBLEM the report could not be written: File too large" in done.stdout

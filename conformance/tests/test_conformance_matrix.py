@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,14 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import whisper_mel_conformance.peers
+from programs import ran
+from running import CORRECT, QUIRKS
 from whisper_mel_conformance.cases.catalogue import all_cases
 from whisper_mel_conformance.frontend.command import CommandFrontEnd
 from whisper_mel_conformance.frontend.load import peers
 from whisper_mel_conformance.run.judge import Judge
+from whisper_mel_conformance.run.known import read
 from whisper_mel_conformance.run.run import Run
 from whisper_mel_conformance.run.setup import prepare
 
-QUIRKS = "whisper_mel_conformance.quirks"
 JAVASCRIPT = Path(whisper_mel_conformance.peers.__file__).with_name("transformers_js")
 
 
@@ -32,14 +33,21 @@ def test_light_peers_are_peers() -> None:
 # --------------------------------------------------------------------------- known failures
 
 
+DECLARATION = """front-end = "{name}"
+[[failure]]
+since = 2026-11-25
+version = "1"
+mechanism = "m"
+link = "https://example.org"
+{fields}
+"""
+
+
 def _judged(folder: Path, source: str, fields: str) -> tuple[list[str], list[str]]:
     """How two cases end with a declaration of them, and what is wrong with the run."""
     path = folder / "known.toml"
     name = source.removeprefix(f"{QUIRKS}:")  # a quirk has a name of its own, a function has none
-    path.write_text(
-        f'front-end = "{name}"\n[[failure]]\nsince = 2026-11-25\nversion = "1"\n'
-        f'mechanism = "m"\nlink = "https://example.org"\n{fields}\n'
-    )
+    path.write_text(DECLARATION.format(name=name, fields=fields))
     judge = Judge(prepare([source], known_files=[path]))
     run = Run(judge.setup)
     for case in all_cases("quick"):
@@ -57,10 +65,18 @@ def test_some_cases_of_a_declaration_may_pass_but_not_all(tmp_path: Path) -> Non
     faulty = f"{QUIRKS}:symmetric-window"  # silence is silence
     assert _judged(tmp_path, faulty, f"{BOTH}\nsome = true") == (["known", "passed"], [])
     assert _judged(tmp_path, faulty, BOTH)[0] == ["known", "failed"]
-    right = f"{Path(__file__).with_name('correct_front_ends.py')}:right"
+    assert _judged(tmp_path, faulty, f'cases = ["{CASES[1]}"]')[0] == ["failed", "failed"]
+    right = f"{CORRECT}:right"
     statuses, problems = _judged(tmp_path, right, f"{BOTH}\nsome = true")
     assert statuses == ["passed", "passed"]
     assert "all of them pass" in " ".join(problems)
+    assert _judged(tmp_path, right, f'{BOTH}\nexcept = ["numerics/*/80"]')[0] == statuses
+    for pattern in (
+        '"numerics/nonesuch"]',
+        f'{json.dumps(CASES[0])}]\nexcept = ["*/80", "nonesuch"]',
+    ):
+        _, problems = _judged(tmp_path, right, f"cases = [{pattern}")
+        assert "nonesuch' matches no case" in " ".join(problems)
 
 
 def test_a_failure_worse_than_declared_is_one(tmp_path: Path) -> None:
@@ -71,17 +87,24 @@ def test_a_failure_worse_than_declared_is_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "message"),
+    ("part", "other", "message"),
     [
-        ('worst = "much"', "worst='much': expected a score above 0"),
-        ("worst = 0", "worst=0: expected"),
-        ("worst = nan", "worst=nan: expected"),
-        ("some = 1", "some=1: expected true or false"),
+        ("since", 'worst = "much"\nsince', "worst='much': expected a score above 0"),
+        ("since", "worst = 0\nsince", "worst=0: expected"),
+        ("since", "worst = nan\nsince", "worst=nan: expected"),
+        ("since", "some = 1\nsince", "some=1: expected true or false"),
+        ("2026-11-25", '"soon"', "since='soon': expected a date"),
+        ("since = 2026-11-25\n", "", "expected .*since"),
+        ('"name"', "3", "expected front-end"),
+        ("[[failure]]", "x", "line 2"),
     ],
 )
-def test_fields_of_a_declaration_are_checked(tmp_path: Path, field: str, message: str) -> None:
-    with pytest.raises(ValueError, match=rf"known\.toml: {message}"):
-        _judged(tmp_path, f"{QUIRKS}:symmetric-window", f"{BOTH}\n{field}")
+def test_a_declaration_is_checked(tmp_path: Path, part: str, other: str, message: str) -> None:
+    text = DECLARATION.format(name="name", fields=BOTH)
+    assert part in text
+    (tmp_path / "known.toml").write_text(text.replace(part, other))
+    with pytest.raises(ValueError, match=rf"known\.toml: .*{message}"):
+        read(tmp_path / "known.toml")
 
 
 # --------------------------------------------------------------------------- programs
@@ -157,16 +180,13 @@ def test_the_javascript_peer_says_what_it_lacks(tmp_path: Path) -> None:
         JAVASCRIPT, tmp_path / "js_peer", ignore=shutil.ignore_patterns("node_modules")
     )
     for path, words in (("/nonexistent", "no program node"), (_with_node(tmp_path), "npm ci")):
-        done = subprocess.run(
+        done = ran(
             [
                 sys.executable,
                 "-c",
                 f"import sys; sys.path[:0] = [{str(copy.parent)!r}]\nimport js_peer",
             ],
             env={"PATH": path},
-            capture_output=True,
-            text=True,
-            check=False,
         )
         assert done.returncode == 1
         assert "ImportError" in done.stderr

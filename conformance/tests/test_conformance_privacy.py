@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from running import QUIRKS, conformance
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "privacy.md"
 
@@ -27,17 +25,8 @@ def test_a_report_names_neither_the_machine_nor_its_user(tmp_path: Path) -> None
         "API_TOKEN": "token-of-somebody",
         "OMP_PLACES": f"{home}/places",
     }
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "whisper_mel_conformance", "-k", "length-401/80"),
-            *("--frontend", "whisper_mel_conformance.quirks:all-zero"),
-        ],
-        cwd=tmp_path,
-        env={**os.environ, **secrets},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    words = ("--frontend", f"{QUIRKS}:all-zero", "-k", "length-401/80")
+    done = conformance(*words, folder=tmp_path, env=secrets)
     assert done.returncode == 1, done.stdout + done.stderr
     report = tmp_path / "report"
     written = [path for path in report.rglob("*") if path.is_file()]

@@ -6,14 +6,13 @@ import errno
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import whisper_mel_conformance.run.quiet_blas  # noqa: F401  before anything imports NumPy
 from correct_front_ends import Everything
+from running import CORRECT, QUIRKS, conformance
 from whisper_mel_conformance.cases import regressions as corpus
 from whisper_mel_conformance.cases.catalogue import CHECKS, all_cases, find
 from whisper_mel_conformance.cases.regressions import Regression, regressions
@@ -28,8 +27,6 @@ from whisper_mel_conformance.repro.shrink import shrink
 from whisper_mel_conformance.run.judge import judge_case
 from whisper_mel_reference import WHISPER, log_mel
 
-QUIRKS = "whisper_mel_conformance.quirks"
-CORRECT = Path(__file__).with_name("correct_front_ends.py")
 KEPT = pytest.mark.parametrize("entry", regressions(), ids=lambda entry: entry.case)
 
 
@@ -163,12 +160,7 @@ def test_shrinking_finds_the_one_sample_that_matters() -> None:
 def test_it_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # many small products: see quiet_blas
     folder = failing(tmp_path, "symmetric-window")
-    done = subprocess.run(
-        [sys.executable, "-m", "whisper_mel_conformance", "repro", str(folder), "--issue"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = conformance("repro", folder, "--issue", folder=tmp_path)
     assert done.returncode == 1
     for words in ("## symmetric-window", "**Cause:** The Hann", "**Fix:**", "- numpy ", "```json"):
         assert words in done.stdout
@@ -250,12 +242,3 @@ def test_files_of_the_corpus_are_checked(tmp_path: Path, text: str, words: str) 
     path.write_text(text)
     with pytest.raises(ValueError, match=words):
         corpus.read(path)
-
-
-@pytest.mark.parametrize("text", ["{", "[]", '{"format": 1, "check": "nonesuch"}'])
-def test_what_is_no_case_is_said(
-    tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "case.json").write_text(text)
-    assert repro.main([str(tmp_path)]) == 2
-    assert "case.json" in capsys.readouterr().err

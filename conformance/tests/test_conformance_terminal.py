@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from documents import document, good, run
+from running import CORRECT
 from whisper_mel_conformance.report.documents import Document
 from whisper_mel_conformance.report.terminal import summary
 
-CORRECT = Path(__file__).with_name("correct_front_ends.py")
 COMMAND = [sys.executable, "-m", "whisper_mel_conformance", "-k", "length-401/80"]
 
 
@@ -85,6 +85,7 @@ BAR = re.compile("━|╸")
 
 @pytest.mark.slow
 def test_a_terminal_gets_bars(tmp_path: Path) -> None:
+    """From a run on all processors, as it is by default."""
     text = in_a_terminal(tmp_path)
     assert BAR.search(text)
     assert "2/2" in text
@@ -94,7 +95,7 @@ def test_a_terminal_gets_bars(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_ci_gets_no_bars_and_no_color_no_colours(tmp_path: Path) -> None:
-    text = in_a_terminal(tmp_path, CI="true", NO_COLOR="1")
+    text = in_a_terminal(tmp_path, "-n", "0", CI="true", NO_COLOR="1")
     assert not BAR.search(text)
     assert "\x1b[" not in text
     assert re.search(r"right: 2 passed in [0-9.]+ s\r\n", text)
@@ -102,4 +103,4 @@ def test_ci_gets_no_bars_and_no_color_no_colours(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_quiet_is_quiet(tmp_path: Path) -> None:
-    assert in_a_terminal(tmp_path, "--quiet").strip() == ""
+    assert in_a_terminal(tmp_path, "-n", "0", "--quiet").strip() == ""

@@ -23,7 +23,7 @@ def claim(folder: Path) -> int:
     """Make the folder, and keep other runs out of it until the returned descriptor is closed.
 
     The system closes the descriptor when the process ends, so no lock is ever stale. Raises
-    ``ValueError`` if another run has the folder, or if it cannot be written to.
+    ``ValueError`` if another run uses the folder, or if it cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

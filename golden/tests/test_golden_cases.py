@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from whisper_mel_golden import GoldenCase, golden_cases, load_manifest
+from whisper_mel_golden import golden_cases, load_manifest
 from whisper_mel_golden.inputs import (
     FLAGS,
     INPUTS,
@@ -16,34 +16,15 @@ from whisper_mel_golden.inputs import (
     transients,
 )
 from whisper_mel_golden.store import DATA
-from whisper_mel_reference import CLASS_A, WHISPER, FrontEndSpec, score, stages
+from whisper_mel_reference import WHISPER, FrontEndSpec, stages
 
 CASES = golden_cases()
-
-
-def _by_input() -> dict[str, list[GoldenCase]]:
-    grouped: dict[str, list[GoldenCase]] = {}
-    for case in CASES:
-        grouped.setdefault(case.input_id, []).append(case)
-    return grouped
 
 
 def test_each_input_has_an_id_of_its_own() -> None:
     tables = (lengths, noise, speech, tonal, transients)
     ids = [entry.id for table in tables for entry in table.INPUTS]
     assert sorted(ids) == sorted(INPUTS)
-
-
-@pytest.mark.parametrize(("input_id", "cases"), _by_input().items(), ids=_by_input())
-def test_golden_is_class_a(input_id: str, cases: list[GoldenCase]) -> None:
-    audio = cases[0].audio()
-    for case in cases:
-        expected = case.expected()
-        assert expected.dtype == np.float32
-        assert expected.shape == case.shape == case.spec.feature_shape(audio.size)
-        own = score(expected, audio, case.spec)
-        assert own <= CLASS_A, case.id
-        assert own == pytest.approx(case.score, abs=1e-4), case.id
 
 
 def test_enough_inputs_for_both_filterbanks() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
+from programs import ran
 from whisper_mel_golden import __main__, golden_cases, vectors
 from whisper_mel_golden.store import fingerprint
 from whisper_mel_reference import WHISPER, log_mel, score
@@ -54,7 +55,7 @@ def features(tmp_path: Path) -> Path:
 def verify(unpacked: Path, features: Path, *limit: str, cases: str | None = None) -> Any:
     listing = (unpacked / "cases.txt").read_text() if cases is None else cases
     command = ["./verify", str(features), *limit]
-    return subprocess.run(command, cwd=unpacked, input=listing, capture_output=True, text=True)
+    return ran(command, cwd=unpacked, input=listing)
 
 
 def test_the_manifest_says_what_is_there(unpacked: Path) -> None:
@@ -168,7 +169,7 @@ def test_the_readmes_commands_judge_a_program(unpacked: Path, tmp_path: Path) ->
     (few / "cases.txt").write_text("\n".join(lines[:4]) + "\n")
     environment = {**os.environ, "PROGRAM": str(program)}
     command = ["bash", "-e", "-c", script]
-    done = subprocess.run(command, cwd=few, env=environment, capture_output=True, text=True)
+    done = ran(command, cwd=few, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 cases, 0 failed; worst score 0." in done.stdout
 

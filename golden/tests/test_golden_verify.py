@@ -190,7 +190,7 @@ EDITS = {
     ),
     "output hash": (_set("cases", CASE, "sha256", 64 * "0"), f"{CASE}: features/length-201/80"),
     "score": (_set("cases", CASE, "score", 0.5), f"{CASE}: score is 0.5 in manifest.json"),
-    "shape": (_set("cases", CASE, "shape", [1, 80]), f"{CASE}: the golden cannot be compared"),
+    "shape": (_set("cases", CASE, "shape", [1, 80]), f"{CASE}: the golden has shape (1, 80)"),
     "smoothing": (_set("cases", CASE, "smoothing", "same"), f"{CASE}: smoothing is 'same'"),
     "unknown input": (_set("cases", CASE, "input", "nobody"), f"{CASE}: input nobody is not in"),
     "case id": (

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from whisper_mel_reference import CLASS_A, compare
+from whisper_mel_reference import CLASS_A, truth
+from whisper_mel_reference.bound import Truth, compare_with
 
 from whisper_mel_golden import openai
 from whisper_mel_golden.cases import GoldenCase, read_case
@@ -184,14 +185,19 @@ def _check_arrays(manifest: Entry, data: Path, say: Say) -> Iterator[Problem]:
                 continue
             if audio is None:
                 continue
-            scores[case.id] = yield from _score(case, golden, audio, "the golden")
+            try:
+                exact = truth(audio, case.spec)
+            except ValueError as error:
+                yield Problem(case.id, f"the golden cannot be compared: {error}")
+                continue
+            scores[case.id] = yield from _score(case, golden, exact, "the golden")
             if not abs(scores[case.id] - case.score) <= SCORE_TOLERANCE:
                 yield Problem(
                     case.id, f"score is {case.score} in {FILE}: expected {scores[case.id]:.6f}"
                 )
             if whisper:
                 fresh = openai.whisper_features(audio, case.n_mels, case.pad_to, case.smoothing)
-                fresh_scores[case.id] = yield from _score(case, fresh, audio, "a fresh output")
+                fresh_scores[case.id] = yield from _score(case, fresh, exact, "a fresh output")
                 same_bits += np.array_equal(fresh.view(np.uint32), golden.view(np.uint32))
     say(f"{len(scores)} goldens scored against float64: {_worst(scores)}")
     if whisper is None:
@@ -215,14 +221,14 @@ def _cases_by_input(manifest: Entry) -> dict[str, list[str]]:
 
 
 def _score(
-    case: GoldenCase, features: NDArray[np.float32], audio: NDArray[Any], what: str
+    case: GoldenCase, features: NDArray[np.float32], exact: Truth, what: str
 ) -> Generator[Problem, None, float]:
     """Score some features; yield a problem if they exceed class A."""
-    try:
-        worst = compare(features, audio, case.spec)
-    except ValueError as error:
-        yield Problem(case.id, f"{what} cannot be compared: {error}")
+    shape = exact.features.shape
+    if features.shape != shape:
+        yield Problem(case.id, f"{what} has shape {features.shape}: expected {shape}")
         return math.inf
+    worst = compare_with(features, exact.features, exact.bound)
     if not worst.score <= CLASS_A:
         yield Problem(case.id, f"{what} scores {worst.score:.3g}: {worst.reason}")
     return worst.score

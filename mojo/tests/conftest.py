@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 import fake_driver
 import launching
 import pytest
+from programs import ran
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -33,9 +33,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def sanitizer() -> str:
     """AddressSanitizer's run-time library."""
-    asan = subprocess.run(
-        ["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=False
-    )
+    asan = ran(["gcc", "-print-file-name=libasan.so"])
     if asan.returncode != 0 or not os.path.isabs(asan.stdout.strip()):
         pytest.skip("gcc has no AddressSanitizer run-time library here")
     return asan.stdout.strip()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
+from programs import ran
 from whisper_mel_mojo.gpu.emulator.driver import NAMES, built_driver, translator
 
 
@@ -29,18 +29,11 @@ def environment(driver: Path, *, computes: bool = False) -> dict[str, str]:
     return result
 
 
-def run(
-    driver: Path, program: str, *arguments: str, computes: bool = False, limit: int = 1800
-) -> str:
+def run(driver: Path, program: str, *arguments: str, computes: bool = False) -> str:
     """What a Python program writes. It must neither fail nor complain."""
     (driver / "log").write_text("")
-    result = subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        env=environment(driver, computes=computes),
-        capture_output=True,
-        text=True,
-        timeout=limit,
-        check=False,
+    result = ran(
+        [sys.executable, "-c", program, *arguments], env=environment(driver, computes=computes)
     )
     complaints = [
         line for line in result.stderr.splitlines() if not line.startswith("whisper-mel: compiling")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from programs import ran
 from whisper_mel_mojo.builder import SOURCE
 from whisper_mel_mojo.gpu.launcher import run_time
 
@@ -190,11 +191,7 @@ def run_sanitized(
     """Run ``program`` on a library of the cache, which another environment may have compiled."""
     asan = subprocess.check_output(["gcc", "-print-file-name=libasan.so"], text=True).strip()
     sanitized = {"LD_PRELOAD": asan, "ASAN_OPTIONS": "detect_leaks=0"}
-    return subprocess.run(
+    return ran(
         [sys.executable, "-c", program, str(library), str(argument)],
         env={**os.environ, **sanitized, "LD_LIBRARY_PATH": str(run_time())},
-        capture_output=True,
-        text=True,
-        timeout=1800,  # a guard against hanging
-        check=False,
     )

@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 from clips import noise
 from numpy.typing import NDArray
+from programs import ran
 from whisper_mel_mojo import BuildError, builder, c_library, frontends, log_mel
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HEADER = builder.C_SOURCE.with_suffix(".h")
-LIMIT = 1800  # seconds: a guard against hanging
 STRICT = ("-O2", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
 
 
@@ -47,23 +47,19 @@ def compiled(dist: Path, compiler: str, source: Path, *flags: str) -> Path:
     program = dist / source.stem
     link = ["-Ldist", "-lwhispermel", "-Wl,-rpath,$ORIGIN", "-o", str(program)]
     command = [compiler, *flags, *STRICT, "-Idist", str(source), *link]
-    done = subprocess.run(command, cwd=dist.parent, capture_output=True, text=True)
+    done = ran(command, cwd=dist.parent)
     assert done.returncode == 0, done.stderr
     return program
 
 
 def test_exports_what_the_header_declares_and_needs_libc_only(dist: Path) -> None:
     library = str(dist / "libwhispermel.so")
-    listing = subprocess.run(
-        ["nm", "-D", "--defined-only", library], capture_output=True, text=True, check=True
-    ).stdout
+    listing = ran(["nm", "-D", "--defined-only", library], check=True).stdout
     exported = {line.split()[-1] for line in listing.splitlines()}
     declared = re.findall(r"^(?:int|const char \*)\s*(whisper_mel_\w+)\(", HEADER.read_text(), re.M)
     assert exported == set(declared)
     for path in (library, str(builder.built_library())):  # and what Python calls
-        dynamic = subprocess.run(
-            ["readelf", "-d", path], capture_output=True, text=True, check=True
-        ).stdout
+        dynamic = ran(["readelf", "-d", path], check=True).stdout
         needed = re.findall(r"NEEDED.*\[(.*)\]", dynamic)
         assert needed
         for name in needed:  # parts of libc; the loader knows about thread-local memory
@@ -222,7 +218,7 @@ def test_the_c_example(dist: Path, tmp_path: Path) -> None:
     speech, target = tmp_path / "speech.wav", tmp_path / "speech.f32"
 
     def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([program, *words], capture_output=True, text=True, timeout=LIMIT)
+        return ran([program, *words])
 
     with wave.open(str(speech), "wb") as file:
         file.setparams((1, 2, 16_000, 0, "NONE", ""))
@@ -251,7 +247,7 @@ def judged(source: str, folder: Path) -> None:
     """A front-end passes some short cases, and refuses what it is to refuse."""
     few = "length-400 or length-480 or length-0 or rising-noise or errors or pad-37"
     judge = [sys.executable, "-m", "whisper_mel_conformance", "--frontend", source, "-k", few]
-    done = subprocess.run(judge, cwd=folder, capture_output=True, text=True, timeout=LIMIT)
+    done = ran(judge, cwd=folder)
     assert done.returncode == 0, done.stdout
     [front_end] = json.loads((folder / "report" / "report.json").read_text())["front_ends"]
     assert front_end["class"] == "A"

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clips import noise
 from numpy.typing import NDArray
 from whisper_mel_mojo import library as kernel
 from whisper_mel_mojo import log_mel
@@ -57,10 +58,6 @@ def caller(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     loaded.stack_used.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
     loaded.stack_used.restype = ctypes.c_size_t
     return loaded
-
-
-def noise(n: int) -> NDArray[np.float32]:
-    return np.random.default_rng(0).uniform(-0.1, 0.1, n).astype(np.float32)
 
 
 def arguments(

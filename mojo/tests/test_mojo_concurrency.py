@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -13,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clips import noise
+from programs import ran
 from whisper_mel_mojo import library as kernel
 from whisper_mel_mojo import log_mel
 from whisper_mel_mojo.builder import built_library
@@ -20,10 +21,6 @@ from whisper_mel_mojo.features import default_threads
 
 SECOND = 16000
 TIME_OUT = 1800  # seconds: a guard against hanging, no measurement
-
-
-def noise(n: int, seed: int = 0) -> Any:
-    return np.random.default_rng(seed).uniform(-0.1, 0.1, n).astype(np.float32)
 
 
 def test_calls_from_eight_threads_at_once() -> None:
@@ -93,14 +90,7 @@ def test_positive_control_a_call_that_keeps_the_lock_lets_nobody_run() -> None:
 
 
 def run(program: str, **environment: str) -> str:
-    result = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        timeout=TIME_OUT,
-        env={**os.environ, **environment},
-        check=False,
-    )
+    result = ran([sys.executable, "-c", program], env={**os.environ, **environment})
     assert result.returncode == 0, result.stderr
     return result.stdout
 

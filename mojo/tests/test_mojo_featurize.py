@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 from numpy.typing import NDArray
+from programs import ran
 from whisper_mel_mojo import log_mel
 from whisper_mel_mojo.audio_file import load_audio
 
@@ -255,7 +256,7 @@ def test_ray_may_be_slow_to_start(
 def test_a_corpus_is_computed_once(program: Any, tmp_path: Path) -> None:
     sources, output = corpus(tmp_path / "sources", 22), tmp_path / "out"
     arguments = command(sources, output, 6)
-    first = subprocess.run(arguments, env=environment(), capture_output=True, text=True)
+    first = ran(arguments, env=environment())
     assert first.returncode == 0, first.stderr
     assert first.stdout == f"22 clips in {output}, 2 skipped (skipped.jsonl)\n"
     assert "24/24" in first.stderr, "progress"
@@ -318,7 +319,7 @@ def test_killed_workers_and_a_killed_run(program: Any, tmp_path: Path) -> None:
     before = changed(output)
     complete = [name for name in before if name.endswith("json")]
     with start() as process:
-        out, _ = process.communicate(timeout=600)
+        out, _ = process.communicate(timeout=1800)
     assert process.returncode == 0
     assert out == f"300 clips in {output}, 2 skipped (skipped.jsonl)\n"
     assert_complete(program, sources, output)

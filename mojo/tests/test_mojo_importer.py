@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+from programs import ran
 from whisper_mel_golden.signals import render
 from whisper_mel_mojo import log_mel
 from whisper_mel_mojo.builder import SOURCE
@@ -36,16 +36,13 @@ def test_two_files_and_the_importer(tmp_path: Path) -> None:
     audio = render({"signal": "noise", "n": 4077, "seed": 0, "gain": 0.1})
     np.save(tmp_path / "audio.npy", audio)
     (tmp_path / "use.py").write_text(USE)
-    done = subprocess.run(
+    done = ran(
         [sys.executable, "use.py"],
         cwd=tmp_path,
         env={
             **os.environ,
             "PATH": os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"],
         },
-        capture_output=True,
-        text=True,
-        timeout=1800,  # a guard against hanging
     )
     assert done.returncode == 0, done.stderr
     np.testing.assert_array_equal(np.load(tmp_path / "80.npy"), log_mel(audio))

@@ -21,6 +21,7 @@ from max.dtype import DType
 from max.engine import InferenceSession
 from max.graph import DeviceRef, Graph, TensorType, ops
 from numpy.typing import NDArray
+from programs import ran
 from whisper_mel_golden.signals import render
 from whisper_mel_mojo import log_mel
 from whisper_mel_mojo import max as operation
@@ -213,7 +214,7 @@ def test_the_example(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "speech.wav", speech, 16_000, subtype="FLOAT")
     command = [sys.executable, str(path), "speech.wav", "layer.npy"]
     for _ in range(2):
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        done = ran(command, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert re.fullmatch(r"loaded in \S+ s, \(1, 300, 384\)\n", done.stdout)
     assert done.stderr == ""

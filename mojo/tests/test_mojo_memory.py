@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from programs import ran
 from whisper_mel_mojo.builder import built_library
 
-TIME_OUT = 1800  # seconds: a guard against hanging, no measurement
 CLIP = 30  # seconds of audio
 CLIP_BYTES = 4 * 16_000 * CLIP
 # What Python, ctypes and NumPy ask for around a call, for names and shapes, is far less than this.
@@ -33,13 +33,7 @@ def run(program: str, preload: Path, *settings: str) -> list[int]:
     """The numbers that a program prints."""
     # Variables of the child alone: the interpreter that runs the tests has no counter.
     command = ["env", f"LD_PRELOAD={preload}", *settings]
-    result = subprocess.run(
-        [*command, sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        timeout=TIME_OUT,
-        check=False,
-    )
+    result = ran([*command, sys.executable, "-c", program])
     assert result.returncode == 0, result.stderr
     return [int(word) for word in result.stdout.split()]
 

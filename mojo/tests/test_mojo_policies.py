@@ -9,16 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clips import noise
 from numpy.typing import NDArray
 from whisper_mel_mojo import log_mel
 from whisper_mel_mojo.library import library
 
 Array = NDArray[Any]
 SECOND = 16000
-
-
-def noise(n: int, seed: int = 0) -> Array:
-    return np.random.default_rng(seed).uniform(-0.1, 0.1, n).astype(np.float32)
 
 
 # --------------------------------------------------------------------- rejected input

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from programs import ran
 from whisper_mel_mojo import builder
 from whisper_mel_mojo.library import LOG_MEL
 from whisper_mel_reference import WHISPER, score
@@ -65,12 +65,12 @@ def test_every_build_is_right(target: str, n_mels: int, monkeypatch: pytest.Monk
 
 def disassembly(library: Path, function: str) -> list[str]:
     """The instructions of a function, whose name is looked up among the library's symbols."""
-    names = subprocess.run(["nm", "-S", library], capture_output=True, text=True, check=True)
+    names = ran(["nm", "-S", library], check=True)
     (symbol,) = (line for line in names.stdout.splitlines() if f"::{function}" in line)
     start, size = (int(field, 16) for field in symbol.split()[:2])
     command = ["objdump", "-d", "--no-show-raw-insn", str(library)]
     command += [f"--start-address={start}", f"--stop-address={start + size}"]
-    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    listing = ran(command, check=True).stdout
     return re.findall(r"^\s+[0-9a-f]+:\s+(?:\{evex\} )?(.*)$", listing, re.MULTILINE)
 
 
@@ -111,7 +111,7 @@ def test_the_clamp_stores_whole_vectors(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("target", TARGETS)
 def test_libc_is_all_it_needs(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     command = ["nm", "-D", "--undefined-only", str(build(target, monkeypatch))]
-    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    listing = ran(command, check=True).stdout
     needed = re.findall(r" U (\S+)", listing)
     assert "pthread_create@GLIBC_2.34" in needed
     assert [name for name in needed if not LIBC.match(name)] == []

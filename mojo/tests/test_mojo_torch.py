@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import io
 import pickle
-import subprocess
 import sys
 from importlib.metadata import version
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import whisper_mel_reference as reference
+from programs import ran
 from torch import Tensor
 from torch.autograd import forward_ad
 from whisper_mel_golden.signals import render
@@ -407,7 +407,5 @@ def test_the_front_end_says_its_versions() -> None:
 
 def test_only_those_who_ask_for_torch_import_it() -> None:
     script = "import sys, whisper_mel_mojo.frontends; print({'torch', 'max'} & set(sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
+    done = ran([sys.executable, "-c", script], check=True)
     assert done.stdout == "set()\n"

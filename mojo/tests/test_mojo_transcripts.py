@@ -117,6 +117,8 @@ BY_FASTER_WHISPER: dict[str, tuple[Array, Pipeline, str]] = {
 
 OF_THE_DECODER = {"beams", "sampled", "prompt", "language", "no timestamps"}
 """Scenarios that ask nothing new of the front-end."""
+OF_OTHERS = {"long, VAD, words", "batched, long", "batched, words", "1 samples", "41 samples"}
+"""Scenarios that ask of the front-end what others ask it together."""
 
 
 def by_day(scenarios: dict[str, Any], nightly: set[str]) -> list[Any]:
@@ -126,7 +128,7 @@ def by_day(scenarios: dict[str, Any], nightly: set[str]) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("scenario", by_day(BY_FASTER_WHISPER, OF_THE_DECODER))
+@pytest.mark.parametrize("scenario", by_day(BY_FASTER_WHISPER, OF_THE_DECODER | OF_OTHERS))
 def test_faster_whisper_writes_the_same(
     faster: WhisperModel, scenario: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,7 +249,10 @@ def test_encoders_make_the_same_of_our_features(encoders: Encoders, heard: Array
 
 @pytest.mark.parametrize(
     "quirk",
-    ["symmetric-window", "first-frame-dropped", "natural-logarithm", "no-centre"],
+    [
+        *("symmetric-window", "first-frame-dropped"),
+        *(pytest.param(it, marks=pytest.mark.nightly) for it in ("natural-logarithm", "no-centre")),
+    ],
 )
 def test_encoders_hear_a_wrong_front_end(encoders: Encoders, heard: Array, quirk: str) -> None:
     audio = np.pad(speech("cards"), (0, THIRTY_SECONDS - speech("cards").size))

@@ -230,20 +230,14 @@ def _batched(
     info: Any,
     in_dims: tuple[int | None, ...],
     audio: Tensor,
-    n_mels: int = 80,
-    *,
-    pad_to: int | None = None,
-    smoothing: str | None = None,
-    threads: int | None = None,
+    *bands: int,
+    **options: Any,
 ) -> tuple[Tensor, int]:
     """Compute the clips of ``vmap`` as one batch."""
     place = in_dims[0]
     assert place is not None  # torch does not call this for vmap of no argument
     clips = audio.movedim(place, 0)
-    flat = clips.flatten(0, -2)
-    features = torch.ops.whisper_mel.log_mel(
-        flat, n_mels, pad_to=pad_to, smoothing=smoothing, threads=threads
-    )
+    features = torch.ops.whisper_mel.log_mel(clips.flatten(0, -2), *bands, **options)
     return features.unflatten(0, clips.shape[:-1]), 0
 
 

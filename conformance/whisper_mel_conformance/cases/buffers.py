@@ -29,7 +29,7 @@ def into_out(front_end: FrontEnd, request: Request, memory: str, times: int = 1)
     """Require that every value of ``out`` is written, and nothing beside it, each time."""
     audio, spec = request.audio(), request.spec()
     shape = spec.feature_shape(audio.size)
-    actual = front_end.probe(
+    actual = front_end.perform(
         "call_with_out", audio=audio, shape=shape, memory=memory, times=times, **request.options()
     )
     return judge(front_end, actual, audio, spec)
@@ -39,7 +39,7 @@ def into_out(front_end: FrontEnd, request: Request, memory: str, times: int = 1)
 def unwritten(front_end: FrontEnd, request: Request) -> float | None:
     """Require that nothing is written to the audio, not even to be put back before the end."""
     audio, spec = request.audio(), request.spec()
-    actual = front_end.probe("call_unwritten", audio=audio, **request.options())
+    actual = front_end.perform("call_unwritten", audio=audio, **request.options())
     if actual is None or audio.ndim > 1:
         return None
     return judge(front_end, actual, audio, spec)
@@ -48,7 +48,7 @@ def unwritten(front_end: FrontEnd, request: Request) -> float | None:
 @check()
 def result_memory(front_end: FrontEnd, request: Request) -> None:
     """Require of those that keep the error policy results as they are promised."""
-    found = front_end.probe("result_memory", audio=request.audio(), **request.options())
+    found = front_end.perform("result_memory", audio=request.audio(), **request.options())
     lacking = [word for word in _PROMISED if word not in found]
     if lacking and front_end.capabilities.errors == "strict":
         raise Failure(f"the result is not {', '.join(lacking)}: expected all of {_PROMISED}")
@@ -62,7 +62,7 @@ def bad_out(front_end: FrontEnd, request: Request, bad: str) -> None:
     """Require that an ``out`` that does not fit is refused, and nothing is written to it."""
     audio = request.audio()
     options, shape = request.options(), request.spec().feature_shape(audio.size)
-    if front_end.probe("call_with_bad_out", audio=audio, shape=shape, bad=bad, **options) is None:
+    if front_end.perform("call_with_bad_out", audio=audio, shape=shape, bad=bad, **options) is None:
         raise Failure(f"out of wrong {bad} was accepted: expected ValueError or TypeError")
 
 

@@ -77,9 +77,9 @@ def not_finite_in_batch(front_end: FrontEnd, request: Request) -> float:
 
 @check(lambda n: [Request(noise(n, seed=n)), _ORDINARY])
 def too_short(front_end: FrontEnd, n: int) -> float:
-    """Require of fewer than 201 samples no crash and no value that is not finite; then recovery."""
+    """Require of fewer than 201 samples no crash and only finite values; then a right call."""
     try:
-        output = front_end.probe("call_raw", audio=render(noise(n, seed=n)))
+        output = front_end.perform("call_raw", audio=render(noise(n, seed=n)))
     except Refused as refusal:
         require_strictness(front_end, refusal, "audio")
     else:
@@ -91,12 +91,12 @@ def too_short(front_end: FrontEnd, n: int) -> float:
 
 @check(lambda kind: [_ORDINARY])  # the bad input has fewer samples
 def unusual(front_end: FrontEnd, kind: str) -> float:
-    """Require no crash of input whose rank, type or size nobody needs to take; then recovery."""
+    """Require no crash of audio whose rank, type or size may be refused; then a right call."""
     try:
         if kind == "masked":
-            front_end.probe("call_raw", audio=render(noise(1600)), layout=kind)
+            front_end.perform("call_raw", audio=render(noise(1600)), layout=kind)
         else:
-            front_end.probe("call_raw", audio=_unusual_audio(kind))
+            front_end.perform("call_raw", audio=_unusual_audio(kind))
     except Refused as refusal:
         require_strictness(front_end, refusal, "audio")
     else:
@@ -148,7 +148,7 @@ def overflow(front_end: FrontEnd, gain: float) -> float:
 def bad_option(front_end: FrontEnd, n: int, name: str, options: Mapping[str, Any]) -> float:
     """Require an exception naming an option that cannot be met; then recovery."""
     try:
-        front_end.probe("call_raw", audio=render(noise(n, seed=3)), **options)
+        front_end.perform("call_raw", audio=render(noise(n, seed=3)), **options)
     except Refused as refusal:
         require_strictness(front_end, refusal, name)
     else:

@@ -18,14 +18,14 @@ from whisper_mel_conformance.frontend.load import peers, registered
 def finished(front_end: FrontEnd, request: Request) -> float:
     """Require the features at once when the call returns, and for good."""
     audio = request.audio()
-    actual = front_end.probe("call_finished", audio=audio, **request.options())
+    actual = front_end.perform("call_finished", audio=audio, **request.options())
     return judge(front_end, actual, audio, request.spec())
 
 
 @check()
 def imported(front_end: FrontEnd, request: Request) -> None:
     """Say which packages that compute such features are loaded beside the front-end's own."""
-    found = front_end.probe("imports", audio=request.audio(), **request.options())
+    found = front_end.perform("imports", audio=request.audio(), **request.options())
     source = front_end.source
     entry = registered().get(source)
     own = (source if entry is None else entry.module).partition(".")[0].partition(":")[0]

@@ -40,7 +40,7 @@ def sequence(
 ) -> float:
     """Require that calls one after the other have their own features each."""
     asked = _as_asked(calls)
-    outputs = front_end.probe(
+    outputs = front_end.perform(
         "sequence",
         calls=asked,
         reuse_input=reuse_input,
@@ -52,11 +52,11 @@ def sequence(
 
 @check(alone=True)
 def in_threads(front_end: FrontEnd, calls: Sequence[Request], times: int) -> float:
-    """Require that calls in threads, all at the same time, have their own features each."""
+    """Require that each of several calls at once, in threads, returns its own features."""
     asked = _as_asked(calls)
     if front_end.capabilities.process_per_call:
         times = 1
-    outputs = front_end.probe("in_threads", calls=asked, times=times, patience=4.0)
+    outputs = front_end.perform("in_threads", calls=asked, times=times, patience=4.0)
     return _judge_all(front_end, calls, asked, outputs)
 
 
@@ -88,7 +88,9 @@ def repeats(front_end: FrontEnd, request: Request, times: int, anew: bool = Fals
     audio = request.audio()
     if front_end.capabilities.process_per_call:
         times = min(times, 3)
-    actual = front_end.probe("repeat", audio=audio, times=times, patience=4.0, **request.options())
+    actual = front_end.perform(
+        "repeat", audio=audio, times=times, patience=4.0, **request.options()
+    )
     return judge(front_end, actual, audio, request.spec())
 
 
@@ -100,7 +102,7 @@ def forked(front_end: FrontEnd, calls: Sequence[Request], busy: int = 0) -> floa
     """
     asked = _as_asked(calls)
     seconds = front_end.timeout / 3
-    outputs = front_end.probe("forked", calls=asked, busy=busy, seconds=seconds, patience=2.0)
+    outputs = front_end.perform("forked", calls=asked, busy=busy, seconds=seconds, patience=2.0)
     return _judge_all(front_end, calls, asked, outputs)
 
 
@@ -113,7 +115,7 @@ def growth(front_end: FrontEnd, request: Request, times: int, how: str = "plainl
     """
     if front_end.capabilities.own_process:
         front_end.stop()
-    left = front_end.probe(
+    left = front_end.perform(
         "growth",
         audio=request.audio(),
         times=times,
@@ -131,7 +133,7 @@ def growth(front_end: FrontEnd, request: Request, times: int, how: str = "plainl
 def daemons(front_end: FrontEnd, request: Request, times: int) -> None:
     """Require that no process goes on whose parent has ended."""
     front_end.stop()
-    left = front_end.probe(
+    left = front_end.perform(
         "left_running", audio=request.audio(), times=times, patience=2.0, **request.options()
     )
     if left:
@@ -151,7 +153,7 @@ def endurance(front_end: FrontEnd, request: Request, times: int, parts: int) -> 
     except Unsupported:
         options["pad_to"] = audio.size
     usage = [
-        front_end.probe("endure", audio=audio, times=times, patience=20.0, **options)
+        front_end.perform("endure", audio=audio, times=times, patience=20.0, **options)
         for _ in range(parts)
     ]
     settled = parts // 4

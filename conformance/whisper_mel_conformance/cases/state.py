@@ -26,7 +26,7 @@ def unchanged(front_end: FrontEnd, request: Request) -> None:
     others = [replace(request, **{name: value}) for name, value in _OPTIONS.items()]
     able = [other for other in others if other.lacking(front_end.capabilities) is None]
     asked = [{"audio": call.audio(), **call.options()} for call in (request, *able)]
-    changes = front_end.probe("changes", calls=asked, patience=4.0)
+    changes = front_end.perform("changes", calls=asked, patience=4.0)
     if changes:
         raise Failure(f"calls change the process's state: {'; '.join(changes[:5])}")
 
@@ -51,7 +51,7 @@ def in_modes(front_end: FrontEnd, request: Request, modes: Sequence[str]) -> flo
     scores = []
     for mode in modes:
         try:
-            actual = front_end.probe("call_in_mode", audio=audio, mode=mode, **request.options())
+            actual = front_end.perform("call_in_mode", audio=audio, mode=mode, **request.options())
         except Refused as refusal:
             raise Failure(f"refused where others have set {mode}: {refusal}") from refusal
         if mode == "flushed":

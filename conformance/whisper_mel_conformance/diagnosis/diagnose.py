@@ -63,7 +63,7 @@ _REMAINDER = (_signal("noise", 1919, seed=913, gain=0.2),)
 
 
 def clips(able: Capabilities) -> dict[str, Request]:
-    """What a front-end with these capabilities is asked for, by the names that sentences use."""
+    """Return the requests for a front-end with these capabilities, by the names of their clips."""
     plain = Request(n_mels=able.n_mels[0])
     parts = {
         "loud": _LOUD,
@@ -264,7 +264,7 @@ def _is_telling(case: str) -> bool:
 
 
 def _of_another_call(given: Sequence[Answer]) -> str:
-    """A sentence about features that are those of an earlier call's audio."""
+    """Say that features are those of an earlier call's audio; empty if none are."""
     for i, answer in enumerate(given):
         for earlier in given[:i]:
             if answer.score <= CLASS_B or not _differ(answer, earlier):
@@ -278,12 +278,12 @@ def _of_another_call(given: Sequence[Answer]) -> str:
 
 
 def _differ(answer: Answer, other: Answer) -> bool:
-    """Whether two clips have different features to begin with."""
+    """Return whether the right features of the two clips differ."""
     return not other.score_of_features(answer.expected) <= CLASS_B
 
 
 def _differing(first: Answer, again: Answer) -> str:
-    """A sentence about equal calls with different answers."""
+    """Say how the answers to two equal calls differ; empty if they do not."""
     if again.actual is None or first.actual is None:
         return (
             f"Of two equal calls, of the clip “{first.name}”, one gives features, the other none: "
@@ -317,11 +317,11 @@ _CONDITIONS: dict[str, Callable[[Answer], bool | int | str | None]] = {
     "smoothing={}": lambda answer: answer.spec.smoothing,
     "clips in a batch": lambda answer: answer.audio.ndim == 2 or None,
 }
-"""What a call may have, in words, and its value of that, None if it has it not."""
+"""Properties of a call, in words, with functions that return their value, or None without it."""
 
 
 def _condition(given: Sequence[Answer]) -> list[str]:
-    """A sentence about what all wrong answers have, and no right one."""
+    """Name a property that all wrong answers and no right ones have, in at most one sentence."""
     wrong = [answer for answer in given if not answer.score <= CLASS_B]
     if len(wrong) == len(given):
         return []
@@ -339,7 +339,7 @@ def _condition(given: Sequence[Answer]) -> list[str]:
 
 
 def _refusals(answers: Sequence[Answer]) -> list[str]:
-    """A sentence for each reason why there are no features."""
+    """Give a sentence for each reason why there are no features."""
     clips: dict[str, list[str]] = {}
     for answer in answers:
         if answer.features is None and answer.error:
@@ -355,7 +355,7 @@ _NUMBERS = re.compile(r"\d{3,}")
 
 
 def _shown_by(failed: Sequence[str]) -> list[str]:
-    """A sentence about the cases that fail, where those of the diagnosis do not."""
+    """Say what failed cases mean when the clips of the diagnosis show nothing."""
     if not failed:
         return []
     families = dict.fromkeys(case.split("/")[0] for case in failed)
@@ -364,7 +364,7 @@ def _shown_by(failed: Sequence[str]) -> list[str]:
 
 
 def _degenerate(answer: Answer) -> str:
-    """A sentence about features that have nothing to do with the audio."""
+    """Say that features have nothing to do with the audio; empty if they have."""
     values = answer.actual
     assert values is not None
     if values.size == 0:
@@ -457,7 +457,7 @@ def _tried_again(explanation: Explanation, failed: Sequence[str]) -> list[bool]:
 
 
 def _located(wrong: Sequence[Answer]) -> str:
-    """The first stage, the frames and the bands that differ."""
+    """Name the first stage, the frames and the bands that differ."""
     answer = wrong[0]
     assert answer.actual is not None
     names = ", ".join(f"“{a.name}”" for a in wrong)
@@ -478,7 +478,7 @@ def _located(wrong: Sequence[Answer]) -> str:
 
 
 def _stage(answer: Answer, off: Array) -> str:
-    """The earliest stage whose fault would show where these values are off, and only there."""
+    """Name the earliest stage whose fault would show where values are ``off``, and only there."""
     plain = answer.audio.ndim == 1 and answer.spec.pad_to is None and answer.spec.smoothing is None
     n_bands, n_frames = off.shape
     frames: Array = np.asarray(off.any(axis=0))

@@ -244,7 +244,7 @@ class _Search:
                     yield fitted
 
     def _checked(self, variants: Variants) -> list[Explanation]:
-        """An explanation, if these quirks are one."""
+        """List the explanation by these quirks, or nothing if they are none."""
         worst = 0.0
         for model in self._models:
             score = model.score_of(variants)
@@ -254,7 +254,7 @@ class _Search:
         return [Explanation(variants, worst)] if worst > 0.0 else []
 
     def _limit(self, answer: Answer) -> float:
-        """Up to which score an answer counts as explained."""
+        """Return the largest score with which an answer counts as explained."""
         if answer.score <= CLASS_B:
             return CLASS_B
         if answer.score <= _SLIGHT < LIMIT < self._worst:
@@ -273,7 +273,7 @@ def _keep_least(losses: _Losses, loss: float, variants: Variants) -> None:
 
 
 def _least(losses: _Losses, n: int) -> list[Variants]:
-    """The pairs with the ``n`` least losses, few of those with the same."""
+    """Return the ``n`` pairs with the least losses, at most ``_ALIKE`` of those with equal ones."""
     alike: Counter[float] = Counter()
     chosen = []
     for least, pair in sorted(losses.values(), key=lambda entry: entry[0]):
@@ -368,5 +368,5 @@ def _thinned(values: Sequence[float]) -> Sequence[float]:
 
 
 def _of_one_shape(quirk: Quirk, values: Sequence[float], model: Model) -> Sequence[float]:
-    """The values with which the quirk alone makes features of the answer's shape."""
+    """Return the values with which the quirk alone makes features of the answer's shape."""
     return [v for v in values if math.isfinite(loss([model], (Variant(quirk.id, v),)))]

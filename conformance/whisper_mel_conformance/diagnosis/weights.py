@@ -47,7 +47,7 @@ class _Seen(NamedTuple):
 
 
 def other_weights(answers: Iterable[Answer]) -> OtherWeights | None:
-    """The weights that explain every answer with shape and options as they should be, or None."""
+    """Return weights that explain every answer of the right shape and options; None without any."""
     by_bands: dict[int, list[Answer]] = {}
     for answer in answers:
         if answer.actual is None:

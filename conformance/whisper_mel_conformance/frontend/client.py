@@ -39,7 +39,7 @@ _MESSAGE_LENGTH = 2000
 _LEAST_ANSWER = 256 << 20  # limit of bytes of an answer: at least this,
 _TIMES_THE_REQUEST = 8  # or so many times the size of the request
 
-_DYING = 10.0  # seconds that a process may take to end after it closed its connection
+_DYING = 60.0  # seconds that a process may take to end after it closed its connection
 _IN_WORDS = ("unsupported", "broken", "died")  # kinds of answers that are sentences
 
 # Peers compute short clips with libraries whose idle threads spin, which makes them many times
@@ -158,10 +158,10 @@ class FrontEnd:
 
     def call(self, audio: NDArray[Any], **options: Any) -> NDArray[np.float32]:
         """Return the features of ``audio``; options are those of ``log_mel``, and ``layout``."""
-        result: NDArray[np.float32] = self.probe("call", audio=audio, **options)
+        result: NDArray[np.float32] = self.perform("call", audio=audio, **options)
         return result
 
-    def probe(self, operation: str, *, patience: float = 1.0, **arguments: Any) -> Any:
+    def perform(self, operation: str, *, patience: float = 1.0, **arguments: Any) -> Any:
         """Ask for an operation; return its answer.
 
         The time limit is ``patience`` times the time-out. Raises ``Refused``, ``Unsupported``, or
@@ -303,8 +303,8 @@ class InProcess(FrontEnd):
     def start(self) -> None:
         """Do nothing: there is no process to start."""
 
-    def probe(self, operation: str, *, patience: float = 1.0, **arguments: Any) -> Any:
-        """Perform an operation as :meth:`FrontEnd.probe` does; ``patience`` has no effect."""
+    def perform(self, operation: str, *, patience: float = 1.0, **arguments: Any) -> Any:
+        """Perform an operation as :meth:`FrontEnd.perform` does; ``patience`` has no effect."""
         kind, value, calls = answer(Caller(self._loaded), operation, arguments)
         self.calls += calls
         return self._unpack(kind, value)

@@ -125,10 +125,21 @@ class _MallInfo(ctypes.Structure):
 
 
 def _live_bytes() -> int:
-    """Return the private and shared bytes of this process without those that malloc has spare."""
+    """Return the bytes of this process's mappings without those that malloc has spare.
+
+    The number does not depend on what other processes want of memory: how much of a mapping is in
+    RAM does.
+    """
     status = Path("/proc/self/status").read_text().splitlines()
-    lines = [line.split() for line in status if line.startswith(("VmData:", "RssShmem:"))]
-    mapped = sum(int(line[1]) * 1024 for line in lines)
+    [private] = [int(line.split()[1]) << 10 for line in status if line.startswith("VmData:")]
+    maps = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
+    # VmData has what is private and can be written to. Of the rest, what is shared or of a file:
+    others = [
+        address.split("-")
+        for address, access, _, _, file, *_ in maps
+        if access[3] == "s" or (file != "0" and access[1] == "-")
+    ]
+    mapped = private + sum(int(end, 16) - int(start, 16) for start, end in others)
     mallinfo = getattr(ctypes.CDLL(None), "mallinfo2", None)
     if mallinfo is None:
         return mapped

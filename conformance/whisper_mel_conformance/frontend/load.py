@@ -150,7 +150,7 @@ class Loaded:
 
 @lru_cache(maxsize=1)  # a report asks for every failure
 def registered() -> dict[str, EntryPoint]:
-    """Return the entry points of front-ends by name; an adapter's name is always the adapter."""
+    """Return the entry points of front-ends by name; a peer's name always means its adapter."""
     entries = sorted(entry_points(group=GROUP), key=_is_own)
     return {entry.name: entry for entry in entries}
 

@@ -76,16 +76,17 @@ def receive(
     return message
 
 
-def printable(text: str, limit: int, *, lines: bool = False) -> str:
-    """Return ``text`` in a form that can be shown and stored anywhere, of ``limit`` characters at
-    most.
+def printable(text: str, limit: int | None = None, *, lines: bool = False) -> str:
+    """Return ``text`` in a form that can be shown and stored anywhere, XML and HTML included.
 
     Control characters, lone surrogates and others that cannot be printed are escaped; ``lines``
-    keeps line feeds and tabs. A text that is too long loses its middle.
+    keeps line feeds and tabs. A text of more than ``limit`` characters loses its middle.
     """
-    if len(text) > limit:
+    if limit is not None and len(text) > limit:
         half = limit // 2
         text = f"{text[:half]}…{text[len(text) - (limit - half - 1) :]}"
+    if text.isprintable():
+        return text
     kept = "\n\t" if lines else ""
     return "".join(c if c.isprintable() or c in kept else _escaped(c) for c in text)
 
@@ -152,7 +153,7 @@ def _deadline(timeout: float | None) -> float | None:
 
 
 def _wait_until(connection: socket.socket, deadline: float | None) -> None:
-    """Let the next operation last until the deadline; raise ``TimeoutError`` after it."""
+    """Limit the next operation to the time that is left; raise ``TimeoutError`` if none is."""
     if deadline is not None:
         left = deadline - time.monotonic()
         if left <= 0:

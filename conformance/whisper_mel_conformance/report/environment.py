@@ -81,7 +81,8 @@ def _packages() -> dict[str, Any]:
 
     Environments with equal digests have the same distributions, however they were made.
     """
-    lines = {f"{d.name.lower().replace('_', '-')}=={d.version}" for d in distributions()}
+    found = (distribution.metadata for distribution in distributions())
+    lines = {f"{m['Name'].lower().replace('_', '-')}=={m['Version']}" for m in found}
     digest = hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
     return {"count": len(lines), "sha256": digest}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,6 @@ from whisper_mel_conformance.frontend.load import needs_trust
 from whisper_mel_conformance.report.documents import Document
 from whisper_mel_conformance.report.verdict import Verdict, verdict
 
-_CONTROL = re.compile(r"[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # Id of the benchmark that stands for speed: one clip of 30 s, 80 bands, one thread
 BENCHMARKED = "30s/80"
 
@@ -251,11 +249,6 @@ def number(value: float | str | None) -> str:
     if value >= 1e5:
         return f"{value:.1e}".replace("e+0", "e").replace("e+", "e")
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def printable(text: str) -> str:
-    """Replace control characters, which XML 1.0 and HTML cannot represent."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def shortened(text: str, length: int) -> str:

@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 from typing import Any
 
 from whisper_mel_conformance.folder import slug
+from whisper_mel_conformance.frontend.wire import printable
 from whisper_mel_conformance.report.documents import Document
 from whisper_mel_conformance.report.facts import (
     Entry,
@@ -15,7 +16,6 @@ from whisper_mel_conformance.report.facts import (
     failing,
     headline,
     is_right,
-    printable,
     problems,
     shortened,
 )
@@ -79,9 +79,10 @@ def _suite(root: ET.Element, entry: Entry) -> None:
         kind = {"failed": "failure", "skipped": "skipped", "known": "skipped"}.get(case["status"])
         if kind is not None:
             prefix = "declared: " if case["status"] == "known" else ""
-            message = printable(prefix + case["message"])
+            message = printable(prefix + case["message"], lines=True)
             outcome = ET.SubElement(test, kind, message=message, type=case["status"])
-            outcome.text = printable("\n".join(filter(None, [case["message"], entry.replay(case)])))
+            text = "\n".join(filter(None, [case["message"], entry.replay(case)]))
+            outcome.text = printable(text, lines=True)
 
 
 # --------------------------------------------------------------------------- Markdown

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections import Counter
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -17,6 +18,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from whisper_mel_conformance.cases.catalogue import FAMILIES
+from whisper_mel_conformance.frontend.wire import printable
 from whisper_mel_conformance.report import axes, charts, facts
 from whisper_mel_conformance.report.documents import Document
 from whisper_mel_conformance.report.facts import Entry
@@ -36,11 +38,11 @@ _COLUMNS = {
 }
 
 
-def page(document: Document) -> str:
-    """Return the page as HTML."""
-    loader = jinja2.PackageLoader("whisper_mel_conformance.report", "template")
+@lru_cache(maxsize=1)
+def _templates() -> jinja2.Environment:
+    """Return the templates, each compiled when it is first used."""
     environment = jinja2.Environment(
-        loader=loader,
+        loader=jinja2.PackageLoader("whisper_mel_conformance.report", "template"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=_printable,
@@ -51,9 +53,17 @@ def page(document: Document) -> str:
     environment.filters["coded"] = _coded
     environment.filters["shortened"] = lambda text: facts.shortened(text, MESSAGE)
     environment.tests["web_address"] = lambda text: text.startswith(("https://", "http://"))
-    style, script = (loader.get_source(environment, n)[0] for n in ("style.css", "script.js"))
+    return environment
+
+
+def page(document: Document) -> str:
+    """Return the page as HTML."""
+    templates = _templates()
+    assert templates.loader is not None
+    files = (templates.loader.get_source(templates, name) for name in ("style.css", "script.js"))
+    style, script = (source for source, *_ in files)
     entries = facts.entries(document)
-    return environment.get_template("page.html").render(
+    return templates.get_template("page.html").render(
         style=style,
         script=script,
         style_hash=_hash(style),
@@ -72,13 +82,13 @@ def page(document: Document) -> str:
 
 
 def _printable(value: Any) -> Any:
-    """Replace control characters in plain strings; leave ``Markup``, which this module makes."""
-    return facts.printable(value) if type(value) is str else value
+    """Escape control characters in plain strings; leave ``Markup``, which this module makes."""
+    return printable(value, lines=True) if type(value) is str else value
 
 
 def _coded(text: str) -> Markup:
     """Return a text as HTML, with what is in backticks as code."""
-    parts = [escape(facts.printable(part)) for part in re.split("`([^`]*)`", text)]
+    parts = [escape(printable(part, lines=True)) for part in re.split("`([^`]*)`", text)]
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts)
     )

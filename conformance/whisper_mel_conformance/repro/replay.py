@@ -1,4 +1,4 @@
-"""Replay of a failure from its folder: on any front-end, shrunken, as a bug report, for good.
+"""Replay of a failure from its folder, on any front-end; it can be shrunk, reported and kept.
 
 ``whisper-mel repro PATH [--frontend SOURCE | --trust] [--shrink] [--issue] [--keep NAME --link
 URL]``
@@ -152,7 +152,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _require_trusted(source: str, path: Path) -> None:
-    """Raise ``ValueError`` for code that nobody has installed: a file can name any."""
+    """Raise ``ValueError`` if ``case.json`` names code that is not installed."""
     if needs_trust(source):
         raise ValueError(
             f"{path}: it names the front-end {source!r:.200}, which would be run. Give --trust if "

@@ -73,10 +73,6 @@ class Run:
         """Count the calls of a front-end."""
         return sum(result.calls for result in self.of(name))
 
-    def declaration(self, result: Result) -> KnownFailure | None:
-        """Return the declaration of a declared failure, None for other results."""
-        return None if result.declared is None else self.setup.known[result.declared]
-
     def worst(self, name: str) -> Result | None:
         """Return the result with the highest score, without declared failures; None without one."""
         scored = [r for r in self.of(name) if r.score is not None and r.status != "known"]

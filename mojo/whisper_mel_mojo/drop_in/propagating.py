@@ -51,7 +51,7 @@ def log_mel(
 
 
 def check_length(n_samples: int, padding: int, shortest: int) -> None:
-    """Raise ``ValueError`` if the original has no features of so many samples."""
+    """Raise ``ValueError`` if the original computes no features of so many samples."""
     if padding < 0:
         raise ValueError(f"padding={padding}: expected at least 0")
     length = n_samples + padding

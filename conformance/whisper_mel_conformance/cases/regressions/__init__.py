@@ -53,7 +53,7 @@ def regressions() -> tuple[Regression, ...]:
 
 
 def read(path: Path) -> Regression:
-    """Return one entry. Raises ``ValueError`` naming the file and what is wrong in it."""
+    """Read an entry. Raises ``ValueError`` that names the file and what is wrong in it."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data.pop("format") != FORMAT:

@@ -1,0 +1,46 @@
+"""The suite as its users run it: in a process and a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+from programs import ran
+
+CORRECT = Path(__file__).with_name("correct_front_ends.py")
+QUIRKS = "whisper_mel_conformance.quirks"
+FEW = "length-401 or rising-noise/80"
+
+
+def module(name: str, *words: str | Path, folder: Path, **more: Any) -> Any:
+    """Python's module in a process, with no plugin of pytest but those that are named."""
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **more.pop("env", {})}
+    environment.pop("PYTEST_ADDOPTS", None)
+    command = [sys.executable, "-m", name, *map(str, words)]
+    # A shell lets what it starts in the background ignore SIGINT, and processes inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return ran(command, cwd=folder, env=environment, **more)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def conformance(*words: str | Path, folder: Path, **more: Any) -> Any:
+    """The command line's process, when it has ended; it judges by itself unless ``-n`` is given."""
+    if words[0] != "repro" and "-n" not in words:
+        words = (*words, "-n", "0")
+    return module("whisper_mel_conformance", *words, folder=folder, **more)
+
+
+def report_of(folder: Path, name: str = "report") -> dict[str, Any]:
+    """The report in a folder of a run's folder, which keeps its schema."""
+    report: dict[str, Any] = json.loads((folder / name / "report.json").read_text())
+    schema = files("whisper_mel_conformance.report").joinpath("report.schema.json").read_text()
+    jsonschema.validate(report, json.loads(schema))
+    return report
