@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import whisper_mel_conformance.run.quiet_blas  # noqa: F401  before anything imports NumPy
+from running import CORRECT, QUIRKS, conformance
 from whisper_mel_conformance.cases import very_long
 from whisper_mel_conformance.cases.catalogue import CHECKS, find
 from whisper_mel_conformance.cases.properties import Property, search
@@ -24,9 +23,7 @@ from whisper_mel_conformance.run.result import Result
 from whisper_mel_reference import WHISPER
 
 Array = Any
-QUIRKS = "whisper_mel_conformance.quirks"
 LONGEST = find("boundary/2-to-the-24")
-CORRECT = Path(__file__).with_name("correct_front_ends.py")
 
 
 def judged(front_end: Any, case: Any) -> Result:
@@ -154,14 +151,8 @@ def test_imports_of_others_are_said(source: str, said: str | None, tmp_path: Pat
 
 @pytest.mark.slow
 def test_a_remark_is_in_the_terminal_and_on_the_page(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "whisper_mel_conformance", "-n", "0", "-k", "honesty/imports"]
-    done = subprocess.run(
-        [*words, "--frontend", f"{CORRECT}:right"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    options = ("--frontend", f"{CORRECT}:right", "-k", "honesty/imports")
+    done = conformance(*options, folder=tmp_path)
     said = "has imported whisper_mel_reference: are the features its own?"
     assert said in done.stdout
     assert said in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")

@@ -92,7 +92,7 @@ def test_what_failed_before_ctrl_c_is_diagnosed(tmp_path: Path) -> None:
     assert done.returncode == 130, done.stdout + done.stderr
     assert "[symmetric-window]" in done.stdout
     assert "torch.hann_window(400)" in done.stdout
-    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    report = report_of(tmp_path)
     assert report["interrupted"] == "SIGINT"
     assert report["front_ends"][0]["diagnosis"]["cause"].startswith("The Hann window is symmetric")
 

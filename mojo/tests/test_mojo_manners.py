@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 import importlib.metadata
 import re
-import subprocess
 import sys
 import threading
 import time
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 import whisper_mel_mojo
+from programs import ran
 from whisper_mel_mojo import audio_file, features, log_mel
 from whisper_mel_reference import CLASS_A, WHISPER, score
 from whisper_mel_reference import log_mel as reference
@@ -116,8 +116,7 @@ print([f"{w.category.__name__}: {w.message} at {w.filename}" for w in caught])
     ],
 )
 def test_int16_in_a_float_is_warned_of_once(values: str, dtype: str, warns: bool) -> None:
-    words = [sys.executable, "-c", LOUD, values, dtype]
-    done = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    done = ran([sys.executable, "-c", LOUD, values, dtype], check=True).stdout
     assert done.count("UserWarning") == warns
     if warns:
         assert "amplitudes up to 1.23e+04: full scale of float audio is 1" in done
