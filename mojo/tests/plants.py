@@ -82,7 +82,7 @@ GALLERY: dict[int, tuple[str, str, str]] = {
         "value_at.store[1](Self.TILE * (i + Int(self.clip.extent.samples == 60_004)), value)",
     ),
     60_005: (
-        "race|was not written|may have ended",
+        "race|while it is copied",
         # samples of the next group come before this one's have been used
         "            self.columns(step, rank, thread, memory)\n        elif",
         """            self.columns(step, rank, thread, memory)
