@@ -528,4 +528,4 @@ def test_the_picture_is_a_png(tmp_path: Path) -> None:
     path.write_bytes(comparison(**diagnosis.arrays()))
     with Image.open(path) as image:
         image.verify()
-        assert image.size == (3 * 200 * 4 + 16, 80 * 4)
+        assert image.size == (3 * (36 + 200 * 4 + 6), 6 + 80 * 4 + 22)  # with room for axes
