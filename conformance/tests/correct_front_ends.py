@@ -110,6 +110,8 @@ class Everything:
         out: Array = None,
         threads: int | None = None,
     ) -> Array:
+        if isinstance(audio, np.ma.MaskedArray):
+            raise TypeError("audio is a masked array: expected samples without a mask")
         if n_mels not in (80, 128):
             raise ValueError(f"n_mels={n_mels}: expected 80 or 128")
         if threads is not None and threads < 1:
