@@ -95,15 +95,19 @@ def _compile(names: list[str]) -> int:
             raise ValueError(f"compile {name}: expected of {', '.join(TARGETS)}")
     if find_ptxas() is None:
         print("ptxas is not installed: registers and spills of NVIDIA's targets are not checked")
-    wanted = [(name, n_mels) for name in names or TARGETS for n_mels in BANDS]
-    budget = {(name, n_mels): budget_of(TARGETS[name], n_mels) for name, n_mels in wanted}
-    return report(budget, measure_all(wanted))
+    budget = {
+        (name, n_mels, kernel): budget_of(TARGETS[name], n_mels, kernel)
+        for name in names or TARGETS
+        for n_mels in BANDS
+        for kernel in TARGETS[name].kernels
+    }
+    return report(budget, measure_all(list(budget)))
 
 
 def _execute(options: argparse.Namespace) -> int:
     from gpu.execute.calls import execute
-    from gpu.execute.kernels import NAMES, Kernels
-    from whisper_mel_mojo.gpu.targets import NVIDIA
+    from gpu.execute.kernels import Kernels
+    from whisper_mel_mojo.gpu.targets import KERNELS, NVIDIA
 
     kind = options.kernel or 0
     programs = {it.name: (kind, it.read_text(encoding="utf-8")) for it in options.file}
@@ -112,7 +116,7 @@ def _execute(options: argparse.Namespace) -> int:
         if target not in NVIDIA:
             raise ValueError(f"--target {target}: expected one of {', '.join(NVIDIA)}")
         kernels = Kernels(target, options.bands)
-        programs |= {f"{target}, {NAMES[it]}": (it, kernels.text(it)) for it in kernels.kinds}
+        programs |= {f"{target}, {KERNELS[it]}": (it, kernels.text(it)) for it in kernels.kinds}
     return execute(programs, options.bands, options.audio)
 
 

@@ -7,23 +7,29 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 import tasks.gpu
-from gpu.compile.budget import BANDS, budget_of, report, violations
+from gpu.compile.budget import BANDS, Key, budget_of, report, violations
 from gpu.compile.code import Measured, compiled, find_ptxas, measure
 from gpu.pack import bundle
 from tasks import wheels
 from whisper_mel_mojo.builder import MAX_SOURCE
-from whisper_mel_mojo.gpu.targets import NVIDIA, TARGETS
+from whisper_mel_mojo.gpu.targets import FEW, MANY, NVIDIA, SMOOTHED, TARGETS
 
 pytestmark = [pytest.mark.compiles, pytest.mark.torch, pytest.mark.xdist_group("gpu-targets")]
 
-QUICK = (("sm_75", 80), ("sm_90a", 128), ("gfx942", 80), ("apple-m4", 128))
-"""One of each kind: what is compiled here."""
+QUICK = (
+    ("sm_75", 80, MANY),
+    ("sm_90a", 128, MANY),
+    ("gfx942", 80, MANY),
+    ("apple-m4", 128, SMOOTHED),
+)
+"""One target of each kind: what is compiled here."""
 
 if importlib.util.find_spec("max") is None:
     pytest.skip("compiling for GPUs takes the package max", allow_module_level=True)
@@ -35,30 +41,34 @@ needs_ptxas = pytest.mark.skipif(find_ptxas() is None, reason="ptxas is not inst
 def code() -> Iterator[Callable[..., str]]:
     """Each target is compiled once; all of them have been started before the first is needed."""
     with ThreadPoolExecutor(2) as pool:
-        started: dict[tuple[str, int], Future[str]] = {
-            it: pool.submit(compiled, *it) for it in QUICK
+        started: dict[tuple[str, int, int], Future[str]] = {
+            it: pool.submit(compiled, *it[:2], kind=it[2]) for it in QUICK
         }
         yield lambda *it: started[it].result()
 
 
-@pytest.mark.parametrize(("target", "n_mels"), QUICK)
-def test_within_the_budget(target: str, n_mels: int, code: Callable[..., str]) -> None:
-    measured = measure(target, code(target, n_mels))
-    assert violations(measured, budget_of(TARGETS[target], n_mels)) == []
+@pytest.mark.parametrize(("target", "n_mels", "kernel"), QUICK)
+def test_within_the_budget(target: str, n_mels: int, kernel: int, code: Callable[..., str]) -> None:
+    measured = measure(target, code(target, n_mels, kernel))
+    assert violations(measured, budget_of(TARGETS[target], n_mels, kernel)) == []
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_budget_is_one_that_devices_can_grant(target: str) -> None:
     """Registers for all threads of a block, and no more shared memory than it can have."""
     is_apple = target.startswith("apple")
-    threads = (32 if TARGETS[target].clusters else 8 if is_apple else 16) * 8
+    frames = 32 if TARGETS[target].clusters else 8 if is_apple else 16
     most = 227 if TARGETS[target].clusters else 32 if is_apple else 48
-    for n_mels in BANDS:
-        budget = budget_of(TARGETS[target], n_mels)
+    for n_mels, kernel in itertools.product(BANDS, TARGETS[target].kernels):
+        budget = budget_of(TARGETS[target], n_mels, kernel)
         assert budget["shared"] <= most * 1024
         assert not {"spills", "local", "approximate"} & set(budget)  # 0
-    assert (TARGETS[target].registers is None) == is_apple
-    assert max(TARGETS[target].registers or (0,)) * threads <= 65536
+    registers = TARGETS[target].registers or (0,) * len(TARGETS[target].kernels)
+    assert (registers[0] == 0) == is_apple
+    for kernel, most in zip(TARGETS[target].kernels, registers, strict=True):
+        threads = 8 * frames * (2 if kernel == FEW else 1)
+        resident = 3 if TARGETS[target].clusters and kernel == MANY else 1
+        assert most * threads * resident <= 65536
 
 
 def test_what_is_shipped_is_compiled_and_can_be_launched(
@@ -67,15 +77,20 @@ def test_what_is_shipped_is_compiled_and_can_be_launched(
     """`./dev gpu compile` holds every target to its budget, those of wheels and archive among
     them; each is found by a compute capability of its own.
     """
-    asked: list[tuple[str, int]] = []
+    asked: list[Key] = []
 
-    def measure_all(wanted: list[tuple[str, int]]) -> dict[tuple[str, int], Measured | str]:
+    def measure_all(wanted: list[Key]) -> dict[Key, Measured | str]:
         asked.extend(wanted)
         return dict.fromkeys(wanted, "stand-in")
 
     monkeypatch.setattr("gpu.compile.budget.measure_all", measure_all)
     assert tasks.gpu.run(["compile"]) == 1
-    assert asked == [(target, n_mels) for target in TARGETS for n_mels in BANDS]
+    assert asked == [
+        (name, n_mels, kernel)
+        for name, target in TARGETS.items()
+        for n_mels in BANDS
+        for kernel in target.kernels
+    ]
     shipped = {*wheels.default_accelerators(), *bundle.default_targets()}
     assert shipped == {it.name for it in TARGETS.values() if it.wheel or it.archive}
     assert {"sm_80", "sm_90a"} <= shipped
@@ -89,8 +104,8 @@ def test_maxs_operation_has_the_same_clusters() -> None:
 
 
 def test_clusters_exchange_through_shared_memory(code: Callable[..., str]) -> None:
-    for target, n_mels in QUICK[:2]:
-        ptx = code(target, n_mels)
+    for target, n_mels, kernel in QUICK[:2]:
+        ptx = code(target, n_mels, kernel)
         in_cluster = target == "sm_90a"
         assert ("mapa.shared::cluster" in ptx) == in_cluster
         assert ("barrier.cluster.arrive" in ptx) == in_cluster
@@ -120,15 +135,18 @@ LIMITS = {"kernels": 1, "cluster": 1, "shared": 100, "registers": 200}
 def test_anything_beyond_the_budget_fails(
     change: dict[str, int], missed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    budget = {("sm_1", 80): LIMITS}
-    assert report(budget, {("sm_1", 80): ALL_WELL}) == 0
+    key = ("sm_1", 80, MANY)
+    budget = {key: LIMITS}
+    assert report(budget, {key: ALL_WELL}) == 0
     assert "missed" not in capsys.readouterr().out
-    assert report(budget, {("sm_1", 80): dataclasses.replace(ALL_WELL, **change)}) == 1
-    assert f"missed: sm_1, 80 bands: {missed}\n" in capsys.readouterr().out
+    assert report(budget, {key: dataclasses.replace(ALL_WELL, **change)}) == 1
+    assert f"missed: sm_1, 80 bands, many clips: {missed}\n" in capsys.readouterr().out
 
 
 def test_what_was_not_measured_fails(capsys: pytest.CaptureFixture[str]) -> None:
-    assert report({("sm_1", 80): LIMITS}, {("sm_1", 80): "it could not be compiled"}) == 1
+    assert (
+        report({("sm_1", 80, MANY): LIMITS}, {("sm_1", 80, MANY): "it could not be compiled"}) == 1
+    )
     assert report({}, {}) == 1
     with pytest.raises(SystemExit):
         tasks.gpu.run(["compile", "sm_1"])
@@ -141,13 +159,13 @@ def test_what_was_not_measured_fails(capsys: pytest.CaptureFixture[str]) -> None
 @needs_ptxas
 def test_a_planted_spill(code: Callable[..., str]) -> None:
     """The same code with half of the registers has to spill, and is found to."""
-    ptx = code("sm_75", 80)
+    ptx = code("sm_75", 80, MANY)
     assert ptx.count(".maxntid 128") == 1
     measured = measure("sm_75", ptx.replace(".maxntid 128", ".maxntid 128\n.maxnreg 96"))
     assert measured.registers is not None
     assert measured.registers <= 96
     assert measured.spills
-    missed = violations(measured, budget_of(TARGETS["sm_75"], 80))
+    missed = violations(measured, budget_of(TARGETS["sm_75"], 80, MANY))
     assert any(line.startswith("spills ") for line in missed)
     assert any(line.startswith("local ") for line in missed)
 
@@ -163,13 +181,13 @@ def test_planted_words_in_the_code(code: Callable[..., str]) -> None:
     ret;
 }
 """
-    measured = measure("sm_75", code("sm_75", 80) + another)
+    measured = measure("sm_75", code("sm_75", 80, MANY) + another)
     assert (measured.kernels, measured.approximate) == (2, 1)
     assert measured.local
-    amd = code("gfx942", 80)
+    amd = code("gfx942", 80, MANY)
     assert amd.count(".vgpr_spill_count: 0") == 1
     spilled = measure("gfx942", amd.replace(".vgpr_spill_count: 0", ".vgpr_spill_count: 3"))
     assert spilled.spills == 3
     assert measure("gfx942", amd + "\tv_log_f32_e32 v0, v1\n").approximate == 1
-    air = code("apple-m4", 128)
+    air = code("apple-m4", 128, SMOOTHED)
     assert measure("apple-m4", air + "declare float @air.fast_log.f32(float)\n").approximate == 1

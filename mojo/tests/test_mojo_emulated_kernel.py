@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from clips import noise
 from gpu.execute import counts, mutants
-from gpu.execute.kernels import SMOOTHED, Kernels, kinds_of
+from gpu.execute.kernels import Kernels
 from numpy.typing import NDArray
 from plants import GALLERY, OFF_BY_ONE, planted
 from whisper_mel_golden.cases import GoldenCase, golden_cases
 from whisper_mel_golden.signals import render
 from whisper_mel_mojo.builder import SOURCE
 from whisper_mel_mojo.gpu.emulator.program import Finding
-from whisper_mel_mojo.gpu.targets import NVIDIA
+from whisper_mel_mojo.gpu.targets import NVIDIA, SMOOTHED
 from whisper_mel_reference import CLASS_A, WHISPER, score
 
 pytestmark = [pytest.mark.torch, pytest.mark.xdist_group("emulated-kernel")]
@@ -247,7 +247,7 @@ def test_an_index_that_is_off_by_one(n: int, tmp_path: Path) -> None:
 
 @pytest.mark.nightly
 @pytest.mark.parametrize(
-    ("target", "kind"), [(target, kind) for target in TARGETS for kind in kinds_of(target)]
+    ("target", "kind"), [(target, kind) for target in TARGETS for kind in NVIDIA[target].kernels]
 )
 def test_mutants_of_the_compiled_program(target: str, kind: int) -> None:
     """Barriers, comparisons, constants and addresses of the PTX: nearly all changes show.

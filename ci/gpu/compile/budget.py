@@ -8,29 +8,41 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 
 from tasks.columns import aligned
-from whisper_mel_mojo.gpu.targets import Target
+from whisper_mel_mojo.gpu.targets import FEW, KERNELS, MANY, SMOOTHED, Target
 
 from gpu.compile.code import Measured, compiled, find_ptxas, measure
 
 BANDS = (80, 128)
-# Blocks for a clip, and bytes of a block's shared memory, by the number of bands
-_ONE_BLOCK = {80: (1, 44_496), 128: (1, 47_568)}
-_CLUSTER = {80: (8, 229_456), 128: (16, 223_312)}
-_APPLE = {80: (1, 23_696), 128: (1, 25_232)}
+Key = tuple[str, int, int]
+"""A target, a number of bands, a kind of kernel."""
+# Blocks for a single clip, and bytes of a block's shared memory, by kernel and number of bands
+_ONE_BLOCK = {
+    MANY: {80: (1, 40_176), 128: (1, 40_176)},
+    SMOOTHED: {80: (1, 45_296), 128: (1, 48_368)},
+}
+_CLUSTER = {
+    MANY: {80: (16, 76_656), 128: (16, 76_656)},
+    FEW: {80: (16, 149_616), 128: (16, 149_616)},
+    SMOOTHED: {80: (8, 230_256), 128: (16, 224_112)},
+}
+_APPLE = {
+    MANY: {80: (1, 21_936), 128: (1, 21_936)},
+    SMOOTHED: {80: (1, 24_496), 128: (1, 26_032)},
+}
 
 
-def budget_of(target: Target, n_mels: int) -> dict[str, int]:
+def budget_of(target: Target, n_mels: int, kernel: int) -> dict[str, int]:
     """Return the limit of each measure that may be above 0, as far as it can be checked here.
 
-    Numbers of kernels and of blocks in a cluster are exact, the other limits are maxima. Registers
-    of NVIDIA's targets need ``ptxas``.
+    ``kernel`` is one of ``target.kernels``. Numbers of kernels and of blocks are exact,
+    the other limits are maxima. Registers of NVIDIA's targets need ``ptxas``.
     """
     is_apple = target.name.startswith("apple")
     mapping = _CLUSTER if target.clusters else _APPLE if is_apple else _ONE_BLOCK
-    cluster, shared = mapping[n_mels]
+    cluster, shared = mapping[kernel][n_mels]
     limits = {"kernels": 1, "cluster": cluster, "shared": shared}
     if target.registers and (target.capability is None or find_ptxas()):
-        limits["registers"] = target.registers[BANDS.index(n_mels)]
+        limits["registers"] = target.registers[target.kernels.index(kernel)]
     if target.scalar_spills:
         limits["scalar_spills"] = target.scalar_spills
     return limits
@@ -51,21 +63,22 @@ def violations(measured: Measured, budget: dict[str, int]) -> list[str]:
 
 
 def report(
-    budget: dict[tuple[str, int], dict[str, int]],
-    results: dict[tuple[str, int], Measured | str],
+    budget: dict[Key, dict[str, int]],
+    results: dict[Key, Measured | str],
 ) -> int:
     """Print the table; return 1 if anything misses its budget or was not measured, else 0."""
     names = [field.name for field in fields(Measured)]
-    rows = [["target", "bands", *(name.replace("_", " ") for name in names)]]
+    rows = [["target", "bands", "kernel", *(name.replace("_", " ") for name in names)]]
     missed = []
-    for (target, n_mels), limits in budget.items():
-        measured = results[target, n_mels]
+    for key, limits in budget.items():
+        measured = results[key]
         if isinstance(measured, str):
-            missed.append(f"{target}, {n_mels} bands: {measured}")
+            missed.append(f"{name_of(key)}: {measured}")
             continue
-        values = [getattr(measured, name) for name in names]
-        rows.append([target, str(n_mels), *("-" if v is None else str(v) for v in values)])
-        missed += [f"{target}, {n_mels} bands: {it}" for it in violations(measured, limits)]
+        target, n_mels, kernel = key
+        values = ("-" if v is None else str(v) for v in (getattr(measured, it) for it in names))
+        rows.append([target, str(n_mels), KERNELS[kernel], *values])
+        missed += [f"{name_of(key)}: {it}" for it in violations(measured, limits)]
     print(*aligned(rows), sep="\n")
     print("-: not known before the device's own compiler has run, or without ptxas")
     for line in missed:
@@ -75,15 +88,21 @@ def report(
     return 1 if missed or not budget else 0
 
 
-def measure_all(wanted: list[tuple[str, int]]) -> dict[tuple[str, int], Measured | str]:
-    """Compile and measure each (target, bands); a message stands for one that failed."""
+def name_of(key: Key) -> str:
+    target, n_mels, kernel = key
+    return f"{target}, {n_mels} bands, {KERNELS[kernel]}"
 
-    def one(it: tuple[str, int]) -> Measured | str:
+
+def measure_all(wanted: list[Key]) -> dict[Key, Measured | str]:
+    """Compile and measure each kernel; a message stands for one that failed."""
+
+    def one(key: Key) -> Measured | str:
+        target, n_mels, kernel = key
         try:
-            measured = measure(it[0], compiled(*it))
+            measured = measure(target, compiled(target, n_mels, kind=kernel))
         except (RuntimeError, ValueError) as error:
             return str(error)
-        print(f"{it[0]}, {it[1]} bands: done", file=sys.stderr, flush=True)
+        print(f"{name_of(key)}: done", file=sys.stderr, flush=True)
         return measured
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:

@@ -12,9 +12,8 @@ from tasks.columns import aligned
 from whisper_mel_golden.speech import load_recording, read_wav, recordings
 from whisper_mel_mojo import log_mel
 from whisper_mel_mojo.gpu.emulator.program import Finding, Program
+from whisper_mel_mojo.gpu.targets import SMOOTHED
 from whisper_mel_reference import CLASS_A, WHISPER, score
-
-from gpu.execute.kernels import SMOOTHED
 
 Array = NDArray[Any]
 ORDERS = ("backwards", "warps:1", "shuffled:1")

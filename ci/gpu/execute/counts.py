@@ -19,8 +19,9 @@ from tasks.paths import MEASUREMENTS
 from whisper_mel_mojo.builder import SOURCE
 from whisper_mel_mojo.gpu.emulator.ptx import Module, Place, Statement, read
 from whisper_mel_mojo.gpu.emulator.translate import built
+from whisper_mel_mojo.gpu.targets import KERNELS, MANY, NVIDIA, SMOOTHED
 
-from gpu.execute.kernels import MANY, NAMES, SMOOTHED, Kernels, kinds_of
+from gpu.execute.kernels import Kernels
 
 RECORD = MEASUREMENTS / "kernel-counts.json"
 TOLERANCE = 0.02
@@ -131,9 +132,9 @@ def violations(counts: dict[str, Any], record: dict[str, Any]) -> list[str]:
 def run(programs: Iterable[tuple[str, int]], save: bool) -> int:
     """Count, print, and compare with the record, or make it one. Return the exit status."""
     counts = {
-        f"{target}, {n_mels} bands, {NAMES[kind]}": count(target, n_mels, kind)
+        f"{target}, {n_mels} bands, {KERNELS[kind]}": count(target, n_mels, kind)
         for target, n_mels in programs
-        for kind in kinds_of(target)
+        for kind in NVIDIA[target].kernels
     }
     for program, numbers in counts.items():
         print(program)

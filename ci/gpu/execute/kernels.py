@@ -9,20 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from whisper_mel_mojo.gpu.emulator.program import Program
-from whisper_mel_mojo.gpu.targets import NVIDIA
+from whisper_mel_mojo.gpu.targets import FEW, MANY, NVIDIA, SMOOTHED
 
 from gpu.compile.code import compiled
 
-MANY, FEW, SMOOTHED = 0, 1, 2
-"""Kinds, as ``mel_kernel.mojo`` numbers them."""
-NAMES = {MANY: "many clips", FEW: "few clips", SMOOTHED: "smoothed"}
 FEWEST = 8
 """The largest number of clips that are few."""
-
-
-def kinds_of(target: str) -> tuple[int, ...]:
-    """Return the kinds of kernels that a target has; one block a clip serves few and many."""
-    return (MANY, FEW, SMOOTHED) if NVIDIA[target].clusters else (MANY, SMOOTHED)
 
 
 class Kernels:
@@ -50,7 +42,7 @@ class Kernels:
 
     @cached_property
     def kinds(self) -> tuple[int, ...]:
-        return kinds_of(self.target)
+        return NVIDIA[self.target].kernels
 
     def log_mel(self, audio: NDArray[Any], **options: Any) -> NDArray[np.float32]:
         """Compute features like :meth:`Program.log_mel`, by the kernel that a launch takes."""

@@ -7,14 +7,18 @@ from typing import NamedTuple
 
 from whisper_mel_mojo.builder import BuildError
 
+MANY, FEW, SMOOTHED = 0, 1, 2
+"""Kinds of kernels, as ``mel_kernel.mojo`` numbers them."""
+KERNELS = {MANY: "many clips", FEW: "few clips", SMOOTHED: "smoothed"}
+
 
 class Target(NamedTuple):
     """A kind of GPU as the compiler names it, and where its code goes.
 
     ``capability`` is CUDA's compute capability; None for AMD and Apple, whose code is compiled but
-    not launched. ``registers`` is the largest number that a thread may use, for 80 and for 128
-    bands; None if the compiler does not tell. With ``clusters``, a cluster of up to 16 blocks with
-    227 KiB of shared memory each computes a clip (NVIDIA's data-centre GPUs from Hopper on);
+    not launched. ``registers`` are the largest numbers that a thread may use, for each of
+    ``kernels``; None if the compiler does not tell. With ``clusters``, a cluster of up to 16 blocks
+    with 227 KiB of shared memory each computes a clip (NVIDIA's data-centre GPUs from Hopper on);
     otherwise one block does. ``wheel`` and ``archive`` say whether wheels, and the archive for
     machines with a GPU, have its code by default. ``scalar_spills`` is the number of scalar
     registers that may be kept in lanes of vector registers (AMD).
@@ -22,11 +26,16 @@ class Target(NamedTuple):
 
     name: str
     capability: tuple[int, int] | None
-    registers: tuple[int, int] | None
+    registers: tuple[int, ...] | None
     clusters: bool = False
     wheel: bool = False
     archive: bool = False
     scalar_spills: int = 0
+
+    @property
+    def kernels(self) -> tuple[int, ...]:
+        """The kinds of kernels; where a block does a clip alone, one serves few clips and many."""
+        return (MANY, FEW, SMOOTHED) if self.clusters else (MANY, SMOOTHED)
 
     @property
     def options(self) -> tuple[str, ...]:
