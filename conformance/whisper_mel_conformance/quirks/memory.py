@@ -105,6 +105,7 @@ def input_modified(audio: Array, n_mels: int = 80) -> Array:
     "input-modified-and-restored",
     "The audio is scaled in place for the call, and put back.",
     "another thread that reads it meanwhile hears something else",
+    fix="Work on a copy: other threads and views see the audio meanwhile.",
     killer="buffers/never-written-400/80",
     since="2026-11-27",
 )

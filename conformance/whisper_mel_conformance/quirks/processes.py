@@ -76,6 +76,7 @@ class Deadlock:
     "thread-first-call-wrong",
     "A thread's first call is made before its tables are.",
     "the first clip of each thread is off",
+    fix="Make the tables before a thread's first use of them, or share one set of them.",
     killer="concurrency/one-thread/80",
     since=_SINCE,
 )
@@ -93,6 +94,7 @@ class ThreadFirstCallWrong:
     "sixteen-threads",
     "There are tables for sixteen threads at a time.",
     "a seventeenth thread's clips are off",
+    fix="Allocate scratch memory for each call, or for as many threads as there are.",
     killer="concurrency/forty-threads",
     since=_SINCE,
 )
@@ -115,6 +117,7 @@ class SixteenThreads:
     "no answer there",
     "https://github.com/librosa/librosa/issues/381",
     "https://github.com/lhotse-speech/lhotse/issues/559",
+    fix="Make a new pool in the child: `os.register_at_fork(after_in_child=...)`.",
     killer="concurrency/fork/80",
     since=_SINCE,
 )
@@ -132,6 +135,7 @@ class PoolNotInChild:
     "lock-held-at-fork",
     "Calls take turns by a lock, which a forked child inherits as it is.",
     "no answer there if another thread was in a call",
+    fix="Make a new lock in the child: `os.register_at_fork(after_in_child=...)`.",
     killer="concurrency/fork-beside-calls/80",
     since=_SINCE,
 )
@@ -216,6 +220,7 @@ class MemoryLeak:
     "small-leak",
     "Each call leaves 2,000 bytes behind.",
     "memory runs out, after days",
+    fix="Free what a call allocates; look at it with tracemalloc, valgrind or heaptrack.",
     killer="memory/left-behind-short/80",
     since=_SINCE,
 )
@@ -227,6 +232,7 @@ class SmallLeak(MemoryLeak):
     "leak-by-errors",
     "Each call that is refused leaves 20 kB behind.",
     "memory runs out where much audio is broken",
+    fix="Free what a call allocates on the way of its exceptions, too: `finally`, RAII.",
     killer="memory/left-behind-by-errors",
     since=_SINCE,
 )
@@ -243,6 +249,7 @@ class LeakByErrors(MemoryLeak):
     "leak-by-threads",
     "Each thread that calls leaves its scratch memory behind, 20 kB.",
     "memory runs out in servers",
+    fix="Free a thread's memory when it ends, or allocate it for each call.",
     killer="memory/left-behind-by-threads",
     since=_SINCE,
 )
@@ -262,6 +269,7 @@ class LeakByThreads(MemoryLeak):
     "file-leak-now-and-then",
     "Every tenth call leaves an open file behind.",
     "files run out",
+    fix="Close what is opened: `with open(...)`.",
     killer="memory/left-behind-short/80",
     since=_SINCE,
 )
@@ -280,6 +288,7 @@ class FileLeakNowAndThen:
     "process-leak",
     "Each call starts a process that goes on.",
     "processes run out",
+    fix="End what is started, and wait for it: `with subprocess.Popen(...)`.",
     killer="memory/left-behind-short/80",
     since=_SINCE,
 )
@@ -292,6 +301,7 @@ def process_leak(audio: Array, n_mels: int = 80) -> Array:
     "daemon-left",
     "The first call starts a daemon: a process of its own session whose parent ends.",
     "it goes on when everything else has ended",
+    fix="Start no process that outlives the call, or end it with the parent.",
     killer="memory/daemons",
     since=_SINCE,
 )

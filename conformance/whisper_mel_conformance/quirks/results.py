@@ -93,6 +93,7 @@ def first_frame_repeated(audio: Array, n_mels: int = 80) -> Array:
     "30-seconds-at-a-time",
     "Each 30 s are computed as a clip of their own, with a maximum and mirrored ends of their own.",
     "frames at multiples of 30 s, and what is quiet beside something loud",
+    fix="Frame the whole clip and take one maximum; cut into 30 s afterwards.",
     killer="boundary/61-seconds/80",
     since="2026-11-27",
 )
@@ -108,6 +109,7 @@ def thirty_seconds_at_a_time(audio: Array, n_mels: int = 80) -> Array:
     "maximum-of-2-to-the-21-samples",
     "Values are clipped to the maximum of the first 2^21 samples.",
     "what is loud after two minutes",
+    fix="Take the maximum over all frames, with a 64-bit count.",
     killer="boundary/2-to-the-21",
     since="2026-11-27",
 )

@@ -20,12 +20,12 @@ _SINCE = "2026-11-27"
 
 
 def _changing(
-    id: str, mechanism: str, effect: str, *, killer: str = "state/unchanged"
+    id: str, mechanism: str, effect: str, *, fix: str, killer: str = "state/unchanged"
 ) -> Callable[[Callable[[], None]], Callable[[], None]]:
     """Decorate a function that changes the state of the process in each call."""
 
     def add(change: Callable[[], None]) -> Callable[[], None]:
-        @SETTINGS.front_end(id, mechanism, effect, killer=killer, since=_SINCE)
+        @SETTINGS.front_end(id, mechanism, effect, fix=fix, killer=killer, since=_SINCE)
         def front_end(audio: Array, n_mels: int = 80) -> Array:
             y = right(audio, n_mels)
             change()
@@ -40,6 +40,7 @@ def _changing(
     "denormals-left-flushed",
     "Denormals are flushed in a call, and afterwards.",
     "the caller's 1e-310 x 0.5 is 0",
+    fix="Restore the control register (MXCSR) before the call returns.",
 )
 def _flush() -> None:
     state.set_mode("flushed")
@@ -49,6 +50,7 @@ def _flush() -> None:
     "rounding-left-upwards",
     "The rounding mode is set, and left as it is.",
     "the caller's sums are off",
+    fix="Restore the rounding mode before the call returns.",
 )
 def _round() -> None:
     state.set_mode("up")
@@ -58,6 +60,7 @@ def _round() -> None:
     "random-numbers-seeded",
     "NumPy's global random numbers are seeded.",
     "the caller's random numbers repeat",
+    fix="Use a generator of your own: `np.random.default_rng(seed)`.",
 )
 def _seed() -> None:
     np.random.seed(0)  # noqa: NPY002  what such code does
@@ -67,17 +70,28 @@ def _seed() -> None:
     "python-random-numbers-drawn",
     "A number of Python's global random numbers is drawn.",
     "the caller's random numbers depend on the number of calls",
+    fix="Use a generator of your own: `random.Random(seed)`.",
 )
 def _draw() -> None:
     random.random()
 
 
-@_changing("numpy-errors-silenced", "NumPy's warnings are switched off.", "the caller's are, too")
+@_changing(
+    "numpy-errors-silenced",
+    "NumPy's warnings are switched off.",
+    "the caller's are, too",
+    fix="Use `with np.errstate(...)`, which restores them.",
+)
 def _silence() -> None:
     np.seterr(all="ignore")
 
 
-@_changing("warnings-silenced", "Python's warnings are switched off.", "the caller's are, too")
+@_changing(
+    "warnings-silenced",
+    "Python's warnings are switched off.",
+    "the caller's are, too",
+    fix="Use `with warnings.catch_warnings()`, which restores them.",
+)
 def _ignore() -> None:
     warnings.simplefilter("ignore")
 
@@ -86,12 +100,18 @@ def _ignore() -> None:
     "environment-changed",
     "OMP_NUM_THREADS is set in the process's environment.",
     "what the caller loads later has one thread",
+    fix="Limit threads by the library's own function, and leave os.environ alone.",
 )
 def _limit() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
 
 
-@_changing("folder-changed", "The working directory is changed.", "relative paths lead elsewhere")
+@_changing(
+    "folder-changed",
+    "The working directory is changed.",
+    "relative paths lead elsewhere",
+    fix="Use absolute paths, and leave the working directory alone.",
+)
 def _move() -> None:
     os.chdir("/")
 
@@ -100,6 +120,7 @@ def _move() -> None:
     "interrupt-handled",
     "A handler of SIGINT is installed.",
     "Ctrl-C does something else",
+    fix="Install no handlers of signals in a library.",
 )
 def _handle() -> None:
     if threading.current_thread() is threading.main_thread():
@@ -110,6 +131,7 @@ def _handle() -> None:
     "output-left-redirected",
     "Standard output is redirected for a call, to keep a library quiet, and stays so.",
     "what the caller prints is lost",
+    fix="Restore the descriptor in `finally`, or leave it alone.",
 )
 def _redirect() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -119,6 +141,7 @@ def _redirect() -> None:
     "processors-limited",
     "The process is bound to one processor.",
     "everything else in it is slower",
+    fix="Leave the process's affinity alone.",
 )
 def _bind() -> None:
     if hasattr(os, "sched_setaffinity"):
@@ -129,6 +152,7 @@ def _bind() -> None:
     "rounding-to-nearest-left",
     "The rounding mode is set to nearest for the call, and left there.",
     "a caller who has set another one loses it",
+    fix="Restore the rounding mode that the caller has set.",
     killer="state/modes-of-others",
 )
 def _nearest() -> None:
@@ -139,6 +163,7 @@ def _nearest() -> None:
     "state-kept-by-errors",
     "NumPy's warnings are switched off during a call, and stay off after an exception.",
     "the caller's are off, too",
+    fix="Restore the state in `finally`, or use `with np.errstate(all='ignore'):`.",
     killer="state/unchanged",
     since=_SINCE,
 )
@@ -153,6 +178,7 @@ def state_kept_by_errors(audio: Array, n_mels: int = 80) -> Array:
     "denormals-needed",
     "A denormal number stands for silence.",
     "off where others have set that denormals are flushed",
+    fix="Use 0 or a flag for silence: others may have set that denormals are flushed.",
     killer="state/modes-of-others",
     since=_SINCE,
 )

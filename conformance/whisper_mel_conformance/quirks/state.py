@@ -87,6 +87,7 @@ class CachedByBeginning(_Cache):
     "cached-by-sum",
     "Results are cached by the clip's length and the sum of its samples.",
     "the features of other samples, or of the same in another order",
+    fix="Different samples have equal sums: use the whole content as the key, or no cache.",
     killer="determinism/same-samples/80",
     since=_SINCE,
 )
@@ -99,6 +100,7 @@ class CachedBySum(_Cache):
     "cached-by-ends",
     "Results are cached by the clip's ends and by the sum of its samples.",
     "the features of a clip that differs in its middle",
+    fix="Clips differ in their middle: use the whole content as the key, or no cache.",
     killer="determinism/same-samples/80",
     since=_SINCE,
 )
@@ -112,6 +114,7 @@ class CachedByEnds(_Cache):
     "cached-by-address-and-sum",
     "Results are cached by the audio's address and the sum of its samples.",
     "a buffer whose samples change places has its first features",
+    fix="A buffer's samples change places: use the whole content as the key, or no cache.",
     killer="determinism/same-samples-in-place/80",
     since=_SINCE,
 )
@@ -124,6 +127,7 @@ class CachedByAddressAndSum(_Cache):
     "stream-continued",
     "A clip that begins with the last one is taken for its continuation: old frames are kept.",
     "frames at the old end mirror it, and the old maximum holds",
+    fix="Compute every clip anew: its mirrored end and its maximum change when it grows.",
     killer="determinism/beginning-with-the-last/80",
     since=_SINCE,
 )
@@ -148,6 +152,7 @@ class StreamContinued:
     "600th-call-wrong",
     "The 600th call is wrong.",
     "one clip is off",
+    fix="Look for a counter or a buffer that overflows after some hundred calls.",
     killer="determinism/first-1000-calls",
     since=_SINCE,
 )
