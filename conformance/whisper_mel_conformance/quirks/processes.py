@@ -232,7 +232,7 @@ class SmallLeak(MemoryLeak):
     "leak-by-errors",
     "Each call that is refused leaves 20 kB behind.",
     "memory runs out where much audio is broken",
-    fix="Free what a call allocates on the way of its exceptions, too: `finally`, RAII.",
+    fix="Free what a call allocates on the way of its exceptions, too: finally, RAII.",
     killer="memory/left-behind-by-errors",
     since=_SINCE,
 )
@@ -269,7 +269,7 @@ class LeakByThreads(MemoryLeak):
     "file-leak-now-and-then",
     "Every tenth call leaves an open file behind.",
     "files run out",
-    fix="Close what is opened: `with open(...)`.",
+    fix="Close what is opened: `open(...)` in a with statement.",
     killer="memory/left-behind-short/80",
     since=_SINCE,
 )
@@ -288,7 +288,7 @@ class FileLeakNowAndThen:
     "process-leak",
     "Each call starts a process that goes on.",
     "processes run out",
-    fix="End what is started, and wait for it: `with subprocess.Popen(...)`.",
+    fix="End what is started, and wait for it: `subprocess.Popen(...)` in a with statement.",
     killer="memory/left-behind-short/80",
     since=_SINCE,
 )

@@ -80,7 +80,7 @@ def _draw() -> None:
     "numpy-errors-silenced",
     "NumPy's warnings are switched off.",
     "the caller's are, too",
-    fix="Use `with np.errstate(...)`, which restores them.",
+    fix="Use `np.errstate(...)` in a with statement, which restores them.",
 )
 def _silence() -> None:
     np.seterr(all="ignore")
@@ -90,7 +90,7 @@ def _silence() -> None:
     "warnings-silenced",
     "Python's warnings are switched off.",
     "the caller's are, too",
-    fix="Use `with warnings.catch_warnings()`, which restores them.",
+    fix="Use `warnings.catch_warnings()` in a with statement, which restores them.",
 )
 def _ignore() -> None:
     warnings.simplefilter("ignore")
@@ -131,7 +131,7 @@ def _handle() -> None:
     "output-left-redirected",
     "Standard output is redirected for a call, to keep a library quiet, and stays so.",
     "what the caller prints is lost",
-    fix="Restore the descriptor in `finally`, or leave it alone.",
+    fix="Restore the descriptor in finally, or leave it alone.",
 )
 def _redirect() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -163,7 +163,7 @@ def _nearest() -> None:
     "state-kept-by-errors",
     "NumPy's warnings are switched off during a call, and stay off after an exception.",
     "the caller's are off, too",
-    fix="Restore the state in `finally`, or use `with np.errstate(all='ignore'):`.",
+    fix="Restore the state in finally, or use `np.errstate(all='ignore')` in a with statement.",
     killer="state/unchanged",
     since=_SINCE,
 )
