@@ -113,6 +113,7 @@ PLANTED = [
     ("docs/writing-a-front-end.md", r"a clip's features depend", "features depend", "families"),
     ("docs/error-bound.md", r"\| openai-whisper \|.*\n", "", "calibration"),
     ("docs/gpu.md", r"(?=<!-- measured: up to here)", "more\n", "measured"),
+    ("docs/emulator.md", r"(?=<!-- kernel-counts: up to here)", "more\n", "kernel-counts"),
     ("golden/README.md", r"-->\d+ arrays", "-->7 arrays", "goldens"),
 ]
 

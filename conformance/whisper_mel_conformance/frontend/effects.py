@@ -95,7 +95,7 @@ def _usage() -> dict[str, float]:
     """Return what this process and its descendants have now.
 
     ``bytes`` are those that this process has allocated and not freed, as far as the C library
-    knows; ``bytes of programs`` are those of its descendants in physical memory; ``objects`` are
+    knows; ``bytes of programs`` are its descendants' own, see :func:`_own_bytes`; ``objects`` are
     Python's blocks of memory.
     """
     gc.collect()
@@ -103,7 +103,7 @@ def _usage() -> dict[str, float]:
     processes = [os.getpid(), *programs]
     counts = [
         _live_bytes(),
-        sum(map(_resident_bytes, programs)),
+        sum(map(_own_bytes, programs)),
         sys.getallocatedblocks(),
         sum(_count(pid, "fd") for pid in processes),
         sum(_count(pid, "task") for pid in processes),
@@ -147,10 +147,15 @@ def _live_bytes() -> int:
     return mapped - int(mallinfo().fordblks)
 
 
-def _resident_bytes(pid: int) -> int:
+def _own_bytes(pid: int) -> int:
+    """Return a process's own memory in bytes, in RAM or swapped out; 0 if it is gone.
+
+    How much of its files is in RAM depends on what other processes want, and does not count.
+    """
     with contextlib.suppress(OSError):
-        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
-        return int(pages) * mmap.PAGESIZE
+        status = Path(f"/proc/{pid}/status").read_text().splitlines()
+        lines = [line.split() for line in status if line.startswith(("RssAnon:", "VmSwap:"))]
+        return sum(int(line[1]) * 1024 for line in lines)
     return 0
 
 
