@@ -18,7 +18,7 @@ _SINCE = "2026-11-27"
     "returned-unfinished",
     "A call returns while a thread still computes, as after a launch that nobody waits for.",
     "features are there only if they are looked at late",
-    fix="Wait for the work before the result is returned: join, synchronize.",
+    fix="Wait for the result before it is returned: `torch.cuda.synchronize()`, `thread.join()`.",
     killer="honesty/finished-400/80",
     since=_SINCE,
 )
@@ -37,7 +37,7 @@ def returned_unfinished(audio: Array, n_mels: int = 80) -> Array:
     "out-written-once",
     "A clip that has been computed into the same out before is not computed again.",
     "out holds whatever it held",
-    fix="Write out in every call: nobody promises that it still holds the features.",
+    fix="Write to out in every call: it may have been changed since.",
     killer="honesty/out-written-again/80",
     since=_SINCE,
 )
@@ -60,7 +60,7 @@ class OutWrittenOnce:
     "half-precision-when-loud",
     "Clips with amplitudes above 100 are computed in half precision.",
     "5e-4, on clips of that level",
-    fix="Compute every clip with the same precision, float32 at least.",
+    fix="Compute in float32 whatever the level: remove the branch.",
     killer="honesty/any-level/80",
     since=_SINCE,
 )
@@ -74,7 +74,7 @@ def half_precision_when_loud(audio: Array, n_mels: int = 80) -> Array:
     "half-precision-of-few-values",
     "Clips whose samples are multiples of 1/128 are computed in half precision.",
     "5e-4, on such clips",
-    fix="Compute every clip with the same precision, float32 at least.",
+    fix="Compute in float32 whatever the samples are: remove the branch.",
     killer="honesty/any-values/80",
     since=_SINCE,
 )

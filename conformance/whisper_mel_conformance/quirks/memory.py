@@ -105,7 +105,7 @@ def input_modified(audio: Array, n_mels: int = 80) -> Array:
     "input-modified-and-restored",
     "The audio is scaled in place for the call, and put back.",
     "another thread that reads it meanwhile hears something else",
-    fix="Work on a copy: other threads and views see the audio meanwhile.",
+    fix="Scale a copy: `x = x * 0.5` makes one, `x *= 0.5` does not.",
     killer="buffers/never-written-400/80",
     since="2026-11-27",
 )

@@ -137,7 +137,7 @@ def out_unchecked(out: Array, y: Array) -> None:
     "columns-first",
     "Features are right, and in Fortran's order, although the error policy is promised.",
     "programs that take the memory as it is read them in the wrong order",
-    fix="Return `np.ascontiguousarray(features)`.",
+    fix="Return rows in memory: `np.ascontiguousarray(y)`.",
     killer="buffers/result/80",
     since="2026-11-27",
 )
@@ -152,7 +152,7 @@ class ColumnsFirst:
     "foreign-byte-order",
     "Features are big-endian.",
     "another dtype",
-    fix="Return native float32: `features.astype(np.float32)`.",
+    fix="Return the order of this machine: `y.astype(np.float32)`.",
     killer="boundary/length-401/80",
     since="2026-11-27",
 )
@@ -164,7 +164,8 @@ def foreign_byte_order(audio: Array, n_mels: int = 80) -> Array:
     "mask-ignored",
     "The mask of a masked array is ignored, although the error policy is promised.",
     "samples that do not count are heard",
-    fix="Raise TypeError for `np.ma.MaskedArray`, before `np.asarray` drops the mask.",
+    fix="Refuse masked arrays before `np.asarray(x)` drops the mask: "
+    '`if np.ma.isMaskedArray(x): raise TypeError("audio: masked")`.',
     killer="errors/masked",
     since="2026-11-27",
 )

@@ -76,7 +76,8 @@ class Deadlock:
     "thread-first-call-wrong",
     "A thread's first call is made before its tables are.",
     "the first clip of each thread is off",
-    fix="Make the tables before a thread's first use of them, or share one set of them.",
+    fix="Make the tables once for all threads, before the first call or under a lock;"
+    " not thread-local.",
     killer="concurrency/one-thread/80",
     since=_SINCE,
 )
@@ -94,7 +95,8 @@ class ThreadFirstCallWrong:
     "sixteen-threads",
     "There are tables for sixteen threads at a time.",
     "a seventeenth thread's clips are off",
-    fix="Allocate scratch memory for each call, or for as many threads as there are.",
+    fix="Make tables once for all threads, or scratch memory for each call; no array "
+    "with one entry a thread.",
     killer="concurrency/forty-threads",
     since=_SINCE,
 )
@@ -117,7 +119,9 @@ class SixteenThreads:
     "no answer there",
     "https://github.com/librosa/librosa/issues/381",
     "https://github.com/lhotse-speech/lhotse/issues/559",
-    fix="Make a new pool in the child: `os.register_at_fork(after_in_child=...)`.",
+    fix="Make the pool anew in a forked child: "
+    "`os.register_at_fork(after_in_child=make_pool)`. C: `pthread_atfork(NULL, "
+    "NULL, make_pool);`.",
     killer="concurrency/fork/80",
     since=_SINCE,
 )
@@ -135,7 +139,9 @@ class PoolNotInChild:
     "lock-held-at-fork",
     "Calls take turns by a lock, which a forked child inherits as it is.",
     "no answer there if another thread was in a call",
-    fix="Make a new lock in the child: `os.register_at_fork(after_in_child=...)`.",
+    fix="Use no lock, or hold it while the process forks: "
+    "`os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, "
+    "after_in_child=lock.release)`.",
     killer="concurrency/fork-beside-calls/80",
     since=_SINCE,
 )
@@ -220,7 +226,8 @@ class MemoryLeak:
     "small-leak",
     "Each call leaves 2,000 bytes behind.",
     "memory runs out, after days",
-    fix="Free what a call allocates; look at it with tracemalloc, valgrind or heaptrack.",
+    fix="Free what each call takes, on every path out of it: valgrind "
+    "--leak-check=full, or tracemalloc in Python, shows where it was taken.",
     killer="memory/left-behind-short/80",
     since=_SINCE,
 )
@@ -232,7 +239,7 @@ class SmallLeak(MemoryLeak):
     "leak-by-errors",
     "Each call that is refused leaves 20 kB behind.",
     "memory runs out where much audio is broken",
-    fix="Free what a call allocates on the way of its exceptions, too: finally, RAII.",
+    fix="Free on the way out of an error, too: a finally clause, or one exit for all paths.",
     killer="memory/left-behind-by-errors",
     since=_SINCE,
 )
@@ -249,7 +256,8 @@ class LeakByErrors(MemoryLeak):
     "leak-by-threads",
     "Each thread that calls leaves its scratch memory behind, 20 kB.",
     "memory runs out in servers",
-    fix="Free a thread's memory when it ends, or allocate it for each call.",
+    fix="Free what is kept for a thread when it ends, or take scratch memory for each"
+    " call. C: `pthread_key_create(&key, free);`.",
     killer="memory/left-behind-by-threads",
     since=_SINCE,
 )
@@ -269,7 +277,7 @@ class LeakByThreads(MemoryLeak):
     "file-leak-now-and-then",
     "Every tenth call leaves an open file behind.",
     "files run out",
-    fix="Close what is opened: `open(...)` in a with statement.",
+    fix="Close files on every path, also where a cache is filled: `with open(path) as file: ...`.",
     killer="memory/left-behind-short/80",
     since=_SINCE,
 )
@@ -288,7 +296,7 @@ class FileLeakNowAndThen:
     "process-leak",
     "Each call starts a process that goes on.",
     "processes run out",
-    fix="End what is started, and wait for it: `subprocess.Popen(...)` in a with statement.",
+    fix="End and reap what each call starts: `process.wait()`; or keep one process for all calls.",
     killer="memory/left-behind-short/80",
     since=_SINCE,
 )
@@ -301,7 +309,8 @@ def process_leak(audio: Array, n_mels: int = 80) -> Array:
     "daemon-left",
     "The first call starts a daemon: a process of its own session whose parent ends.",
     "it goes on when everything else has ended",
-    fix="Start no process that outlives the call, or end it with the parent.",
+    fix="Start no process that outlives its parent: leave out "
+    "`start_new_session=True`, and end it when the parent ends.",
     killer="memory/daemons",
     since=_SINCE,
 )

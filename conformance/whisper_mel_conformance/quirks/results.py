@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 
+from whisper_mel_conformance.quirks.signal.common import CLAMPED, MIRRORED
 from whisper_mel_conformance.quirks.table import Array, Table, right
 
 FRAMES, FILTERBANK, SHAPE = Table("frames"), Table("filterbank"), Table("shape")
@@ -93,7 +94,8 @@ def first_frame_repeated(audio: Array, n_mels: int = 80) -> Array:
     "30-seconds-at-a-time",
     "Each 30 s are computed as a clip of their own, with a maximum and mirrored ends of their own.",
     "frames at multiples of 30 s, and what is quiet beside something loud",
-    fix="Frame the whole clip and take one maximum; cut into 30 s afterwards.",
+    fix=f"Mirror the ends of the clip only: {MIRRORED}. A part reads 200 samples of its "
+    f"neighbours, and all parts have one maximum: {CLAMPED}.",
     killer="boundary/61-seconds/80",
     since="2026-11-27",
 )
@@ -109,7 +111,7 @@ def thirty_seconds_at_a_time(audio: Array, n_mels: int = 80) -> Array:
     "maximum-of-2-to-the-21-samples",
     "Values are clipped to the maximum of the first 2^21 samples.",
     "what is loud after two minutes",
-    fix="Take the maximum over all frames, with a 64-bit count.",
+    fix="Take the maximum of all frames: look for a table or a counter with a fixed size.",
     killer="boundary/2-to-the-21",
     since="2026-11-27",
 )

@@ -40,7 +40,8 @@ def _changing(
     "denormals-left-flushed",
     "Denormals are flushed in a call, and afterwards.",
     "the caller's 1e-310 x 0.5 is 0",
-    fix="Restore the control register (MXCSR) before the call returns.",
+    fix="Put the mode back before returning: keep MXCSR at the start, and restore it "
+    "on every path.",
 )
 def _flush() -> None:
     state.set_mode("flushed")
@@ -50,7 +51,7 @@ def _flush() -> None:
     "rounding-left-upwards",
     "The rounding mode is set, and left as it is.",
     "the caller's sums are off",
-    fix="Restore the rounding mode before the call returns.",
+    fix="Put the rounding mode back before returning. C: `fesetround(before);`.",
 )
 def _round() -> None:
     state.set_mode("up")
@@ -60,7 +61,7 @@ def _round() -> None:
     "random-numbers-seeded",
     "NumPy's global random numbers are seeded.",
     "the caller's random numbers repeat",
-    fix="Use a generator of your own: `np.random.default_rng(seed)`.",
+    fix="Use a generator of your own: `np.random.default_rng(0)`.",
 )
 def _seed() -> None:
     np.random.seed(0)  # noqa: NPY002  what such code does
@@ -70,7 +71,7 @@ def _seed() -> None:
     "python-random-numbers-drawn",
     "A number of Python's global random numbers is drawn.",
     "the caller's random numbers depend on the number of calls",
-    fix="Use a generator of your own: `random.Random(seed)`.",
+    fix="Use a generator of your own: `random.Random(0)`.",
 )
 def _draw() -> None:
     random.random()
@@ -80,7 +81,7 @@ def _draw() -> None:
     "numpy-errors-silenced",
     "NumPy's warnings are switched off.",
     "the caller's are, too",
-    fix="Use `np.errstate(...)` in a with statement, which restores them.",
+    fix='Only within the call: `with np.errstate(all="ignore"): ...`.',
 )
 def _silence() -> None:
     np.seterr(all="ignore")
@@ -90,7 +91,7 @@ def _silence() -> None:
     "warnings-silenced",
     "Python's warnings are switched off.",
     "the caller's are, too",
-    fix="Use `warnings.catch_warnings()` in a with statement, which restores them.",
+    fix="Only within the call: `with warnings.catch_warnings(): ...`.",
 )
 def _ignore() -> None:
     warnings.simplefilter("ignore")
@@ -100,7 +101,9 @@ def _ignore() -> None:
     "environment-changed",
     "OMP_NUM_THREADS is set in the process's environment.",
     "what the caller loads later has one thread",
-    fix="Limit threads by the library's own function, and leave os.environ alone.",
+    fix="Hand the number of threads to the pool that computes; only a child gets another "
+    'environment: `subprocess.run(args, env={**os.environ, "OMP_NUM_THREADS": "1"})`. '
+    "C: `#pragma omp parallel num_threads(1)`.",
 )
 def _limit() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -110,7 +113,7 @@ def _limit() -> None:
     "folder-changed",
     "The working directory is changed.",
     "relative paths lead elsewhere",
-    fix="Use absolute paths, and leave the working directory alone.",
+    fix="Open files by whole paths: `Path(__file__).parent`, and never call os.chdir.",
 )
 def _move() -> None:
     os.chdir("/")
@@ -120,7 +123,7 @@ def _move() -> None:
     "interrupt-handled",
     "A handler of SIGINT is installed.",
     "Ctrl-C does something else",
-    fix="Install no handlers of signals in a library.",
+    fix="Leave signals to the program: a library installs no handlers.",
 )
 def _handle() -> None:
     if threading.current_thread() is threading.main_thread():
@@ -131,7 +134,7 @@ def _handle() -> None:
     "output-left-redirected",
     "Standard output is redirected for a call, to keep a library quiet, and stays so.",
     "what the caller prints is lost",
-    fix="Restore the descriptor in finally, or leave it alone.",
+    fix="Do not redirect, or put it back in a finally clause: `os.dup2(saved, 1)`.",
 )
 def _redirect() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -141,7 +144,7 @@ def _redirect() -> None:
     "processors-limited",
     "The process is bound to one processor.",
     "everything else in it is slower",
-    fix="Leave the process's affinity alone.",
+    fix="Leave the process's processors as they are: bind threads of your own only.",
 )
 def _bind() -> None:
     if hasattr(os, "sched_setaffinity"):
@@ -152,7 +155,8 @@ def _bind() -> None:
     "rounding-to-nearest-left",
     "The rounding mode is set to nearest for the call, and left there.",
     "a caller who has set another one loses it",
-    fix="Restore the rounding mode that the caller has set.",
+    fix="Put back the mode that was there, not the usual one. C: `int before = "
+    "fegetround(); ... fesetround(before);`.",
     killer="state/modes-of-others",
 )
 def _nearest() -> None:
@@ -163,7 +167,8 @@ def _nearest() -> None:
     "state-kept-by-errors",
     "NumPy's warnings are switched off during a call, and stay off after an exception.",
     "the caller's are off, too",
-    fix="Restore the state in finally, or use `np.errstate(all='ignore')` in a with statement.",
+    fix='Put settings back whatever happens: `with np.errstate(all="ignore"): ...` '
+    "instead of np.seterr.",
     killer="state/unchanged",
     since=_SINCE,
 )
@@ -178,7 +183,7 @@ def state_kept_by_errors(audio: Array, n_mels: int = 80) -> Array:
     "denormals-needed",
     "A denormal number stands for silence.",
     "off where others have set that denormals are flushed",
-    fix="Use 0 or a flag for silence: others may have set that denormals are flushed.",
+    fix="Do not rely on denormal numbers: compare with a normal one, such as the floor of 1e-10.",
     killer="state/modes-of-others",
     since=_SINCE,
 )

@@ -87,7 +87,7 @@ class CachedByBeginning(_Cache):
     "cached-by-sum",
     "Results are cached by the clip's length and the sum of its samples.",
     "the features of other samples, or of the same in another order",
-    fix="Different samples have equal sums: use the whole content as the key, or no cache.",
+    fix="Use the whole content as the key, or no cache: `hashlib.blake2b(x.tobytes()).digest()`.",
     killer="determinism/same-samples/80",
     since=_SINCE,
 )
@@ -100,7 +100,7 @@ class CachedBySum(_Cache):
     "cached-by-ends",
     "Results are cached by the clip's ends and by the sum of its samples.",
     "the features of a clip that differs in its middle",
-    fix="Clips differ in their middle: use the whole content as the key, or no cache.",
+    fix="Use the whole content as the key, or no cache: `hashlib.blake2b(x.tobytes()).digest()`.",
     killer="determinism/same-samples/80",
     since=_SINCE,
 )
@@ -114,7 +114,8 @@ class CachedByEnds(_Cache):
     "cached-by-address-and-sum",
     "Results are cached by the audio's address and the sum of its samples.",
     "a buffer whose samples change places has its first features",
-    fix="A buffer's samples change places: use the whole content as the key, or no cache.",
+    fix="A buffer is used again for other audio: use the whole content as the key, "
+    "`hashlib.blake2b(x.tobytes()).digest()`, or no cache.",
     killer="determinism/same-samples-in-place/80",
     since=_SINCE,
 )
@@ -127,7 +128,8 @@ class CachedByAddressAndSum(_Cache):
     "stream-continued",
     "A clip that begins with the last one is taken for its continuation: old frames are kept.",
     "frames at the old end mirror it, and the old maximum holds",
-    fix="Compute every clip anew: its mirrored end and its maximum change when it grows.",
+    fix="Compute each call from its own samples: a stream has an object of its own, "
+    "which its caller makes.",
     killer="determinism/beginning-with-the-last/80",
     since=_SINCE,
 )
@@ -152,7 +154,7 @@ class StreamContinued:
     "600th-call-wrong",
     "The 600th call is wrong.",
     "one clip is off",
-    fix="Look for a counter or a buffer that overflows after some hundred calls.",
+    fix="Look for what is counted over calls: a buffer that is full, an index that wraps around.",
     killer="determinism/first-1000-calls",
     since=_SINCE,
 )

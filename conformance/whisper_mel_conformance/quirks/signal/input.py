@@ -291,14 +291,14 @@ INPUT.add_family(
     "a constant that depends on the clip",
     Parameter("peak", 0.5, (0.1, 0.25, 0.5, 0.707, 0.9, 0.95, 0.99, 2.0)),
     _peak_normalised_to,
-    fix="Leave the level of the audio as it is.",
+    fix="Leave the level as it is: remove the scaling to a peak.",
     since="2026-11-27",
 )
 INPUT.add(
     "lowest-int16-turned",
     "Of int16 audio -32768 becomes 32767, the magnitude of what has none.",
     "a click at such samples",
-    fix="Convert to float before the sign is changed: `x.astype(np.float32) / 32768`.",
+    fix="Convert before a magnitude is taken or a sign turned: `x.astype(np.float32) / 32768.0`.",
     killer="numerics/lowest-int16/80",
     since="2026-11-27",
     audio=_lowest_turned,
@@ -307,7 +307,8 @@ INPUT.add(
     "float32-read-as-float16",
     "The memory of float32 samples is read as float16.",
     "noise",
-    fix="Look at the dtype: convert by `astype`, never by `view`.",
+    fix="Convert values instead of reading memory as another type: "
+    "`x.astype(np.float32)`, not `x.view(np.float16)` or a pointer cast; check `x.dtype` first.",
     since="2026-11-27",
     audio=_read_as_half,
 )
@@ -315,7 +316,8 @@ INPUT.add(
     "float16-read-as-float32",
     "Samples are stored as float16, and the memory is read as float32.",
     "noise of tiny or huge amplitudes",
-    fix="Look at the dtype: convert by `astype`, never by `view`.",
+    fix="Convert values instead of reading memory as another type: "
+    "`x.astype(np.float32)`, not `x.view(np.float32)`.",
     since="2026-11-27",
     audio=_half_read_as_single,
 )

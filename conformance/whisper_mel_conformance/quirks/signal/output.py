@@ -224,7 +224,8 @@ OUTPUT.add(
     "padding-masked",
     "Frames of the padding are multiplied by 0, those of a mask that counts samples.",
     "1.5 in every padded frame: silence reads as half loud",
-    fix="Multiply no features by a mask: the padding is silence, which is not 0.",
+    fix="Do not multiply by a mask: silence is -1.5 or higher, not 0. Zeros are "
+    "appended to the samples: `np.pad(x, (0, pad_to - len(x)))`.",
     killer=_PADDED,
     since="2026-11-27",
     features=_masked,

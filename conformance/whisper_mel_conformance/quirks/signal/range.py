@@ -70,7 +70,7 @@ RANGE.add(
     "maximum-of-30-seconds",
     "Each 30 s have their own maximum.",
     "what is quiet, where the loudest is in other 30 s",
-    fix="Take one maximum over all frames of the clip.",
+    fix="One maximum for the whole clip: `log = np.maximum(log, log.max() - 8.0)`.",
     killer="boundary/61-seconds/80",
     since="2026-11-27",
     top=_top(_of_30_seconds),

@@ -105,7 +105,8 @@ SPECTRUM.add(
     "512-points-on-the-left",
     "Frames of 512 samples are mirrored at 256, and the window of 400 lies at their left.",
     "everything is 3.5 ms early; bands hear other frequencies",
-    fix="Use frames and a transform of 400 samples: `n_fft=400`, `win_length=400`.",
+    fix="Frames have 400 samples, mirrored at 200: `n_fft=400`, `win_length=400`, "
+    '`np.pad(x, 200, mode="reflect")`.',
     since="2026-11-27",
     spec={"n_fft": 512},
     window=_hann_of_400,
