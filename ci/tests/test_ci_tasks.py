@@ -120,6 +120,8 @@ COMMANDS = {
     "conformance repro": "whisper_mel_conformance.__main__",
     "docs": "docs.cli",
     "gpu bundle": "tasks.gpu",
+    "gpu count": "tasks.gpu",
+    "gpu execute": "tasks.gpu",
     "gpu run": "gpu.device.cli",
     "mutants": "mutants.cli",
     "sanitize all": "sanitize.cli",

@@ -19,8 +19,10 @@ def make(folder: Path) -> Path:
 
 def environment(driver: Path, *, computes: bool = False) -> dict[str, str]:
     """In which programs find the stand-in; ``computes``: kernels are executed."""
+    # What an emulated kernel has set in this process is not for the program.
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("FAKE_DRIVER_")}
     result = {
-        **os.environ,
+        **inherited,
         "LD_LIBRARY_PATH": str(driver),
         "FAKE_DRIVER_LOG": str(driver / "log"),
     }

@@ -19,7 +19,7 @@ from whisper_mel_mojo import log_mel
 from whisper_mel_mojo.builder import target_cpu
 from whisper_mel_mojo.library import LOG_MEL, SMOOTHING, library
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "kernel.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "internals" / "kernel.md"
 SAMPLES = 160_000
 # Rounding, denormals and traps as MXCSR has them on x86-64, and FPCR on ARM.
 MODES = (

@@ -173,13 +173,14 @@ def test_bits_depend_neither_on_order_nor_on_neighbours(dtype: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("target", "most"), [("sm_90a", 1.1), ("sm_80", 2.3)])
+@pytest.mark.parametrize(("target", "most"), [("sm_90a", 1.1), ("sm_80", 1.15)])
 def test_audio_is_read_once_and_values_are_written_once(target: str, most: float) -> None:
-    """Loads of audio, neighbouring groups' overlap included. A block alone sweeps twice."""
+    """Loads of audio, neighbouring groups' overlap included; values are read again."""
     counted = counts.count(target, 80)
+    values = 80 * 3000
     loaded = counted["global_bytes"] - counted["global_bytes_stored"]
-    assert counts.SAMPLES <= loaded / 4 <= most * counts.SAMPLES
-    assert counted["global_bytes_stored"] == 4 * 80 * 3000
+    assert counts.SAMPLES <= loaded / 4 - values <= most * counts.SAMPLES
+    assert values <= counted["global_bytes_stored"] / 4 < 2 * values  # clamped ones again
 
 
 # --------------------------------------------------------------------- planted faults

@@ -260,6 +260,7 @@ def _busy(caller: Caller, calls: Sequence[Mapping[str, Any]], count: int) -> Ite
     for thread in threads:
         thread.start()
     started.wait()
+    time.sleep(0.01)  # the threads have begun their calls
     try:
         yield
     finally:

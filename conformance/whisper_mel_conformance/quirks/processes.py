@@ -151,7 +151,7 @@ class LockHeldAtFork:
 
     def __call__(self, audio: Array, n_mels: int = 80) -> Array:
         with self.turn:
-            time.sleep(0.02)
+            time.sleep(0.1)
             return right(audio, n_mels)
 
 

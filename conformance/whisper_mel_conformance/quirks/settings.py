@@ -106,7 +106,7 @@ def _ignore() -> None:
     "C: `#pragma omp parallel num_threads(1)`.",
 )
 def _limit() -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["OMP_NUM_THREADS"] = "2" if os.environ.get("OMP_NUM_THREADS") == "1" else "1"
 
 
 @_changing(

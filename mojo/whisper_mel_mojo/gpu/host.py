@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from whisper_mel_mojo import gpu
-from whisper_mel_mojo.features import address, check_out, error_of, kernel_samples, plan
+from whisper_mel_mojo.features import address, as_array, check_out, error_of, kernel_samples, plan
 from whisper_mel_mojo.gpu.cuda import LEGACY_STREAM, driver
 from whisper_mel_mojo.library import NOT_FINITE, OVERFLOWED, Smoothing
 
@@ -54,7 +54,7 @@ def log_mel(
 
     Raises ``DeviceError`` if there is none, and ``MemoryError`` if it has not enough memory.
     """
-    given = np.asarray(audio)
+    given = as_array(audio)
     samples = np.ascontiguousarray(kernel_samples(given))
     shape = plan(samples.shape[-1], n_mels, pad_to, smoothing).shape
     shape = (*samples.shape[:-1], *shape)
