@@ -73,8 +73,10 @@ const char *run_launch(struct launch *it) {
 # The translator whose kernels are spoiled
 SPOILING = """#!/bin/sh
 real=$({translator} "$1") || exit 1
-cp {folder}/faulty.so "{folder}/$(basename "$real")"
-echo "{folder}/$(basename "$real")"
+spoiled="{folder}/$(basename "$real")"
+# Whole or not at all: another process may have loaded it.
+cp {folder}/faulty.so "$spoiled.$$" && mv "$spoiled.$$" "$spoiled"
+echo "$spoiled"
 """
 
 
