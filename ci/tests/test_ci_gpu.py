@@ -177,7 +177,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPa
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setattr(sanitizers, "device", lambda: None)
     monkeypatch.setattr(sanitizers, "library", lambda kind, name: Path("/planted.so"))
-    calls = f"calls executed: {len(sanitizers.CALLS)}"
+    calls = f"calls executed: {len(sanitizers.SETS['values'])}"
     for name, value in {
         "PLANTED": FINDING,
         "PLANTED_STATUS": "86",
@@ -189,7 +189,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPa
 
 
 def test_a_clean_lane(stand_in: pytest.MonkeyPatch) -> None:
-    assert sanitizers.run("memcheck")["calls"] == len(sanitizers.CALLS)
+    assert sanitizers.run("memcheck")["calls"] == len(sanitizers.SETS["values"])
 
 
 @pytest.mark.parametrize(

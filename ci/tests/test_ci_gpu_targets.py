@@ -65,10 +65,10 @@ def test_the_budget_is_one_that_devices_can_grant(target: str) -> None:
         assert not {"spills", "local", "approximate"} & set(budget)  # 0
     registers = TARGETS[target].registers or (0,) * len(TARGETS[target].kernels)
     assert (registers[0] == 0) == is_apple
-    for kernel, most in zip(TARGETS[target].kernels, registers, strict=True):
+    for kernel, limit in zip(TARGETS[target].kernels, registers, strict=True):
         threads = 8 * frames * (2 if kernel == FEW else 1)
         resident = 3 if TARGETS[target].clusters and kernel == MANY else 1
-        assert most * threads * resident <= 65536
+        assert limit * threads * resident <= 65536
 
 
 def test_what_is_shipped_is_compiled_and_can_be_launched(

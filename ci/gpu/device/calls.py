@@ -126,8 +126,12 @@ _ALL = (
     Call("two sweeps, smoothed", 1, 800_003, 128, options={"smoothing": "same"}),
 )
 CALLS = tuple(it for it in _ALL if max(it.samples, it.options.get("pad_to", 0)) <= scale().longest)
-SHORT = tuple(it for it in CALLS if max(it.samples, it.options.get("pad_to", 0)) <= 16_100)
-"""Calls for a checker that slows a device down a thousand times."""
+SETS = {
+    "values": CALLS,
+    # For a checker that slows a device down a thousand times
+    "short": tuple(it for it in CALLS if max(it.samples, it.options.get("pad_to", 0)) <= 16_100),
+}
+"""Sets of calls that ``exercise`` makes, by name."""
 
 
 def perform(call: Call, guard: int, stream: int = LEGACY_STREAM) -> tuple[NDArray[Any], list[str]]:

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 from whisper_mel_mojo import gpu
 
-from gpu.device.calls import CALLS, SHORT, Call, Memory, perform
+from gpu.device.calls import CALLS, SETS, Call, Memory, perform
 from gpu.device.driver import device
 from gpu.device.scale import scale
 
@@ -21,11 +21,10 @@ SAID = "calls executed: "
 
 def main(what: str) -> int:
     """Make the calls that ``what`` names; return their number."""
-    if what in ("values", "short"):
-        calls = CALLS if what == "values" else SHORT
-        for call in calls:
+    if what in SETS:
+        for call in SETS[what]:
             perform(call, 0)
-        return len(calls)
+        return len(SETS[what])
     if what == "unwritten":
         call = CALLS[0]
         out = Memory(call.shape, np.float32)

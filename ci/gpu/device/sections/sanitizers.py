@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from glob import glob
 from typing import Any, NamedTuple
 
-from gpu.device.calls import CALLS, SHORT, Call
+from gpu.device.calls import SETS
 from gpu.device.driver import device
 from gpu.device.exercise import SAID
 from gpu.device.libraries import launching, library
@@ -37,8 +37,8 @@ class Tool(NamedTuple):
     """Words in the report of the planted fault."""
     clean: str
     """Words in a report without findings."""
-    calls: tuple[Call, ...] = CALLS
-    """What is run under the tool."""
+    calls: str = "values"
+    """The set of calls that is run under the tool: a key of ``SETS``."""
 
 
 TOOLS = {
@@ -46,7 +46,7 @@ TOOLS = {
         ("--report-api-errors", "no"), "overrun", "Invalid __global__ write", "ERROR SUMMARY: 0"
     ),
     "racecheck": Tool(
-        ("--racecheck-report", "all"), "race", "hazard", "RACECHECK SUMMARY: 0 hazards", SHORT
+        ("--racecheck-report", "all"), "race", "hazard", "RACECHECK SUMMARY: 0 hazards", "short"
     ),
     "initcheck": Tool((), None, "Uninitialized __global__ memory read", "ERROR SUMMARY: 0"),
     "synccheck": Tool((), "barrier", "Barrier error detected", "ERROR SUMMARY: 0"),
@@ -62,17 +62,17 @@ def run(name: str) -> dict[str, Any]:
     # Not _ERRORS alone: a program that fails by the planted fault has an exit status of its own.
     if planted.returncode == 0 or tool.said not in planted.stdout:
         raise Found([f"the planted fault is missed:\n{planted.stdout[-_SHOWN:]}"])
-    done = sanitize(program, name, "short" if tool.calls is SHORT else "values", dict(os.environ))
+    done = sanitize(program, name, tool.calls, dict(os.environ))
     executed = [line for line in done.stdout.splitlines() if line.startswith(SAID)]
     findings = []
     if done.returncode != 0 or tool.clean not in done.stdout:
         findings.append(f"exit status {done.returncode}:\n{excerpt(done.stdout)}")
-    if executed != [f"{SAID}{len(tool.calls)}"]:
+    if executed != [f"{SAID}{len(SETS[tool.calls])}"]:
         findings.append(f"not all was executed: {executed or 'nothing'}")
     if findings:
         raise Found(findings)
     return {
-        "calls": len(tool.calls),
+        "calls": len(SETS[tool.calls]),
         "planted": tool.control or "unwritten memory",
         "said": tool.said,
     }
