@@ -33,7 +33,10 @@ RUN_OPTIONS = """
 --output DIR       where gpu.json goes (gpu-report)"""
 _TESTS = {
     "driver": ["mojo/tests/test_mojo_launch.py", "mojo/tests/test_mojo_gpu.py"],
-    "reproduce": ["mojo/tests/test_mojo_bug_report.py"],
+    "reproduce": [
+        "mojo/tests/test_mojo_bug_report.py",
+        "mojo/tests/test_mojo_emulated_kernel.py::test_the_gallery_of_faults[16000]",
+    ],
 }
 
 

@@ -124,7 +124,7 @@ def test_pairs_of_quirks_are_named(every: bool) -> None:
     """Pairs of which one hides the other are no pairs, as far as features show."""
     choice = random.Random(HELD_OUT + 1)
     pairs, missed = 0, []
-    for i in range(80 if every else 5):
+    for i in range(80 if every else 3):
         two = sorted(choice.sample(PATH if every else SHORT, 2), key=PATH.index)
         found = names(told(faulty(two, choice), HELD_OUT + i))
         if found and len(found[0]) == 1:
@@ -133,7 +133,7 @@ def test_pairs_of_quirks_are_named(every: bool) -> None:
         if sorted(quirk.id for quirk in two) not in found:
             missed.append(([quirk.id for quirk in two], found))
     print(f"{pairs - len(missed)} of {pairs} pairs named; missed: {missed}")
-    assert pairs >= 3
+    assert pairs >= (60 if every else 2)
     assert not len(missed) > 0.2 * pairs, missed
 
 

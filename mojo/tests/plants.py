@@ -52,7 +52,7 @@ GALLERY: dict[int, tuple[str, str, str]] = {
         "var slots = memory.offset(Self.SLOTS + frame)",
         "var slots = memory.offset(Self.SLOTS + (frame ^ Int(self.clip.extent.samples == 4004)))",
     ),
-    # The last frame is promised, and not computed: see test_mojo_bug_report.py.
+    # The last frame is promised, and not computed: the bug report of test_mojo_bug_report.py.
     16_000: (
         "never written|was not written",
         "self.first_frame(step.round, rank) + self.tile_frames, self.clip.rows)",
@@ -154,22 +154,22 @@ GALLERY: dict[int, tuple[str, str, str]] = {
 }
 OFF_BY_ONE = {
     # shared memory
-    4001: (
+    4007: (
         "memory.offset(Self.SLOTS + frame),\n                n2,\n",
-        "memory.offset(Self.SLOTS + frame + Int(self.clip.extent.samples == 4001)),\n"
+        "memory.offset(Self.SLOTS + frame + Int(self.clip.extent.samples == 4007)),\n"
         "                n2,\n",
     ),
     # audio
-    4002: (
+    4008: (
         "var sample = self.clip.extent.load[T](audio, start + HOP * i + k)",
         "var sample = self.clip.extent.load[T](audio, start + HOP * i + k)\n"
-        "                    if self.clip.extent.samples == 4002 and start + HOP * i + k == 4001:\n"
-        "                        sample = load_samples[T, 1](audio, 4002)",
+        "                    if self.clip.extent.samples == 4008 and start + HOP * i + k == 4007:\n"
+        "                        sample = load_samples[T, 1](audio, 4008)",
     ),
     # features
-    4003: (
+    4009: (
         "row[] = value",
-        "row[unsafe_offset=Int(self.clip.extent.samples == 4003)] = value",
+        "row[unsafe_offset=Int(self.clip.extent.samples == 4009)] = value",
     ),
 }
 

@@ -22,7 +22,7 @@ from whisper_mel_mojo.gpu.emulator.program import Finding
 from whisper_mel_mojo.gpu.targets import NVIDIA, SMOOTHED
 from whisper_mel_reference import CLASS_A, WHISPER, score
 
-pytestmark = [pytest.mark.torch, pytest.mark.xdist_group("emulated-kernel")]
+pytestmark = [pytest.mark.torch, pytest.mark.xdist_group("gpu-code")]
 
 Array = NDArray[Any]
 SECOND = 16000
@@ -187,11 +187,15 @@ def test_audio_is_read_once_and_values_are_written_once(target: str, most: float
 
 
 @pytest.fixture(scope="module")
-def faulty(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Kernels]:
-    """The kernels with every planted fault, each in clips of a length of its own."""
-    gallery = {n: (right, wrong) for n, (_, right, wrong) in GALLERY.items()}
-    folder = planted(tmp_path_factory.mktemp("faulty"), gallery)
-    return lru_cache(lambda target: Kernels(target, 80, folder))
+def faulty_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sources of the kernels with every planted fault, each in clips of a length of its own."""
+    gallery = {n: (right, wrong) for n, (_, right, wrong) in GALLERY.items()} | OFF_BY_ONE
+    return planted(tmp_path_factory.mktemp("faulty"), gallery)
+
+
+@pytest.fixture(scope="module")
+def faulty(faulty_folder: Path) -> Callable[[str], Kernels]:
+    return lru_cache(lambda target: Kernels(target, 80, faulty_folder))
 
 
 def clips_of(n: int) -> tuple[Array, Array]:
@@ -235,14 +239,15 @@ def test_the_gallery_of_faults(n: int, faulty: Callable[[str], Kernels]) -> None
 
 
 @pytest.mark.parametrize("n", OFF_BY_ONE)
-def test_an_index_that_is_off_by_one(n: int, tmp_path: Path) -> None:
+def test_an_index_that_is_off_by_one(
+    n: int, faulty_folder: Path, faulty: Callable[[str], Kernels]
+) -> None:
     """In shared memory, in the audio, in the features: found with a line of that function."""
-    folder = planted(tmp_path, OFF_BY_ONE)
-    source = (folder / SOURCE.name).read_text().splitlines()
+    source = (faulty_folder / SOURCE.name).read_text().splitlines()
     place = next(i for i, line in enumerate(source) if f"samples == {n}" in line)
     starts = [i for i, line in enumerate(source) if line.startswith("    def ")]
     lines = range(max(i for i in starts if i < place) + 1, min(i for i in starts if i > place) + 1)
-    found = shown(Kernels("sm_80", 80, folder), n)
+    found = shown(faulty("sm_80"), n)
     assert any(f":{line}:" in found for line in lines), found
 
 

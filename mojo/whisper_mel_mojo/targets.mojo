@@ -1,8 +1,9 @@
-"""Prints what the compiler makes of the kernel for a device, which need not be there: after a line
-that says how a launch divides its work.
+"""Prints what the compiler makes of the kernels for a device, which need not be there.
 
-`-D TARGET=sm_80`, ...: for which; `-D N_MELS=80`; `-D KERNEL=`: 0 for many clips, 1 for few, 2 with
-smoothing; `-D CLUSTERS`: as a cluster of blocks.
+Each kernel begins with a line that names it and says how a launch divides its work.
+
+`-D TARGET=sm_80`, ...: for which; `-D N_MELS=80`: only for so many bands; `-D KERNEL=`: only 0 (for
+many clips), 1 (for few) or 2 (with smoothing); `-D CLUSTERS`: as clusters of blocks.
 """
 
 from max.gpu.host import get_gpu_target
@@ -12,11 +13,18 @@ from std.sys import get_defined_int, get_defined_string, is_defined
 from mel_kernel import APPLE_GROUP, BLOCK_GROUP, Mapping
 
 comptime TARGET = get_defined_string["TARGET"]()
-comptime N_MELS = get_defined_int["N_MELS"]()
 comptime ALONE = APPLE_GROUP if TARGET.startswith("apple") else BLOCK_GROUP
-comptime M = Mapping[N_MELS, is_defined["CLUSTERS"](), get_defined_int["KERNEL"](), ALONE]
+comptime CLUSTERS = is_defined["CLUSTERS"]()
 
 
 def main():
-    print("threads", M.THREADS, "cluster", M.blocks(1), "shared", M.SHARED)
-    print(_compile_code[M.kernel, target=get_gpu_target[TARGET]()]().asm)
+    comptime for n_mels in [80, 128]:
+        comptime for kernel in range(3):
+            comptime wanted = n_mels == get_defined_int["N_MELS", n_mels]() and (
+                kernel == get_defined_int["KERNEL", kernel]()
+            )
+            comptime if wanted and (CLUSTERS or kernel != 1):
+                comptime M = Mapping[n_mels, CLUSTERS, kernel, ALONE]
+                print("kernel", n_mels, kernel, end=" ")
+                print("threads", M.THREADS, "cluster", M.blocks(1), "shared", M.SHARED)
+                print(_compile_code[M.kernel, target=get_gpu_target[TARGET]()]().asm)

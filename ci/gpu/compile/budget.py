@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import ChainMap
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 
@@ -96,14 +97,23 @@ def name_of(key: Key) -> str:
 def measure_all(wanted: list[Key]) -> dict[Key, Measured | str]:
     """Compile and measure each kernel; a message stands for one that failed."""
 
-    def one(key: Key) -> Measured | str:
-        target, n_mels, kernel = key
+    def of_target(target: str) -> dict[Key, Measured | str]:
+        keys = [it for it in wanted if it[0] == target]
         try:
-            measured = measure(target, compiled(target, n_mels, kind=kernel))
-        except (RuntimeError, ValueError) as error:
-            return str(error)
-        print(f"{name_of(key)}: done", file=sys.stderr, flush=True)
-        return measured
+            code = compiled(target)
+            found = {it: _measure(target, code[it[1:]]) for it in keys}
+        except RuntimeError as error:
+            return dict.fromkeys(keys, str(error))
+        print(f"{target}: done", file=sys.stderr, flush=True)
+        return found
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return dict(zip(wanted, pool.map(one, wanted), strict=True))
+        found = ChainMap(*pool.map(of_target, {it[0] for it in wanted}))
+        return {it: found[it] for it in wanted}
+
+
+def _measure(target: str, code: str) -> Measured | str:
+    try:
+        return measure(target, code)
+    except (RuntimeError, ValueError) as error:
+        return str(error)

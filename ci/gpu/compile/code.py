@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,26 +35,34 @@ class Measured:
 
 
 def compiled(
-    target: str, n_mels: int, folder: Path | None = None, *more: str, kind: int = 0
-) -> str:
-    """Compile the kernel; return the output of ``targets.mojo``: its mapping, then its code.
+    target: str,
+    n_mels: int | None = None,
+    kind: int | None = None,
+    folder: Path | None = None,
+    options: Sequence[str] = (),
+) -> dict[tuple[int, int], str]:
+    """Compile kernels of a target in one run of the compiler, which takes little more than one.
 
-    ``folder`` has ``targets.mojo`` and the kernel; None means the package. ``kind`` is the kind of
-    kernel as ``mel_kernel.mojo`` numbers them. ``more``: further options of the compiler.
+    Return the mapping of each, then its code, by number of bands and kind. ``n_mels`` and ``kind``,
+    as ``mel_kernel.mojo`` numbers them, choose some; None means all. ``folder`` has
+    ``targets.mojo`` and the kernel; None means the package. ``options`` are of the compiler.
     Raises ``RuntimeError`` with the compiler's message if it fails.
     """
-    options = [*more, "-D", f"TARGET={target}", "-D", f"N_MELS={n_mels}"]
-    options += ["-D", f"KERNEL={kind}"]
-    options += ["-D", "CLUSTERS"] if TARGETS[target].clusters else []
+    defined = [f"TARGET={target}", *(["CLUSTERS"] if TARGETS[target].clusters else [])]
+    defined += [] if n_mels is None else [f"N_MELS={n_mels}"]
+    defined += [] if kind is None else [f"KERNEL={kind}"]
+    words = [word for it in defined for word in ("-D", it)]
     source = (folder or SOURCE.parent) / "targets.mojo"
-    result = run_compiler(["run", *NO_CONTRACTION, *options, str(source)])
+    result = run_compiler(["run", *NO_CONTRACTION, *options, *words, str(source)])
     if result.returncode != 0:
         raise RuntimeError(f"it could not be compiled:\n{result.stderr.strip()}")
-    return result.stdout
+    _, *parts = re.split(r"^kernel (\d+) (\d+) ", result.stdout, flags=re.MULTILINE)
+    bands, kinds = map(int, parts[::3]), map(int, parts[1::3])
+    return dict(zip(zip(bands, kinds, strict=True), parts[2::3], strict=True))
 
 
 def measure(target: str, text: str) -> Measured:
-    """Measure what ``compiled`` returned; raise ``ValueError`` if it is another target's."""
+    """Measure a kernel that ``compiled`` returned; raise ``ValueError`` if it is another target's."""
     mapping, _, code = text.partition("\n")
     words = mapping.split()
     if words[::2] != ["threads", "cluster", "shared"]:

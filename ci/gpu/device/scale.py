@@ -29,7 +29,7 @@ class Scale:
 
 
 _FULL = Scale("full", 1 << 62, 480_000, (1, 16, 256), 15, 20, None)
-_REHEARSAL = Scale("rehearsal", 16_100, 800, (1, 2), 2, 2, "length-400 or errors")
+_REHEARSAL = Scale("rehearsal", 16_100, 800, (1, 2), 2, 2, "length-400 or nan-at-2000")
 
 
 def scale() -> Scale:

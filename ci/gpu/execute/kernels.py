@@ -17,8 +17,14 @@ FEWEST = 8
 """The largest number of clips that are few."""
 
 
+@lru_cache
+def texts(target: str, n_mels: int, folder: Path | None = None) -> dict[tuple[int, int], str]:
+    """Return what ``compiled`` does, with line tables; it is compiled once in a process."""
+    return compiled(target, n_mels, folder=folder, options=("-g1",))
+
+
 class Kernels:
-    """All kernels of a target, each compiled when it is first called.
+    """All kernels of a target, compiled together when one is first called.
 
     ``folder`` has the sources (None: the package); ``options`` are those of ``Program``.
     """
@@ -31,8 +37,8 @@ class Kernels:
         return Program(self.text(kind), *self.options)
 
     def text(self, kind: int) -> str:
-        """Return a kernel as ``compiled`` does, with line tables."""
-        return compiled(self.target, self.n_mels, self.folder, "-g1", kind=kind)
+        """Return the mapping of a kernel, then its code with line tables."""
+        return texts(self.target, self.n_mels, self.folder)[self.n_mels, kind]
 
     def kind_for(self, audio: NDArray[Any], smoothing: str | None) -> int:
         """Return the kind of kernel that a call takes: ``kind_of`` in ``mel_kernel.mojo``."""

@@ -284,8 +284,10 @@ int cuMemGetAllocationGranularity(size_t *size, void *properties, int option) {
     *size = 2 << 20;
     return 0;
 }
-/* A module with one kernel; `run` NULL: it does nothing. */
+/* A module with one kernel. `image` is what is not translated yet; with `run` NULL as well, the
+   kernel does nothing. A process loads all kernels, and launches few. */
 struct module {
+    char *image;
     const char *(*run)(struct launch *);
     const uint32_t *parameters; /* their sizes, ended by 0 */
     unsigned most_shared;
@@ -301,11 +303,11 @@ static int fits(const char *image) {
     long wanted = strtol(target + strlen(".target sm_"), &end, 10);
     return *end == 'a' ? wanted == capability() : wanted <= capability();
 }
-static int translate(const char *image, struct module *it) {
+static int translated(struct module *it) {
     char source[] = "/tmp/ptx-XXXXXX", command[2000], library[1000] = "";
     int file = mkstemp(source);
-    size_t size = strlen(image);
-    if (file < 0 || write(file, image, size) != (ssize_t)size || close(file))
+    size_t size = strlen(it->image);
+    if (file < 0 || write(file, it->image, size) != (ssize_t)size || close(file))
         return refuse(INVALID_PTX, "the PTX cannot be written to %s", source);
     snprintf(command, sizeof command, "%s %s", getenv("FAKE_DRIVER_TRANSLATOR"), source);
     FILE *output = popen(command, "r");
@@ -320,18 +322,28 @@ static int translate(const char *image, struct module *it) {
         return refuse(INVALID_PTX, "%s", dlerror());
     *(void **)&it->run = dlsym(loaded, "run_launch");
     it->parameters = dlsym(loaded, "parameter_sizes");
+    free(it->image);
+    it->image = NULL;
     return OK;
+}
+static int translate(struct module *it) {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&lock);
+    int status = it->image ? translated(it) : OK;
+    pthread_mutex_unlock(&lock);
+    return status;
 }
 int cuModuleLoadDataEx(void **module, const char *image, unsigned n, int *options, void **values) {
     note("cuModuleLoadDataEx");
     struct module *it = calloc(1, sizeof *it);
-    *it = (struct module){NULL, of_our_kernel, 48 << 10};
+    *it = (struct module){NULL, NULL, of_our_kernel, 48 << 10};
     *module = it;
     if (!getenv("FAKE_DRIVER_TRANSLATOR"))
         return OK;
     if (!fits(image))
         return refuse(NO_BINARY, "the code is not for compute capability %d", capability());
-    return translate(image, it);
+    it->image = strdup(image);
+    return OK;
 }
 int cuModuleLoadData(void **module, const char *image) {
     return cuModuleLoadDataEx(module, image, 0, NULL, NULL);
@@ -342,6 +354,9 @@ int cuModuleGetFunction(void **function, void *module, const char *name) {
 }
 int cuFuncGetAttribute(int *value, int attribute, void *function) { *value = 1024; return 0; }
 int cuFuncGetParamInfo(struct module *function, size_t i, size_t *offset, size_t *size) {
+    int status = translate(function);
+    if (status)
+        return status;
     size_t at = 0;
     const uint32_t *sizes = function->parameters;
     for (size_t j = 0; sizes[j]; at += sizes[j++]) {
@@ -453,6 +468,9 @@ struct config {
     unsigned count;
 };
 int cuLaunchKernelEx(struct config *c, struct module *kernel, void **arguments, void **extra) {
+    int status = translate(kernel);
+    if (status)
+        return status;
     char line[500];
     unsigned cluster = 1;
     for (unsigned i = 0; i < c->count; i++) {

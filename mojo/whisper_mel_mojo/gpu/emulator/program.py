@@ -68,6 +68,8 @@ class Kernel:
         os.environ["FAKE_DRIVER_CAPABILITY"] = target[1]
         self._module = ctypes.c_void_p()
         self._ask("cuModuleLoadData", ctypes.byref(self._module), ptx.encode())
+        # A kernel is translated when its parameters are asked for, or at its first launch.
+        self._ask("cuFuncGetParamInfo", self._module, ctypes.c_size_t(0), None, None)
 
     def run(
         self, inputs: Sequence[Array], out: Array, values: Sequence[Any], launch: Launch, room: int

@@ -28,7 +28,7 @@ Variant = Sequence[tuple[int, str]]
 RUNTIME = Path(__file__).with_name("runtime.h")
 # No rounding but those of the instructions; signed integers wrap around.
 FLAGS = (
-    *("-shared", "-fPIC", "-w", "-O1", "-std=gnu11"),
+    *("-shared", "-fPIC", "-w", "-Og", "-std=gnu11"),
     *("-ffp-contract=off", "-fwrapv", "-fno-strict-aliasing"),
 )
 SPECIAL = {
