@@ -13,7 +13,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
 from launching import calls, require_one_launch_only
 from plants import planted, run_sanitized
 from whisper_mel_mojo.builder import built_library

@@ -62,7 +62,7 @@ def compiled(
 
 
 def measure(target: str, text: str) -> Measured:
-    """Measure a kernel that ``compiled`` returned; raise ``ValueError`` if it is another target's."""
+    """Measure a kernel of ``compiled``; raise ``ValueError`` if it is another target's."""
     mapping, _, code = text.partition("\n")
     words = mapping.split()
     if words[::2] != ["threads", "cluster", "shared"]:
