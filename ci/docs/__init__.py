@@ -1,6 +1,7 @@
 """The generated parts of README and docs: ``./dev docs`` writes them, ``--check`` compares them.
 
 cli          the command, and the function that makes each part
+site         the documentation as a site: dead links, pages, MkDocs
 sections     parts between two marks, and numbers in prose: found, replaced; Markdown tables
 pictures     pictures with a digest of the record that they show
 catalogue    today's cases, compared with those of a record

@@ -19,7 +19,7 @@ from bench import results
 from calibration import calibrate
 from tasks.paths import ROOT
 
-from docs import calibration, catalogue, front_ends, gpu, pictures, quirks, speed
+from docs import calibration, catalogue, front_ends, gpu, pictures, quirks, site, speed
 from docs.numbers import NUMBERS, ratios
 from docs.sections import rewritten
 
@@ -44,8 +44,13 @@ def run(arguments: list[str]) -> int:
         prog="./dev docs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--check", action="store_true", help="write nothing, name what is stale")
+    parser.add_argument("--site", action="store_true", help="build the site in dist/site")
     parser.add_argument("report", nargs="*", type=Path, help="report.json: recorded first")
     options = parser.parse_args(arguments)
+    if options.site:
+        if options.check or options.report:
+            parser.error("--site: expected nothing beside it")
+        return site.build()
     if options.check and options.report:
         parser.error("--check: expected no report beside it, since that would be recorded")
     try:

@@ -37,6 +37,12 @@ def _golden(arguments: list[str]) -> int:
     return _module("calibration.calibrate", "run")(arguments[1:])
 
 
+def _layer_of_docs(arguments: list[str]) -> str:
+    if "--site" in arguments:
+        return "site"
+    return "default" if "--check" in arguments else "test"  # pictures need matplotlib
+
+
 def _module(name: str, function: str) -> Callable[[list[str]], int]:
     """Return a function that imports its module when called, after ./dev has installed what it
     needs.
@@ -51,12 +57,13 @@ def _module(name: str, function: str) -> Callable[[list[str]], int]:
 
 TASKS = {
     "env": Task(
-        "make the environment; `env test` with torch and MAX, `env peers`, `env cuda`",
+        "make the environment; `env test` with torch and MAX, `env peers`, …",
         run=_env,
         subtasks={
             "test": Task("with PyTorch and MAX, for the project's own tests", layer="test"),
             "peers": Task("on top of it, large front-ends", layer="peers"),
             "cuda": Task("on top of it, ptxas and compute-sanitizer", layer="cuda"),
+            "site": Task("on top of the default one, MkDocs", layer="site"),
         },
     ),
     "check": Task(
@@ -103,9 +110,10 @@ TASKS = {
     "docs": Task(
         "write the generated parts of README and docs; --check compares them",
         "[REPORT …]",
-        "--check  write nothing, name what is stale",
-        # Pictures need matplotlib.
-        layer=lambda arguments: "default" if "--check" in arguments else "test",
+        """
+--check  write nothing, name what is stale
+--site   build the documentation as a site in dist/site; dead links are errors""",
+        layer=_layer_of_docs,
         run=_module("docs.cli", "run"),
     ),
     "bench": Task(

@@ -17,7 +17,7 @@ from .paths import LOCKS
 UV = ["uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.10"]
 UV += ["--generate-hashes", "--no-emit-index-url", "--no-header", "--no-annotate"]
 # Each takes over the pins of those before it, on top of which it is installed.
-LOCK_FILES = ["default", "golden", "docs", "test", "torch", "peers", "cuda"]
+LOCK_FILES = ["default", "golden", "docs", "test", "torch", "peers", "cuda", "site"]
 # triton (1 GB, not used by log-Mel) is a dependency of openai-whisper and torch; torch itself has
 # its own lock. The others are dependencies of keras-hub, for TensorFlow and downloads.
 LEFT_OUT = ["torch", "triton", "tensorflow-text", "kagglehub", "kagglesdk"]

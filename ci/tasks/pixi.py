@@ -16,7 +16,7 @@ from .paths import LOCKS, PACKAGES, ROOT
 
 MANIFEST = ROOT / "pixi.toml"
 MARK = "# ---- ./dev lock writes everything from here on ----\n"
-FEATURES = ["golden", "docs", "test", "torch", "peers", "cuda"]
+FEATURES = ["golden", "docs", "test", "torch", "peers", "cuda", "site"]
 """Locks that are features of the same name; the lock ``default`` is the default feature."""
 
 

@@ -17,6 +17,7 @@ LAYERS = {
     "test": ("default", "test"),
     "peers": ("default", "test", "peers"),
     "cuda": ("default", "test", "cuda"),
+    "site": ("default", "site"),
 }
 """The layers that each layer needs, itself last."""
 

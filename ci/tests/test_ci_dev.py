@@ -122,6 +122,12 @@ def test_further_layers_go_on_top_of_test(name: str, installers: Installers) -> 
     assert installers.of(TEST) == []
 
 
+def test_the_site_needs_nothing_of_test(installers: Installers) -> None:
+    installers.of(DEFAULT)
+    assert installers.of(LAYERS["site"]) == ["site", "reference+mojo"]
+    assert installers.of(DEFAULT) == []
+
+
 def test_torch_comes_from_the_index_where_there_is_no_cpu_wheel(
     installers: Installers, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -423,7 +429,7 @@ NAMES = [name for name, _ in walk(TASKS)]
         ("golden", 2, "golden: expected make, verify, list"),
         ("gpu compile sm_75 --fast", 2, "gpu compile --fast: no such option"),
         ("lint ruff", 2, "lint ruff: expected no arguments"),
-        ("env tets", 2, "env tets: expected test, peers or cuda"),
+        ("env tets", 2, "env tets: expected test, peers, cuda or site"),
         ("build wheels mjoo", 2, "mjoo: expected a package, of reference, golden, conformance"),
     ],
 )

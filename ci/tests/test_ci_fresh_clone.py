@@ -75,6 +75,7 @@ CALLS: dict[str, list[tuple[str, str, int]]] = {
         ("sanitize initcheck", "sanitize initcheck", 3),
         ("sanitize synccheck", "sanitize synccheck", 3),
     ],
+    "site": [("env site", "env site", 0), ("docs", "docs --site", 0)],
 }
 
 

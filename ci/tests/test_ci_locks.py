@@ -144,6 +144,7 @@ ENVIRONMENTS = {
     "test": ["default", "golden", "docs", "test", "torch"],
     "peers": ["default", "golden", "docs", "test", "torch", "peers"],
     "cuda": ["default", "golden", "docs", "test", "torch", "cuda"],
+    "site": ["default", "site"],
     "rocm": ["default", "docs", "test"],
 }
 

@@ -46,6 +46,7 @@ NEEDS = {
     "cuda": """
         env cuda | gpu run | sanitize memcheck | sanitize racecheck | sanitize initcheck
         sanitize synccheck""",
+    "site": "env site | docs --site",
 }
 CALLS = [
     (call.strip(), layer)
