@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import os
+import sys
+import wave
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import soxr
 from numpy.typing import NDArray
+from programs import ran
 from whisper_mel_golden.speech import SPEECH, load_recording
 from whisper_mel_mojo import log_mel
-from whisper_mel_mojo.audio_file import AudioError, load_audio
+from whisper_mel_mojo.audio_file import AudioError, AudioWarning, decode_audio, load_audio
 
 Array = NDArray[Any]
 
@@ -56,11 +62,13 @@ def test_what_cannot_be_heard_is_named(tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("no audio " * 100)
     (tmp_path / "empty.wav").touch()
     (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "unreadable.wav").symlink_to("/proc/self/mem")
     for name, reason in {
         "nan.wav": "2 of 16000 samples are NaN or infinite",
         "none.wav": "has no samples",
         "cut.flac": "no audio file that libsndfile reads: .*lost sync",
-        "text.wav": "no audio file that libsndfile reads: Format not recognised",
+        "text.wav": "is no audio file that libsndfile reads: .*; nor one that PyAV reads: ",
+        "unreadable.wav": "cannot be read: Input/output error",
         "empty.wav": "no audio file that libsndfile reads",
         "folder.wav": "is no file",
         "missing.wav": "does not exist",
@@ -68,3 +76,199 @@ def test_what_cannot_be_heard_is_named(tmp_path: Path) -> None:
         with pytest.raises(AudioError, match=reason) as raised:
             load_audio(tmp_path / name)
         assert str(tmp_path / name) in str(raised.value)
+
+
+@pytest.mark.parametrize("rate", [8_000, 44_100, 48_000])
+@pytest.mark.parametrize("form", ["wav", "flac"])
+def test_blocks_are_resampled_as_the_whole(rate: int, form: str, tmp_path: Path) -> None:
+    """Of several blocks, bit for bit."""
+    samples = np.random.default_rng(rate).normal(0, 0.1, 200_003)
+    path = tmp_path / f"noise.{form}"
+    soundfile.write(path, samples, rate)
+    whole, _ = soundfile.read(path, dtype="float32")
+    assert np.array_equal(load_audio(path), soxr.resample(whole, rate, 16_000))
+
+
+MEMORY = """
+import sys
+from pathlib import Path
+import numpy, soundfile, soxr
+from whisper_mel_mojo.audio_file import load_audio
+
+def kilobytes(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(name)).split()[1])
+
+load_audio(sys.argv[1])  # what is loaded and kept once
+before = kilobytes("VmRSS")
+audio = load_audio(sys.argv[2])
+print((kilobytes("VmHWM") - before) * 1024 / audio.nbytes)
+"""
+
+
+@pytest.mark.parametrize("form", ["wav", "flac"])
+def test_decoding_takes_the_memory_of_its_result(form: str, tmp_path: Path) -> None:
+    """And a few blocks: at most 1.3 times, which five minutes of music are enough to see."""
+    stereo = np.tile((32767 * tone(44_100)).astype(np.int16)[:, None], 2)
+    for name, repeats in (("short", 10), ("long", 300)):
+        soundfile.write(tmp_path / f"{name}.{form}", np.tile(stereo, (repeats, 1)), 44_100)
+    files = [tmp_path / f"{name}.{form}" for name in ("short", "long")]
+    done = ran([sys.executable, "-c", MEMORY, *files], check=True)
+    assert 0.9 <= float(done.stdout) <= 1.3
+
+
+@pytest.mark.parametrize(
+    "kind", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "WAVEX", "ULAW"]
+)
+def test_wav_is_what_libsndfile_makes_of_it(kind: str, tmp_path: Path) -> None:
+    form, subtype = ("WAVEX", "PCM_24") if kind == "WAVEX" else ("WAV", kind)
+    samples = np.random.default_rng(0).uniform(-0.9, 0.9, (70_001, 2))
+    path = tmp_path / "noise.wav"
+    soundfile.write(path, samples, 16_000, subtype, format=form)
+    expected, _ = soundfile.read(path, dtype="float32")
+    assert np.array_equal(load_audio(path), expected.mean(axis=1))
+    assert np.array_equal(load_audio(path, channel=1), expected[:, 1])
+
+
+WITHOUT = """
+import builtins, sys
+plain = builtins.__import__
+
+def without(name, *more, **others):
+    if name in sys.argv[2:]:
+        raise ModuleNotFoundError(f"No module named {name!r}")
+    return plain(name, *more, **others)
+
+builtins.__import__ = without
+from whisper_mel_mojo.audio_file import load_audio
+try:
+    print(load_audio(sys.argv[1]).size)
+except (ImportError, ValueError) as error:
+    print(error)
+"""
+
+
+def heard_without(path: Path, *modules: str) -> str:
+    return ran([sys.executable, "-c", WITHOUT, path, *modules], check=True).stdout
+
+
+def test_what_each_format_needs(tmp_path: Path) -> None:
+    """Plain WAV nothing, the formats of libsndfile one of two, m4a PyAV; it is said what to get."""
+    with wave.open(str(tmp_path / "plain.wav"), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(bytes(32_000))
+    soundfile.write(tmp_path / "a.flac", tone(16_000), 16_000)
+    soundfile.write(tmp_path / "low.wav", tone(8_000), 8_000)
+    encode(tmp_path / "a.m4a", "aac")
+    none = ("soundfile", "soxr", "av")
+    assert heard_without(tmp_path / "plain.wav", *none) == "16000\n"
+    assert heard_without(tmp_path / "a.flac", "soundfile") == "16000\n"
+    assert 'pip install "whisper-mel-mojo[audio]"' in heard_without(tmp_path / "a.flac", *none)
+    assert "8000 samples a second needs it: pip" in heard_without(tmp_path / "low.wav", "soxr")
+    assert "m4a, mp4 and webm among them: pip install av" in heard_without(tmp_path / "a.m4a", "av")
+
+
+def encode(path: Path, codec: str, seconds: float = 2.0) -> None:
+    """Write a tone at 48 kHz in two channels by FFmpeg."""
+    import av
+
+    stereo = np.tile(tone(48_000, seconds).astype(np.float32), (2, 1))
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream(codec, rate=48_000, layout="stereo")
+        frame = av.AudioFrame.from_ndarray(stereo, format="fltp", layout="stereo")
+        frame.sample_rate = 48_000
+        size = stream.frame_size or 960
+        cutter = av.AudioResampler(stream.format, "stereo", 48_000, frame_size=size)
+        for piece in [*cutter.resample(frame), *cutter.resample(None), None]:
+            container.mux(stream.encode(piece))
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.m4a", "aac"), ("a.mp4", "aac"), ("a.webm", "libopus")]
+)
+def test_containers_are_read_by_pyav(name: str, codec: str, tmp_path: Path) -> None:
+    encode(tmp_path / name, codec)
+    audio = load_audio(tmp_path / name)
+    assert abs(audio.size - 32_000) <= 700, "encoders add samples"
+    spectrum = np.abs(np.fft.rfft(audio[4_000:28_000]))
+    assert np.argmax(spectrum) * 16_000 / 24_000 == pytest.approx(440, abs=1)
+    assert np.abs(audio).max() == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_channel_is_chosen(tmp_path: Path) -> None:
+    stereo = np.stack([tone(16_000), -0.25 * tone(16_000)], 1).astype(np.float32)
+    path = tmp_path / "stereo.wav"
+    soundfile.write(path, stereo, 16_000, "FLOAT")
+    for channel in (0, 1):
+        assert np.array_equal(load_audio(path, channel=channel), stereo[:, channel])
+    for channel in (2, -1):
+        with pytest.raises(AudioError, match=f"has 2 channels: .*channel=0 to 1, not {channel}"):
+            load_audio(path, channel=channel)
+    with path.open("rb") as file:
+        assert np.array_equal(decode_audio(file, "it", channel=1), stereo[:, 1])
+
+
+@pytest.mark.parametrize("form", ["wav", "mp3", "ogg", "aiff", "webm"])
+def test_a_file_that_was_cut_off_is_said(form: str, tmp_path: Path) -> None:
+    """What is there is heard; a whole file says nothing (warnings are errors here)."""
+    path = tmp_path / f"cut.{form}"
+    if form == "webm":
+        encode(path, "libopus", 20)
+    else:
+        soundfile.write(path, tone(16_000, 20), 16_000)
+    whole = load_audio(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    with pytest.warns(AudioWarning, match=rf"cut.{form} was cut off: "):
+        heard = load_audio(path)
+    assert 0.4 < heard.size / whole.size < 0.9
+
+
+def test_a_size_that_was_never_filled_in_is_no_cut(tmp_path: Path) -> None:
+    """As of programs that write to a pipe."""
+    path = tmp_path / "piped.wav"
+    soundfile.write(path, tone(16_000), 16_000)
+    content = bytearray(path.read_bytes())
+    for size in (b"\0\0\0\0", b"\xff\xff\xff\xff"):
+        content[40:44] = size
+        path.write_bytes(content)
+        assert load_audio(path).size == 16_000
+
+
+def test_what_is_suspicious_is_said(tmp_path: Path) -> None:
+    left = tone(16_000).astype(np.float32)
+    for name, samples, said in [
+        ("opposite", np.stack([left, -0.95 * left], 1), "cancel each other: their mean has 0.1%"),
+        ("cast", 32_767 * left, r"has amplitudes up to 16383\.5: full scale of float samples is 1"),
+    ]:
+        path = tmp_path / f"{name}.wav"
+        soundfile.write(path, samples, 16_000, "FLOAT")
+        with pytest.warns(AudioWarning, match=f"{name}.wav has .*{said}|{name}.wav {said}"):
+            load_audio(path)
+    soundfile.write(tmp_path / "half.wav", np.stack([left, -0.5 * left], 1), 16_000)
+    load_audio(tmp_path / "half.wav")
+    soundfile.write(tmp_path / "opposite.wav", np.stack([left, -left], 1), 16_000)
+    assert load_audio(tmp_path / "opposite.wav", channel=0).size == 16_000
+
+
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    """Are read, and named as they can be printed."""
+    for form in ("wav", "flac", "m4a"):
+        path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9." + form.encode()))
+        if form == "m4a":
+            encode(tmp_path / "plain.m4a", "aac")
+            (tmp_path / "plain.m4a").rename(path)
+        else:
+            soundfile.write(os.fsencode(path), tone(16_000), 16_000)
+        assert load_audio(path).size >= 16_000
+        path.write_text("no audio")
+        with pytest.raises(AudioError, match=rf"caf\\xe9\.{form} is no audio") as raised:
+            load_audio(path)
+        str(raised.value).encode()
+
+
+def test_open_files_are_heard_as_files_are(tmp_path: Path) -> None:
+    for form in ("wav", "flac"):
+        path = tmp_path / f"a.{form}"
+        soundfile.write(path, tone(44_100), 44_100)
+        heard = decode_audio(io.BytesIO(path.read_bytes()), "it")
+        assert np.array_equal(heard, load_audio(path))

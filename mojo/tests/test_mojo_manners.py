@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 import whisper_mel_mojo
 from programs import ran
@@ -186,7 +187,7 @@ def test_it_has_a_version() -> None:
 def test_a_missing_extra_is_named_with_its_install_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "a.wav").write_bytes(b"")
+    soundfile.write(tmp_path / "a.wav", np.zeros(800), 8_000)
     plain = builtins.__import__
 
     def without(name: str, *more: Any) -> Any:

@@ -1,0 +1,155 @@
+"""Recordings as blocks of samples: WAV by ourselves, the rest by libsndfile or by PyAV."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_mel_mojo.wav import open_wav
+
+HOW_TO_INSTALL = 'pip install "whisper-mel-mojo[audio]"'
+
+
+class AudioError(ValueError):
+    """A file cannot be decoded; the message names it and says why."""
+
+
+class Recording(Protocol):
+    """An open recording.
+
+    ``rate`` is in samples a second; ``length`` is the number of samples of each channel that the
+    file announces, None if it announces none. ``is_cut`` says whether its end is missing, where
+    that is seen at once.
+    """
+
+    rate: int
+    channels: int
+    length: int | None
+    is_cut: bool
+
+    def blocks(self, frames: int) -> Iterator[NDArray[np.float32]]:
+        """Yield the samples: float32 of shape ``(n, channels)``, ``n`` of about ``frames``."""
+        ...
+
+
+@contextmanager
+def open_recording(file: BinaryIO) -> Iterator[Recording]:
+    """Open what the first of the three decoders reads that knows it.
+
+    Raises :class:`AudioError` if none does, or later, while it is decoded; the message does not
+    name the file. Raises ``ImportError`` if a decoder is needed that is not installed.
+    """
+    with ExitStack() as opened:
+        yield _opened(file, opened)
+
+
+def _opened(file: BinaryIO, opened: ExitStack) -> Recording:
+    if wav := open_wav(file):
+        return wav
+    reasons, absent = [], []
+    for decoder in (_Libsndfile, _PyAV):
+        file.seek(0)
+        try:
+            return decoder(file, opened)
+        except ImportError as error:
+            absent.append(error)
+        except AudioError as error:
+            reasons.append(str(error))
+    if not reasons:
+        raise ImportError(
+            f"{absent[0]}: reading files that are no plain WAV needs it: {HOW_TO_INSTALL}"
+        ) from absent[0]
+    advice = " (PyAV reads more formats, m4a, mp4 and webm among them: pip install av)"
+    raise AudioError(f"no audio file that {'; nor one that '.join(reasons)}{advice * bool(absent)}")
+
+
+class _Libsndfile:
+    """A recording that libsndfile reads."""
+
+    def __init__(self, file: BinaryIO, opened: ExitStack) -> None:
+        import soundfile
+
+        self.is_cut = _is_cut(file)
+        self._error = soundfile.LibsndfileError
+        try:
+            self._file: Any = opened.enter_context(soundfile.SoundFile(file))
+        except (self._error, OSError) as error:
+            raise AudioError(f"libsndfile reads: {_reason(error)}") from error
+        self.rate: int = self._file.samplerate
+        self.channels: int = self._file.channels
+        self.length: int | None = self._file.frames
+
+    def blocks(self, frames: int) -> Iterator[NDArray[np.float32]]:
+        while True:
+            try:
+                block = self._file.read(frames, dtype="float32", always_2d=True)
+            except (self._error, OSError) as error:
+                raise AudioError(
+                    f"no audio file that libsndfile reads: {_reason(error)}"
+                ) from error
+            if not len(block):
+                return
+            yield block
+
+
+class _PyAV:
+    """A recording that PyAV (FFmpeg) reads: the first stream of sound in a file."""
+
+    def __init__(self, file: BinaryIO, opened: ExitStack) -> None:
+        import av
+
+        self.is_cut = False
+        self._error = av.FFmpegError
+        try:
+            self._container: Any = opened.enter_context(av.open(file))
+        except (self._error, OSError) as error:
+            raise AudioError(f"PyAV reads: {_reason(error)}") from error
+        streams = [it for it in self._container.streams.audio if it.rate and it.channels]
+        if not streams:
+            raise AudioError("PyAV reads: it has no stream of sound")
+        self._stream = streams[0]
+        self._resampler: Any = av.AudioResampler(
+            format="fltp", layout=self._stream.layout, rate=self._stream.rate
+        )
+        self.rate: int = self._stream.rate
+        self.channels: int = self._stream.channels
+        duration = self._container.duration
+        seconds = duration and duration / av.time_base
+        # The announced time is not exact: encoders add samples at both ends.
+        self.length = seconds and int(max(0, 0.98 * seconds - 0.1) * self.rate)
+
+    def blocks(self, frames: int) -> Iterator[NDArray[np.float32]]:
+        try:
+            for decoded in self._container.decode(self._stream):
+                for frame in self._resampler.resample(decoded):
+                    yield frame.to_ndarray().T
+        except (self._error, OSError) as error:
+            raise AudioError(f"no audio file that PyAV reads: {_reason(error)}") from error
+
+
+def _is_cut(file: BinaryIO) -> bool:
+    """Return whether the end of an Ogg or AIFF file is missing, which libsndfile does not say."""
+    head, size = file.read(8), file.seek(0, os.SEEK_END)
+    cut = head[:4] == b"FORM" and int.from_bytes(head[4:], "big") + 8 > size
+    if head[:4] == b"OggS":
+        file.seek(max(0, size - 65_536))  # a page is shorter
+        tail = file.read()
+        page = tail.rfind(b"OggS")
+        cut = not tail[page + 5] & 4  # the flag of a last page
+    file.seek(0)
+    return cut
+
+
+def _reason(error: Any) -> str:
+    """Return what a decoder says, without the name that it has for the file."""
+    return str(getattr(error, "error_string", None) or error.strerror or error)
+
+
+def shown(name: str | bytes | os.PathLike[str]) -> str:
+    r"""Return a file's name for messages: bytes that are not UTF-8 as ``\xe9``."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
