@@ -1,7 +1,8 @@
 """``whisper-mel``, or ``python -m whisper_mel_conformance``: judge front-ends, and what follows.
 
 Without a command it judges, as ``judge`` does. ``diagnose SOURCE`` is short for ``judge --diagnose
---frontend SOURCE``.
+--frontend SOURCE``. Other packages add commands by entry points of the group
+``whisper_mel.commands``.
 
 The exit status is 0 if every front-end reaches its required class and has no failures but declared
 ones; 1 if not; 2 for wrong usage; 130 or 143 if SIGINT or SIGTERM ended the run early.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] and given[0] in _COMMANDS:
         return _COMMANDS[given[0]](given[1:])
+    for command in entry_points(group="whisper_mel.commands", name=(given or [""])[0]):
+        return command.load()(given[1:])
     if given[:1] == ["diagnose"]:
         sources = [word for word in given[1:2] if not word.startswith("-")]
         given = ["--diagnose", *(f"--frontend={it}" for it in sources), *given[1 + len(sources) :]]
@@ -59,6 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    added = entry_points(group="whisper_mel.commands").names
     parser = argparse.ArgumentParser(
         prog=f"{PROGRAM} [judge]",
         description="Judge implementations of Whisper's log-Mel front-end: those that are named, "
@@ -67,7 +72,8 @@ def _parser() -> argparse.ArgumentParser:
         "processors without it), -x, --lf, --collect-only, "
         f"--junitxml FILE … `{PROGRAM} diagnose SOURCE` says within seconds what is wrong and how "
         f"to fix it, `{PROGRAM} repro PATH` replays a failure of an earlier run, `{PROGRAM} report "
-        "PATH …` makes one report of several.",
+        "PATH …` makes one report of several."
+        + "".join(f" `{PROGRAM} {name} --help`: from another package." for name in sorted(added)),
         allow_abbrev=False,
     )
     for option in OPTIONS:

@@ -6,12 +6,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import corpora
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 import soxr
 import tiny_en
+import torch
 from whisper_mel_golden.speech import load_recording
+from whisper_mel_mojo.featurize import main as featurize
 
 pytestmark = pytest.mark.torch
 
@@ -71,3 +76,45 @@ def test_what_is_wrong_is_said(
         assert not out
         assert message in err
         assert arguments[-1] == "--offline" or arguments[-1] in err
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_model_is_trained_and_continued(
+    workers: int,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Ended twice, it ends with the weights of a run that was never ended, and has learned."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+    import train
+
+    corpora.without_ray(monkeypatch)
+    kinds = {
+        "noise": corpora.noise(0, 0.5),
+        "tone": np.sin(0.2 * np.arange(8000, dtype=np.float32)) / 10,
+    }
+    audio = [np.float32(1 + number / 40) * kinds[kind] for number in range(20) for kind in kinds]
+    table = pa.table({"audio": audio, "kind": 20 * [*kinds]})
+    pq.write_table(table, tmp_path / "all.parquet")
+    output = tmp_path / "out"
+    given = ["--window", "1", "--dtype", "float16"]
+    assert featurize([str(tmp_path / "all.parquet"), "-o", str(output), *given]) == 0
+    settings = [str(output), "--label", "kind", "--batch", "6", "--workers", f"{workers}"]
+    capsys.readouterr()
+    assert train.main([*settings, "--checkpoint", str(tmp_path / "whole.pt")]) == 0
+    whole = capsys.readouterr().out
+    for steps in ("2", "9", "30"):
+        ended = ["--checkpoint", str(tmp_path / "ended.pt"), "--steps", steps]
+        assert train.main([*settings, *ended]) == 0
+    assert capsys.readouterr().out == whole
+    losses = [float(line.split()[-1]) for line in whole.splitlines()]
+    assert len(losses) == 3 * 7
+    assert losses[-1] < losses[0] / 2
+    ends = [torch.load(tmp_path / name) for name in ("whole.pt", "ended.pt")]
+    assert ends[0]["place"] == ends[1]["place"] == (2, 40, 21)
+    for name, weights in ends[0]["model"].items():
+        assert torch.equal(weights, ends[1]["model"][name])
+    assert train.main([str(tmp_path), "--label", "kind"]) == 1
+    assert "manifest.json does not exist" in capsys.readouterr().err

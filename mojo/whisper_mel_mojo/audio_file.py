@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from whisper_mel_mojo.decoders import (
     HOW_TO_INSTALL,
-    AudioError,
+    DecodingError,
     Recording,
     open_recording,
     shown,
@@ -27,6 +27,10 @@ LOUD = 2.0
 """Amplitude above which samples are probably integers that were only cast."""
 CANCELLED = 0.01
 """Share of the channels' power, in the power of their mean, below which they cancel each other."""
+
+
+class AudioError(ValueError):
+    """A file cannot be decoded; the message names it and says why."""
 
 
 class AudioWarning(UserWarning):
@@ -90,16 +94,22 @@ def read_audio(
     """Read an open file like :func:`read_file`."""
     try:
         with open_recording(file) as recording:
-            if channel is not None and not 0 <= channel < recording.channels:
-                raise AudioError(
-                    f"has {recording.channels} channels: "
-                    f"expected channel=0 to {recording.channels - 1}, not {channel}"
-                )
-            heard = _Heard(channel)
-            samples = resampled(heard.mono(recording), recording.rate)
-    except AudioError as error:
-        said = str(error)
-        raise AudioError(f"{name} {'is ' if said.startswith('no ') else ''}{said}") from error
+            return read_recording(recording, name, channel=channel)
+    except DecodingError as error:
+        raise AudioError(f"{name} is {error}") from error
+
+
+def read_recording(
+    recording: Recording, name: str, *, channel: int | None = None
+) -> tuple[NDArray[np.float32], list[str]]:
+    """Read what is open already like :func:`read_file`."""
+    if channel is not None and not 0 <= channel < recording.channels:
+        raise AudioError(
+            f"{name} has {recording.channels} channels: "
+            f"expected channel=0 to {recording.channels - 1}, not {channel}"
+        )
+    heard = _Heard(channel)
+    samples = resampled(heard.mono(recording), recording.rate)
     if heard.length == 0:
         raise AudioError(f"{name} has no samples")
     if heard.wrong:

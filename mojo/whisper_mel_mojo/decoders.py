@@ -15,8 +15,8 @@ from whisper_mel_mojo.wav import open_wav
 HOW_TO_INSTALL = 'pip install "whisper-mel-mojo[audio]"'
 
 
-class AudioError(ValueError):
-    """A file cannot be decoded; the message names it and says why."""
+class DecodingError(ValueError):
+    """No decoder reads a file; the message says why, after words such as "FILE is"."""
 
 
 class Recording(Protocol):
@@ -41,8 +41,8 @@ class Recording(Protocol):
 def open_recording(file: BinaryIO) -> Iterator[Recording]:
     """Open what the first of the three decoders reads that knows it.
 
-    Raises :class:`AudioError` if none does, or later, while it is decoded; the message does not
-    name the file. Raises ``ImportError`` if a decoder is needed that is not installed.
+    Raises :class:`DecodingError` if none does, or later, while it is decoded, and
+    ``ImportError`` if a decoder is needed that is not installed.
     """
     with ExitStack() as opened:
         yield _opened(file, opened)
@@ -58,14 +58,16 @@ def _opened(file: BinaryIO, opened: ExitStack) -> Recording:
             return decoder(file, opened)
         except ImportError as error:
             absent.append(error)
-        except AudioError as error:
+        except DecodingError as error:
             reasons.append(str(error))
     if not reasons:
         raise ImportError(
             f"{absent[0]}: reading files that are no plain WAV needs it: {HOW_TO_INSTALL}"
         ) from absent[0]
     advice = " (PyAV reads more formats, m4a, mp4 and webm among them: pip install av)"
-    raise AudioError(f"no audio file that {'; nor one that '.join(reasons)}{advice * bool(absent)}")
+    raise DecodingError(
+        f"no audio file that {'; nor one that '.join(reasons)}{advice * bool(absent)}"
+    )
 
 
 class _Libsndfile:
@@ -79,7 +81,7 @@ class _Libsndfile:
         try:
             self._file: Any = opened.enter_context(soundfile.SoundFile(file))
         except (self._error, OSError) as error:
-            raise AudioError(f"libsndfile reads: {_reason(error)}") from error
+            raise DecodingError(f"libsndfile reads: {_reason(error)}") from error
         self.rate: int = self._file.samplerate
         self.channels: int = self._file.channels
         self.length: int | None = self._file.frames
@@ -89,7 +91,7 @@ class _Libsndfile:
             try:
                 block = self._file.read(frames, dtype="float32", always_2d=True)
             except (self._error, OSError) as error:
-                raise AudioError(
+                raise DecodingError(
                     f"no audio file that libsndfile reads: {_reason(error)}"
                 ) from error
             if not len(block):
@@ -108,10 +110,10 @@ class _PyAV:
         try:
             self._container: Any = opened.enter_context(av.open(file))
         except (self._error, OSError) as error:
-            raise AudioError(f"PyAV reads: {_reason(error)}") from error
+            raise DecodingError(f"PyAV reads: {_reason(error)}") from error
         streams = [it for it in self._container.streams.audio if it.rate and it.channels]
         if not streams:
-            raise AudioError("PyAV reads: it has no stream of sound")
+            raise DecodingError("PyAV reads: it has no stream of sound")
         self._stream = streams[0]
         self._resampler: Any = av.AudioResampler(
             format="fltp", layout=self._stream.layout, rate=self._stream.rate
@@ -129,7 +131,7 @@ class _PyAV:
                 for frame in self._resampler.resample(decoded):
                     yield frame.to_ndarray().T
         except (self._error, OSError) as error:
-            raise AudioError(f"no audio file that PyAV reads: {_reason(error)}") from error
+            raise DecodingError(f"no audio file that PyAV reads: {_reason(error)}") from error
 
 
 def _is_cut(file: BinaryIO) -> bool:

@@ -1,0 +1,95 @@
+"""Files that are written whole or not at all, and whether files are what they were."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, TypedDict
+
+PARTIAL = ".partial"
+BEGUN = ".begun"
+"""Suffix of a file that has a byte for each time that a shard was begun, until it is made."""
+
+
+class CorpusError(Exception):
+    """The run cannot begin or continue; the message says why, in a sentence."""
+
+
+class Stamp(TypedDict):
+    """What a file was when it was read or written.
+
+    ``size`` is in bytes, ``mtime_ns`` in nanoseconds; ``sha256`` is None for a file that could not
+    be read.
+    """
+
+    size: int
+    mtime_ns: int
+    sha256: str | None
+
+
+def stamp(path: str | Path, *, remember: bool = False) -> Stamp:
+    """Return what a file is now. With ``remember`` one that has not changed is hashed only once."""
+    status = os.stat(path)
+    sha256 = _remembered if remember else _sha256
+    try:
+        digest = sha256(path, status.st_size, status.st_mtime_ns)
+    except OSError:
+        digest = None
+    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": digest}
+
+
+def difference(path: str | Path, was: Stamp, *, rehash: bool = False) -> str | None:
+    """Return how a file differs from what it was; None if it is the same.
+
+    Its content is compared where the time of its last change is another one, and always with
+    ``rehash``.
+    """
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        return f"is gone ({error.strerror})"
+    if status.st_size != was["size"]:
+        return f"has {status.st_size} bytes, and had {was['size']}"
+    if was["sha256"] is None or rehash or status.st_mtime_ns != was["mtime_ns"]:
+        now = stamp(path)["sha256"]
+        if now != was["sha256"]:
+            return "has other content" if was["sha256"] and now else "can or cannot be read now"
+    return None
+
+
+def _sha256(path: str | Path, size: int, mtime_ns: int) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while content := file.read(1 << 20):
+            digest.update(content)
+    return digest.hexdigest()
+
+
+_remembered = functools.lru_cache(1024)(_sha256)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that appears under its name when all is written; the last wins."""
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PARTIAL}")
+    try:
+        with beside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file, whole or not at all. Names that are not UTF-8 keep their bytes in it."""
+    with whole(path) as file:
+        file.write(json.dumps(content, indent=1).encode())
