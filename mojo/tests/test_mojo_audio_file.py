@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import tracemalloc
 import wave
 from pathlib import Path
 from typing import Any
@@ -264,6 +265,47 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
         with pytest.raises(AudioError, match=rf"caf\\xe9\.{form} is no audio") as raised:
             load_audio(path)
         str(raised.value).encode()
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "reason"),
+    [
+        (24, 1, "has 1 samples a second: expected 1000 to 1000000"),
+        (24, 2**32 - 1, "has 4294967295 samples a second"),
+        (16, 2**31, "no audio file"),
+        (22, 0, "no audio file"),
+    ],
+)
+def test_spoiled_headers_take_no_memory(at: int, value: int, reason: str, tmp_path: Path) -> None:
+    """A rate that would be converted to gigabytes, a chunk that is larger than the file."""
+    path = tmp_path / "spoiled.wav"
+    soundfile.write(path, tone(16_000), 16_000)
+    content = bytearray(path.read_bytes())
+    size = 2 if at == 22 else 4
+    content[at : at + size] = value.to_bytes(size, "little")
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(AudioError, match=reason):
+            load_audio(path)
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_many_channels(tmp_path: Path) -> None:
+    """A block is as large as of few."""
+    samples = np.tile(tone(16_000, 0.1)[:, None], 60_000).astype(np.uint8)
+    path = tmp_path / "many.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((60_000, 1, 16_000, 0, "NONE", ""))
+        file.writeframes(samples[:200].tobytes())
+    tracemalloc.start()
+    try:
+        assert load_audio(path).size == 200
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_open_files_are_heard_as_files_are(tmp_path: Path) -> None:

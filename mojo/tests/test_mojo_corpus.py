@@ -217,10 +217,12 @@ def test_columns_are_carried_along(tmp_path: Path, capsys: pytest.CaptureFixture
         ("some.parquet#0", None, "first", None),
         *3 * [("some.parquet#1", None, "second", None)],
     ]
-    chosen = tmp_path / "chosen"
-    assert featurize(sources, chosen, "--columns", "text") == 0
-    with pytest.raises(ValueError, match="no 'id' in"):
-        Features(chosen, columns=["id"])
+    for names, missing in {"text": "id", "text,id": "words", "": "text"}.items():
+        chosen = tmp_path / f"chosen {names}"
+        assert featurize(sources, chosen, "--columns", names) == 0
+        Features(chosen, columns=[it for it in names.split(",") if it])
+        with pytest.raises(ValueError, match=f"no '{missing}' in"):
+            Features(chosen, columns=[missing])
     capsys.readouterr()
     assert featurize(sources, tmp_path / "none", "--columns", "speaker") == 2
     assert "--columns speaker: no Parquet file" in capsys.readouterr().err
@@ -269,11 +271,13 @@ def test_names_that_look_like_rows(tmp_path: Path) -> None:
 def test_an_output_is_no_source(tmp_path: Path) -> None:
     """Though its folder may be in the one that is searched."""
     sources = corpus(tmp_path / "sources", 2)
-    output = sources / "out"
+    (tmp_path / "link").symlink_to(sources)
+    output = tmp_path / "link" / "out"
     assert featurize(sources, output) == 0
     before = times(output)
     assert featurize(sources, output) == 0
     assert times(output) == before
+    assert len(Features(output)) == 2 + 3
 
 
 # --------------------------------------------------------------------------- bad inputs
@@ -555,7 +559,29 @@ def test_what_is_only_touched_or_copied_is_valid(
         touch(path)
     before = times(output)
     assert featurize(sources, output) == 0
-    assert times(output) == before
+    assert not made(output, before)
+    for report in reports(output):
+        stamps = [report["shard"]["stamp"], *report["inputs"].values()]
+        paths = [output / "shards" / report["shard"]["file"], *report["inputs"]]
+        now = [Path(path).stat().st_mtime_ns for path in paths]
+        assert now == [it["mtime_ns"] for it in stamps], "it is not hashed again"
+
+
+def test_rows_that_were_made_before_and_after_a_change(tmp_path: Path) -> None:
+    """Of one Parquet file: each shard has what the file was when it was read."""
+    source, output = tmp_path / "rows.parquet", tmp_path / "out"
+    audio = [noise(number, 0.2) for number in range(12)]
+    pq.write_table(pa.table({"audio": audio}), source)
+    assert featurize(source, output) == 0
+    (first, second) = sorted((output / "reports").iterdir())
+    before = times(output)
+    report = json.loads(first.read_text())
+    report["inputs"][str(source)]["sha256"] = 64 * "0"
+    report["inputs"][str(source)]["mtime_ns"] -= 1
+    first.write_text(json.dumps(report))
+    assert featurize(source, output) == 0
+    assert times(output)[second.name] == before[second.name]
+    assert len(made(output, before)) == 1
 
 
 def test_files_are_added_and_removed(
@@ -630,6 +656,7 @@ def test_what_cannot_begin_is_said_in_a_sentence(
 
     assert "missing does not exist" in error("missing")
     assert "no audio in" in error("empty")
+    assert "sources is the output" in error("sources", to=sources)
     assert "pipe: it is a fifo, and no file" in error("pipe")
     assert "file is a file: expected a folder" in error("sources", to=tmp_path / "file")
     assert "cannot go on: " in error("sources", to=tmp_path / "file" / "in it")

@@ -21,8 +21,10 @@ from whisper_mel_mojo.decoders import (
 __all__ = ["SAMPLE_RATE", "AudioError", "AudioWarning", "decode_audio", "load_audio"]
 
 SAMPLE_RATE = 16_000
-BLOCK = 65_536
-"""Number of samples of each channel that are decoded at a time."""
+RATES = (1_000, 1_000_000)
+"""Lowest and highest rate in samples a second that a file can mean; others are spoiled headers."""
+BLOCK = 131_072
+"""Number of samples of all channels that are decoded at a time."""
 LOUD = 2.0
 """Amplitude above which samples are probably integers that were only cast."""
 CANCELLED = 0.01
@@ -108,6 +110,10 @@ def read_recording(
             f"{name} has {recording.channels} channels: "
             f"expected channel=0 to {recording.channels - 1}, not {channel}"
         )
+    if not RATES[0] <= recording.rate <= RATES[1]:
+        raise AudioError(
+            f"{name} has {recording.rate} samples a second: expected {RATES[0]} to {RATES[1]}"
+        )
     heard = _Heard(channel)
     samples = resampled(heard.mono(recording), recording.rate)
     if heard.length == 0:
@@ -161,7 +167,7 @@ class _Heard:
 
     def mono(self, recording: Recording) -> Iterator[NDArray[np.float32]]:
         """Yield the recording's blocks, one channel of it or their mean, with NaN as zeros."""
-        for block in recording.blocks(BLOCK):
+        for block in recording.blocks(max(1, BLOCK // recording.channels)):
             if recording.channels == 1 or self._channel is not None:
                 mono = np.ascontiguousarray(block[:, self._channel or 0])
             else:

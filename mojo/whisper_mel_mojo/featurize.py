@@ -72,9 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--columns",
-        nargs="*",
-        metavar="NAME",
-        help="columns of Parquet files that are carried along (default: all but audio)",
+        type=lambda text: [name for name in text.split(",") if name],
+        metavar="NAME,...",
+        help="columns of Parquet files to carry along, '' for none (default: all but audio)",
     )
     parser.add_argument(
         "--shard", type=_positive, default=64, metavar="CLIPS", help="in one file (default: 64)"

@@ -82,11 +82,12 @@ def open_wav(file: BinaryIO) -> Wav | None:
             if found:
                 found.announce(size)
             return found
-        content = file.read(size + size % 2)
+        end = file.tell() + size + size % 2
         if name == b"fmt ":
-            found = _described(file, content)
+            found = _described(file, file.read(min(size, 40)))
             if not found:
                 return None
+        file.seek(end)
     return None
 
 

@@ -81,7 +81,7 @@ def _heard(heard: Heard, cell: Any, channel: int | None) -> Heard:
 def _stamped(path: str | Path) -> dict[str, Stamp]:
     """Return what a file is before it is read; nothing if there is none."""
     try:
-        return {str(path): stamp(path, remember=True)}
+        return {str(path): stamp(path)}
     except OSError:
         return {}
 

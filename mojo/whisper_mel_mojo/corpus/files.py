@@ -33,10 +33,9 @@ class Stamp(TypedDict):
     sha256: str | None
 
 
-def stamp(path: str | Path, *, remember: bool = False) -> Stamp:
-    """Return what a file is now. With ``remember`` one that has not changed is hashed only once."""
+def stamp(path: str | Path) -> Stamp:
+    """Return what a file is now; while size and time stay, a process hashes it only once."""
     status = os.stat(path)
-    sha256 = _remembered if remember else _sha256
     try:
         digest = sha256(path, status.st_size, status.st_mtime_ns)
     except OSError:
@@ -48,7 +47,7 @@ def difference(path: str | Path, was: Stamp, *, rehash: bool = False) -> str | N
     """Return how a file differs from what it was; None if it is the same.
 
     Its content is compared where the time of its last change is another one, and always with
-    ``rehash``.
+    ``rehash``. If only the time has changed, ``was`` takes it.
     """
     try:
         status = os.stat(path)
@@ -60,18 +59,18 @@ def difference(path: str | Path, was: Stamp, *, rehash: bool = False) -> str | N
         now = stamp(path)["sha256"]
         if now != was["sha256"]:
             return "has other content" if was["sha256"] and now else "can or cannot be read now"
+        was["mtime_ns"] = status.st_mtime_ns
     return None
 
 
-def _sha256(path: str | Path, size: int, mtime_ns: int) -> str:
+@functools.lru_cache(1024)
+def sha256(path: str | Path, size: int, mtime_ns: int) -> str:
+    """Return the hash of a file of this size and time, which is remembered."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while content := file.read(1 << 20):
             digest.update(content)
     return digest.hexdigest()
-
-
-_remembered = functools.lru_cache(1024)(_sha256)
 
 
 @contextmanager

@@ -94,8 +94,10 @@ def find(sources: Iterable[str], output: Path) -> Corpus:
             raise CorpusError(f"{shown(source)} does not exist")
         if not os.path.isdir(path):
             _sort_in(path, corpus, any_suffix=True)
+        elif os.path.realpath(path) == os.path.realpath(output):
+            raise CorpusError(f"{shown(source)} is the output: expected another folder as a source")
         else:
-            _search(path, os.path.abspath(output), corpus)
+            _search(path, os.path.realpath(output), corpus)
         if not any(it == path or it.startswith(os.path.join(path, "")) for it in corpus.files):
             reason = corpus.unheard.get(path)
             raise CorpusError(f"no audio in {shown(source)}" + (f": it {reason}" if reason else ""))
@@ -109,7 +111,9 @@ def _search(folder: str, output: str, corpus: Corpus) -> None:
         corpus.unheard[str(error.filename)] = f"cannot be searched: {error.strerror}"
 
     for place, folders, names in os.walk(folder, onerror=unreachable):
-        folders[:] = sorted(it for it in folders if os.path.join(place, it) != output)
+        folders[:] = sorted(
+            it for it in folders if os.path.realpath(os.path.join(place, it)) != output
+        )
         for name in folders:
             path = os.path.join(place, name)
             if os.path.islink(path):

@@ -31,6 +31,7 @@ from whisper_mel_mojo.corpus.files import (
     CorpusError,
     Stamp,
     difference,
+    sha256,
     whole,
     write_json,
 )
@@ -98,12 +99,14 @@ class State:
     """What is in an output.
 
     ``valid`` has the reports of valid shards by name, ``invalid`` the names of the others,
-    ``problems`` sentences that say why, each once; ``known`` are the clips of all reports,
-    ``earlier`` is the manifest, empty if there is none.
+    ``problems`` sentences that say why, each once. ``touched`` are valid shards whose report has
+    files of which only the time has changed. ``known`` are the clips of all reports, ``earlier`` is
+    the manifest, empty if there is none.
     """
 
     valid: dict[str, dict[str, Any]] = field(default_factory=dict)
     invalid: list[str] = field(default_factory=list)
+    touched: list[str] = field(default_factory=list)
     known: set[Clip] = field(default_factory=set)
     problems: dict[str, None] = field(default_factory=dict)
     earlier: dict[str, Any] = field(default_factory=dict)
@@ -162,10 +165,12 @@ def compare(
         was = ", ".join(f"{name}={state.earlier['settings'][name]!r}" for name in changed)
         this = ", ".join(f"{name}={now[name]!r}" for name in changed)
         raise CorpusError(f"{shown(output.folder)} was begun with {was}, this is {this}")
+    if rehash:
+        sha256.cache_clear()
     seen: set[Clip] = set()
-    differences: dict[str, str | None] = {}
     for name, report in list(state.valid.items()):
-        reasons = list(_reasons(report, output, settings, corpus, differences, rehash))
+        times = [it["mtime_ns"] for it in _stamps(report)]
+        reasons = list(_reasons(report, output, settings, corpus, rehash))
         if retry and report["skipped"]:
             reasons.append(f"{name} has {len(report['skipped'])} skipped clips, to be tried again")
         if not reasons and seen.intersection(clips_of(report)):
@@ -174,8 +179,10 @@ def compare(
             del state.valid[name]
             state.invalid.append(name)
             state.problems.update(dict.fromkeys(reasons))
-        else:
-            seen.update(clips_of(report))
+            continue
+        seen.update(clips_of(report))
+        if times != [it["mtime_ns"] for it in _stamps(report)]:
+            state.touched.append(name)
 
 
 def _reasons(
@@ -183,7 +190,6 @@ def _reasons(
     output: Output,
     settings: Settings,
     corpus: Corpus,
-    differences: dict[str, str | None],
     rehash: bool,
 ) -> Iterator[str]:
     if report["settings"] != asdict(settings):
@@ -195,10 +201,13 @@ def _reasons(
     gone = {clip.path for clip in clips_of(report)} - corpus.files.keys()
     yield from (f"{shown(path)} is no longer there" for path in sorted(gone))
     for path, was in report["inputs"].items():
-        if path not in differences:
-            differences[path] = difference(path, was, rehash=rehash)
-        if differences[path] and path not in gone:
-            yield f"{shown(path)} {differences[path]}"
+        if path not in gone and (reason := difference(path, was, rehash=rehash)):
+            yield f"{shown(path)} {reason}"
+
+
+def _stamps(report: dict[str, Any]) -> list[Stamp]:
+    """Return the stamps of all files that a report names."""
+    return [*report["inputs"].values(), *([report["shard"]["stamp"]] if report["shard"] else [])]
 
 
 # --------------------------------------------------------------------------- what there is to do
@@ -236,6 +245,8 @@ def begin(output: Output, state: State, settings: Settings, sources: list[str]) 
     """Write the manifest of an output that is not finished, and remove what is not valid."""
     _write_manifest(output, settings, sources, complete=False)
     _remove_unfinished(output)
+    for name in state.touched:
+        write_json(output.reports / f"{name}.json", state.valid[name])
     for name in state.invalid:
         (output.reports / f"{name}.json").unlink(missing_ok=True)
         for path in output.shards.glob(f"{name}.*"):

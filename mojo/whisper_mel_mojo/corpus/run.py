@@ -20,6 +20,7 @@ from whisper_mel_mojo.corpus.files import CorpusError, write_json
 from whisper_mel_mojo.corpus.inputs import Clip, Corpus, find
 from whisper_mel_mojo.corpus.manifest import Output, Settings, State
 from whisper_mel_mojo.corpus.shards import schema_of
+from whisper_mel_mojo.corpus.worker import DIED
 from whisper_mel_mojo.decoders import shown
 from whisper_mel_mojo.features import log_mel
 
@@ -151,7 +152,7 @@ def _make(
         seconds = time.perf_counter() - began
         bar.update(len(missing))
     for clip in missing:
-        _give_up(clip, reasons[clip], output, settings, state)
+        _give_up(clip, reasons.get(clip, DIED), output, settings, state)
     return _figures(made, seconds, cpus)
 
 
@@ -178,10 +179,11 @@ def _figures(made: list[dict[str, Any]], seconds: float, cpus: int) -> str:
     rows = sum(it["rows"] for it in shards)
     size = sum(it["stamp"]["size"] for it in shards)
     busy = max(spent["all"], 1e-9)
+    on = "1 CPU" if cpus == 1 else f"{cpus} CPUs"
     return (
-        f"{clips} clips in {seconds:.1f} s on {cpus} CPUs: {clips / max(seconds, 1e-9):.1f} a "
+        f"{clips} clips in {seconds:.1f} s on {on}: {clips / max(seconds, 1e-9):.1f} a "
         "second; "
-        f"{spent['decoding'] / busy:.0%} of the workers' time for decoding, "
+        f"{spent['decoding'] / busy:.0%} of the workers' time for reading and decoding, "
         f"{spent['features'] / busy:.0%} for features, the rest for writing; "
         f"{size / max(rows, 1):,.0f} bytes a row"
     )
