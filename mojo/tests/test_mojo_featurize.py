@@ -196,11 +196,10 @@ CLUSTER = """
 import os, sys
 from ray.cluster_utils import Cluster
 
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
 cluster.add_node(num_cpus=1)
 cluster.wait_for_nodes()
 os.environ["RAY_ADDRESS"] = cluster.address
-from whisper_mel_mojo.corpus import worker
 from whisper_mel_mojo.featurize import main
 
 status = main(sys.argv[1:])
@@ -211,10 +210,10 @@ sys.exit(status)
 
 @pytest.mark.nightly
 def test_two_nodes(tmp_path: Path) -> None:
-    """Of a cluster on this machine, each with one CPU, and both have worked."""
+    """Of a cluster on this machine: the one that has a CPU works for the one that has none."""
     sources, output = corpus(tmp_path / "sources", 40), tmp_path / "out"
     arguments = [*command(sources, output, 2)[3:], "--stats"]
     done = ran([sys.executable, "-c", CLUSTER, *arguments], env=environment())
     assert done.returncode == 0, done.stderr
-    assert "on 2 CPUs" in done.stdout
+    assert "on 1 CPU:" in done.stdout
     assert_complete(sources, output)

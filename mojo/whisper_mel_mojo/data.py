@@ -21,6 +21,8 @@ import pyarrow.parquet as pq
 if TYPE_CHECKING:
     from whisper_mel_mojo.corpus.stream import FeatureStream
 
+__all__ = ["Features"]
+
 OPEN = 64
 """Number of shards that a process keeps open."""
 
