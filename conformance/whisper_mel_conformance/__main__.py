@@ -42,8 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] and given[0] in _COMMANDS:
         return _COMMANDS[given[0]](given[1:])
-    for command in entry_points(group="whisper_mel.commands", name=(given or [""])[0]):
-        return command.load()(given[1:])
+    if given and not given[0].startswith("-"):
+        for command in entry_points(group="whisper_mel.commands", name=given[0]):
+            return command.load()(given[1:])
     if given[:1] == ["diagnose"]:
         sources = [word for word in given[1:2] if not word.startswith("-")]
         given = ["--diagnose", *(f"--frontend={it}" for it in sources), *given[1 + len(sources) :]]

@@ -474,6 +474,14 @@ def cut_report(sources: Path, output: Path) -> Path:
     return path
 
 
+def spoil_report(sources: Path, output: Path) -> Path:
+    _, path = shard_of(output, "0003")
+    report = json.loads(path.read_text())
+    del report["inputs"]
+    path.write_text(json.dumps(report))
+    return path
+
+
 def remove_input(sources: Path, output: Path) -> Path:
     (sources / "0003.flac").unlink()
     return sources / "0003.flac"
@@ -486,6 +494,7 @@ CHANGES: dict[Any, str] = {
     spoil_shard: "has other content",
     remove_shard: "is gone (No such file or directory)",
     cut_report: "is cut off or spoiled",
+    spoil_report: "is cut off or spoiled",
     remove_input: "is no longer there",
 }
 
@@ -523,7 +532,7 @@ def test_a_cut_manifest_is_named_and_made_anew(
     path = output / "manifest.json"
     whole = path.read_text()
     before = times(output)
-    for content in (whole[:-100], "", "[]"):
+    for content in (whole[:-100], "", "[]", '{"format": 1}'):
         path.write_text(content)
         assert main([str(sources), "-o", str(output), "--verify"]) == 1
         assert f"{path} is cut off or spoiled" in capsys.readouterr().err

@@ -110,6 +110,22 @@ def test_ray_may_be_slow_to_start(
     assert init.call_args.kwargs["num_cpus"] == 2
 
 
+@pytest.mark.filterwarnings("ignore:.use_:DeprecationWarning")  # of Ray, by Ray
+def test_a_command_line_that_ray_does_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(engine.ray, "init", lambda **_: "\udce9".encode())
+    with pytest.raises(CorpusError, match="name a folder above"), engine.running_ray(2):
+        pass
+
+
+@pytest.mark.filterwarnings("ignore:.use_:DeprecationWarning")  # of Ray, by Ray
+def test_what_ray_reports_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine.ray, "init", Mock())
+    monkeypatch.setattr(engine.ray, "cluster_resources", lambda: {"CPU": 2.0})
+    with pytest.raises(CorpusError, match=r"^Ray failed: the node died$"), engine.running_ray(2):
+        raise engine.ray.exceptions.RayError("the node died\nand much more")
+
+
 # --------------------------------------------------------------------------- what dies
 
 

@@ -36,6 +36,11 @@ def running_ray(cpus: int | None) -> Iterator[int]:
         try:
             ray.init(log_to_driver=False, logging_level="ERROR", **where)
             break
+        except UnicodeEncodeError as error:
+            ray.shutdown()
+            raise CorpusError(
+                "Ray takes no command line with names that are not UTF-8: name a folder above"
+            ) from error
         except Exception as error:  # Ray raises no type of its own
             ray.shutdown()
             if "timed out during startup" not in str(error) or not patience:

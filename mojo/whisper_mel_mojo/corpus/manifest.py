@@ -39,6 +39,9 @@ from whisper_mel_mojo.corpus.inputs import Clip, Corpus
 from whisper_mel_mojo.decoders import shown
 
 FORMAT = 1
+MANIFEST = ("settings", "sources", "complete")
+REPORT = ("name", "settings", "clips", "inputs", "shard", "skipped", "notes", "seconds")
+"""What there is beside the format in a manifest, and in a report."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +89,13 @@ class Output:
             yield
 
 
-def load(path: Path) -> dict[str, Any]:
-    """Read a manifest or report. Raises ``ValueError`` if it is cut off or none of ours."""
+def load(path: Path, names: Iterable[str]) -> dict[str, Any]:
+    """Read a manifest or report, with all ``names``. Raises ``ValueError`` if it is none."""
     content = json.loads(path.read_bytes())
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError("no format")
+        raise ValueError(f"expected format {FORMAT}")
+    if missing := [name for name in names if name not in content]:
+        raise ValueError(f"expected {missing[0]}")
     return content
 
 
@@ -130,12 +135,12 @@ def opened(output: Output) -> State:
     """Read the manifest and the reports of an output; nothing is compared with files yet."""
     state = State()
     try:
-        state.earlier = load(output.manifest) if output.manifest.exists() else {}
+        state.earlier = load(output.manifest, MANIFEST) if output.manifest.exists() else {}
     except ValueError:
         state.problems[f"{shown(output.manifest)} is cut off or spoiled"] = None
     for path in sorted(output.reports.glob("*.json")):
         try:
-            state.valid[path.stem] = load(path)
+            state.valid[path.stem] = load(path, REPORT)
         except ValueError:
             state.invalid.append(path.stem)
             state.problems[f"{shown(path)} is cut off or spoiled"] = None
@@ -160,9 +165,9 @@ def compare(
     are no longer true.
     """
     now = asdict(settings)
-    changed = [name for name, was in state.earlier.get("settings", now).items() if was != now[name]]
-    if changed:
-        was = ", ".join(f"{name}={state.earlier['settings'][name]!r}" for name in changed)
+    earlier = state.earlier.get("settings", now)
+    if changed := [name for name in now if earlier.get(name) != now[name]]:
+        was = ", ".join(f"{name}={earlier.get(name)!r}" for name in changed)
         this = ", ".join(f"{name}={now[name]!r}" for name in changed)
         raise CorpusError(f"{shown(output.folder)} was begun with {was}, this is {this}")
     if rehash:
@@ -289,7 +294,7 @@ def report(
 def take_in(state: State, output: Output, names: Iterable[str]) -> list[dict[str, Any]]:
     """Add the reports of shards that have been made to the valid ones; return them."""
     paths = [output.reports / f"{name}.json" for name in names]
-    made = {path.stem: load(path) for path in paths if path.exists()}
+    made = {path.stem: load(path, REPORT) for path in paths if path.exists()}
     state.valid |= made
     return list(made.values())
 
