@@ -28,7 +28,7 @@ from whisper_mel_conformance.__main__ import main as whisper_mel
 from whisper_mel_mojo import log_mel
 from whisper_mel_mojo.audio_file import load_audio
 from whisper_mel_mojo.corpus import files, run, worker
-from whisper_mel_mojo.corpus.manifest import Output
+from whisper_mel_mojo.corpus.manifest import Output, Settings
 from whisper_mel_mojo.data import Features
 from whisper_mel_mojo.featurize import main
 
@@ -272,10 +272,10 @@ def test_an_output_is_no_source(tmp_path: Path) -> None:
     """Though its folder may be in the one that is searched."""
     sources = corpus(tmp_path / "sources", 2)
     (tmp_path / "link").symlink_to(sources)
-    output = tmp_path / "link" / "out"
-    assert featurize(sources, output) == 0
+    output = sources / "out"
+    assert featurize(tmp_path / "link", output) == 0
     before = times(output)
-    assert featurize(sources, output) == 0
+    assert featurize(tmp_path / "link", output) == 0
     assert times(output) == before
     assert len(Features(output)) == 2 + 3
 
@@ -331,9 +331,10 @@ def test_what_cannot_be_read_is_skipped(tmp_path: Path) -> None:
 
 MEMORY = """
 import resource, sys
-import corpora, pytest
+import corpora, numpy, pytest
 from pathlib import Path
 corpora.without_ray(pytest.MonkeyPatch())
+corpora.log_mel(numpy.zeros(400, numpy.float32))  # compiled without the limit
 now = next(line for line in Path("/proc/self/status").read_text().splitlines() if "VmData" in line)
 limit = int(now.split()[1]) * 1024 + (200 << 20)
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
@@ -401,6 +402,21 @@ def test_what_nobody_expected_costs_one_clip(
     assert len(Features(output)) == 8 + 3, "nothing has changed"
     assert featurize(sources, output, "--retry") == 0
     assert_complete(sources, output)
+
+
+def test_a_shard_is_begun_twice_at_most(tmp_path: Path) -> None:
+    """Whoever died did not say so, and Ray has the next one try."""
+    sources, output = corpus(tmp_path / "sources", 1), Output(tmp_path / "out")
+    output.make()
+    settings = Settings(80, WINDOW, 0, None, "float32", "parquet", {})
+    task = {"name": "000000-0", "clips": json.dumps([[str(sources / "0000.wav"), None]])}
+    begun = output.reports / f"000000-0{files.BEGUN}"
+    for died, error in ((2, worker.DIED), (1, "")):
+        begun.write_bytes(died * b".")
+        made = worker.make_shard(task, output.folder, settings, pa.schema([]))
+        assert made == {"name": "000000-0", "clips": 1, "error": error, "ends": False}
+    assert not begun.exists()
+    assert len(reports(output.folder)) == 1
 
 
 # --------------------------------------------------------------------------- validity
@@ -702,6 +718,7 @@ def test_a_full_disk_ends_the_run(
 ) -> None:
     """In a sentence, and without leaving anything; later it goes on."""
     sources, output = corpus(tmp_path / "sources", 20), tmp_path / "out"
+    log_mel(np.zeros(400, np.float32))  # compiled without the limit
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, limits[1]))
     try:
