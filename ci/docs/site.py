@@ -25,6 +25,7 @@ API = {
     "whisper_mel_mojo.torch": (),
     "whisper_mel_mojo.max": (),
     "whisper_mel_mojo.audio_file": (),
+    "whisper_mel_mojo.data": (),
     "whisper_mel_reference": (),
     "whisper_mel_conformance.frontend.load": ("Capabilities",),
 }
