@@ -115,8 +115,8 @@ def execute(block: Block, folder: Path) -> subprocess.CompletedProcess[str]:
         subprocess.run([*compiling, "-o", "code"], cwd=folder, check=True)
         command = ["./code"]
     elif block.language == "python":
-        (folder / "code.py").write_text("\n".join([GIVEN, given, block.code]))
-        command = [sys.executable, "code.py"]
+        (folder / "block.py").write_text("\n".join([GIVEN, given, block.code]))
+        command = [sys.executable, "block.py"]
     else:
         for earlier in BLOCKS:
             if earlier.document == block.document and earlier.line < block.line and earlier.file:
