@@ -73,7 +73,7 @@ def _heard(heard: Heard, cell: Any, channel: int | None) -> Heard:
             raise AudioError(f"{heard.clip} is no Parquet file that has a column audio")
         else:
             heard.samples, heard.notes = read_file(Path(heard.clip.path), channel=channel)
-    except UNREADABLE as error:
+    except Exception as error:  # decoders raise of all kinds
         heard.reason = _said(error)
     return heard
 
@@ -87,7 +87,9 @@ def _stamped(path: str | Path) -> dict[str, Stamp]:
 
 
 def _said(error: Exception) -> str:
-    return f"out of memory: {error}" if isinstance(error, MemoryError) else str(error)
+    if isinstance(error, MemoryError):
+        return f"out of memory: {error}"
+    return str(error) if isinstance(error, UNREADABLE) else f"{type(error).__name__}: {error}"
 
 
 def _cells(
