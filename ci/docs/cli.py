@@ -19,7 +19,7 @@ from bench import results
 from calibration import calibrate
 from tasks.paths import ROOT
 
-from docs import calibration, catalogue, front_ends, gpu, pictures, quirks, site, speed
+from docs import calibration, catalogue, front_ends, gpu, pictures, quirks, site, speed, versions
 from docs.numbers import NUMBERS, ratios
 from docs.sections import rewritten
 
@@ -33,6 +33,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "calibration": calibration.section,
     "measured": gpu.section,
     "kernel-counts": gpu.counted,
+    "versions": versions.section,
 }
 DOCUMENTS = ("*.md", "docs/*.md", "docs/*/*.md", "*/README.md")
 UP_TO_DATE = "every generated part is up to date"
@@ -45,15 +46,20 @@ def run(arguments: list[str]) -> int:
     )
     parser.add_argument("--check", action="store_true", help="write nothing, name what is stale")
     parser.add_argument("--site", action="store_true", help="build the site in dist/site")
+    parser.add_argument(
+        "--release", action="store_true", help="record what this version of the package has"
+    )
     parser.add_argument("report", nargs="*", type=Path, help="report.json: recorded first")
     options = parser.parse_args(arguments)
     if options.site:
-        if options.check or options.report:
+        if options.check or options.report or options.release:
             parser.error("--site: expected nothing beside it")
         return site.build()
-    if options.check and options.report:
-        parser.error("--check: expected no report beside it, since that would be recorded")
+    if options.check and (options.report or options.release):
+        parser.error("--check: expected no report and no --release: these would be recorded")
     try:
+        if options.release:
+            versions.record()
         for path in options.report:
             front_ends.take(json.loads(path.read_text(encoding="utf-8")))
         stale = [*_texts(options.check), *_pictures(options.check)]

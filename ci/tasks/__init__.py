@@ -111,8 +111,9 @@ TASKS = {
         "write the generated parts of README and docs; --check compares them",
         "[REPORT …]",
         """
---check  write nothing, name what is stale
---site   build the documentation as a site in dist/site; dead links are errors""",
+--check     write nothing, name what is stale
+--site      build the documentation as a site in dist/site; dead links are errors
+--release   record what the versions of this release stand for (docs/versions.md)""",
         layer=_layer_of_docs,
         run=_module("docs.cli", "run"),
     ),

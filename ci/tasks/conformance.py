@@ -39,6 +39,7 @@ OPTIONS = """
 --lf                    only the cases that failed the last time
 --benchmark FILE        a bench.json for the report to show (repeatable)
 --mutants FILE          a mutants.json for the report to show
+--version               the versions of the package, the cases, the vectors and the bound
 --quiet                 no progress, and at the end only problems"""
 REPORT_OPTIONS = """
 --output DIR       without it: the folder of the only PATH

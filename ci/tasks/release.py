@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-from .paths import PACKAGES, ROOT
+from .paths import MEASUREMENTS, PACKAGES, ROOT
+
+RELEASES = MEASUREMENTS / "releases.json"
 
 
 def publish(dist: Path, arguments: list[str]) -> int:
@@ -22,8 +25,15 @@ def publish(dist: Path, arguments: list[str]) -> int:
         return 2
     uploads = sorted(str(path) for path in [*dist.glob("*.whl"), *_sources(dist, tag)])
     status = subprocess.call(["uv", "publish", "--trusted-publishing", "always", *uploads])
-    vectors = f"{dist}/whisper-mel-vectors-{tag[1:]}.tar.gz"
-    create = ["gh", "release", "create", tag, vectors, "--verify-tag", "--generate-notes"]
+    create = [
+        "gh",
+        "release",
+        "create",
+        tag,
+        f"{dist}/{_vectors()}",
+        "--verify-tag",
+        "--generate-notes",
+    ]
     return status or subprocess.call(create, cwd=ROOT)
 
 
@@ -36,11 +46,19 @@ def not_ready(dist: Path, tag: str) -> str | None:
             return f"expected the tag v{version and version[1]}, the version of {package.name}"
     if f"\n## {tag[1:]} " not in (ROOT / "CHANGELOG.md").read_text():
         return f"expected a section '## {tag[1:]} (date)' in CHANGELOG.md"
+    if tag[1:] not in json.loads(RELEASES.read_text()):
+        return f"expected {tag[1:]} in {RELEASES.name}: ./dev docs --release"
     wanted = [f"whisper_mel_{package.name}-{tag[1:]}-*.whl" for package in PACKAGES]
     wanted += [f"whisper_mel_{package.name}-{tag[1:]}.tar.gz" for package in PACKAGES]
-    wanted += [f"whisper-mel-vectors-{tag[1:]}.tar.gz"]
+    wanted += [_vectors()]
     missing = [name for name in wanted if not list(dist.glob(name))]
     return f"missing in {dist}: {', '.join(missing)}" if missing else None
+
+
+def _vectors() -> str:
+    from whisper_mel_golden.vectors import VERSION  # no environment has it when ./dev begins
+
+    return f"whisper-mel-vectors-{VERSION}.tar.gz"
 
 
 def _sources(dist: Path, tag: str) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import re
 import shutil
@@ -15,12 +16,12 @@ from bench import results
 from docs.sections import rewritten, table
 from tasks.paths import ROOT
 from whisper_mel_conformance.cases.case import Family
-from whisper_mel_conformance.cases.catalogue import FAMILIES
+from whisper_mel_conformance.cases.catalogue import CASES_VERSION, FAMILIES
 from whisper_mel_conformance.frontend.load import peers
 from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_conformance.run import known
 
-from docs import catalogue, cli, front_ends, pictures, quirks, speed
+from docs import catalogue, cli, front_ends, pictures, quirks, speed, versions
 
 # --------------------------------------------------------------------------- sections
 
@@ -114,6 +115,7 @@ PLANTED = [
     ("docs/error-bound.md", r"\| openai-whisper \|.*\n", "", "calibration"),
     ("docs/gpu.md", r"(?=<!-- measured: up to here)", "more\n", "measured"),
     ("docs/emulator.md", r"(?=<!-- kernel-counts: up to here)", "more\n", "kernel-counts"),
+    ("docs/versions.md", r"\| 0\.1\.0 ", "| 0.0.9 ", "versions"),
     ("golden/README.md", r"-->\d+ arrays", "-->7 arrays", "goldens"),
 ]
 
@@ -162,9 +164,55 @@ def test_a_part_without_a_place_and_a_broken_mark_are_named(
     )
 
 
-def test_a_report_is_not_recorded_by_the_check() -> None:
+@pytest.mark.parametrize("word", ["report.json", "--release"])
+def test_nothing_is_recorded_by_the_check(word: str) -> None:
     with pytest.raises(SystemExit):
-        cli.run(["--check", "report.json"])
+        cli.run(["--check", word])
+
+
+# --------------------------------------------------------------------------- releases
+
+
+def test_a_recorded_release_is_kept(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever changes needs another version than the release's: a case, a vector, a bound."""
+    monkeypatch.setattr(versions, "RECORD", checkout / "docs" / "measurements" / "releases.json")
+    assert "(unreleased)" in versions.section()
+    assert cli.run(["--release"]) == 0
+    number = importlib.metadata.version("whisper-mel-conformance")
+    page = (checkout / "docs" / "versions.md").read_text(encoding="utf-8")
+    row = f"| {number} | {CASES_VERSION}: {len(catalogue.ids('nightly')):,}, SHA-256 `"
+    assert row in page and "(unreleased)" not in page
+    capsys.readouterr()
+    assert _check(capsys) == (0, [cli.UP_TO_DATE])
+    kept = versions.RECORD.read_text(encoding="utf-8")
+    for thing, key, other in [
+        ("cases", "count", 7),
+        ("vectors", "sha256", "7"),
+        ("bound", "values", []),
+    ]:
+        releases = json.loads(kept)
+        content = releases[number][thing]
+        content[key] = other
+        versions.RECORD.write_text(json.dumps(releases), encoding="utf-8")
+        status, lines = _check(capsys)
+        assert status == 1
+        assert f"{thing} {content['version']} differs from that of release {number}" in lines[0]
+        content["version"] = "0.9"  # so it was an earlier one, and what changed has another one now
+        versions.RECORD.write_text(json.dumps(releases), encoding="utf-8")
+        assert _check(capsys)[1] == ["docs/versions.md: versions is out of date: run ./dev docs"]
+
+
+def test_bounds_are_compared_up_to_rounding() -> None:
+    now = versions.today()
+    values = now["bound"]["values"]
+    for factor, is_kept in [(1 + 1e-12, True), (1 + 1e-6, False), (float("nan"), False)]:
+        was = {**now, "bound": {**now["bound"], "values": [it * factor for it in values]}}
+        assert (versions.broken({"1": was}, now) == []) == is_kept
+    assert len({*values}) > 5
+    fewer = {**now, "bound": {**now["bound"], "values": values[1:]}}
+    assert versions.broken({"1": fewer}, now)
 
 
 # --------------------------------------------------------------------------- other cases today

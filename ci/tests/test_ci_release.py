@@ -11,6 +11,9 @@ import pytest
 from programs import ran
 from tasks import build, pixi, release
 from tasks.paths import PACKAGES, ROOT
+from whisper_mel_golden import vectors
+
+VECTORS = f"whisper-mel-vectors-{vectors.VERSION}.tar.gz"
 
 
 class Programs:
@@ -40,7 +43,9 @@ def dist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for package in PACKAGES:
         (folder / f"whisper_mel_{package.name}-0.1.0-py3-none-any.whl").touch()
         (folder / f"whisper_mel_{package.name}-0.1.0.tar.gz").touch()
-    (folder / "whisper-mel-vectors-0.1.0.tar.gz").touch()
+    (folder / VECTORS).touch()
+    (tmp_path / "releases.json").write_text('{"0.1.0": {}}')
+    monkeypatch.setattr(release, "RELEASES", tmp_path / "releases.json")
     return folder
 
 
@@ -53,7 +58,7 @@ def test_wheels_and_sources_go_to_the_index_and_vectors_to_the_release(
     assert len(upload[4:]) == 2 * len(PACKAGES)
     assert not any("vectors" in name for name in upload)
     assert create[:4] == ["gh", "release", "create", "v0.1.0"]
-    assert create[4] == str(dist / "whisper-mel-vectors-0.1.0.tar.gz")
+    assert create[4] == str(dist / VECTORS)
 
 
 def test_what_the_index_refuses_is_no_release(dist: Path, programs: Programs) -> None:
@@ -85,6 +90,10 @@ def test_the_tag_is_the_packages_version(
 def test_a_release_is_described(
     dist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """In the changelog, and by what its versions stand for."""
+    assert release.not_ready(dist, "v0.1.0") is None
+    (tmp_path / "releases.json").write_text('{"0.0.9": {}}')
+    assert "./dev docs --release" in str(release.not_ready(dist, "v0.1.0"))
     (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## 0.0.9 (2026-01-01)\n")
     monkeypatch.setattr(release, "ROOT", tmp_path)
     assert "CHANGELOG.md" in str(release.not_ready(dist, "v0.1.0"))

@@ -29,6 +29,7 @@ from whisper_mel_conformance.report.documents import (
     read_benchmark,
     read_mutants,
 )
+from whisper_mel_conformance.report.environment import environment
 from whisper_mel_conformance.report.facts import entries, number
 from whisper_mel_conformance.report.figure import FRAMES, STEPS, figure
 from whisper_mel_conformance.report.render import OUTPUTS, formats, main, page, render
@@ -303,6 +304,19 @@ def test_markdown_is_short_and_inert() -> None:
     many = Document([run(*[good(f"front-end-{i}") for i in range(3000)])])
     assert len(formats.markdown(many)) <= formats.COMMENT_LIMIT
     assert "parts are left out" in formats.markdown(many)
+
+
+def test_every_report_names_what_judged() -> None:
+    """The package, and each part with a version of its own, where the report has it."""
+    versions = {"whisper-mel-conformance": "7.0", "cases": "7.1", "vectors": "7.2", "bound": "73"}
+    judge = "whisper-mel-conformance 7.0, cases 7.1, vectors 7.2, bound 73"
+    assert environment()["versions"].keys() > versions.keys()
+    for known in (versions, {"whisper-mel-conformance": "6.0"}):
+        judged = Document([run(good(), environment={**environment(), "versions": known})])
+        words = judge if known is versions else "whisper-mel-conformance 6.0"
+        assert f'name="judged by" value="{words}"' in formats.junit(judged)
+        assert f"Judged by {words}." in formats.markdown(judged).replace("\\", "")
+        assert all(f"{name} {known[name]}" in page(judged) for name in known)
 
 
 def test_badges_are_what_shields_reads() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import pty
 import re
@@ -12,8 +13,12 @@ from pathlib import Path
 import pytest
 from documents import document, good, run
 from running import CORRECT
+from whisper_mel_conformance.__main__ import main
+from whisper_mel_conformance.cases.catalogue import CASES_VERSION
 from whisper_mel_conformance.report.documents import Document
 from whisper_mel_conformance.report.terminal import summary
+from whisper_mel_golden import vectors
+from whisper_mel_reference import BOUND_VERSION
 
 COMMAND = [sys.executable, "-m", "whisper_mel_conformance", "-k", "length-401/80"]
 
@@ -44,6 +49,16 @@ def test_cause_and_fix_come_first_and_few_failures() -> None:
     assert "whisper-mel repro failures/x/boundary--length-39--80" in text
     assert "PROBLEM" in text
     assert "1 fails unexpectedly" in text
+
+
+def test_all_versions_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the package, and of what verdicts depend on and that has a version of its own."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    own = f"cases {CASES_VERSION}, vectors {vectors.VERSION}, bound {BOUND_VERSION}"
+    package = importlib.metadata.version("whisper-mel-conformance")
+    assert capsys.readouterr().out == f"whisper-mel-conformance {package}, {own}\n"
 
 
 def test_quiet_says_only_what_is_wrong() -> None:

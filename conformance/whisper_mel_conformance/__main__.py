@@ -20,6 +20,7 @@ import pytest
 
 from whisper_mel_conformance.keys import LIVE
 from whisper_mel_conformance.options import OPTIONS, value
+from whisper_mel_conformance.report.environment import judged_by, versions
 from whisper_mel_conformance.report.render import main as report
 from whisper_mel_conformance.report.terminal import Live
 from whisper_mel_conformance.repro.replay import main as repro
@@ -85,6 +86,12 @@ def _parser() -> argparse.ArgumentParser:
         default="",
         metavar="WORDS",
         help="only cases whose id matches, such as 'golden or batch/three'",
+    )
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=judged_by(versions()),
+        help="print the versions of the package, the cases, the vectors and the bound",
     )
     parser.add_argument(
         "--diagnose",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import re
@@ -37,7 +38,11 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert build.run(["c"]) == 0
     assert {path.name for path in (folder / "dist").iterdir()} == {
         "libwhispermel.so",
+        "libwhispermel.so.0",
         "whisper_mel.h",
+        "whisper_mel.pc",
+        "whisper_melConfig.cmake",
+        "whisper_melConfigVersion.cmake",
     }
     return folder / "dist"
 
@@ -73,6 +78,92 @@ def test_the_header_alone_compiles(
     source = tmp_path / ("alone.c" if compiler == "gcc" else "alone.cpp")
     source.write_text("#include <whisper_mel.h>\nint main(void) { return WHISPER_MEL_OK; }\n")
     assert subprocess.run([compiled(dist, compiler, source, *flags)]).returncode == 0
+
+
+FOREIGN = """
+#include <whisper_mel.h>
+#include <stdio.h>
+#include <string.h>
+
+int main(void) {
+    static float audio[480], features[80 * 3];
+    audio[100] = 0.5f;
+    if (strcmp(whisper_mel_version(), WHISPER_MEL_VERSION))
+        return 2;
+    if (whisper_mel_log_mel_f32(audio, 1, 480, 480, 0, 80, 0, features, 80 * 3, 1))
+        return 3;
+    fwrite(features, sizeof *features, 80 * 3, stdout);
+    return 0;
+}
+"""
+CMAKE = """
+cmake_minimum_required(VERSION 3.16)
+project(foreign C CXX)
+find_package(whisper_mel WANTED REQUIRED)
+find_package(whisper_mel WANTED REQUIRED)  # as where two parts of a project need it
+foreach(language c cpp)
+  add_executable(in_${language} main.${language})
+  target_link_libraries(in_${language} whisper_mel::whisper_mel)
+endforeach()
+"""
+
+
+@pytest.fixture
+def foreign(dist: Path, tmp_path: Path) -> Path:
+    """A project that knows nothing of this one, beside a copy of what `./dev build c` makes."""
+    shutil.copytree(dist, tmp_path / "lib rary", symlinks=True)
+    for language in ("c", "cpp"):
+        (tmp_path / f"main.{language}").write_text(FOREIGN)
+    return tmp_path
+
+
+def is_right(program: Path) -> bool:
+    """The program has found the library, of its header's version, and it works."""
+    clip = np.zeros(480, np.float32)
+    clip[100] = 0.5
+    done = subprocess.run([program], capture_output=True, check=True)
+    return done.stdout == log_mel(clip).tobytes()
+
+
+@pytest.mark.skipif(not shutil.which("cmake"), reason="cmake is not installed")
+@pytest.mark.parametrize(
+    ("wanted", "is_found"),
+    [("", True), ("0.0.9", True), ("0.1.0 EXACT", True), ("0.2", False), ("1", False)],
+)
+def test_a_foreign_cmake_project_finds_it(wanted: str, is_found: bool, foreign: Path) -> None:
+    (foreign / "CMakeLists.txt").write_text(CMAKE.replace("WANTED", wanted))
+    command = ["cmake", "-B", "build", f"-DCMAKE_PREFIX_PATH={foreign / 'lib rary'}"]
+    done = ran(command, cwd=foreign)
+    assert (done.returncode == 0) == is_found, done.stdout + done.stderr
+    if is_found and not wanted:  # the versions are about the finding
+        done = ran(["cmake", "--build", "build"], cwd=foreign)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert is_right(foreign / "build" / "in_c")
+        assert is_right(foreign / "build" / "in_cpp")
+
+
+@pytest.mark.skipif(not shutil.which("pkg-config"), reason="pkg-config is not installed")
+def test_a_foreign_makefile_finds_it(foreign: Path) -> None:
+    environment = {**os.environ, "PKG_CONFIG_PATH": str(foreign / "lib rary")}
+
+    def said(*options: str) -> str:
+        command = ["pkg-config", *options, "whisper_mel"]
+        return ran(command, env=environment, check=True).stdout.strip()
+
+    assert said("--modversion") == importlib.metadata.version("whisper-mel-mojo")
+    flags = said("--cflags", "--libs")
+    link = ["gcc", "main.c", "-o", "main", *shlex.split(flags), "-Wl,-rpath,$ORIGIN/lib rary"]
+    done = ran(link, cwd=foreign)
+    assert done.returncode == 0, done.stderr
+    assert is_right(foreign / "main")
+
+
+def test_the_version_is_the_packages_and_the_soname_its_first_number(dist: Path) -> None:
+    version = importlib.metadata.version("whisper-mel-mojo")
+    assert f'#define WHISPER_MEL_VERSION "{version}"\n' in HEADER.read_text()
+    dynamic = ran(["readelf", "-d", dist / "libwhispermel.so"], check=True).stdout
+    first = version.partition(".")[0]
+    assert re.findall(r"SONAME.*\[(.*)\]", dynamic) == [f"libwhispermel.so.{first}"]
 
 
 def test_values_are_those_of_python() -> None:

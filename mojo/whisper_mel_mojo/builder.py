@@ -36,9 +36,10 @@ PREBUILT = SOURCE.with_name("prebuilt")
 _COMPILER_FILE = "compiler"  # name of the file with the compiler's version in that folder
 MAX_SOURCE = SOURCE.with_name("max_op.mojo")
 C_SOURCE = SOURCE.with_name("whisper_mel.c")
+SONAME = "libwhispermel.so.0"  # another number if a program that was linked would no longer run
 C_FLAGS = (
     *("-shared", "-fPIC", "-O2", "-std=c11", "-pthread", "-Wall", "-Wextra", "-Werror"),
-    *("-Wl,--version-script=whisper_mel.map", "-Wl,-soname,libwhispermel.so", "-Wl,-z,defs"),
+    *("-Wl,--version-script=whisper_mel.map", f"-Wl,-soname,{SONAME}", "-Wl,-z,defs"),
     "-Wl,-z,nodelete",  # never unloaded, because the pool's threads would continue in it
 )
 # x86-64-v3 gives the kernel AVX2 and FMA, v4 twice as many vector registers. The host's own CPU

@@ -1,12 +1,12 @@
 """The library for C (``whisper_mel.h``), called by ctypes so that the suite can judge it.
 
-``python -m whisper_mel_mojo.c_library FOLDER`` copies library and header to a folder.
+``python -m whisper_mel_mojo.c_library FOLDER`` writes what C programs need to a folder.
 """
 
 from __future__ import annotations
 
 import ctypes
-import shutil
+import re
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from whisper_mel_mojo.builder import C_SOURCE, BuildError, built_c_library, distributed_cpu
+from whisper_mel_mojo.builder import C_SOURCE, SONAME, BuildError, built_c_library, distributed_cpu
 from whisper_mel_mojo.features import address, as_array, check_out, kernel_samples, thread_count
 from whisper_mel_mojo.library import SMOOTHING, Smoothing
 
+LINKED = "libwhispermel.so"  # the name that -lwhispermel stands for
 _LOG_MEL: list[Any] = [
     *(ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64),  # audio … clip_stride
     *(ctypes.c_int64, ctypes.c_int, ctypes.c_int),  # pad_to, n_mels, smoothing
@@ -84,18 +85,26 @@ def log_mel(
 
 
 def install(folder: Path) -> None:
-    """Copy library and header to a folder; raise ``BuildError`` if there is no library."""
+    """Write the library, its header and the files for pkg-config and CMake to a folder.
+
+    The folder can be moved. Raises ``BuildError`` if there is no library.
+    """
     library = built_c_library(distributed_cpu())
     folder.mkdir(parents=True, exist_ok=True)
-    for source, name in (
-        (library, "libwhispermel.so"),
-        (C_SOURCE.with_suffix(".h"), "whisper_mel.h"),
-    ):
-        # renamed into place, so that running programs keep the old file
+    header = C_SOURCE.with_suffix(".h").read_text()
+    (version,) = re.findall(r'#define WHISPER_MEL_VERSION "(.*)"', header)
+    files = {SONAME: library.read_bytes(), "whisper_mel.h": header.encode()}
+    for path in sorted(C_SOURCE.with_name("c_install").iterdir()):
+        text = path.read_text().replace("@SONAME@", SONAME).replace("@VERSION@", version)
+        files[path.name] = text.encode()
+    for name, content in files.items():
         new = folder / f"{name}.new"
-        shutil.copyfile(source, new)
-        new.replace(folder / name)
+        new.write_bytes(content)
+        new.replace(folder / name)  # so that running programs keep the old file
         print(folder / name)
+    (folder / LINKED).unlink(missing_ok=True)
+    (folder / LINKED).symlink_to(SONAME)
+    print(folder / LINKED)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ static _Thread_local char last_error[160];
 
 const char *whisper_mel_last_error(void) { return last_error; }
 
+const char *whisper_mel_version(void) { return WHISPER_MEL_VERSION; }
+
 static pthread_once_t pool_once = PTHREAD_ONCE_INIT;
 static intptr_t pool; /* 0 without memory: the kernel then does with one thread */
 

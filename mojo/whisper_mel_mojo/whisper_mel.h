@@ -18,6 +18,11 @@
 extern "C" {
 #endif
 
+/* The version of this header, and the version of the library that is loaded: the same text if they
+ * belong together. Libraries of one soname, which ends in the first number, can replace each other. */
+#define WHISPER_MEL_VERSION "0.1.0"
+const char *whisper_mel_version(void);
+
 /* What functions return; whisper_mel_last_error says it in words. */
 enum whisper_mel_status {
     WHISPER_MEL_OK = 0,

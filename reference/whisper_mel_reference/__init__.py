@@ -7,6 +7,7 @@ an implementation by the bound.
 """
 
 from whisper_mel_reference.bound import (
+    BOUND_VERSION,
     CLASS_A,
     CLASS_B,
     MAX_AMPLITUDE,
@@ -22,6 +23,7 @@ from whisper_mel_reference.pipeline import log_mel, stages
 from whisper_mel_reference.spec import WHISPER, FrontEndSpec
 
 __all__ = [
+    "BOUND_VERSION",
     "CLASS_A",
     "CLASS_B",
     "MAX_AMPLITUDE",

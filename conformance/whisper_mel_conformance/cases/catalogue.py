@@ -40,6 +40,11 @@ FAMILIES: dict[str, Family] = {
 }
 """The families by their names, in the order of the report."""
 
+CASES_VERSION = "1.0"
+"""The version of the cases: another minor number with new ones, another major number if one of them
+asks something else than before (docs/versions.md).
+"""
+
 
 BRIEF = (
     *("golden/reading/80", "golden/reading/128", "golden/reading/80-pad480000"),

@@ -5,12 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
 
+from whisper_mel_golden import vectors
 from whisper_mel_golden.machine import cpu_facts, cpu_model
+from whisper_mel_reference import BOUND_VERSION
+
+from whisper_mel_conformance.cases.catalogue import CASES_VERSION
 
 _DISTRIBUTIONS = (
     "numpy",
@@ -19,6 +24,8 @@ _DISTRIBUTIONS = (
     "whisper-mel-golden",
     "whisper-mel-conformance",
 )
+PARTS = {"cases": CASES_VERSION, "vectors": vectors.VERSION, "bound": BOUND_VERSION}
+"""The versions of what verdicts depend on, beside the package's (docs/versions.md)."""
 # Prefixes of the variables that change what libraries compute, or how
 _FLAGS = (
     "BLIS_",
@@ -44,10 +51,24 @@ def environment() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "accelerators": _accelerators(),
         "flags": {k: _homeless(v) for k, v in sorted(os.environ.items()) if k.startswith(_FLAGS)},
-        "versions": {"python": platform.python_version()}
-        | {name: _version(name) for name in _DISTRIBUTIONS},
+        "versions": versions(),
         "packages": _packages(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, of packages, and of the parts of the suite."""
+    packages = {name: _version(name) for name in _DISTRIBUTIONS}
+    return {"python": platform.python_version()} | packages | PARTS
+
+
+def judged_by(versions: Mapping[str, str]) -> str:
+    """Return the suite's version and those of its parts in words.
+
+    ``versions`` are those that a report records; early reports do not name the parts.
+    """
+    names = ("whisper-mel-conformance", *PARTS)
+    return ", ".join(f"{name} {versions[name]}" for name in names if name in versions)
 
 
 def cpu() -> str:

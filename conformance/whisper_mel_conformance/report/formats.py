@@ -10,6 +10,7 @@ from typing import Any
 from whisper_mel_conformance.folder import slug
 from whisper_mel_conformance.frontend.wire import printable
 from whisper_mel_conformance.report.documents import Document
+from whisper_mel_conformance.report.environment import judged_by
 from whisper_mel_conformance.report.facts import (
     Entry,
     entries,
@@ -66,6 +67,7 @@ def _suite(root: ET.Element, entry: Entry) -> None:
     properties = ET.SubElement(suite, "properties")
     facts = {"class": entry.verdict.symbol, "worst": entry.worst, "device": entry.data["device"]}
     facts |= {"platform": entry.run["environment"]["platform"], **entry.data["versions"]}
+    facts["judged by"] = judged_by(entry.run["environment"]["versions"])
     for name, value in facts.items():
         ET.SubElement(properties, "property", name=printable(name), value=printable(str(value)))
     for case in cases:
@@ -103,6 +105,8 @@ def markdown(document: Document) -> str:
     blocks += [_row(entry) for entry in judged]
     blocks += ["\n*worst*: largest error in units of the bound; A up to 1, B up to 4. "]
     blocks += ["\\*: apart from declared failures; fails\\*: as declared.\n"]
+    judges = {judged_by(run["environment"]["versions"]): None for run in document.runs}
+    blocks += [f"Judged by {_plain(judge, 200)}.\n" for judge in judges]
     blocks += [f"\n**Problem:** {_plain(problem, 300)}\n" for problem in problems(document)]
     blocks += [_details(entry) for entry in failing(document)]
     return _within(blocks, COMMENT_LIMIT)

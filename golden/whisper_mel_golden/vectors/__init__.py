@@ -16,13 +16,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from whisper_mel_reference import truth
+from whisper_mel_reference import BOUND_VERSION, truth
 
 from whisper_mel_golden.cases import GoldenCase, golden_cases
 from whisper_mel_golden.manifest import load_manifest
 from whisper_mel_golden.store import DATA, fingerprint
 
 FORMAT = 1
+VERSION = "1.0"
+"""The version of the vectors: another minor number with new ones, another major number if a file
+changes (docs/versions.md).
+"""
 STEP = 2.0**-30
 """The unit that exact features are rounded to, so that they are the same on every machine: 1/512 of
 the smallest error bound.
@@ -42,7 +46,7 @@ def pack(folder: Path, cases: Sequence[GoldenCase] | None = None) -> Path:
 
     The same cases give the same bytes.
     """
-    stem = f"whisper-mel-vectors-{version('whisper-mel-golden')}"
+    stem = f"whisper-mel-vectors-{VERSION}"
     path = folder / f"{stem}.tar.gz"
     new = path.with_suffix(".new")
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +100,9 @@ def files(cases: Sequence[GoldenCase]) -> Iterator[tuple[str, bytes]]:
         lines.append(" ".join(map(str, fields)))
     manifest = {
         "format": FORMAT,
-        "version": version("whisper-mel-golden"),
+        "version": VERSION,
+        "bound": BOUND_VERSION,
+        "package": version("whisper-mel-golden"),
         "step": STEP,
         "recordings": load_manifest(DATA)["recordings"],
         "inputs": inputs,
