@@ -262,7 +262,7 @@ TASKS = {
                 compiles=build.compiles,
             ),
             "c": Task("the library for C and its header, for this machine", compiles=True),
-            "vectors": Task("the vector set: inputs, features, bounds, a verifier in C"),
+            "vectors": Task("the vector sets: inputs, features, bounds, loaders, a verifier in C"),
             "publish": Task("hand what is in dist/ to the index and to the release", "vVERSION"),
         },
     ),

@@ -14,7 +14,7 @@ RELEASES = MEASUREMENTS / "releases.json"
 
 
 def publish(dist: Path, arguments: list[str]) -> int:
-    """Publish wheels and sources on the index, and the vector set in the release named by the tag.
+    """Publish wheels and sources on the index, and the vectors in the release named by the tag.
 
     `arguments` is the tag: `v` and the version of every package. Returns 2 if something is missing.
     """
@@ -25,15 +25,8 @@ def publish(dist: Path, arguments: list[str]) -> int:
         return 2
     uploads = sorted(str(path) for path in [*dist.glob("*.whl"), *_sources(dist, tag)])
     status = subprocess.call(["uv", "publish", "--trusted-publishing", "always", *uploads])
-    create = [
-        "gh",
-        "release",
-        "create",
-        tag,
-        f"{dist}/{_vectors()}",
-        "--verify-tag",
-        "--generate-notes",
-    ]
+    archives = [str(dist / name) for name in _vectors()]
+    create = ["gh", "release", "create", tag, *archives, "--verify-tag", "--generate-notes"]
     return status or subprocess.call(create, cwd=ROOT)
 
 
@@ -50,15 +43,15 @@ def not_ready(dist: Path, tag: str) -> str | None:
         return f"expected {tag[1:]} in {RELEASES.name}: ./dev docs --release"
     wanted = [f"whisper_mel_{package.name}-{tag[1:]}-*.whl" for package in PACKAGES]
     wanted += [f"whisper_mel_{package.name}-{tag[1:]}.tar.gz" for package in PACKAGES]
-    wanted += [_vectors()]
+    wanted += _vectors()
     missing = [name for name in wanted if not list(dist.glob(name))]
     return f"missing in {dist}: {', '.join(missing)}" if missing else None
 
 
-def _vectors() -> str:
-    from whisper_mel_golden.vectors import VERSION  # no environment has it when ./dev begins
+def _vectors() -> list[str]:
+    from whisper_mel_golden.vectors import QUICK, STEM  # not there yet when ./dev begins
 
-    return f"whisper-mel-vectors-{VERSION}.tar.gz"
+    return [f"{stem}.tar.gz" for stem in (STEM, QUICK)]
 
 
 def _sources(dist: Path, tag: str) -> list[Path]:

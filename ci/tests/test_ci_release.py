@@ -13,7 +13,7 @@ from tasks import build, pixi, release
 from tasks.paths import PACKAGES, ROOT
 from whisper_mel_golden import vectors
 
-VECTORS = f"whisper-mel-vectors-{vectors.VERSION}.tar.gz"
+VECTORS = [f"{stem}.tar.gz" for stem in (vectors.STEM, vectors.QUICK)]
 
 
 class Programs:
@@ -43,7 +43,8 @@ def dist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for package in PACKAGES:
         (folder / f"whisper_mel_{package.name}-0.1.0-py3-none-any.whl").touch()
         (folder / f"whisper_mel_{package.name}-0.1.0.tar.gz").touch()
-    (folder / VECTORS).touch()
+    for name in VECTORS:
+        (folder / name).touch()
     (tmp_path / "releases.json").write_text('{"0.1.0": {}}')
     monkeypatch.setattr(release, "RELEASES", tmp_path / "releases.json")
     return folder
@@ -58,7 +59,7 @@ def test_wheels_and_sources_go_to_the_index_and_vectors_to_the_release(
     assert len(upload[4:]) == 2 * len(PACKAGES)
     assert not any("vectors" in name for name in upload)
     assert create[:4] == ["gh", "release", "create", "v0.1.0"]
-    assert create[4] == str(dist / VECTORS)
+    assert create[4:6] == [str(dist / name) for name in VECTORS]
 
 
 def test_what_the_index_refuses_is_no_release(dist: Path, programs: Programs) -> None:
@@ -67,7 +68,7 @@ def test_what_the_index_refuses_is_no_release(dist: Path, programs: Programs) ->
     assert len(programs.ran) == 1
 
 
-@pytest.mark.parametrize("missing", ["*mojo*.whl", "*golden*.tar.gz", "*vectors*"])
+@pytest.mark.parametrize("missing", ["*mojo*.whl", "*golden*.tar.gz", "*vectors*", "*quick*"])
 def test_an_incomplete_release_is_none(
     missing: str, dist: Path, programs: Programs, capsys: pytest.CaptureFixture[str]
 ) -> None:

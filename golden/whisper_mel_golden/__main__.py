@@ -23,13 +23,13 @@ def main(arguments: list[str] | None = None) -> int:
         "vectors", help="pack inputs, features and bounds for C and others"
     )
     packing.add_argument(
-        "folder", type=Path, help="where to put whisper-mel-vectors-VERSION.tar.gz"
+        "folder", type=Path, help="where to put the archives whisper-mel-vectors-VERSION….tar.gz"
     )
     options = parser.parse_args(arguments)
     if options.command == "verify":
         return _verify()
     if options.command == "vectors":
-        print(vectors.pack(options.folder))
+        print(*vectors.pack_all(options.folder), sep="\n")
         return 0
     if options.command == "list":
         for case in golden_cases():

@@ -27,6 +27,10 @@ VERSION = "1.0"
 """The version of the vectors: another minor number with new ones, another major number if a file
 changes (docs/versions.md).
 """
+STEM = f"whisper-mel-vectors-{VERSION}"
+QUICK = f"{STEM}-quick"
+"""The names of the whole set and of the quick one: of the archive, and of the folder in it."""
+_SHORT = 80  # frames
 STEP = 2.0**-30
 """The unit that exact features are rounded to, so that they are the same on every machine: 1/512 of
 the smallest error bound.
@@ -36,17 +40,33 @@ _TEXTS = {  # name in the archive: the file
     "README.md": _HERE / "README.md",
     "verify.c": _HERE / "verify.c",
     "manifest.schema.json": _HERE / "manifest.schema.json",
+    **{f"loaders/{path.name}": path for path in sorted((_HERE / "loaders").glob("vectors.*"))},
     "speech/README.md": DATA / "speech" / "README.md",
     "speech/LICENSE.pocketsphinx": DATA / "speech" / "LICENSE.pocketsphinx",
 }
 
 
-def pack(folder: Path, cases: Sequence[GoldenCase] | None = None) -> Path:
-    """Write ``whisper-mel-vectors-VERSION.tar.gz`` of some cases (None: all); return its path.
+def quick() -> list[GoldenCase]:
+    """Return the cases of the quick set: short clips, and one of each kind of longer ones."""
+    longer = ("reading/80", "reading-pcm/128", "silence-30s/80-pad480000", "noise-ramp/80")
+    return [
+        case
+        for case in golden_cases()
+        if case.id.removeprefix("golden/") in longer
+        or (case.smoothing is None and case.expected().shape[1] <= _SHORT)
+    ]
+
+
+def pack_all(folder: Path) -> list[Path]:
+    """Write the archives of both sets; return their paths."""
+    return [pack(folder), pack(folder, quick(), QUICK)]
+
+
+def pack(folder: Path, cases: Sequence[GoldenCase] | None = None, stem: str = STEM) -> Path:
+    """Write the archive ``stem`` of some cases (None: all); return its path.
 
     The same cases give the same bytes.
     """
-    stem = f"whisper-mel-vectors-{VERSION}"
     path = folder / f"{stem}.tar.gz"
     new = path.with_suffix(".new")
     folder.mkdir(parents=True, exist_ok=True)
