@@ -19,7 +19,19 @@ from bench import results
 from calibration import calibrate
 from tasks.paths import ROOT
 
-from docs import calibration, catalogue, front_ends, gpu, pictures, quirks, site, speed, versions
+from docs import (
+    calibration,
+    catalogue,
+    findings,
+    front_ends,
+    gpu,
+    handed_in,
+    pictures,
+    quirks,
+    site,
+    speed,
+    versions,
+)
 from docs.numbers import NUMBERS, ratios
 from docs.sections import rewritten
 
@@ -27,6 +39,9 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "front-ends": front_ends.readme,
     "speed": speed.section,
     "front-ends-page": front_ends.page,
+    "findings": findings.found,
+    "worst-inputs": findings.worst,
+    "handed-in": handed_in.section,
     "families": catalogue.families,
     "kill-matrix": quirks.killed,
     "quirk-tables": quirks.tables,

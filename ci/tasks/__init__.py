@@ -152,6 +152,18 @@ TASKS = {
         alone=False,
         run=_module("compare.cli", "main"),
     ),
+    "worst": Task(
+        "the worst known inputs of front-ends: replay them, search for worse ones",
+        "[NAME …]",
+        """
+--steps N   inputs that are searched for each front-end (300)
+--seed N    of the search (20)
+--record    make the result the record that ./dev docs shows""",
+        layer=lambda arguments: conformance.layer(
+            [f"--frontend={word}" for word in arguments if word[:1] != "-"] or ["--matrix"]
+        ),
+        run=_module("worst.cli", "run"),
+    ),
     "mutants": Task(
         "what the suite must reject: quirks, --kernel, --full",
         options="""
@@ -263,6 +275,11 @@ TASKS = {
             ),
             "c": Task("the library for C and its header, for this machine", compiles=True),
             "vectors": Task("the vector sets: inputs, features, bounds, loaders, a verifier in C"),
+            "sbom": Task("the bill of materials: what is in the packages, and what they need"),
+            "rehearse": Task(
+                "a release up to its publication: builds, checks and uses what would be published",
+                compiles=True,
+            ),
             "publish": Task("hand what is in dist/ to the index and to the release", "vVERSION"),
         },
     ),

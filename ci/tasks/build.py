@@ -7,7 +7,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from . import release, wheels
+from . import rehearsal, release, sbom, wheels
 from .paths import ROOT
 from .task import refuse
 
@@ -39,6 +39,11 @@ def run(arguments: list[str]) -> int:
         return subprocess.call([sys.executable, "-m", "whisper_mel_mojo.c_library", str(dist)])
     if what == "vectors":
         return subprocess.call([sys.executable, "-m", "whisper_mel_golden", "vectors", str(dist)])
+    if what == "sbom":
+        print(sbom.write(dist))
+        return 0
+    if what == "rehearse":
+        return rehearsal.run()
     if what == "publish":
         return release.publish(dist, rest)
     packages, accelerators = _wanted(rest)

@@ -30,6 +30,8 @@ def run(arguments: list[str]) -> int:
         ["zizmor", "--quiet", "--offline", ".github"],
         [*SCHEMA, "vendor.github-workflows", *_files(".github/workflows/*.yml")],
         [*SCHEMA, "vendor.github-actions", *_files(".github/actions/*/action.yml")],
+        [*SCHEMA, "vendor.github-issue-forms", *_files(".github/ISSUE_TEMPLATE/[!c]*.yml")],
+        [*SCHEMA, "vendor.citation-file-format", "CITATION.cff"],
         [sys.executable, "ci", "docs", "--check"],
     ]
     failed = []

@@ -8,15 +8,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+from . import sbom
 from .paths import MEASUREMENTS, PACKAGES, ROOT
 
 RELEASES = MEASUREMENTS / "releases.json"
 
 
 def publish(dist: Path, arguments: list[str]) -> int:
-    """Publish wheels and sources on the index, and the vectors in the release named by the tag.
+    """Publish wheels and sources on the index, and what is beside them in the release.
 
-    `arguments` is the tag: `v` and the version of every package. Returns 2 if something is missing.
+    `arguments` is the tag, which names the release: `v` and the version of every package. Returns 2
+    if something is missing.
     """
     (tag,) = arguments if len(arguments) == 1 else ("",)
     problem = not_ready(dist, tag)
@@ -25,8 +27,8 @@ def publish(dist: Path, arguments: list[str]) -> int:
         return 2
     uploads = sorted(str(path) for path in [*dist.glob("*.whl"), *_sources(dist, tag)])
     status = subprocess.call(["uv", "publish", "--trusted-publishing", "always", *uploads])
-    archives = [str(dist / name) for name in _vectors()]
-    create = ["gh", "release", "create", tag, *archives, "--verify-tag", "--generate-notes"]
+    beside = [str(dist / name) for name in _beside(tag)]
+    create = ["gh", "release", "create", tag, *beside, "--verify-tag", "--generate-notes"]
     return status or subprocess.call(create, cwd=ROOT)
 
 
@@ -43,15 +45,16 @@ def not_ready(dist: Path, tag: str) -> str | None:
         return f"expected {tag[1:]} in {RELEASES.name}: ./dev docs --release"
     wanted = [f"whisper_mel_{package.name}-{tag[1:]}-*.whl" for package in PACKAGES]
     wanted += [f"whisper_mel_{package.name}-{tag[1:]}.tar.gz" for package in PACKAGES]
-    wanted += _vectors()
+    wanted += _beside(tag)
     missing = [name for name in wanted if not list(dist.glob(name))]
     return f"missing in {dist}: {', '.join(missing)}" if missing else None
 
 
-def _vectors() -> list[str]:
+def _beside(tag: str) -> list[str]:
+    """List what goes to the release: the vectors and the bill of materials."""
     from whisper_mel_golden.vectors import QUICK, STEM  # not there yet when ./dev begins
 
-    return [f"{stem}.tar.gz" for stem in (STEM, QUICK)]
+    return [f"{STEM}.tar.gz", f"{QUICK}.tar.gz", sbom.file_name(tag[1:])]
 
 
 def _sources(dist: Path, tag: str) -> list[Path]:

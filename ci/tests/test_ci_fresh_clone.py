@@ -46,6 +46,9 @@ CALLS: dict[str, list[tuple[str, str, int]]] = {
         ("build wheels", "build wheels --accelerator none", 0),
         ("build c", "build c", 0),
         ("build vectors", "build vectors", 0),
+        ("build sbom", "build sbom", 0),
+        ("build rehearse", "build rehearse", 0),
+        ("worst", "worst librosa --steps 2", 0),
         ("build publish", "build publish v0", 2),
         ("system", "system --help", 0),  # would install programs
         ("lock", "lock --help", 0),  # would ask an index

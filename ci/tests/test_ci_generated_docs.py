@@ -21,7 +21,7 @@ from whisper_mel_conformance.frontend.load import peers
 from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_conformance.run import known
 
-from docs import catalogue, cli, front_ends, pictures, quirks, speed, versions
+from docs import catalogue, cli, findings, front_ends, pictures, quirks, speed, versions
 
 # --------------------------------------------------------------------------- sections
 
@@ -115,6 +115,9 @@ PLANTED = [
     ("docs/error-bound.md", r"\| openai-whisper \|.*\n", "", "calibration"),
     ("docs/gpu.md", r"(?=<!-- measured: up to here)", "more\n", "measured"),
     ("docs/emulator.md", r"(?=<!-- kernel-counts: up to here)", "more\n", "kernel-counts"),
+    ("docs/front-ends.md", r"None so far", "None", "handed-in"),
+    ("docs/findings.md", r"\| \[lhotse\].*\n", "", "findings"),
+    ("docs/findings.md", r"\| librosa \| [\d.]+ \| 0", "| librosa | 0.1 | 9", "worst-inputs"),
     ("docs/versions.md", r"\| 0\.1\.0 ", "| 0.0.9 ", "versions"),
     ("golden/README.md", r"-->\d+ arrays", "-->7 arrays", "goldens"),
 ]
@@ -168,6 +171,24 @@ def test_a_part_without_a_place_and_a_broken_mark_are_named(
 def test_nothing_is_recorded_by_the_check(word: str) -> None:
     with pytest.raises(SystemExit):
         cli.run(["--check", word])
+
+
+# --------------------------------------------------------------------------- findings
+
+
+def test_every_finding_has_an_effect_and_a_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that were declared after the record, too."""
+    new = replace(known.of_peers()[0], title="new", mechanism="it is new", patterns=("golden/*",))
+    entries = [*known.of_peers(), new]
+    monkeypatch.setattr(known, "of_peers", lambda: entries)
+    rows = findings.found().splitlines()[2:]
+    assert len(rows) == len(entries)
+    for row in rows:
+        _, project, version, mechanism, effect, cases, since, _ = re.split(r" ?\| ?", row)
+        assert all((project, version, mechanism, since))
+        assert effect, f"{project}: what do its users notice? `effect` in its TOML file says it"
+        assert re.fullmatch(r"\d+ cases?, such as `[a-z]+/.+`", cases), cases
+    assert any("| it is new |" in row and "1 case, such as `golden/*`" in row for row in rows)
 
 
 # --------------------------------------------------------------------------- releases

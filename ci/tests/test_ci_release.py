@@ -13,7 +13,7 @@ from tasks import build, pixi, release
 from tasks.paths import PACKAGES, ROOT
 from whisper_mel_golden import vectors
 
-VECTORS = [f"{stem}.tar.gz" for stem in (vectors.STEM, vectors.QUICK)]
+BESIDE = [f"{vectors.STEM}.tar.gz", f"{vectors.QUICK}.tar.gz", "whisper-mel-0.1.0.cdx.json"]
 
 
 class Programs:
@@ -43,7 +43,7 @@ def dist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for package in PACKAGES:
         (folder / f"whisper_mel_{package.name}-0.1.0-py3-none-any.whl").touch()
         (folder / f"whisper_mel_{package.name}-0.1.0.tar.gz").touch()
-    for name in VECTORS:
+    for name in BESIDE:
         (folder / name).touch()
     (tmp_path / "releases.json").write_text('{"0.1.0": {}}')
     monkeypatch.setattr(release, "RELEASES", tmp_path / "releases.json")
@@ -59,7 +59,7 @@ def test_wheels_and_sources_go_to_the_index_and_vectors_to_the_release(
     assert len(upload[4:]) == 2 * len(PACKAGES)
     assert not any("vectors" in name for name in upload)
     assert create[:4] == ["gh", "release", "create", "v0.1.0"]
-    assert create[4:6] == [str(dist / name) for name in VECTORS]
+    assert create[4:7] == [str(dist / name) for name in BESIDE]
 
 
 def test_what_the_index_refuses_is_no_release(dist: Path, programs: Programs) -> None:
@@ -68,7 +68,9 @@ def test_what_the_index_refuses_is_no_release(dist: Path, programs: Programs) ->
     assert len(programs.ran) == 1
 
 
-@pytest.mark.parametrize("missing", ["*mojo*.whl", "*golden*.tar.gz", "*vectors*", "*quick*"])
+@pytest.mark.parametrize(
+    "missing", ["*mojo*.whl", "*golden*.tar.gz", "*vectors*", "*quick*", "*.cdx.json"]
+)
 def test_an_incomplete_release_is_none(
     missing: str, dist: Path, programs: Programs, capsys: pytest.CaptureFixture[str]
 ) -> None:

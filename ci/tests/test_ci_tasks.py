@@ -25,7 +25,8 @@ NEEDS = {
         bench instructions | mutants | sanitize address | sanitize thread
         sanitize valgrind | sanitize guard | sanitize network | sanitize all
         repro nowhere | repro nowhere --frontend librosa | gpu record gpu.json
-        build c | build vectors | build publish v1 | system | lock | lock pixi
+        build c | build vectors | build sbom | build rehearse | build publish v1
+        worst librosa | worst --steps 3 librosa | system | lock | lock pixi
         build wheels conformance | build wheels reference golden | build wheels --accelerator none
         test reference | test reference golden/tests conformance/tests/test_conformance_matrix.py
         test -x reference::test_a | test -rP golden | test --tb=short ./golden""",
@@ -41,7 +42,7 @@ NEEDS = {
         conformance --frontend librosa --frontend mojo-torch | repro nowhere --frontend mojo-gpu""",
     "peers": """
         env peers | conformance --matrix | conformance --peers all
-        conformance --frontend torchaudio
+        conformance --frontend torchaudio | worst | worst --record | worst librosa lhotse
         conformance --frontend transformers-js --frontend mojo-torch | repro x --frontend lhotse""",
     "cuda": """
         env cuda | gpu run | sanitize memcheck | sanitize racecheck | sanitize initcheck
@@ -120,6 +121,7 @@ COMMANDS = {
     "conformance report": "whisper_mel_conformance.__main__",
     "conformance repro": "whisper_mel_conformance.__main__",
     "docs": "docs.cli",
+    "worst": "worst.cli",
     "gpu bundle": "tasks.gpu",
     "gpu count": "tasks.gpu",
     "gpu execute": "tasks.gpu",
@@ -165,7 +167,7 @@ def test_registered_front_ends_are_known_to_the_table() -> None:
 
 
 CHECKERS = ["ruff", "ruff", "mypy", "lint-imports", "mblack", "actionlint", "zizmor"]
-CHECKERS += ["check-jsonschema", "check-jsonschema", sys.executable]
+CHECKERS += [*(4 * ["check-jsonschema"]), sys.executable]
 
 
 @pytest.mark.parametrize("failing", [*dict.fromkeys(CHECKERS), None])

@@ -106,40 +106,40 @@ def markdown(document: Document) -> str:
     blocks += ["\n*worst*: largest error in units of the bound; A up to 1, B up to 4. "]
     blocks += ["\\*: apart from declared failures; fails\\*: as declared.\n"]
     judges = {judged_by(run["environment"]["versions"]): None for run in document.runs}
-    blocks += [f"Judged by {_plain(judge, 200)}.\n" for judge in judges]
-    blocks += [f"\n**Problem:** {_plain(problem, 300)}\n" for problem in problems(document)]
+    blocks += [f"Judged by {plain(judge, 200)}.\n" for judge in judges]
+    blocks += [f"\n**Problem:** {plain(problem, 300)}\n" for problem in problems(document)]
     blocks += [_details(entry) for entry in failing(document)]
     return _within(blocks, COMMENT_LIMIT)
 
 
 def _row(entry: Entry) -> str:
     total = entry.total
-    cells = [f"**{_plain(entry.name, 80)}**", _plain(entry.data["device"], 40)]
+    cells = [f"**{plain(entry.name, 80)}**", plain(entry.data["device"], 40)]
     cells += [str(total.passed), str(total.failed), str(total.known)]
-    cells += [entry.worst, _plain(entry.verdict.symbol, 9)]
+    cells += [entry.worst, plain(entry.verdict.symbol, 9)]
     return f"| {' | '.join(cells)} |\n"
 
 
 def _details(entry: Entry) -> str:
     where = ", ".join(f"{family} {count}" for family, count in entry.failed_by_family.items())
-    lines = [f"\n#### {_plain(entry.name, 80)}: {entry.total.failed} failures ({where})", ""]
-    lines += [f"**{label}:** {_plain(text, 600)}\n" for label, text in entry.findings[:_FINDINGS]]
+    lines = [f"\n#### {plain(entry.name, 80)}: {entry.total.failed} failures ({where})", ""]
+    lines += [f"**{label}:** {plain(text, 600)}\n" for label, text in entry.findings[:_FINDINGS]]
     for case in entry.examples(_FAILURES):
-        lines.append(f"- `{case['id']}`: {_plain(case['message'], 200)}")
+        lines.append(f"- `{case['id']}`: {plain(case['message'], 200)}")
         command = entry.replay(case)
-        lines += [f"  {_code(command)}"] if command else []
-    lines += ["", f"Judge it again: {_code(entry.command)}", ""]
+        lines += [f"  {code(command)}"] if command else []
+    lines += ["", f"Judge it again: {code(entry.command)}", ""]
     return "\n".join(lines)
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
     """Return a text as Markdown code, whatever backticks are in it."""
     text = " ".join(text.split())
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
     return f"{fence} {text} {fence}" if "`" in text else f"`{text}`"
 
 
-def _plain(text: str, length: int) -> str:
+def plain(text: str, length: int) -> str:
     """Escape a text for one line of Markdown, without HTML and mentions."""
     escaped = _MARKUP.sub(r"\\\1", shortened(" ".join(text.split()), length))
     return escaped.replace(r"\@", "@\N{ZERO WIDTH SPACE}").replace(r"\<", "&lt;")

@@ -20,6 +20,7 @@ Optional keys of a table:
 - ``worst``: the highest score that is declared; a case that fails with a higher one is a failure;
 - ``some = true``: rounding decides which of the cases fail. Some pass, but not all of them;
 - ``title``: a few words for tables;
+- ``effect``: what users of the front-end notice;
 - ``version``, ``link``: of the front-end, and where the failure is described.
 """
 
@@ -42,7 +43,7 @@ else:
     import tomli as tomllib
 
 _FIELDS = {"cases", "since", "mechanism"}
-_OPTIONAL = {"except", "link", "some", "title", "version", "worst"}
+_OPTIONAL = {"effect", "except", "link", "some", "title", "version", "worst"}
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class KnownFailure:
     worst: float = math.inf
     some: bool = False
     of_adapter: bool = False
+    effect: str = ""
 
     def is_about(self, name: str, source: str) -> bool:
         """Return whether it applies to the front-end of this name, which ``source`` was loaded
@@ -143,6 +145,7 @@ def read(path: Path, *, of_adapter: bool = False) -> list[KnownFailure]:
                 worst,
                 some,
                 of_adapter,
+                str(entry.get("effect", "")),
             )
         )
     return known
