@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import transformers
 from numpy.typing import NDArray
 from transformers import BatchFeature
 from transformers.models.whisper import feature_extraction_whisper as original
@@ -20,7 +21,8 @@ class WhisperFeatureExtractor(original.WhisperFeatureExtractor):  # type: ignore
 
     Use ``WhisperFeatureExtractor.from_pretrained("openai/whisper-tiny")``, in a pipeline as
     ``pipeline(…, feature_extractor=extractor)``. Arguments and results are the original's, which
-    can also load what this one saves. Clips are padded without a copy. On a CUDA ``device`` the
+    can also load what this one saves: ``AutoFeatureExtractor`` does, unless ``register`` was
+    called. Clips are padded without a copy. On a CUDA ``device`` the
     PyTorch operator computes the features there.
 
     The original computes what no Whisper model uses: ``dither``, or another sampling rate, hop,
@@ -130,6 +132,17 @@ class WhisperFeatureExtractor(original.WhisperFeatureExtractor):  # type: ignore
 
         tensor = torch.from_numpy(waveform).to(device, torch.float32)
         return operator.log_mel(tensor, self.feature_size).cpu().numpy()
+
+
+def register() -> None:
+    """Make the class above transformers' ``WhisperFeatureExtractor``, in the whole process.
+
+    ``AutoFeatureExtractor``, ``AutoProcessor``, ``WhisperProcessor`` and pipelines then load it
+    wherever a configuration names the original, and so does what is built on them. Extractors that
+    exist stay as they are. It is a subclass of the original.
+    """
+    for module in (transformers, transformers.models.whisper):
+        module.WhisperFeatureExtractor = WhisperFeatureExtractor
 
 
 def _clips(raw_speech: Any, limit: int | None) -> list[Array]:

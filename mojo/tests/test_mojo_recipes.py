@@ -1,0 +1,148 @@
+"""The recipes of docs/using.md for hosts that have no drop-in of their own."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import tiny_en
+import transformers
+import whisper
+from whisper_mel_conformance.peers import leave_out_torchaudio_library
+from whisper_mel_golden.speech import load_recording
+from whisper_mel_mojo import log_mel
+from whisper_mel_mojo.drop_in import log_mel_spectrogram
+
+pytestmark = pytest.mark.torch
+
+# Where the peers are installed besides, transformers imports torchaudio.
+leave_out_torchaudio_library()
+
+from transformers import (  # noqa: E402
+    AutoFeatureExtractor,
+    AutoProcessor,
+    WhisperConfig,
+    WhisperProcessor,
+    WhisperTokenizerFast,
+)
+from transformers import WhisperFeatureExtractor as Original  # noqa: E402
+from whisper_mel_mojo.drop_in.transformers import WhisperFeatureExtractor, register  # noqa: E402
+
+CLIP = load_recording("cards").astype(np.float32) / np.float32(32768)
+
+
+# --------------------------------------------------------------------- whatever loads by name
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A model's configuration, extractor and tokenizer, as transformers saves them."""
+    WhisperConfig().save_pretrained(tmp_path)
+    tokenizer = WhisperTokenizerFast(
+        tokenizer_file=str(tiny_en.MODEL / "tokenizer.json"), pad_token="<|endoftext|>"
+    )
+    WhisperProcessor(Original(), tokenizer).save_pretrained(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After ``register()``; afterwards transformers is as it was."""
+    for module in (transformers, transformers.models.whisper):
+        monkeypatch.setattr(module, "WhisperFeatureExtractor", Original)
+    register()
+
+
+def loaded(folder: Path) -> list[Any]:
+    """The extractors that others get from a folder."""
+    found = [AutoFeatureExtractor.from_pretrained(folder)]
+    found += [
+        it.from_pretrained(folder).feature_extractor for it in (AutoProcessor, WhisperProcessor)
+    ]
+    return found
+
+
+def test_without_register_others_load_the_original(folder: Path) -> None:
+    assert {type(it) for it in loaded(folder)} == {Original}
+
+
+@pytest.mark.usefixtures("registered")
+def test_register_makes_others_load_ours(folder: Path, tmp_path: Path) -> None:
+    for extractor in loaded(folder):
+        assert type(extractor) is WhisperFeatureExtractor
+        assert isinstance(extractor, Original)
+    assert transformers.WhisperFeatureExtractor is WhisperFeatureExtractor
+    extractor.save_pretrained(tmp_path / "saved")
+    again = AutoFeatureExtractor.from_pretrained(tmp_path / "saved")
+    assert type(again) is WhisperFeatureExtractor
+
+
+@pytest.mark.usefixtures("registered")
+def test_servers_get_the_kernels_features(folder: Path) -> None:
+    """vLLM and SGLang call the processor that AutoProcessor loads; these are their calls of it."""
+    processor = AutoProcessor.from_pretrained(folder)
+    expected = log_mel(CLIP, 80, pad_to=480_000)
+    text = "<|startoftranscript|>"
+    for made in (
+        processor(text=text, audio=[CLIP], sampling_rate=16_000, return_tensors="pt"),
+        processor(text=[text], audio=[CLIP], padding=True, return_tensors="pt"),
+    ):
+        features = made["input_features"]
+        assert tuple(features.shape)[:2] == (1, 80)
+        frames = min(features.shape[-1], CLIP.size // 160 - 2)
+        np.testing.assert_array_equal(features[0, :, :frames].numpy(), expected[:, :frames])
+        assert "labels" in made
+
+
+# --------------------------------------------------------------------- whatever calls whisper's
+
+
+def test_whisper_timestamped_gets_the_kernels_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It calls ``whisper.log_mel_spectrogram(sub_audio, n_mels)``, and whisper's transcribe."""
+    for name in ("whisper", "whisper.transcribe"):
+        monkeypatch.setattr(import_module(name), "log_mel_spectrogram", log_mel_spectrogram)
+    features = whisper.log_mel_spectrogram(CLIP, 80).to("cpu")
+    np.testing.assert_array_equal(features.numpy(), log_mel(CLIP, 80))
+
+
+def test_whisperx_gets_what_its_own_function_returns() -> None:
+    """Its pipeline calls it so; its function is openai-whisper's, with ``n_mels`` required."""
+    padding = 480_000 - CLIP.shape[0]
+    ours = log_mel_spectrogram(CLIP, n_mels=80, padding=padding)
+    theirs = whisper.log_mel_spectrogram(CLIP, n_mels=80, padding=padding)
+    assert (ours.shape, ours.dtype, ours.device) == (theirs.shape, theirs.dtype, theirs.device)
+    assert float((ours - theirs).abs().max()) < 1e-4
+
+
+# --------------------------------------------------------------------- lhotse
+
+
+def test_lhotse_stores_the_kernels_features(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the extractor of examples/lhotse_features.py, from recordings to storage and back."""
+    pytest.importorskip("lhotse", reason="lhotse is in the layer peers only")
+    from lhotse import CutSet, Recording
+
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "examples")
+    example: Any = import_module("lhotse_features")
+    clips = [CLIP, CLIP[:16_079], CLIP[:16_080]]  # the last has a frame more, by lhotse's count
+    cuts = []
+    for number, clip in enumerate(clips):
+        soundfile.write(tmp_path / f"{number}.wav", clip, 16_000, subtype="FLOAT")
+        cuts.append(Recording.from_file(tmp_path / f"{number}.wav").to_cut())
+    stored = CutSet.from_cuts(cuts).compute_and_store_features(
+        example.MelExtractor(example.MelConfig(n_mels=128)), tmp_path / "features", num_jobs=1
+    )
+    for cut, clip in zip(stored, clips, strict=True):
+        features, expected = cut.load_features(), log_mel(clip, 128).T
+        assert features.shape == (cut.num_frames, cut.num_features)
+        # lhotse stores what it has rounded, to a hundredth or so
+        np.testing.assert_allclose(features[: len(expected)], expected, atol=0.02)
+        assert len(features) - len(expected) == (clip.size == 16_080)
+        extractor = example.MelExtractor(example.MelConfig(n_mels=128))
+        np.testing.assert_array_equal(extractor.extract(clip[None], 16_000)[-1], expected[-1])
