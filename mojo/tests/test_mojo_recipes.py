@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import soundfile
 import tiny_en
-import transformers
 import whisper
 from whisper_mel_conformance.peers import leave_out_torchaudio_library
 from whisper_mel_golden.speech import load_recording
@@ -52,8 +51,8 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """After ``register()``; afterwards transformers is as it was."""
-    for module in (transformers, transformers.models.whisper):
-        monkeypatch.setattr(module, "WhisperFeatureExtractor", Original)
+    for name in ("transformers", "transformers.models.whisper"):
+        monkeypatch.setattr(import_module(name), "WhisperFeatureExtractor", Original)
     register()
 
 
@@ -75,7 +74,7 @@ def test_register_makes_others_load_ours(folder: Path, tmp_path: Path) -> None:
     for extractor in loaded(folder):
         assert type(extractor) is WhisperFeatureExtractor
         assert isinstance(extractor, Original)
-    assert transformers.WhisperFeatureExtractor is WhisperFeatureExtractor
+    assert import_module("transformers").WhisperFeatureExtractor is WhisperFeatureExtractor
     extractor.save_pretrained(tmp_path / "saved")
     again = AutoFeatureExtractor.from_pretrained(tmp_path / "saved")
     assert type(again) is WhisperFeatureExtractor

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import numpy as np
-import transformers
 from numpy.typing import NDArray
 from transformers import BatchFeature
 from transformers.models.whisper import feature_extraction_whisper as original
@@ -141,8 +141,8 @@ def register() -> None:
     wherever a configuration names the original, and so does what is built on them. Extractors that
     exist stay as they are. It is a subclass of the original.
     """
-    for module in (transformers, transformers.models.whisper):
-        module.WhisperFeatureExtractor = WhisperFeatureExtractor
+    for name in ("transformers", "transformers.models.whisper"):  # by name: it replaces its module
+        import_module(name).WhisperFeatureExtractor = WhisperFeatureExtractor  # type: ignore[attr-defined]
 
 
 def _clips(raw_speech: Any, limit: int | None) -> list[Array]:
