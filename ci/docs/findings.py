@@ -51,7 +51,10 @@ def _worst_row(entry: inputs.Worst) -> list[str]:
     words = f"{recipe.pop('signal')} of {recipe.pop('n'):,} samples"
     if entry.input.pad_to:
         words += f", padded to {entry.input.pad_to:,}"
-    told = ", ".join(f"{key} {value:.4g}" for key, value in sorted(recipe.items()))
+    told = ", ".join(
+        f"{key} {value}" if isinstance(value, int) else f"{key} {value:.4g}"
+        for key, value in sorted(recipe.items())
+    )
     clip = f"{words}: {told}".replace("_", " ")
     return [
         entry.front_end,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import re
 import shutil
@@ -115,6 +116,29 @@ def test_a_wheel_of_the_source_distribution_is_pure(dist: Path, tmp_path: Path) 
         asked = packed_wheel.read(metadata).decode()
     assert not any("prebuilt" in name for name in names)
     assert "Requires-Dist: mojo-compiler==1.2.0; extra == 'build'" in asked
+
+
+@pytest.mark.nightly
+def test_the_source_distribution_works_where_a_compiler_is(dist: Path, tmp_path: Path) -> None:
+    """Unpacked elsewhere, in front of this checkout's packages, it compiles its kernel."""
+    (source,) = dist.glob("whisper_mel_mojo-*.tar.gz")
+    with tarfile.open(source) as packed:
+        packed.extractall(tmp_path, filter="data")
+    (folder,) = tmp_path.glob("whisper_mel_mojo-*/")
+    audio = np.random.default_rng(3).standard_normal(16000).astype(np.float32)
+    np.save(tmp_path / "audio.npy", audio)
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import numpy, whisper_mel_mojo as w\n"
+        "numpy.save('features.npy', w.log_mel(numpy.load('audio.npy')))\n"
+        "print(w.__file__)"
+    )
+    environment = {**os.environ, "WHISPER_MEL_CACHE": str(tmp_path / "cache")}
+    done = ran([sys.executable, "-c", program, folder], cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(folder))
+    assert "compiling the kernel (once)" in done.stderr
+    assert score(np.load(tmp_path / "features.npy"), audio) <= 1
 
 
 @pytest.mark.skipif(not LINUX, reason="reads ELF files")

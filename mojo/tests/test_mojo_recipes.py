@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 import tiny_en
+import torch
 import whisper
+from programs import ran
 from whisper_mel_conformance.peers import leave_out_torchaudio_library
 from whisper_mel_golden.speech import load_recording
 from whisper_mel_mojo import log_mel
@@ -25,6 +28,7 @@ from transformers import (  # noqa: E402
     AutoFeatureExtractor,
     AutoProcessor,
     WhisperConfig,
+    WhisperModel,
     WhisperProcessor,
     WhisperTokenizerFast,
 )
@@ -145,3 +149,38 @@ def test_lhotse_stores_the_kernels_features(
         assert len(features) - len(expected) == (clip.size == 16_080)
         extractor = example.MelExtractor(example.MelConfig(n_mels=128))
         np.testing.assert_array_equal(extractor.extract(clip[None], 16_000)[-1], expected[-1])
+
+
+# --------------------------------------------------------------------- MAX's encoder
+
+
+RUN = """
+import runpy, sys
+from whisper_mel_conformance.peers import leave_out_torchaudio_library
+leave_out_torchaudio_library()
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.nightly
+@pytest.mark.xdist_group("max")
+def test_maxs_encoder_hears_by_the_kernel(tmp_path: Path) -> None:
+    """examples/max_encoder.py does what transformers does, on a small Whisper of random weights."""
+    small = {"d_model": 64, "encoder_layers": 2, "encoder_attention_heads": 2}
+    small |= {"encoder_ffn_dim": 128, "decoder_layers": 1, "decoder_ffn_dim": 64}
+    torch.manual_seed(1)
+    model = WhisperModel(WhisperConfig(**small, decoder_attention_heads=2)).eval()
+    model.save_pretrained(tmp_path / "model")
+    soundfile.write(tmp_path / "cards.wav", CLIP, 16_000, subtype="FLOAT")
+    program = Path(__file__).parents[2] / "examples" / "max_encoder.py"
+    words = [tmp_path / "model", tmp_path / "cards.wav", tmp_path / "states.npy"]
+    done = ran([sys.executable, "-c", RUN, program, *words])
+    assert done.returncode == 0, done.stderr
+    states = np.load(tmp_path / "states.npy")
+    features = whisper.log_mel_spectrogram(CLIP, padding=480_000 - CLIP.size)
+    with torch.no_grad():
+        expected = model.encoder(features[None]).last_hidden_state.numpy()
+    assert states.shape == expected.shape == (1, 1500, 64)
+    assert expected.std() > 0.5
+    np.testing.assert_allclose(states, expected, atol=1e-3)
