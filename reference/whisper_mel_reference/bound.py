@@ -14,11 +14,13 @@ from numpy.typing import ArrayLike, NDArray
 from whisper_mel_reference.filterbank import mel_filterbank
 from whisper_mel_reference.pipeline import (
     Array,
+    clamp,
     finish,
     logarithm,
     mean_3x3,
     mel_blocks,
     split_clips,
+    with_silence,
 )
 from whisper_mel_reference.spec import WHISPER, FrontEndSpec
 
@@ -83,8 +85,8 @@ def truth(
     shape = (len(clips), *spec.feature_shape(np.shape(audio)[-1]))
     whole = Truth(np.empty(shape), np.empty(shape))
     for row, clip in enumerate(clips):
-        own, silence = _clip_truth(clip, spec)
-        n_frames = own.features.shape[1]
+        n_frames = spec.feature_shape(clip.size)[1]
+        own, silence = _clip_truth(clip, spec, shape[2] - n_frames)
         for values, part, fill in zip(whole, own, silence, strict=True):
             values[row, :, :n_frames] = part
             values[row, :, n_frames:] = fill
@@ -153,23 +155,20 @@ def compare_with(actual: Array, expected: Array, bound: Array) -> Comparison:
     )
 
 
-def _clip_truth(clip: Array, spec: FrontEndSpec) -> tuple[Truth, Truth]:
-    """Compute the truth of one clip, and of a silent feature in it (shape ``(1, 1)``)."""
+def _clip_truth(clip: Array, spec: FrontEndSpec, n_silent: int) -> tuple[Truth, Truth]:
+    """Compute the truth of one clip, and that of the silent frames behind it, ``(n_silent,)``."""
     mel, mel_error = _mel_with_error(clip, spec)
-    values = [logarithm(m, spec) for m in (mel - mel_error, mel, mel + mel_error)]
     # The clip's maximum is as uncertain as each value that could be the maximum.
-    bottoms = [log.max() - spec.dynamic_range for log in values]
-
-    def of(logs: list[Array]) -> Truth:
-        low, exact, high = (
-            np.maximum(log, least) for log, least in zip(logs, bottoms, strict=True)
-        )
-        features = finish(exact, spec.replace(smoothing=None))
-        spread = np.maximum(high - exact, exact - low) / spec.divisor
-        return Truth(features, spread + last_error(features))
-
-    silence = of([logarithm(np.zeros((1, 1)), spec)] * 3)
-    own = of(values)
+    low, exact, high = (
+        clamp(with_silence(logarithm(m, spec), spec, n_silent), spec)
+        for m in (mel - mel_error, mel, mel + mel_error)
+    )
+    features = finish(exact, spec.replace(smoothing=None))
+    spread = np.maximum(high - exact, exact - low) / spec.divisor
+    both = Truth(features, spread + last_error(features))
+    n_frames = mel.shape[1]
+    own = Truth(*(values[:, :n_frames] for values in both))
+    silence = Truth(*(values[0, n_frames:] for values in both))
     if spec.smoothing is not None:
         smooth = mean_3x3(own.features, spec)
         own = Truth(smooth, mean_3x3(own.bound, spec) + last_error(smooth))

@@ -13,6 +13,10 @@ PadMode = Literal["reflect", "zero", "symmetric", "edge"]
 MelScale = Literal["slaney", "htk"]
 Log = Literal["log10", "ln"]
 Smoothing = Literal["valid", "same"]
+Maximum = float | Literal["clip", "chunk"]
+
+CHUNK_SECONDS = 30
+"""The length of a chunk in seconds: what a Whisper model hears at a time."""
 
 _CHOICES: dict[str, tuple[object, ...]] = {
     "window": ("hann-periodic", "hann-symmetric", "hamming-periodic", "povey", "rectangular"),
@@ -45,8 +49,12 @@ class FrontEndSpec:
     mel_scale, mel_norm, f_min, f_max, n_mels : the filterbank: triangles equidistant on the mel
         scale between two frequencies in hertz; ``slaney`` norm gives each the area of 1 Hz.
     log, floor : the logarithm, taken of ``max(mel, floor)``.
-    dynamic_range : values further below the clip's maximum (in units of the logarithm) are raised
-        to that distance.
+    dynamic_range : values further below the maximum (in units of the logarithm) are raised to that
+        distance.
+    maximum : what that maximum is: the largest value of the ``clip``; of each ``chunk`` of 30 s
+        (3,000 frames of Whisper's, counted from the clip's first one; frames and edges stay those
+        of the whole clip); or a number, in units of the logarithm, for every clip. Values above
+        that number stay as they are.
     offset, divisor : the features are ``(log + offset) / divisor``.
     smoothing : the 3x3 mean of the finished features: none; ``valid`` (only whole neighbourhoods:
         two bands and two frames fewer); or ``same`` (the mean over the neighbours that exist).
@@ -74,6 +82,7 @@ class FrontEndSpec:
     log: Log = "log10"
     floor: float = 1e-10
     dynamic_range: float = 8.0
+    maximum: Maximum = "clip"
     offset: float = 4.0
     divisor: float = 4.0
     smoothing: Smoothing | None = None
@@ -90,6 +99,8 @@ class FrontEndSpec:
         for name in ("floor", "dynamic_range", "divisor"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)!r}: expected a positive number")
+        if self.maximum not in ("clip", "chunk"):
+            object.__setattr__(self, "maximum", _require_maximum(self.maximum))
         if not math.isfinite(self.offset):
             raise ValueError(f"offset={self.offset!r}: expected a finite number")
         if not 0 <= self.f_min < self.f_max <= self.sample_rate / 2:
@@ -106,6 +117,11 @@ class FrontEndSpec:
     def reach(self) -> int:
         """Number of samples by which a clip is extended on each side; 0 if it is not centred."""
         return self.n_fft // 2 if self.centre else 0
+
+    @property
+    def chunk_frames(self) -> int:
+        """Number of frames in a chunk, which has a maximum of its own with ``maximum="chunk"``."""
+        return CHUNK_SECONDS * self.sample_rate // self.hop
 
     def padded_length(self, n_samples: int) -> int:
         """Count the samples after the zeros of ``pad_to``.
@@ -150,6 +166,14 @@ class FrontEndSpec:
     def _count_frames(self, length: int) -> int:
         whole = 1 + (length + 2 * self.reach - self.n_fft) // self.hop
         return whole - 1 if self.drop_last_frame else whole
+
+
+def _require_maximum(value: object) -> float:
+    """Return a fixed maximum as a float; raise ``ValueError`` for what is none."""
+    is_number = isinstance(value, (int, float, np.integer, np.floating))
+    if isinstance(value, bool) or not is_number or not math.isfinite(value):  # type: ignore[arg-type]
+        raise ValueError(f"maximum={value!r}: expected 'clip', 'chunk' or a finite number")
+    return float(value)  # type: ignore[arg-type]
 
 
 def require_count(name: str, value: object, *, at_least: int) -> int:
