@@ -19,7 +19,7 @@ from bench import results
 from calibration import calibrate
 from tasks.paths import ROOT
 
-from docs import calibration, catalogue, front_ends, gpu, pictures, quirks, site, speed
+from docs import calibration, catalogue, front_ends, gpu, models, pictures, quirks, site, speed
 from docs.numbers import NUMBERS, ratios
 from docs.sections import rewritten
 
@@ -31,6 +31,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "kill-matrix": quirks.killed,
     "quirk-tables": quirks.tables,
     "calibration": calibration.section,
+    "models": models.section,
     "measured": gpu.section,
     "kernel-counts": gpu.counted,
 }

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from whisper_mel_reference import WHISPER, FrontEndSpec, log_mel, score, stages, truth
+from whisper_mel_reference import MODELS, WHISPER, FrontEndSpec, log_mel, score, stages, truth
 from whisper_mel_reference.bound import last_error
 
 FIXED = WHISPER.replace(maximum=1.5)
@@ -112,3 +112,25 @@ def test_another_maximum_is_refused(value: Any) -> None:
 def test_a_number_is_kept_as_a_float() -> None:
     assert type(WHISPER.replace(maximum=np.float32(1.5)).maximum) is float
     assert WHISPER.replace(maximum=2) == WHISPER.replace(maximum=2.0)
+
+
+# --------------------------------------------------------------------------- models
+
+
+@pytest.mark.parametrize("name", [*MODELS, "Qwen2.5-Omni", "qwen2_5_omni", "GLM-ASR"])
+def test_a_model_is_found_by_its_name(name: str) -> None:
+    spec = FrontEndSpec.for_model(name)
+    assert spec in MODELS.values()
+    # Models differ in these three only: everything else is Whisper's.
+    assert spec.replace(n_mels=80, maximum="clip", pad_to=None) == WHISPER
+
+
+def test_models_are_what_they_are() -> None:
+    assert FrontEndSpec.for_model("voxtral-realtime") == WHISPER.replace(n_mels=128, maximum=1.5)
+    assert FrontEndSpec.for_model("qwen3-asr") == WHISPER.replace(n_mels=128)
+    assert FrontEndSpec.for_model("whisper") == WHISPER.replace(pad_to=480_000)
+
+
+def test_an_unknown_model_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"model='parakeet': expected one of whisper, .*qwen3-asr"):
+        FrontEndSpec.for_model("parakeet")

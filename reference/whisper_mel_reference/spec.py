@@ -113,6 +113,19 @@ class FrontEndSpec:
         """Return a copy with some fields changed."""
         return dataclasses.replace(self, **changes)
 
+    @classmethod
+    def for_model(cls, name: str) -> FrontEndSpec:
+        """Return the front-end of a model, a value of ``MODELS``, with the zeros that its processor
+        appends to a clip (``pad_to``).
+
+        Capitals, dashes, dots and underscores in ``name`` do not matter: ``Qwen2.5-Omni``. Raises
+        ``ValueError`` for an unknown name, and lists the known ones.
+        """
+        for known, spec in MODELS.items():
+            if _letters(known) == _letters(name):
+                return spec
+        raise ValueError(f"model={name!r}: expected one of {', '.join(MODELS)}")
+
     @property
     def reach(self) -> int:
         """Number of samples by which a clip is extended on each side; 0 if it is not centred."""
@@ -168,6 +181,11 @@ class FrontEndSpec:
         return whole - 1 if self.drop_last_frame else whole
 
 
+def _letters(name: str) -> str:
+    """Return the letters and digits of a name, in lower case."""
+    return "".join(filter(str.isalnum, name.lower()))
+
+
 def _require_maximum(value: object) -> float:
     """Return a fixed maximum as a float; raise ``ValueError`` for what is none."""
     is_number = isinstance(value, (int, float, np.integer, np.floating))
@@ -187,3 +205,22 @@ def require_count(name: str, value: object, *, at_least: int) -> int:
 
 WHISPER = FrontEndSpec()
 """The front-end of every Whisper model (the large-v3 family uses ``n_mels=128``)."""
+
+_30_SECONDS = CHUNK_SECONDS * WHISPER.sample_rate
+
+MODELS: dict[str, FrontEndSpec] = {
+    "whisper": WHISPER.replace(pad_to=_30_SECONDS),
+    "whisper-large-v3": WHISPER.replace(n_mels=128, pad_to=_30_SECONDS),
+    "qwen2-audio": WHISPER.replace(n_mels=128, pad_to=_30_SECONDS),
+    "qwen2.5-omni": WHISPER.replace(n_mels=128),
+    "qwen3-omni-moe": WHISPER.replace(n_mels=128),
+    "qwen3-asr": WHISPER.replace(n_mels=128),
+    "voxtral": WHISPER.replace(n_mels=128, pad_to=_30_SECONDS),
+    "voxtral-realtime": WHISPER.replace(n_mels=128, maximum=1.5),
+    "audioflamingo3": WHISPER.replace(n_mels=128, pad_to=_30_SECONDS),
+    "musicflamingo": WHISPER.replace(n_mels=128, pad_to=_30_SECONDS),
+    "glmasr": WHISPER.replace(n_mels=128, pad_to=_30_SECONDS),
+    "moss-transcribe-diarize": WHISPER.replace(pad_to=_30_SECONDS),
+    "dots3-note": WHISPER.replace(n_mels=128, pad_to=2 * _30_SECONDS),
+}
+"""The front-ends of models that hear Whisper's features, by the models' names (docs/models.md)."""
