@@ -110,14 +110,16 @@ def score(
     spec: FrontEndSpec = WHISPER,
     *,
     lengths: Sequence[int] | None = None,
+    dtype: str = "float32",
 ) -> float:
     """Compute the largest error of ``actual`` in bounds (:func:`error_bound`); infinite for NaN.
 
     Up to ``CLASS_A`` the output is as good as careful float32 can be; up to ``CLASS_B`` it
-    conforms. Raises ``ValueError`` if ``actual`` has not the features' shape, and whatever
-    :func:`error_bound` raises.
+    conforms. With ``dtype`` ``"float16"`` or ``"bfloat16"``, rounding to that once is no error.
+    Raises ``ValueError`` if ``actual`` has not the features' shape, or for another ``dtype``, and
+    whatever :func:`error_bound` raises.
     """
-    return compare(actual, audio, spec, lengths=lengths).score
+    return compare(actual, audio, spec, lengths=lengths, dtype=dtype).score
 
 
 def compare(
@@ -126,20 +128,48 @@ def compare(
     spec: FrontEndSpec = WHISPER,
     *,
     lengths: Sequence[int] | None = None,
+    dtype: str = "float32",
 ) -> Comparison:
     """Compute the score as :func:`score` does, with the worst feature's place and values."""
     given = np.asarray(actual)
     exact = truth(audio, spec, lengths=lengths)
     if given.shape != exact.features.shape:
         raise ValueError(f"actual has shape {given.shape}: expected {exact.features.shape}")
-    return compare_with(given, exact.features, exact.bound)
+    return compare_with(given, exact.features, exact.bound, dtype)
 
 
-def compare_with(actual: Array, expected: Array, bound: Array) -> Comparison:
-    """Compare ``actual`` with given values and bounds, all of one shape."""
+HALF_FORMATS = {"float16": (10, -14), "bfloat16": (7, -126)}
+"""The bits of the fraction, and the exponent of the smallest normal number, of each half format."""
+
+
+def half_ulp(values: Array, dtype: str) -> NDArray[np.float64]:
+    """Compute what rounding once to ``dtype`` changes at most, where it gives ``values``.
+
+    It is half a unit in the last place of each value, in the shape and the unit of ``values``.
+    Raises ``ValueError`` for a ``dtype`` that is not in ``HALF_FORMATS``.
+    """
+    if dtype not in HALF_FORMATS:
+        raise ValueError(f"dtype={dtype!r}: expected one of float32, {', '.join(HALF_FORMATS)}")
+    bits, smallest = HALF_FORMATS[dtype]
+    magnitudes = np.maximum(np.abs(np.asarray(values, np.float64)), 2.0**smallest)
+    half: NDArray[np.float64] = np.ldexp(0.5, np.frexp(magnitudes)[1] - 1 - bits)
+    return half
+
+
+def compare_with(
+    actual: Array, expected: Array, bound: Array, dtype: str = "float32"
+) -> Comparison:
+    """Compare ``actual`` with given values and bounds, all of one shape.
+
+    Values of a half format, ``dtype``, may be off by their own rounding besides. It is no part of
+    what the score is a multiple of.
+    """
     values = np.asarray(actual, np.float64)
     with np.errstate(invalid="ignore"):
-        excess = np.abs(values - expected) / bound
+        off = np.abs(values - expected)
+        if dtype != "float32":
+            off = np.maximum(off - half_ulp(values, dtype), 0.0)
+        excess = off / bound
     excess[~np.isfinite(values)] = np.inf
     index = tuple(int(i) for i in np.unravel_index(int(np.argmax(excess)), excess.shape))
     worst = float(excess[index])

@@ -220,11 +220,16 @@ def mel_blocks(
     with np.errstate(over="ignore", invalid="ignore"):  # the caller checks for infinities and NaN
         for start in range(0, max(len(framed), 1), size):
             block = framed[start : start + size]
+            where = slice(start, start + len(block))
+            if tap is None and not block.any():  # most of a short clip that is padded
+                zeros = np.zeros((len(block), spec.n_fft // 2 + 1), real)
+                mel = np.zeros((spec.n_mels, len(block)), real)
+                yield MelBlock(where, block, block, zeros, zeros, mel)
+                continue
             windowed = at("windowed", block * weights)
             spectrum = at("spectrum", np.fft.rfft(windowed, axis=-1))
             power = at("power", _power(spectrum, spec))
             mel = at("mel", at("bank", bank) @ power.T)
-            where = slice(start, start + len(block))
             yield MelBlock(where, block, windowed, spectrum, power, mel)
 
 
