@@ -64,7 +64,7 @@ _REMAINDER = (_signal("noise", 1919, seed=913, gain=0.2),)
 
 def clips(able: Capabilities) -> dict[str, Request]:
     """Return the requests for a front-end with these capabilities, by the names of their clips."""
-    plain = Request(n_mels=able.n_mels[0])
+    plain = Request(n_mels=able.n_mels[0]).of_model(able)
     parts = {
         "loud": _LOUD,
         "quiet": _QUIET,
@@ -84,6 +84,10 @@ def clips(able: Capabilities) -> dict[str, Request]:
     for smoothing in able.smoothing:
         if smoothing is not None:
             asked[f"smoothing {smoothing}"] = replace(noise, smoothing=smoothing)
+    for maximum in able.maximum if able.model is None else ():
+        if maximum != "clip":
+            value = 1.5 if maximum == "fixed" else maximum
+            asked[f"maximum {value}"] = replace(asked["loud"], maximum=value)
     asked["padded"] = replace(noise, pad_to=4000)
     pair = (_signal("noise", 1777, seed=915, gain=1e-5), _signal("noise", 1777, seed=916))
     asked["batch"] = replace(plain, recipes=pair)
@@ -202,7 +206,9 @@ def diagnose(
     explanations = explain(given, in_pairs=weights is None, apart=bool(condition))
     if explanations:
         best = explanations[0]
-        evidence = [_agreement(best, worst, failed), *_alternatives(explanations), *condition]
+        model = front_end.capabilities.model
+        agreement = _agreement(best, worst, failed, model)
+        evidence = [agreement, *_alternatives(explanations), *condition]
         fix = _fixes(*(variant.id for variant in best.variants))
         return Diagnosis(explanations, _cause(best), evidence + refusals, fix, shown)
     if weights is not None:
@@ -227,7 +233,7 @@ def _fixes(*quirks: str) -> list[str]:
 
 def _speech(front_end: FrontEnd, worst: Answer) -> Answer:
     """Return the front-end's answer to real speech, or ``worst`` if that shows nothing."""
-    request = Request(_SPEECH, n_mels=worst.spec.n_mels)
+    request = Request(_SPEECH, n_mels=worst.spec.n_mels).of_model(front_end.capabilities)
     if request.lacking(front_end.capabilities) is not None:
         return worst
     answer = _ask(front_end, SPEECH, request)
@@ -310,11 +316,12 @@ def _differing(first: Answer, again: Answer) -> str:
 
 _AGAIN = 2  # times, one after the other: once, every n-th call may be the one that is wrong
 
-_CONDITIONS: dict[str, Callable[[Answer], bool | int | str | None]] = {
+_CONDITIONS: dict[str, Callable[[Answer], bool | float | str | None]] = {
     "clips of dtype {}": lambda answer: str(answer.audio.dtype),
     "{} bands": lambda answer: answer.spec.n_mels,
     "pad_to={}": lambda answer: answer.spec.pad_to,
     "smoothing={}": lambda answer: answer.spec.smoothing,
+    "maximum={}": lambda answer: answer.spec.maximum,
     "clips in a batch": lambda answer: answer.audio.ndim == 2 or None,
 }
 """Properties of a call, in words, with functions that return their value, or None without it."""
@@ -407,9 +414,14 @@ def _alternatives(explanations: Sequence[Explanation]) -> list[str]:
     ]
 
 
-def _agreement(explanation: Explanation, worst: Answer, failed: Sequence[str]) -> str:
+def _agreement(
+    explanation: Explanation,
+    worst: Answer,
+    failed: Sequence[str],
+    model: Mapping[str, Any] | None,
+) -> str:
     """Return a sentence about how well the reference with these faults agrees."""
-    tried = _tried_again(explanation, failed)
+    tried = _tried_again(explanation, failed, model)
     sentence = (
         f"With this put into the reference its output agrees: {explanation.score:.2g} of the "
         f"bound, {_times(worst.score)} without."
@@ -428,13 +440,15 @@ def _times(score: float) -> str:
 _TRIED = 3  # failing cases of each family that are tried again
 
 
-def _tried_again(explanation: Explanation, failed: Sequence[str]) -> list[bool]:
+def _tried_again(
+    explanation: Explanation, failed: Sequence[str], model: Mapping[str, Any] | None
+) -> list[bool]:
     """Return of some failing cases whether the reference with the explanation's faults fails them.
 
     They are taken from all families, without those that measure, and without drawn ones.
     """
     faulty = QuirkyFrontEnd([variant.variation for variant in explanation.variants], "faulty")
-    front_end = InProcess(inspect_front_end(faulty, "faulty"))
+    front_end = InProcess(inspect_front_end(faulty, "faulty", model))
     outcomes: dict[str, list[bool]] = {}
     for case in map(find, failed):
         of_family = outcomes.setdefault(case.family, [])

@@ -28,6 +28,7 @@ from whisper_mel_conformance.frontend.effects import (
 )
 from whisper_mel_conformance.frontend.errors import Broken
 from whisper_mel_conformance.frontend.layouts import lay_out, output_memory
+from whisper_mel_conformance.frontend.streams import are_streams, stream, stream_growth
 
 _OUT_SENTINEL = np.float32(-12345.0)
 
@@ -219,6 +220,8 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
         growth,
         imports,
         left_running,
+        stream,
+        stream_growth,
     )
 }
 
@@ -274,6 +277,8 @@ ANSWERS: dict[str, Callable[[Any, dict[str, Any]], bool]] = {
     "left_running": lambda value, _: _are_words(value),
     "growth": lambda value, _: _is_usage(value),
     "endure": lambda value, _: _is_usage(value),
+    "stream": lambda value, given: are_streams(value, len(given["streams"])),
+    "stream_growth": lambda value, _: isinstance(value, float),
 }
 """Functions that check the form of an answer, given the operation's arguments. The judge rejects an
 answer of another form.
