@@ -80,12 +80,11 @@ def _chunk() -> Iterator[Case]:
 def _cases(_profile: str) -> Iterator[Case]:
     yield from _fixed()
     yield from _chunk()
-    # Whoever has another maximum as an option still has the clip's without it.
-    for name, recipe in (
-        ("quiet-then-loud", _levels(1e-4, 1.0)),
-        ("loud-then-quiet", _levels(1.0, 1e-4)),
-    ):
-        yield Case(f"maximum/clip-{name}", "scored", {"recipe": recipe})
+    # Whoever has the chunk's maximum as an option still has the clip's without it.
+    for name, gains in (("quiet-then-loud", (1e-4, 1.0)), ("loud-then-quiet", (1.0, 1e-4))):
+        recipe = _levels(*gains, more=777)
+        calls = [{"recipe": recipe, "maximum": value} for value in (None, "chunk", "clip")]
+        yield Case(f"maximum/clip-beside-chunk-{name}", "sequence", {"calls": calls})
 
 
 MAXIMUM = Family(

@@ -22,8 +22,8 @@ RANGE = Table("range")
 
 
 def _top(maximum: Any) -> Hook:
-    """Replace the maximum; ``maximum`` takes the logarithms of the kept frames."""
-    return lambda top, call: maximum(call.seen["kept"])
+    """Replace the clip's maximum; ``maximum`` takes the logarithms of the kept frames."""
+    return lambda top, call: maximum(call.seen["kept"]) if call.wanted.maximum == "clip" else top
 
 
 def _of_chunks(kept: Any, frames: int) -> Any:
@@ -73,9 +73,7 @@ RANGE.add(
     fix="One maximum for the whole clip: `log = np.maximum(log, log.max() - 8.0)`.",
     killer="boundary/61-seconds/80",
     since="2026-11-27",
-    top=lambda top, call: (
-        _of_chunks(call.seen["kept"], 3000) if call.wanted.maximum == "clip" else top
-    ),
+    top=_top(lambda kept: _of_chunks(kept, 3000)),
 )
 RANGE.add(
     "maximum-so-far",
