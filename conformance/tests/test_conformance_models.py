@@ -21,11 +21,12 @@ from whisper_mel_conformance.frontend.load import (
     load,
 )
 from whisper_mel_conformance.quirks import CATALOGUE
+from whisper_mel_conformance.quirks.lengths import Counting
 from whisper_mel_conformance.quirks.streams import Streaming
 from whisper_mel_conformance.quirks.table import right
 from whisper_mel_conformance.run.judge import judge_case
 from whisper_mel_conformance.run.setup import fixed_by
-from whisper_mel_reference import FrontEndSpec, log_mel
+from whisper_mel_reference import WHISPER, FrontEndSpec, log_mel
 
 Array = Any
 SOME = (
@@ -199,7 +200,7 @@ class Everything(Streaming):
 
 
 def new_cases() -> list[str]:
-    families = ("maximum", "half", "stream")
+    families = ("maximum", "half", "stream", "lengths")
     return [case.id for case in all_cases("quick") if case.family in families]
 
 
@@ -240,6 +241,27 @@ def test_signatures_offer_what_is_claimed() -> None:
 def test_claims_are_checked(claims: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Capabilities(**claims)
+
+
+class EndedClips(Counting):
+    """Mirrors each clip where it ends, and counts the frame that hears its end."""
+
+    def features(self, audio: Array, lengths: list[int], n_mels: int) -> Array:
+        spec = WHISPER.replace(n_mels=n_mels)
+        return log_mel(audio, spec, lengths=lengths).astype(np.float32)
+
+
+class Masking(Counting):
+    """Counts every frame whose middle lies in the clip, as a mask."""
+
+    def frames(self, lengths: list[int], n: int) -> Any:
+        return np.arange(n // 160) * 160 < np.array(lengths)[:, np.newaxis]
+
+
+@pytest.mark.parametrize("front_end", [Counting, EndedClips, Masking])
+def test_both_ways_to_end_a_clip_are_right(front_end: Any) -> None:
+    ids = [id for id in new_cases() if id.startswith("lengths/")]
+    assert {*judged(front_end, None, ids).values()} == {"passed"}
 
 
 PROGRAM = """

@@ -267,7 +267,7 @@ def _of_30_seconds(front_end: FrontEnd, failed: Sequence[str]) -> Diagnosis | No
         return None
     models = [Model(answer) for answer in given]
     found = []
-    for ids in _OF_CHUNKS:
+    for ids in OF_CHUNKS:
         variants = tuple(Variant(id) for id in ids)
         score = max(model.score_of(variants) for model in models)
         if score <= CLASS_B:
@@ -288,7 +288,7 @@ def _of_30_seconds(front_end: FrontEnd, failed: Sequence[str]) -> Diagnosis | No
 
 _OF_LONG = ("boundary/", "golden/", "maximum/", "regressions/", "honesty/")
 """Beginnings of the ids of cases that clips of more than 30 s are among."""
-_OF_CHUNKS = (
+OF_CHUNKS = (
     *(("maximum-of-30-seconds",), ("edges-of-30-seconds",)),
     ("maximum-of-30-seconds", "edges-of-30-seconds"),
     *(("chunks-ignored",), ("chunks-so-far",), ("chunk-of-2999-frames",)),

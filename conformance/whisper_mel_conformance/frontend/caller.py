@@ -52,6 +52,12 @@ class Caller:
             raise Broken("log_mel returned an array that shares memory with its input")
         return result if wanted == "float32" else result.astype(np.float32)
 
+    def with_lengths(self, audio: Array, lengths: list[int], n_mels: int) -> Any:
+        """Return the front-end's features and valid frames of a batch, unchecked."""
+        self.calls = next(self._count)
+        assert self._loaded.with_lengths is not None
+        return self._loaded.with_lengths(audio, lengths, n_mels=n_mels)
+
     def begin(self, **options: Any) -> Any:
         """Begin a stream; return the front-end's object, unchecked."""
         self.calls = next(self._count)

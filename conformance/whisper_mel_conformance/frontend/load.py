@@ -2,9 +2,9 @@
 
 A front-end is an object with ``log_mel(audio, n_mels=80, *, pad_to=None, smoothing=None,
 maximum="clip", dtype="float32", out=None, threads=None)``, a factory of such an object, or a
-function ``f(audio, n_mels=80)``. An object may have ``stream(n_mels=80, *, maximum="clip")``, too.
-It declares what it cannot do in ``capabilities``, by leaving out the parameter, or by raising
-``NotImplementedError``.
+function ``f(audio, n_mels=80)``. An object may have ``stream(n_mels=80, *, maximum="clip")`` and
+``with_lengths(audio, lengths, n_mels=80)``, too. It declares what it cannot do in ``capabilities``,
+by leaving out the parameter, or by raising ``NotImplementedError``.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class Capabilities:
     out_dtypes : supported dtypes of the features: ``"float32"``, ``"float16"``, ``"bfloat16"``.
     stream : the values of ``maximum`` that its ``stream`` takes, in the same words; empty without
     one.
+    lengths : whether it has ``with_lengths``, which says how many frames of each clip are valid.
     dtypes : supported dtypes of the audio: ``"float32"``, ``"float64"``, ``"int16"``.
     batch : whether it takes audio of shape ``(batch, n)``.
     max_samples : the number of samples of the longest clip that it takes, or None without a limit.
@@ -74,6 +75,7 @@ class Capabilities:
     maximum: tuple[str | float, ...] = ("clip",)
     out_dtypes: tuple[str, ...] = ("float32",)
     stream: tuple[str | float, ...] = ()
+    lengths: bool = False
     dtypes: tuple[str, ...] = ("float32",)
     batch: bool = False
     max_samples: int | None = None
@@ -98,7 +100,7 @@ class Capabilities:
                 if item not in allowed:
                     raise ValueError(f"capabilities: {name}={value!r}: expected of {allowed}")
         for name in (
-            *("pad_to", "batch", "out", "threads"),
+            *("pad_to", "batch", "lengths", "out", "threads"),
             *("process_per_call", "own_process", "forks"),
         ):
             if type(getattr(self, name)) is not bool:
@@ -150,9 +152,9 @@ class Loaded:
     """A front-end ready to be called.
 
     ``n_mels_as`` says how it takes the number of bands: ``"keyword"``; ``"positional"`` (its
-    signature is unknown); or None, it does not take it. ``stream`` begins a stream; None if it has
-    none. ``implied`` has the options that it does not take, with the values that it is judged by:
-    those of its model.
+    signature is unknown); or None, it does not take it. ``stream`` and ``with_lengths`` are None if
+    it has none. ``implied`` has the options that it does not take, with the values that it is
+    judged by: those of its model.
     """
 
     name: str
@@ -162,6 +164,7 @@ class Loaded:
     n_mels_as: str | None
     versions: Mapping[str, str]
     stream: Callable[..., Any] | None = None
+    with_lengths: Callable[..., Any] | None = None
     implied: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def call(self, audio: Any, n_mels: int = 80, **options: Any) -> Any:
@@ -362,9 +365,12 @@ def inspect_front_end(value: Any, source: str, model: Mapping[str, Any] | None =
         takes_it = "n_mels" in parameters or (takes_any and "n_mels" in declared)
         n_mels_as = "keyword" if takes_it else None
     device = str(getattr(value, "device", "cpu"))
-    stream = getattr(value, "stream", None) if is_object else None
-    stream = stream if callable(stream) else None
+    stream, with_lengths = (
+        method if is_object and callable(method := getattr(value, name, None)) else None
+        for name in ("stream", "with_lengths")
+    )
     offered = _offered(parameters or {}, None if stream is None else _parameters(stream) or {})
+    offered["lengths"] = with_lengths is not None
     loaded = Loaded(
         name=str(getattr(value, "name", source)) if is_object else source,
         device=device,
@@ -373,6 +379,7 @@ def inspect_front_end(value: Any, source: str, model: Mapping[str, Any] | None =
         n_mels_as=n_mels_as,
         versions=dict(getattr(value, "versions", {})),
         stream=stream,
+        with_lengths=with_lengths,
     )
     return loaded if model is None else _as_of(loaded, model)
 

@@ -15,6 +15,7 @@ from whisper_mel_conformance.quirks.batches import BATCH
 from whisper_mel_conformance.quirks.errors import ERRORS
 from whisper_mel_conformance.quirks.half import HALF
 from whisper_mel_conformance.quirks.honesty import HONESTY
+from whisper_mel_conformance.quirks.lengths import LENGTHS
 from whisper_mel_conformance.quirks.memory import MEMORY
 from whisper_mel_conformance.quirks.out import API
 from whisper_mel_conformance.quirks.processes import CONCURRENCY, PROCESS
@@ -31,7 +32,7 @@ _TABLES = (
     *SIGNAL,
     *(FRAMES, FILTERBANK, SHAPE),
     *(ERRORS, STATE, MEMORY, API, BATCH, CONCURRENCY, PROCESS, SETTINGS),
-    *(HALF, STREAM, HONESTY),
+    *(HALF, STREAM, LENGTHS, HONESTY),
 )
 
 CATALOGUE: dict[str, Quirk] = {quirk.id: quirk for table in _TABLES for quirk in table.quirks}
