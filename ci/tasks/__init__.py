@@ -104,6 +104,7 @@ TASKS = {
         run=_golden,
         subtasks={
             "make": Task("make them with openai-whisper", "[INPUT …]", layer="test"),
+            "voxtral": Task("make those of Voxtral Realtime with transformers", layer="test"),
             "verify": Task("check every golden, name everything that is wrong"),
             "list": Task("list them: id, score, flags, purpose"),
             "vectors": Task("pack inputs, features and bounds for C and others", "FOLDER"),
