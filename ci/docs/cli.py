@@ -31,6 +31,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "kill-matrix": quirks.killed,
     "quirk-tables": quirks.tables,
     "calibration": calibration.section,
+    "variants": calibration.variants_section,
     "models": models.section,
     "measured": gpu.section,
     "kernel-counts": gpu.counted,

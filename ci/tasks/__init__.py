@@ -37,7 +37,11 @@ def _golden(arguments: list[str]) -> int:
     return _module(_MEASURES[arguments[0]], "run")(arguments[1:])
 
 
-_MEASURES = {"calibrate": "calibration.calibrate", "models": "calibration.extractors"}
+_MEASURES = {
+    "calibrate": "calibration.calibrate",
+    "variants": "calibration.variants",
+    "models": "calibration.extractors",
+}
 
 
 def _layer_of_docs(arguments: list[str]) -> str:
@@ -109,6 +113,7 @@ TASKS = {
             "list": Task("list them: id, score, flags, purpose"),
             "vectors": Task("pack inputs, features and bounds for C and others", "FOLDER"),
             "calibrate": Task("measure how much of the bound front-ends use", layer="test"),
+            "variants": Task("the same with other maxima and in half formats", layer="test"),
             "models": Task("score the extractors of the models in docs/models.md", layer="test"),
         },
     ),
