@@ -21,10 +21,11 @@ from whisper_mel_golden.openai import whisper_features
 from whisper_mel_reference import WHISPER, mel_filterbank
 from whisper_mel_reference.filterbank import hz_to_mel, mel_to_hz
 from whisper_mel_reference.pipeline import clamp, frames, split_clips, window
+from whisper_mel_reference.spec import Maximum
 
 Array = NDArray[Any]
 Roots = Callable[[int], Array]
-LogMel = Callable[[Array, int], Array]
+LogMel = Callable[..., Array]
 
 N = WHISPER.n_fft
 BINS = N // 2 + 1
@@ -36,7 +37,8 @@ class FrontEnd(NamedTuple):
     ``kind`` is what it must score: ``careful`` at most class A's limit, ``careless`` at most class
     B's, ``fault`` more than that, ``equivalent`` almost 0 (a change of exact arithmetic that no
     float32 output could show). ``log_mel(audio, n_mels)`` takes one clip, ``(n,)``, and returns
-    features without smoothing. ``requires`` names the package that it needs, or is None.
+    features without smoothing; those that are assembled here also take ``maximum``, as in
+    ``FrontEndSpec``. ``requires`` names the package that it needs, or is None.
     """
 
     name: str
@@ -362,11 +364,12 @@ def assembled(
     mel powers that are not below the floor.
     """
 
-    def log_mel(audio: Array, n_mels: int) -> Array:
+    def log_mel(audio: Array, n_mels: int, maximum: Maximum = "clip") -> Array:
+        spec = WHISPER.replace(maximum=maximum)
         clip = split_clips(audio, None)[0][0]
         windowed = frames(clip * real(gain), WHISPER, np.dtype(real)) * weights()
         energies = mel(bank(n_mels).astype(real), power(spectrum(windowed)))
-        clamped = clamp(log(np.maximum(energies, real(WHISPER.floor))), WHISPER)
+        clamped = clamp(log(np.maximum(energies, real(WHISPER.floor))), spec)
         features: Array = (clamped + real(WHISPER.offset)) / real(WHISPER.divisor)
         return features
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from calibration import calibrate
+from calibration import calibrate, variants
 
 from docs.sections import table
 
@@ -31,6 +31,23 @@ def text(record: dict[str, Any]) -> str:
             f"{record['search']['steps']} recipes. Constants: {constants}.",
             table(HEAD, [_row(row, worst.get(row["name"])) for row in record["front_ends"]]),
             f"Measured with `{record['command']}`: {made}.",
+        ]
+    )
+
+
+def variants_section() -> str:
+    """Return the recorded scores with other maxima and in half formats, in Markdown."""
+    record = variants.read()
+    head = ["variant", "kind", "worst score:", "of clip", "front-end"]
+    rows = [
+        [name, row["kind"], _short(row["score"]), row["clip"], row["front_end"]]
+        for name, row in record["rows"].items()
+    ]
+    return "\n\n".join(
+        [
+            table(head, rows),
+            f"Measured with `{record['command']}`: {record['clips']} clips, 80 and 128 bands, "
+            f"{record['front_ends']} careful front-ends.",
         ]
     )
 

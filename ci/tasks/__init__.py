@@ -32,9 +32,16 @@ def _test(arguments: list[str]) -> int:
 
 
 def _golden(arguments: list[str]) -> int:
-    if arguments[0] != "calibrate":
+    if arguments[0] not in _MEASURES:
         become(sys.executable, "-m", "whisper_mel_golden", *arguments)
-    return _module("calibration.calibrate", "run")(arguments[1:])
+    return _module(_MEASURES[arguments[0]], "run")(arguments[1:])
+
+
+_MEASURES = {
+    "calibrate": "calibration.calibrate",
+    "variants": "calibration.variants",
+    "models": "calibration.extractors",
+}
 
 
 def _layer_of_docs(arguments: list[str]) -> str:
@@ -96,15 +103,18 @@ TASKS = {
         },
     ),
     "golden": Task(
-        "make, verify or list the goldens; calibrate the error bound",
+        "make, verify or list the goldens; calibrate the error bound; measure models' extractors",
         alone=False,
         run=_golden,
         subtasks={
             "make": Task("make them with openai-whisper", "[INPUT …]", layer="test"),
+            "voxtral": Task("make those of Voxtral Realtime with transformers", layer="test"),
             "verify": Task("check every golden, name everything that is wrong"),
             "list": Task("list them: id, score, flags, purpose"),
             "vectors": Task("pack inputs, features and bounds for C and others", "FOLDER"),
             "calibrate": Task("measure how much of the bound front-ends use", layer="test"),
+            "variants": Task("the same with other maxima and in half formats", layer="test"),
+            "models": Task("score the extractors of the models in docs/models.md", layer="test"),
         },
     ),
     "docs": Task(

@@ -24,6 +24,7 @@ OPTIONS = """
                         cmd:'./prog {in} {out} {n_mels}' (repeatable; without it: mojo-cpu and the
                         peers that need neither PyTorch nor Node.js)
 --name NAME             what the front-end is called in the report (repeatable, as --frontend)
+--model NAME            judge by a model's front-end, such as qwen3-asr (docs/models.md)
 --peers WHICH           none, light or all: the peers that are judged, too
 --matrix                every peer, too: --peers all
 --diagnose              what is wrong and how to fix it, within seconds: --profile brief

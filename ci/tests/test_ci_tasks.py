@@ -31,7 +31,8 @@ NEEDS = {
         test reference | test reference golden/tests conformance/tests/test_conformance_matrix.py
         test -x reference::test_a | test -rP golden | test --tb=short ./golden""",
     "test": """
-        env test | docs | docs report.json | golden make | golden calibrate
+        env test | docs | docs report.json | golden make | golden voxtral
+        golden calibrate | golden variants | golden models
         bench | bench --only 30s/* | compare a.wav
         mutants --kernel | conformance --frontend mojo-ptx | gpu execute | gpu count
         gpu | gpu compile | gpu driver | gpu reproduce | gpu bundle

@@ -26,6 +26,9 @@ ALL = Capabilities(
     n_mels=(80, 128),
     smoothing=(None, "valid", "same"),
     pad_to=True,
+    maximum=("clip", "fixed", "chunk"),
+    out_dtypes=("float32", "float16"),
+    stream=("clip", "fixed"),
     dtypes=("float32", "float64", "int16"),
     batch=True,
     out=True,
@@ -48,6 +51,29 @@ CLIP = {"signal": "silence", "n": 1000}
             "does not claim smoothing='same'",
         ),
         ({"smoothing": ("same",)}, Request(CLIP), "does not claim smoothing=None"),
+        ({"maximum": ("clip",)}, Request(CLIP, maximum=1.5), "does not claim maximum=1.5"),
+        ({"maximum": ("clip", 2.0)}, Request(CLIP, maximum=1.5), "does not claim maximum=1.5"),
+        (
+            {"maximum": ("clip", 1)},
+            Request(CLIP, maximum="chunk"),
+            "does not claim maximum='chunk'",
+        ),
+        ({"maximum": (1.5,)}, Request(CLIP), "does not claim maximum='clip'"),
+        (
+            {"out_dtypes": ("float32",)},
+            Request(CLIP, dtype="float16"),
+            "does not claim features of dtype float16",
+        ),
+        (
+            {"stream": ("clip",)},
+            Request(CLIP, maximum=1.5, streamed=True),
+            "does not claim streams with maximum=1.5",
+        ),
+        (
+            {"stream": (1.5,), "maximum": ("clip",)},
+            Request(CLIP, streamed=True),
+            "does not claim streams with maximum='clip'",
+        ),
         ({"dtypes": ("float32",)}, Request({**CLIP, "dtype": "int16"}), "does not claim int16"),
         ({"batch": False}, Request(recipes=[CLIP]), "does not claim batch"),
         ({"max_samples": 999}, Request(CLIP), "takes 999 samples at most"),
@@ -114,10 +140,11 @@ class Claiming:
         *,
         pad_to: int | None = None,
         smoothing: Any = None,
+        maximum: Any = "clip",
+        dtype: str = "float32",
         out: Array = None,
         threads: int | None = None,
     ) -> Array:
-        able = self.capabilities
         if audio.ndim not in (1, 2):
             raise ValueError("audio")
         clip = {
@@ -131,17 +158,43 @@ class Claiming:
             n_mels=n_mels if n_mels in ALL.n_mels else 80,
             pad_to=pad_to,
             smoothing=smoothing if smoothing in ALL.smoothing else "same",
+            maximum=maximum,
+            dtype=dtype,
             threads=threads,
         )
-        why = asked.lacking(able)
-        if why is not None:
-            self.beyond.append(why)
+        self.note(asked)
         spec = WHISPER.replace(n_mels=n_mels, pad_to=pad_to, smoothing=smoothing)
         shape = (*audio.shape[:-1], *spec.feature_shape(audio.shape[-1]))
         if out is None:
-            return np.zeros(shape, np.float32)
+            return np.zeros(shape, dtype)
         out[...] = 0
         return out
+
+    def note(self, asked: Request) -> None:
+        why = asked.lacking(self.capabilities)
+        if why is not None:
+            self.beyond.append(why)
+
+    def stream(self, n_mels: int = 80, *, maximum: Any = "clip") -> Any:
+        return ClaimingStream(self, n_mels, maximum)
+
+
+class ClaimingStream:
+    """A stream of zeros, which all come at its end."""
+
+    def __init__(self, source: Claiming, n_mels: int, maximum: Any) -> None:
+        self.source, self.n_mels, self.maximum = source, n_mels, maximum
+        self.n = 0
+
+    def push(self, samples: Array) -> Array:
+        self.n += samples.size
+        return np.zeros((self.n_mels, 0), np.float32)
+
+    def finish(self) -> Array:
+        clip = {"signal": "silence", "n": self.n}
+        options = {"n_mels": self.n_mels, "maximum": self.maximum, "streamed": True}
+        self.source.note(Request(clip, **options))
+        return np.zeros((self.n_mels, self.n // 160), np.float32)
 
 
 def zeros(audio: Array, spec: FrontEndSpec) -> Any:
@@ -155,6 +208,12 @@ def zeros(audio: Array, spec: FrontEndSpec) -> Any:
         *({"n_mels": (80,)}, {"n_mels": (128,)}, {"smoothing": (None,)}, {"smoothing": ("same",)}),
         *({"pad_to": False}, {"threads": False}, {"dtypes": ("float32",)}, {"batch": False}),
         *({"max_samples": n} for n in (1000, 4000, 5000, 480_000)),
+        *(
+            {"maximum": kinds}
+            for kinds in (("clip",), ("clip", "fixed"), ("clip", "chunk"), (1.5,))
+        ),
+        *({"stream": kinds} for kinds in ((), ("clip",), ("fixed",), (1.5,))),
+        {"out_dtypes": ("float32",)},
         {},
     ],
     ids=str,
@@ -190,7 +249,10 @@ def _few_of_each() -> list[Any]:
     chosen: dict[Any, Any] = {}
     for case in all_cases("quick"):
         requests = CHECKS[case.check].requests(case.arguments)
-        needs = [(r.n_mels, r.pad_to is None, r.smoothing, r.threads is None) for r in requests]
+        needs = [
+            (r.n_mels, r.pad_to is None, r.smoothing, r.threads is None, r.maximum, r.dtype)
+            for r in requests
+        ]
         dtypes = str([(r.recipe or {}).get("dtype") for r in requests])
         key = case.check, case.claims, str(sorted({*map(str, needs)})), dtypes
         chosen.setdefault(case.id if isinstance(case, Property) else key, case)

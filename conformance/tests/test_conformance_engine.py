@@ -171,7 +171,15 @@ class _Tame(FrontEnd):
 
     def __init__(self) -> None:
         super().__init__("tame")
-        self.capabilities = Capabilities(batch=True, pad_to=True, out=True, errors="strict")
+        self.capabilities = Capabilities(
+            batch=True,
+            pad_to=True,
+            maximum=("clip", "fixed"),
+            stream=("clip", "fixed"),
+            lengths=True,
+            out=True,
+            errors="strict",
+        )
 
     def start(self) -> None:
         pass

@@ -68,6 +68,7 @@ class Collecting:
             seed=self._seed(),
             timeout=option("timeout"),
             known_files=[Path(path) for path in option("known-failures")],
+            model=option("model"),
         )
         setup.report = str(self.folder)
         if not self._options.collectonly:

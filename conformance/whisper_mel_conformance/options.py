@@ -57,6 +57,15 @@ OPTIONS = (
         },
     ),
     Option(
+        "model",
+        {
+            "metavar": "NAME",
+            "default": None,
+            "help": "judge by the front-end of this model, such as qwen3-asr or voxtral-realtime: "
+            "its bands, maximum and padding (docs/models.md; default: Whisper's definition)",
+        },
+    ),
+    Option(
         "peers",
         {
             "choices": ("none", "light", "all"),

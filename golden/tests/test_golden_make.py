@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from whisper_mel_golden import __main__, golden_cases, inputs, load_manifest, make, openai
+from whisper_mel_golden import __main__, golden_cases, inputs, load_manifest, make, openai, voxtral
 from whisper_mel_golden.speech import load_recording, recordings
 from whisper_mel_golden.store import DATA
 from whisper_mel_golden.voices import VOICES, resample
@@ -172,7 +172,8 @@ def test_an_unknown_input_is_named(capsys: pytest.CaptureFixture[str]) -> None:
 def test_list_shows_every_golden(capsys: pytest.CaptureFixture[str]) -> None:
     assert __main__.main(["list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == [case.id for case in golden_cases()]
+    every = (*golden_cases(), *voxtral.cases())
+    assert [line.split()[0] for line in lines] == [case.id for case in every]
 
 
 # --------------------------------------------------------------------------- voices

@@ -1,4 +1,4 @@
-"""``python -m whisper_mel_golden make|verify|list|vectors``."""
+"""``python -m whisper_mel_golden make|voxtral|verify|list|vectors``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from whisper_mel_golden import vectors
+from whisper_mel_golden import vectors, voxtral
 from whisper_mel_golden.cases import golden_cases
 from whisper_mel_golden.make import make
 from whisper_mel_golden.verify import verify
@@ -17,6 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     making = commands.add_parser("make", help="make the goldens with openai-whisper")
     making.add_argument("input", nargs="*", help="only those of these inputs (default: all)")
+    commands.add_parser("voxtral", help="make those of Voxtral Realtime with transformers")
     commands.add_parser("verify", help="check every golden, name everything that is wrong")
     commands.add_parser("list", help="list the goldens: id, score, flags, purpose")
     packing = commands.add_parser(
@@ -32,11 +33,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(*vectors.pack_all(options.folder), sep="\n")
         return 0
     if options.command == "list":
-        for case in golden_cases():
+        for case in (*golden_cases(), *voxtral.cases()):
             print(f"{case.id}  {case.score:.3f}  [{' '.join(case.flags)}]  {case.purpose}")
         return 0
     try:
-        make(options.input)
+        voxtral.make() if options.command == "voxtral" else make(options.input)
     except (RuntimeError, ValueError) as error:
         print(f"make: {error}", file=sys.stderr)
         return 1

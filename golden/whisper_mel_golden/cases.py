@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from whisper_mel_reference import WHISPER, FrontEndSpec
+from whisper_mel_reference.spec import Maximum
 
 from whisper_mel_golden.manifest import load_manifest
 from whisper_mel_golden.signals import render
@@ -18,13 +19,13 @@ from whisper_mel_golden.store import DATA, features_path, fingerprint, read_feat
 
 @dataclass(frozen=True)
 class GoldenCase:
-    """One output of openai-whisper, and everything that is needed to compute it again.
+    """One output of openai-whisper or transformers, and what is needed to compute it again.
 
     Attributes
     ----------
     id : permanent id, ``golden/<input>/<n_mels>``, with ``-pad<samples>`` and ``-<smoothing>``.
     input_id, purpose, flags, recipe : of the input; the recipe tells how to render it.
-    n_mels, pad_to, smoothing : as in ``FrontEndSpec``.
+    n_mels, pad_to, smoothing, maximum : as in ``FrontEndSpec``.
     shape : shape of the features, ``(bands, frames)``.
     score : the golden's own largest error, in units of the bound.
     input_sha256, sha256 : hash of the samples, and of the features.
@@ -43,10 +44,16 @@ class GoldenCase:
     input_sha256: str
     sha256: str
     data: Path = DATA
+    maximum: Maximum = "clip"
 
     @property
     def spec(self) -> FrontEndSpec:
-        return WHISPER.replace(n_mels=self.n_mels, pad_to=self.pad_to, smoothing=self.smoothing)
+        return WHISPER.replace(
+            n_mels=self.n_mels,
+            pad_to=self.pad_to,
+            smoothing=self.smoothing,
+            maximum=self.maximum,
+        )
 
     def audio(self) -> NDArray[np.float32] | NDArray[np.int16]:
         """Render the samples: float32 or int16, shape ``(n,)``.
@@ -97,4 +104,5 @@ def read_case(manifest: Mapping[str, Any], case_id: str, data: Path = DATA) -> G
         input_sha256=source["sha256"],
         sha256=case["sha256"],
         data=data,
+        maximum=case.get("maximum", "clip"),
     )

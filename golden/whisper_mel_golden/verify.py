@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from whisper_mel_reference import CLASS_A, truth
 from whisper_mel_reference.bound import Truth, compare_with
 
-from whisper_mel_golden import openai
+from whisper_mel_golden import openai, voxtral
 from whisper_mel_golden.cases import GoldenCase, read_case
 from whisper_mel_golden.inputs import FLAGS, INPUTS, RECORDINGS, case_variants
 from whisper_mel_golden.manifest import FILE, SECTIONS, Entry, load_manifest, seal
@@ -56,7 +56,23 @@ def verify(data: Path = DATA, say: Say = print) -> list[Problem]:
         *_check_flags(manifest),
         *_check_files(manifest, data),
         *_check_arrays(manifest, data, say),
+        *(_check_voxtral() if data == DATA else ()),
     ]
+
+
+def _check_voxtral() -> Iterator[Problem]:
+    """Check Voxtral Realtime's goldens: seals, hashes, scores."""
+    manifest = load_manifest(voxtral.FOLDER)
+    yield from _check_seals(manifest)
+    for case in voxtral.cases():
+        try:
+            golden, exact = case.expected(), truth(case.audio(), case.spec)
+        except (OSError, ValueError) as error:
+            yield Problem(case.id, str(error))
+            continue
+        score = yield from _score(case, golden, exact, "the golden")
+        if not abs(score - case.score) <= SCORE_TOLERANCE:
+            yield Problem(case.id, f"score is {case.score} in {FILE}: expected {score:.6f}")
 
 
 # --------------------------------------------------------------------------- manifest

@@ -14,11 +14,13 @@ from numpy.typing import ArrayLike, NDArray
 from whisper_mel_reference.filterbank import mel_filterbank
 from whisper_mel_reference.pipeline import (
     Array,
+    clamp,
     finish,
     logarithm,
     mean_3x3,
     mel_blocks,
     split_clips,
+    with_silence,
 )
 from whisper_mel_reference.spec import WHISPER, FrontEndSpec
 
@@ -85,8 +87,8 @@ def truth(
     shape = (len(clips), *spec.feature_shape(np.shape(audio)[-1]))
     whole = Truth(np.empty(shape), np.empty(shape))
     for row, clip in enumerate(clips):
-        own, silence = _clip_truth(clip, spec)
-        n_frames = own.features.shape[1]
+        n_frames = spec.feature_shape(clip.size)[1]
+        own, silence = _clip_truth(clip, spec, shape[2] - n_frames)
         for values, part, fill in zip(whole, own, silence, strict=True):
             values[row, :, :n_frames] = part
             values[row, :, n_frames:] = fill
@@ -110,14 +112,16 @@ def score(
     spec: FrontEndSpec = WHISPER,
     *,
     lengths: Sequence[int] | None = None,
+    dtype: str = "float32",
 ) -> float:
     """Compute the largest error of ``actual`` in bounds (:func:`error_bound`); infinite for NaN.
 
     Up to ``CLASS_A`` the output is as good as careful float32 can be; up to ``CLASS_B`` it
-    conforms. Raises ``ValueError`` if ``actual`` has not the features' shape, and whatever
-    :func:`error_bound` raises.
+    conforms. With ``dtype`` ``"float16"`` or ``"bfloat16"``, rounding to that once is no error.
+    Raises ``ValueError`` if ``actual`` has not the features' shape, or for another ``dtype``, and
+    whatever :func:`error_bound` raises.
     """
-    return compare(actual, audio, spec, lengths=lengths).score
+    return compare(actual, audio, spec, lengths=lengths, dtype=dtype).score
 
 
 def compare(
@@ -126,20 +130,48 @@ def compare(
     spec: FrontEndSpec = WHISPER,
     *,
     lengths: Sequence[int] | None = None,
+    dtype: str = "float32",
 ) -> Comparison:
     """Compute the score as :func:`score` does, with the worst feature's place and values."""
     given = np.asarray(actual)
     exact = truth(audio, spec, lengths=lengths)
     if given.shape != exact.features.shape:
         raise ValueError(f"actual has shape {given.shape}: expected {exact.features.shape}")
-    return compare_with(given, exact.features, exact.bound)
+    return compare_with(given, exact.features, exact.bound, dtype)
 
 
-def compare_with(actual: Array, expected: Array, bound: Array) -> Comparison:
-    """Compare ``actual`` with given values and bounds, all of one shape."""
+HALF_FORMATS = {"float16": (10, -14), "bfloat16": (7, -126)}
+"""The bits of the fraction, and the exponent of the smallest normal number, of each half format."""
+
+
+def half_ulp(values: Array, dtype: str) -> NDArray[np.float64]:
+    """Compute what rounding once to ``dtype`` changes at most, where it gives ``values``.
+
+    It is half a unit in the last place of each value, in the shape and the unit of ``values``.
+    Raises ``ValueError`` for a ``dtype`` that is not in ``HALF_FORMATS``.
+    """
+    if dtype not in HALF_FORMATS:
+        raise ValueError(f"dtype={dtype!r}: expected one of float32, {', '.join(HALF_FORMATS)}")
+    bits, smallest = HALF_FORMATS[dtype]
+    magnitudes = np.maximum(np.abs(np.asarray(values, np.float64)), 2.0**smallest)
+    half: NDArray[np.float64] = np.ldexp(0.5, np.frexp(magnitudes)[1] - 1 - bits)
+    return half
+
+
+def compare_with(
+    actual: Array, expected: Array, bound: Array, dtype: str = "float32"
+) -> Comparison:
+    """Compare ``actual`` with given values and bounds, all of one shape.
+
+    Values of a half format, ``dtype``, may be off by their own rounding besides. It is no part of
+    what the score is a multiple of.
+    """
     values = np.asarray(actual, np.float64)
     with np.errstate(invalid="ignore"):
-        excess = np.abs(values - expected) / bound
+        off = np.abs(values - expected)
+        if dtype != "float32":
+            off = np.maximum(off - half_ulp(values, dtype), 0.0)
+        excess = off / bound
     excess[~np.isfinite(values)] = np.inf
     index = tuple(int(i) for i in np.unravel_index(int(np.argmax(excess)), excess.shape))
     worst = float(excess[index])
@@ -155,23 +187,20 @@ def compare_with(actual: Array, expected: Array, bound: Array) -> Comparison:
     )
 
 
-def _clip_truth(clip: Array, spec: FrontEndSpec) -> tuple[Truth, Truth]:
-    """Compute the truth of one clip, and of a silent feature in it (shape ``(1, 1)``)."""
+def _clip_truth(clip: Array, spec: FrontEndSpec, n_silent: int) -> tuple[Truth, Truth]:
+    """Compute the truth of one clip, and that of the silent frames behind it, ``(n_silent,)``."""
     mel, mel_error = _mel_with_error(clip, spec)
-    values = [logarithm(m, spec) for m in (mel - mel_error, mel, mel + mel_error)]
     # The clip's maximum is as uncertain as each value that could be the maximum.
-    bottoms = [log.max() - spec.dynamic_range for log in values]
-
-    def of(logs: list[Array]) -> Truth:
-        low, exact, high = (
-            np.maximum(log, least) for log, least in zip(logs, bottoms, strict=True)
-        )
-        features = finish(exact, spec.replace(smoothing=None))
-        spread = np.maximum(high - exact, exact - low) / spec.divisor
-        return Truth(features, spread + last_error(features))
-
-    silence = of([logarithm(np.zeros((1, 1)), spec)] * 3)
-    own = of(values)
+    low, exact, high = (
+        clamp(with_silence(logarithm(m, spec), spec, n_silent), spec)
+        for m in (mel - mel_error, mel, mel + mel_error)
+    )
+    features = finish(exact, spec.replace(smoothing=None))
+    spread = np.maximum(high - exact, exact - low) / spec.divisor
+    both = Truth(features, spread + last_error(features))
+    n_frames = mel.shape[1]
+    own = Truth(*(values[:, :n_frames] for values in both))
+    silence = Truth(*(values[0, n_frames:] for values in both))
     if spec.smoothing is not None:
         smooth = mean_3x3(own.features, spec)
         own = Truth(smooth, mean_3x3(own.bound, spec) + last_error(smooth))

@@ -42,12 +42,13 @@ def log_mel(
     dtype : float64 (the truth that the error bound refers to) or float32 (every stage rounded to
         it, as common implementations do).
     lengths : the number of samples that count in each clip of a batch, where clips differ.
-        Frames after the end of a clip hold the value that silence has in that clip.
+        Frames after the end of a clip hold the value that silence has there.
 
     Returns
     -------
     array of ``dtype`` and shape ``(n_mels, n_frames)`` or ``(batch, n_mels, n_frames)`` (two
-    bands and two frames fewer with ``smoothing="valid"``). Each clip has its own maximum.
+    bands and two frames fewer with ``smoothing="valid"``). Each clip has its own maximum, unless
+    ``spec.maximum`` is a number.
     Values are dimensionless: ``(log10 of mel power + 4) / 4`` for Whisper.
 
     Raises
@@ -68,8 +69,9 @@ def log_mel(
     for row, clip in zip(features, clips, strict=True):
         n_frames = spec.feature_shape(clip.size)[1]
         log = _clip_log(clip, spec, real)
-        row[:, :n_frames] = finish(clamp(log, spec), spec)
-        row[:, n_frames:] = silence(log, spec)
+        clamped = clamp(with_silence(log, spec, shape[1] - n_frames), spec)
+        row[:, :n_frames] = finish(clamped[:, : log.shape[1]], spec)
+        row[:, n_frames:] = finish(clamped[0, log.shape[1] :], spec.replace(smoothing=None))
     return features if is_batch else features[0]
 
 
@@ -218,11 +220,16 @@ def mel_blocks(
     with np.errstate(over="ignore", invalid="ignore"):  # the caller checks for infinities and NaN
         for start in range(0, max(len(framed), 1), size):
             block = framed[start : start + size]
+            where = slice(start, start + len(block))
+            if tap is None and not block.any():  # most of a short clip that is padded
+                zeros = np.zeros((len(block), spec.n_fft // 2 + 1), real)
+                mel = np.zeros((spec.n_mels, len(block)), real)
+                yield MelBlock(where, block, block, zeros, zeros, mel)
+                continue
             windowed = at("windowed", block * weights)
             spectrum = at("spectrum", np.fft.rfft(windowed, axis=-1))
             power = at("power", _power(spectrum, spec))
             mel = at("mel", at("bank", bank) @ power.T)
-            where = slice(start, start + len(block))
             yield MelBlock(where, block, windowed, spectrum, power, mel)
 
 
@@ -233,12 +240,25 @@ def logarithm(mel: Array, spec: FrontEndSpec) -> Array:
 
 
 def clamp(log: Array, spec: FrontEndSpec, tap: Tap = _untouched) -> Array:
-    """Raise values more than ``dynamic_range`` below the clip's maximum to that level.
+    """Raise values more than ``dynamic_range`` below the maximum to that level.
 
-    The tap sees ``top`` (the maximum) and ``clamped``.
+    The tap sees ``top`` (what :func:`maximum` returns) and ``clamped``.
     """
-    top = tap("top", log.max())
+    top = tap("top", maximum(log, spec))
     return tap("clamped", np.maximum(log, top - log.dtype.type(spec.dynamic_range)))
+
+
+def maximum(log: Array, spec: FrontEndSpec) -> Any:
+    """Return what ``spec.maximum`` says: a scalar, or for chunks an array of shape ``(n_frames,)``
+    with the maximum of the chunk that each frame lies in.
+    """
+    if spec.maximum == "clip":
+        return log.max()
+    if spec.maximum != "chunk":
+        return log.dtype.type(spec.maximum)
+    starts = np.arange(0, log.shape[1], spec.chunk_frames)
+    tops = np.maximum.reduceat(log.max(axis=0), starts)
+    return np.repeat(tops, spec.chunk_frames)[: log.shape[1]]
 
 
 def finish(clamped: Array, spec: FrontEndSpec) -> Array:
@@ -277,9 +297,7 @@ def _clip_log(
     return log if tap is None else tap("log", log)
 
 
-def silence(log: Array, spec: FrontEndSpec) -> Array:
-    """Return the features' value where a clip is silent: the floor or its range's bottom."""
-    real = log.dtype.type
-    floor = logarithm(np.zeros((1, 1), log.dtype), spec)
-    bottom = np.maximum(floor, log.max() - real(spec.dynamic_range))
-    return finish(bottom, spec.replace(smoothing=None))[0, 0]
+def with_silence(log: Array, spec: FrontEndSpec, count: int) -> Array:
+    """Append ``count`` silent frames, which change no maximum, to the logarithms of a clip."""
+    floor = logarithm(np.zeros(1, log.dtype), spec)[0]
+    return np.pad(log, ((0, 0), (0, count)), constant_values=floor)

@@ -13,6 +13,10 @@ PadMode = Literal["reflect", "zero", "symmetric", "edge"]
 MelScale = Literal["slaney", "htk"]
 Log = Literal["log10", "ln"]
 Smoothing = Literal["valid", "same"]
+Maximum = float | Literal["clip", "chunk"]
+
+CHUNK_SECONDS = 30
+"""The length of a chunk in seconds: what a Whisper model hears at a time."""
 
 _CHOICES: dict[str, tuple[object, ...]] = {
     "window": ("hann-periodic", "hann-symmetric", "hamming-periodic", "povey", "rectangular"),
@@ -45,8 +49,12 @@ class FrontEndSpec:
     mel_scale, mel_norm, f_min, f_max, n_mels : the filterbank: triangles equidistant on the mel
         scale between two frequencies in hertz; ``slaney`` norm gives each the area of 1 Hz.
     log, floor : the logarithm, taken of ``max(mel, floor)``.
-    dynamic_range : values further below the clip's maximum (in units of the logarithm) are raised
-        to that distance.
+    dynamic_range : values further below the maximum (in units of the logarithm) are raised to that
+        distance.
+    maximum : what that maximum is: the largest value of the ``clip``; of each ``chunk`` of 30 s
+        (3,000 frames of Whisper's, counted from the clip's first one; frames and edges stay those
+        of the whole clip); or a number, in units of the logarithm, for every clip. Values above
+        that number stay as they are.
     offset, divisor : the features are ``(log + offset) / divisor``.
     smoothing : the 3x3 mean of the finished features: none; ``valid`` (only whole neighbourhoods:
         two bands and two frames fewer); or ``same`` (the mean over the neighbours that exist).
@@ -74,6 +82,7 @@ class FrontEndSpec:
     log: Log = "log10"
     floor: float = 1e-10
     dynamic_range: float = 8.0
+    maximum: Maximum = "clip"
     offset: float = 4.0
     divisor: float = 4.0
     smoothing: Smoothing | None = None
@@ -90,6 +99,8 @@ class FrontEndSpec:
         for name in ("floor", "dynamic_range", "divisor"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)!r}: expected a positive number")
+        if self.maximum not in ("clip", "chunk"):
+            object.__setattr__(self, "maximum", _require_maximum(self.maximum))
         if not math.isfinite(self.offset):
             raise ValueError(f"offset={self.offset!r}: expected a finite number")
         if not 0 <= self.f_min < self.f_max <= self.sample_rate / 2:
@@ -102,10 +113,28 @@ class FrontEndSpec:
         """Return a copy with some fields changed."""
         return dataclasses.replace(self, **changes)
 
+    @classmethod
+    def for_model(cls, name: str) -> FrontEndSpec:
+        """Return the front-end of a model, a value of ``MODELS``, with the zeros that its processor
+        appends to a clip (``pad_to``).
+
+        Capitals, dashes, dots and underscores in ``name`` do not matter: ``Qwen2.5-Omni``. Raises
+        ``ValueError`` for an unknown name, and lists the known ones.
+        """
+        for known, spec in MODELS.items():
+            if _letters(known) == _letters(name):
+                return spec
+        raise ValueError(f"model={name!r}: expected one of {', '.join(MODELS)}")
+
     @property
     def reach(self) -> int:
         """Number of samples by which a clip is extended on each side; 0 if it is not centred."""
         return self.n_fft // 2 if self.centre else 0
+
+    @property
+    def chunk_frames(self) -> int:
+        """Number of frames in a chunk, which has a maximum of its own with ``maximum="chunk"``."""
+        return CHUNK_SECONDS * self.sample_rate // self.hop
 
     def padded_length(self, n_samples: int) -> int:
         """Count the samples after the zeros of ``pad_to``.
@@ -152,6 +181,19 @@ class FrontEndSpec:
         return whole - 1 if self.drop_last_frame else whole
 
 
+def _letters(name: str) -> str:
+    """Return the letters and digits of a name, in lower case."""
+    return "".join(filter(str.isalnum, name.lower()))
+
+
+def _require_maximum(value: object) -> float:
+    """Return a fixed maximum as a float; raise ``ValueError`` for what is none."""
+    is_number = isinstance(value, (int, float, np.integer, np.floating))
+    if isinstance(value, bool) or not is_number or not math.isfinite(value):  # type: ignore[arg-type]
+        raise ValueError(f"maximum={value!r}: expected 'clip', 'chunk' or a finite number")
+    return float(value)  # type: ignore[arg-type]
+
+
 def require_count(name: str, value: object, *, at_least: int) -> int:
     """Return ``value`` as an int; raise ``TypeError`` or ``ValueError`` unless it is a count."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
@@ -163,3 +205,22 @@ def require_count(name: str, value: object, *, at_least: int) -> int:
 
 WHISPER = FrontEndSpec()
 """The front-end of every Whisper model (the large-v3 family uses ``n_mels=128``)."""
+
+_30_SECONDS = CHUNK_SECONDS * WHISPER.sample_rate
+
+MODELS: dict[str, FrontEndSpec] = {
+    "whisper": WHISPER.replace(pad_to=_30_SECONDS),
+    "whisper-large-v3": WHISPER.replace(n_mels=128, pad_to=_30_SECONDS),
+    "qwen2-audio": WHISPER.replace(n_mels=128, pad_to=_30_SECONDS),
+    "qwen2.5-omni": WHISPER.replace(n_mels=128),
+    "qwen3-omni-moe": WHISPER.replace(n_mels=128),
+    "qwen3-asr": WHISPER.replace(n_mels=128),
+    "voxtral": WHISPER.replace(n_mels=128, pad_to=_30_SECONDS),
+    "voxtral-realtime": WHISPER.replace(n_mels=128, maximum=1.5),
+    "audioflamingo3": WHISPER.replace(n_mels=128, pad_to=_30_SECONDS),
+    "musicflamingo": WHISPER.replace(n_mels=128, pad_to=_30_SECONDS),
+    "glmasr": WHISPER.replace(n_mels=128, pad_to=_30_SECONDS),
+    "moss-transcribe-diarize": WHISPER.replace(pad_to=_30_SECONDS),
+    "dots3-note": WHISPER.replace(n_mels=128, pad_to=2 * _30_SECONDS),
+}
+"""The front-ends of models that hear Whisper's features, by the models' names (docs/models.md)."""

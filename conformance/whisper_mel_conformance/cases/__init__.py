@@ -1,7 +1,7 @@
 """What is asked, and what must come of it: a module for each family of cases, with its checks.
 
-golden, boundary, numerics, buffers, batch, errors, repeated (concurrency, determinism, memory),
-state, honesty
+golden, boundary, numerics, buffers, batch, maximum, half, stream, lengths, errors, repeated
+(concurrency, determinism, memory), state, honesty
 very_long    the longest clips of boundary
 properties   cases whose arguments hypothesis draws
 regressions  cases that were bugs of somebody's

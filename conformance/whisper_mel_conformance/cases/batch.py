@@ -23,7 +23,7 @@ def batch(front_end: FrontEnd, request: Request) -> float:
     if actual.shape != expected:
         raise Failure(f"shape {actual.shape}: expected {expected}", arrays={"actual": actual})
     return max(
-        judge(front_end, row, clip, spec, where=f"clip {i}: ")
+        judge(front_end, row, clip, spec, where=f"clip {i}: ", dtype=request.dtype)
         for i, (row, clip) in enumerate(zip(actual, clips, strict=True))
     )
 

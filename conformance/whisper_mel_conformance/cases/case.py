@@ -44,7 +44,7 @@ class Case:
         for claim in self.claims:
             if not getattr(able, claim):
                 return _LACKING.get(claim, f"does not claim {claim}")
-        requests = CHECKS[self.check].requests(drawn or self.arguments)
+        requests = CHECKS[self.check].requests(drawn or self.arguments, able)
         return next(filter(None, (request.lacking(able) for request in requests)), None)
 
 

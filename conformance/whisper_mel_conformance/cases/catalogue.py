@@ -10,12 +10,16 @@ from whisper_mel_conformance.cases import (
     buffers,
     errors,
     golden,
+    half,
     honesty,
+    lengths,
+    maximum,
     numerics,
     properties,
     regressions,
     repeated,
     state,
+    stream,
 )
 from whisper_mel_conformance.cases.case import Case, Family
 from whisper_mel_conformance.cases.check import CHECKS as CHECKS  # all of them, from here
@@ -29,6 +33,10 @@ FAMILIES: dict[str, Family] = {
         properties.PROPERTY,
         buffers.BUFFERS,
         batch.BATCH,
+        maximum.MAXIMUM,
+        half.HALF,
+        stream.STREAM,
+        lengths.LENGTHS,
         errors.ERRORS,
         repeated.CONCURRENCY,
         repeated.DETERMINISM,

@@ -21,6 +21,7 @@ from whisper_mel_conformance.cases.recipes import Array
 from whisper_mel_conformance.cases.request import Request
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure, Refused
+from whisper_mel_conformance.frontend.load import Capabilities
 
 
 class Remark(Exception):
@@ -35,6 +36,10 @@ CHECKS: dict[str, Check] = {}
 
 _FIELDS = {field.name: field.default for field in fields(Request)}
 _OPTIONAL = {name: value for name, value in _FIELDS.items() if name not in ("recipe", "recipes")}
+
+
+_WHISPERS = Capabilities()
+"""The capabilities of a front-end that is judged by Whisper's specification."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +59,19 @@ class Check:
 
     def __call__(self, front_end: FrontEnd, **arguments: Any) -> float | None:
         """Put the question to a front-end; the arguments are plain data, as in ``case.json``."""
-        return self.function(front_end, **_read(arguments))
+        return self.function(front_end, **_read(arguments, front_end.capabilities))
 
-    def requests(self, arguments: Arguments) -> list[Request]:
-        """Return the requests that it makes; none where the arguments are still to be drawn."""
-        return list(self.asks(**_read(arguments))) if arguments else []
+    def requests(self, arguments: Arguments, able: Capabilities = _WHISPERS) -> list[Request]:
+        """Return the requests that it makes of a front-end with these capabilities.
 
-    def specification(self, arguments: Arguments) -> FrontEndSpec:
+        There are none where the arguments are still to be drawn.
+        """
+        asked = self.asks(**_read(arguments, able)) if arguments else []
+        return [request.of_model(able) for request in asked]
+
+    def specification(self, arguments: Arguments, able: Capabilities = _WHISPERS) -> FrontEndSpec:
         """Return what specifies the features of its first request."""
-        return next(iter(self.requests(arguments)), Request()).spec()
+        return next(iter(self.requests(arguments, able)), Request()).spec()
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -90,13 +99,21 @@ def check(
     return register
 
 
-def _read(arguments: Arguments) -> dict[str, Any]:
-    """Return the arguments as functions take them: with requests for what describes them."""
+def _read(arguments: Arguments, able: Capabilities) -> dict[str, Any]:
+    """Return the arguments as functions take them: with requests for what describes them.
+
+    What the arguments leave open is what the model fixes that the front-end is judged by.
+    """
+
+    def request(fields: Arguments) -> Request:
+        bands = {} if able.model is None else {"n_mels": able.model["n_mels"]}
+        return Request(**{**bands, **fields}).of_model(able)
+
     read = {name: value for name, value in arguments.items() if name not in _FIELDS}
     if len(read) < len(arguments):
-        read["request"] = Request(**{k: v for k, v in arguments.items() if k in _FIELDS})
+        read["request"] = request({k: v for k, v in arguments.items() if k in _FIELDS})
     if "calls" in read:
-        read["calls"] = [Request(**call) for call in read["calls"]]
+        read["calls"] = [request(call) for call in read["calls"]]
     return read
 
 
@@ -119,9 +136,10 @@ def judge(
 
 def judge_request(front_end: FrontEnd, request: Request, where: str = "") -> float:
     """Ask for the features of one clip and judge them; ``where`` begins a failure's message."""
+    request = request.of_model(front_end.capabilities)
     audio = request.audio()
     actual = front_end.call(audio, **request.options())
-    return judge(front_end, actual, audio, request.spec(), where=where)
+    return judge(front_end, actual, audio, request.spec(), where=where, dtype=request.dtype)
 
 
 def require_strictness(front_end: FrontEnd, refusal: Refused, names: str | None) -> None:

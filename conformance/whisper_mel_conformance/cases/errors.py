@@ -45,10 +45,11 @@ def not_finite(front_end: FrontEnd, request: Request) -> float:
         require_strictness(front_end, refusal, str(index))
     else:
         _forbid_acceptance(front_end, f"audio[{index}] = {audio[index]}")
-        centres = np.arange(audio.size // WHISPER.hop) * WHISPER.hop
+        shape = request.spec().feature_shape(audio.size)
+        centres = np.arange(shape[1]) * WHISPER.hop
         hit = np.abs(centres - index) < WHISPER.reach  # the first sample of a frame weighs nothing
-        if output.shape != (request.n_mels, centres.size):
-            raise Failure(f"shape {output.shape}: expected {(request.n_mels, centres.size)}")
+        if output.shape != shape:
+            raise Failure(f"shape {output.shape}: expected {shape}")
         swallowed = np.flatnonzero(hit & np.isfinite(output).all(axis=0))
         if swallowed.size:
             raise Failure(

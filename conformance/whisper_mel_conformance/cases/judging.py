@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from whisper_mel_reference import CLASS_A, CLASS_B, FrontEndSpec, Truth
 from whisper_mel_reference import truth as compute_truth
-from whisper_mel_reference.bound import compare_with
+from whisper_mel_reference.bound import compare_with, half_ulp
 
 from whisper_mel_conformance.frontend.errors import Failure
 
@@ -57,12 +57,14 @@ def judge(
     golden: Array | None = None,
     golden_score: float = 0.0,
     where: str = "",
+    dtype: str | None = None,
 ) -> float:
     """Return the score of ``actual``: its largest error in units of the admissible one.
 
     With ``golden``, openai-whisper's own features, the distance to those counts as well, less the
-    golden's own error. Raises ``Failure`` for a wrong shape, for anything that is not finite, and
-    for a score above ``limit``; ``where`` begins its message.
+    golden's own error. ``dtype`` is the half format that ``actual`` was rounded to, if any. Raises
+    ``Failure`` for a wrong shape, for anything that is not finite, and for a score above ``limit``;
+    ``where`` begins its message.
     """
     exact = truth(audio, spec)
     if actual.shape != exact.features.shape:
@@ -71,14 +73,15 @@ def judge(
             f"expected {exact.features.shape}",
             arrays={"actual": actual},
         )
-    worst = compare_with(actual, exact.features, exact.bound)
+    real = dtype or "float32"
+    worst = compare_with(actual, exact.features, exact.bound, real)
     reason, score = worst.reason, worst.score
     if golden is not None:
         beside = compare_with(actual, golden.astype(np.float64), exact.bound)
         if not beside.score - golden_score <= score:
             reason, score = f"golden: {beside.reason}", beside.score - golden_score
     if not score <= limit:
-        wrong = _wrong_values(actual, exact, limit)
+        wrong = _wrong_values(actual, exact, limit, real)
         raise Failure(
             f"{where}{reason}{wrong}",
             score=score,
@@ -87,10 +90,11 @@ def judge(
     return score
 
 
-def _wrong_values(actual: Array, exact: Truth, limit: float) -> str:
+def _wrong_values(actual: Array, exact: Truth, limit: float, dtype: str) -> str:
     """Say in which frames and bands the values above the limit are, since that tells the cause."""
+    rounding = 0.0 if dtype == "float32" else half_ulp(actual, dtype)
     with np.errstate(invalid="ignore"):
-        wrong = ~(np.abs(actual - exact.features) <= limit * exact.bound)
+        wrong = ~(np.abs(actual - exact.features) - rounding <= limit * exact.bound)
     if not wrong.any():
         return ""
     bands, frames = np.nonzero(wrong)

@@ -85,6 +85,10 @@ def _recipes(
     return recipe
 
 
+_FIXED = st.sampled_from([1.5, 0.0, -2.25, 3.7])
+"""Fixed maxima."""
+
+
 def _bands(able: Capabilities) -> st.SearchStrategy[int]:
     return st.sampled_from(able.n_mels)
 
@@ -108,6 +112,10 @@ def _any_options(draw: st.DrawFn, able: Capabilities, largest: int) -> Arguments
     if able.pad_to:
         padded = recipe["n"] + draw(st.integers(0, 4000))
         arguments["pad_to"] = draw(st.sampled_from([None, padded]))
+    for name, kinds in (("maximum", able.maximum), ("dtype", able.out_dtypes)):
+        if len(kinds) > 1:
+            kind = draw(st.sampled_from(kinds))
+            arguments[name] = draw(_FIXED) if kind == "fixed" else kind
     arguments["layout"] = draw(st.sampled_from(["plain", "offset-4", "offset-20"]))
     return arguments
 
@@ -158,6 +166,17 @@ def _batches(draw: st.DrawFn, able: Capabilities, largest: int) -> Arguments:
     n = draw(_lengths(largest))
     recipes = draw(st.lists(_recipes(st.just(n)), min_size=1, max_size=6))
     return {"recipes": recipes, "n_mels": draw(_bands(able))}
+
+
+@st.composite
+def any_stream(draw: st.DrawFn, able: Capabilities, largest: int) -> Arguments:
+    """Draw a clip and the pieces that it is cut into, for what streams of a front-end take."""
+    arguments = {"recipe": draw(_recipes(_lengths(largest))), "n_mels": draw(_bands(able))}
+    kind = draw(st.sampled_from(able.stream))
+    arguments["maximum"] = draw(_FIXED) if kind == "fixed" else kind
+    sizes = st.one_of(st.sampled_from([0, 1, 160, 3200]), st.integers(2, 2000))
+    pieces = draw(st.lists(sizes, min_size=1, max_size=6).filter(any))
+    return {**arguments, "pieces": [*pieces, 160], "reuse_buffer": draw(st.booleans())}
 
 
 PROPERTIES: tuple[Property, ...] = (
@@ -255,11 +274,12 @@ def delay(front_end: FrontEnd, request: Request, hops: int) -> float:
     later = np.concatenate([np.zeros(hops * WHISPER.hop, audio.dtype), audio])
     first, second, score = _of_both(front_end, request, audio, later)
     spec = request.spec()
-    inner = slice(2, first.shape[1] - 2)
+    last = min(first.shape[1], second.shape[1] - hops) - 2
+    inner, moved = slice(2, last), slice(2 + hops, last + hops)
     # Each clip has its own maximum: what both clamp differently is left out.
     bottom = max(first.max(), second.max()) - _SPAN
-    a, b = first[:, inner], second[:, hops:][:, inner]
-    allowed = truth(audio, spec).bound[:, inner] + truth(later, spec).bound[:, hops:][:, inner]
+    a, b = first[:, inner], second[:, moved]
+    allowed = truth(audio, spec).bound[:, inner] + truth(later, spec).bound[:, moved]
     _require_equal(front_end, a, b, allowed, (a > bottom + 0.01) & (b > bottom + 0.01), "delay")
     return score
 
@@ -275,7 +295,12 @@ def gain(front_end: FrontEnd, request: Request, octaves: int) -> float:
     floor = (np.log10(WHISPER.floor) + WHISPER.offset) / WHISPER.divisor
     free = np.ones(first.shape, bool)
     for y in (first, second):
-        free &= (y > floor + 0.01) & (y > y.max() - _SPAN + 0.01)
+        top = (
+            y.max()
+            if isinstance(spec.maximum, str)
+            else (spec.maximum + spec.offset) / spec.divisor
+        )
+        free &= (y > floor + 0.01) & (y > top - _SPAN + 0.01)
     allowed = truth(audio, spec).bound + truth(louder, spec).bound
     _require_equal(front_end, first + step, second, allowed, free, f"a gain of 2^{octaves}")
     return score

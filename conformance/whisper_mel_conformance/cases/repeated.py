@@ -71,7 +71,14 @@ def _judge_all(
     outputs: Sequence[Sequence[Array]],
 ) -> float:
     return max(
-        judge(front_end, actual, one["audio"], call.spec(), where=f"call {i} of {len(calls)}: ")
+        judge(
+            front_end,
+            actual,
+            one["audio"],
+            call.spec(),
+            where=f"call {i} of {len(calls)}: ",
+            dtype=call.dtype,
+        )
         for i, (call, one, results) in enumerate(zip(calls, asked, outputs, strict=True), 1)
         for actual in results
     )
@@ -91,7 +98,7 @@ def repeats(front_end: FrontEnd, request: Request, times: int, anew: bool = Fals
     actual = front_end.perform(
         "repeat", audio=audio, times=times, patience=4.0, **request.options()
     )
-    return judge(front_end, actual, audio, request.spec())
+    return judge(front_end, actual, audio, request.spec(), dtype=request.dtype)
 
 
 @check()

@@ -10,7 +10,10 @@ import numpy as np
 from whisper_mel_reference import WHISPER, FrontEndSpec
 
 from whisper_mel_conformance.cases.recipes import Array, Recipe, length, render_audio
-from whisper_mel_conformance.frontend.load import Capabilities
+from whisper_mel_conformance.frontend.load import Capabilities, is_among
+
+OPTIONS = ("n_mels", "pad_to", "smoothing", "maximum", "dtype", "threads")
+"""The options of ``log_mel`` that a request can have."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,9 @@ class Request:
     ----------
     recipe : the recipe of the clip's samples; None for a batch.
     recipes : those of a batch's clips, all of one length; empty for a single clip.
-    n_mels, pad_to, smoothing, threads : the options of ``log_mel``; None leaves one out.
+    n_mels, pad_to, smoothing, maximum, dtype, threads : the options of ``log_mel``; None leaves one
+    out.
+    streamed : whether the clip is pushed to a stream, in pieces.
     layout : where the samples lie in memory: see :func:`frontend.layouts.lay_out`.
     """
 
@@ -30,7 +35,10 @@ class Request:
     n_mels: int = 80
     pad_to: int | None = None
     smoothing: Any = None
+    maximum: Any = None
+    dtype: str | None = None
     threads: int | None = None
+    streamed: bool = False
     layout: str = "plain"
 
     def audio(self) -> Array:
@@ -40,13 +48,31 @@ class Request:
 
     def options(self) -> dict[str, Any]:
         """Return what ``FrontEnd.call`` takes beside the audio: the options that are given."""
-        given = {name: getattr(self, name) for name in ("n_mels", "pad_to", "smoothing", "threads")}
+        given = {name: getattr(self, name) for name in OPTIONS}
         given["layout"] = None if self.layout == "plain" else self.layout
         return {name: value for name, value in given.items() if value is not None}
 
     def spec(self) -> FrontEndSpec:
         """Return what specifies the features, of each clip if it is a batch."""
-        return WHISPER.replace(n_mels=self.n_mels, pad_to=self.pad_to, smoothing=self.smoothing)
+        return WHISPER.replace(
+            n_mels=self.n_mels,
+            pad_to=self.pad_to,
+            smoothing=self.smoothing,
+            maximum="clip" if self.maximum is None else self.maximum,
+        )
+
+    def of_model(self, able: Capabilities) -> Request:
+        """Return the same request with what a front-end's model fixes, where nothing else is asked.
+
+        The number of bands stays: cases ask for it.
+        """
+        model = able.model or {}
+        fixed = {
+            name: model[name]
+            for name in ("maximum", "pad_to")
+            if getattr(self, name) is None and model.get(name) not in (None, "clip")
+        }
+        return replace(self, **fixed) if fixed else self
 
     def of_length(self, n: int) -> Request:
         """Return the same request with a clip of ``n`` samples."""
@@ -60,9 +86,17 @@ class Request:
             return f"takes {able.max_samples} samples at most"
         if self.recipes and not able.batch:
             return "does not claim batch"
-        for name in ("pad_to", "threads"):
-            if getattr(self, name) is not None and not getattr(able, name):
-                return f"does not claim {name}"
+        padded = (able.model or {}).get("pad_to")
+        if self.pad_to != padded and not able.pad_to:
+            return f"pads to {padded} samples" if self.pad_to is None else "does not claim pad_to"
+        if self.threads is not None and not able.threads:
+            return "does not claim threads"
+        of, maxima = ("streams with ", able.stream) if self.streamed else ("", able.maximum)
+        if not is_among(self.maximum, maxima):
+            maximum = "clip" if self.maximum is None else self.maximum
+            return f"does not claim {of}maximum={maximum!r}"
+        if (self.dtype or "float32") not in able.out_dtypes:
+            return f"does not claim features of dtype {self.dtype}"
         if self.smoothing not in able.smoothing:
             return f"does not claim smoothing={self.smoothing!r}"
         for dtype in (recipe.get("dtype", "float32") for recipe in clips):

@@ -35,6 +35,8 @@ _OPTIONS: dict[str, Any] = {
     "n_mels": 128,
     "pad_to": 8 * SECOND,
     "smoothing": "same",
+    "maximum": 1.5,
+    "dtype": "float16",
     "threads": 2,
 }
 

@@ -19,7 +19,7 @@ from whisper_mel_reference import CLASS_B, stages
 from whisper_mel_conformance.cases.catalogue import CHECKS, FAMILIES, find
 from whisper_mel_conformance.cases.properties import Property
 from whisper_mel_conformance.cases.request import Request
-from whisper_mel_conformance.diagnosis.answer import Answer
+from whisper_mel_conformance.diagnosis.answer import Answer, Model, Variant
 from whisper_mel_conformance.diagnosis.search import Explanation, explain
 from whisper_mel_conformance.diagnosis.weights import OtherWeights, other_weights
 from whisper_mel_conformance.frontend.client import FrontEnd, InProcess
@@ -59,12 +59,17 @@ _LATE = (
 )
 _TAIL = (_signal("loud_tail", 4080, seed=911),)
 _FULL_SCALE = (_signal("noise", 2161, seed=912, gain=1.7), _signal("square", 1200, frequency=441.0))
+_CLAMPED = (
+    _signal("noise_ramp", 1500, seed=918),
+    _signal("tone_in_noise", 960, seed=919, frequency=611.0, gain=0.6, noise_db=-110.0),
+    _signal("silence", 640),
+)
 _REMAINDER = (_signal("noise", 1919, seed=913, gain=0.2),)
 
 
 def clips(able: Capabilities) -> dict[str, Request]:
     """Return the requests for a front-end with these capabilities, by the names of their clips."""
-    plain = Request(n_mels=able.n_mels[0])
+    plain = Request(n_mels=able.n_mels[0]).of_model(able)
     parts = {
         "loud": _LOUD,
         "quiet": _QUIET,
@@ -84,6 +89,11 @@ def clips(able: Capabilities) -> dict[str, Request]:
     for smoothing in able.smoothing:
         if smoothing is not None:
             asked[f"smoothing {smoothing}"] = replace(noise, smoothing=smoothing)
+    for maximum in able.maximum if able.model is None else ():
+        if maximum != "clip":
+            value = 1.5 if maximum == "fixed" else maximum
+            recipe = {"parts": _CLAMPED}
+            asked[f"maximum {value}"] = replace(plain, recipe=recipe, maximum=value)
     asked["padded"] = replace(noise, pad_to=4000)
     pair = (_signal("noise", 1777, seed=915, gain=1e-5), _signal("noise", 1777, seed=916))
     asked["batch"] = replace(plain, recipes=pair)
@@ -193,7 +203,7 @@ def diagnose(
         return Diagnosis([], degenerate, fix=_fixes("all-zero"), shown=given[0])
     refusals = _refusals(answers)
     if not wrong:
-        return _right_here(given, failed, refusals)
+        return _of_30_seconds(front_end, failed) or _right_here(given, failed, refusals)
     worst = max(wrong, key=lambda a: (a.score, a.audio.size))
     shown = _speech(front_end, worst)
     weights = other_weights(given)
@@ -202,7 +212,9 @@ def diagnose(
     explanations = explain(given, in_pairs=weights is None, apart=bool(condition))
     if explanations:
         best = explanations[0]
-        evidence = [_agreement(best, worst, failed), *_alternatives(explanations), *condition]
+        model = front_end.capabilities.model
+        agreement = _agreement(best, worst, failed, model)
+        evidence = [agreement, *_alternatives(explanations), *condition]
         fix = _fixes(*(variant.id for variant in best.variants))
         return Diagnosis(explanations, _cause(best), evidence + refusals, fix, shown)
     if weights is not None:
@@ -227,11 +239,78 @@ def _fixes(*quirks: str) -> list[str]:
 
 def _speech(front_end: FrontEnd, worst: Answer) -> Answer:
     """Return the front-end's answer to real speech, or ``worst`` if that shows nothing."""
-    request = Request(_SPEECH, n_mels=worst.spec.n_mels)
+    request = Request(_SPEECH, n_mels=worst.spec.n_mels).of_model(front_end.capabilities)
     if request.lacking(front_end.capabilities) is not None:
         return worst
     answer = _ask(front_end, SPEECH, request)
     return worst if answer.features is None or answer.score <= CLASS_B else answer
+
+
+def _of_30_seconds(front_end: FrontEnd, failed: Sequence[str]) -> Diagnosis | None:
+    """Return the diagnosis of a front-end that is wrong where a clip is longer than 30 s.
+
+    Two clips tell the ways apart: one is loud in its first 30 s, the other behind them. None if
+    both are right, if nothing known explains them, or if no failing case can be about that.
+    """
+    if not any(case.startswith(_OF_LONG) for case in failed):
+        return None
+    able = front_end.capabilities
+    asked = {name: request.of_model(able) for name, request in _long_clips(able).items()}
+    given = [
+        _ask(front_end, name, request)
+        for name, request in asked.items()
+        if request.lacking(able) is None
+    ]
+    given = [answer for answer in given if answer.actual is not None]
+    wrong = [answer for answer in given if not answer.score <= CLASS_B]
+    if not wrong:
+        return None
+    models = [Model(answer) for answer in given]
+    found = []
+    for ids in OF_CHUNKS:
+        variants = tuple(Variant(id) for id in ids)
+        score = max(model.score_of(variants) for model in models)
+        if score <= CLASS_B:
+            found.append(Explanation(variants, score))
+    if not found:
+        return None
+    worst = max(wrong, key=lambda answer: answer.score)
+    best = found[0]
+    names = ", ".join(f"“{answer.name}”" for answer in wrong)
+    evidence = [
+        f"With this put into the reference its output agrees on clips of more than 30 s: "
+        f"{best.score:.2g} of the bound, {_times(worst.score)} without.",
+        f"It is wrong on {names} only: shorter clips are right.",
+    ]
+    fix = _fixes(*(variant.id for variant in best.variants))
+    return Diagnosis(found[:1], _cause(best), evidence, fix, worst)
+
+
+_OF_LONG = ("boundary/", "golden/", "maximum/", "regressions/", "honesty/")
+"""Beginnings of the ids of cases that clips of more than 30 s are among."""
+OF_CHUNKS = (
+    *(("maximum-of-30-seconds",), ("edges-of-30-seconds",)),
+    ("maximum-of-30-seconds", "edges-of-30-seconds"),
+    *(("chunks-ignored",), ("chunks-so-far",), ("chunk-of-2999-frames",)),
+)
+"""Quirks, alone or together, that only clips of more than 30 s show."""
+
+
+def _long_clips(able: Capabilities) -> dict[str, Request]:
+    """Return the requests of two clips of 33 s, loud before or behind 30 s, with each maximum."""
+    loud, quiet = (_signal("noise", 32_000, seed=917, gain=gain) for gain in (0.9, 2e-4))
+    silence = _signal("silence", 480_000 - 64_000)
+    parts = {
+        "loud, then quiet": (loud, silence, loud, quiet, quiet),
+        "quiet, then loud": (quiet, silence, quiet, loud, quiet),
+    }
+    return {
+        f"{name}, maximum {maximum or 'clip'}": Request(
+            {"parts": recipes}, n_mels=able.n_mels[0], maximum=maximum
+        )
+        for name, recipes in parts.items()
+        for maximum in (None, *(m for m in able.maximum if m == "chunk" and able.model is None))
+    }
 
 
 def _right_here(given: Sequence[Answer], failed: Sequence[str], refusals: list[str]) -> Diagnosis:
@@ -310,11 +389,12 @@ def _differing(first: Answer, again: Answer) -> str:
 
 _AGAIN = 2  # times, one after the other: once, every n-th call may be the one that is wrong
 
-_CONDITIONS: dict[str, Callable[[Answer], bool | int | str | None]] = {
+_CONDITIONS: dict[str, Callable[[Answer], bool | float | str | None]] = {
     "clips of dtype {}": lambda answer: str(answer.audio.dtype),
     "{} bands": lambda answer: answer.spec.n_mels,
     "pad_to={}": lambda answer: answer.spec.pad_to,
     "smoothing={}": lambda answer: answer.spec.smoothing,
+    "maximum={}": lambda answer: answer.spec.maximum,
     "clips in a batch": lambda answer: answer.audio.ndim == 2 or None,
 }
 """Properties of a call, in words, with functions that return their value, or None without it."""
@@ -407,9 +487,14 @@ def _alternatives(explanations: Sequence[Explanation]) -> list[str]:
     ]
 
 
-def _agreement(explanation: Explanation, worst: Answer, failed: Sequence[str]) -> str:
+def _agreement(
+    explanation: Explanation,
+    worst: Answer,
+    failed: Sequence[str],
+    model: Mapping[str, Any] | None,
+) -> str:
     """Return a sentence about how well the reference with these faults agrees."""
-    tried = _tried_again(explanation, failed)
+    tried = _tried_again(explanation, failed, model)
     sentence = (
         f"With this put into the reference its output agrees: {explanation.score:.2g} of the "
         f"bound, {_times(worst.score)} without."
@@ -428,13 +513,15 @@ def _times(score: float) -> str:
 _TRIED = 3  # failing cases of each family that are tried again
 
 
-def _tried_again(explanation: Explanation, failed: Sequence[str]) -> list[bool]:
+def _tried_again(
+    explanation: Explanation, failed: Sequence[str], model: Mapping[str, Any] | None
+) -> list[bool]:
     """Return of some failing cases whether the reference with the explanation's faults fails them.
 
     They are taken from all families, without those that measure, and without drawn ones.
     """
     faulty = QuirkyFrontEnd([variant.variation for variant in explanation.variants], "faulty")
-    front_end = InProcess(inspect_front_end(faulty, "faulty"))
+    front_end = InProcess(inspect_front_end(faulty, "faulty", model))
     outcomes: dict[str, list[bool]] = {}
     for case in map(find, failed):
         of_family = outcomes.setdefault(case.family, [])

@@ -40,13 +40,28 @@ class Caller:
         return result
 
     def __call__(self, audio: Array, **options: Any) -> NDArray[np.float32]:
-        """Return the features. Raises ``Broken`` unless they are float32 in memory of their own."""
+        """Return the features as float32, which holds those of half formats exactly.
+
+        Raises ``Broken`` unless they are of the dtype that is asked for, in memory of their own.
+        """
         result = plain_array(self.raw(audio, **options))
-        if result.dtype != np.float32:
-            raise Broken(f"log_mel returned dtype {result.dtype}: expected float32")
+        wanted = options.get("dtype") or "float32"
+        if result.dtype.name != wanted or not result.dtype.isnative:
+            raise Broken(f"log_mel returned dtype {result.dtype}: expected {wanted}")
         if np.may_share_memory(result, audio):
             raise Broken("log_mel returned an array that shares memory with its input")
-        return result
+        return result if wanted == "float32" else result.astype(np.float32)
+
+    def with_lengths(self, audio: Array, lengths: list[int], n_mels: int) -> Any:
+        """Return the front-end's features and valid frames of a batch, unchecked."""
+        self.calls = next(self._count)
+        assert self._loaded.with_lengths is not None
+        return self._loaded.with_lengths(audio, lengths, n_mels=n_mels)
+
+    def begin(self, **options: Any) -> Any:
+        """Begin a stream; return the front-end's object, unchecked."""
+        self.calls = next(self._count)
+        return self._loaded.begin(**options)
 
 
 def plain_array(result: Any) -> Array:

@@ -61,12 +61,16 @@ _BOOTSTRAP = (
 class FrontEnd:
     """A front-end in a process of its own.
 
-    ``timeout`` is the time limit of a call in seconds. ``name``, ``device``, ``capabilities`` and
+    ``timeout`` is the time limit of a call in seconds; ``model``, if given, is what it is judged by
+    (see :class:`Capabilities`). ``name``, ``device``, ``capabilities`` and
     ``versions`` are known once it is started. ``calls`` counts the calls of ``log_mel``.
     """
 
-    def __init__(self, source: str, *, timeout: float = 30.0) -> None:
+    def __init__(
+        self, source: str, *, timeout: float = 30.0, model: Mapping[str, Any] | None = None
+    ) -> None:
         self.source = source
+        self.model = model
         self.name = source
         self.device = "cpu"
         self.capabilities = Capabilities()
@@ -83,7 +87,8 @@ class FrontEnd:
     @classmethod
     def of(cls, described: Mapping[str, Any], *, timeout: float) -> FrontEnd:
         """Create a front-end from the description of :meth:`described`, without starting it."""
-        front_end = cls(described["source"], timeout=timeout)
+        model = described["capabilities"]["model"]
+        front_end = cls(described["source"], timeout=timeout, model=model)
         front_end._describe(described)
         return front_end
 
@@ -129,7 +134,7 @@ class FrontEnd:
         assert self._process.stdout is not None
         self._output = Output(self._process.stdout)
         self._connection = ours
-        setup = {"source": self.source, "memory": MEMORY_LIMIT}
+        setup = {"source": self.source, "memory": MEMORY_LIMIT, "model": self.model}
         try:
             self._describe(self._ask(setup, self.timeout * FIRST_CALL_PATIENCE))
         except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -22,7 +23,9 @@ from whisper_mel_conformance.frontend.output import Output, signal_name
 from whisper_mel_conformance.frontend.warden import FOLDER
 
 COMMAND_PREFIX = "cmd:"
-_PLACEHOLDERS = ("{in}", "{out}", "{n_mels}", "{pad_to}", "{smoothing}")
+_PLACEHOLDERS = ("{in}", "{out}", "{n_mels}", "{pad_to}", "{smoothing}", "{maximum}")
+_OFFERS = ("{maximum}", "{stream}")
+"""Words by which a serving program says what further requests it understands."""
 
 
 _ANSWER_LIMIT = 64 << 10  # bytes of a line that a program answers
@@ -51,6 +54,11 @@ class CommandFrontEnd:
     A program without placeholders is started once and serves. For every call it reads one line of
     JSON, ``{"in": path, "out": path, "n_mels": 80, "pad_to": null, "smoothing": null}``, and
     answers with one line as above, or ``{"error": "why"}``.
+
+    A serving program that has ``{maximum}`` among its arguments is also given ``"maximum"``:
+    ``"clip"``, ``"chunk"`` or a number. One that has ``{stream}`` is also given the pieces of
+    streams: the lines of one have its number as ``"stream"``, ``"finish"`` is true in its last, and
+    the answers have the frames that have become final.
     """
 
     device = "cpu"
@@ -67,17 +75,27 @@ class CommandFrontEnd:
                 f"front-end {self.name!r}: there is no program {self._arguments[0]} that can be "
                 "executed: expected a path or a name on PATH"
             )
-        takes = {p for p in _PLACEHOLDERS if any(p in a for a in self._arguments)}
-        self._serves = not takes
+        takes = {p for p in (*_PLACEHOLDERS, *_OFFERS) if any(p in a for a in self._arguments)}
+        self._serves = not takes - {*_OFFERS}
         if not self._serves and not {"{in}", "{out}"} <= takes:
             raise ValueError(
                 f"front-end {self.name!r}: expected both {{in}} and {{out}}, or no placeholder"
             )
         every = self._serves
+        if every:
+            for word in _OFFERS:
+                self._arguments = [a.replace(word, word[1:-1]) for a in self._arguments]
+        self._takes_maximum = "{maximum}" in takes
+        if every and "{stream}" in takes:
+            self.stream = self._begin
+        self._streams = itertools.count(1)
+        maximum = ("clip", "fixed", "chunk") if self._takes_maximum else ("clip",)
         self.capabilities = {
             "n_mels": (80, 128) if every or "{n_mels}" in takes else (80,),
             "pad_to": every or "{pad_to}" in takes,
             "smoothing": (None, "valid", "same") if every or "{smoothing}" in takes else (None,),
+            "maximum": maximum,
+            "stream": maximum[:2] if every and "{stream}" in takes else (),
             "process_per_call": not self._serves,
             "own_process": True,
         }
@@ -91,23 +109,31 @@ class CommandFrontEnd:
         *,
         pad_to: int | None = None,
         smoothing: str | None = None,
+        maximum: str | float = "clip",
     ) -> NDArray[np.float32]:
         """Run the program on a clip; return its features.
 
         Raises ``ValueError`` for input that it refuses, ``NotImplementedError`` for what it
         declares unsupported, ``Broken`` for an invalid answer, ``CommandCrashed``.
         """
+        asked = {"n_mels": n_mels, "pad_to": pad_to, "smoothing": smoothing}
+        return self._answered(audio, {**asked, **self._with(maximum)})
+
+    def _with(self, maximum: str | float) -> dict[str, Any]:
+        return {"maximum": maximum} if self._takes_maximum else {}
+
+    def _begin(self, n_mels: int = 80, *, maximum: str | float = "clip") -> _ProgramStream:
+        """Begin a stream of the serving program."""
+        asked = {"stream": next(self._streams), "n_mels": n_mels, **self._with(maximum)}
+        return _ProgramStream(self, asked)
+
+    def _answered(self, audio: NDArray[np.float32], asked: dict[str, Any]) -> NDArray[np.float32]:
+        """Hand over samples with what is asked; return the features that the program writes."""
         inside = os.environ.get(FOLDER)
         with tempfile.TemporaryDirectory(dir=inside, prefix="whisper-mel-") as folder:
             source, target = Path(folder, "audio.f32"), Path(folder, "features.f32")
             source.write_bytes(np.ascontiguousarray(audio, "<f4").tobytes())
-            request = {
-                "in": str(source),
-                "out": str(target),
-                "n_mels": n_mels,
-                "pad_to": pad_to,
-                "smoothing": smoothing,
-            }
+            request = {"in": str(source), "out": str(target), **asked}
             answer = self._ask_in_turn(request) if self._serves else self._run(request)
             if "unsupported" in answer:
                 raise NotImplementedError(answer["unsupported"])
@@ -195,6 +221,22 @@ class CommandFrontEnd:
                 f"the program wrote {found.st_size} bytes: expected {expected} for shape {shape}"
             )
         return np.fromfile(target, "<f4").astype(np.float32, copy=False).reshape(shape)
+
+
+class _ProgramStream:
+    """A stream of a serving program."""
+
+    def __init__(self, program: CommandFrontEnd, asked: dict[str, Any]) -> None:
+        self._program = program
+        self._asked = asked
+
+    def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Hand over further samples; return the frames that have become final."""
+        return self._program._answered(samples, {**self._asked, "finish": False})
+
+    def finish(self) -> NDArray[np.float32]:
+        """End the stream; return the remaining frames."""
+        return self._program._answered(np.empty(0, np.float32), {**self._asked, "finish": True})
 
 
 def _environment() -> dict[str, str]:

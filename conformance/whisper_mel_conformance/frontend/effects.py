@@ -102,7 +102,7 @@ def _usage() -> dict[str, float]:
     programs = descendants(os.getpid())
     processes = [os.getpid(), *programs]
     counts = [
-        _live_bytes(),
+        allocated_bytes(),
         sum(map(_own_bytes, programs)),
         sys.getallocatedblocks(),
         sum(_count(pid, "fd") for pid in processes),
@@ -124,7 +124,7 @@ class _MallInfo(ctypes.Structure):
     ]
 
 
-def _live_bytes() -> int:
+def allocated_bytes() -> int:
     """Return the bytes of this process's mappings without those that malloc has spare.
 
     The number does not depend on what other processes want of memory: how much of a mapping is in

@@ -1,9 +1,10 @@
 """The definition of a front-end, and the ways to find and load one.
 
-A front-end is an object with ``log_mel(audio, n_mels=80, *, pad_to=None, smoothing=None, out=None,
-threads=None)``, a factory of such an object, or a function ``f(audio, n_mels=80)``. It declares
-what it cannot do in ``capabilities``, by leaving out the parameter, or by raising
-``NotImplementedError``.
+A front-end is an object with ``log_mel(audio, n_mels=80, *, pad_to=None, smoothing=None,
+maximum="clip", dtype="float32", out=None, threads=None)``, a factory of such an object, or a
+function ``f(audio, n_mels=80)``. An object may have ``stream(n_mels=80, *, maximum="clip")`` and
+``with_lengths(audio, lengths, n_mels=80)``, too. It declares what it cannot do in ``capabilities``,
+by leaving out the parameter, or by raising ``NotImplementedError``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import inspect
 import operator
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -25,10 +26,13 @@ from typing import Any
 from whisper_mel_conformance.frontend.command import COMMAND_PREFIX, CommandFrontEnd
 
 GROUP = "whisper_mel.frontends"
+MAXIMA = ("clip", "fixed", "chunk")
+"""The kinds of maximum that a front-end can claim."""
 
 _ALLOWED: dict[str, tuple[Any, ...]] = {
     "smoothing": (None, "valid", "same"),
     "dtypes": ("float32", "float64", "int16"),
+    "out_dtypes": ("float32", "float16", "bfloat16"),
     "errors": ("strict", None),
     "required_class": ("A", "B"),
 }
@@ -43,6 +47,12 @@ class Capabilities:
     n_mels : supported numbers of bands.
     smoothing : supported values, of None, ``"valid"`` and ``"same"``.
     pad_to : whether it takes ``pad_to``.
+    maximum : what it takes as ``maximum``: ``"clip"``, ``"chunk"``, ``"fixed"`` (any number), or
+    single numbers.
+    out_dtypes : supported dtypes of the features: ``"float32"``, ``"float16"``, ``"bfloat16"``.
+    stream : the values of ``maximum`` that its ``stream`` takes, in the same words; empty without
+    one.
+    lengths : whether it has ``with_lengths``, which says how many frames of each clip are valid.
     dtypes : supported dtypes of the audio: ``"float32"``, ``"float64"``, ``"int16"``.
     batch : whether it takes audio of shape ``(batch, n)``.
     max_samples : the number of samples of the longest clip that it takes, or None without a limit.
@@ -55,11 +65,17 @@ class Capabilities:
     own_process : whether it computes in a process of its own, as programs do, so that the state of
     the calling process means nothing to it.
     forks : whether a forked child of a process that has called it may call it, too.
+    model : what the model that it is judged by fixes: its ``name``, and ``n_mels``, ``maximum`` and
+    ``pad_to`` as in ``FrontEndSpec``; None if it is judged by Whisper's front-end.
     """
 
     n_mels: tuple[int, ...] = (80,)
     smoothing: tuple[str | None, ...] = (None,)
     pad_to: bool = False
+    maximum: tuple[str | float, ...] = ("clip",)
+    out_dtypes: tuple[str, ...] = ("float32",)
+    stream: tuple[str | float, ...] = ()
+    lengths: bool = False
     dtypes: tuple[str, ...] = ("float32",)
     batch: bool = False
     max_samples: int | None = None
@@ -70,9 +86,10 @@ class Capabilities:
     process_per_call: bool = False
     own_process: bool = False
     forks: bool = True
+    model: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("n_mels", "smoothing", "dtypes"):
+        for name in ("n_mels", "smoothing", "dtypes", "maximum", "out_dtypes", "stream"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "n_mels", tuple(_whole("n_mels", n) for n in self.n_mels))
         if self.max_samples is not None:
@@ -83,13 +100,20 @@ class Capabilities:
                 if item not in allowed:
                     raise ValueError(f"capabilities: {name}={value!r}: expected of {allowed}")
         for name in (
-            *("pad_to", "batch", "out", "threads"),
+            *("pad_to", "batch", "lengths", "out", "threads"),
             *("process_per_call", "own_process", "forks"),
         ):
             if type(getattr(self, name)) is not bool:
                 value = getattr(self, name)
                 raise ValueError(f"capabilities: {name}={value!r}: expected True or False")
-        for name, least in (("n_mels", None), ("smoothing", None), ("dtypes", "float32")):
+        for name in ("maximum", "stream"):
+            value = getattr(self, name)
+            if any(kind not in MAXIMA and type(kind) not in (int, float) for kind in value):
+                raise ValueError(f"capabilities: {name}={value!r}: expected of {MAXIMA} or numbers")
+        for name, least in (
+            *(("n_mels", None), ("smoothing", None), ("maximum", None)),
+            *(("dtypes", "float32"), ("out_dtypes", "float32")),
+        ):
             value = getattr(self, name)
             if not value or (least is not None and least not in value):
                 what = "at least one value" if least is None else f"{least} among them"
@@ -128,7 +152,9 @@ class Loaded:
     """A front-end ready to be called.
 
     ``n_mels_as`` says how it takes the number of bands: ``"keyword"``; ``"positional"`` (its
-    signature is unknown); or None, it does not take it.
+    signature is unknown); or None, it does not take it. ``stream`` and ``with_lengths`` are None if
+    it has none. ``implied`` has the options that it does not take, with the values that it is
+    judged by: those of its model.
     """
 
     name: str
@@ -137,15 +163,30 @@ class Loaded:
     log_mel: Callable[..., Any]
     n_mels_as: str | None
     versions: Mapping[str, str]
+    stream: Callable[..., Any] | None = None
+    with_lengths: Callable[..., Any] | None = None
+    implied: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def call(self, audio: Any, n_mels: int = 80, **options: Any) -> Any:
-        """Call the front-end; leave out options that are None."""
-        given = {name: value for name, value in options.items() if value is not None}
+        """Call the front-end; leave out options that are None, or implied."""
+        given = {
+            name: value
+            for name, value in options.items()
+            if value is not None and not (name in self.implied and value == self.implied[name])
+        }
         if self.n_mels_as == "keyword":
             return self.log_mel(audio, n_mels=n_mels, **given)
         if self.n_mels_as == "positional":
             return self.log_mel(audio, n_mels, **given)
         return self.log_mel(audio, **given)
+
+    def begin(self, **options: Any) -> Any:
+        """Begin a stream with those of the options that ``stream`` takes and that are not None."""
+        assert self.stream is not None
+        takes = _parameters(self.stream) or {}
+        return self.stream(
+            **{name: v for name, v in options.items() if name in takes and v is not None}
+        )
 
 
 @lru_cache(maxsize=1)  # a report asks for every failure
@@ -221,12 +262,20 @@ def require_known(source: str) -> None:
         raise UnknownFrontEnd(f"front-end {source!r}: there is no module {module} on sys.path")
 
 
-def load(source: str) -> Loaded:
-    """Load the front-end that ``source`` names. Raises whatever its code raises."""
+def load(source: str, model: Mapping[str, Any] | None = None) -> Loaded:
+    """Load the front-end that ``source`` names, to be judged by ``model``.
+
+    Raises whatever its code raises, and ``UnknownFrontEnd`` if it cannot be the model's.
+    """
+    return inspect_front_end(_found(source), source, model)
+
+
+def _found(source: str) -> Any:
+    """Return the object that ``source`` names."""
     if source.startswith(COMMAND_PREFIX):
-        return inspect_front_end(CommandFrontEnd(source[len(COMMAND_PREFIX) :]), source)
+        return CommandFrontEnd(source[len(COMMAND_PREFIX) :])
     if ":" not in source:
-        return inspect_front_end(registered()[source].load(), source)
+        return registered()[source].load()
     name, _, attribute = source.rpartition(":")
     module = _load_file(Path(name)) if name.endswith(".py") else importlib.import_module(name)
     value: Any = module
@@ -237,7 +286,46 @@ def load(source: str) -> Loaded:
                 f"front-end {source!r}: {name} has no {part}; it has {', '.join(public)}"
             )
         value = getattr(value, part)
-    return inspect_front_end(value, source)
+    return value
+
+
+def _as_of(loaded: Loaded, model: Mapping[str, Any]) -> Loaded:
+    """Return the front-end as that of a model, which fixes bands, maximum and padding.
+
+    What the front-end takes as an option is asked of it; the rest it has to do by itself.
+    """
+    able, name = loaded.capabilities, model["name"]
+    implied: dict[str, Any] = {}
+    if loaded.n_mels_as is not None and model["n_mels"] not in able.n_mels:
+        raise UnknownFrontEnd(
+            f"model={name!r} has {model['n_mels']} bands: front-end {loaded.name!r} claims "
+            f"n_mels={able.n_mels}"
+        )
+    maximum, stream, longest = able.maximum, able.stream, able.max_samples
+    if not is_among(model["maximum"], maximum):
+        implied["maximum"], maximum = model["maximum"], (model["maximum"],)
+    if stream and not is_among(model["maximum"], stream):
+        stream = (model["maximum"],)
+    if model["pad_to"] is not None:
+        longest = min(longest or model["pad_to"], model["pad_to"])
+        if not able.pad_to:
+            implied["pad_to"] = model["pad_to"]
+    able = dataclasses.replace(
+        able,
+        n_mels=(model["n_mels"],),
+        maximum=maximum,
+        stream=stream,
+        max_samples=longest,
+        model=dict(model),
+    )
+    return dataclasses.replace(loaded, capabilities=able, implied=implied)
+
+
+def is_among(maximum: str | float | None, claimed: Sequence[str | float]) -> bool:
+    """Return whether a value of ``maximum`` (None: the clip's) is among those that are claimed."""
+    if maximum is None or isinstance(maximum, str):
+        return (maximum or "clip") in claimed
+    return "fixed" in claimed or maximum in claimed
 
 
 def _load_file(path: Path) -> ModuleType:
@@ -251,8 +339,11 @@ def _load_file(path: Path) -> ModuleType:
     return module
 
 
-def inspect_front_end(value: Any, source: str) -> Loaded:
-    """Create a front-end from an object, a factory (no required parameter) or a function."""
+def inspect_front_end(value: Any, source: str, model: Mapping[str, Any] | None = None) -> Loaded:
+    """Create a front-end from an object, a factory (no required parameter) or a function.
+
+    It is judged by ``model``, if one is given; see :class:`Capabilities`.
+    """
     is_factory = isinstance(value, type) or not (hasattr(value, "log_mel") or _required(value))
     if callable(value) and is_factory:
         value = value()
@@ -274,14 +365,23 @@ def inspect_front_end(value: Any, source: str) -> Loaded:
         takes_it = "n_mels" in parameters or (takes_any and "n_mels" in declared)
         n_mels_as = "keyword" if takes_it else None
     device = str(getattr(value, "device", "cpu"))
-    return Loaded(
+    stream, with_lengths = (
+        method if is_object and callable(method := getattr(value, name, None)) else None
+        for name in ("stream", "with_lengths")
+    )
+    offered = _offered(parameters or {}, None if stream is None else _parameters(stream) or {})
+    offered["lengths"] = with_lengths is not None
+    loaded = Loaded(
         name=str(getattr(value, "name", source)) if is_object else source,
         device=device,
-        capabilities=_capabilities(parameters or {}, {"forks": device == "cpu", **declared}),
+        capabilities=_capabilities({**offered, "forks": device == "cpu"}, declared),
         log_mel=log_mel,
         n_mels_as=n_mels_as,
         versions=dict(getattr(value, "versions", {})),
+        stream=stream,
+        with_lengths=with_lengths,
     )
+    return loaded if model is None else _as_of(loaded, model)
 
 
 def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
@@ -301,17 +401,24 @@ def _required(function: Callable[..., Any]) -> bool:
     return any(p.default is p.empty and p.kind in kinds for p in parameters.values())
 
 
-def _capabilities(parameters: Mapping[str, Any], declared: Mapping[str, Any]) -> Capabilities:
-    """Combine the declared capabilities with those that the signature implies."""
+def _capabilities(offered: Mapping[str, Any], declared: Mapping[str, Any]) -> Capabilities:
+    """Combine the declared capabilities with those that signatures offer."""
     known = [field.name for field in dataclasses.fields(Capabilities)]
     for name in declared:
         if name not in known:
             raise ValueError(f"capabilities: {name!r} is unknown: expected of {', '.join(known)}")
-    inferred: dict[str, Any] = {
-        "n_mels": (80, 128) if "n_mels" in parameters else (80,),
-        "smoothing": (None, "valid", "same") if "smoothing" in parameters else (None,),
-        "pad_to": "pad_to" in parameters,
-        "out": "out" in parameters,
-        "threads": "threads" in parameters,
+    return Capabilities(**{**offered, **declared})
+
+
+def _offered(log_mel: Mapping[str, Any], stream: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the capabilities that the parameters of ``log_mel`` and of ``stream`` offer."""
+    return {
+        "n_mels": (80, 128) if "n_mels" in log_mel else (80,),
+        "smoothing": (None, "valid", "same") if "smoothing" in log_mel else (None,),
+        "pad_to": "pad_to" in log_mel,
+        "maximum": MAXIMA if "maximum" in log_mel else ("clip",),
+        "out_dtypes": _ALLOWED["out_dtypes"] if "dtype" in log_mel else ("float32",),
+        "stream": () if stream is None else ("clip", "fixed") if "maximum" in stream else ("clip",),
+        "out": "out" in log_mel,
+        "threads": "threads" in log_mel,
     }
-    return Capabilities(**{**inferred, **declared})

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from whisper_mel_conformance.frontend.caller import Array, Caller
+from whisper_mel_conformance.frontend.caller import Array, Caller, plain_array
 from whisper_mel_conformance.frontend.effects import (
     USAGE,
     call_finished,
@@ -28,6 +28,7 @@ from whisper_mel_conformance.frontend.effects import (
 )
 from whisper_mel_conformance.frontend.errors import Broken
 from whisper_mel_conformance.frontend.layouts import lay_out, output_memory
+from whisper_mel_conformance.frontend.streams import are_streams, stream, stream_growth
 
 _OUT_SENTINEL = np.float32(-12345.0)
 
@@ -38,6 +39,31 @@ _OUT_SENTINEL = np.float32(-12345.0)
 def call(caller: Caller, audio: Array, *, layout: str = "plain", **options: Any) -> Array:
     """Return the features of ``audio``, laid out in memory as ``layout`` says."""
     return np.array(caller(lay_out(audio, layout), **options))
+
+
+def with_lengths(
+    caller: Caller, audio: Array, *, lengths: list[int], n_mels: int
+) -> dict[str, Any]:
+    """Return the ``features`` of a batch, and how many ``frames`` of each clip are valid.
+
+    A mask may say so, too: then they must be the first ones. Raises ``Broken`` for other answers.
+    """
+    result = caller.with_lengths(np.array(audio), list(lengths), n_mels)
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise Broken(f"with_lengths returned {type(result).__name__}: expected features, frames")
+    features, valid = plain_array(result[0]), np.asarray(result[1])
+    if features.dtype != np.float32:
+        raise Broken(f"with_lengths returned features of dtype {features.dtype}: expected float32")
+    if valid.dtype.kind not in "biu" or valid.ndim not in (1, 2) or len(valid) != len(audio):
+        raise Broken(
+            f"with_lengths returned frames of dtype {valid.dtype}, shape {valid.shape}: expected a "
+            "number for each clip, or a mask of its frames"
+        )
+    if valid.ndim == 2:
+        mask, valid = valid.astype(bool), valid.astype(bool).sum(axis=1)
+        if not np.array_equal(mask, np.arange(mask.shape[1]) < valid[:, np.newaxis]):
+            raise Broken("the mask has invalid frames before valid ones: expected the first ones")
+    return {"features": np.array(features), "frames": [int(count) for count in valid]}
 
 
 def call_raw(caller: Caller, audio: Array, *, layout: str = "plain", **options: Any) -> Array | str:
@@ -219,6 +245,9 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
         growth,
         imports,
         left_running,
+        stream,
+        stream_growth,
+        with_lengths,
     )
 }
 
@@ -274,6 +303,16 @@ ANSWERS: dict[str, Callable[[Any, dict[str, Any]], bool]] = {
     "left_running": lambda value, _: _are_words(value),
     "growth": lambda value, _: _is_usage(value),
     "endure": lambda value, _: _is_usage(value),
+    "stream": lambda value, given: are_streams(value, len(given["streams"])),
+    "stream_growth": lambda value, _: isinstance(value, float),
+    "with_lengths": lambda value, given: (
+        isinstance(value, dict)
+        and value.keys() == {"features", "frames"}
+        and _is_features(value["features"])
+        and isinstance(value["frames"], list)
+        and len(value["frames"]) == len(given["lengths"])
+        and all(type(count) is int for count in value["frames"])
+    ),
 }
 """Functions that check the form of an answer, given the operation's arguments. The judge rejects an
 answer of another form.

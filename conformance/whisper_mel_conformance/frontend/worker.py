@@ -32,7 +32,7 @@ def main() -> None:
     connection = socket.socket(fileno=int(sys.argv[1]))
     request = wire.receive(connection)
     try:
-        loaded = load(request["source"])
+        loaded = load(request["source"], request["model"])
         described = _description(loaded)
     except BaseException as error:
         wire.send(connection, ["refused", _describe(error), 0])

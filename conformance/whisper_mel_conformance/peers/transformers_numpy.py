@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -37,6 +38,23 @@ def extract(audio: NDArray[Any], n_mels: int, pad_to: int | None) -> NDArray[np.
     return features if audio.ndim == 2 else features[0]
 
 
+def extract_with_lengths(
+    audio: NDArray[Any], lengths: Sequence[int], n_mels: int
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Compute the features of clips that it pads itself, and the mask of their frames."""
+    clips = [clip[:length] for clip, length in zip(audio, lengths, strict=True)]
+    batch = extractor(n_mels)(
+        clips,
+        sampling_rate=16000,
+        truncation=False,
+        padding="max_length",
+        max_length=audio.shape[1],
+        return_attention_mask=True,
+        return_tensors="np",
+    )
+    return batch["input_features"], batch["attention_mask"]
+
+
 class _Transformers:
     name = "transformers"
     device = "cpu"
@@ -49,6 +67,12 @@ class _Transformers:
         # It uses PyTorch wherever that is installed; this adapter judges the path without it.
         feature_extraction_whisper.is_torch_available = lambda: False
         return extract(audio, n_mels, pad_to)
+
+    def with_lengths(
+        self, audio: NDArray[Any], lengths: Sequence[int], n_mels: int = 80
+    ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        feature_extraction_whisper.is_torch_available = lambda: False
+        return extract_with_lengths(audio, lengths, n_mels)
 
 
 front_end = _Transformers()

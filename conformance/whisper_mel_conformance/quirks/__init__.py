@@ -13,7 +13,9 @@ from typing import Any
 
 from whisper_mel_conformance.quirks.batches import BATCH
 from whisper_mel_conformance.quirks.errors import ERRORS
+from whisper_mel_conformance.quirks.half import HALF
 from whisper_mel_conformance.quirks.honesty import HONESTY
+from whisper_mel_conformance.quirks.lengths import LENGTHS
 from whisper_mel_conformance.quirks.memory import MEMORY
 from whisper_mel_conformance.quirks.out import API
 from whisper_mel_conformance.quirks.processes import CONCURRENCY, PROCESS
@@ -22,6 +24,7 @@ from whisper_mel_conformance.quirks.results import FILTERBANK, FRAMES, SHAPE
 from whisper_mel_conformance.quirks.settings import SETTINGS
 from whisper_mel_conformance.quirks.signal import SIGNAL
 from whisper_mel_conformance.quirks.state import STATE
+from whisper_mel_conformance.quirks.streams import STREAM
 
 __all__ = ["CATALOGUE", "KINDS", "Parameter", "Quirk"]
 
@@ -29,7 +32,7 @@ _TABLES = (
     *SIGNAL,
     *(FRAMES, FILTERBANK, SHAPE),
     *(ERRORS, STATE, MEMORY, API, BATCH, CONCURRENCY, PROCESS, SETTINGS),
-    HONESTY,
+    *(HALF, STREAM, LENGTHS, HONESTY),
 )
 
 CATALOGUE: dict[str, Quirk] = {quirk.id: quirk for table in _TABLES for quirk in table.quirks}

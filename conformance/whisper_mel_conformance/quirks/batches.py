@@ -13,7 +13,7 @@ BATCH = Table("batch")
 
 
 def _of_batch(top: Any, call: Call) -> Any:
-    return max(kept.max() for kept in call.batch)
+    return max(kept.max() for kept in call.batch) if call.wanted.maximum == "clip" else top
 
 
 BATCH.add(

@@ -31,7 +31,7 @@ perhaps on other clips of a batch.
 TAIL = ("log", "kept", "top", "clamped", "features")
 """Stages after the mel powers; ``kept`` is the logarithm without the dropped frame."""
 
-_TAIL_FIELDS = {"log", "floor", "dynamic_range", "offset", "divisor", "smoothing"}
+_TAIL_FIELDS = {"log", "floor", "dynamic_range", "maximum", "offset", "divisor", "smoothing"}
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,6 +28,7 @@ KINDS = (
     "state",
     "concurrency",
     "process",
+    "stream",
 )
 
 
@@ -119,7 +120,8 @@ class QuirkyFrontEnd:
         *,
         pad_to: int | None = None,
         smoothing: Any = None,
+        maximum: Any = "clip",
     ) -> Any:
         """Compute float32 features; see :func:`whisper_mel_reference.log_mel`."""
-        wanted = WHISPER.replace(n_mels=n_mels, pad_to=pad_to, smoothing=smoothing)
+        wanted = WHISPER.replace(n_mels=n_mels, pad_to=pad_to, smoothing=smoothing, maximum=maximum)
         return log_mel(audio, wanted, self._variations)

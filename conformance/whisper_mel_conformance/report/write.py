@@ -27,6 +27,7 @@ from whisper_mel_conformance.folder import (
 )
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.command import COMMAND_PREFIX
+from whisper_mel_conformance.frontend.load import Capabilities
 from whisper_mel_conformance.report.documents import FORMAT, Document, merge
 from whisper_mel_conformance.report.environment import environment
 from whisper_mel_conformance.report.facts import replay_command
@@ -81,6 +82,7 @@ def _front_end(run: Run, diagnoses: Diagnoses, front_end: FrontEnd, folder: Path
         "named": name in run.setup.named,
         "class": run.class_of(name),
         "required_class": front_end.capabilities.required_class,
+        "model": model_of(front_end),
         "calls": run.calls(name),
         "counts": {status: len(run.of(name, status)) for status in STATUSES},
         "diagnosis": diagnoses[name].as_json() if name in diagnoses else None,
@@ -89,6 +91,12 @@ def _front_end(run: Run, diagnoses: Diagnoses, front_end: FrontEnd, folder: Path
         "worst": None if worst is None else {"case": worst.case, "score": json_number(worst.score)},
         "cases": [_case(result, folder) for result in run.of(name)],
     }
+
+
+def model_of(front_end: FrontEnd) -> str | None:
+    """Return the name of the model that a front-end is judged by; None for Whisper's definition."""
+    model = front_end.capabilities.model
+    return None if model is None else str(model["name"])
 
 
 def _case(result: Result, folder: Path) -> dict[str, Any]:
@@ -235,10 +243,11 @@ def write_failure(result: Result, front_end: FrontEnd, folder: Path, *, room: in
             "name": front_end.name,
             "device": front_end.device,
             "versions": front_end.versions,
+            "model": model_of(front_end),
         },
         "check": check,
         "arguments": result.arguments,
-        "specification": specification(check, result.arguments),
+        "specification": specification(check, result.arguments, front_end.capabilities),
         "score": json_number(result.score),
         "message": result.message,
         "environment": (made_in := environment()),
@@ -267,7 +276,7 @@ def _portable(source: str) -> str:
     return f"{path}{colon}{attribute}"
 
 
-def specification(check: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def specification(check: str, arguments: Mapping[str, Any], able: Capabilities) -> dict[str, Any]:
     """Return the fields of the specification of what a check asks for first."""
-    spec = CHECKS[check].specification(arguments)
-    return {"n_mels": spec.n_mels, "pad_to": spec.pad_to, "smoothing": spec.smoothing}
+    spec = CHECKS[check].specification(arguments, able)
+    return {name: getattr(spec, name) for name in ("n_mels", "pad_to", "smoothing", "maximum")}

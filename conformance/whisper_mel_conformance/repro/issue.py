@@ -160,7 +160,7 @@ def issue(front_end: FrontEnd, case: Mapping[str, Any], error: Exception | None,
     lines = [f"## {front_end.name}: {case['case']} fails", "", f"{error}", ""]
     lines += [f"**{label}:** {text}  " for label, text in findings(diagnosis.as_json())]
     lines += ["", "### To reproduce", ""]
-    requests = CHECKS[case["check"]].requests(case["arguments"])
+    requests = CHECKS[case["check"]].requests(case["arguments"], front_end.capabilities)
     shown = first_wrong(front_end, requests[0]) if requests else None
     lines += _lines(shown) if shown else ["With `case.json` below: plain signals do not show it."]
     lines += [""]

@@ -31,6 +31,7 @@ from whisper_mel_conformance.report.facts import replay_command
 from whisper_mel_conformance.report.write import FORMAT, json_number, specification
 from whisper_mel_conformance.repro.issue import issue
 from whisper_mel_conformance.repro.shrink import shrink
+from whisper_mel_conformance.run.setup import fixed_by
 
 Error = Failure | Refused | Unsupported
 
@@ -107,15 +108,17 @@ def main(given: list[str]) -> int:
     path: Path = options.path / "case.json" if options.path.is_dir() else options.path
     try:
         case = _read(path)
+        model = fixed_by(case["front_end"].get("model"))
         if options.frontend:
-            case["front_end"] = {"source": options.frontend, "name": options.frontend}
+            own = {"source": options.frontend, "name": options.frontend}
+            case["front_end"] = {**own, "model": case["front_end"].get("model")}
         elif not options.trust:
             _require_trusted(case["front_end"]["source"], path)
         require_known(case["front_end"]["source"])
     except (ValueError, UnknownFrontEnd) as error:
         print(error, file=sys.stderr)
         return 2
-    front_end = FrontEnd(case["front_end"]["source"])
+    front_end = FrontEnd(case["front_end"]["source"], model=model)
     try:
         front_end.start()
     except (Failure, Refused) as error:
@@ -203,7 +206,7 @@ def _shrunken(front_end: FrontEnd, case: dict[str, Any], outcome: Outcome) -> di
     return {
         **case,
         "arguments": arguments,
-        "specification": specification(case["check"], arguments),
+        "specification": specification(case["check"], arguments, front_end.capabilities),
         "score": json_number(smaller.score),
         "message": str(smaller.error),
         "environment": environment(),

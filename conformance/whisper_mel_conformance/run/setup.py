@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from whisper_mel_reference import FrontEndSpec
+
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure, Refused
 from whisper_mel_conformance.frontend.load import UnknownFrontEnd, peers, require_known
@@ -65,18 +67,21 @@ def prepare(
     seed: int = 0,
     timeout: float = 30.0,
     known_files: Sequence[Path] = (),
+    model: str | None = None,
 ) -> Setup:
     """Load each front-end once, to learn what it declares; return the setup.
 
     ``sources`` name front-ends that must exist; ``names``, if given, are what the first of them are
-    called. ``with_peers`` (``"none"``, ``"light"`` or
-    ``"all"``) adds the suite's adapters that can be imported. Raises ``UnknownFrontEnd`` for a
-    front-end that does not exist or cannot be loaded, ``ValueError`` for an invalid file of
-    declared failures and for more names than front-ends.
+    called. ``with_peers`` (``"none"``, ``"light"`` or ``"all"``) adds the suite's adapters that can
+    be imported. ``model`` names the model whose specification all are judged by, one of
+    ``whisper_mel_reference.MODELS``. Raises ``UnknownFrontEnd`` for a front-end that does not
+    exist, cannot be loaded or cannot be the model's, ``ValueError`` for an invalid file of declared
+    failures, an unknown model, and more names than front-ends.
     """
     if len(names) > len(sources):
         raise ValueError(f"--name {names[-1]!r}: expected one for each --frontend, {len(sources)}")
     called = dict(zip(sources, names, strict=False))
+    fixed = fixed_by(model)
     known = known_failures.of_peers()
     for path in known_files:
         known += known_failures.read(path)
@@ -85,7 +90,7 @@ def prepare(
     for source in sources:
         require_known(source)
     for source in sources:
-        described = _described(source, timeout)
+        described = _described(source, timeout, fixed)
         described["name"] = called.get(source, described["name"])
         setup.front_ends.append(described)
         setup.named.append(described["name"])
@@ -93,7 +98,7 @@ def prepare(
         if source in sources:
             continue
         try:
-            setup.front_ends.append(_described(source, timeout))
+            setup.front_ends.append(_described(source, timeout, fixed))
         except _Missing as missing:
             setup.unavailable[source] = str(missing)
     names = [description["name"] for description in setup.front_ends]
@@ -107,8 +112,20 @@ class _Missing(UnknownFrontEnd):
     """A module that the front-end needs cannot be imported."""
 
 
-def _described(source: str, timeout: float) -> dict[str, Any]:
-    front_end = FrontEnd(source, timeout=timeout)
+def fixed_by(model: str | None) -> dict[str, Any] | None:
+    """Return what a model fixes, as :class:`Capabilities` has it; None without a model.
+
+    Raises ``ValueError`` for an unknown name.
+    """
+    if model is None:
+        return None
+    spec = FrontEndSpec.for_model(model)
+    fixed = {name: getattr(spec, name) for name in ("n_mels", "maximum", "pad_to")}
+    return {"name": model, **fixed}
+
+
+def _described(source: str, timeout: float, model: dict[str, Any] | None) -> dict[str, Any]:
+    front_end = FrontEnd(source, timeout=timeout, model=model)
     try:
         front_end.start()
         return front_end.described()

@@ -227,3 +227,31 @@ PADDING.add(
     spec={"pad_to": None},
     audio=_exact_fit_padded,
 )
+
+
+def _chunk_edges(frames: Array, call: Call) -> Array:
+    """Mirror the ends of each chunk of 30 s, as if it were a clip: in the frames that see them."""
+    padded, reach, hop = call.seen["padded"], call.spec.reach, call.spec.hop
+    each = call.spec.chunk_frames
+    frames = np.array(frames)
+    for start in range(0, len(frames), each):
+        samples = padded[start * hop : (start + each) * hop]
+        if samples.size <= reach or samples.size == padded.size:
+            continue
+        extended = np.pad(samples, reach, mode="reflect")
+        own = np.lib.stride_tricks.sliding_window_view(extended, call.spec.n_fft)[::hop][:each]
+        frames[start : start + len(own)] = own[: len(frames) - start]
+    return frames
+
+
+PADDING.add(
+    "edges-of-30-seconds",
+    "The ends of each 30 s are mirrored, as if they were a clip; the maximum is the whole clip's.",
+    "two frames at each multiple of 30 s",
+    "https://github.com/ggml-org/llama.cpp/issues/25496",
+    fix=f"Mirror the ends of the clip only: {MIRRORED}. A part reads 200 samples of its "
+    "neighbours.",
+    killer="boundary/61-seconds/80",
+    since="2026-11-27",
+    frames=_chunk_edges,
+)

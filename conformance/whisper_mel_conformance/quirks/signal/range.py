@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from whisper_mel_conformance.quirks.path import Hook, Variation
+from whisper_mel_conformance.quirks.path import Call, Hook, Variation
 from whisper_mel_conformance.quirks.quirk import Parameter
 from whisper_mel_conformance.quirks.signal.common import (
     BELOW_ALL,
@@ -22,14 +22,14 @@ RANGE = Table("range")
 
 
 def _top(maximum: Any) -> Hook:
-    """Replace the maximum; ``maximum`` takes the logarithms of the kept frames."""
-    return lambda top, call: maximum(call.seen["kept"])
+    """Replace the clip's maximum; ``maximum`` takes the logarithms of the kept frames."""
+    return lambda top, call: maximum(call.seen["kept"]) if call.wanted.maximum == "clip" else top
 
 
-def _of_30_seconds(kept: Any) -> Any:
+def _of_chunks(kept: Any, frames: int) -> Any:
     count = kept.shape[1]
-    parts = [kept[:, i : i + 3000].max() for i in range(0, count, 3000)]
-    return np.repeat(parts, 3000)[:count]
+    parts = [kept[:, i : i + frames].max() for i in range(0, count, frames)]
+    return np.repeat(parts, frames)[:count]
 
 
 RANGE.add(
@@ -73,7 +73,7 @@ RANGE.add(
     fix="One maximum for the whole clip: `log = np.maximum(log, log.max() - 8.0)`.",
     killer="boundary/61-seconds/80",
     since="2026-11-27",
-    top=_top(_of_30_seconds),
+    top=_top(lambda kept: _of_chunks(kept, 3000)),
 )
 RANGE.add(
     "maximum-so-far",
@@ -128,4 +128,104 @@ RANGE.add(
     fix=f"Only clamp with it: {CLAMPED}, then {SCALED}.",
     since="2026-11-25",
     clamped=below_maximum,
+)
+
+
+# --------------------------------------------------------------------------- other maxima
+
+
+def _if_fixed(maximum: Any) -> Hook:
+    """Replace a fixed maximum, if one is asked for; ``maximum`` takes it and the kept frames."""
+
+    def hook(top: Any, call: Call) -> Any:
+        wanted = call.wanted.maximum
+        return top if isinstance(wanted, str) else maximum(np.float32(wanted), call.seen["kept"])
+
+    return hook
+
+
+def _if_chunk(maximum: Any) -> Hook:
+    """Replace the maxima of chunks, if asked for; ``maximum`` takes them and the kept frames."""
+    return lambda top, call: (
+        maximum(top, call.seen["kept"]) if call.wanted.maximum == "chunk" else top
+    )
+
+
+RANGE.add(
+    "fixed-maximum-ignored",
+    "The clip's own maximum is taken though a fixed one is asked for.",
+    "the floor of loud and of quiet clips, up to 1",
+    fix="Take the given number: `log = np.maximum(log, maximum - 8.0)`.",
+    killer="maximum/1.5-quiet-noise/80",
+    since="2026-11-27",
+    top=_if_fixed(lambda maximum, kept: kept.max()),
+)
+RANGE.add(
+    "fixed-maximum-if-louder",
+    "The larger one of the fixed and of the clip's own maximum is taken.",
+    "loud clips have a higher floor",
+    fix="Take the given number alone: `log = np.maximum(log, maximum - 8.0)`.",
+    killer="maximum/-2.25-burst-in-silence/80",
+    since="2026-11-27",
+    top=_if_fixed(lambda maximum, kept: max(maximum, kept.max())),
+)
+RANGE.add(
+    "fixed-maximum-as-floor",
+    "Values are raised to the fixed maximum itself, not to 8 below it.",
+    "almost everything is constant",
+    fix="Raise to 8 below the given number: `log = np.maximum(log, maximum - 8.0)`.",
+    killer="maximum/1.5-rising-noise/80",
+    since="2026-11-27",
+    top=_if_fixed(lambda maximum, kept: maximum + np.float32(8)),
+)
+RANGE.add(
+    "fixed-maximum-twice-below",
+    "Values are raised to 16 below the fixed maximum: the range is taken off twice.",
+    "quiet values are not raised, up to 2",
+    fix="The fixed maximum is the maximum, not the floor: `log = np.maximum(log, maximum - 8.0)`.",
+    killer="maximum/1.5-silence/80",
+    since="2026-11-27",
+    top=_if_fixed(lambda maximum, kept: maximum - np.float32(8)),
+)
+RANGE.add(
+    "fixed-maximum-caps",
+    "Values above the fixed maximum are cut down to it.",
+    "loud bands are cut",
+    fix="Leave values above the maximum as they are: remove `np.minimum(log, maximum)`.",
+    killer="maximum/1.5-loud-noise/80",
+    since="2026-11-27",
+    clamped=lambda clamped, call: (
+        clamped
+        if isinstance(call.wanted.maximum, str)
+        else np.minimum(clamped, np.float32(call.wanted.maximum))
+    ),
+)
+RANGE.add(
+    "chunks-ignored",
+    "The clip's maximum is taken though each chunk's is asked for.",
+    "quiet chunks beside loud ones: up to 1",
+    fix="Take the maximum of each 3000 frames: `for i in range(0, n, 3000): log[:, i:i + 3000] = "
+    "np.maximum(log[:, i:i + 3000], log[:, i:i + 3000].max() - 8.0)`.",
+    killer="maximum/chunk-loud-then-quiet",
+    since="2026-11-27",
+    top=_if_chunk(lambda top, kept: kept.max()),
+)
+RANGE.add(
+    "chunks-so-far",
+    "A chunk has the maximum of all chunks so far.",
+    "a quiet chunk after a loud one: up to 1",
+    fix="Forget the maximum at the end of each chunk.",
+    killer="maximum/chunk-loud-then-quiet",
+    since="2026-11-27",
+    top=_if_chunk(lambda top, kept: np.maximum.accumulate(np.broadcast_to(top, kept.shape[1:]))),
+)
+RANGE.add(
+    "chunk-of-2999-frames",
+    "A chunk has 2999 frames.",
+    "where a loud chunk begins or ends",
+    fix="A chunk has 3000 frames, 480,000 samples; frame 3000 k belongs to the chunk that begins "
+    "there.",
+    killer="maximum/chunk-loud-then-quiet",
+    since="2026-11-27",
+    top=_if_chunk(lambda top, kept: _of_chunks(kept, 2999)),
 )
