@@ -180,6 +180,8 @@ TASKS = {
                 ("address", "AddressSanitizer on the kernel for CPUs", "default"),
                 ("thread", "ThreadSanitizer on the CPU's kernel", "default"),
                 ("valgrind", "memory read before it is written, or never given back", "default"),
+                ("arm", "the library for 64-bit ARM under qemu: bits and the suite", "default"),
+                ("riscv", "likewise: 64-bit RISC-V", "default"),
                 ("guard", "guard pages around the audio of every front-end", "default"),
                 ("network", "no socket to a network is opened, by whatever is judged", "default"),
                 ("memcheck", "compute-sanitizer on the kernel for GPUs", "cuda"),
@@ -265,7 +267,7 @@ TASKS = {
             "publish": Task("hand what is in dist/ to the index and to the release", "vVERSION"),
         },
     ),
-    "system": Task("install programs that checks need: g++, valgrind, chromium", run=system.run),
+    "system": Task("install programs that checks need: g++, valgrind, qemu, …", run=system.run),
     "lock": Task(
         "resolve ci/locks/*.in anew; the pins and tasks of pixi.toml",
         passed_to="uv",

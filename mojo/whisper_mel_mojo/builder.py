@@ -22,7 +22,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("mel_kernel.mojo")
@@ -124,30 +124,45 @@ def _prebuilt(source: Path, target: str, options: tuple[str, ...]) -> Path | Non
     return library if _is_intact(library) else None
 
 
-def built_c_library(target: str | None = None) -> Path:
+def built_c_library(target: str | None = None, *options: str, compiler: Sequence[str] = ()) -> Path:
     """Return the library for C (``whisper_mel.h``); build it if it does not exist yet.
 
-    ``target`` is the CPU type (None: this machine's). The C compiler is ``$CC``, else ``cc``.
-    Raises as :func:`built_library`.
+    ``target`` is the CPU type (None: this machine's). ``options`` are further options of Mojo's
+    compiler, such as another machine's triple. ``compiler`` is the C compiler; without it ``$CC``,
+    else ``cc``. Raises as :func:`built_library`.
     """
     target = target or target_cpu()
-    flags = ("--emit", "object", *NO_ASSERTIONS, *NO_CONTRACTION, "--target-cpu", target)
-    compiler = shlex.split(os.environ.get("CC", "cc"))
+    compiler = compiler or shlex.split(os.environ.get("CC", "cc"))
     sources = {SOURCE, *(C_SOURCE.with_suffix(suffix) for suffix in (".c", ".h", ".map"))}
 
     def make(library: Path) -> None:
-        if shutil.which(compiler[0]) is None:  # checked before the kernel is compiled
-            raise BuildError(f"there is no C compiler {compiler[0]}: set CC")
-        kernel = library.with_suffix(".o")
-        compile_mojo(SOURCE, kernel, flags)
-        command = [*compiler, *C_FLAGS, C_SOURCE.name, str(kernel), "-o", str(library)]
-        # In the sources' folder, since the flags name the list of exported symbols there
-        done = subprocess.run(command, cwd=C_SOURCE.parent, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise BuildError(f"{' '.join(command)} failed:\n{done.stderr.strip()}")
+        compile_c_library(SOURCE, library, target, options, compiler)
 
-    options = (*flags, *compiler, *C_FLAGS)
-    return _kept(f"libwhispermel-{target}-", ".so", sources, options, make)
+    flags = (*_object_flags(target, options), *compiler, *C_FLAGS)
+    return _kept(f"libwhispermel-{target}-", ".so", sources, flags, make)
+
+
+def compile_c_library(
+    source: Path, made: Path, target: str, options: tuple[str, ...], compiler: Sequence[str]
+) -> None:
+    """Compile the library for C of a kernel's source into the file ``made``, past the cache.
+
+    The other arguments are those of :func:`built_c_library`.
+    """
+    if shutil.which(compiler[0]) is None:  # checked before the kernel is compiled
+        raise BuildError(f"there is no C compiler {compiler[0]}: set CC")
+    kernel = made.with_suffix(".o")
+    compile_mojo(source, kernel, _object_flags(target, options))
+    command = [*compiler, *C_FLAGS, C_SOURCE.name, str(kernel), "-o", str(made)]
+    # In the sources' folder, since the flags name the list of exported symbols there
+    done = subprocess.run(command, cwd=C_SOURCE.parent, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise BuildError(f"{' '.join(command)} failed:\n{done.stderr.strip()}")
+
+
+def _object_flags(target: str, options: tuple[str, ...]) -> tuple[str, ...]:
+    flags = ("--emit", "object", *NO_ASSERTIONS, *NO_CONTRACTION, "--target-cpu", target)
+    return (*flags, *options)
 
 
 def built_max_package() -> Path:

@@ -6,12 +6,15 @@ import functools
 import os
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whisper_mel_mojo import c_library
+from whisper_mel_mojo.emulated.library import emulated
+from whisper_mel_mojo.emulated.machines import MACHINES
 from whisper_mel_mojo.features import log_mel
 from whisper_mel_mojo.gpu import host
 from whisper_mel_mojo.gpu.cuda import DeviceError, driver
@@ -65,6 +68,27 @@ def mojo_c() -> FrontEnd:
     """Create the front-end of the library for C; build the library first."""
     c_library.load()
     return FrontEnd("mojo-c", c_library.log_mel)
+
+
+def mojo_arm() -> FrontEnd:
+    """Create the front-end of the library for C on a 64-bit ARM processor, executed by qemu."""
+    return emulated_on("aarch64")
+
+
+def mojo_riscv() -> FrontEnd:
+    """Create the front-end of the library for C on a 64-bit RISC-V processor, executed by qemu."""
+    return emulated_on("riscv64")
+
+
+def emulated_on(name: str, library: Path | None = None) -> FrontEnd:
+    """Create the front-end of a library for C, executed by qemu on a machine of ``MACHINES``.
+
+    ``library`` None means the kernel's own.
+    """
+    machine = MACHINES[name]
+    front_end = FrontEnd(machine.front_end, emulated(machine, library))
+    front_end.capabilities = {**FrontEnd.capabilities, "own_process": True}
+    return front_end
 
 
 def mojo_gpu() -> FrontEnd:
