@@ -10,8 +10,8 @@ import os
 import shutil
 import subprocess
 
-# Packages, and programs or files one of which is enough. A browser looks at the report's page: Chrome will
-# do in place of Chromium (100 MB).
+# Packages, and programs or files one of which is enough. A browser looks at the report's page:
+# Chrome will do in place of Chromium (100 MB).
 PACKAGES = {
     "g++": ("g++",),
     "valgrind": ("valgrind",),

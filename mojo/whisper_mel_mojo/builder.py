@@ -91,19 +91,23 @@ def _flags(target: str, options: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def prebuild(
-    folder: Path, source: Path | None = None, *options: str, cpu: str | None = None
+    folder: Path,
+    source: Path | None = None,
+    *options: str,
+    cpu: str | None = None,
+    made: Path | None = None,
 ) -> Path:
     """Put the library for other machines into a package's folder ``prebuilt``.
 
-    ``folder`` is that folder; ``cpu`` is the CPU type (None: :func:`distributed_cpu`); the others
-    are as for :func:`built_library`. Returns the library in the folder; call :func:`sign` after
-    changing it.
+    ``folder`` is that folder; ``cpu`` is the CPU type (None: :func:`distributed_cpu`); ``made`` is
+    the library, if another machine's (None: it is built); the others are as for
+    :func:`built_library`. Returns the library in the folder; call :func:`sign` after changing it.
     """
-    made = built_for(cpu or distributed_cpu(), source or SOURCE, options)
+    cpu, source = cpu or distributed_cpu(), source or SOURCE
     folder.mkdir(exist_ok=True)
     (folder / _COMPILER_FILE).write_text(compiler_version())
-    library = folder / made.name
-    shutil.copyfile(made, library)
+    library = folder / _library_name(source, cpu, options, compiler_version())
+    shutil.copyfile(made or built_for(cpu, source, options), library)
     sign(library)
     return library
 
@@ -119,9 +123,13 @@ def _prebuilt(source: Path, target: str, options: tuple[str, ...]) -> Path | Non
         compiler = (PREBUILT / _COMPILER_FILE).read_text()
     except OSError:
         return None
-    key = _key(_sources(source), _flags(target, options), compiler)
-    library = PREBUILT / f"{source.stem}-{target}-{key}.so"
+    library = PREBUILT / _library_name(source, target, options, compiler)
     return library if _is_intact(library) else None
+
+
+def _library_name(source: Path, target: str, options: tuple[str, ...], compiler: str) -> str:
+    key = _key(_sources(source), _flags(target, options), compiler)
+    return f"{source.stem}-{target}-{key}.so"
 
 
 def built_c_library(target: str | None = None, *options: str, compiler: Sequence[str] = ()) -> Path:
@@ -149,15 +157,35 @@ def compile_c_library(
 
     The other arguments are those of :func:`built_c_library`.
     """
-    if shutil.which(compiler[0]) is None:  # checked before the kernel is compiled
-        raise BuildError(f"there is no C compiler {compiler[0]}: set CC")
+    # In the sources' folder, since the flags name the list of exported symbols there
+    _link(source, made, target, options, (*compiler, *C_FLAGS, C_SOURCE.name))
+
+
+def cross_compile(
+    source: Path, made: Path, target: str, options: tuple[str, ...], compiler: Sequence[str]
+) -> None:
+    """Compile another machine's library like :func:`compile_library`, linked by its C compiler."""
+    flags = ("-shared", "-pthread", "-Wl,-Bsymbolic", "-Wl,-z,defs")
+    _link(source, made, target, options, (*compiler, *flags))
+
+
+def _link(
+    source: Path,
+    made: Path,
+    target: str,
+    options: tuple[str, ...],
+    command: tuple[str, ...],
+) -> None:
+    """Compile a kernel to an object file, and link it by a command in the sources' folder."""
+    if shutil.which(command[0]) is None:  # checked before the kernel is compiled
+        raise BuildError(f"there is no C compiler {command[0]}: set CC")
     kernel = made.with_suffix(".o")
     compile_mojo(source, kernel, _object_flags(target, options))
-    command = [*compiler, *C_FLAGS, C_SOURCE.name, str(kernel), "-o", str(made)]
-    # In the sources' folder, since the flags name the list of exported symbols there
-    done = subprocess.run(command, cwd=C_SOURCE.parent, capture_output=True, text=True)
+    words = [*command, str(kernel), "-o", str(made)]
+    done = subprocess.run(words, cwd=C_SOURCE.parent, capture_output=True, text=True)
+    kernel.unlink()
     if done.returncode != 0:
-        raise BuildError(f"{' '.join(command)} failed:\n{done.stderr.strip()}")
+        raise BuildError(f"{' '.join(words)} failed:\n{done.stderr.strip()}")
 
 
 def _object_flags(target: str, options: tuple[str, ...]) -> tuple[str, ...]:

@@ -8,7 +8,13 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-from whisper_mel_mojo.builder import BuildError, built_c_library, kept
+from whisper_mel_mojo.builder import (
+    SOURCE,
+    BuildError,
+    built_c_library,
+    cross_compile,
+    kept,
+)
 
 SERVER = Path(__file__).with_name("server.c")
 _FLAGS = ("-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror")
@@ -61,6 +67,10 @@ class Machine(NamedTuple):
         Raises as :func:`whisper_mel_mojo.builder.built_c_library`.
         """
         return built_c_library(self.cpu, *self.options, compiler=(self.compiler,))
+
+    def compile_kernel(self, made: Path) -> None:
+        """Compile the kernel's library, which wheels have, into a file; raise ``BuildError``."""
+        cross_compile(SOURCE, made, self.cpu, self.options, (self.compiler,))
 
     def server(self) -> Path:
         """Return the program of ``server.c``; build it if it does not exist yet.
