@@ -206,10 +206,10 @@ TASKS = {
                 compiles=True,
             ),
             "execute": Task(
-                "run NVIDIA's code on a CPU, watched: score, findings, bits",
+                "run the code on a CPU, watched: score, findings, bits",
                 "[FILE …]",
                 """
---target NAME   compile it for this: sm_80, sm_90a, …
+--target NAME   compile it for this: sm_80, gfx942, apple-m4, …
 --bands N       80 or 128
 --kernel N      of files: 0 for many clips, 1 for few, 2 smoothed
 --audio WAV     speech, 16 bits, 16 kHz, mono""",

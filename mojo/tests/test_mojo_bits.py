@@ -20,6 +20,8 @@ FRONT_ENDS: dict[str, dict[str, str]] = {
     **{f"mojo-cpu {level}": {CPU: level} for level in ("x86-64-v3", "x86-64-v4")},
     **{name: {} for name in ("mojo-torch", "mojo-max")},
     **{f"mojo-ptx {target}": {ACCELERATOR: target} for target in ("sm_80", "sm_90a")},
+    "mojo-air": {},
+    **{f"mojo-amdgpu {target}": {ACCELERATOR: target} for target in ("gfx942", "gfx1100")},
     **{name: {} for name in ("mojo-gpu", "mojo-torch-gpu", "mojo-max-gpu")},
 }
 """The environment in which each is started; the first word is its registered name."""
