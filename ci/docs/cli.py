@@ -3,7 +3,8 @@
 Each part is made from a record in docs/measurements, from the code's catalogues, or from both. With
 ``--check`` nothing is written: the exit status is 1 if a part differs from what would be written,
 or a picture shows another record. A ``report.json`` of ``./dev conformance`` is first taken into
-the record of front-ends. examples/picture.py draws README's first picture, which is not checked.
+the records of front-ends, and of what has run where. examples/picture.py draws README's first
+picture, which is not checked.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from bench import results
 from calibration import calibrate
 from tasks.paths import ROOT
 
-from docs import calibration, catalogue, front_ends, gpu, pictures, quirks, site, speed
+from docs import calibration, catalogue, front_ends, gpu, pictures, quirks, runs, site, speed
 from docs.numbers import NUMBERS, ratios
 from docs.sections import rewritten
 
@@ -33,6 +34,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "calibration": calibration.section,
     "measured": gpu.section,
     "kernel-counts": gpu.counted,
+    "runs": runs.section,
 }
 DOCUMENTS = ("*.md", "docs/*.md", "docs/*/*.md", "*/README.md")
 UP_TO_DATE = "every generated part is up to date"
@@ -55,7 +57,9 @@ def run(arguments: list[str]) -> int:
         parser.error("--check: expected no report beside it, since that would be recorded")
     try:
         for path in options.report:
-            front_ends.take(json.loads(path.read_text(encoding="utf-8")))
+            report = json.loads(path.read_text(encoding="utf-8"))
+            runs.take(report)
+            front_ends.take(report)
         stale = [*_texts(options.check), *_pictures(options.check)]
     except (ImportError, OSError, ValueError) as error:
         print(f"docs: {error}")

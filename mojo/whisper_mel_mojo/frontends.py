@@ -72,7 +72,7 @@ def mojo_cpu() -> FrontEnd:
 def mojo_c() -> FrontEnd:
     """Create the front-end of the library for C; build the library first."""
     c_library.load()
-    return FrontEnd("mojo-c", c_library.log_mel)
+    return FrontEnd("mojo-c", c_library.log_mel, target=target_cpu())
 
 
 def mojo_arm() -> FrontEnd:
