@@ -1,6 +1,6 @@
-/* Calls the library for C (its path is the only argument) for another process, which asks on standard
-   input and is answered on standard output: library.py. Audio and features end where a page begins
-   that must not be touched. */
+/* Calls the library for C (its path is the only argument) for another process, which asks on
+   standard input and is answered on standard output: library.py. Audio and features end where a page
+   begins that must not be touched. */
 #include <dlfcn.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -9,8 +9,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* A call: its arguments, then how many bytes of audio follow and where in them clip 0 begins, and how
-   many bytes of features are answered. -1 bytes stand for NULL. */
+/* A call: its arguments, then how many bytes of audio follow and where in them clip 0 begins, and
+   how many bytes of features are answered. -1 bytes stand for NULL. */
 struct request {
     int64_t is_int16, clips, samples, clip_stride, pad_to, n_mels, smoothing, out_len, threads;
     int64_t audio_size, audio_start, out_size;
