@@ -16,9 +16,8 @@ from typing import Any
 
 from tasks.paths import ROOT
 
-from sanitize import demand
+from sanitize import demand, suite
 from sanitize.offline import ABSENT
-from sanitize.suite import judged, passed
 
 OFFLINE = ROOT / "ci" / "sanitize" / "offline.py"
 FEW = "length-401 or reading-30s or pad480000 or silence or errors/nan or concurrency"
@@ -47,11 +46,11 @@ def planted(folder: Path) -> None:
         source = folder / "planted.py"
         source.write_text(_CALLS_HOME.format(port=home.getsockname()[1]), encoding="utf-8")
         words = ("--frontend", f"{source}:calls_home", "-k", "boundary/length-401/80", "-n", "0")
-        [online] = _judged(folder, *words, offline=False)["front_ends"]
+        [online] = filtered(folder, *words, offline=False)["front_ends"]
         passes = online["counts"]["passed"] == 1
         demand(passes, f"the planted front-end fails anyway: {online}")
         demand(_arrived(home) > 0, "the planted connection does not arrive where it may")
-        [offline] = _judged(folder, *words)["front_ends"]
+        [offline] = filtered(folder, *words)["front_ends"]
         [case] = offline["cases"]
         found = case["status"] == "failed" and "SIGSYS" in case["message"]
         demand(found, f"the planted connection is missed: {case['message']}")
@@ -62,10 +61,10 @@ def planted(folder: Path) -> None:
 def clean(folder: Path, *words: str) -> int:
     """Count the cases that pass without a network; the kernel is compiled anew without one, too."""
     words = ("--frontend", "mojo-cpu", "--peers", "light", *words)
-    return passed(_judged(folder, *words, cache=folder / "cache"), "without a network")
+    return suite.passed(filtered(folder, *words, cache=folder / "cache"), "without a network")
 
 
-def _judged(
+def filtered(
     folder: Path, *words: str, offline: bool = True, cache: Path | None = None
 ) -> dict[str, Any]:
     """Run the suite, with a network or without; return its report.
@@ -77,7 +76,7 @@ def _judged(
     if cache is not None:
         environment["WHISPER_MEL_CACHE"] = str(cache)
     wrapper = [sys.executable, str(OFFLINE)] if offline else []
-    return judged(folder, *words, wrapper=wrapper, absent=ABSENT, environment=environment)
+    return suite.judged(folder, *words, wrapper=wrapper, absent=ABSENT, environment=environment)
 
 
 def _arrived(home: socket.socket) -> int:
