@@ -1,7 +1,8 @@
 """Build hook that puts compiled libraries into the wheel, which is then for one platform.
 
-The libraries are in the folder $WHISPER_MEL_PREBUILT, which ``./dev build wheels`` fills. Without
-it the wheel is pure: the kernel is compiled at first use, with the extra ``build``.
+The libraries are in the folder $WHISPER_MEL_PREBUILT, which ``./dev build wheels`` fills; they are
+for $WHISPER_MEL_PLATFORM, or for this machine. Without them the wheel is pure: the kernel is
+compiled at first use, with the extra ``build``.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class Prebuilt(BuildHookInterface[Any]):
         build_data["force_include"].update(
             {str(path): f"whisper_mel_mojo/prebuilt/{path.name}" for path in files}
         )
-        platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+        platform = os.environ.get("WHISPER_MEL_PLATFORM", sysconfig.get_platform())
+        platform = platform.replace("-", "_").replace(".", "_")
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{platform}"

@@ -6,6 +6,7 @@ sections     parts between two marks, and numbers in prose: found, replaced; Mar
 pictures     pictures with a digest of the record that they show
 catalogue    today's cases, compared with those of a record
 front_ends   README's table and docs/front-ends.md; takes a run's report into the record
+runs         docs/what-has-run.md; takes runs of our front-ends into the record
 speed, quirks, gpu, calibration, numbers
              one part each
 """

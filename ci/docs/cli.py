@@ -3,7 +3,8 @@
 Each part is made from a record in docs/measurements, from the code's catalogues, or from both. With
 ``--check`` nothing is written: the exit status is 1 if a part differs from what would be written,
 or a picture shows another record. A ``report.json`` of ``./dev conformance`` is first taken into
-the record of front-ends. examples/picture.py draws README's first picture, which is not checked.
+the records of front-ends, and of what has run where. examples/picture.py draws README's first
+picture, which is not checked.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from docs import (
     models,
     pictures,
     quirks,
+    runs,
     site,
     speed,
     versions,
@@ -52,6 +54,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "measured": gpu.section,
     "kernel-counts": gpu.counted,
     "versions": versions.section,
+    "runs": runs.section,
 }
 DOCUMENTS = ("*.md", "docs/*.md", "docs/*/*.md", "*/README.md")
 UP_TO_DATE = "every generated part is up to date"
@@ -79,7 +82,9 @@ def run(arguments: list[str]) -> int:
         if options.release:
             versions.record()
         for path in options.report:
-            front_ends.take(json.loads(path.read_text(encoding="utf-8")))
+            report = json.loads(path.read_text(encoding="utf-8"))
+            runs.take(report)
+            front_ends.take(report)
         stale = [*_texts(options.check), *_pictures(options.check)]
     except (ImportError, OSError, ValueError) as error:
         print(f"docs: {error}")

@@ -6,11 +6,11 @@ import functools
 import os
 from pathlib import Path
 
-from whisper_mel_mojo import library
+from whisper_mel_mojo import frontends, library
 from whisper_mel_mojo.frontends import FrontEnd, mojo_ptx
 from whisper_mel_mojo.frontends import mojo_cpu as cpu
 
-__all__ = ["cpu", "sm_80", "sm_90a"]
+__all__ = ["aarch64", "cpu", "riscv64", "sm_80", "sm_90a"]
 
 _KERNEL = Path(__file__).with_name("mel_kernel.so")
 
@@ -22,6 +22,13 @@ def _executed(target: str) -> FrontEnd:
     return mojo_ptx()
 
 
+def _emulated(machine: str) -> FrontEnd:
+    """Create the front-end of the library for another processor, executed by qemu."""
+    return frontends.emulated_on(machine, _KERNEL)
+
+
+aarch64 = functools.partial(_emulated, "aarch64")
+riscv64 = functools.partial(_emulated, "riscv64")
 sm_80 = functools.partial(_executed, "sm_80")
 sm_90a = functools.partial(_executed, "sm_90a")
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.paths import ROOT
+from whisper_mel_mojo.builder import compile_c_library, compile_library, target_cpu
+from whisper_mel_mojo.emulated.machines import MACHINES, Machine
 from whisper_mel_mojo.gpu.launcher import LAUNCH
 from whisper_mel_mojo.gpu.targets import NVIDIA
 
@@ -33,7 +35,8 @@ LANE = "sanitize "
 class KernelMutant:
     """A replacement in the kernel's source; ``equivalent`` says why no check can notice it.
 
-    ``target``: ``cpu``, or the GPU whose code is executed in the emulator, such as ``sm_80``.
+    ``target``: ``cpu``; the GPU whose code is executed in the emulator, such as ``sm_80``; or the
+    processor whose code qemu executes, such as ``aarch64``.
     """
 
     id: str
@@ -80,10 +83,15 @@ def compiled(source: Path, *options: str, cpu: str | None = None) -> Path:
 
     ``cpu``: the CPU type; None: this machine's. Raises ``BuildError`` if it does not compile.
     """
-    from whisper_mel_mojo.builder import compile_library, target_cpu
-
     library = source.with_suffix(".so")
     compile_library(source, library, cpu or target_cpu(), options)
+    return library
+
+
+def compiled_for_c(source: Path, machine: Machine) -> Path:
+    """Compile a kernel from :func:`sources` as another machine's library for C; return it."""
+    library = source.with_suffix(".so")
+    compile_c_library(source, library, machine.cpu, machine.options, (machine.compiler,))
     return library
 
 
@@ -96,6 +104,8 @@ def started(mutant: KernelMutant) -> Iterator[FrontEnd]:
         kernel = sources(Path(name), mutant)
         if mutant.target == "cpu":
             compiled(kernel)
+        elif mutant.target in MACHINES:
+            compiled_for_c(kernel, MACHINES[mutant.target])
         else:
             compiled(kernel.with_name(LAUNCH.name), *NVIDIA[mutant.target].options)
         beside = shutil.copy(MUTANTS / "front_end.py", name)

@@ -75,17 +75,19 @@ def _kernel(mutant: KernelMutant, trial: Trial) -> Row:
         if trial.full:
             row.cases = _by_cases(row, kernel.started(mutant), full=True).cases
         row.verdict, row.message = by_lane
+    except Absent as absence:
+        row.verdict, row.message = "not tried", str(absence)
     except BuildError as error:
         row.verdict, row.message = "does not compile", " ".join(str(error).split())[:300]
     return row
 
 
 def _by_lane(mutant: KernelMutant) -> tuple[str, str]:
-    """Return the verdict and the message of the lane that must reject a mutant."""
-    try:
-        finding = find(mutant)
-    except Absent as absence:
-        return "not tried", str(absence)
+    """Return the verdict and the message of the lane that must reject a mutant.
+
+    Raises ``Absent`` where the lane cannot run.
+    """
+    finding = find(mutant)
     return ("killed", finding) if finding else ("survives", "")
 
 

@@ -5,6 +5,8 @@
     ./dev sanitize thread       ThreadSanitizer on the CPU's kernel with several threads
     ./dev sanitize valgrind     valgrind on the CPU's kernel: memory read before it is written, or
                                 beyond its end, or never given back
+    ./dev sanitize arm          the library for C for 64-bit ARM, executed by qemu: this processor's
+                                bits, the conformance suite; riscv likewise
     ./dev sanitize guard        guard pages around the audio of every front-end that is installed
     ./dev sanitize network      no socket to a network is opened, by whatever is judged
     ./dev sanitize memcheck     compute-sanitizer's tools on the kernel for GPUs (docs/gpu.md);
@@ -22,7 +24,7 @@ import os
 from collections.abc import Callable
 
 from sanitize import Absent, Finding, demand
-from sanitize.native import address, thread, valgrind
+from sanitize.native import address, arm, riscv, thread, valgrind
 from sanitize.network import network
 
 FOUND, ABSENT = 1, 3
@@ -40,6 +42,8 @@ def run(arguments: list[str]) -> int:
         "address": address,
         "thread": thread,
         "valgrind": valgrind,
+        "arm": arm,
+        "riscv": riscv,
         "guard": _guard,
         "network": network,
         **{tool: _gpu(tool) for tool in GPU_TOOLS},

@@ -1,4 +1,4 @@
-"""Lanes for the kernel on a CPU: AddressSanitizer, ThreadSanitizer, valgrind.
+"""Lanes for the kernel on a CPU: AddressSanitizer, ThreadSanitizer, valgrind, other processors.
 
 Each first has to reject the mutants that name it as their killer (``ci/mutants/kernel.toml``), with
 the words of ``CONTROLS``.
@@ -20,7 +20,7 @@ from bench import instructions
 from mutants.kernel import KERNEL, KernelMutant, compiled, kernel_mutants, sources
 from tasks.paths import ROOT
 
-from sanitize import Absent, demand
+from sanitize import Absent, demand, emulated
 
 SIZES = ROOT / "ci" / "sanitize" / "sizes.py"
 ARRAYS = ("-m", "sanitize.arrays")  # in the folder ci
@@ -35,6 +35,10 @@ CONTROLS = {
     "last-maximum-beyond-its-memory": "InvalidWrite",
     "first-pieces-maximum-unwritten": "Uninit",
     "memory-not-given-back": "Leak_DefinitelyLost",
+    "neon-samples-backwards": "other bits",
+    "neon-two-roundings": "other bits",
+    "neon-audio-read-beyond-its-end": "exit status",
+    "riscv-two-roundings": "other bits",
 }
 """The words that a lane must say about each mutant that it is the killer of."""
 
@@ -48,6 +52,8 @@ def find(mutant: KernelMutant) -> str:
         "address": _find_address,
         "thread": _find_race,
         "valgrind": _find_by_valgrind,
+        "arm": _find_emulated,
+        "riscv": _find_emulated,
     }
     with tempfile.TemporaryDirectory() as folder:
         return finders[mutant.lane](Path(folder), mutant)
@@ -186,6 +192,30 @@ def _thread_library(source: Path) -> Path:
     if linked.returncode != 0:
         raise BuildError(f"the kernel cannot be linked:\n{linked.stderr}")
     return library
+
+
+# --------------------------------------------------------------------------- other processors
+
+
+def arm(calls: int) -> int:
+    """Execute the library for C for 64-bit ARM processors."""
+    return _emulated("arm", "aarch64")
+
+
+def riscv(calls: int) -> int:
+    """Execute the library for C for 64-bit RISC-V processors."""
+    return _emulated("riscv", "riscv64")
+
+
+def _emulated(lane: str, target: str) -> int:
+    emulated.require(target)
+    _plant(lane)
+    return emulated.judge(target)
+
+
+def _find_emulated(folder: Path, mutant: KernelMutant) -> str:
+    finding = emulated.find(folder, mutant)
+    return finding if CONTROLS[mutant.id] in finding else ""
 
 
 # --------------------------------------------------------------------------- valgrind

@@ -7,10 +7,8 @@ found.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +16,7 @@ from typing import Any
 
 from tasks.paths import ROOT
 
-from sanitize import Absent, demand
+from sanitize import demand, suite
 from sanitize.offline import ABSENT
 
 OFFLINE = ROOT / "ci" / "sanitize" / "offline.py"
@@ -48,11 +46,11 @@ def planted(folder: Path) -> None:
         source = folder / "planted.py"
         source.write_text(_CALLS_HOME.format(port=home.getsockname()[1]), encoding="utf-8")
         words = ("--frontend", f"{source}:calls_home", "-k", "boundary/length-401/80", "-n", "0")
-        [online] = judged(folder, *words, offline=False)["front_ends"]
+        [online] = filtered(folder, *words, offline=False)["front_ends"]
         passes = online["counts"]["passed"] == 1
         demand(passes, f"the planted front-end fails anyway: {online}")
         demand(_arrived(home) > 0, "the planted connection does not arrive where it may")
-        [offline] = judged(folder, *words)["front_ends"]
+        [offline] = filtered(folder, *words)["front_ends"]
         [case] = offline["cases"]
         found = case["status"] == "failed" and "SIGSYS" in case["message"]
         demand(found, f"the planted connection is missed: {case['message']}")
@@ -63,42 +61,22 @@ def planted(folder: Path) -> None:
 def clean(folder: Path, *words: str) -> int:
     """Count the cases that pass without a network; the kernel is compiled anew without one, too."""
     words = ("--frontend", "mojo-cpu", "--peers", "light", *words)
-    report = judged(folder, *words, cache=folder / "cache")
-    passed = 0
-    for front_end in report["front_ends"]:
-        counts = front_end["counts"]
-        print(f"   {front_end['name']}: {counts['passed']} passed without a network", flush=True)
-        failed = [case for case in front_end["cases"] if case["status"] == "failed"]
-        findings = "; ".join(f"{case['id']}: {case['message'][:200]}" for case in failed)
-        demand(not failed, f"{front_end['name']} without a network: {findings}")
-        passed += counts["passed"]
-    demand(not report["problems"], "; ".join(report["problems"]))
-    return passed
+    return suite.passed(filtered(folder, *words, cache=folder / "cache"), "without a network")
 
 
-def judged(
+def filtered(
     folder: Path, *words: str, offline: bool = True, cache: Path | None = None
 ) -> dict[str, Any]:
     """Run the suite, with a network or without; return its report.
 
     ``cache`` is the folder of the kernel's builds; None means the usual one.
     """
-    command = [sys.executable, "-m", "whisper_mel_conformance", "--quiet", *words]
-    command += ["--report", str(folder / "report")]
-    wrapped = [sys.executable, str(OFFLINE), *command] if offline else command
     # As for a user who has set nothing: our code must prevent the reports of libraries
     environment = {k: v for k, v in os.environ.items() if "_TELEMETRY" not in k}
     if cache is not None:
         environment["WHISPER_MEL_CACHE"] = str(cache)
-    done = subprocess.run(
-        wrapped, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    if offline and done.returncode == ABSENT:
-        raise Absent(done.stderr.strip())
-    said = f"exit status {done.returncode}: {done.stdout}{done.stderr}"
-    demand(done.returncode in (0, 1), said)
-    report: dict[str, Any] = json.loads((folder / "report" / "report.json").read_text("utf-8"))
-    return report
+    wrapper = [sys.executable, str(OFFLINE)] if offline else []
+    return suite.judged(folder, *words, wrapper=wrapper, absent=ABSENT, environment=environment)
 
 
 def _arrived(home: socket.socket) -> int:

@@ -203,6 +203,8 @@ TASKS = {
                 ("address", "AddressSanitizer on the kernel for CPUs", "default"),
                 ("thread", "ThreadSanitizer on the CPU's kernel", "default"),
                 ("valgrind", "memory read before it is written, or never given back", "default"),
+                ("arm", "the library for 64-bit ARM under qemu: bits and the suite", "default"),
+                ("riscv", "likewise: 64-bit RISC-V", "default"),
                 ("guard", "guard pages around the audio of every front-end", "default"),
                 ("network", "no socket to a network is opened, by whatever is judged", "default"),
                 ("memcheck", "compute-sanitizer on the kernel for GPUs", "cuda"),
@@ -227,10 +229,10 @@ TASKS = {
                 compiles=True,
             ),
             "execute": Task(
-                "run NVIDIA's code on a CPU, watched: score, findings, bits",
+                "run the code on a CPU, watched: score, findings, bits",
                 "[FILE …]",
                 """
---target NAME   compile it for this: sm_80, sm_90a, …
+--target NAME   compile it for this: sm_80, gfx942, apple-m4, …
 --bands N       80 or 128
 --kernel N      of files: 0 for many clips, 1 for few, 2 smoothed
 --audio WAV     speech, 16 bits, 16 kHz, mono""",
@@ -293,7 +295,7 @@ TASKS = {
             "publish": Task("hand what is in dist/ to the index and to the release", "vVERSION"),
         },
     ),
-    "system": Task("install programs that checks need: g++, valgrind, chromium", run=system.run),
+    "system": Task("install programs that checks need: g++, valgrind, qemu, …", run=system.run),
     "lock": Task(
         "resolve ci/locks/*.in anew; the pins and tasks of pixi.toml",
         passed_to="uv",

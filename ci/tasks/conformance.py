@@ -50,7 +50,7 @@ REPORT_OPTIONS = """
 _OF_TEST = {"openai-whisper", "transformers-torch"}
 OURS = "mojo-cpu"
 _PREFIX = "mojo-"
-_OURS_OF_TEST = ("mojo-gpu", "mojo-max", "mojo-ptx", "mojo-torch")
+_OURS_OF_TEST = ("mojo-air", "mojo-amdgpu", "mojo-gpu", "mojo-max", "mojo-ptx", "mojo-torch")
 
 
 def layer(arguments: list[str]) -> str:

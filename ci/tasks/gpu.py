@@ -5,8 +5,8 @@
 a stand-in for the CUDA driver. `reproduce` builds the faults of the bug report and shows what
 catches them.
 
-`execute` runs NVIDIA's compiled code on a CPU, watched, on speech and noise: of a target, or given
-as files (as `ci/gpu/compile/code.py` returns it: the line of the mapping, then PTX).
+`execute` runs the compiled code on a CPU, watched, on speech and noise: of a target, or given as
+files (as `whisper_mel_mojo/gpu/code.py` returns it: the line of the mapping, then PTX or LLVM IR).
 
 `count` counts what such code executes for a clip of 30 s, and compares the counts with
 docs/measurements/kernel-counts.json.
@@ -46,9 +46,11 @@ def run(arguments: list[str]) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     compiling = commands.add_parser("compile", help="for every target, and hold it to the budget")
     compiling.add_argument("target", nargs="*", help="only these: sm_75, gfx942, apple-m4, …")
-    executing = commands.add_parser("execute", help="NVIDIA's code on a CPU, watched")
-    executing.add_argument("file", nargs="*", type=Path, help="the mapping's line, then PTX")
-    executing.add_argument("--target", help="compile it for this: sm_80, sm_90a, …")
+    executing = commands.add_parser("execute", help="the code on a CPU, watched")
+    executing.add_argument(
+        "file", nargs="*", type=Path, help="the mapping's line, then PTX or LLVM IR"
+    )
+    executing.add_argument("--target", help="compile it for this: sm_80, gfx942, …")
     executing.add_argument("--bands", type=int, default=80, choices=(80, 128))
     executing.add_argument(
         "--kernel", type=int, choices=(0, 1, 2), help="of files: for many clips, few, smoothed"
@@ -109,15 +111,15 @@ def _compile(names: list[str]) -> int:
 
 def _execute(options: argparse.Namespace) -> int:
     from gpu.execute.calls import execute
-    from gpu.execute.kernels import Kernels
-    from whisper_mel_mojo.gpu.targets import KERNELS, NVIDIA
+    from whisper_mel_mojo.gpu.emulator.kernels import Kernels
+    from whisper_mel_mojo.gpu.targets import KERNELS, TARGETS
 
     kind = options.kernel or 0
     programs = {it.name: (kind, it.read_text(encoding="utf-8")) for it in options.file}
     if options.target or not programs:
         target = options.target or "sm_90a"
-        if target not in NVIDIA:
-            raise ValueError(f"--target {target}: expected one of {', '.join(NVIDIA)}")
+        if target not in TARGETS:
+            raise ValueError(f"--target {target}: expected one of {', '.join(TARGETS)}")
         kernels = Kernels(target, options.bands)
         programs |= {f"{target}, {KERNELS[it]}": (it, kernels.text(it)) for it in kernels.kinds}
     return execute(programs, options.bands, options.audio)

@@ -10,11 +10,16 @@ import os
 import shutil
 import subprocess
 
-# Packages, and programs one of which is enough. A browser looks at the report's page: Chrome will
-# do in place of Chromium (100 MB).
+# Packages, and programs or files one of which is enough. A browser looks at the report's page:
+# Chrome will do in place of Chromium (100 MB).
 PACKAGES = {
     "g++": ("g++",),
     "valgrind": ("valgrind",),
+    "gcc-aarch64-linux-gnu": ("aarch64-linux-gnu-gcc",),
+    "libc6-dev-arm64-cross": ("/usr/aarch64-linux-gnu/lib/crt1.o",),
+    "gcc-riscv64-linux-gnu": ("riscv64-linux-gnu-gcc",),
+    "libc6-dev-riscv64-cross": ("/usr/riscv64-linux-gnu/lib/crt1.o",),
+    "qemu-user": ("qemu-aarch64",),
     "chromium": ("chromium", "chromium-browser", "google-chrome"),
 }
 
@@ -41,4 +46,8 @@ def run(arguments: list[str]) -> int:
 
 
 def _missing() -> list[str]:
-    return [name for name, programs in PACKAGES.items() if not any(map(shutil.which, programs))]
+    return [name for name, needed in PACKAGES.items() if not any(map(_exists, needed))]
+
+
+def _exists(needed: str) -> bool:
+    return os.path.exists(needed) if os.path.isabs(needed) else shutil.which(needed) is not None

@@ -14,9 +14,12 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .paths import PACKAGES, ROOT
+
+if TYPE_CHECKING:
+    from whisper_mel_mojo.emulated.machines import Machine
 
 # CPU types, for each kind of machine, among which the package chooses
 CPUS = {"x86_64": ["x86-64-v4", "x86-64-v3", "x86-64"]}
@@ -91,13 +94,34 @@ def build_kernel(dist: Path, accelerators: list[str]) -> int:
         return label(wheel, dist)
 
 
+def make_for(folder: Path, machine: Machine) -> Path:
+    """Make another machine's wheel in a folder, with its library for CPUs; return its path.
+
+    Raises ``BuildError`` or ``CalledProcessError``.
+    """
+    from gpu.pack import run_time
+    from whisper_mel_mojo import builder
+
+    made = folder / "kernel.so"
+    machine.compile_kernel(made)
+    library = builder.prebuild(folder / "prebuilt", cpu=machine.cpu, made=made)
+    run_time.require_closed(library)
+    environment = {"WHISPER_MEL_PLATFORM": f"linux_{machine.name}"}
+    return _packed(folder, environment)
+
+
 def make(folder: Path, accelerators: Sequence[str], cpus: Sequence[str]) -> Path:
     """Make the wheel in a folder, with libraries for these GPUs and CPU types, the best first.
 
     Raises ``BuildError`` or ``CalledProcessError``.
     """
     compile_libraries(folder / "prebuilt", accelerators, cpus)
-    environment = {**os.environ, "WHISPER_MEL_PREBUILT": str(folder / "prebuilt")}
+    return _packed(folder, {})
+
+
+def _packed(folder: Path, variables: dict[str, str]) -> Path:
+    """Pack the wheel with the libraries in the folder ``prebuilt``; return its path."""
+    environment = {**os.environ, "WHISPER_MEL_PREBUILT": str(folder / "prebuilt"), **variables}
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     subprocess.run(command, cwd=ROOT / "mojo", env=environment, check=True)
     (wheel,) = folder.glob("whisper_mel_mojo-*.whl")

@@ -38,6 +38,8 @@ CALLS: dict[str, list[tuple[str, str, int]]] = {
         ("sanitize address", "sanitize address", 0),
         ("sanitize thread", "sanitize thread", 0),
         ("sanitize valgrind", "sanitize valgrind", 0),
+        ("sanitize arm", "sanitize arm", 0),
+        ("sanitize riscv", "sanitize riscv", 0),
         ("sanitize guard", "sanitize guard", 0),
         ("sanitize network", "sanitize network", 0),
         ("sanitize all", "sanitize all --help", 0),

@@ -17,11 +17,13 @@ from docs.sections import rewritten, table
 from tasks.paths import ROOT
 from whisper_mel_conformance.cases.case import Family
 from whisper_mel_conformance.cases.catalogue import CASES_VERSION, FAMILIES
-from whisper_mel_conformance.frontend.load import peers
+from whisper_mel_conformance.frontend.load import peers, registered
 from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_conformance.run import known
+from whisper_mel_mojo.emulated.machines import MACHINES
+from whisper_mel_mojo.gpu.targets import TARGETS
 
-from docs import catalogue, cli, findings, front_ends, pictures, quirks, speed, versions
+from docs import catalogue, cli, findings, front_ends, pictures, quirks, runs, speed, versions
 
 # --------------------------------------------------------------------------- sections
 
@@ -80,6 +82,7 @@ def checkout(
     monkeypatch.setattr(speed, "RECORD", tmp_path / "docs" / "measurements" / "cpu.json")
     record = tmp_path / "docs" / "measurements" / "front-ends.json"
     monkeypatch.setattr(front_ends, "RECORD", record)
+    monkeypatch.setattr(runs, "RECORD", record.with_name("runs.json"))
     front_ends.read.cache_clear()
     assert cli.run([]) == 0
     capsys.readouterr()
@@ -121,6 +124,7 @@ PLANTED = [
     ("docs/versions.md", r"\| 0\.1\.0 ", "| 0.0.9 ", "versions"),
     ("docs/error-bound.md", r"\| float16, cut \|.*\n", "", "variants"),
     ("docs/models.md", r"\| `qwen3-asr` \|", "| `qwen3` |", "models"),
+    ("docs/what-has-run.md", r"\| AVX2 \|", "| AVX |", "runs"),
     ("golden/README.md", r"-->\d+ arrays", "-->7 arrays", "goldens"),
 ]
 
@@ -408,3 +412,47 @@ def test_every_peer_was_judged_by_todays_cases_and_declarations() -> None:
     for name, judged in front_ends.read().items():
         assert judged["catalogue"] == catalogue.identity(catalogue.ids(judged["profile"])), name
         assert not front_ends.declared_otherwise(judged), name
+
+
+# --------------------------------------------------------------------------- what has run where
+
+
+def test_every_target_has_a_row() -> None:
+    assert [*runs.GPUS] == [*TARGETS]
+    assert {*MACHINES} <= {*runs.CPUS}
+    ours = {name for name in registered() if name.startswith("mojo-")}
+    executing = {it for it in ours if not it.endswith("-gpu")}  # those on a device: gpu-*.json
+    assert {*runs.HOW} == executing - {"mojo-max", "mojo-torch"}
+    rows = runs.section().splitlines()[2:]
+    assert [row.split("`")[1] for row in rows] == [*runs.CPUS, *runs.GPUS]
+
+
+def run_of(name: str, versions: dict[str, str], failed: int = 0) -> dict[str, Any]:
+    counts = {"passed": 7, "failed": failed, "skipped": 0, "known": 0}
+    judged = {"name": name, "versions": versions, "class": "A", "counts": counts, "cases": []}
+    judged |= {"worst": {"case": "a/b", "score": 0.25}}
+    return {"created": "2026-11-27T01:02:03+00:00", "profile": "quick", "front_ends": [judged]}
+
+
+def test_a_run_is_recorded_for_its_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "RECORD", tmp_path / "runs.json")
+    assert runs.read() == {}
+    runs.take(run_of("mojo-arm", {"target": "aarch64"}))
+    runs.take(run_of("mojo-arm", {"target": "aarch64"}, failed=2))
+    runs.take(run_of("mojo-cpu", {"target": "x86-64-v3"}))
+    runs.take(run_of("librosa", {"librosa": "1"}))
+    assert [*runs.read()] == ["x86-64-v3", "aarch64"]
+    text = runs.section(tmp_path)
+    cells = {row.split("`")[1]: row.split(" | ") for row in text.splitlines()[2:]}
+    said = "class A, 7 passed, worst 0.25 (`mojo-cpu`, 2026-11-27, profile quick, 0 cases then"
+    assert cells["x86-64-v3"][3] == "as on the right"
+    assert cells["x86-64-v3"][4].startswith(said)
+    assert cells["aarch64"][3].startswith("by qemu: class A, 7 passed, **2 failed**, worst 0.25")
+    assert cells["aarch64"][4].startswith("not yet")
+    assert cells["sm_90a"][3:] == ["not yet", "not yet |"]
+
+
+def test_a_device_is_in_the_row_of_its_target() -> None:
+    [row] = (row for row in runs.section().splitlines() if row.startswith("| `sm_90a`"))
+    assert "[NVIDIA H200, 2026-11-27: class A" in row
+    assert "the CPU's bits](gpu.md#measured)" in row

@@ -15,11 +15,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 import tasks.gpu
 from gpu.compile.budget import BANDS, Key, budget_of, report, violations
-from gpu.compile.code import Measured, compiled, find_ptxas, measure
-from gpu.execute.kernels import texts
+from gpu.compile.code import Measured, find_ptxas, measure
 from gpu.pack import bundle
 from tasks import wheels
 from whisper_mel_mojo.builder import MAX_SOURCE
+from whisper_mel_mojo.gpu.code import compiled
+from whisper_mel_mojo.gpu.emulator.kernels import texts
 from whisper_mel_mojo.gpu.targets import FEW, MANY, NVIDIA, SMOOTHED, TARGETS
 
 pytestmark = [pytest.mark.compiles, pytest.mark.torch, pytest.mark.xdist_group("gpu-code")]

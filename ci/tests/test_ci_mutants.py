@@ -28,15 +28,16 @@ from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_conformance.run.result import Result
 
 CI = ROOT / "ci"
+LANES = {"address", "thread", "valgrind", "arm", "riscv"}
 MUTANTS = list(kernel_mutants().values())
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.id)
 def test_a_mutation_applies_once_and_has_a_killer(mutant: KernelMutant) -> None:
     assert mutant.source() != KERNEL.read_text()
-    lanes = {"sanitize address", "sanitize thread", "sanitize valgrind"}
+    lanes = {f"{LANE}{lane}" for lane in LANES}
     assert mutant.killer in {*lanes, *(case.id for case in all_cases("quick"))}
-    assert mutant.target in ("cpu", "sm_80", "sm_90a")
+    assert mutant.target in ("cpu", "sm_80", "sm_90a", "aarch64", "riscv64")
 
 
 def test_there_are_enough_of_them() -> None:
@@ -78,7 +79,7 @@ def test_text_that_does_not_occur_once_is_said() -> None:
 
 def test_each_lane_has_its_planted_faults() -> None:
     assert {mutant.id for mutant in MUTANTS if mutant.lane} == set(native.CONTROLS)
-    assert {mutant.lane for mutant in MUTANTS if mutant.lane} == {"address", "thread", "valgrind"}
+    assert {mutant.lane for mutant in MUTANTS if mutant.lane} == LANES
 
 
 @pytest.fixture(autouse=True)

@@ -63,7 +63,7 @@ def test_a_filter_that_lets_all_through_would_be_seen(
 @needs_filter
 def test_our_front_end_opens_no_connection(tmp_path: Path) -> None:
     words = ("--frontend", "mojo-cpu", "-k", "boundary/length-401/80", "-n", "0")
-    report = network.judged(tmp_path, *words)
+    report = network.filtered(tmp_path, *words)
     assert report["front_ends"][0]["counts"]["passed"] == 1
 
 

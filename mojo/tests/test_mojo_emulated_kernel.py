@@ -1,10 +1,10 @@
-"""The kernel's PTX in the emulator: its values, its bits, and planted faults that must be found."""
+"""The kernel's code for GPUs in the emulator: values, bits, and planted faults that are found."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from clips import noise
 from gpu.execute import counts, mutants
-from gpu.execute.kernels import Kernels
 from numpy.typing import NDArray
 from plants import GALLERY, OFF_BY_ONE, planted
 from whisper_mel_golden.cases import GoldenCase, golden_cases
 from whisper_mel_golden.signals import render
 from whisper_mel_mojo.builder import SOURCE
+from whisper_mel_mojo.gpu.emulator.kernels import Kernels
 from whisper_mel_mojo.gpu.emulator.program import Finding
 from whisper_mel_mojo.gpu.targets import NVIDIA, SMOOTHED
 from whisper_mel_reference import CLASS_A, WHISPER, score
@@ -30,6 +30,8 @@ SMOOTHING: tuple[Any, ...] = (None, "valid", "same")
 ORDERS = ("forwards", "backwards", "warps:1", "shuffled:1", "shuffled:2")
 TARGETS = ("sm_80", "sm_90a")
 """One block for each clip, and a cluster of blocks."""
+OTHERS = ("apple-m4", "gfx942")
+"""LLVM IR for other vendors' devices: one block for each clip."""
 
 
 kernels = lru_cache(Kernels)
@@ -39,11 +41,17 @@ def log_mel(target: str, audio: Array, n_mels: int = 80, **options: Any) -> Arra
     return kernels(target, n_mels).log_mel(audio, **options)
 
 
-def both(audio: Array, n_mels: int = 80, **options: Any) -> Array:
-    """The features for both targets, which must be the same bits."""
-    features = [log_mel(target, audio, n_mels, **options) for target in TARGETS]
-    np.testing.assert_array_equal(features[0], features[1])
-    return features[0]
+def both(
+    audio: Array, n_mels: int = 80, *, targets: tuple[str, ...] = TARGETS, **options: Any
+) -> Array:
+    """The features for all targets, which must be the same bits."""
+    first, *others = (log_mel(target, audio, n_mels, **options) for target in targets)
+    for features in others:
+        np.testing.assert_array_equal(features, first)
+    return first
+
+
+everywhere = partial(both, targets=TARGETS + OTHERS)
 
 
 def require_class_a(actual: Array, audio: Array, lengths: Any = None, **spec: Any) -> None:
@@ -126,7 +134,7 @@ def test_ragged_batches(pad_to: int | None, smoothing: Any) -> None:
     batch = np.stack([noise(6400, seed, 10.0**-seed) for seed in range(5)])
     for clip, length in zip(batch, lengths, strict=True):
         clip[length:] = np.nan  # is not looked at
-    features = both(batch, pad_to=pad_to, smoothing=smoothing, lengths=lengths)
+    features = everywhere(batch, pad_to=pad_to, smoothing=smoothing, lengths=lengths)
     batch[np.isnan(batch)] = 0
     require_class_a(features, batch, lengths, pad_to=pad_to, smoothing=smoothing)
 
@@ -137,14 +145,14 @@ def test_damaged_clips_of_a_ragged_batch_are_nan() -> None:
     batch[1, 700] = np.nan
     batch[2, 1999] = np.inf  # beyond the last frame
     batch[4, 600] = 1e30
-    features = both(batch, lengths=[3000, 3000, 2000, 200, 599])
+    features = everywhere(batch, lengths=[3000, 3000, 2000, 200, 599])
     for row, damaged in zip(features, [False, True, True, True, False], strict=True):
         assert np.isnan(row).all() if damaged else np.isfinite(row).all()
 
 
 def test_ragged_clips_too_short_to_be_smoothed_are_nan() -> None:
     batch = np.stack([noise(3000, seed) for seed in range(2)])
-    features = both(batch, smoothing="valid", lengths=[480, 479])
+    features = everywhere(batch, smoothing="valid", lengths=[480, 479])
     assert np.isfinite(features[0]).all()
     assert np.isnan(features[1]).all()
 
@@ -153,7 +161,7 @@ def test_ragged_clips_too_short_to_be_smoothed_are_nan() -> None:
 def test_impossible_lengths_are_nan(pad_to: int | None) -> None:
     """Only the device knows them, and it must not read what they promise."""
     batch = np.stack([noise(3000, seed) for seed in range(5)])
-    features = both(batch, pad_to=pad_to, lengths=[3000, 3001, 0, -5, 1 << 40])
+    features = everywhere(batch, pad_to=pad_to, lengths=[3000, 3001, 0, -5, 1 << 40])
     assert np.isfinite(features[0]).all()
     assert np.isnan(features[1:]).all()
 
@@ -162,11 +170,11 @@ def test_impossible_lengths_are_nan(pad_to: int | None) -> None:
 def test_bits_depend_neither_on_order_nor_on_neighbours(dtype: Any) -> None:
     batch = np.stack([noise(9000, seed, 10.0**-seed) for seed in range(3)])
     batch = (batch * 32768).astype(dtype) if dtype is np.int16 else batch
-    expected = both(batch, smoothing="same")
+    expected = everywhere(batch, smoothing="same")
     for order in ORDERS[1:]:
-        np.testing.assert_array_equal(both(batch, smoothing="same", order=order), expected)
+        np.testing.assert_array_equal(everywhere(batch, smoothing="same", order=order), expected)
     for clip, features in zip(batch, expected, strict=True):
-        np.testing.assert_array_equal(both(clip, smoothing="same"), features)
+        np.testing.assert_array_equal(everywhere(clip, smoothing="same"), features)
 
 
 # --------------------------------------------------------------------- counts
@@ -221,7 +229,7 @@ def shown(kernels: Kernels, n: int, order: str = "forwards") -> str:
     return "\n".join(found)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", TARGETS + OTHERS)
 @pytest.mark.parametrize("n", [4000, 60_000])
 def test_clips_without_a_fault(n: int, target: str, faulty: Callable[[str], Kernels]) -> None:
     assert shown(faulty(target), n) == ""
@@ -229,25 +237,26 @@ def test_clips_without_a_fault(n: int, target: str, faulty: Callable[[str], Kern
 
 @pytest.mark.parametrize("n", GALLERY)
 def test_the_gallery_of_faults(n: int, faulty: Callable[[str], Kernels]) -> None:
-    """Every fault is found, for both targets if it can show there; a finding has its Mojo line."""
+    """Every fault is found, for each target if it can show there; a finding has its Mojo line."""
     lane = GALLERY[n][0]
     only_in_clusters = (4003, 60_007, 60_008, 60_013)  # a block alone can do no wrong there
-    for target in TARGETS if n not in only_in_clusters else TARGETS[1:]:
+    for target in TARGETS + OTHERS if n not in only_in_clusters else TARGETS[1:]:
         found = shown(faulty(target), n, ORDERS[n % len(ORDERS)])
         assert re.search(lane, found), found
         assert "`" not in found or f"{SOURCE.name}:" in found, found
 
 
+@pytest.mark.parametrize("target", ["sm_80", *OTHERS])
 @pytest.mark.parametrize("n", OFF_BY_ONE)
 def test_an_index_that_is_off_by_one(
-    n: int, faulty_folder: Path, faulty: Callable[[str], Kernels]
+    n: int, target: str, faulty_folder: Path, faulty: Callable[[str], Kernels]
 ) -> None:
     """In shared memory, in the audio, in the features: found with a line of that function."""
     source = (faulty_folder / SOURCE.name).read_text().splitlines()
     place = next(i for i, line in enumerate(source) if f"samples == {n}" in line)
     starts = [i for i, line in enumerate(source) if line.startswith("    def ")]
     lines = range(max(i for i in starts if i < place) + 1, min(i for i in starts if i > place) + 1)
-    found = shown(faulty("sm_80"), n)
+    found = shown(faulty(target), n)
     assert any(f":{line}:" in found for line in lines), found
 
 

@@ -22,7 +22,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("mel_kernel.mojo")
@@ -92,19 +92,23 @@ def _flags(target: str, options: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def prebuild(
-    folder: Path, source: Path | None = None, *options: str, cpu: str | None = None
+    folder: Path,
+    source: Path | None = None,
+    *options: str,
+    cpu: str | None = None,
+    made: Path | None = None,
 ) -> Path:
     """Put the library for other machines into a package's folder ``prebuilt``.
 
-    ``folder`` is that folder; ``cpu`` is the CPU type (None: :func:`distributed_cpu`); the others
-    are as for :func:`built_library`. Returns the library in the folder; call :func:`sign` after
-    changing it.
+    ``folder`` is that folder; ``cpu`` is the CPU type (None: :func:`distributed_cpu`); ``made`` is
+    the library, if another machine's (None: it is built); the others are as for
+    :func:`built_library`. Returns the library in the folder; call :func:`sign` after changing it.
     """
-    made = built_for(cpu or distributed_cpu(), source or SOURCE, options)
+    cpu, source = cpu or distributed_cpu(), source or SOURCE
     folder.mkdir(exist_ok=True)
     (folder / _COMPILER_FILE).write_text(compiler_version())
-    library = folder / made.name
-    shutil.copyfile(made, library)
+    library = folder / _library_name(source, cpu, options, compiler_version())
+    shutil.copyfile(made or built_for(cpu, source, options), library)
     sign(library)
     return library
 
@@ -120,35 +124,74 @@ def _prebuilt(source: Path, target: str, options: tuple[str, ...]) -> Path | Non
         compiler = (PREBUILT / _COMPILER_FILE).read_text()
     except OSError:
         return None
-    key = _key(_sources(source), _flags(target, options), compiler)
-    library = PREBUILT / f"{source.stem}-{target}-{key}.so"
+    library = PREBUILT / _library_name(source, target, options, compiler)
     return library if _is_intact(library) else None
 
 
-def built_c_library(target: str | None = None) -> Path:
+def _library_name(source: Path, target: str, options: tuple[str, ...], compiler: str) -> str:
+    key = _key(_sources(source), _flags(target, options), compiler)
+    return f"{source.stem}-{target}-{key}.so"
+
+
+def built_c_library(target: str | None = None, *options: str, compiler: Sequence[str] = ()) -> Path:
     """Return the library for C (``whisper_mel.h``); build it if it does not exist yet.
 
-    ``target`` is the CPU type (None: this machine's). The C compiler is ``$CC``, else ``cc``.
-    Raises as :func:`built_library`.
+    ``target`` is the CPU type (None: this machine's). ``options`` are further options of Mojo's
+    compiler, such as another machine's triple. ``compiler`` is the C compiler; without it ``$CC``,
+    else ``cc``. Raises as :func:`built_library`.
     """
     target = target or target_cpu()
-    flags = ("--emit", "object", *NO_ASSERTIONS, *NO_CONTRACTION, "--target-cpu", target)
-    compiler = shlex.split(os.environ.get("CC", "cc"))
+    compiler = compiler or shlex.split(os.environ.get("CC", "cc"))
     sources = {SOURCE, *(C_SOURCE.with_suffix(suffix) for suffix in (".c", ".h", ".map"))}
 
     def make(library: Path) -> None:
-        if shutil.which(compiler[0]) is None:  # checked before the kernel is compiled
-            raise BuildError(f"there is no C compiler {compiler[0]}: set CC")
-        kernel = library.with_suffix(".o")
-        compile_mojo(SOURCE, kernel, flags)
-        command = [*compiler, *C_FLAGS, C_SOURCE.name, str(kernel), "-o", str(library)]
-        # In the sources' folder, since the flags name the list of exported symbols there
-        done = subprocess.run(command, cwd=C_SOURCE.parent, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise BuildError(f"{' '.join(command)} failed:\n{done.stderr.strip()}")
+        compile_c_library(SOURCE, library, target, options, compiler)
 
-    options = (*flags, *compiler, *C_FLAGS)
-    return _kept(f"libwhispermel-{target}-", ".so", sources, options, make)
+    flags = (*_object_flags(target, options), *compiler, *C_FLAGS)
+    return _kept(f"libwhispermel-{target}-", ".so", sources, flags, make)
+
+
+def compile_c_library(
+    source: Path, made: Path, target: str, options: tuple[str, ...], compiler: Sequence[str]
+) -> None:
+    """Compile the library for C of a kernel's source into the file ``made``, past the cache.
+
+    The other arguments are those of :func:`built_c_library`.
+    """
+    # In the sources' folder, since the flags name the list of exported symbols there
+    _link(source, made, target, options, (*compiler, *C_FLAGS, C_SOURCE.name))
+
+
+def cross_compile(
+    source: Path, made: Path, target: str, options: tuple[str, ...], compiler: Sequence[str]
+) -> None:
+    """Compile another machine's library like :func:`compile_library`, linked by its C compiler."""
+    flags = ("-shared", "-pthread", "-Wl,-Bsymbolic", "-Wl,-z,defs")
+    _link(source, made, target, options, (*compiler, *flags))
+
+
+def _link(
+    source: Path,
+    made: Path,
+    target: str,
+    options: tuple[str, ...],
+    command: tuple[str, ...],
+) -> None:
+    """Compile a kernel to an object file, and link it by a command in the sources' folder."""
+    if shutil.which(command[0]) is None:  # checked before the kernel is compiled
+        raise BuildError(f"there is no C compiler {command[0]}: set CC")
+    kernel = made.with_suffix(".o")
+    compile_mojo(source, kernel, _object_flags(target, options))
+    words = [*command, str(kernel), "-o", str(made)]
+    done = subprocess.run(words, cwd=C_SOURCE.parent, capture_output=True, text=True)
+    kernel.unlink()
+    if done.returncode != 0:
+        raise BuildError(f"{' '.join(words)} failed:\n{done.stderr.strip()}")
+
+
+def _object_flags(target: str, options: tuple[str, ...]) -> tuple[str, ...]:
+    flags = ("--emit", "object", *NO_ASSERTIONS, *NO_CONTRACTION, "--target-cpu", target)
+    return (*flags, *options)
 
 
 def built_max_package() -> Path:

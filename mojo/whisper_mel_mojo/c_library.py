@@ -51,6 +51,19 @@ def log_mel(
 
     Raises ``ValueError`` with ``whisper_mel_last_error()``.
     """
+    return compute(load(), audio, n_mels, pad_to, smoothing, out, threads)
+
+
+def compute(
+    library: Any,
+    audio: ArrayLike,
+    n_mels: int,
+    pad_to: int | None,
+    smoothing: Smoothing | None,
+    out: NDArray[np.float32] | None,
+    threads: int,
+) -> NDArray[np.float32]:
+    """Compute :func:`log_mel` with a library that has the functions of ``whisper_mel.h``."""
     given = as_array(audio)
     samples = kernel_samples(given)
     if pad_to == 0:
@@ -64,7 +77,6 @@ def log_mel(
         out = np.empty(shape, np.float32)
     else:
         check_out(out, shape, given)
-    library = load()
     is_int16 = samples.dtype == np.int16
     function = library.whisper_mel_log_mel_s16 if is_int16 else library.whisper_mel_log_mel_f32
     status = function(

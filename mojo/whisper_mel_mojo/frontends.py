@@ -6,16 +6,21 @@ import functools
 import os
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whisper_mel_mojo import c_library
+from whisper_mel_mojo.builder import target_cpu
+from whisper_mel_mojo.emulated.library import emulated
+from whisper_mel_mojo.emulated.machines import MACHINES
 from whisper_mel_mojo.features import log_mel
 from whisper_mel_mojo.gpu import host
 from whisper_mel_mojo.gpu.cuda import DeviceError, driver
 from whisper_mel_mojo.gpu.emulator.driver import loaded
+from whisper_mel_mojo.gpu.emulator.kernels import executed
 from whisper_mel_mojo.gpu.targets import NVIDIA
 from whisper_mel_mojo.library import library
 
@@ -35,11 +40,14 @@ class FrontEnd:
         "required_class": "A",
     }
 
-    def __init__(self, name: str, log_mel: Callable[..., Any], device: str = "cpu") -> None:
+    def __init__(
+        self, name: str, log_mel: Callable[..., Any], device: str = "cpu", target: str = ""
+    ) -> None:
+        """Create it; ``target`` is what its program is compiled for, if that tells it apart."""
         self.name = name
         self.log_mel = log_mel
         self.device = device
-        self.versions = _versions()
+        self.versions = _versions() | ({"target": target} if target else {})
 
 
 def _versions() -> dict[str, str]:
@@ -58,13 +66,34 @@ def mojo_cpu() -> FrontEnd:
     Raises ``BuildError``.
     """
     library()
-    return FrontEnd("mojo-cpu", log_mel)
+    return FrontEnd("mojo-cpu", log_mel, target=target_cpu())
 
 
 def mojo_c() -> FrontEnd:
     """Create the front-end of the library for C; build the library first."""
     c_library.load()
-    return FrontEnd("mojo-c", c_library.log_mel)
+    return FrontEnd("mojo-c", c_library.log_mel, target=target_cpu())
+
+
+def mojo_arm() -> FrontEnd:
+    """Create the front-end of the library for C on a 64-bit ARM processor, executed by qemu."""
+    return emulated_on("aarch64")
+
+
+def mojo_riscv() -> FrontEnd:
+    """Create the front-end of the library for C on a 64-bit RISC-V processor, executed by qemu."""
+    return emulated_on("riscv64")
+
+
+def emulated_on(name: str, library: Path | None = None) -> FrontEnd:
+    """Create the front-end of a library for C, executed by qemu on a machine of ``MACHINES``.
+
+    ``library`` None means the kernel's own.
+    """
+    machine = MACHINES[name]
+    front_end = FrontEnd(machine.front_end, emulated(machine, library), target=name)
+    front_end.capabilities = {**FrontEnd.capabilities, "own_process": True}
+    return front_end
 
 
 def mojo_gpu() -> FrontEnd:
@@ -82,7 +111,25 @@ def mojo_ptx() -> FrontEnd:
     target = NVIDIA[os.environ.setdefault("WHISPER_MEL_ACCELERATOR", "sm_90a")]
     if target.capability is not None:
         loaded(target.capability)
-    return FrontEnd("mojo-ptx", host.log_mel)
+    return FrontEnd("mojo-ptx", host.log_mel, target=target.name)
+
+
+def mojo_air() -> FrontEnd:
+    """Create the front-end of an Apple GPU's program, as LLVM IR (AIR), executed on this CPU.
+
+    ``$FAKE_DRIVER_ORDER`` is the order of threads. A call in which the emulator finds something
+    raises ``Finding``.
+    """
+    return FrontEnd("mojo-air", executed("apple-m4"), target="apple-m4")
+
+
+def mojo_amdgpu() -> FrontEnd:
+    """Create the front-end of an AMD GPU's program, as LLVM IR, executed like Apple's.
+
+    ``$WHISPER_MEL_ACCELERATOR`` is the target, by default gfx942.
+    """
+    target = os.environ.get("WHISPER_MEL_ACCELERATOR", "gfx942")
+    return FrontEnd("mojo-amdgpu", executed(target), target=target)
 
 
 def mojo_torch() -> FrontEnd:

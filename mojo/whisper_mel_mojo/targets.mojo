@@ -3,7 +3,8 @@
 Each kernel begins with a line that names it and says how a launch divides its work.
 
 `-D TARGET=sm_80`, ...: for which; `-D N_MELS=80`: only for so many bands; `-D KERNEL=`: only 0 (for
-many clips), 1 (for few) or 2 (with smoothing); `-D CLUSTERS`: as clusters of blocks.
+many clips), 1 (for few) or 2 (with smoothing); `-D CLUSTERS`: as clusters of blocks; `-D EMIT=llvm`:
+the LLVM IR from which the target's own code is made.
 """
 
 from max.gpu.host import get_gpu_target
@@ -13,6 +14,7 @@ from std.sys import get_defined_int, get_defined_string, is_defined
 from mel_kernel import APPLE_GROUP, BLOCK_GROUP, Mapping
 
 comptime TARGET = get_defined_string["TARGET"]()
+comptime EMIT = get_defined_string["EMIT", "asm"]()
 comptime ALONE = APPLE_GROUP if TARGET.startswith("apple") else BLOCK_GROUP
 comptime CLUSTERS = is_defined["CLUSTERS"]()
 
@@ -27,4 +29,8 @@ def main():
                 comptime M = Mapping[n_mels, CLUSTERS, kernel, ALONE]
                 print("kernel", n_mels, kernel, end=" ")
                 print("threads", M.THREADS, "cluster", M.blocks(1), "shared", M.SHARED)
-                print(_compile_code[M.kernel, target=get_gpu_target[TARGET]()]().asm)
+                print(
+                    _compile_code[
+                        M.kernel, target=get_gpu_target[TARGET](), emission_kind=EMIT
+                    ]().asm
+                )

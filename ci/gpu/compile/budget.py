@@ -9,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 
 from tasks.columns import aligned
+from whisper_mel_mojo.gpu.code import compiled
 from whisper_mel_mojo.gpu.targets import FEW, KERNELS, MANY, SMOOTHED, Target
 
-from gpu.compile.code import Measured, compiled, find_ptxas, measure
+from gpu.compile.code import Measured, find_ptxas, measure
 
 BANDS = (80, 128)
 Key = tuple[str, int, int]

@@ -11,13 +11,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from whisper_mel_mojo.builder import NO_CONTRACTION, SOURCE, run_compiler
-from whisper_mel_mojo.gpu.targets import TARGETS
 
 
 @dataclass(frozen=True)
@@ -32,33 +28,6 @@ class Measured:
     scalar_spills: int | None = None
     local: int | None = None
     approximate: int | None = None
-
-
-def compiled(
-    target: str,
-    n_mels: int | None = None,
-    kind: int | None = None,
-    folder: Path | None = None,
-    options: Sequence[str] = (),
-) -> dict[tuple[int, int], str]:
-    """Compile kernels of a target in one run of the compiler, which takes little more than one.
-
-    Return the mapping of each, then its code, by number of bands and kind. ``n_mels`` and ``kind``,
-    as ``mel_kernel.mojo`` numbers them, choose some; None means all. ``folder`` has
-    ``targets.mojo`` and the kernel; None means the package. ``options`` are of the compiler.
-    Raises ``RuntimeError`` with the compiler's message if it fails.
-    """
-    defined = [f"TARGET={target}", *(["CLUSTERS"] if TARGETS[target].clusters else [])]
-    defined += [] if n_mels is None else [f"N_MELS={n_mels}"]
-    defined += [] if kind is None else [f"KERNEL={kind}"]
-    words = [word for it in defined for word in ("-D", it)]
-    source = (folder or SOURCE.parent) / "targets.mojo"
-    result = run_compiler(["run", *NO_CONTRACTION, *options, *words, str(source)])
-    if result.returncode != 0:
-        raise RuntimeError(f"it could not be compiled:\n{result.stderr.strip()}")
-    _, *parts = re.split(r"^kernel (\d+) (\d+) ", result.stdout, flags=re.MULTILINE)
-    bands, kinds = map(int, parts[::3]), map(int, parts[1::3])
-    return dict(zip(zip(bands, kinds, strict=True), parts[2::3], strict=True))
 
 
 def measure(target: str, text: str) -> Measured:

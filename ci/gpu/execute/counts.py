@@ -17,11 +17,10 @@ import numpy as np
 from tasks.columns import aligned
 from tasks.paths import MEASUREMENTS
 from whisper_mel_mojo.builder import SOURCE
+from whisper_mel_mojo.gpu.emulator.kernels import Kernels
 from whisper_mel_mojo.gpu.emulator.ptx import Module, Place, Statement, read
 from whisper_mel_mojo.gpu.emulator.translate import built
 from whisper_mel_mojo.gpu.targets import KERNELS, MANY, NVIDIA, SMOOTHED
-
-from gpu.execute.kernels import Kernels
 
 RECORD = MEASUREMENTS / "kernel-counts.json"
 TOLERANCE = 0.02

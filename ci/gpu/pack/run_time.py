@@ -17,6 +17,7 @@ FOLDER = "modular/lib"
 NAMES = (*RUN_TIME, "libMSupportGlobals.so", "libAsyncRTRuntimeGlobals.so")
 _OF_THE_SYSTEM = {"libc.so.6", "libm.so.6", "libstdc++.so.6", "libgcc_s.so.1"}
 _OF_THE_SYSTEM |= {"ld-linux-x86-64.so.2", "libdl.so.2", "libpthread.so.0", "librt.so.1"}
+_OF_THE_SYSTEM |= {"ld-linux-aarch64.so.1", "ld-linux-riscv64-lp64d.so.1"}
 
 
 def copy(to: Path) -> None:

@@ -68,8 +68,18 @@ def log_mel(
     gpu.log_mel(source, n_mels, pad_to=pad_to, smoothing=smoothing, out=features)
     driver().synchronize(_DEVICE, LEGACY_STREAM)
     driver().to_host(_DEVICE, address(out), features.address, features.size)
-    if np.isnan(out[..., 0, 0]).any():
+    require_finite(out, samples, given)
+    return out
+
+
+def require_finite(
+    features: NDArray[np.float32], samples: NDArray[Any], given: NDArray[Any]
+) -> None:
+    """Raise the ``ValueError`` of the kernel for CPUs if a device has found a clip damaged.
+
+    ``samples`` are those that it was handed, ``given`` the caller's.
+    """
+    if np.isnan(features[..., 0, 0]).any():
         bad = np.flatnonzero(~np.isfinite(samples))
         status = NOT_FINITE if bad.size > 0 else OVERFLOWED
         raise error_of(status, given, int(bad[0]) if bad.size > 0 else 0)
-    return out

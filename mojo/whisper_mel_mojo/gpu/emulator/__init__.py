@@ -1,1 +1,1 @@
-"""PTX executed on a CPU and watched, in the place of a CUDA device (``docs/emulator.md``)."""
+"""PTX, and LLVM IR, executed on a CPU and watched, in the place of a GPU (``docs/emulator.md``)."""

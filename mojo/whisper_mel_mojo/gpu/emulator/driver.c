@@ -121,6 +121,19 @@ static struct allocation {
 } memory[1000];
 static int memories;
 static const size_t all_memory = (size_t)80 << 30;
+/* One thread at a time is in the accounts and on the device; a fork waits for it. */
+static pthread_mutex_t turn = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+static void take_turn(void) { pthread_mutex_lock(&turn); }
+static void end_turn(void) { pthread_mutex_unlock(&turn); }
+static void new_turn(void) { turn = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP; }
+__attribute__((constructor)) static void at_fork(void) {
+    pthread_atfork(take_turn, end_turn, new_turn);
+}
+static void end_of_scope(char *unused) { end_turn(); }
+#define ALONE                                                                                      \
+    __attribute__((cleanup(end_of_scope))) char alone;                                             \
+    take_turn()
+
 static size_t used_memory(void) {
     size_t sum = 0;
     for (int i = 0; i < memories; i++)
@@ -137,6 +150,7 @@ static void *pages(size_t size) {
     return mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 }
 static int allocate(void **address, size_t size, int type) {
+    ALONE;
     if (size == 0)
         return INVALID_VALUE;
     if (memories == 1000 || size > all_memory || (type == 2 && size > all_memory - used_memory()))
@@ -156,6 +170,7 @@ int cuMemAddressReserve(void **address, size_t size, size_t alignment, uintptr_t
 }
 /* Two ranges of 2 MiB one after the other, as cuMemMap makes them. */
 void *fake_mapped(void) {
+    ALONE;
     const size_t granule = 2 << 20;
     uintptr_t base = ((uintptr_t)pages(4 * granule) / granule + 1) * granule;
     for (int i = 0; i < 2; i++)
@@ -174,6 +189,7 @@ int cuMemHostAlloc(void **address, size_t size, unsigned flags) {
 }
 int cuMemFree_v2(uintptr_t address) {
     note("cuMemFree");
+    ALONE;
     struct allocation *it = memory_at(address);
     if (!it || it->base != address)
         return INVALID_VALUE;
@@ -184,6 +200,7 @@ int cuMemFree_v2(uintptr_t address) {
     return OK;
 }
 int cuPointerGetAttribute(int *value, int attribute, uintptr_t address) {
+    ALONE;
     struct allocation *it = memory_at(address);
     if (!it)
         return INVALID_VALUE;
@@ -191,6 +208,7 @@ int cuPointerGetAttribute(int *value, int attribute, uintptr_t address) {
     return OK;
 }
 int cuMemGetAddressRange_v2(uintptr_t *base, size_t *size, uintptr_t address) {
+    ALONE;
     struct allocation *it = memory_at(address);
     if (!it || it->type != 2 || !depth)
         return NOT_FOUND;
@@ -211,9 +229,13 @@ static int written(struct allocation *it, uintptr_t address, size_t size) {
     return OK;
 }
 /* For programs that write to a device's memory as if it were their own. */
-void fake_written(uintptr_t address, size_t size) { written(memory_at(address), address, size); }
+void fake_written(uintptr_t address, size_t size) {
+    ALONE;
+    written(memory_at(address), address, size);
+}
 int cuMemsetD32_v2(uintptr_t to, unsigned value, size_t count) {
     note("cuMemsetD32");
+    ALONE;
     struct allocation *it = on_device(to, 4 * count);
     if (!it)
         return INVALID_VALUE;
@@ -222,6 +244,7 @@ int cuMemsetD32_v2(uintptr_t to, unsigned value, size_t count) {
     return written(it, to, 4 * count);
 }
 static int to_device(uintptr_t to, const void *from, size_t size) {
+    ALONE;
     struct allocation *it = on_device(to, size);
     if (!it)
         return INVALID_VALUE;
@@ -229,6 +252,7 @@ static int to_device(uintptr_t to, const void *from, size_t size) {
     return written(it, to, size);
 }
 static int from_device(void *to, uintptr_t from, size_t size) {
+    ALONE;
     struct allocation *it = on_device(from, size);
     if (!it)
         return INVALID_VALUE;
@@ -276,6 +300,7 @@ int cuDeviceGetMemPool(void **pool, int device) { *pool = &handle; return 0; }
 int cuGetErrorName(int error, const char **text) { *text = problem; return 0; }
 int cuGetErrorString(int error, const char **text) { *text = problem; return 0; }
 int cuMemGetInfo_v2(size_t *unused, size_t *all) {
+    ALONE;
     *all = all_memory;
     *unused = all_memory - used_memory();
     return 0;
@@ -294,28 +319,29 @@ struct module {
 };
 static const uint32_t of_our_kernel[] = {8, 8, 8, 4, 4, 4, 8, 8, 8, 4, 0};
 
-/* The architecture's own code, such as sm_90a's, is for exactly one compute capability. */
+/* The architecture's own code, such as sm_90a's, is for exactly one compute capability. LLVM IR is for
+   other vendors' devices. */
 static int fits(const char *image) {
     const char *target = strstr(image, ".target sm_");
     if (!target)
-        return 0;
+        return strstr(image, "\ntarget triple = ") != NULL;
     char *end;
     long wanted = strtol(target + strlen(".target sm_"), &end, 10);
     return *end == 'a' ? wanted == capability() : wanted <= capability();
 }
 static int translated(struct module *it) {
-    char source[] = "/tmp/ptx-XXXXXX", command[2000], library[1000] = "";
+    char source[] = "/tmp/program-XXXXXX", command[2000], library[1000] = "";
     int file = mkstemp(source);
     size_t size = strlen(it->image);
     if (file < 0 || write(file, it->image, size) != (ssize_t)size || close(file))
-        return refuse(INVALID_PTX, "the PTX cannot be written to %s", source);
+        return refuse(INVALID_PTX, "the program cannot be written to %s", source);
     snprintf(command, sizeof command, "%s %s", getenv("FAKE_DRIVER_TRANSLATOR"), source);
     FILE *output = popen(command, "r");
     char *said = fgets(library, sizeof library, output);
     int status = pclose(output);
     unlink(source);
     if (!said || status)
-        return refuse(INVALID_PTX, "the PTX could not be translated");
+        return refuse(INVALID_PTX, "the program could not be translated");
     library[strcspn(library, "\n")] = 0;
     void *loaded = dlopen(library, RTLD_NOW | RTLD_LOCAL);
     if (!loaded)
@@ -327,11 +353,8 @@ static int translated(struct module *it) {
     return OK;
 }
 static int translate(struct module *it) {
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    pthread_mutex_lock(&lock);
-    int status = it->image ? translated(it) : OK;
-    pthread_mutex_unlock(&lock);
-    return status;
+    ALONE;
+    return it->image ? translated(it) : OK;
 }
 int cuModuleLoadDataEx(void **module, const char *image, unsigned n, int *options, void **values) {
     note("cuModuleLoadDataEx");
@@ -399,7 +422,6 @@ static void set_order(struct launch *it) {
 enum { OUT = 2 };
 static int execute(struct module *kernel, unsigned grid, unsigned block, unsigned cluster,
                    unsigned shared, void **arguments) {
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     static uint64_t time = WRITTEN_BY_HOST;
     static struct memory seen[1000];
     if (!kernel->run)
@@ -407,7 +429,7 @@ static int execute(struct module *kernel, unsigned grid, unsigned block, unsigne
     if (shared > kernel->most_shared)
         return refuse(INVALID_VALUE, "%u bytes of shared memory, %u were asked for", shared,
                       kernel->most_shared);
-    pthread_mutex_lock(&lock);
+    ALONE;
     struct launch it = {grid, block, cluster, shared, arguments, seen};
     set_order(&it);
     it.time = time;
@@ -421,7 +443,6 @@ static int execute(struct module *kernel, unsigned grid, unsigned block, unsigne
     const char *found = kernel->run(&it);
     time = it.time;
     int status = found ? refuse(LAUNCH_FAILED, "found: %s", found) : OK;
-    pthread_mutex_unlock(&lock);
     if (!found)
         note("nothing found");
     return status;

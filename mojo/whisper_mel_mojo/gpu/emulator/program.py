@@ -1,4 +1,4 @@
-"""Compiled kernels, given as text, run in the emulator on arrays of the host."""
+"""Compiled kernels, given as text (PTX or LLVM IR), run in the emulator on arrays of the host."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from whisper_mel_mojo.features import kernel_samples, plan
 from whisper_mel_mojo.gpu.emulator import driver
+from whisper_mel_mojo.gpu.emulator.llvm import is_ir
 from whisper_mel_mojo.library import SMOOTHING, Smoothing
 
 _MAX_DYNAMIC_SHARED = 8  # CUfunction_attribute
@@ -33,7 +34,7 @@ class Launch(NamedTuple):
     shared: int = 0
     blocks: int = 1
     order: str = "forwards"
-    """Of the threads, as ``driver.c`` names them."""
+    """Of the threads, as ``driver.c`` names them; empty: as the environment says."""
 
 
 class _Attribute(ctypes.Structure):
@@ -58,16 +59,17 @@ class Kernel:
     translated; standard error has the reason.
     """
 
-    def __init__(self, ptx: str, *options: str) -> None:
+    def __init__(self, code: str, *options: str) -> None:
         self._driver = driver.loaded()
         os.environ["FAKE_DRIVER_TRANSLATOR"] = driver.translator(*options)
         self._driver.cuGetErrorString.argtypes = [ctypes.c_int, ctypes.POINTER(ctypes.c_char_p)]
-        target = re.search(r"^\.target sm_(\d+)", ptx, re.M)
-        if target is None:
-            raise ValueError("expected PTX with a .target")
-        os.environ["FAKE_DRIVER_CAPABILITY"] = target[1]
+        target = re.search(r"^\.target sm_(\d+)", code, re.M)
+        if target is not None:
+            os.environ["FAKE_DRIVER_CAPABILITY"] = target[1]
+        elif not is_ir(code):
+            raise ValueError("expected PTX with a .target, or LLVM IR with a target triple")
         self._module = ctypes.c_void_p()
-        self._ask("cuModuleLoadData", ctypes.byref(self._module), ptx.encode())
+        self._ask("cuModuleLoadData", ctypes.byref(self._module), code.encode())
         # A kernel is translated when its parameters are asked for, or at its first launch.
         self._ask("cuFuncGetParamInfo", self._module, ctypes.c_size_t(0), None, None)
 
@@ -79,7 +81,8 @@ class Kernel:
         ``values`` are further parameters, of C types. The device has ``room`` bytes for ``out``.
         Raises ``Finding``.
         """
-        os.environ["FAKE_DRIVER_ORDER"] = launch.order
+        if launch.order:
+            os.environ["FAKE_DRIVER_ORDER"] = launch.order
         with ExitStack() as stack:
             memory = [stack.enter_context(self._memory(it.nbytes)) for it in inputs]
             for address, array in zip(memory, inputs, strict=True):
@@ -121,8 +124,8 @@ class Program:
     """``mel_kernel`` for one target and number of bands.
 
     ``text`` is what ``targets.mojo`` prints: a line ``threads 256 cluster 8 shared 229456``, then
-    the PTX. ``mapping`` replaces numbers of that line. ``options`` and errors are those of
-    :class:`Kernel`.
+    the PTX or LLVM IR. ``mapping`` replaces numbers of that line. ``options`` and errors are those
+    of :class:`Kernel`.
     """
 
     def __init__(self, text: str, *options: str, **mapping: int) -> None:

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from whisper_mel_mojo.gpu.emulator.places import Place
+
 REGISTER_WIDTHS = {"pred": 1, "b16": 16, "b32": 32, "b64": 64}
 _SAME = {
     **{f"{kind}{width}": f"b{width}" for kind in "us" for width in (16, 32, 64)},
@@ -38,15 +40,6 @@ _KERNEL_DIRECTIVES = (
 
 class PTXError(ValueError):
     """The text has something that the emulator does not know; the message names it."""
-
-
-class Place(NamedTuple):
-    """A position in a source file, and where the function around it was inlined, if it was."""
-
-    file: int
-    line: int
-    column: int
-    inlined_at: Place | None = None
 
 
 class Variable(NamedTuple):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from whisper_mel_mojo.builder import BuildError, kept, target_cpu
 from whisper_mel_mojo.gpu.emulator.instructions import FORMS, c_type, width_of
+from whisper_mel_mojo.gpu.emulator.places import described, quoted
 from whisper_mel_mojo.gpu.emulator.ptx import (
     REGISTER_WIDTHS,
     Label,
@@ -102,18 +103,9 @@ def translated(module: Module, variants: Sequence[Variant] = ()) -> str:
     return _Translation(module, variants).text()
 
 
-def describe(module: Module, statement: Statement) -> str:
+def describe(module: Module, it: Statement) -> str:
     """Return a statement with its line, and the lines of Mojo that it was made of."""
-    words = f"`{statement.text}` (PTX line {statement.line}"
-    place = statement.place
-    while place is not None and place.line == 0:
-        place = place.inlined_at
-    seen: list[str] = []
-    while place is not None and len(seen) < 8:
-        file = Path(module.files.get(place.file, "")).name
-        seen.append(f"{file}{':' if file else ''}{place.line}:{place.column}")
-        place = place.inlined_at
-    return f"{words}{'; ' + ' in '.join(seen) if seen else ''})"
+    return described(it.text, "PTX", it.line, it.place, module.files)
 
 
 class _Translation:
@@ -157,7 +149,7 @@ class _Translation:
             f"static const struct memory constants[] = {{{', '.join(rows) or '{0}'}}};",
             f"const uint32_t parameter_sizes[] = {{{sizes}0}};",
             "static const char *const sites[] = {",
-            *(f"{_quoted(describe(self.it, it))}," for it in self.statements),
+            *(f"{quoted(describe(self.it, it))}," for it in self.statements),
             "};",
             f'#include "{RUNTIME.name}"',
             "static void kernel(void) {",
@@ -409,10 +401,6 @@ def _name(name: str) -> str:
 
 def _unsigned(kind: str) -> str:
     return kind if kind == "pred" else f"u{width_of(kind)}"
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _fixed(code: str, count: int = 0) -> Callable[..., str]:

@@ -1,0 +1,100 @@
+"""The kernels of one target, compiled and executed; chosen as a launch does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from whisper_mel_mojo.features import as_array, check_out, kernel_samples, plan
+from whisper_mel_mojo.gpu.code import LLVM_IR, Code, kept_code
+from whisper_mel_mojo.gpu.emulator.program import Program
+from whisper_mel_mojo.gpu.host import require_finite
+from whisper_mel_mojo.gpu.targets import FEW, MANY, SMOOTHED, TARGETS
+from whisper_mel_mojo.library import Smoothing
+
+FEWEST = 8
+"""The largest number of clips that are few."""
+
+
+@lru_cache
+def texts(target: str, n_mels: int, folder: Path | None = None) -> Code:
+    """Return a target's kernels as ``compiled`` does, with line tables: PTX, or else LLVM IR."""
+    is_ptx = TARGETS[target].capability is not None
+    return kept_code(target, n_mels, folder, ("-g1", *(() if is_ptx else LLVM_IR)))
+
+
+class Kernels:
+    """All kernels of a target, compiled together when one is first called.
+
+    ``folder`` has the sources (None: the package); ``options`` are those of ``Program``.
+    """
+
+    def __init__(self, target: str, n_mels: int, folder: Path | None = None, *options: str) -> None:
+        self.target, self.n_mels, self.folder, self.options = target, n_mels, folder, options
+        self.program = lru_cache(self._program)
+
+    def _program(self, kind: int) -> Program:
+        return Program(self.text(kind), *self.options)
+
+    def text(self, kind: int) -> str:
+        """Return the mapping of a kernel, then its code with line tables."""
+        return texts(self.target, self.n_mels, self.folder)[self.n_mels, kind]
+
+    def kind_for(self, audio: NDArray[Any], smoothing: str | None) -> int:
+        """Return the kind of kernel that a call takes: ``kind_of`` in ``mel_kernel.mojo``."""
+        if smoothing is not None:
+            return SMOOTHED
+        return FEW if FEW in self.kinds and len(np.atleast_2d(audio)) <= FEWEST else MANY
+
+    @cached_property
+    def kinds(self) -> tuple[int, ...]:
+        return TARGETS[self.target].kernels
+
+    def log_mel(self, audio: NDArray[Any], **options: Any) -> NDArray[np.float32]:
+        """Compute features like :meth:`Program.log_mel`, by the kernel that a launch takes."""
+        kind = self.kind_for(audio, options.get("smoothing"))
+        return self.program(kind).log_mel(audio, self.n_mels, **options)
+
+
+def executed(target: str) -> Callable[..., NDArray[np.float32]]:
+    """Return a function like ``log_mel`` that executes a target's kernels; compile them first.
+
+    ``$FAKE_DRIVER_ORDER`` is the order of threads. The function raises ``Finding`` if the emulator
+    finds something. Raises ``BuildError``.
+    """
+    by_bands = {n_mels: Kernels(target, n_mels) for n_mels in (80, 128)}
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        list(pool.map(lambda n_mels: texts(target, n_mels), by_bands))
+    for kernels in by_bands.values():
+        for kind in kernels.kinds:
+            kernels.program(kind)
+
+    def log_mel(
+        audio: ArrayLike,
+        n_mels: int = 80,
+        *,
+        pad_to: int | None = None,
+        smoothing: Smoothing | None = None,
+        out: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        given = as_array(audio)
+        samples = kernel_samples(given)
+        planned = plan(samples.shape[-1], n_mels, pad_to, smoothing)
+        if out is not None:
+            check_out(out, (*samples.shape[:-1], *planned.shape), given)
+        kernels = by_bands[planned.n_mels]
+        features = kernels.log_mel(samples, pad_to=pad_to, smoothing=smoothing, order="")
+        require_finite(features, samples, given)
+        if out is None:
+            return features
+        out[...] = features
+        return out
+
+    return log_mel
