@@ -8,7 +8,8 @@ How a CPU computes them (docs/kernel.md says why; a GPU has the stages in common
   DFTs of 16, then 2 real and 7 complex DFTs of 25, without twiddle factors between them.
 * A clip is done in two passes: `analyse` writes 1 + log10(mel) / 4 of every group straight into
   the output and keeps the maximum; `finish` clamps to the maximum (2 below it, since values are
-  scaled already) and smoothes, in place.
+  scaled already) and smoothes, in place. With a fixed maximum `analyse` clamps, and rounds to half
+  precision if wanted: without smoothing there is no second pass.
 * Threads share clips, or pieces of clips. Every value depends on its frame's samples and on the
   clip's maximum only, whatever the lane, the group or the thread, and so do its bits.
 
@@ -99,6 +100,34 @@ def greater[W: Int](a: Vec[W], b: Vec[W]) -> Vec[W]:
 
 def is_finite(x: Float32) -> Bool:
     return abs(x) < Float32.MAX
+
+
+comptime BFLOAT16_BITS = DType.uint16
+"""Type for bfloat16: vectors of the compiler's own end in library calls on some targets."""
+
+
+@always_inline
+def rounded[T: DType, W: Int](values: Vec[W]) -> SIMD[T, W]:
+    """Values as the output has them: float32, or rounded once to the nearest float16 or bfloat16,
+    ties to even. Without a library call on any target."""
+    comptime Bits = SIMD[DType.uint32, W]
+    var bits = bitcast[DType.uint32, W](values)
+    comptime if T == DType.float32:
+        return rebind[SIMD[T, W]](values)
+    elif T == BFLOAT16_BITS:
+        bits += ((bits >> 16) & 1) + 0x7FFF
+        return (bits >> 16).cast[T]()
+    elif CompilationTarget.is_x86() and not CompilationTarget.has_fma():
+        comptime LARGEST = Bits(143 << 23)  # 2**16, from which on all are infinite
+        comptime SMALLEST = Bits(113 << 23)  # 2**-14, below which numbers are denormal
+        var size = bits & 0x7FFFFFFF
+        var small = bitcast[DType.uint32, W](bitcast[DType.float32, W](size) + 0.5) - (126 << 23)
+        var normal = (size + ((size >> 13) & 1) + 0xFFF - (112 << 23)) >> 13
+        var large = size.gt(Bits(255 << 23)).select(Bits(0x7E00), Bits(0x7C00))
+        var half = size.lt(SMALLEST).select(small, size.lt(LARGEST).select(normal, large))
+        return bitcast[T, W]((half | ((bits >> 16) & 0x8000)).cast[DType.uint16]())
+    else:
+        return values.cast[T]()
 
 
 # Functions for tables, in float64 by their power series: the compiler evaluates them, for GPUs as
@@ -424,12 +453,12 @@ struct Layout[W: Int]:
 
 
 @no_inline
-def fill(value: Float32, values: Floats, count: Int):
-    """Sets `count` floats to `value`."""
+def fill[T: DType, //](value: Scalar[T], values: Memory[T], count: Int):
+    """Sets `count` values to `value`."""
     comptime W = WIDTH
     var i = 0
     while i + W <= count:
-        values.unsafe_store(i, Vec[W](value))
+        values.unsafe_store(i, SIMD[T, W](value))
         i += W
     while i < count:
         values[unsafe_offset=i] = value
@@ -595,7 +624,7 @@ def gather_edge[T: DType](audio: Memory[T], extent: Extent, start: Int, count: I
     var mirrored = max(min(extent.length + REACH - start, count), outside)
     for i in range(outside, mirrored):
         to[unsafe_offset=i] = extent.load[T](audio, start + i)
-    fill(0, to.unsafe_offset(mirrored), count - mirrored)
+    fill(Float32(0), to.unsafe_offset(mirrored), count - mirrored)
     var i = inside
     while i + 8 <= outside:
         to.unsafe_store(i, load_samples[T, 8](audio, start + i))
@@ -1005,8 +1034,11 @@ comptime BANDS = 2
 
 
 @always_inline
-def some_logarithms[W: Int](energies: Floats, to: Floats, stride: Int) -> Vec[W]:
-    """Writes the logarithms of BANDS bands of a group to the output. Returns each lane's maximum.
+def some_logarithms[
+    T: DType, //, W: Int, bounded: Bool
+](energies: Floats, to: Memory[T], stride: Int, least: Float32) -> Vec[W]:
+    """Writes the logarithms of BANDS bands of a group to the output, if `bounded` raised to
+    `least`. Returns each lane's maximum of them, as they were.
     """
     var values = quarter_log10(energies.unsafe_load[width=BANDS * W](0))
     var maximum = values.slice[W, offset=0]()
@@ -1017,32 +1049,37 @@ def some_logarithms[W: Int](energies: Floats, to: Floats, stride: Int) -> Vec[W]
         prefetch[PrefetchOptions().for_write().medium_locality().to_data_cache()](
             to.unsafe_offset(i * stride + 4 * W)
         )
-        to.unsafe_store(i * stride, value)
+        comptime if bounded:
+            value = greater(value, Vec[W](least))
+        to.unsafe_store(i * stride, rounded[T](value))
     return maximum
 
 
 @no_inline
 def logarithms[
-    W: Int
+    T: DType, //, W: Int, bounded: Bool
 ](
     energies: Floats,
     n_mels: Int,
-    to: Floats,
+    to: Memory[T],
     stride: Int,
-    last: Floats,
+    last: Memory[T],
     last_stride: Int,
     so_far: Vec[W],
+    least: Float32,
 ) -> Vec[W]:
-    """Writes the logarithms of all bands of a group to the output, `stride` floats from band to
-    band, and those of the last two bands to `last`. Returns each lane's maximum of them and of
-    `so_far`."""
+    """Writes the logarithms of all bands of a group to the output, `stride` values from band to
+    band, and those of the last two bands to `last`; if `bounded` raised to `least`. Returns each
+    lane's maximum of them, as they were, and of `so_far`."""
     var maximum = so_far
     for band in range(0, n_mels - BANDS, BANDS):
-        var here = some_logarithms[W](
-            energies.unsafe_offset(W * band), to.unsafe_offset(band * stride), stride
+        var here = some_logarithms[W, bounded](
+            energies.unsafe_offset(W * band), to.unsafe_offset(band * stride), stride, least
         )
         maximum = greater(maximum, here)
-    var here = some_logarithms[W](energies.unsafe_offset(W * (n_mels - BANDS)), last, last_stride)
+    var here = some_logarithms[W, bounded](
+        energies.unsafe_offset(W * (n_mels - BANDS)), last, last_stride, least
+    )
     return greater(maximum, here)
 
 
@@ -1054,6 +1091,47 @@ def logarithms[
 # ===--------------------------------------------------------------------------------------=== #
 # 2.1 The job, and where its values are
 # ===--------------------------------------------------------------------------------------=== #
+
+
+comptime CLIP = 0
+comptime FIXED = 1
+comptime CHUNK = 2
+"""Codes of `maximum`: of the clip, a number, or of every CHUNK_FRAMES frames their own."""
+comptime CHUNK_FRAMES = 3000
+
+comptime FLOAT32 = 0
+comptime FLOAT16 = 1
+comptime BFLOAT16 = 2
+"""Codes of the output's `dtype`."""
+
+
+@fieldwise_init
+struct Form(ImplicitlyCopyable, TrivialRegisterPassable):
+    """What becomes of the logarithms: what they are raised to, and their type in the output."""
+
+    var maximum: Int
+    var least: Float32
+    """With `FIXED`: what values are raised to."""
+    var dtype: Int
+
+    @staticmethod
+    def plain() -> Self:
+        return Self(CLIP, 0, FLOAT32)
+
+    @always_inline
+    def itemsize(self) -> Int:
+        """Bytes of a value in the output."""
+        return 4 if self.dtype == FLOAT32 else 2
+
+    @always_inline
+    def chunks(self, frames: Int) -> Int:
+        """Parts of so many frames that have a maximum each."""
+        return (frames + CHUNK_FRAMES - 1) // CHUNK_FRAMES if self.maximum == CHUNK else 1
+
+
+def least_of(maximum: Float64) -> Float32:
+    """What values are raised to by a fixed maximum, which is in units of log10."""
+    return Float32((maximum - 4.0) / 4.0)
 
 
 @fieldwise_init
@@ -1071,14 +1149,21 @@ struct Job(ImplicitlyCopyable, TrivialRegisterPassable):
     """Samples from one clip to the next."""
     var n_mels: Int
     var smoothing: Int
-    var out_: Floats
+    var form: Form
+    var out_: Int
+    """Address of the first clip's features."""
     var pieces: Int
     """Pieces of each clip. If there are several, all are analysed before one is finished."""
     var piece_frames: Int
-    """Frames in a piece; the last one of a clip may have fewer."""
+    """Frames in a piece; the last one of a clip may have fewer. With `CHUNK`, no piece belongs to
+    two chunks."""
+    var slots: Int
+    """Clips that are under way at the same time: 1 on one thread; else one for each thread, or with
+    pieces all of them."""
+    var waiting: Floats
+    """If values `wait`: float32 features of the clips that are under way, [slots]."""
     var borders: Floats
-    """With `VALID`: borders as in `Features`, one for each clip, or if clips are whole for each
-    thread."""
+    """With `VALID`: borders as in `Features`, [slots]."""
     var halos: Floats
     """With pieces and smoothing: the first and the last frame of each piece, [items][2][n_mels]."""
     var maxima: Floats
@@ -1093,20 +1178,56 @@ struct Job(ImplicitlyCopyable, TrivialRegisterPassable):
     def border_size(self) -> Int:
         return 2 * self.extent.frames() + 2 * self.n_mels if self.smoothing == VALID else 0
 
-    def features(self, clip: Int, slot: Int) -> Features:
+    def size(self) -> Int:
+        """Values of a clip's features."""
         var trim = 2 if self.smoothing == VALID else 0
-        var size = (self.n_mels - trim) * (self.extent.frames() - trim)
-        return Features(
-            self.out_.unsafe_offset(clip * size),
-            self.borders.unsafe_offset(slot * self.border_size()),
-            self.extent.frames(),
-            self.n_mels,
-            trim,
-        )
+        return (self.n_mels - trim) * (self.extent.frames() - trim)
+
+    def wait(self) -> Bool:
+        """Whether values wait in float32 until they can be rounded: for the maximum, or to be
+        smoothed."""
+        var finished = self.form.maximum == FIXED and self.smoothing == NONE
+        return self.form.dtype != FLOAT32 and not finished
+
+    def slot(self, item: Int, thread: Int) -> Int:
+        return thread if self.pieces == 1 else item // self.pieces % self.slots
+
+    def features(self, clip: Int, slot: Int) -> Features[DType.float32]:
+        """Where a clip's values are in float32: in the output, or where they wait."""
+        var features = self.output[DType.float32](clip)
+        features.border = self.borders.unsafe_offset(slot * self.border_size())
+        if self.wait():
+            features.out_ = self.waiting.unsafe_offset(slot * self.size())
+        return features
+
+    def output[T: DType](self, clip: Int) -> Features[T]:
+        """A clip's place in the output."""
+        var out_ = Memory[T](unsafe_from_address=self.out_).unsafe_offset(clip * self.size())
+        var trim = 2 if self.smoothing == VALID else 0
+        return Features[T](out_, out_, self.extent.frames(), self.n_mels, trim)
+
+    def least(self, clip: Int, piece: Int) -> Float32:
+        """What values of a piece are raised to, when all pieces of the clip are analysed."""
+        if self.form.maximum == FIXED:
+            return self.form.least
+        var first = 0
+        var after = self.pieces
+        if self.form.maximum == CHUNK:
+            var together = CHUNK_FRAMES // self.piece_frames
+            first = piece // together * together
+            after = min(first + together, self.pieces)
+        return self.maximum(clip, first, after) - RANGE
+
+    def maximum(self, clip: Int, first: Int, after: Int) -> Float32:
+        """Maximum of some pieces of a clip."""
+        var maximum = SILENCE
+        for i in range(clip * self.pieces + first, clip * self.pieces + after):
+            maximum = max(maximum, self.maxima[unsafe_offset=i])
+        return maximum
 
 
 @fieldwise_init
-struct Features(ImplicitlyCopyable, TrivialRegisterPassable):
+struct Features[T: DType](ImplicitlyCopyable, TrivialRegisterPassable):
     """Places of a clip's values before they are smoothed: in the output as far as they fit.
 
     Without smoothing and with `SAME` (`trim` 0) all of them do. With `VALID` (`trim` 2) the
@@ -1114,19 +1235,19 @@ struct Features(ImplicitlyCopyable, TrivialRegisterPassable):
     first and the last frame of the other bands.
     """
 
-    var out_: Floats
-    var border: Floats
+    var out_: Memory[Self.T]
+    var border: Memory[Self.T]
     var frames: Int
     var n_mels: Int
     var trim: Int
 
     @always_inline
     def stride(self) -> Int:
-        """Floats from band to band in the output."""
+        """Values from band to band in the output."""
         return self.frames - self.trim
 
     @always_inline
-    def row(self, band: Int) -> Floats:
+    def row(self, band: Int) -> Memory[Self.T]:
         """Address of the band's frame 0, even where that frame and the last one lie in the border.
         """
         if band < self.n_mels - self.trim:
@@ -1139,7 +1260,7 @@ struct Features(ImplicitlyCopyable, TrivialRegisterPassable):
         return self.trim == 0 or (begin >= 1 and end <= self.frames - 1)
 
     @always_inline
-    def at(self, band: Int, frame: Int) -> Floats:
+    def at(self, band: Int, frame: Int) -> Memory[Self.T]:
         """Address of one value."""
         if band >= self.n_mels - self.trim or self.holds(frame, frame + 1):
             return self.row(band).unsafe_offset(frame)
@@ -1167,9 +1288,13 @@ def load_group[W: Int, T: DType](job: Job, clip: Int, frame: Int, scratch: Float
 
 
 @no_inline
-def analyse(job: Job, clip: Int, features: Features, begin: Int, end: Int) -> Float32:
-    """Writes the logarithms of the clip's frames `begin` to `end`. Returns their maximum."""
+def analyse[
+    T: DType, //, bounded: Bool
+](job: Job, clip: Int, features: Features[T], begin: Int, end: Int) -> Float32:
+    """Writes the logarithms of the clip's frames `begin` to `end`, if `bounded` raised to what the
+    form says. Returns their maximum, as they were."""
     comptime W = WIDTH
+    var least = job.form.least
     # A page boundary, so that the blocks' places in the cache don't depend on the caller.
     var scratch = rebind[Floats](
         stack_allocation[Layout[W].SIZE, Float32, alignment=4096]().as_unsafe_any_origin()
@@ -1196,7 +1321,7 @@ def analyse(job: Job, clip: Int, features: Features, begin: Int, end: Int) -> Fl
             mel_energies[W, 128](scratch, energies)
         var count = min(W, sounding - frame)
         if count == W and features.holds(frame, frame + W):
-            maximum = logarithms[W](
+            maximum = logarithms[W, bounded](
                 energies,
                 job.n_mels,
                 features.row(0).unsafe_offset(frame),
@@ -1204,25 +1329,42 @@ def analyse(job: Job, clip: Int, features: Features, begin: Int, end: Int) -> Fl
                 features.row(job.n_mels - 2).unsafe_offset(frame),
                 features.frames if job.smoothing == VALID else stride,
                 maximum,
+                least,
             )
         else:
             # Only some lanes are frames of ours, or they have no common place in the output.
             var tile = scratch.unsafe_offset(Layout[W].COLUMNS)
             var last = tile.unsafe_offset(W * (job.n_mels - 2))
-            var each = logarithms[W](energies, job.n_mels, tile, W, last, W, Vec[W](SILENCE))
+            var each = logarithms[W, bounded](
+                energies, job.n_mels, tile, W, last, W, Vec[W](SILENCE), least
+            )
             for lane in range(count):
                 maximum[0] = max(maximum[0], each[lane])
                 for band in range(job.n_mels):
-                    features.at(band, frame + lane)[] = tile[unsafe_offset=W * band + lane]
+                    var value = rounded[T, 1](tile[unsafe_offset=W * band + lane])
+                    features.at(band, frame + lane)[] = value
 
     if sounding < end:
+        var silence = rounded[T, 1](max(SILENCE, least) if bounded else SILENCE)
         var stop = end if features.holds(sounding, end) else end - 1
         for band in range(job.n_mels):
-            fill(SILENCE, features.row(band).unsafe_offset(sounding), stop - sounding)
-            features.at(band, end - 1)[] = SILENCE
+            fill(silence, features.row(band).unsafe_offset(sounding), stop - sounding)
+            features.at(band, end - 1)[] = silence
     if end == job.extent.frames() and not job.is_int16 and not unused_are_finite(job, clip):
         return OVERFLOW  # as if it had been seen
     return maximum.reduce_max()
+
+
+@always_inline
+def analysed(job: Job, clip: Int, slot: Int, begin: Int, end: Int) -> Float32:
+    """Analyses frames of a clip as the job wants them. Returns their maximum."""
+    if job.form.maximum != FIXED:
+        return analyse[False](job, clip, job.features(clip, slot), begin, end)
+    if job.form.dtype == FLOAT32 or job.wait():
+        return analyse[True](job, clip, job.features(clip, slot), begin, end)
+    if job.form.dtype == FLOAT16:
+        return analyse[True](job, clip, job.output[DType.float16](clip), begin, end)
+    return analyse[True](job, clip, job.output[BFLOAT16_BITS](clip), begin, end)
 
 
 def unused_are_finite(job: Job, clip: Int) -> Bool:
@@ -1327,8 +1469,19 @@ struct ThreeBands(ImplicitlyCopyable, TrivialRegisterPassable):
         return (self.sum[1](i - 1) + self.sum[1](i) + self.sum[1](i + 1)) * factor
 
 
+@fieldwise_init
+struct Bounds(ImplicitlyCopyable, TrivialRegisterPassable):
+    """What the values of a piece are raised to, and those of the pieces before and after it."""
+
+    var before: Float32
+    var least: Float32
+    var after: Float32
+
+
 @no_inline
-def smooth(job: Job, item: Int, features: Features, begin: Int, end: Int, least: Float32):
+def smooth(
+    job: Job, item: Int, features: Features[DType.float32], begin: Int, end: Int, bounds: Bounds
+):
     """Writes the 3 x 3 mean of the clamped values around each of the frames `begin` to `end`.
 
     Tile after tile, band after band. A result replaces a value that has been added up before:
@@ -1341,6 +1494,7 @@ def smooth(job: Job, item: Int, features: Features, begin: Int, end: Int, least:
         stack_allocation[3 * SIZE + 128, Float32, alignment=LINE]().as_unsafe_any_origin()
     )
     var left = scratch.unsafe_offset(3 * SIZE)
+    var least = bounds.least
     var n_mels = features.n_mels
     var frames = features.frames
     var edge = features.trim // 2  # bands and frames at each end that are no centres
@@ -1350,7 +1504,7 @@ def smooth(job: Job, item: Int, features: Features, begin: Int, end: Int, least:
     for first in range(start, stop, TILE):
         var after = min(first + TILE, stop)
         var count = after - first
-        fill(0, scratch, 3 * SIZE)
+        fill(Float32(0), scratch, 3 * SIZE)
         var bands = ThreeBands(
             scratch.unsafe_offset(W),
             scratch.unsafe_offset(SIZE + W),
@@ -1359,7 +1513,7 @@ def smooth(job: Job, item: Int, features: Features, begin: Int, end: Int, least:
         for band in range(n_mels + 1):
             var below = bands.below
             if band == n_mels:
-                fill(0, below.unsafe_offset(-W), SIZE)
+                fill(Float32(0), below.unsafe_offset(-W), SIZE)
             else:
                 var row = features.row(band).unsafe_offset(first)
                 raise_to(least, row, below, count)
@@ -1369,12 +1523,12 @@ def smooth(job: Job, item: Int, features: Features, begin: Int, end: Int, least:
                     below[unsafe_offset=-1] = max(features.at(band, first - 1)[], least)
                 elif first > 0:
                     var halo = job.halos.unsafe_offset((2 * item - 1) * n_mels)
-                    below[unsafe_offset=-1] = max(halo[unsafe_offset=band], least)
+                    below[unsafe_offset=-1] = max(halo[unsafe_offset=band], bounds.before)
                 if after < end:
                     below[unsafe_offset=count] = max(features.at(band, after)[], least)
                 elif after < frames:
                     var halo = job.halos.unsafe_offset((2 * item + 2) * n_mels)
-                    below[unsafe_offset=count] = max(halo[unsafe_offset=band], least)
+                    below[unsafe_offset=count] = max(halo[unsafe_offset=band], bounds.after)
                 left[unsafe_offset=band] = row[unsafe_offset=count - 1]
 
             var centre = band - 1
@@ -1390,26 +1544,88 @@ def smooth(job: Job, item: Int, features: Features, begin: Int, end: Int, least:
             bands = ThreeBands(bands.centre, below, bands.above)
 
 
-def finish(job: Job, item: Int, features: Features, begin: Int, end: Int, maximum: Float32) -> Bool:
-    """Writes the final values of the clip's frames `begin` to `end`. Returns False, with all of
-    them NaN, if a sample was not finite or the power overflowed."""
-    var least = maximum - RANGE
-    var edge = features.trim // 2
-    var first = max(begin, edge)
-    var count = min(end, features.frames - edge) - first
-    if not maximum < OVERFLOW:
-        for band in range(features.n_mels - features.trim):
-            fill(NAN, features.row(band).unsafe_offset(first), count)
-        return False
-    if job.smoothing != NONE:
-        smooth(job, item, features, begin, end, least)
-    elif count == features.frames:
-        raise_to(least, features.out_, features.out_, features.n_mels * count)
+def finish(job: Job, item: Int, slot: Int, begin: Int, end: Int, sound: Bool, bounds: Bounds):
+    """Writes the final values of the clip's frames `begin` to `end`; if the clip is not `sound`,
+    all of them NaN."""
+    var features = job.features(item // job.pieces, slot)
+    if job.form.dtype == FLOAT32:
+        finish_floats(job, item, features, begin, end, sound, bounds)
+    elif job.form.dtype == FLOAT16:
+        finish_halves[DType.float16](job, item, features, begin, end, sound, bounds)
+    else:
+        finish_halves[BFLOAT16_BITS](job, item, features, begin, end, sound, bounds)
+
+
+def finish_floats(
+    job: Job,
+    item: Int,
+    features: Features[DType.float32],
+    begin: Int,
+    end: Int,
+    sound: Bool,
+    bounds: Bounds,
+):
+    """Finishes values in float32, in place."""
+    if not sound:
+        fill_frames(NAN, features, begin, end)
+    elif job.smoothing != NONE:
+        smooth(job, item, features, begin, end, bounds)
+    elif job.form.maximum == FIXED:
+        return  # they are final
+    elif end - begin == features.frames:
+        raise_to(bounds.least, features.out_, features.out_, features.n_mels * features.frames)
     else:
         for band in range(features.n_mels):
             var values = features.row(band).unsafe_offset(begin)
-            raise_to(least, values, values, count)
-    return True
+            raise_to(bounds.least, values, values, end - begin)
+
+
+def finish_halves[
+    T: DType
+](
+    job: Job,
+    item: Int,
+    features: Features[DType.float32],
+    begin: Int,
+    end: Int,
+    sound: Bool,
+    bounds: Bounds,
+):
+    """Finishes values, and rounds those that wait to the output."""
+    var to = job.output[T](item // job.pieces)
+    if not sound:
+        fill_frames(rounded[T, 1](NAN), to, begin, end)
+    elif job.wait():
+        finish_floats(job, item, features, begin, end, sound, bounds)
+        var edge = features.trim // 2
+        var first = max(begin, edge)
+        var count = min(end, features.frames - edge) - first
+        for band in range(features.n_mels - features.trim):
+            round_to(
+                features.row(band).unsafe_offset(first), to.row(band).unsafe_offset(first), count
+            )
+
+
+def fill_frames[T: DType, //](value: Scalar[T], features: Features[T], begin: Int, end: Int):
+    """Sets all values of those frames that are in the output."""
+    var edge = features.trim // 2
+    var first = max(begin, edge)
+    var count = min(end, features.frames - edge) - first
+    for band in range(features.n_mels - features.trim):
+        fill(value, features.row(band).unsafe_offset(first), count)
+
+
+@no_inline
+def round_to[T: DType, //](values: Floats, to: Memory[T], count: Int):
+    """Rounds `count` values."""
+    comptime W = WIDTH
+    var i = 0
+    while i + W <= count:
+        to.unsafe_store(i, rounded[T](values.unsafe_load[width=W](i)))
+        i += W
+    while i < count:
+        to[unsafe_offset=i] = rounded[T, 1](values[unsafe_offset=i])
+        i += 1
 
 
 # ===--------------------------------------------------------------------------------------=== #
@@ -1418,19 +1634,23 @@ def finish(job: Job, item: Int, features: Features, begin: Int, end: Int, maximu
 
 
 @always_inline
-def first_pass(job: Job, item: Int, slot: Int) -> Bool:
+def first_pass(job: Job, item: Int, thread: Int) -> Bool:
     """Computes a whole clip, or analyses a piece of one. Returns False if a whole clip is damaged.
     """
+    var slot = job.slot(item, thread)
     if job.pieces == 1:
-        var features = job.features(item, slot)
-        var maximum = analyse(job, item, features, 0, job.extent.frames())
-        return finish(job, item, features, 0, job.extent.frames(), maximum)
+        var frames = job.extent.frames()
+        var maximum = analysed(job, item, slot, 0, frames)
+        var least = job.form.least if job.form.maximum == FIXED else maximum - RANGE
+        var sound = maximum < OVERFLOW
+        finish(job, item, slot, 0, frames, sound, Bounds(least, least, least))
+        return sound
     var clip = item // job.pieces
     var begin = item % job.pieces * job.piece_frames
     var end = min(begin + job.piece_frames, job.extent.frames())
-    var features = job.features(clip, clip)
-    job.maxima[unsafe_offset=item] = analyse(job, clip, features, begin, end)
+    job.maxima[unsafe_offset=item] = analysed(job, clip, slot, begin, end)
     if job.smoothing != NONE:
+        var features = job.features(clip, slot)
         var halo = job.halos.unsafe_offset(2 * item * job.n_mels)
         for band in range(job.n_mels):
             halo[unsafe_offset=band] = features.at(band, begin)[]
@@ -1443,12 +1663,17 @@ def second_pass(job: Job, item: Int) -> Bool:
     """Finishes a piece, when all pieces of its clip are analysed. Returns False if it is damaged.
     """
     var clip = item // job.pieces
-    var begin = item % job.pieces * job.piece_frames
+    var piece = item % job.pieces
+    var begin = piece * job.piece_frames
     var end = min(begin + job.piece_frames, job.extent.frames())
-    var maximum = SILENCE
-    for i in range(clip * job.pieces, (clip + 1) * job.pieces):
-        maximum = max(maximum, job.maxima[unsafe_offset=i])
-    return finish(job, item, job.features(clip, clip), begin, end, maximum)
+    var sound = job.maximum(clip, 0, job.pieces) < OVERFLOW
+    var bounds = Bounds(
+        job.least(clip, max(piece - 1, 0)),
+        job.least(clip, piece),
+        job.least(clip, min(piece + 1, job.pieces - 1)),
+    )
+    finish(job, item, job.slot(item, 0), begin, end, sound, bounds)
+    return sound
 
 
 comptime MAX_THREADS = 64
@@ -1656,10 +1881,14 @@ def run_with_workers(address: Int, job: Job, threads: Int) -> Bool:
 
 
 def run_alone(job: Job) -> Bool:
-    """Runs a job of whole clips on the calling thread. False if a clip is damaged."""
+    """Runs a job on the calling thread, clip after clip. False if a clip is damaged."""
     var finite = True
     for clip in range(job.clips):
-        finite = first_pass(job, clip, 0) and finite
+        for item in range(clip * job.pieces, (clip + 1) * job.pieces):
+            finite = first_pass(job, item, 0) and finite
+        if job.pieces > 1:
+            for item in range(clip * job.pieces, (clip + 1) * job.pieces):
+                finite = second_pass(job, item) and finite
     return finite
 
 
@@ -1680,6 +1909,8 @@ comptime BAD_THREADS = 9
 comptime NO_MEMORY = 10
 comptime NOT_FINITE = 11
 comptime OVERFLOWED = 12
+comptime BAD_MAXIMUM = 13
+comptime BAD_DTYPE = 14
 
 comptime STANDARD_MODE = 0x1F80 if CompilationTarget.is_x86() else 0
 """Rounding to nearest, denormals kept, no traps: MXCSR on x86-64, FPCR on ARM. Workers have it from
@@ -1752,16 +1983,30 @@ def argument_error(
     return OK
 
 
+def form_error(maximum: Int, fixed: Float64, dtype: Int) -> Int:
+    """Status of the first of these arguments that is wrong, or OK."""
+    if maximum < CLIP or maximum > CHUNK or (maximum == FIXED and not is_finite(least_of(fixed))):
+        return BAD_MAXIMUM
+    return OK if FLOAT32 <= dtype <= BFLOAT16 else BAD_DTYPE
+
+
 def divide(whole: Job, threads: Int) -> Job:
-    """Cuts the clips into pieces where there are too few clips to keep the threads busy."""
+    """Cuts the clips into pieces where there are too few clips to keep the threads busy, and where
+    chunks have maxima of their own."""
     var job = whole
+    var frames = job.extent.frames()
     if threads > 1 and job.clips < ITEMS_PER_THREAD * threads:
-        var frames = job.extent.frames()
         var wanted = (ITEMS_PER_THREAD * threads + job.clips - 1) // job.clips
         job.piece_frames = max(
             MIN_PIECE, ((frames + wanted - 1) // wanted + WIDTH - 1) // WIDTH * WIDTH
         )
-        job.pieces = (frames + job.piece_frames - 1) // job.piece_frames
+    if job.form.maximum == CHUNK:
+        var parts = (CHUNK_FRAMES + job.piece_frames - 1) // job.piece_frames
+        while CHUNK_FRAMES % parts != 0:
+            parts += 1
+        job.piece_frames = CHUNK_FRAMES // parts
+    job.pieces = (frames + job.piece_frames - 1) // job.piece_frames
+    job.slots = 1 if threads == 1 else (threads if job.pieces == 1 else job.clips)
     return job
 
 
@@ -1772,15 +2017,17 @@ def with_memory(divided: Job, threads: Int, pool: Int) -> Int:
     is damaged for whatever reason.
     """
     var job = divided
-    var borders = job.border_size() * (threads if job.pieces == 1 else job.clips)
+    var waiting = job.size() * job.slots if job.wait() else 0
+    var borders = job.border_size() * job.slots
     var halos = 2 * job.n_mels * job.items() if job.pieces > 1 and job.smoothing != NONE else 0
     var maxima = job.items() if job.pieces > 1 else 0
     var memory = 0
-    if borders + halos + maxima > 0:
-        memory = external_call["malloc", Int](4 * (borders + halos + maxima))
+    if waiting + borders + halos + maxima > 0:
+        memory = external_call["malloc", Int](4 * (waiting + borders + halos + maxima))
         if memory == 0:
             return NO_MEMORY
-        job.borders = Floats(unsafe_from_address=memory)
+        job.waiting = Floats(unsafe_from_address=memory)
+        job.borders = job.waiting.unsafe_offset(waiting)
         job.halos = job.borders.unsafe_offset(borders)
         job.maxima = job.halos.unsafe_offset(halos)
     var finite = run_alone(job) if threads == 1 else run_with_workers(pool, job, threads)
@@ -1835,13 +2082,61 @@ def whisper_mel_log_mel(
     clips concerned are NaN, and those of the others valid. The calling thread's rounding mode,
     treatment of denormals, traps and exception flags have no effect, and are left as they were.
     """
+    return whisper_mel_log_mel_as(
+        audio,
+        is_int16,
+        clips,
+        samples,
+        clip_stride,
+        pad_to,
+        n_mels,
+        smoothing,
+        out_,
+        out_len,
+        threads,
+        pool,
+        bad_sample,
+        CLIP,
+        0,
+        FLOAT32,
+    )
+
+
+@export
+def whisper_mel_log_mel_as(
+    audio: Int,
+    is_int16: Int,
+    clips: Int,
+    samples: Int,
+    clip_stride: Int,
+    pad_to: Int,
+    n_mels: Int,
+    smoothing: Int,
+    out_: Int,
+    out_len: Int,
+    threads: Int,
+    pool: Int,
+    bad_sample: Int,
+    maximum: Int,
+    fixed: Float64,
+    dtype: Int,
+) abi("C") -> Int:
+    """As `whisper_mel_log_mel`, with a choice of the maximum that values are clamped to, and of the
+    output's type.
+
+    maximum: 0 the clip's; 1 `fixed`, in units of log10, whatever the clip's; 2 of every 3000 frames
+        their own.
+    dtype: 0 float32, 1 float16, 2 bfloat16, both rounded once from float32. out_len: values.
+    """
     var status = argument_error(
         audio, clips, samples, pad_to, n_mels, smoothing, out_, out_len, threads
     )
+    if status == OK:
+        status = form_error(maximum, fixed, dtype)
     if status != OK:
         return status
     var frames = max(samples, pad_to) // HOP
-    var features = Floats(unsafe_from_address=out_)
+    var nowhere = Floats(unsafe_from_address=out_)
     var job = Job(
         audio,
         is_int16 != 0,
@@ -1850,12 +2145,17 @@ def whisper_mel_log_mel(
         clip_stride,
         n_mels,
         smoothing,
-        features,
+        Form(
+            CLIP if maximum == CHUNK and frames <= CHUNK_FRAMES else maximum, least_of(fixed), dtype
+        ),
+        out_,
         pieces=1,
         piece_frames=frames,
-        borders=features,  # these three: where `with_memory` has memory for them, if any is needed
-        halos=features,
-        maxima=features,
+        slots=1,
+        waiting=nowhere,  # these four: where `with_memory` has memory for them, if any is needed
+        borders=nowhere,
+        halos=nowhere,
+        maxima=nowhere,
     )
     var workforce = max(1, min(threads, MAX_THREADS, clips * frames // MIN_PIECE))
     if workforce > 1 and not reserve(pool):
@@ -1952,6 +2252,10 @@ def whisper_mel_message(status: Int) abi("C") -> Int:
         return address_of("a sample is infinite or NaN")
     if status == OVERFLOWED:
         return address_of("amplitudes are so large that float32 power overflows")
+    if status == BAD_MAXIMUM:
+        return address_of("maximum must be 0 (clip), 1 (a finite number) or 2 (chunk)")
+    if status == BAD_DTYPE:
+        return address_of("dtype must be 0 (float32), 1 (float16) or 2 (bfloat16)")
     return address_of("unknown status")
 
 

@@ -8,11 +8,12 @@
 
 /* The kernel: described in mel_kernel.mojo. */
 extern intptr_t whisper_mel_pool_new(void);
-extern intptr_t whisper_mel_log_mel(intptr_t audio, intptr_t is_int16, intptr_t clips,
-                                    intptr_t samples, intptr_t clip_stride, intptr_t pad_to,
-                                    intptr_t n_mels, intptr_t smoothing, intptr_t out,
-                                    intptr_t out_len, intptr_t threads, intptr_t pool,
-                                    intptr_t bad_sample);
+extern intptr_t whisper_mel_log_mel_as(intptr_t audio, intptr_t is_int16, intptr_t clips,
+                                       intptr_t samples, intptr_t clip_stride, intptr_t pad_to,
+                                       intptr_t n_mels, intptr_t smoothing, intptr_t out,
+                                       intptr_t out_len, intptr_t threads, intptr_t pool,
+                                       intptr_t bad_sample, intptr_t maximum, double fixed,
+                                       intptr_t dtype);
 extern const char *whisper_mel_message(intptr_t status);
 
 static _Thread_local char last_error[160];
@@ -31,7 +32,8 @@ static void make_pools(void) {
 }
 
 static void describe(int status, const void *audio, int64_t clips, int64_t samples, int64_t pad_to,
-                     int n_mels, int smoothing, int64_t out_len, int threads, int64_t bad_sample) {
+                     int n_mels, int smoothing, int64_t out_len, int threads, int64_t bad_sample,
+                     int maximum, double fixed, int dtype) {
 #define SAY(...) snprintf(last_error, sizeof last_error, __VA_ARGS__)
     long long n = samples, padded = pad_to, frames = whisper_mel_frames(samples, pad_to);
     int trim = smoothing == WHISPER_MEL_SMOOTHING_VALID ? 2 : 0;
@@ -75,6 +77,15 @@ static void describe(int status, const void *audio, int64_t clips, int64_t sampl
     case WHISPER_MEL_OVERFLOWED:
         SAY("audio has amplitudes so large that its power overflows float32: expected at most 1e17");
         break;
+    case WHISPER_MEL_BAD_MAXIMUM:
+        if (maximum == WHISPER_MEL_MAXIMUM_FIXED)
+            SAY("fixed=%g: expected a finite maximum, at most 1e38", fixed);
+        else
+            SAY("maximum=%d: expected 0 (clip), 1 (fixed) or 2 (chunk)", maximum);
+        break;
+    case WHISPER_MEL_BAD_DTYPE:
+        SAY("dtype=%d: expected 0 (float32), 1 (float16) or 2 (bfloat16)", dtype);
+        break;
     default:
         SAY("%s", whisper_mel_message(status));
     }
@@ -82,33 +93,51 @@ static void describe(int status, const void *audio, int64_t clips, int64_t sampl
 }
 
 static int log_mel(const void *audio, int is_int16, int64_t clips, int64_t samples,
-                   int64_t clip_stride, int64_t pad_to, int n_mels, int smoothing, float *out,
-                   int64_t out_len, int threads) {
+                   int64_t clip_stride, int64_t pad_to, int n_mels, int smoothing, void *out,
+                   int64_t out_len, int threads, int maximum, double fixed, int dtype) {
     int64_t bad_sample = 0;
     intptr_t workers = 0;
     if (threads > 1) {
         pthread_once(&pool_once, make_pools);
         workers = pool;
     }
-    int status = (int)whisper_mel_log_mel((intptr_t)audio, is_int16, clips, samples, clip_stride,
-                                          pad_to, n_mels, smoothing, (intptr_t)out, out_len,
-                                          threads, workers, (intptr_t)&bad_sample);
+    int status = (int)whisper_mel_log_mel_as(
+        (intptr_t)audio, is_int16, clips, samples, clip_stride, pad_to, n_mels, smoothing,
+        (intptr_t)out, out_len, threads, workers, (intptr_t)&bad_sample, maximum, fixed, dtype);
     if (status != WHISPER_MEL_OK)
         describe(status, audio, clips, samples, pad_to, n_mels, smoothing, out_len, threads,
-                 bad_sample);
+                 bad_sample, maximum, fixed, dtype);
     return status;
 }
+
+#define PLAIN WHISPER_MEL_MAXIMUM_CLIP, 0, WHISPER_MEL_FLOAT32
 
 int whisper_mel_log_mel_f32(const float *audio, int64_t clips, int64_t samples, int64_t clip_stride,
                             int64_t pad_to, int n_mels, int smoothing, float *out, int64_t out_len,
                             int threads) {
     return log_mel(audio, 0, clips, samples, clip_stride, pad_to, n_mels, smoothing, out, out_len,
-                   threads);
+                   threads, PLAIN);
 }
 
 int whisper_mel_log_mel_s16(const int16_t *audio, int64_t clips, int64_t samples,
                             int64_t clip_stride, int64_t pad_to, int n_mels, int smoothing,
                             float *out, int64_t out_len, int threads) {
     return log_mel(audio, 1, clips, samples, clip_stride, pad_to, n_mels, smoothing, out, out_len,
-                   threads);
+                   threads, PLAIN);
+}
+
+int whisper_mel_log_mel_f32_as(const float *audio, int64_t clips, int64_t samples,
+                               int64_t clip_stride, int64_t pad_to, int n_mels, int smoothing,
+                               void *out, int64_t out_len, int threads, int maximum, double fixed,
+                               int dtype) {
+    return log_mel(audio, 0, clips, samples, clip_stride, pad_to, n_mels, smoothing, out, out_len,
+                   threads, maximum, fixed, dtype);
+}
+
+int whisper_mel_log_mel_s16_as(const int16_t *audio, int64_t clips, int64_t samples,
+                               int64_t clip_stride, int64_t pad_to, int n_mels, int smoothing,
+                               void *out, int64_t out_len, int threads, int maximum, double fixed,
+                               int dtype) {
+    return log_mel(audio, 1, clips, samples, clip_stride, pad_to, n_mels, smoothing, out, out_len,
+                   threads, maximum, fixed, dtype);
 }

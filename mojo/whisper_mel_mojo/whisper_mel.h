@@ -32,7 +32,9 @@ enum whisper_mel_status {
     WHISPER_MEL_BAD_THREADS = 9,    /* threads is less than 1 */
     WHISPER_MEL_NO_MEMORY = 10,     /* several threads, or smoothing, take a little memory */
     WHISPER_MEL_NOT_FINITE = 11,    /* a sample is infinite or NaN */
-    WHISPER_MEL_OVERFLOWED = 12     /* amplitudes so large (1e17) that float32 power overflows */
+    WHISPER_MEL_OVERFLOWED = 12,    /* amplitudes so large (1e17) that float32 power overflows */
+    WHISPER_MEL_BAD_MAXIMUM = 13,   /* maximum is none of the values below, or fixed not finite */
+    WHISPER_MEL_BAD_DTYPE = 14      /* dtype is none of the values below */
 };
 
 /* The 3x3 mean of the finished features: none; "valid", where the neighbourhood is whole (two
@@ -41,6 +43,21 @@ enum whisper_mel_smoothing {
     WHISPER_MEL_SMOOTHING_NONE = 0,
     WHISPER_MEL_SMOOTHING_VALID = 1,
     WHISPER_MEL_SMOOTHING_SAME = 2
+};
+
+/* What values may be at most 8 below, in units of log10: the clip's own maximum; a number, above
+ * which values stay as they are; or of every 3000 frames (30 s) their own. */
+enum whisper_mel_maximum {
+    WHISPER_MEL_MAXIMUM_CLIP = 0,
+    WHISPER_MEL_MAXIMUM_FIXED = 1,
+    WHISPER_MEL_MAXIMUM_CHUNK = 2
+};
+
+/* The type of the features. The last two are float32 rounded once to nearest, ties to even. */
+enum whisper_mel_dtype {
+    WHISPER_MEL_FLOAT32 = 0,
+    WHISPER_MEL_FLOAT16 = 1,
+    WHISPER_MEL_BFLOAT16 = 2
 };
 
 /* The number of frames of a clip, before any smoothing. */
@@ -71,6 +88,23 @@ int whisper_mel_log_mel_f32(const float *audio, int64_t clips, int64_t samples, 
 int whisper_mel_log_mel_s16(const int16_t *audio, int64_t clips, int64_t samples,
                             int64_t clip_stride, int64_t pad_to, int n_mels, int smoothing,
                             float *out, int64_t out_len, int threads);
+
+/* The same, with a choice of maximum and type.
+ *
+ * out_len      values of that type that fit into out.
+ * maximum      enum whisper_mel_maximum.
+ * fixed        the maximum in units of log10, if it is WHISPER_MEL_MAXIMUM_FIXED (1.5 for Voxtral
+ *              Realtime); else not looked at.
+ * dtype        enum whisper_mel_dtype.
+ */
+int whisper_mel_log_mel_f32_as(const float *audio, int64_t clips, int64_t samples,
+                               int64_t clip_stride, int64_t pad_to, int n_mels, int smoothing,
+                               void *out, int64_t out_len, int threads, int maximum, double fixed,
+                               int dtype);
+int whisper_mel_log_mel_s16_as(const int16_t *audio, int64_t clips, int64_t samples,
+                               int64_t clip_stride, int64_t pad_to, int n_mels, int smoothing,
+                               void *out, int64_t out_len, int threads, int maximum, double fixed,
+                               int dtype);
 
 /* What was wrong with the last call of this thread that failed: argument, value, what was
  * expected. An empty string if none has. Valid until this thread's next call that fails. */
