@@ -56,7 +56,8 @@ def test_exports_what_the_header_declares_and_needs_libc_only(dist: Path) -> Non
     library = str(dist / "libwhispermel.so")
     listing = ran(["nm", "-D", "--defined-only", library], check=True).stdout
     exported = {line.split()[-1] for line in listing.splitlines()}
-    declared = re.findall(r"^(?:int|const char \*)\s*(whisper_mel_\w+)\(", HEADER.read_text(), re.M)
+    results = r"int|int64_t|void|const char \*|whisper_mel_stream \*"
+    declared = re.findall(rf"^(?:{results})\s*(whisper_mel_\w+)\(", HEADER.read_text(), re.M)
     assert exported == set(declared)
     for path in (library, str(builder.built_library())):  # and what Python calls
         dynamic = ran(["readelf", "-d", path], check=True).stdout

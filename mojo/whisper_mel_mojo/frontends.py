@@ -18,6 +18,7 @@ from whisper_mel_mojo.gpu.cuda import DeviceError, driver
 from whisper_mel_mojo.gpu.emulator.driver import loaded
 from whisper_mel_mojo.gpu.targets import NVIDIA
 from whisper_mel_mojo.library import library
+from whisper_mel_mojo.stream import Stream
 
 
 class FrontEnd:
@@ -34,6 +35,9 @@ class FrontEnd:
         "out": True,
         "required_class": "A",
     }
+
+    stream: Callable[..., Stream]
+    """Makes a stream, where there is one."""
 
     def __init__(self, name: str, log_mel: Callable[..., Any], device: str = "cpu") -> None:
         self.name = name
@@ -58,7 +62,9 @@ def mojo_cpu() -> FrontEnd:
     Raises ``BuildError``.
     """
     library()
-    return FrontEnd("mojo-cpu", log_mel)
+    front_end = FrontEnd("mojo-cpu", log_mel)
+    front_end.stream = Stream
+    return front_end
 
 
 def mojo_c() -> FrontEnd:

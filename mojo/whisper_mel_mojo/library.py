@@ -42,6 +42,12 @@ class Library(NamedTuple):
     pool: int
     # for torch.py: takes one pointer to the arguments that many calls share
     log_mel_prepared: Any = None
+    # for stream.py
+    stream_of: Any = None
+    stream_drop: Any = None
+    stream_ready: Any = None
+    stream_take: Any = None
+    stream_tail: Any = None
 
 
 _loaded: ctypes.CDLL | None = None
@@ -64,6 +70,11 @@ def library() -> Library:
                     _loaded.whisper_mel_message,
                     pool,
                     _loaded.whisper_mel_log_mel_alike,
+                    _loaded.whisper_mel_stream_of,
+                    _loaded.whisper_mel_stream_drop,
+                    _loaded.whisper_mel_stream_ready,
+                    _loaded.whisper_mel_stream_take,
+                    _loaded.whisper_mel_stream_tail,
                 )
     return _library
 
@@ -81,6 +92,15 @@ def _load() -> ctypes.CDLL:
     ]
     loaded.whisper_mel_log_mel_alike.restype = _count
     loaded.whisper_mel_log_mel.restype = _count
+    for name, arguments, result in (
+        ("of", [_count, _count, ctypes.c_double], _address),
+        ("drop", [_address], None),
+        ("ready", [_address, _count], _count),
+        ("take", [_address, _address, _count, _count, _address, _count, _address], _count),
+        ("tail", [_address, _count, _address, _count], _count),
+    ):
+        function = getattr(loaded, f"whisper_mel_stream_{name}")
+        function.argtypes, function.restype = arguments, result
     loaded.whisper_mel_log_mel_as.argtypes = LOG_MEL_AS
     loaded.whisper_mel_log_mel_as.restype = _count
     return loaded

@@ -32,6 +32,7 @@ Part 2: a call on a CPU
     2.3 Second pass: clamp and smooth, in place
     2.4 Threads
     2.5 C interface
+    2.6 Streams
 
 Part 3: a clip on a GPU
     3.1 How a launch divides its work
@@ -1911,6 +1912,7 @@ comptime NOT_FINITE = 11
 comptime OVERFLOWED = 12
 comptime BAD_MAXIMUM = 13
 comptime BAD_DTYPE = 14
+comptime CHUNKS_SMOOTHED = 15
 
 comptime STANDARD_MODE = 0x1F80 if CompilationTarget.is_x86() else 0
 """Rounding to nearest, denormals kept, no traps: MXCSR on x86-64, FPCR on ARM. Workers have it from
@@ -2256,7 +2258,216 @@ def whisper_mel_message(status: Int) abi("C") -> Int:
         return address_of("maximum must be 0 (clip), 1 (a finite number) or 2 (chunk)")
     if status == BAD_DTYPE:
         return address_of("dtype must be 0 (float32), 1 (float16) or 2 (bfloat16)")
+    if status == CHUNKS_SMOOTHED:
+        return address_of("on a device, maximum 2 (chunk) must be without smoothing")
     return address_of("unknown status")
+
+
+# ===--------------------------------------------------------------------------------------=== #
+# 2.6 Streams
+# ===--------------------------------------------------------------------------------------=== #
+
+# A frame is final when all its samples are there: frame i with sample 160 i + 199, and frame 0,
+# which is mirrored, with sample 200. Those after it are mirrored at the end of what there is so far,
+# and computed again when there is more.
+
+comptime AT_A_TIME = 4 * WIDTH
+"""Frames of a stream that are computed together."""
+comptime STREAM_ROOM = N_FFT + HOP * AT_A_TIME
+"""Samples in a stream's memory during a call; between calls it keeps fewer than N_FFT."""
+
+
+struct Stream:
+    """Audio that comes in pieces: the samples that the next frames need."""
+
+    var n_mels: Int
+    var form: Form
+    var pushed: Int
+    """Samples so far."""
+    var frames: Int
+    """Frames that were computed and are final."""
+    var held: Int
+    """Samples that are kept, the last ones."""
+    var damaged: Bool
+    """Whether the power of a frame has overflowed."""
+    var samples: Array[Float32, STREAM_ROOM]
+
+    def memory(mut self) -> Floats:
+        return Floats(unsafe_from_address=Int(Pointer(to=self.samples)))
+
+    def lead(self) -> Int:
+        """Frames before the next one, in terms of which `job` counts: two, unless the clip's start is
+        mirrored."""
+        return min(self.frames, 2)
+
+    def job(mut self, end: Int) -> Job:
+        """Work on the samples that are kept, as on a clip that begins `lead` frames before the next
+        one and ends with sample `end` of the stream. Samples before those that are kept are not
+        read."""
+        var begin = HOP * (self.frames - self.lead())
+        var address = self.memory()
+        var missing = self.pushed - self.held - begin
+        var extent = Extent(self.pushed - begin, end - begin)
+        return Job(
+            Int(address) - 4 * missing,
+            False,
+            1,
+            extent,
+            0,
+            self.n_mels,
+            NONE,
+            self.form,
+            Int(address),
+            pieces=1,
+            piece_frames=extent.frames(),
+            slots=1,
+            waiting=address,
+            borders=address,
+            halos=address,
+            maxima=address,
+        )
+
+    def compute(mut self, end: Int, frames: Int, out_: Floats, stride: Int) -> Bool:
+        """Writes the next frames. False if their power overflows."""
+        var job = self.job(end)
+        var first = self.lead()
+        var place = out_.unsafe_offset(-first)
+        var features = Features[DType.float32](place, place, stride, self.n_mels, 0)
+        var maximum: Float32
+        if self.form.maximum == FIXED:
+            maximum = analyse[True](job, 0, features, first, first + frames)
+        else:
+            maximum = analyse[False](job, 0, features, first, first + frames)
+        return maximum < OVERFLOW
+
+    def take(mut self, audio: Int, is_int16: Bool, count: Int):
+        """Appends samples to those that are kept."""
+        var to = self.memory().unsafe_offset(self.held)
+        for i in range(count):
+            if is_int16:
+                to[unsafe_offset=i] = load_samples[DType.int16, 1](
+                    Memory[DType.int16](unsafe_from_address=audio), i
+                )
+            else:
+                to[unsafe_offset=i] = Floats(unsafe_from_address=audio)[unsafe_offset=i]
+        self.held += count
+        self.pushed += count
+
+    def drop(mut self, frames: Int):
+        """Drops the samples that no frame after the next `frames` needs."""
+        self.frames += frames
+        var keep = self.pushed - max(HOP * self.frames - REACH, 0)
+        var memory = self.memory()
+        for i in range(keep):
+            memory[unsafe_offset=i] = memory[unsafe_offset=self.held - keep + i]
+        self.held = keep
+
+
+comptime StreamPointer = Pointer[Stream, MutUntrackedOrigin]
+
+
+def final_frames(samples: Int) -> Int:
+    """Frames of a stream of so many samples that more of them don't change."""
+    return (samples - REACH) // HOP + 1 if samples > REACH else 0
+
+
+@export
+def whisper_mel_stream_of(n_mels: Int, maximum: Int, fixed: Float64) abi("C") -> Int:
+    """Makes a stream, as `whisper_mel_log_mel_as` with the maximum 0 (the clip's) or 1 (`fixed`). 0
+    without memory, or for other arguments."""
+    if (n_mels != 80 and n_mels != 128) or maximum == CHUNK:
+        return 0
+    if form_error(maximum, fixed, FLOAT32) != OK:
+        return 0
+    var address = external_call["calloc", Int](1, size_of[Stream]())
+    if address != 0:
+        var stream = StreamPointer(unsafe_from_address=address)
+        stream[].n_mels = n_mels
+        stream[].form = Form(maximum, least_of(fixed), FLOAT32)
+    return address
+
+
+@export
+def whisper_mel_stream_drop(stream: Int) abi("C"):
+    """Frees a stream, or nothing if it is null."""
+    external_call["free", NoneType](stream)
+
+
+@export
+def whisper_mel_stream_ready(stream: Int, samples: Int) abi("C") -> Int:
+    """The number of frames that become final with so many more samples."""
+    var it = StreamPointer(unsafe_from_address=stream)
+    return final_frames(it[].pushed + max(samples, 0)) - it[].frames
+
+
+@export
+def whisper_mel_stream_take(
+    stream: Int, audio: Int, is_int16: Int, samples: Int, out_: Int, stride: Int, bad_sample: Int
+) abi("C") -> Int:
+    """Takes more samples and writes the frames that become final with them. Returns a status.
+
+    out: [n_mels][stride], of which the first `whisper_mel_stream_ready` columns are written: values
+    that are final if the maximum is fixed; else the clip's maximum minus 2 has to be looked for, and
+    what is below be raised to it. Nothing is taken if a sample is infinite or NaN (`bad_sample` as
+    for `whisper_mel_log_mel`), or for wrong arguments. Once power has overflowed, calls fail.
+    """
+    var it = StreamPointer(unsafe_from_address=stream)
+    if stream == 0 or (audio == 0 and samples > 0):
+        return BAD_POINTER
+    if samples < 0:
+        return BAD_SHAPE
+    var ready = whisper_mel_stream_ready(stream, samples)
+    if ready > 0 and (out_ == 0 or stride < ready):
+        return BAD_OUT if out_ != 0 else BAD_POINTER
+    if samples > 0 and is_int16 == 0:
+        var status = explain(audio, False, 1, samples, samples, bad_sample)
+        if status == NOT_FINITE:
+            return status
+    var callers_mode = float_mode()
+    set_float_mode(STANDARD_MODE)
+    var to = Floats(unsafe_from_address=out_)
+    var done = 0
+    while done < samples:
+        var count = min(samples - done, STREAM_ROOM - it[].held)
+        it[].take(audio + done * (2 if is_int16 != 0 else 4), is_int16 != 0, count)
+        done += count
+        var frames = final_frames(it[].pushed) - it[].frames
+        if frames > 0:
+            var pushed = it[].pushed
+            it[].damaged = not it[].compute(pushed, frames, to, stride) or it[].damaged
+            to = to.unsafe_offset(frames)
+            it[].drop(frames)
+    set_float_mode(callers_mode)
+    return OVERFLOWED if it[].damaged else OK
+
+
+@export
+def whisper_mel_stream_tail(stream: Int, pad_to: Int, out_: Int, stride: Int) abi("C") -> Int:
+    """Writes the frames after those that are final, as if the audio ended here, which it need not.
+
+    pad_to: as for `whisper_mel_log_mel`. out: [n_mels][stride], of which the columns up to the
+    number of frames of the whole audio are written.
+    """
+    var it = StreamPointer(unsafe_from_address=stream)
+    if stream == 0:
+        return BAD_POINTER
+    var pushed = it[].pushed
+    if pad_to != 0 and pad_to < pushed:
+        return BAD_PAD_TO
+    var end = max(pushed, pad_to)
+    if end <= REACH:
+        return TOO_SHORT
+    var frames = end // HOP - it[].frames
+    if frames > 0:
+        if out_ == 0 or stride < frames:
+            return BAD_OUT if out_ != 0 else BAD_POINTER
+        var callers_mode = float_mode()
+        set_float_mode(STANDARD_MODE)
+        var sound = it[].compute(end, frames, Floats(unsafe_from_address=out_), stride)
+        set_float_mode(callers_mode)
+        if not sound:
+            return OVERFLOWED
+    return OVERFLOWED if it[].damaged else OK
 
 
 # ============================================================================================ #
@@ -2281,6 +2492,8 @@ comptime CLUSTER_GROUP = 32
 """Frames in a group where a cluster of blocks does a clip: all threads of a warp are one worker."""
 comptime CLUSTER_ROOM = 227 * 1024
 """Bytes of shared memory that a block of a cluster can have."""
+comptime ENOUGH_BLOCKS = 512
+"""Blocks that keep any device busy, where each can do any part of a clip."""
 
 
 comptime MANY = 0
@@ -2289,11 +2502,20 @@ comptime FEW = 1
 """Kernel for a few clips, which leave most of a device idle: blocks with twice the threads."""
 comptime SMOOTHED = 2
 """Kernel for smoothing, which keeps values in shared memory."""
+comptime FORMED = 3
+"""As SMOOTHED, for any form: smoothing with a fixed maximum, and halves that wait."""
+comptime DIRECT = 4
+"""Kernels for a fixed maximum without smoothing, one for each type of the output: values are final
+where they are computed, and blocks need not know of each other."""
 
 
-def kind_of(clusters: Bool, clips: Int, smoothing: Int) -> Int:
+def kind_of(clusters: Bool, clips: Int, smoothing: Int, form: Form) -> Int:
     """Returns the kind of kernel that a launch takes."""
     comptime forced = get_defined_int["KIND", -1]()
+    if form.maximum == FIXED and smoothing == NONE:
+        return DIRECT + form.dtype
+    if form.maximum == FIXED or form.dtype != FLOAT32:
+        return FORMED
     if smoothing != NONE:
         return SMOOTHED
     if not clusters:
@@ -2308,7 +2530,8 @@ struct Mapping[n_mels: Int, clusters: Bool, kind: Int, group_alone: Int = BLOCK_
 
     Without smoothing a block keeps no values: they wait in the output for the clip's maximum. So a
     multiprocessor has room for several blocks, and a clip of any length is computed once. With
-    smoothing a block keeps a tile of values, since a mean takes its neighbours' as well.
+    smoothing a block keeps a tile of values, since a mean takes its neighbours' as well. So it does
+    if halves have to wait, for which the output has no room. With a fixed maximum nothing waits.
 
     `-D KIND=`, `BLOCKS=` and `RESIDENT=` change it for clusters, to be timed (`./dev gpu bundle`).
     """
@@ -2316,29 +2539,41 @@ struct Mapping[n_mels: Int, clusters: Bool, kind: Int, group_alone: Int = BLOCK_
     comptime GROUP = (
         2 * CLUSTER_GROUP if Self.kind == FEW else CLUSTER_GROUP
     ) if Self.clusters else Self.group_alone
-    comptime RESIDENT = get_defined_int[
-        "RESIDENT", 3
-    ]() if Self.clusters and Self.kind == MANY else 1
+    comptime RESIDENT = get_defined_int["RESIDENT", 3]() if Self.clusters and (
+        Self.kind == MANY or Self.kind >= DIRECT
+    ) else 1
     """Blocks for which a multiprocessor must have registers."""
-    comptime SPACE = CLUSTER_ROOM // 4 - Block[Self.n_mels, Self.GROUP, 0].SIZE
-    comptime TILE = 0 if Self.kind != SMOOTHED else (
+    comptime SPACE = CLUSTER_ROOM // 4 - Block[Self.n_mels, Self.GROUP, 0, MANY].SIZE
+    comptime TILE = 0 if Self.kind != SMOOTHED and Self.kind != FORMED else (
         (
             Self.SPACE // Self.n_mels // Self.GROUP * Self.GROUP
         ) if Self.clusters else Self.group_alone
     )
     """Frames whose values a block keeps: in a cluster, the whole groups for which there is room."""
     comptime THREADS = WORKERS * Self.GROUP
-    comptime SHARED = 4 * Block[Self.n_mels, Self.GROUP, Self.TILE].SIZE
+    comptime SHARED = 4 * Block[Self.n_mels, Self.GROUP, Self.TILE, Self.kind].SIZE
     """Bytes of shared memory that a block uses."""
-    comptime kernel = mel_kernel[Self.n_mels, Self.GROUP, Self.TILE, Self.RESIDENT]
+    comptime kernel = mel_kernel[Self.n_mels, Self.GROUP, Self.TILE, Self.kind, Self.RESIDENT]
 
     @staticmethod
-    def blocks(clips: Int) -> Int:
-        """Returns the number of blocks in each clip's cluster."""
-        comptime forced = get_defined_int["BLOCKS", 0]()
-        comptime if not Self.clusters:
+    def cluster(clips: Int) -> Int:
+        """Returns the number of blocks that find a maximum together."""
+        comptime if Self.kind >= DIRECT:
             return 1
-        elif Self.kind == SMOOTHED:
+        else:
+            return Self.blocks(clips, 0)
+
+    @staticmethod
+    def blocks(clips: Int, rows: Int) -> Int:
+        """Returns the number of blocks for each of so many clips (or chunks) of `rows` frames."""
+        comptime forced = get_defined_int["BLOCKS", 0]()
+        comptime if Self.kind >= DIRECT:
+            var groups = (rows + Self.GROUP - 1) // Self.GROUP
+            var each = max(1, (groups * clips + ENOUGH_BLOCKS - 1) // ENOUGH_BLOCKS)
+            return (groups + each - 1) // each
+        elif not Self.clusters:
+            return 1
+        elif Self.kind == SMOOTHED or Self.kind == FORMED:
             # Their tiles together hold the values of a clip of 30 s.
             return 8 if Self.n_mels == 80 else 16
         elif forced > 0:
@@ -2369,26 +2604,42 @@ struct Batch(ImplicitlyCopyable, TrivialRegisterPassable):
     var pad_to: Int
     """Samples up to which zeros are appended; 0: none."""
     var smoothing: Int
+    var form: Form
     var out_: Floats
+    """First value, of whatever type."""
 
     @always_inline
-    def clip[n_mels: Int](self, clip: Int) -> DeviceClip:
+    def rows(self) -> Int:
+        """Frames for which there is room in the output, with the two that `VALID` omits."""
+        return max(self.samples, self.pad_to) // HOP
+
+    @always_inline
+    def chunks(self) -> Int:
+        """Parts of each clip that have a maximum each."""
+        return self.form.chunks(self.rows())
+
+    @always_inline
+    def clip[n_mels: Int](self, clip: Int, chunk: Int) -> DeviceClip:
         var samples = Int(self.lengths[unsafe_offset=clip]) if self.ragged else self.samples
         # Lengths are in the device's memory: only here can it be seen that one promises too much.
         var possible = 0 < samples <= self.samples
         samples = samples if possible else 0
         var edge = 1 if self.smoothing == VALID else 0
-        var rows = max(self.samples, self.pad_to) // HOP
+        var rows = self.rows()
         var size = (n_mels - 2 * edge) * (rows - 2 * edge)
         var first = clip * self.clip_stride
+        var begin = chunk * CHUNK_FRAMES
         return DeviceClip(
             self.audio.unsafe_offset(0 if self.is_int16 else first),
             self.audio.unsafe_bitcast[Int16]().unsafe_offset(first if self.is_int16 else 0),
             self.is_int16,
             Extent(samples, max(samples, self.pad_to) if possible else 0),
             self.smoothing,
-            self.out_.unsafe_offset(clip * size),
+            self.form,
+            self.out_.unsafe_bitcast[UInt8]().unsafe_offset(clip * size * self.form.itemsize()),
             rows,
+            begin,
+            min(begin + CHUNK_FRAMES, rows) if self.form.maximum == CHUNK else rows,
         )
 
 
@@ -2403,10 +2654,21 @@ struct DeviceClip(ImplicitlyCopyable, TrivialRegisterPassable):
     var is_int16: Bool
     var extent: Extent
     var smoothing: Int
-    var out_: Floats
+    var form: Form
+    var out_: Memory[DType.uint8]
+    """First byte of the output. (As a number, the compiler would lose which memory it is in.)"""
     var rows: Int
     """Frames for which there is room in the output, with the two that `VALID` omits. The clip's own
     come first, the others are as silence."""
+    var first: Int
+    """First frame of what has a maximum of its own: the clip, or a chunk of it."""
+    var end: Int
+    """Frame after its last."""
+
+    @always_inline
+    def values[T: DType = DType.float32](self) -> Memory[T]:
+        """The first value."""
+        return self.out_.unsafe_bitcast[Scalar[T]]()
 
     @always_inline
     def too_short(self) -> Bool:
@@ -2472,13 +2734,28 @@ trait Team:
         n_mels: Int,
         group: Int,
         tile: Int,
+        kind: Int,
         //,
         phase: Int,
         whole_cluster: Bool = False,
-    ](mut self, block: Block[n_mels, group, tile], step: Step):
+    ](mut self, block: Block[n_mels, group, tile, kind], step: Step):
         """Runs a phase by all threads of the block, who then wait for each other, or for those of
         the `whole_cluster`."""
         ...
+
+
+@always_inline
+def output_of(kind: Int) -> DType:
+    """Returns the type in which a kind of kernel without a tile stores values."""
+    if kind == DIRECT + FLOAT16:
+        return DType.float16
+    return BFLOAT16_BITS if kind == DIRECT + BFLOAT16 else DType.float32
+
+
+@always_inline
+def raised_or_nan(value: Float32, least: Float32) -> Float32:
+    """A final value, by a fixed maximum; NaN where power is not finite."""
+    return max(value, least) if value < OVERFLOW else NAN
 
 
 comptime BAND_COST = 13
@@ -2496,12 +2773,15 @@ def stream_bands[n_mels: Int]() -> Array[Int, WORKERS + 1]:
 
 
 @fieldwise_init
-struct Block[n_mels: Int, GROUP: Int, TILE: Int](ImplicitlyCopyable, TrivialRegisterPassable):
+struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
+    ImplicitlyCopyable, TrivialRegisterPassable
+):
     """Program of a block for one clip, which the blocks of a cluster share.
 
     GROUP frames are computed at a time, WORKERS threads for each of them. The values of TILE frames
     are kept; a tile is finished from memory if every block has but one, else it is computed a second
-    time, when the clip's maximum is known. If TILE is 0, values wait for the maximum in the output.
+    time, when the clip's maximum is known. If TILE is 0, values wait for the maximum in the output,
+    or with `DIRECT` are final. Of the kinds of kernels, `kind`.
     """
 
     var clip: DeviceClip
@@ -2535,12 +2815,13 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int](ImplicitlyCopyable, TrivialRegi
     def __init__(out self, clip: DeviceClip, blocks: Int):
         self.clip = clip
         self.blocks = blocks
-        self.tile_frames = (clip.rows + blocks - 1) // blocks
+        var rows = clip.end - clip.first
+        self.tile_frames = (rows + blocks - 1) // blocks
         self.rounds = 1
         comptime if Self.TILE > 0:
             self.tile_frames = min(Self.TILE - 2 * clip.margin(), self.tile_frames)
             var together = blocks * self.tile_frames
-            self.rounds = (clip.rows + together - 1) // together
+            self.rounds = (rows + together - 1) // together
 
     @always_inline
     def run[T: Team](self, mut team: T):
@@ -2548,12 +2829,14 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int](ImplicitlyCopyable, TrivialRegi
         team.phase[PREPARE](self, Step(0, 0))
         comptime if Self.TILE == 0:
             self.compute(team, 0)
-            self.agree(team)
+            comptime if Self.kind < DIRECT:
+                self.agree(team)
             team.phase[FINISH](self, Step(0, 0))
         else:
-            for sweep in range(2):
+            var fixed = self.is_fixed()
+            for sweep in range(1 if fixed else 0, 2):
                 for round in range(self.rounds):
-                    if sweep == 0 or self.rounds > 1:
+                    if sweep == 0 or self.rounds > 1 or fixed:
                         self.compute(team, round)
                     if sweep == 1:
                         team.phase[FINISH](self, Step(round, 0))
@@ -2623,9 +2906,17 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int](ImplicitlyCopyable, TrivialRegi
                 self.finish_output(rank, thread, memory)
 
     @always_inline
+    def is_fixed(self) -> Bool:
+        """Whether the maximum is fixed: then frames that see no finite power are NaN, not clips."""
+        comptime if Self.kind == FORMED:
+            return self.clip.form.maximum == FIXED
+        else:
+            return Self.kind >= DIRECT
+
+    @always_inline
     def first_frame(self, round: Int, rank: Int) -> Int:
         """First frame that a block's tile finishes."""
-        return (round * self.blocks + rank) * self.tile_frames
+        return self.clip.first + (round * self.blocks + rank) * self.tile_frames
 
     @always_inline
     def first_in_group(self, step: Step, rank: Int) -> Int:
@@ -2657,9 +2948,10 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int](ImplicitlyCopyable, TrivialRegi
 
     @always_inline
     def look_at_unused(self, rank: Int, thread: Int, mut maximum: Float32):
-        """Checks that the samples that no frame reaches are finite."""
-        if rank == 0 and not self.clip.is_int16:
-            var extent = self.clip.extent
+        """Checks that the samples that no frame reaches are finite; they go with the last one."""
+        var extent = self.clip.extent
+        var has_last = self.clip.first < extent.frames() <= self.clip.end
+        if rank == 0 and has_last and not self.clip.is_int16:
             for i in range(extent.first_unused() + thread, extent.samples, Self.THREADS):
                 if not is_finite(self.clip.floats[unsafe_offset=i]):
                     maximum = OVERFLOW
@@ -2764,9 +3056,10 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int](ImplicitlyCopyable, TrivialRegi
                 count = here
                 free = slot
         var at = self.first_in_group(step, rank) + frame
-        var own = at < min(self.first_frame(step.round, rank) + self.tile_frames, self.clip.rows)
+        var own = at < min(self.first_frame(step.round, rank) + self.tile_frames, self.clip.end)
         var most = SILENCE
-        var row = self.clip.out_.unsafe_offset(begin * self.clip.rows + at)
+        comptime T = output_of(Self.kind)
+        var row = self.clip.values[T]().unsafe_offset(begin * self.clip.rows + at)
         var energy = slots.offset(Self.GROUP * free)
         var value_at = memory.offset(Self.VALUES + Self.TILE * begin + place)
         comptime TOGETHER = 2
@@ -2778,24 +3071,48 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int](ImplicitlyCopyable, TrivialRegi
                     comptime if Self.TILE > 0:
                         value_at.store[1](Self.TILE * i, value)
                     else:
+                        comptime if Self.kind >= DIRECT:
+                            value = raised_or_nan(value, self.clip.form.least)
                         if own:
-                            row[] = value
+                            row[] = rounded[T, 1](value)
                         row = row.unsafe_offset(self.clip.rows)
             energy = energy.offset(TOGETHER * Self.GROUP)
             value_at = value_at.offset(TOGETHER * Self.TILE)
-        if 0 <= at < self.clip.extent.frames():
+        if self.clip.first <= at < min(self.clip.extent.frames(), self.clip.end):
             maximum = max(maximum, most)
 
     @always_inline
     def finish_output[M: SharedMemory, //](self, rank: Int, thread: Int, memory: M):
+        """Clamps the block's own frames, in the output; sets those for which nothing was computed.
+        """
+        var clip = self.clip
+        var end = min(self.first_frame(0, rank) + self.tile_frames, clip.end)
+        comptime T = output_of(Self.kind)
+        var row = clip.values[T]().unsafe_offset(thread // Self.GROUP * clip.rows)
+        comptime BANDS_EACH = Self.n_mels // WORKERS
+        comptime if Self.kind >= DIRECT:
+            var damaged = clip.too_short()
+            var sounding = 0 if damaged else min(end, clip.extent.sounding_frames())
+            var value = rounded[T, 1](NAN if damaged else max(SILENCE, clip.form.least))
+            var frame = self.first_frame(0, rank) + thread % Self.GROUP
+            while frame < end:
+                if frame >= sounding:
+                    for i in range(BANDS_EACH):
+                        row[unsafe_offset=i * WORKERS * clip.rows + frame] = value
+                frame += Self.GROUP
+        else:
+            self.clamp_output(rank, thread, memory)
+
+    @always_inline
+    def clamp_output[M: SharedMemory, //](self, rank: Int, thread: Int, memory: M):
         """Clamps the block's own frames, in the output."""
         var clip = self.clip
         var clip_maximum = memory.load[1](Self.CLIP_MAXIMUM)
         var least = clip_maximum - RANGE
         var damaged = not clip_maximum < OVERFLOW or clip.too_short()
-        var end = min(self.first_frame(0, rank) + self.tile_frames, clip.rows)
+        var end = min(self.first_frame(0, rank) + self.tile_frames, clip.end)
         var sounding = 0 if damaged else min(end, clip.extent.sounding_frames())
-        var row = clip.out_.unsafe_offset(thread // Self.GROUP * clip.rows)
+        var row = clip.values().unsafe_offset(thread // Self.GROUP * clip.rows)
         comptime BANDS_EACH = Self.n_mels // WORKERS
         # Loads that are under way at the same time: as many as registers allow.
         comptime BANDS = 10 if BANDS_EACH % 10 == 0 else 8
@@ -2833,28 +3150,46 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int](ImplicitlyCopyable, TrivialRegi
         """Writes the tile's own frames to the output, clamped and smoothed."""
         var clip = self.clip
         var edge = 1 if clip.smoothing == VALID else 0
-        var clip_maximum = memory.load[1](Self.CLIP_MAXIMUM)
-        var least = clip_maximum - RANGE
-        var damaged = not clip_maximum < OVERFLOW or clip.too_short()
+        var least = clip.form.least
+        var damaged = clip.too_short()
+        if not self.is_fixed():
+            var clip_maximum = memory.load[1](Self.CLIP_MAXIMUM)
+            least = clip_maximum - RANGE
+            damaged = damaged or not clip_maximum < OVERFLOW
         var begin = self.first_frame(round, rank)
-        var end = min(begin + self.tile_frames, clip.rows - edge)
+        var end = min(begin + self.tile_frames, clip.end - edge)
         var width = clip.rows - 2 * edge
         var values = memory.offset(Self.VALUES)
         var place = clip.margin() - begin
         var first = edge + thread // Self.GROUP
-        var top = clip.out_.unsafe_offset((first - edge) * width - edge)
+        var top = (first - edge) * width - edge
         for frame in range(begin + thread % Self.GROUP, end, Self.GROUP):
             if frame < edge:
                 continue
-            var row = top
+            var at = top + frame
             for band in range(first, Self.n_mels - edge, WORKERS):
                 var value = max(SILENCE, least)
                 if damaged:
                     value = NAN
                 elif frame < clip.extent.frames() - edge:
                     value = self.smoothed(values, band, frame, place, least)
-                row[unsafe_offset=frame] = value
-                row = row.unsafe_offset(WORKERS * width)
+                comptime if Self.kind == FORMED:
+                    self.store_formed(at, value)
+                else:
+                    clip.values()[unsafe_offset=at] = value
+                at += WORKERS * width
+
+    @always_inline
+    def store_formed(self, at: Int, value: Float32):
+        """Stores a value in the output's type."""
+        if self.clip.form.dtype == FLOAT32:
+            self.clip.values()[unsafe_offset=at] = value
+        elif self.clip.form.dtype == FLOAT16:
+            var half = rounded[DType.float16, 1](value)
+            self.clip.values[DType.float16]()[unsafe_offset=at] = half
+        else:
+            var half = rounded[BFLOAT16_BITS, 1](value)
+            self.clip.values[BFLOAT16_BITS]()[unsafe_offset=at] = half
 
     @always_inline
     def clamped[
@@ -2866,13 +3201,20 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int](ImplicitlyCopyable, TrivialRegi
             return 0
         if frame >= self.clip.extent.sounding_frames():
             return max(SILENCE, least)
-        return max(values.load[1](Self.TILE * band + place + frame), least)
+        var value = values.load[1](Self.TILE * band + place + frame)
+        comptime if Self.kind == FORMED:
+            if self.is_fixed():
+                return raised_or_nan(value, least)
+        return max(value, least)
 
     @always_inline
     def smoothed[
         M: SharedMemory, //
     ](self, values: M, band: Int, frame: Int, place: Int, least: Float32) -> Float32:
         """Mean over those of the nine neighbours that exist, added up in the CPU's order."""
+        comptime if Self.kind == FORMED:
+            if self.clip.smoothing == NONE:
+                return self.clamped(values, band, frame, place, least)
         var bands = 3 - Int(band == 0) - Int(band == Self.n_mels - 1)
         var frames = 3 - Int(frame == 0) - Int(frame == self.clip.extent.frames() - 1)
         var sums = Array[Float32, 3](fill=0)
@@ -2979,10 +3321,11 @@ struct DeviceTeam(Team):
         n_mels: Int,
         group: Int,
         tile: Int,
+        kind: Int,
         //,
         phase: Int,
         whole_cluster: Bool = False,
-    ](mut self, block: Block[n_mels, group, tile], step: Step):
+    ](mut self, block: Block[n_mels, group, tile, kind], step: Step):
         block.phase[phase](step, self.rank, self.thread, self.memory, self.maximum)
         comptime if whole_cluster and has_clusters():
             cluster_sync()
@@ -3014,7 +3357,7 @@ def shared_memory[floats: Int]() -> OnChip:
     == 1 else (__mlir_attr.`2 : i32` if resident == 2 else __mlir_attr.`3 : i32`),
 )
 def mel_kernel[
-    n_mels: Int, group: Int, tile: Int, resident: Int
+    n_mels: Int, group: Int, tile: Int, kind: Int, resident: Int
 ](
     audio: Floats,
     lengths: Memory[DType.int64],
@@ -3026,9 +3369,20 @@ def mel_kernel[
     clip_stride: Int64,
     pad_to: Int64,
     blocks: Int32,
+    maximum: Int32,
+    least: Float32,
+    dtype: Int32,
 ):
-    """Runs on the device: `blocks` blocks for each clip. Other arguments as in `Batch`."""
-    comptime B = Block[n_mels, group, tile]
+    """Runs on the device: `blocks` blocks for each chunk of each clip. Other arguments as in
+    `Batch` and `Form`."""
+    comptime B = Block[n_mels, group, tile, kind]
+    var form = Form(Int(maximum), least, Int(dtype))
+    comptime if kind >= DIRECT:
+        form = Form(FIXED, least, kind - DIRECT)
+    elif kind == SMOOTHED:
+        form = Form.plain()
+    elif kind != FORMED:
+        form.dtype = FLOAT32
     var batch = Batch(
         audio,
         is_int16 != 0,
@@ -3038,9 +3392,12 @@ def mel_kernel[
         Int(clip_stride),
         Int(pad_to),
         Int(smoothing),
+        form,
         out_,
     )
-    var clip = UInt32(block_idx.x) // UInt32(blocks)
+    var item = UInt32(block_idx.x) // UInt32(blocks)
     var rank = UInt32(block_idx.x) % UInt32(blocks)
+    var chunks = UInt32(batch.chunks())
+    var clip = batch.clip[n_mels](Int(item // chunks), Int(item % chunks))
     var team = DeviceTeam(Int(rank), Int(thread_idx.x), shared_memory[B.SIZE](), SILENCE)
-    B(batch.clip[n_mels](Int(clip)), Int(blocks)).run(team)
+    B(clip, Int(blocks)).run(team)
