@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import tracemalloc
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -188,7 +189,7 @@ def test_power_that_overflows_ends_the_stream() -> None:
     stream = Stream(maximum=1.5)
     with pytest.raises(ValueError, match="overflows float32"):
         stream.push(np.full(1000, 1e20, np.float32))
-    for call in (stream.features, stream.finish, lambda: stream.push(np.zeros(10))):
+    for call in (stream.features, stream.finish, partial(stream.push, np.zeros(10))):
         with pytest.raises(ValueError, match="overflows float32"):
             call()
 

@@ -626,12 +626,19 @@ def gather_edge[T: DType](audio: Memory[T], extent: Extent, start: Int, count: I
     for i in range(outside, mirrored):
         to[unsafe_offset=i] = extent.load[T](audio, start + i)
     fill(Float32(0), to.unsafe_offset(mirrored), count - mirrored)
-    var i = inside
-    while i + 8 <= outside:
-        to.unsafe_store(i, load_samples[T, 8](audio, start + i))
+    var source = audio.unsafe_offset(start + inside)
+    copy_samples(source, to.unsafe_offset(inside), outside - inside)
+
+
+@always_inline
+def copy_samples[T: DType, //](audio: Memory[T], to: Floats, count: Int):
+    """Copies samples forwards, as float32."""
+    var i = 0
+    while i + 8 <= count:
+        to.unsafe_store(i, load_samples[T, 8](audio, i))
         i += 8
-    while i < outside:
-        to[unsafe_offset=i] = load_samples[T, 1](audio, start + i)
+    while i < count:
+        to[unsafe_offset=i] = load_samples[T, 1](audio, i)
         i += 1
 
 
@@ -2343,13 +2350,10 @@ struct Stream:
     def take(mut self, audio: Int, is_int16: Bool, count: Int):
         """Appends samples to those that are kept."""
         var to = self.memory().unsafe_offset(self.held)
-        for i in range(count):
-            if is_int16:
-                to[unsafe_offset=i] = load_samples[DType.int16, 1](
-                    Memory[DType.int16](unsafe_from_address=audio), i
-                )
-            else:
-                to[unsafe_offset=i] = Floats(unsafe_from_address=audio)[unsafe_offset=i]
+        if is_int16:
+            copy_samples(Memory[DType.int16](unsafe_from_address=audio), to, count)
+        else:
+            copy_samples(Floats(unsafe_from_address=audio), to, count)
         self.held += count
         self.pushed += count
 
@@ -2357,10 +2361,23 @@ struct Stream:
         """Drops the samples that no frame after the next `frames` needs."""
         self.frames += frames
         var keep = self.pushed - max(HOP * self.frames - REACH, 0)
-        var memory = self.memory()
-        for i in range(keep):
-            memory[unsafe_offset=i] = memory[unsafe_offset=self.held - keep + i]
+        copy_samples(self.memory().unsafe_offset(self.held - keep), self.memory(), keep)
         self.held = keep
+
+
+def are_finite(values: Floats, count: Int) -> Bool:
+    """Whether none of the values is infinite or NaN."""
+    comptime W = WIDTH
+    var i = 0
+    while i + W <= count:
+        if not abs(values.unsafe_load[width=W](i)).lt(Vec[W](Float32.MAX)).reduce_and():
+            return False
+        i += W
+    while i < count:
+        if not is_finite(values[unsafe_offset=i]):
+            return False
+        i += 1
+    return True
 
 
 comptime StreamPointer = Pointer[Stream, MutUntrackedOrigin]
@@ -2419,10 +2436,8 @@ def whisper_mel_stream_take(
     var ready = whisper_mel_stream_ready(stream, samples)
     if ready > 0 and (out_ == 0 or stride < ready):
         return BAD_OUT if out_ != 0 else BAD_POINTER
-    if samples > 0 and is_int16 == 0:
-        var status = explain(audio, False, 1, samples, samples, bad_sample)
-        if status == NOT_FINITE:
-            return status
+    if is_int16 == 0 and not are_finite(Floats(unsafe_from_address=audio), samples):
+        return explain(audio, False, 1, samples, samples, bad_sample)
     var callers_mode = float_mode()
     set_float_mode(STANDARD_MODE)
     var to = Floats(unsafe_from_address=out_)

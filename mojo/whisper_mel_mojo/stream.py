@@ -20,7 +20,7 @@ from whisper_mel_mojo.features import (
     kernel_samples,
     plan,
 )
-from whisper_mel_mojo.library import FIXED, OVERFLOWED, Library, library
+from whisper_mel_mojo.library import CHUNK, FIXED, OVERFLOWED, Library, library
 
 _HOP = 160
 _RANGE = np.float32(2.0)  # of the features: 8 of the logarithm
@@ -58,7 +58,7 @@ class Stream:
     ) -> None:
         plan(480_000, n_mels, None, None)
         self._form = form_of(maximum, "float32")
-        if maximum == "chunk":
+        if self._form.maximum == CHUNK:
             raise ValueError("maximum='chunk': expected 'clip' or a number for a stream")
         if keep is not None and integer("keep", keep) < 0:
             raise ValueError(f"keep={keep}: expected at least 0 frames, or None for all")

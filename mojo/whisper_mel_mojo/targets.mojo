@@ -16,11 +16,13 @@ from mel_kernel import APPLE_GROUP, BLOCK_GROUP, DIRECT, FORMED, Mapping
 comptime TARGET = get_defined_string["TARGET"]()
 comptime ALONE = APPLE_GROUP if TARGET.startswith("apple") else BLOCK_GROUP
 comptime CLUSTERS = is_defined["CLUSTERS"]()
+comptime FIRST = FORMED if is_defined["FORMS"]() else 0
+comptime AFTER = DIRECT + 3 if is_defined["FORMS"]() else FORMED
 
 
 def main():
     comptime for n_mels in [80, 128]:
-        comptime for kernel in range(FORMED, DIRECT + 3) if is_defined["FORMS"]() else range(FORMED):
+        comptime for kernel in range(FIRST, AFTER):
             comptime wanted = n_mels == get_defined_int["N_MELS", n_mels]() and (
                 kernel == get_defined_int["KERNEL", kernel]()
             )

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from whisper_mel_mojo.features import form_of
 from whisper_mel_mojo.gpu.emulator.program import Program
-from whisper_mel_mojo.gpu.targets import FEW, MANY, NVIDIA, SMOOTHED
+from whisper_mel_mojo.gpu.targets import DIRECT, FEW, FORMED, MANY, NVIDIA, SMOOTHED
+from whisper_mel_mojo.library import DTYPES, FIXED, Maximum
 
 from gpu.compile.code import compiled
 
@@ -40,8 +42,19 @@ class Kernels:
         """Return the mapping of a kernel, then its code with line tables."""
         return texts(self.target, self.n_mels, self.folder)[self.n_mels, kind]
 
-    def kind_for(self, audio: NDArray[Any], smoothing: str | None) -> int:
+    def kind_for(
+        self,
+        audio: NDArray[Any],
+        smoothing: str | None,
+        maximum: Maximum = "clip",
+        dtype: str = "float32",
+    ) -> int:
         """Return the kind of kernel that a call takes: ``kind_of`` in ``mel_kernel.mojo``."""
+        fixed = form_of(maximum, dtype).maximum == FIXED
+        if fixed and smoothing is None:
+            return DIRECT + DTYPES[dtype]
+        if fixed or dtype != "float32":
+            return FORMED
         if smoothing is not None:
             return SMOOTHED
         return FEW if FEW in self.kinds and len(np.atleast_2d(audio)) <= FEWEST else MANY
@@ -50,7 +63,8 @@ class Kernels:
     def kinds(self) -> tuple[int, ...]:
         return NVIDIA[self.target].kernels
 
-    def log_mel(self, audio: NDArray[Any], **options: Any) -> NDArray[np.float32]:
+    def log_mel(self, audio: NDArray[Any], **options: Any) -> NDArray[Any]:
         """Compute features like :meth:`Program.log_mel`, by the kernel that a launch takes."""
-        kind = self.kind_for(audio, options.get("smoothing"))
+        form = {name: options[name] for name in ("maximum", "dtype") if name in options}
+        kind = self.kind_for(audio, options.get("smoothing"), **form)
         return self.program(kind).log_mel(audio, self.n_mels, **options)

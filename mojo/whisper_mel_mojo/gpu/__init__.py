@@ -69,8 +69,10 @@ def log_mel(
         an argument is not in a CUDA device's memory, or has another dtype or type.
     ValueError
         as :func:`whisper_mel_mojo.log_mel` for shapes and numbers; an address is not memory of the
-        device, or has been freed; an allocation is shorter than the array in it; or
-        ``maximum="chunk"`` comes with smoothing. Nothing is launched then.
+        device, or has been freed; or an allocation is shorter than the array in it. Nothing is
+        launched then.
+    NotImplementedError
+        ``maximum="chunk"`` comes with smoothing.
     DeviceError
         there is no CUDA device, or its driver refuses the launch.
     BuildError
@@ -80,7 +82,7 @@ def log_mel(
         raise TypeError("out=None: expected an array when a stream is given")
     form = form_of(maximum, dtype)
     if form.maximum == CHUNK and smoothing is not None:
-        raise ValueError(
+        raise NotImplementedError(
             f"smoothing={smoothing!r} with maximum='chunk': expected None on a device; the CPU's "
             "log_mel smoothes across chunks"
         )

@@ -178,7 +178,7 @@ class Program:
             *sizes,
             ctypes.c_int32(blocks),
             ctypes.c_int32(form.maximum),
-            ctypes.c_float(least_of(form.fixed)),
+            ctypes.c_float(float(least_of(form.fixed))),
             ctypes.c_int32(DTYPES[dtype]),
         )
         launch = self.launch._replace(blocks=items * blocks, order=order)
