@@ -46,8 +46,8 @@ FORMS = (FORMED, DIRECT, DIRECT_FLOAT16)
 _CALLS: dict[int, dict[str, Any]] = {
     SMOOTHED: {"smoothing": "same"},
     FORMED: {"smoothing": "same", "maximum": 1.5},
-    DIRECT: {"maximum": 1.5},
-    DIRECT_FLOAT16: {"maximum": 1.5, "dtype": "float16"},
+    DIRECT: {"maximum": 1.5, "blocks": 2},  # as in a batch of 256
+    DIRECT_FLOAT16: {"maximum": 1.5, "dtype": "float16", "blocks": 2},
 }
 _KINDS = {
     "multiply-adds": r"fma\.",

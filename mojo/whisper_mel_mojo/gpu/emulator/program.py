@@ -154,11 +154,13 @@ class Program:
         promised: int = 0,
         maximum: Maximum = "clip",
         dtype: str = "float32",
+        blocks: int = 0,
     ) -> NDArray[Any]:
         """Compute features like :func:`whisper_mel_mojo.log_mel`; NaN where a device leaves NaN.
 
         ``lengths``: of each clip, in samples. ``order``: of the threads. ``promised``: bytes by
-        which the output's memory is too short. Raises ``Finding``.
+        which the output's memory is too short. ``blocks``: of each clip, where blocks need not know
+        of each other; 0: as many as it has groups. Raises ``Finding``.
         """
         samples = np.ascontiguousarray(kernel_samples(np.asarray(audio)))
         clips, n = len(np.atleast_2d(samples)), samples.shape[-1]
@@ -167,9 +169,10 @@ class Program:
         form = form_of(maximum, dtype)
         rows = max(n, pad_to or 0) // 160
         items = clips * (-(-rows // CHUNK_FRAMES) if form.maximum == CHUNK else 1)
-        blocks = self.launch.cluster
-        if form.maximum == FIXED and smoothing is None:
-            blocks = -(-rows // (self.launch.threads // 8))  # each block one group
+        if not (form.maximum == FIXED and smoothing is None):
+            blocks = self.launch.cluster
+        elif blocks == 0:
+            blocks = -(-rows // (self.launch.threads // 8))
         counts = np.zeros(clips, np.int64) if lengths is None else np.array(lengths, np.int64)
         flags = (samples.dtype == np.int16, lengths is not None, SMOOTHING[smoothing])
         sizes = map(ctypes.c_int64, (n, n, pad_to or 0))
