@@ -20,14 +20,21 @@ FEWEST = 8
 
 
 @lru_cache
-def texts(target: str, n_mels: int, folder: Path | None = None) -> dict[tuple[int, int], str]:
-    """Return what ``compiled`` does, with line tables; it is compiled once in a process."""
-    return compiled(target, n_mels, folder=folder, options=("-g1",))
+def texts(
+    target: str, n_mels: int, folder: Path | None = None, forms: bool = False
+) -> dict[tuple[int, int], str]:
+    """Return what ``compiled`` does, with line tables; it is compiled once in a process.
+
+    ``forms``: the kernels for other forms than the plain one, instead of those for that.
+    """
+    more = ("-D", "FORMS") if forms else ()
+    return compiled(target, n_mels, folder=folder, options=("-g1", *more))
 
 
 class Kernels:
-    """All kernels of a target, compiled together when one is first called.
+    """All kernels of a target.
 
+    Those for the plain form are compiled together when one is first called, and so are the others.
     ``folder`` has the sources (None: the package); ``options`` are those of ``Program``.
     """
 
@@ -40,7 +47,7 @@ class Kernels:
 
     def text(self, kind: int) -> str:
         """Return the mapping of a kernel, then its code with line tables."""
-        return texts(self.target, self.n_mels, self.folder)[self.n_mels, kind]
+        return texts(self.target, self.n_mels, self.folder, kind >= FORMED)[self.n_mels, kind]
 
     def kind_for(
         self,
