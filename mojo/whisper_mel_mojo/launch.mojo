@@ -215,21 +215,24 @@ struct Later[n_mels: Int, kind: Int](Movable):
     def __init__(out self):
         self.kernel = None
 
+    def load(mut self, context: DeviceContext) raises:
+        if not self.kernel:
+            self.kernel = Kernel[Self.n_mels, Self.kind](context)
+
     def launch(
         mut self, context: DeviceContext, stream: DeviceStream, batch: Batch, clips: Int
     ) raises:
-        if not self.kernel:
-            self.kernel = Kernel[Self.n_mels, Self.kind](context)
+        self.load(context)
         self.kernel.value().launch(stream, batch, clips)
 
 
 struct Kernels[n_mels: Int](Movable):
     """The kernels for one number of bands. Those for the plain form are loaded at once."""
 
-    comptime FEWEST = FEW if CLUSTERS else MANY  # one block a clip has the same for few and for many
+    comptime FEWEST = FEW if CLUSTERS else MANY  # without clusters `many` serves few as well
 
     var many: Kernel[Self.n_mels, MANY]
-    var few: Kernel[Self.n_mels, Self.FEWEST]
+    var few: Later[Self.n_mels, Self.FEWEST]
     var smoothed: Kernel[Self.n_mels, SMOOTHED]
     var formed: Later[Self.n_mels, FORMED]
     var direct: Later[Self.n_mels, DIRECT]
@@ -238,7 +241,9 @@ struct Kernels[n_mels: Int](Movable):
 
     def __init__(out self, context: DeviceContext) raises:
         self.many = Kernel[Self.n_mels, MANY](context)
-        self.few = Kernel[Self.n_mels, Self.FEWEST](context)
+        self.few = Later[Self.n_mels, Self.FEWEST]()
+        comptime if CLUSTERS:
+            self.few.load(context)
         self.smoothed = Kernel[Self.n_mels, SMOOTHED](context)
         self.formed = Later[Self.n_mels, FORMED]()
         self.direct = Later[Self.n_mels, DIRECT]()
@@ -260,7 +265,7 @@ struct Kernels[n_mels: Int](Movable):
         elif kind == SMOOTHED:
             self.smoothed.launch(stream, batch, clips)
         elif kind == FEW:
-            self.few.launch(stream, batch, clips)
+            self.few.launch(context, stream, batch, clips)
         else:
             self.many.launch(stream, batch, clips)
 
