@@ -108,17 +108,24 @@ class LogMel(torch.nn.Module):  # type: ignore[misc]
         self.smoothing = smoothing
         self.maximum = maximum
         self.dtype = dtype
-        self._options = _options(maximum, dtype)
+        form = form_of(maximum, dtype)
+        self._maximum, self._fixed = form.maximum, form.fixed
 
     def forward(self, audio: Tensor) -> Tensor:
         features: Tensor = torch.ops.whisper_mel.log_mel(
-            audio, self.n_mels, pad_to=self.pad_to, smoothing=self.smoothing, **self._options
+            audio,
+            self.n_mels,
+            pad_to=self.pad_to,
+            smoothing=self.smoothing,
+            maximum=self._maximum,
+            fixed=self._fixed,
+            dtype=self.dtype,
         )
         return features
 
     def extra_repr(self) -> str:
         extra = f"{self.n_mels}, pad_to={self.pad_to}, smoothing={self.smoothing!r}"
-        if self._options:
+        if self._maximum != CLIP or self.dtype != "float32":
             extra += f", maximum={self.maximum!r}, dtype={self.dtype!r}"
         return extra
 
