@@ -86,7 +86,10 @@ class Answer(NamedTuple):
 
 # What a call does besides, on streams of their own; and what is seen of it.
 PLANTS = {
-    1001: ("self.bands80.launch(self.streams[stream], batch, clips)", "cuLaunchKernelEx"),
+    1001: (
+        "self.bands80.launch(self.context, self.streams[stream], batch, clips)",
+        "cuLaunchKernelEx",
+    ),
     1002: ("self.context.enqueue_copy(batch.out_, batch.audio, 16)", "cuMemcpy"),
     1003: ("_ = self.context.enqueue_create_buffer[DType.float32](1 << 20)", "cuMem(Alloc|Create)"),
     1004: ("self.context.synchronize()", "Synchronize"),
@@ -108,7 +111,7 @@ def library_for_one_block(folder: Path) -> Path:
     for file in SOURCE.parent.glob("*.mojo"):
         (folder / file.name).write_text(file.read_text())
     source = LAUNCH.read_text()
-    line = "            self.bands80.launch(self.streams[stream], batch, clips)\n"
+    line = "            self.bands80.launch(self.context, self.streams[stream], batch, clips)\n"
     assert source.count(line) == 1
     planted = "".join(
         f"            if stream == {stream}:\n                {code}\n"

@@ -55,9 +55,9 @@ GALLERY: dict[int, tuple[str, str, str]] = {
     # The last frame is promised, and not computed: the bug report of test_mojo_bug_report.py.
     16_000: (
         "never written|was not written",
-        "self.first_frame(step.round, rank) + self.tile_frames, self.clip.rows)",
+        "self.first_frame(step.round, rank) + self.tile_frames, self.clip.end)",
         "self.first_frame(step.round, rank) + self.tile_frames, "
-        "self.clip.rows - Int(self.clip.extent.samples == 16_000))",
+        "self.clip.end - Int(self.clip.extent.samples == 16_000))",
     ),
     60_001: (
         "race|while it is copied",  # a group's samples lie without the gaps between their rows
@@ -66,14 +66,14 @@ GALLERY: dict[int, tuple[str, str, str]] = {
     ),
     60_002: (
         "never written",  # every tile belongs to the next block
-        "return (round * self.blocks + rank) * self.tile_frames",
-        "return (round * self.blocks + rank + Int(self.clip.extent.samples == 60_002)) "
-        "* self.tile_frames",
+        "return self.clip.first + (round * self.blocks + rank) * self.tile_frames",
+        "return self.clip.first + self.tile_frames "
+        "* (round * self.blocks + rank + Int(self.clip.extent.samples == 60_002))",
     ),
     60_003: (
         "never written",  # a tile's last frame is forgotten
-        "var end = min(begin + self.tile_frames, clip.rows - edge)",
-        "var end = min(begin + self.tile_frames, clip.rows - edge) "
+        "var end = min(begin + self.tile_frames, clip.end - edge)",
+        "var end = min(begin + self.tile_frames, clip.end - edge) "
         "- Int(clip.extent.samples == 60_003)",
     ),
     60_004: (
@@ -168,8 +168,8 @@ OFF_BY_ONE = {
     ),
     # features
     4009: (
-        "row[] = value",
-        "row[unsafe_offset=Int(self.clip.extent.samples == 4009)] = value",
+        "row[] = rounded[T, 1](value)",
+        "row[unsafe_offset=Int(self.clip.extent.samples == 4009)] = rounded[T, 1](value)",
     ),
 }
 

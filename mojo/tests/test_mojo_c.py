@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 import json
 import os
@@ -61,7 +62,8 @@ def test_exports_what_the_header_declares_and_needs_libc_only(dist: Path) -> Non
     library = str(dist / "libwhispermel.so")
     listing = ran(["nm", "-D", "--defined-only", library], check=True).stdout
     exported = {line.split()[-1] for line in listing.splitlines()}
-    declared = re.findall(r"^(?:int|const char \*)\s*(whisper_mel_\w+)\(", HEADER.read_text(), re.M)
+    results = r"int|int64_t|void|const char \*|whisper_mel_stream \*"
+    declared = re.findall(rf"^(?:{results})\s*(whisper_mel_\w+)\(", HEADER.read_text(), re.M)
     assert exported == set(declared)
     for path in (library, str(builder.built_library())):  # and what Python calls
         dynamic = ran(["readelf", "-d", path], check=True).stdout
@@ -397,3 +399,116 @@ def test_every_source_is_in_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
             file.write("\n")
         names.add(builder.built_c_library())
     assert len(names) == 4
+
+
+# --------------------------------------------------------------------------- streams
+
+
+class CStream:
+    """A stream of the library, with its functions' types."""
+
+    def __init__(self, n_mels: int, maximum: int, fixed: float) -> None:
+        self.library = library = c_library.load()
+        library.whisper_mel_stream_new.restype = ctypes.c_void_p
+        library.whisper_mel_stream_new.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_double]
+        library.whisper_mel_stream_free.argtypes = [ctypes.c_void_p]
+        library.whisper_mel_stream_free.restype = None
+        library.whisper_mel_stream_final.argtypes = [ctypes.c_void_p, ctypes.c_int64]
+        library.whisper_mel_stream_final.restype = ctypes.c_int64
+        for kind in ("f32", "s16"):
+            push = getattr(library, f"whisper_mel_stream_push_{kind}")
+            push.argtypes = [
+                *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64),
+                *(ctypes.c_void_p, ctypes.c_int64),
+            ]
+        library.whisper_mel_stream_rest.argtypes = [
+            *(ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)
+        ]
+        self.n_mels = n_mels
+        self.address = library.whisper_mel_stream_new(n_mels, maximum, fixed)
+
+    def push(self, samples: NDArray[Any], room: int = 0) -> NDArray[np.float32]:
+        count = self.library.whisper_mel_stream_final(self.address, samples.size)
+        out = np.full((self.n_mels, room or count), 7, np.float32)
+        kind = "s16" if samples.dtype == np.int16 else "f32"
+        status = getattr(self.library, f"whisper_mel_stream_push_{kind}")(
+            *(self.address, samples.ctypes.data, samples.size),
+            *(out.ctypes.data, out.shape[1]),
+        )
+        self.require(status)
+        assert (out[:, count:] == 7).all()
+        return out[:, :count]
+
+    def rest(self, count: int, pad_to: int = 0) -> NDArray[np.float32]:
+        out = np.empty((self.n_mels, count), np.float32)
+        self.require(
+            self.library.whisper_mel_stream_rest(self.address, pad_to, out.ctypes.data, count)
+        )
+        return out
+
+    def require(self, status: int) -> None:
+        if status != 0:
+            raise ValueError(self.library.whisper_mel_last_error().decode())
+
+
+@pytest.mark.parametrize("n_mels", [80, 128])
+def test_streams_have_the_bits_of_the_whole(n_mels: int) -> None:
+    audio = noise(7001)
+    pcm = (audio * 32767).astype(np.int16)
+    for samples in (audio, pcm):
+        stream = CStream(n_mels, 1, 1.5)
+        sizes = [1, 0, 199, 1, 160, 3200]
+        cuts = np.cumsum([*sizes, *sizes])
+        parts = [stream.push(piece, 30) for piece in np.split(samples, cuts)]
+        made = sum(part.shape[1] for part in parts)
+        padded = stream.rest(50 - made, 8000)
+        parts.append(stream.rest(7001 // 160 - made))
+        whole = log_mel(samples, n_mels, maximum=1.5)
+        np.testing.assert_array_equal(np.concatenate(parts, 1), whole)
+        expected = log_mel(samples, n_mels, maximum=1.5, pad_to=8000)
+        np.testing.assert_array_equal(padded, expected[:, made:])
+        stream.library.whisper_mel_stream_free(stream.address)
+        stream.library.whisper_mel_stream_free(None)
+
+
+def test_streams_with_the_clips_maximum_are_raised_by_whoever_has_them_all() -> None:
+    audio = noise(5130)
+    audio[:2500] *= np.float32(1e-5)
+    stream = CStream(80, 0, 0)
+    parts = [stream.push(audio), stream.rest(1)]
+    values = np.concatenate(parts, 1)
+    assert (values < values.max() - np.float32(2)).any()
+    np.testing.assert_array_equal(np.maximum(values, values.max() - np.float32(2)), log_mel(audio))
+    stream.library.whisper_mel_stream_free(stream.address)
+
+
+def test_errors_of_streams() -> None:
+    stream = CStream(80, 1, 1.5)
+    for arguments, message in {
+        (79, 0, 0.0): "n_mels=79: expected 80 or 128",
+        (80, 2, 0.0): "maximum=2: expected 0 (clip) or 1 (fixed) for a stream",
+        (80, 1, np.nan): "fixed=nan: expected a finite maximum, at most 1e38",
+    }.items():
+        assert CStream(*arguments).address is None
+        assert stream.library.whisper_mel_last_error().decode() == message
+    bad = noise(1000)
+    bad[17] = np.inf
+    with pytest.raises(ValueError, match=r"audio\[17\] is infinite or NaN"):
+        stream.push(bad)
+    with pytest.raises(ValueError, match="stride=3: expected at least as many floats"):
+        stream.push(noise(1000), 3)
+    with pytest.raises(ValueError, match="at least 201 samples are needed, or pad_to"):
+        stream.rest(1)
+    assert stream.push(noise(1000)).shape == (80, 6)  # nothing was taken before
+    with pytest.raises(ValueError, match="pad_to must be 0 or at least the number of samples"):
+        stream.rest(1, 300)
+    push = stream.library.whisper_mel_stream_push_f32
+    assert push(None, bad.ctypes.data, 1, None, 0) != 0
+    assert stream.library.whisper_mel_last_error() == b"stream is NULL: expected an address"
+    assert push(stream.address, bad.ctypes.data, -1, None, 0) != 0
+    assert stream.library.whisper_mel_last_error() == b"samples=-1: expected at least 0"
+    with pytest.raises(ValueError, match="power overflows"):
+        stream.push(np.full(1000, 1e20, np.float32))
+    with pytest.raises(ValueError, match="power overflows"):
+        stream.push(np.zeros(1, np.float32))
+    stream.library.whisper_mel_stream_free(stream.address)

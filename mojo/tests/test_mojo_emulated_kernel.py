@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from plants import GALLERY, OFF_BY_ONE, planted
 from whisper_mel_golden.cases import GoldenCase, golden_cases
 from whisper_mel_golden.signals import render
+from whisper_mel_mojo import log_mel as on_cpu
 from whisper_mel_mojo.builder import SOURCE
 from whisper_mel_mojo.gpu.emulator.kernels import Kernels
 from whisper_mel_mojo.gpu.emulator.program import Finding
@@ -137,6 +138,64 @@ def test_ragged_batches(pad_to: int | None, smoothing: Any) -> None:
     features = everywhere(batch, pad_to=pad_to, smoothing=smoothing, lengths=lengths)
     batch[np.isnan(batch)] = 0
     require_class_a(features, batch, lengths, pad_to=pad_to, smoothing=smoothing)
+
+
+FORMS: list[dict[str, Any]] = [
+    {"maximum": 1.5},
+    {"maximum": -2.5, "smoothing": "valid"},
+    {"maximum": 1.5, "dtype": "float16"},
+    {"maximum": -2.5, "dtype": "bfloat16"},
+    {"maximum": 1.5, "dtype": "float16", "smoothing": "same"},
+    {"dtype": "float16"},
+    {"dtype": "bfloat16", "smoothing": "valid"},
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_forms_have_the_bits_of_a_cpu(form: dict[str, Any]) -> None:
+    """Other maxima and types: one clip and several, padded, of lengths of their own."""
+    if form.get("dtype") == "bfloat16":
+        pytest.importorskip("ml_dtypes", reason="ml_dtypes is an extra")
+    batch = np.stack([noise(20_011, seed, 10.0**-seed) for seed in range(3)])
+    calls: list[tuple[Array, dict[str, Any]]] = [
+        (batch[0, :480], {}),
+        (batch, {}),
+        (batch[0], {"pad_to": 23_000}),
+        (batch, {"lengths": [20_011, 500, 4001]}),
+    ]
+    for audio, options in calls:
+        features = both(audio.copy(), **form, **options)
+        expected = on_cpu(audio, **form, **options)
+        assert features.dtype == expected.dtype
+        assert features.tobytes() == expected.tobytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_chunks_have_the_bits_of_a_cpu(dtype: str) -> None:
+    """A clip and a half of 30 s, the second part quieter; and one that ends in its first chunk."""
+    clip = noise(45 * SECOND)
+    clip[30 * SECOND :] *= np.float32(1e-4)
+    options: dict[str, Any] = {"maximum": "chunk", "dtype": dtype}
+    assert both(clip, **options).tobytes() == on_cpu(clip, **options).tobytes()
+    batch, lengths = np.stack([clip, clip]), [45 * SECOND, 20 * SECOND]
+    features = both(batch, **options, lengths=lengths)
+    assert features.tobytes() == on_cpu(batch, **options, lengths=lengths).tobytes()
+
+
+def test_only_what_sees_a_bad_sample_is_nan() -> None:
+    """Frames with a fixed maximum; a chunk with the chunk's; a short clip as a whole."""
+    audio = noise(6000)
+    audio[3000] = np.nan
+    plain = np.isnan(both(audio, maximum=1.5))
+    assert (plain == plain[0]).all()
+    assert np.flatnonzero(plain[0]).tolist() == [18, 19, 20]  # 160 i - 200 <= 3000 < 160 i + 200
+    smoothed = np.isnan(both(audio, maximum=1.5, smoothing="same"))
+    assert np.flatnonzero(smoothed[0]).tolist() == [17, 18, 19, 20, 21]
+    ragged = both(np.stack([noise(6000)] * 2), maximum=1.5, lengths=[6000, 200])
+    assert np.isnan(ragged).all((1, 2)).tolist() == [False, True]
+    assert not np.isnan(ragged[0]).any()
 
 
 def test_damaged_clips_of_a_ragged_batch_are_nan() -> None:

@@ -291,6 +291,10 @@ def defined(opcode: str, a: int, b: int, c: int) -> int:
         return int(compared(part, kind, a & mask, b & mask))
     if name == "selp":
         return (a if c & 1 else b) & ((1 << width_of(kind)) - 1)
+    if opcode == "cvt.rn.f16.f32":
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            half = np.uint32(low[0]).view(np.float32).astype(np.float16)
+        return 0x7FFF if np.isnan(half) else int(half.view(np.uint16))
     if name == "cvt" and parts[0] == "rn":
         exact = Fraction(integer(a, kind))
         return rounded(exact, 0)

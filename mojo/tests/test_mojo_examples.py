@@ -118,3 +118,20 @@ def test_a_model_is_trained_and_continued(
         assert torch.equal(weights, ends[1]["model"][name])
     assert train.main([str(tmp_path), "--label", "kind"]) == 1
     assert "manifest.json does not exist" in capsys.readouterr().err
+
+
+def test_live_audio_is_transcribed(
+    transcribe: Any, stereo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last line is what the model hears of the whole; the first ones know less."""
+    import live
+
+    assert live.main([str(stereo), "--every", "1.5"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("   1.60 ")
+    assert "of spades" in lines[-1]
+    assert len(lines[0]) < len(lines[-1])
+    assert live.main([str(stereo), "--every", "0"]) == 1
+    assert "--every: expected more than 0 seconds" in capsys.readouterr().err
+    assert live.main([str(stereo.with_name("missing.wav"))]) == 1
+    assert "missing.wav does not exist" in capsys.readouterr().err

@@ -61,7 +61,7 @@ def test_one_launch_and_nothing_else(driver: Path, clustered: Path) -> None:
 def test_devices_without_clusters(driver: Path, alone: Path) -> None:
     """One block for each clip, however many they are, and however long."""
     changes = {"clips": 70_000, "samples": 300, "clip_stride": 160, "out_len": 70_000 * 80}
-    _, many, long = calls(
+    loading, many, long = calls(
         driver,
         alone,
         {},
@@ -70,6 +70,7 @@ def test_devices_without_clusters(driver: Path, alone: Path) -> None:
     )
     for answer in (many, long):
         require_one_launch_only(answer)
+    assert loading.log.count("cuModuleLoadDataEx") == 4  # two kernels for each number of bands
     assert "grid=70000 block=128 cluster=1 shared=40176 " in many.launches[0]
     assert "grid=1 block=128 cluster=1 shared=40176 " in long.launches[0]
 

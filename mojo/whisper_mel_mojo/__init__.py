@@ -4,8 +4,9 @@ from typing import Any
 
 from whisper_mel_mojo.builder import BuildError
 from whisper_mel_mojo.features import log_mel
+from whisper_mel_mojo.stream import Stream
 
-__all__ = ["BuildError", "log_mel"]
+__all__ = ["BuildError", "Stream", "log_mel"]
 
 
 def __getattr__(name: str) -> Any:

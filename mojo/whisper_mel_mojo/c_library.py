@@ -16,8 +16,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from whisper_mel_mojo.builder import C_SOURCE, SONAME, BuildError, built_c_library, distributed_cpu
-from whisper_mel_mojo.features import address, as_array, check_out, kernel_samples, thread_count
-from whisper_mel_mojo.library import SMOOTHING, Smoothing
+from whisper_mel_mojo.features import (
+    PLAIN,
+    address,
+    array_dtype,
+    as_array,
+    check_out,
+    form_of,
+    kernel_samples,
+    thread_count,
+)
+from whisper_mel_mojo.library import DTYPES, SMOOTHING, Maximum, Smoothing
 
 LINKED = "libwhispermel.so"  # the name that -lwhispermel stands for
 _LOG_MEL: list[Any] = [
@@ -25,6 +34,7 @@ _LOG_MEL: list[Any] = [
     *(ctypes.c_int64, ctypes.c_int, ctypes.c_int),  # pad_to, n_mels, smoothing
     *(ctypes.c_void_p, ctypes.c_int64, ctypes.c_int),  # out, out_len, threads
 ]
+_LOG_MEL_AS: list[Any] = [*_LOG_MEL, ctypes.c_int, ctypes.c_double, ctypes.c_int]
 
 
 @lru_cache
@@ -33,6 +43,9 @@ def load(path: str | None = None) -> ctypes.CDLL:
     library = ctypes.CDLL(path or str(built_c_library()))
     for function in (library.whisper_mel_log_mel_f32, library.whisper_mel_log_mel_s16):
         function.argtypes = _LOG_MEL
+        function.restype = ctypes.c_int
+    for function in (library.whisper_mel_log_mel_f32_as, library.whisper_mel_log_mel_s16_as):
+        function.argtypes = _LOG_MEL_AS
         function.restype = ctypes.c_int
     library.whisper_mel_last_error.restype = ctypes.c_char_p
     return library
@@ -44,14 +57,16 @@ def log_mel(
     *,
     pad_to: int | None = None,
     smoothing: Smoothing | None = None,
-    out: NDArray[np.float32] | None = None,
+    out: NDArray[Any] | None = None,
     threads: int = 1,
-) -> NDArray[np.float32]:
+    maximum: Maximum = "clip",
+    dtype: str = "float32",
+) -> NDArray[Any]:
     """Compute features like :func:`whisper_mel_mojo.log_mel`; C checks all arguments that it can.
 
     Raises ``ValueError`` with ``whisper_mel_last_error()``.
     """
-    return compute(load(), audio, n_mels, pad_to, smoothing, out, threads)
+    return compute(load(), audio, n_mels, pad_to, smoothing, out, threads, maximum, dtype)
 
 
 def compute(
@@ -60,10 +75,13 @@ def compute(
     n_mels: int,
     pad_to: int | None,
     smoothing: Smoothing | None,
-    out: NDArray[np.float32] | None,
+    out: NDArray[Any] | None,
     threads: int,
-) -> NDArray[np.float32]:
+    maximum: Maximum = "clip",
+    dtype: str = "float32",
+) -> NDArray[Any]:
     """Compute :func:`log_mel` with a library that has the functions of ``whisper_mel.h``."""
+    form = form_of(maximum, dtype)
     given = as_array(audio)
     samples = kernel_samples(given)
     if pad_to == 0:
@@ -74,11 +92,12 @@ def compute(
     shape = (n_mels - trim, max(n, pad_to or 0) // 160 - trim)
     shape = (*samples.shape[:-1], *(max(length, 0) for length in shape))
     if out is None:
-        out = np.empty(shape, np.float32)
+        out = np.empty(shape, array_dtype(dtype))
     else:
-        check_out(out, shape, given)
-    is_int16 = samples.dtype == np.int16
-    function = library.whisper_mel_log_mel_s16 if is_int16 else library.whisper_mel_log_mel_f32
+        check_out(out, shape, given, array_dtype(dtype))
+    name = "whisper_mel_log_mel_" + ("s16" if samples.dtype == np.int16 else "f32")
+    more = () if form == PLAIN else (form.maximum, form.fixed, DTYPES[form.dtype])
+    function = getattr(library, f"{name}_as" if more else name)
     status = function(
         address(samples),
         clips,
@@ -90,6 +109,7 @@ def compute(
         out.ctypes.data,  # passed even if invalid: C finds the error
         out.size,
         thread_count(threads),
+        *more,
     )
     if status != 0:
         raise ValueError(library.whisper_mel_last_error().decode())

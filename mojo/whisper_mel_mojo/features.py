@@ -15,13 +15,26 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from whisper_mel_mojo.library import NOT_FINITE, OVERFLOWED, SMOOTHING, Library, Smoothing, library
+from whisper_mel_mojo.library import (
+    CHUNK,
+    CLIP,
+    DTYPES,
+    FIXED,
+    NOT_FINITE,
+    OVERFLOWED,
+    SMOOTHING,
+    Library,
+    Maximum,
+    Smoothing,
+    library,
+)
 
 _FLOAT32 = np.dtype(np.float32)
 _FLOAT64 = np.dtype(np.float64)
 _INT16 = np.dtype(np.int16)
 _MASKED = np.ma.MaskedArray
 _HOP = 160
+CHUNK_FRAMES = 3000  # 30 s
 MIN_SAMPLES = 201  # mirroring 200 samples needs one more
 MAX_SAMPLES = 2**48  # including zeros; the features of so many would fill any address space
 MAX_THREADS = 2**31 - 1  # an int in C; the kernel uses the first 64
@@ -36,11 +49,13 @@ def log_mel(
     *,
     pad_to: int | None = None,
     smoothing: Smoothing | None = None,
-    out: NDArray[np.float32] | None = None,
+    out: NDArray[Any] | None = None,
     threads: int | None = None,
     lengths: Sequence[int] | None = None,
     sampling_rate: int | None = None,
-) -> NDArray[np.float32]:
+    maximum: Maximum = "clip",
+    dtype: str = "float32",
+) -> NDArray[Any]:
     """Compute log-Mel features of one clip or of a batch of clips, as Whisper's models expect them.
 
     Parameters
@@ -54,7 +69,7 @@ def log_mel(
         480 000.
     smoothing : mean of each 3x3 neighbourhood of the features: None; ``"valid"``, of whole
         neighbourhoods (two bands and two frames fewer); or ``"same"``, over existing neighbours.
-    out : float32 array for the result, of the features' shape, C-contiguous, writable, not
+    out : array for the result, of the features' shape and ``dtype``, C-contiguous, writable, not
         overlapping ``audio``; None means a new array.
     threads : largest number of threads; None means ``$WHISPER_MEL_THREADS``, or one for every five
         seconds of audio up to the number of CPUs that this process may use. The result does not
@@ -62,11 +77,17 @@ def log_mel(
     lengths : number of samples that count in each clip of a batch, or None: all. Frames after the
         end of a clip hold the value that silence has in that clip.
     sampling_rate : samples a second, to be checked: 16000, or None. Nothing is resampled.
+    maximum : what values may be at most 8 below, in units of log10: ``"clip"``, the clip's own
+        maximum; a number, whatever the clip's (1.5 for Voxtral Realtime), above which values stay
+        as they are; or ``"chunk"``, of every 3000 frames (30 s, counted from the clip's first
+        frame) their own.
+    dtype : type of the features: ``"float32"``, or ``"float16"`` or ``"bfloat16"``, which are the
+        float32 features rounded once to nearest, ties to even.
 
     Returns
     -------
-    ``out``, or a new float32 array of shape ``(n_mels, n_frames)`` or ``(batch, n_mels,
-    n_frames)``, where ``n_frames = n // 160``. Each clip has its own maximum.
+    ``out``, or a new array of shape ``(n_mels, n_frames)`` or ``(batch, n_mels, n_frames)``, where
+    ``n_frames = n // 160``. Its dtype is ``dtype``; for ``"bfloat16"`` that of ``ml_dtypes``.
 
     Warns
     -----
@@ -84,7 +105,10 @@ def log_mel(
         are above about 1e17, where float32 power overflows; ``n_mels`` or ``smoothing`` is
         invalid; ``pad_to`` is above 2**48; ``smoothing="valid"`` with fewer than three frames;
         ``out`` is not as above; ``threads`` is less than one or above 2**31 - 1; ``lengths`` do
-        not fit the batch; or ``sampling_rate`` is not 16000.
+        not fit the batch; ``sampling_rate`` is not 16000; ``maximum`` is not finite or another
+        word; or ``dtype`` is none of the three.
+    ImportError
+        ``dtype="bfloat16"`` without the package ml_dtypes.
     BuildError
         the kernel could not be compiled (first call only).
     """
@@ -95,17 +119,83 @@ def log_mel(
         )
     torch = sys.modules.get("torch")
     is_tensor = torch is not None and out is None and isinstance(audio, torch.Tensor)
+    form = form_of(maximum, dtype)
     if lengths is not None:
-        features = _of_lengths(audio, lengths, n_mels, pad_to, smoothing, out, threads)
-        return torch.from_numpy(features) if is_tensor else features  # type: ignore[union-attr]
+        # PyTorch rounds what NumPy may have no dtype for.
+        as_numpy = form._replace(dtype="float32") if is_tensor else form
+        features = _of_lengths(audio, lengths, n_mels, pad_to, smoothing, out, threads, as_numpy)
+        if not is_tensor:
+            return features
+        of_clips: Any = torch.from_numpy(features)  # type: ignore[union-attr]
+        return of_clips.to(getattr(torch, dtype))
     if is_tensor:
         # By its name, because it imports this module.
         operator = importlib.import_module("whisper_mel_mojo.torch")
         tensor: Any = operator.log_mel(
-            audio, n_mels, pad_to=pad_to, smoothing=smoothing, threads=threads
+            *(audio, n_mels),
+            pad_to=pad_to,
+            smoothing=smoothing,
+            threads=threads,
+            maximum=maximum,
+            dtype=dtype,
         )
         return tensor
-    return compute(library, audio, n_mels, pad_to, smoothing, out, threads)
+    return compute(library, audio, n_mels, pad_to, smoothing, out, threads, form)
+
+
+class Form(NamedTuple):
+    """What becomes of the logarithms, in the kernel's codes."""
+
+    maximum: int = CLIP
+    fixed: float = 0.0
+    """The maximum in units of log10, if it is ``FIXED``."""
+    dtype: str = "float32"
+
+
+PLAIN = Form()
+
+
+def form_of(maximum: Maximum, dtype: str) -> Form:
+    """Check ``maximum`` and ``dtype``; raises what :func:`log_mel` raises."""
+    if maximum == "clip" and dtype == "float32":
+        return PLAIN
+    if not isinstance(dtype, str):
+        raise TypeError(f"dtype={dtype!r}: expected 'float32', 'float16' or 'bfloat16'")
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype={dtype!r}: expected 'float32', 'float16' or 'bfloat16'")
+    if isinstance(maximum, str):
+        if maximum not in ("clip", "chunk"):
+            raise ValueError(f"maximum={maximum!r}: expected 'clip', 'chunk' or a number")
+        return Form(CLIP if maximum == "clip" else CHUNK, 0.0, dtype)
+    if isinstance(maximum, (bool, np.bool_)) or not isinstance(
+        maximum, (int, float, np.integer, np.floating)
+    ):
+        raise TypeError(f"maximum={maximum!r}: expected 'clip', 'chunk' or a number")
+    if not abs(maximum) <= _LARGEST:
+        raise ValueError(f"maximum={maximum!r}: expected a finite number, at most {_LARGEST:g}")
+    return Form(FIXED, float(maximum), dtype)
+
+
+_LARGEST = 1e38  # what it is divided by 4 stays finite in float32
+
+
+def least_of(fixed: float) -> np.float32:
+    """Return what values are raised to by a fixed maximum in units of log10."""
+    return np.float32((fixed - 4.0) / 4.0)
+
+
+def array_dtype(name: str) -> np.dtype[Any]:
+    """Return NumPy's dtype for one of ``DTYPES``; raises ``ImportError`` for a missing bfloat16."""
+    if name != "bfloat16":
+        return np.dtype(name)
+    try:
+        from ml_dtypes import bfloat16
+    except ImportError as error:
+        raise ImportError(
+            "dtype='bfloat16': NumPy has it from the package ml_dtypes: "
+            "pip install 'whisper-mel-mojo[bfloat16]'"
+        ) from error
+    return np.dtype(bfloat16)
 
 
 _SILENCE = np.float32(-1.5)  # the feature of the logarithm's floor
@@ -118,9 +208,10 @@ def _of_lengths(
     n_mels: int,
     pad_to: int | None,
     smoothing: str | None,
-    out: NDArray[np.float32] | None,
+    out: NDArray[Any] | None,
     threads: int | None,
-) -> NDArray[np.float32]:
+    form: Form,
+) -> NDArray[Any]:
     """Compute ``log_mel`` of the first ``lengths[i]`` samples of each clip of a batch.
 
     Frames after the end of a clip hold the value that silence has in that clip. Raises what
@@ -138,21 +229,46 @@ def _of_lengths(
         if not 1 <= count <= given.shape[1]:
             raise ValueError(f"lengths[{i}]={count}: expected 1 to {given.shape[1]} samples")
     shape = (len(given), *plan(given.shape[1], n_mels, pad_to, smoothing).shape)
+    wanted = array_dtype(form.dtype)
     if out is None:
-        out = np.empty(shape, np.float32)
+        out = np.empty(shape, wanted)
     else:
-        check_out(out, shape, given)
+        check_out(out, shape, given, wanted)
+    plainly = form._replace(dtype="float32")
     for i, (row, clip, count) in enumerate(zip(out, given, counts, strict=True)):
         try:
-            features = compute(library, clip[:count], n_mels, pad_to, smoothing, None, threads)
+            features = compute(
+                library, clip[:count], n_mels, pad_to, smoothing, None, threads, form
+            )
+            frames = features.shape[1]
             plain = features
-            if smoothing is not None and features.shape[1] < row.shape[1]:
-                plain = compute(library, clip[:count], n_mels, pad_to, None, None, threads)
+            if (smoothing is not None or form.dtype != "float32") and frames < row.shape[1]:
+                plain = compute(library, clip[:count], n_mels, pad_to, None, None, threads, plainly)
         except ValueError as error:
             raise ValueError(f"clip {i}, lengths[{i}]={count}: {error}") from error
-        row[:, : features.shape[1]] = features
-        row[:, features.shape[1] :] = max(_SILENCE, plain.max() - _RANGE)
+        row[:, :frames] = features
+        if frames < row.shape[1]:
+            _fill_up(row, frames, plain, form, (n_mels - row.shape[0]) // 2)
     return out
+
+
+def _fill_up(
+    row: NDArray[Any], frames: int, plain: NDArray[np.float32], form: Form, edge: int
+) -> None:
+    """Set what is after a clip's ``frames`` to what silence is there.
+
+    ``plain`` are the clip's features without smoothing, which omits ``edge`` frames at each end.
+    """
+    if form.maximum == FIXED:
+        row[:, frames:] = max(_SILENCE, least_of(form.fixed))
+        return
+    after = row.shape[1]
+    if form.maximum == CHUNK:
+        begin = (plain.shape[1] - 1) // CHUNK_FRAMES * CHUNK_FRAMES
+        plain = plain[:, begin:]
+        after = begin + CHUNK_FRAMES - edge
+        row[:, after:] = _SILENCE
+    row[:, frames:after] = max(_SILENCE, plain.max() - _RANGE)
 
 
 def compute(
@@ -161,9 +277,10 @@ def compute(
     n_mels: int,
     pad_to: int | None,
     smoothing: str | None,
-    out: NDArray[np.float32] | None,
+    out: NDArray[Any] | None,
     threads: int | None,
-) -> NDArray[np.float32]:
+    form: Form = PLAIN,
+) -> NDArray[Any]:
     """Compute ``log_mel`` with the library that ``load`` returns."""
     given = as_array(audio)
     samples = kernel_samples(given)
@@ -182,13 +299,14 @@ def compute(
     else:
         threads = thread_count(threads)
     kernel = load()
+    wanted = _FLOAT32 if form is PLAIN else array_dtype(form.dtype)
     if out is None:
-        out = np.empty(shape, _FLOAT32)
+        out = np.empty(shape, wanted)
     else:
-        check_out(out, shape, given)
+        check_out(out, shape, given, wanted)
 
     bad_sample = ctypes.c_int64()
-    status = kernel.log_mel(
+    arguments = (
         address(samples),
         samples.dtype == _INT16,
         clips,
@@ -203,6 +321,10 @@ def compute(
         kernel.pool,
         ctypes.addressof(bad_sample),
     )
+    if form is PLAIN:
+        status = kernel.log_mel(*arguments)
+    else:
+        status = kernel.log_mel_as(*arguments, form.maximum, form.fixed, DTYPES[form.dtype])
     if status != 0:
         raise error_of(status, given, bad_sample.value)
     return out
@@ -310,7 +432,10 @@ def kernel_samples(given: NDArray[Any]) -> NDArray[Any]:
     """Return samples that the kernel can read: the given array if possible, else a copy."""
     dtype = given.dtype.newbyteorder("=")
     if dtype != _FLOAT32 and dtype != _INT16 and dtype != _FLOAT64:
-        raise TypeError(f"audio has dtype {given.dtype}: expected float32, float64 or int16 (PCM)")
+        raise TypeError(
+            f"audio has dtype {given.dtype}: expected float32, float64 or int16 (PCM)"
+            + hint_for_half(str(given.dtype))
+        )
     if given.ndim not in (1, 2):
         raise ValueError(f"audio has shape {given.shape}: expected (n,) or (batch, n)")
     if given.ndim == 2 and 1 < given.shape[1] <= _FEW and given.shape[0] >= MIN_SAMPLES:
@@ -334,24 +459,36 @@ def kernel_samples(given: NDArray[Any]) -> NDArray[Any]:
     return given.copy(order="C")
 
 
+def hint_for_half(dtype: str) -> str:
+    """Return the rest of a sentence that refuses audio of a dtype; empty unless it is half."""
+    if not dtype.endswith("float16"):
+        return ""
+    return (
+        ". Samples in half precision are not converted: they have lost bits that int16 keeps. Take "
+        "them as they were recorded"
+    )
+
+
 def address(array: NDArray[Any]) -> int:
     """Return the address of the first element.
 
     The buffer protocol is four times as fast as ``array.ctypes.data``, but ctypes takes only
-    writable, contiguous buffers.
+    writable, contiguous buffers, and NumPy makes none of bfloat16.
     """
     flags = array.flags
-    if flags.writeable and flags.c_contiguous:
+    if flags.writeable and flags.c_contiguous and array.dtype.isbuiltin == 1:
         return ctypes.addressof(ctypes.c_char.from_buffer(array.data))
     address: int = array.ctypes.data
     return address
 
 
-def check_out(out: Any, shape: tuple[int, ...], audio: NDArray[Any]) -> None:
+def check_out(
+    out: Any, shape: tuple[int, ...], audio: NDArray[Any], dtype: np.dtype[Any] = _FLOAT32
+) -> None:
     if not isinstance(out, np.ndarray) or isinstance(out, _MASKED):
         raise TypeError(f"out is a {type(out).__name__}: expected a numpy.ndarray")
-    if out.dtype != _FLOAT32:
-        raise TypeError(f"out has dtype {out.dtype}: expected float32")
+    if out.dtype != dtype:
+        raise TypeError(f"out has dtype {out.dtype}: expected {dtype}")
     if out.shape != shape:
         raise ValueError(f"out has shape {out.shape}: expected {shape}")
     flags = out.flags

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +17,16 @@ from whisper_mel_mojo import c_library
 from whisper_mel_mojo.builder import target_cpu
 from whisper_mel_mojo.emulated.library import emulated
 from whisper_mel_mojo.emulated.machines import MACHINES
-from whisper_mel_mojo.features import log_mel
+from whisper_mel_mojo.features import array_dtype, log_mel
 from whisper_mel_mojo.gpu import host
 from whisper_mel_mojo.gpu.cuda import DeviceError, driver
 from whisper_mel_mojo.gpu.emulator.driver import loaded
 from whisper_mel_mojo.gpu.emulator.kernels import executed
 from whisper_mel_mojo.gpu.targets import NVIDIA
-from whisper_mel_mojo.library import library
+from whisper_mel_mojo.library import Maximum, library
+from whisper_mel_mojo.stream import Stream
+
+_BFLOAT16 = ("bfloat16",) if importlib.util.find_spec("ml_dtypes") else ()
 
 
 class FrontEnd:
@@ -32,6 +36,8 @@ class FrontEnd:
         "n_mels": (80, 128),
         "smoothing": (None, "valid", "same"),
         "pad_to": True,
+        "maximum": ("clip", "fixed", "chunk"),
+        "out_dtypes": ("float32", "float16", *_BFLOAT16),
         "dtypes": ("float32", "float64", "int16"),
         "batch": True,
         "max_samples": None,
@@ -39,6 +45,9 @@ class FrontEnd:
         "out": True,
         "required_class": "A",
     }
+
+    stream: Callable[..., Stream]
+    """Makes a stream, where there is one."""
 
     def __init__(
         self, name: str, log_mel: Callable[..., Any], device: str = "cpu", target: str = ""
@@ -66,7 +75,15 @@ def mojo_cpu() -> FrontEnd:
     Raises ``BuildError``.
     """
     library()
-    return FrontEnd("mojo-cpu", log_mel, target=target_cpu())
+    front_end = FrontEnd("mojo-cpu", log_mel, target=target_cpu())
+    front_end.stream = _stream
+    front_end.capabilities = {**FrontEnd.capabilities, "stream": ("clip", "fixed")}
+    return front_end
+
+
+def _stream(n_mels: int = 80, *, maximum: Literal["clip"] | float = "clip") -> Stream:
+    """Create a stream that keeps no frames after it has returned them."""
+    return Stream(n_mels, maximum=maximum, keep=None if maximum == "clip" else 0)
 
 
 def mojo_c() -> FrontEnd:
@@ -166,18 +183,25 @@ def _of_torch(name: str, device: str) -> FrontEnd:
         pad_to: int | None = None,
         smoothing: str | None = None,
         threads: int | None = None,
-    ) -> NDArray[np.float32]:
+        maximum: Maximum = "clip",
+        dtype: str = "float32",
+    ) -> NDArray[Any]:
         # PyTorch has neither read-only tensors nor negative strides nor foreign byte order.
         plain = audio.flags.writeable and min(audio.strides, default=0) >= 0
         if not (plain and audio.dtype.isnative):
             audio = audio.astype(audio.dtype.newbyteorder("="))
         samples = torch.from_numpy(audio).to(device)
-        features: NDArray[np.float32] = (
-            operator.log_mel(samples, n_mels, pad_to=pad_to, smoothing=smoothing, threads=threads)
-            .cpu()
-            .numpy()
-        )
-        return features
+        features = operator.log_mel(
+            *(samples, n_mels),
+            pad_to=pad_to,
+            smoothing=smoothing,
+            threads=threads,
+            maximum=maximum,
+            dtype=dtype,
+        ).cpu()
+        if dtype == "bfloat16":  # NumPy has it from another package than PyTorch
+            return features.view(torch.int16).numpy().view(array_dtype(dtype))
+        return features.numpy()
 
     front_end = FrontEnd(name, log_mel, device)
     front_end.capabilities = {**FrontEnd.capabilities, "out": False}
@@ -244,6 +268,12 @@ def _of_max(name: str, device: Any, kind_of_device: str) -> FrontEnd:
         return features
 
     front_end = FrontEnd(name, log_mel, kind_of_device)
-    front_end.capabilities = {**FrontEnd.capabilities, "out": False, "pad_to": False}
+    front_end.capabilities = {
+        **FrontEnd.capabilities,
+        "out": False,
+        "pad_to": False,
+        "maximum": ("clip",),
+        "out_dtypes": ("float32",),
+    }
     front_end.versions |= {"max": version("max")}
     return front_end

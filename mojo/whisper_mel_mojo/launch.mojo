@@ -12,19 +12,29 @@ from std.memory import ArcPointer
 from std.sys import has_accelerator, is_defined
 
 from mel_kernel import (
+    CHUNK,
+    CHUNKS_SMOOTHED,
+    CLIP,
+    DIRECT,
     FEW,
+    FLOAT32,
+    FORMED,
     HOP,
     MANY,
+    NONE,
     OK,
     SMOOTHED,
     VALID,
     Batch,
     Floats,
+    Form,
     Mapping,
     Memory,
     address_of,
     argument_error,
+    form_error,
     kind_of,
+    least_of,
 )
 
 comptime NO_DEVICE = 100
@@ -173,7 +183,8 @@ struct Kernel[n_mels: Int, kind: Int](Movable):
         )
 
     def launch(self, stream: DeviceStream, batch: Batch, clips: Int) raises:
-        var blocks = Self.M.blocks(clips)
+        var items = clips * batch.chunks()
+        var blocks = Self.M.blocks(items, batch.rows())
         stream.enqueue_function(
             self.loaded,
             batch.audio,
@@ -186,33 +197,75 @@ struct Kernel[n_mels: Int, kind: Int](Movable):
             Int64(batch.clip_stride),
             Int64(batch.pad_to),
             Int32(blocks),
-            grid_dim=clips * blocks,
+            Int32(batch.form.maximum),
+            batch.form.least,
+            Int32(batch.form.dtype),
+            grid_dim=items * blocks,
             block_dim=Self.M.THREADS,
-            cluster_dim=Dim(blocks, 1, 1),
+            cluster_dim=Dim(Self.M.cluster(items), 1, 1),
             shared_mem_bytes=Self.M.SHARED,
         )
 
 
-struct Kernels[n_mels: Int](Movable):
-    """The kernels for one number of bands, loaded."""
+struct Later[n_mels: Int, kind: Int](Movable):
+    """One kernel, loaded by the first launch that takes it."""
 
-    comptime FEWEST = FEW if CLUSTERS else MANY  # one block a clip has the same for few and for many
+    var kernel: Optional[Kernel[Self.n_mels, Self.kind]]
+
+    def __init__(out self):
+        self.kernel = None
+
+    def load(mut self, context: DeviceContext) raises:
+        if not self.kernel:
+            self.kernel = Kernel[Self.n_mels, Self.kind](context)
+
+    def launch(
+        mut self, context: DeviceContext, stream: DeviceStream, batch: Batch, clips: Int
+    ) raises:
+        self.load(context)
+        self.kernel.value().launch(stream, batch, clips)
+
+
+struct Kernels[n_mels: Int](Movable):
+    """The kernels for one number of bands. Those for the plain form are loaded at once."""
+
+    comptime FEWEST = FEW if CLUSTERS else MANY  # without clusters `many` serves few as well
 
     var many: Kernel[Self.n_mels, MANY]
-    var few: Kernel[Self.n_mels, Self.FEWEST]
+    var few: Later[Self.n_mels, Self.FEWEST]
     var smoothed: Kernel[Self.n_mels, SMOOTHED]
+    var formed: Later[Self.n_mels, FORMED]
+    var direct: Later[Self.n_mels, DIRECT]
+    var direct_float16: Later[Self.n_mels, DIRECT + 1]
+    var direct_bfloat16: Later[Self.n_mels, DIRECT + 2]
 
     def __init__(out self, context: DeviceContext) raises:
         self.many = Kernel[Self.n_mels, MANY](context)
-        self.few = Kernel[Self.n_mels, Self.FEWEST](context)
+        self.few = Later[Self.n_mels, Self.FEWEST]()
+        comptime if CLUSTERS:
+            self.few.load(context)
         self.smoothed = Kernel[Self.n_mels, SMOOTHED](context)
+        self.formed = Later[Self.n_mels, FORMED]()
+        self.direct = Later[Self.n_mels, DIRECT]()
+        self.direct_float16 = Later[Self.n_mels, DIRECT + 1]()
+        self.direct_bfloat16 = Later[Self.n_mels, DIRECT + 2]()
 
-    def launch(self, stream: DeviceStream, batch: Batch, clips: Int) raises:
-        var kind = kind_of(CLUSTERS, clips, batch.smoothing)
-        if kind == SMOOTHED:
+    def launch(
+        mut self, context: DeviceContext, stream: DeviceStream, batch: Batch, clips: Int
+    ) raises:
+        var kind = kind_of(CLUSTERS, clips, batch.smoothing, batch.form)
+        if kind == DIRECT:
+            self.direct.launch(context, stream, batch, clips)
+        elif kind == DIRECT + 1:
+            self.direct_float16.launch(context, stream, batch, clips)
+        elif kind == DIRECT + 2:
+            self.direct_bfloat16.launch(context, stream, batch, clips)
+        elif kind == FORMED:
+            self.formed.launch(context, stream, batch, clips)
+        elif kind == SMOOTHED:
             self.smoothed.launch(stream, batch, clips)
         elif kind == FEW:
-            self.few.launch(stream, batch, clips)
+            self.few.launch(context, stream, batch, clips)
         else:
             self.many.launch(stream, batch, clips)
 
@@ -239,9 +292,9 @@ struct Device(Movable):
                 OpaquePointer[MutAnyOrigin](unsafe_from_address=stream)
             )
         if n_mels == 80:
-            self.bands80.launch(self.streams[stream], batch, clips)
+            self.bands80.launch(self.context, self.streams[stream], batch, clips)
         else:
-            self.bands128.launch(self.streams[stream], batch, clips)
+            self.bands128.launch(self.context, self.streams[stream], batch, clips)
 
 
 struct State(Movable):
@@ -274,9 +327,8 @@ struct State(Movable):
             if fault != OK:
                 return fault + LENGTHS
         var trim = 2 if batch.smoothing == VALID else 0
-        var frames = max(batch.samples, batch.pad_to) // HOP
-        var values = clips * (n_mels - trim) * (frames - trim)
-        fault = self.driver.fault(Int(batch.out_), 4 * values, device)
+        var values = clips * (n_mels - trim) * (batch.rows() - trim)
+        fault = self.driver.fault(Int(batch.out_), batch.form.itemsize() * values, device)
         return OK if fault == OK else fault + OUT
 
     def launch(mut self, batch: Batch, clips: Int, n_mels: Int, stream: Int) -> Int:
@@ -340,10 +392,56 @@ def whisper_mel_launch(
     is launched then. Memory that a program allocates as a whole and divides itself, as PyTorch
     does, is one allocation.
     """
+    return whisper_mel_launch_as(
+        audio,
+        is_int16,
+        clips,
+        samples,
+        clip_stride,
+        pad_to,
+        n_mels,
+        smoothing,
+        out_,
+        out_len,
+        lengths,
+        stream,
+        CLIP,
+        0,
+        FLOAT32,
+    )
+
+
+@export
+def whisper_mel_launch_as(
+    audio: Int,
+    is_int16: Int,
+    clips: Int,
+    samples: Int,
+    clip_stride: Int,
+    pad_to: Int,
+    n_mels: Int,
+    smoothing: Int,
+    out_: Int,
+    out_len: Int,
+    lengths: Int,
+    stream: Int,
+    maximum: Int,
+    fixed: Float64,
+    dtype: Int,
+) abi("C") -> Int:
+    """As `whisper_mel_launch`, with the last three arguments of `whisper_mel_log_mel_as`.
+
+    What is not finite makes NaN of the frames that see it if the maximum is fixed, of its chunk if
+    that is the chunk's. The maximum of chunks is without smoothing only.
+    """
     comptime if has_accelerator():
         var status = argument_error(
             audio, clips, samples, pad_to, n_mels, smoothing, out_, out_len, 1
         )
+        if status == OK:
+            status = form_error(maximum, fixed, dtype)
+        if status == OK and maximum == CHUNK and smoothing != NONE:
+            status = CHUNKS_SMOOTHED
         if status != OK:
             return status
         try:
@@ -359,6 +457,7 @@ def whisper_mel_launch(
                 clip_stride,
                 pad_to,
                 smoothing,
+                Form(maximum, least_of(fixed), dtype),
                 Floats(unsafe_from_address=out_),
             )
             return state.launch(batch, clips, n_mels, stream if stream != 0 else LEGACY_STREAM)

@@ -13,6 +13,10 @@ NOT_FINITE = 11
 OVERFLOWED = 12
 Smoothing = Literal["valid", "same"]
 SMOOTHING = {None: 0, "valid": 1, "same": 2}
+Maximum = Literal["clip", "chunk"] | float
+CLIP, FIXED, CHUNK = 0, 1, 2
+"""Codes of ``maximum``: the clip's, a number, of every 30 s their own."""
+DTYPES = {"float32": 0, "float16": 1, "bfloat16": 2}
 
 _address = ctypes.c_void_p
 _count = ctypes.c_ssize_t
@@ -26,14 +30,24 @@ LOG_MEL: list[Any] = [
 ]
 
 
+LOG_MEL_AS: list[Any] = [*LOG_MEL, _count, ctypes.c_double, _count]  # maximum, fixed, dtype
+
+
 class Library(NamedTuple):
     """The functions of the kernel, and the pool of threads of this process."""
 
     log_mel: ctypes._CFuncPtr  # type: ignore[name-defined]
+    log_mel_as: ctypes._CFuncPtr  # type: ignore[name-defined]
     message: ctypes._CFuncPtr  # type: ignore[name-defined]
     pool: int
     # for torch.py: takes one pointer to the arguments that many calls share
     log_mel_prepared: Any = None
+    # for stream.py
+    stream_of: Any = None
+    stream_drop: Any = None
+    stream_ready: Any = None
+    stream_take: Any = None
+    stream_tail: Any = None
 
 
 _loaded: ctypes.CDLL | None = None
@@ -52,9 +66,15 @@ def library() -> Library:
                 pool = _loaded.whisper_mel_pool_new() or 0
                 _library = Library(
                     _loaded.whisper_mel_log_mel,
+                    _loaded.whisper_mel_log_mel_as,
                     _loaded.whisper_mel_message,
                     pool,
                     _loaded.whisper_mel_log_mel_alike,
+                    _loaded.whisper_mel_stream_of,
+                    _loaded.whisper_mel_stream_drop,
+                    _loaded.whisper_mel_stream_ready,
+                    _loaded.whisper_mel_stream_take,
+                    _loaded.whisper_mel_stream_tail,
                 )
     return _library
 
@@ -72,6 +92,17 @@ def _load() -> ctypes.CDLL:
     ]
     loaded.whisper_mel_log_mel_alike.restype = _count
     loaded.whisper_mel_log_mel.restype = _count
+    for name, arguments, result in (
+        ("of", [_count, _count, ctypes.c_double], _address),
+        ("drop", [_address], None),
+        ("ready", [_address, _count], _count),
+        ("take", [_address, _address, _count, _count, _address, _count, _address], _count),
+        ("tail", [_address, _count, _address, _count], _count),
+    ):
+        function = getattr(loaded, f"whisper_mel_stream_{name}")
+        function.argtypes, function.restype = arguments, result
+    loaded.whisper_mel_log_mel_as.argtypes = LOG_MEL_AS
+    loaded.whisper_mel_log_mel_as.restype = _count
     return loaded
 
 

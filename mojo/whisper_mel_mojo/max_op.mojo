@@ -9,6 +9,8 @@ from std.sys.info import _accelerator_arch
 from .mel_kernel import (
     BAD_PAD_TO,
     Floats,
+    Form,
+    HOP,
     Mapping,
     Memory,
     NOT_FINITE,
@@ -58,11 +60,12 @@ struct LogMel:
             )
             if status != OK:
                 raise Error("whisper_mel.log_mel: ", describe(status, samples, pad_to, 0))
-            var kind = kind_of(CLUSTERS, clips, smoothing)
+            var form = Form.plain()
+            var kind = kind_of(CLUSTERS, clips, smoothing, form)
             comptime for kernel in range(3):
                 if kernel == kind:
                     comptime M = Mapping[n_mels, CLUSTERS, kernel]
-                    var blocks = M.blocks(clips)
+                    var blocks = M.blocks(clips, max(samples, pad_to) // HOP)
                     ctx.enqueue_function[M.kernel](
                         Floats(unsafe_from_address=Int(audio.unsafe_ptr())),
                         Memory[DType.int64](
@@ -76,6 +79,9 @@ struct LogMel:
                         Int64(samples),
                         Int64(pad_to),
                         Int32(blocks),
+                        Int32(form.maximum),
+                        form.least,
+                        Int32(form.dtype),
                         grid_dim=clips * blocks,
                         block_dim=M.THREADS,
                         cluster_dim=Dim(blocks, 1, 1),

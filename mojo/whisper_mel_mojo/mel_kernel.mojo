@@ -8,7 +8,8 @@ How a CPU computes them (docs/kernel.md says why; a GPU has the stages in common
   DFTs of 16, then 2 real and 7 complex DFTs of 25, without twiddle factors between them.
 * A clip is done in two passes: `analyse` writes 1 + log10(mel) / 4 of every group straight into
   the output and keeps the maximum; `finish` clamps to the maximum (2 below it, since values are
-  scaled already) and smoothes, in place.
+  scaled already) and smoothes, in place. With a fixed maximum `analyse` clamps, and rounds to half
+  precision if wanted: without smoothing there is no second pass.
 * Threads share clips, or pieces of clips. Every value depends on its frame's samples and on the
   clip's maximum only, whatever the lane, the group or the thread, and so do its bits.
 
@@ -31,6 +32,7 @@ Part 2: a call on a CPU
     2.3 Second pass: clamp and smooth, in place
     2.4 Threads
     2.5 C interface
+    2.6 Streams
 
 Part 3: a clip on a GPU
     3.1 How a launch divides its work
@@ -99,6 +101,34 @@ def greater[W: Int](a: Vec[W], b: Vec[W]) -> Vec[W]:
 
 def is_finite(x: Float32) -> Bool:
     return abs(x) < Float32.MAX
+
+
+comptime BFLOAT16_BITS = DType.uint16
+"""Type for bfloat16: vectors of the compiler's own end in library calls on some targets."""
+
+
+@always_inline
+def rounded[T: DType, W: Int](values: Vec[W]) -> SIMD[T, W]:
+    """Values as the output has them: float32, or rounded once to the nearest float16 or bfloat16,
+    ties to even. Without a library call on any target."""
+    comptime Bits = SIMD[DType.uint32, W]
+    var bits = bitcast[DType.uint32, W](values)
+    comptime if T == DType.float32:
+        return rebind[SIMD[T, W]](values)
+    elif T == BFLOAT16_BITS:
+        bits += ((bits >> 16) & 1) + 0x7FFF
+        return (bits >> 16).cast[T]()
+    elif CompilationTarget.is_x86() and not CompilationTarget.has_fma():
+        comptime LARGEST = Bits(143 << 23)  # 2**16, from which on all are infinite
+        comptime SMALLEST = Bits(113 << 23)  # 2**-14, below which numbers are denormal
+        var size = bits & 0x7FFFFFFF
+        var small = bitcast[DType.uint32, W](bitcast[DType.float32, W](size) + 0.5) - (126 << 23)
+        var normal = (size + ((size >> 13) & 1) + 0xFFF - (112 << 23)) >> 13
+        var large = size.gt(Bits(255 << 23)).select(Bits(0x7E00), Bits(0x7C00))
+        var half = size.lt(SMALLEST).select(small, size.lt(LARGEST).select(normal, large))
+        return bitcast[T, W]((half | ((bits >> 16) & 0x8000)).cast[DType.uint16]())
+    else:
+        return values.cast[T]()
 
 
 # Functions for tables, in float64 by their power series: the compiler evaluates them, for GPUs as
@@ -424,12 +454,12 @@ struct Layout[W: Int]:
 
 
 @no_inline
-def fill(value: Float32, values: Floats, count: Int):
-    """Sets `count` floats to `value`."""
+def fill[T: DType, //](value: Scalar[T], values: Memory[T], count: Int):
+    """Sets `count` values to `value`."""
     comptime W = WIDTH
     var i = 0
     while i + W <= count:
-        values.unsafe_store(i, Vec[W](value))
+        values.unsafe_store(i, SIMD[T, W](value))
         i += W
     while i < count:
         values[unsafe_offset=i] = value
@@ -595,13 +625,20 @@ def gather_edge[T: DType](audio: Memory[T], extent: Extent, start: Int, count: I
     var mirrored = max(min(extent.length + REACH - start, count), outside)
     for i in range(outside, mirrored):
         to[unsafe_offset=i] = extent.load[T](audio, start + i)
-    fill(0, to.unsafe_offset(mirrored), count - mirrored)
-    var i = inside
-    while i + 8 <= outside:
-        to.unsafe_store(i, load_samples[T, 8](audio, start + i))
+    fill(Float32(0), to.unsafe_offset(mirrored), count - mirrored)
+    var source = audio.unsafe_offset(start + inside)
+    copy_samples(source, to.unsafe_offset(inside), outside - inside)
+
+
+@always_inline
+def copy_samples[T: DType, //](audio: Memory[T], to: Floats, count: Int):
+    """Copies samples forwards, as float32."""
+    var i = 0
+    while i + 8 <= count:
+        to.unsafe_store(i, load_samples[T, 8](audio, i))
         i += 8
-    while i < outside:
-        to[unsafe_offset=i] = load_samples[T, 1](audio, start + i)
+    while i < count:
+        to[unsafe_offset=i] = load_samples[T, 1](audio, i)
         i += 1
 
 
@@ -1005,8 +1042,11 @@ comptime BANDS = 2
 
 
 @always_inline
-def some_logarithms[W: Int](energies: Floats, to: Floats, stride: Int) -> Vec[W]:
-    """Writes the logarithms of BANDS bands of a group to the output. Returns each lane's maximum.
+def some_logarithms[
+    T: DType, //, W: Int, bounded: Bool
+](energies: Floats, to: Memory[T], stride: Int, least: Float32) -> Vec[W]:
+    """Writes the logarithms of BANDS bands of a group to the output, if `bounded` raised to
+    `least`. Returns each lane's maximum of them, as they were.
     """
     var values = quarter_log10(energies.unsafe_load[width=BANDS * W](0))
     var maximum = values.slice[W, offset=0]()
@@ -1017,32 +1057,37 @@ def some_logarithms[W: Int](energies: Floats, to: Floats, stride: Int) -> Vec[W]
         prefetch[PrefetchOptions().for_write().medium_locality().to_data_cache()](
             to.unsafe_offset(i * stride + 4 * W)
         )
-        to.unsafe_store(i * stride, value)
+        comptime if bounded:
+            value = greater(value, Vec[W](least))
+        to.unsafe_store(i * stride, rounded[T](value))
     return maximum
 
 
 @no_inline
 def logarithms[
-    W: Int
+    T: DType, //, W: Int, bounded: Bool
 ](
     energies: Floats,
     n_mels: Int,
-    to: Floats,
+    to: Memory[T],
     stride: Int,
-    last: Floats,
+    last: Memory[T],
     last_stride: Int,
     so_far: Vec[W],
+    least: Float32,
 ) -> Vec[W]:
-    """Writes the logarithms of all bands of a group to the output, `stride` floats from band to
-    band, and those of the last two bands to `last`. Returns each lane's maximum of them and of
-    `so_far`."""
+    """Writes the logarithms of all bands of a group to the output, `stride` values from band to
+    band, and those of the last two bands to `last`; if `bounded` raised to `least`. Returns each
+    lane's maximum of them, as they were, and of `so_far`."""
     var maximum = so_far
     for band in range(0, n_mels - BANDS, BANDS):
-        var here = some_logarithms[W](
-            energies.unsafe_offset(W * band), to.unsafe_offset(band * stride), stride
+        var here = some_logarithms[W, bounded](
+            energies.unsafe_offset(W * band), to.unsafe_offset(band * stride), stride, least
         )
         maximum = greater(maximum, here)
-    var here = some_logarithms[W](energies.unsafe_offset(W * (n_mels - BANDS)), last, last_stride)
+    var here = some_logarithms[W, bounded](
+        energies.unsafe_offset(W * (n_mels - BANDS)), last, last_stride, least
+    )
     return greater(maximum, here)
 
 
@@ -1054,6 +1099,47 @@ def logarithms[
 # ===--------------------------------------------------------------------------------------=== #
 # 2.1 The job, and where its values are
 # ===--------------------------------------------------------------------------------------=== #
+
+
+comptime CLIP = 0
+comptime FIXED = 1
+comptime CHUNK = 2
+"""Codes of `maximum`: of the clip, a number, or of every CHUNK_FRAMES frames their own."""
+comptime CHUNK_FRAMES = 3000
+
+comptime FLOAT32 = 0
+comptime FLOAT16 = 1
+comptime BFLOAT16 = 2
+"""Codes of the output's `dtype`."""
+
+
+@fieldwise_init
+struct Form(ImplicitlyCopyable, TrivialRegisterPassable):
+    """What becomes of the logarithms: what they are raised to, and their type in the output."""
+
+    var maximum: Int
+    var least: Float32
+    """With `FIXED`: what values are raised to."""
+    var dtype: Int
+
+    @staticmethod
+    def plain() -> Self:
+        return Self(CLIP, 0, FLOAT32)
+
+    @always_inline
+    def itemsize(self) -> Int:
+        """Bytes of a value in the output."""
+        return 4 if self.dtype == FLOAT32 else 2
+
+    @always_inline
+    def chunks(self, frames: Int) -> Int:
+        """Parts of so many frames that have a maximum each."""
+        return (frames + CHUNK_FRAMES - 1) // CHUNK_FRAMES if self.maximum == CHUNK else 1
+
+
+def least_of(maximum: Float64) -> Float32:
+    """What values are raised to by a fixed maximum, which is in units of log10."""
+    return Float32((maximum - 4.0) / 4.0)
 
 
 @fieldwise_init
@@ -1071,14 +1157,21 @@ struct Job(ImplicitlyCopyable, TrivialRegisterPassable):
     """Samples from one clip to the next."""
     var n_mels: Int
     var smoothing: Int
-    var out_: Floats
+    var form: Form
+    var out_: Int
+    """Address of the first clip's features."""
     var pieces: Int
     """Pieces of each clip. If there are several, all are analysed before one is finished."""
     var piece_frames: Int
-    """Frames in a piece; the last one of a clip may have fewer."""
+    """Frames in a piece; the last one of a clip may have fewer. With `CHUNK`, no piece belongs to
+    two chunks."""
+    var slots: Int
+    """Clips that are under way at the same time: 1 on one thread; else one for each thread, or with
+    pieces all of them."""
+    var waiting: Floats
+    """If values `wait`: float32 features of the clips that are under way, [slots]."""
     var borders: Floats
-    """With `VALID`: borders as in `Features`, one for each clip, or if clips are whole for each
-    thread."""
+    """With `VALID`: borders as in `Features`, [slots]."""
     var halos: Floats
     """With pieces and smoothing: the first and the last frame of each piece, [items][2][n_mels]."""
     var maxima: Floats
@@ -1093,20 +1186,56 @@ struct Job(ImplicitlyCopyable, TrivialRegisterPassable):
     def border_size(self) -> Int:
         return 2 * self.extent.frames() + 2 * self.n_mels if self.smoothing == VALID else 0
 
-    def features(self, clip: Int, slot: Int) -> Features:
+    def size(self) -> Int:
+        """Values of a clip's features."""
         var trim = 2 if self.smoothing == VALID else 0
-        var size = (self.n_mels - trim) * (self.extent.frames() - trim)
-        return Features(
-            self.out_.unsafe_offset(clip * size),
-            self.borders.unsafe_offset(slot * self.border_size()),
-            self.extent.frames(),
-            self.n_mels,
-            trim,
-        )
+        return (self.n_mels - trim) * (self.extent.frames() - trim)
+
+    def wait(self) -> Bool:
+        """Whether values wait in float32 until they can be rounded: for the maximum, or to be
+        smoothed."""
+        var finished = self.form.maximum == FIXED and self.smoothing == NONE
+        return self.form.dtype != FLOAT32 and not finished
+
+    def slot(self, item: Int, thread: Int) -> Int:
+        return thread if self.pieces == 1 else item // self.pieces % self.slots
+
+    def features(self, clip: Int, slot: Int) -> Features[DType.float32]:
+        """Where a clip's values are in float32: in the output, or where they wait."""
+        var features = self.output[DType.float32](clip)
+        features.border = self.borders.unsafe_offset(slot * self.border_size())
+        if self.wait():
+            features.out_ = self.waiting.unsafe_offset(slot * self.size())
+        return features
+
+    def output[T: DType](self, clip: Int) -> Features[T]:
+        """A clip's place in the output."""
+        var out_ = Memory[T](unsafe_from_address=self.out_).unsafe_offset(clip * self.size())
+        var trim = 2 if self.smoothing == VALID else 0
+        return Features[T](out_, out_, self.extent.frames(), self.n_mels, trim)
+
+    def least(self, clip: Int, piece: Int) -> Float32:
+        """What values of a piece are raised to, when all pieces of the clip are analysed."""
+        if self.form.maximum == FIXED:
+            return self.form.least
+        var first = 0
+        var after = self.pieces
+        if self.form.maximum == CHUNK:
+            var together = CHUNK_FRAMES // self.piece_frames
+            first = piece // together * together
+            after = min(first + together, self.pieces)
+        return self.maximum(clip, first, after) - RANGE
+
+    def maximum(self, clip: Int, first: Int, after: Int) -> Float32:
+        """Maximum of some pieces of a clip."""
+        var maximum = SILENCE
+        for i in range(clip * self.pieces + first, clip * self.pieces + after):
+            maximum = max(maximum, self.maxima[unsafe_offset=i])
+        return maximum
 
 
 @fieldwise_init
-struct Features(ImplicitlyCopyable, TrivialRegisterPassable):
+struct Features[T: DType](ImplicitlyCopyable, TrivialRegisterPassable):
     """Places of a clip's values before they are smoothed: in the output as far as they fit.
 
     Without smoothing and with `SAME` (`trim` 0) all of them do. With `VALID` (`trim` 2) the
@@ -1114,19 +1243,19 @@ struct Features(ImplicitlyCopyable, TrivialRegisterPassable):
     first and the last frame of the other bands.
     """
 
-    var out_: Floats
-    var border: Floats
+    var out_: Memory[Self.T]
+    var border: Memory[Self.T]
     var frames: Int
     var n_mels: Int
     var trim: Int
 
     @always_inline
     def stride(self) -> Int:
-        """Floats from band to band in the output."""
+        """Values from band to band in the output."""
         return self.frames - self.trim
 
     @always_inline
-    def row(self, band: Int) -> Floats:
+    def row(self, band: Int) -> Memory[Self.T]:
         """Address of the band's frame 0, even where that frame and the last one lie in the border.
         """
         if band < self.n_mels - self.trim:
@@ -1139,7 +1268,7 @@ struct Features(ImplicitlyCopyable, TrivialRegisterPassable):
         return self.trim == 0 or (begin >= 1 and end <= self.frames - 1)
 
     @always_inline
-    def at(self, band: Int, frame: Int) -> Floats:
+    def at(self, band: Int, frame: Int) -> Memory[Self.T]:
         """Address of one value."""
         if band >= self.n_mels - self.trim or self.holds(frame, frame + 1):
             return self.row(band).unsafe_offset(frame)
@@ -1167,9 +1296,13 @@ def load_group[W: Int, T: DType](job: Job, clip: Int, frame: Int, scratch: Float
 
 
 @no_inline
-def analyse(job: Job, clip: Int, features: Features, begin: Int, end: Int) -> Float32:
-    """Writes the logarithms of the clip's frames `begin` to `end`. Returns their maximum."""
+def analyse[
+    T: DType, //, bounded: Bool
+](job: Job, clip: Int, features: Features[T], begin: Int, end: Int) -> Float32:
+    """Writes the logarithms of the clip's frames `begin` to `end`, if `bounded` raised to what the
+    form says. Returns their maximum, as they were."""
     comptime W = WIDTH
+    var least = job.form.least
     # A page boundary, so that the blocks' places in the cache don't depend on the caller.
     var scratch = rebind[Floats](
         stack_allocation[Layout[W].SIZE, Float32, alignment=4096]().as_unsafe_any_origin()
@@ -1196,7 +1329,7 @@ def analyse(job: Job, clip: Int, features: Features, begin: Int, end: Int) -> Fl
             mel_energies[W, 128](scratch, energies)
         var count = min(W, sounding - frame)
         if count == W and features.holds(frame, frame + W):
-            maximum = logarithms[W](
+            maximum = logarithms[W, bounded](
                 energies,
                 job.n_mels,
                 features.row(0).unsafe_offset(frame),
@@ -1204,25 +1337,42 @@ def analyse(job: Job, clip: Int, features: Features, begin: Int, end: Int) -> Fl
                 features.row(job.n_mels - 2).unsafe_offset(frame),
                 features.frames if job.smoothing == VALID else stride,
                 maximum,
+                least,
             )
         else:
             # Only some lanes are frames of ours, or they have no common place in the output.
             var tile = scratch.unsafe_offset(Layout[W].COLUMNS)
             var last = tile.unsafe_offset(W * (job.n_mels - 2))
-            var each = logarithms[W](energies, job.n_mels, tile, W, last, W, Vec[W](SILENCE))
+            var each = logarithms[W, bounded](
+                energies, job.n_mels, tile, W, last, W, Vec[W](SILENCE), least
+            )
             for lane in range(count):
                 maximum[0] = max(maximum[0], each[lane])
                 for band in range(job.n_mels):
-                    features.at(band, frame + lane)[] = tile[unsafe_offset=W * band + lane]
+                    var value = rounded[T, 1](tile[unsafe_offset=W * band + lane])
+                    features.at(band, frame + lane)[] = value
 
     if sounding < end:
+        var silence = rounded[T, 1](max(SILENCE, least) if bounded else SILENCE)
         var stop = end if features.holds(sounding, end) else end - 1
         for band in range(job.n_mels):
-            fill(SILENCE, features.row(band).unsafe_offset(sounding), stop - sounding)
-            features.at(band, end - 1)[] = SILENCE
+            fill(silence, features.row(band).unsafe_offset(sounding), stop - sounding)
+            features.at(band, end - 1)[] = silence
     if end == job.extent.frames() and not job.is_int16 and not unused_are_finite(job, clip):
         return OVERFLOW  # as if it had been seen
     return maximum.reduce_max()
+
+
+@always_inline
+def analysed(job: Job, clip: Int, slot: Int, begin: Int, end: Int) -> Float32:
+    """Analyses frames of a clip as the job wants them. Returns their maximum."""
+    if job.form.maximum != FIXED:
+        return analyse[False](job, clip, job.features(clip, slot), begin, end)
+    if job.form.dtype == FLOAT32 or job.wait():
+        return analyse[True](job, clip, job.features(clip, slot), begin, end)
+    if job.form.dtype == FLOAT16:
+        return analyse[True](job, clip, job.output[DType.float16](clip), begin, end)
+    return analyse[True](job, clip, job.output[BFLOAT16_BITS](clip), begin, end)
 
 
 def unused_are_finite(job: Job, clip: Int) -> Bool:
@@ -1327,8 +1477,19 @@ struct ThreeBands(ImplicitlyCopyable, TrivialRegisterPassable):
         return (self.sum[1](i - 1) + self.sum[1](i) + self.sum[1](i + 1)) * factor
 
 
+@fieldwise_init
+struct Bounds(ImplicitlyCopyable, TrivialRegisterPassable):
+    """What the values of a piece are raised to, and those of the pieces before and after it."""
+
+    var before: Float32
+    var least: Float32
+    var after: Float32
+
+
 @no_inline
-def smooth(job: Job, item: Int, features: Features, begin: Int, end: Int, least: Float32):
+def smooth(
+    job: Job, item: Int, features: Features[DType.float32], begin: Int, end: Int, bounds: Bounds
+):
     """Writes the 3 x 3 mean of the clamped values around each of the frames `begin` to `end`.
 
     Tile after tile, band after band. A result replaces a value that has been added up before:
@@ -1341,6 +1502,7 @@ def smooth(job: Job, item: Int, features: Features, begin: Int, end: Int, least:
         stack_allocation[3 * SIZE + 128, Float32, alignment=LINE]().as_unsafe_any_origin()
     )
     var left = scratch.unsafe_offset(3 * SIZE)
+    var least = bounds.least
     var n_mels = features.n_mels
     var frames = features.frames
     var edge = features.trim // 2  # bands and frames at each end that are no centres
@@ -1350,7 +1512,7 @@ def smooth(job: Job, item: Int, features: Features, begin: Int, end: Int, least:
     for first in range(start, stop, TILE):
         var after = min(first + TILE, stop)
         var count = after - first
-        fill(0, scratch, 3 * SIZE)
+        fill(Float32(0), scratch, 3 * SIZE)
         var bands = ThreeBands(
             scratch.unsafe_offset(W),
             scratch.unsafe_offset(SIZE + W),
@@ -1359,7 +1521,7 @@ def smooth(job: Job, item: Int, features: Features, begin: Int, end: Int, least:
         for band in range(n_mels + 1):
             var below = bands.below
             if band == n_mels:
-                fill(0, below.unsafe_offset(-W), SIZE)
+                fill(Float32(0), below.unsafe_offset(-W), SIZE)
             else:
                 var row = features.row(band).unsafe_offset(first)
                 raise_to(least, row, below, count)
@@ -1369,12 +1531,12 @@ def smooth(job: Job, item: Int, features: Features, begin: Int, end: Int, least:
                     below[unsafe_offset=-1] = max(features.at(band, first - 1)[], least)
                 elif first > 0:
                     var halo = job.halos.unsafe_offset((2 * item - 1) * n_mels)
-                    below[unsafe_offset=-1] = max(halo[unsafe_offset=band], least)
+                    below[unsafe_offset=-1] = max(halo[unsafe_offset=band], bounds.before)
                 if after < end:
                     below[unsafe_offset=count] = max(features.at(band, after)[], least)
                 elif after < frames:
                     var halo = job.halos.unsafe_offset((2 * item + 2) * n_mels)
-                    below[unsafe_offset=count] = max(halo[unsafe_offset=band], least)
+                    below[unsafe_offset=count] = max(halo[unsafe_offset=band], bounds.after)
                 left[unsafe_offset=band] = row[unsafe_offset=count - 1]
 
             var centre = band - 1
@@ -1390,26 +1552,88 @@ def smooth(job: Job, item: Int, features: Features, begin: Int, end: Int, least:
             bands = ThreeBands(bands.centre, below, bands.above)
 
 
-def finish(job: Job, item: Int, features: Features, begin: Int, end: Int, maximum: Float32) -> Bool:
-    """Writes the final values of the clip's frames `begin` to `end`. Returns False, with all of
-    them NaN, if a sample was not finite or the power overflowed."""
-    var least = maximum - RANGE
-    var edge = features.trim // 2
-    var first = max(begin, edge)
-    var count = min(end, features.frames - edge) - first
-    if not maximum < OVERFLOW:
-        for band in range(features.n_mels - features.trim):
-            fill(NAN, features.row(band).unsafe_offset(first), count)
-        return False
-    if job.smoothing != NONE:
-        smooth(job, item, features, begin, end, least)
-    elif count == features.frames:
-        raise_to(least, features.out_, features.out_, features.n_mels * count)
+def finish(job: Job, item: Int, slot: Int, begin: Int, end: Int, sound: Bool, bounds: Bounds):
+    """Writes the final values of the clip's frames `begin` to `end`; if the clip is not `sound`,
+    all of them NaN."""
+    var features = job.features(item // job.pieces, slot)
+    if job.form.dtype == FLOAT32:
+        finish_floats(job, item, features, begin, end, sound, bounds)
+    elif job.form.dtype == FLOAT16:
+        finish_halves[DType.float16](job, item, features, begin, end, sound, bounds)
+    else:
+        finish_halves[BFLOAT16_BITS](job, item, features, begin, end, sound, bounds)
+
+
+def finish_floats(
+    job: Job,
+    item: Int,
+    features: Features[DType.float32],
+    begin: Int,
+    end: Int,
+    sound: Bool,
+    bounds: Bounds,
+):
+    """Finishes values in float32, in place."""
+    if not sound:
+        fill_frames(NAN, features, begin, end)
+    elif job.smoothing != NONE:
+        smooth(job, item, features, begin, end, bounds)
+    elif job.form.maximum == FIXED:
+        return  # they are final
+    elif end - begin == features.frames:
+        raise_to(bounds.least, features.out_, features.out_, features.n_mels * features.frames)
     else:
         for band in range(features.n_mels):
             var values = features.row(band).unsafe_offset(begin)
-            raise_to(least, values, values, count)
-    return True
+            raise_to(bounds.least, values, values, end - begin)
+
+
+def finish_halves[
+    T: DType
+](
+    job: Job,
+    item: Int,
+    features: Features[DType.float32],
+    begin: Int,
+    end: Int,
+    sound: Bool,
+    bounds: Bounds,
+):
+    """Finishes values, and rounds those that wait to the output."""
+    var to = job.output[T](item // job.pieces)
+    if not sound:
+        fill_frames(rounded[T, 1](NAN), to, begin, end)
+    elif job.wait():
+        finish_floats(job, item, features, begin, end, sound, bounds)
+        var edge = features.trim // 2
+        var first = max(begin, edge)
+        var count = min(end, features.frames - edge) - first
+        for band in range(features.n_mels - features.trim):
+            round_to(
+                features.row(band).unsafe_offset(first), to.row(band).unsafe_offset(first), count
+            )
+
+
+def fill_frames[T: DType, //](value: Scalar[T], features: Features[T], begin: Int, end: Int):
+    """Sets all values of those frames that are in the output."""
+    var edge = features.trim // 2
+    var first = max(begin, edge)
+    var count = min(end, features.frames - edge) - first
+    for band in range(features.n_mels - features.trim):
+        fill(value, features.row(band).unsafe_offset(first), count)
+
+
+@no_inline
+def round_to[T: DType, //](values: Floats, to: Memory[T], count: Int):
+    """Rounds `count` values."""
+    comptime W = WIDTH
+    var i = 0
+    while i + W <= count:
+        to.unsafe_store(i, rounded[T](values.unsafe_load[width=W](i)))
+        i += W
+    while i < count:
+        to[unsafe_offset=i] = rounded[T, 1](values[unsafe_offset=i])
+        i += 1
 
 
 # ===--------------------------------------------------------------------------------------=== #
@@ -1418,19 +1642,23 @@ def finish(job: Job, item: Int, features: Features, begin: Int, end: Int, maximu
 
 
 @always_inline
-def first_pass(job: Job, item: Int, slot: Int) -> Bool:
+def first_pass(job: Job, item: Int, thread: Int) -> Bool:
     """Computes a whole clip, or analyses a piece of one. Returns False if a whole clip is damaged.
     """
+    var slot = job.slot(item, thread)
     if job.pieces == 1:
-        var features = job.features(item, slot)
-        var maximum = analyse(job, item, features, 0, job.extent.frames())
-        return finish(job, item, features, 0, job.extent.frames(), maximum)
+        var frames = job.extent.frames()
+        var maximum = analysed(job, item, slot, 0, frames)
+        var least = job.form.least if job.form.maximum == FIXED else maximum - RANGE
+        var sound = maximum < OVERFLOW
+        finish(job, item, slot, 0, frames, sound, Bounds(least, least, least))
+        return sound
     var clip = item // job.pieces
     var begin = item % job.pieces * job.piece_frames
     var end = min(begin + job.piece_frames, job.extent.frames())
-    var features = job.features(clip, clip)
-    job.maxima[unsafe_offset=item] = analyse(job, clip, features, begin, end)
+    job.maxima[unsafe_offset=item] = analysed(job, clip, slot, begin, end)
     if job.smoothing != NONE:
+        var features = job.features(clip, slot)
         var halo = job.halos.unsafe_offset(2 * item * job.n_mels)
         for band in range(job.n_mels):
             halo[unsafe_offset=band] = features.at(band, begin)[]
@@ -1443,12 +1671,17 @@ def second_pass(job: Job, item: Int) -> Bool:
     """Finishes a piece, when all pieces of its clip are analysed. Returns False if it is damaged.
     """
     var clip = item // job.pieces
-    var begin = item % job.pieces * job.piece_frames
+    var piece = item % job.pieces
+    var begin = piece * job.piece_frames
     var end = min(begin + job.piece_frames, job.extent.frames())
-    var maximum = SILENCE
-    for i in range(clip * job.pieces, (clip + 1) * job.pieces):
-        maximum = max(maximum, job.maxima[unsafe_offset=i])
-    return finish(job, item, job.features(clip, clip), begin, end, maximum)
+    var sound = job.maximum(clip, 0, job.pieces) < OVERFLOW
+    var bounds = Bounds(
+        job.least(clip, max(piece - 1, 0)),
+        job.least(clip, piece),
+        job.least(clip, min(piece + 1, job.pieces - 1)),
+    )
+    finish(job, item, job.slot(item, 0), begin, end, sound, bounds)
+    return sound
 
 
 comptime MAX_THREADS = 64
@@ -1656,10 +1889,14 @@ def run_with_workers(address: Int, job: Job, threads: Int) -> Bool:
 
 
 def run_alone(job: Job) -> Bool:
-    """Runs a job of whole clips on the calling thread. False if a clip is damaged."""
+    """Runs a job on the calling thread, clip after clip. False if a clip is damaged."""
     var finite = True
     for clip in range(job.clips):
-        finite = first_pass(job, clip, 0) and finite
+        for item in range(clip * job.pieces, (clip + 1) * job.pieces):
+            finite = first_pass(job, item, 0) and finite
+        if job.pieces > 1:
+            for item in range(clip * job.pieces, (clip + 1) * job.pieces):
+                finite = second_pass(job, item) and finite
     return finite
 
 
@@ -1680,6 +1917,9 @@ comptime BAD_THREADS = 9
 comptime NO_MEMORY = 10
 comptime NOT_FINITE = 11
 comptime OVERFLOWED = 12
+comptime BAD_MAXIMUM = 13
+comptime BAD_DTYPE = 14
+comptime CHUNKS_SMOOTHED = 15
 
 comptime STANDARD_MODE = 0x1F80 if CompilationTarget.is_x86() else 0
 """Rounding to nearest, denormals kept, no traps: MXCSR on x86-64, FPCR on ARM. Workers have it from
@@ -1752,16 +1992,30 @@ def argument_error(
     return OK
 
 
+def form_error(maximum: Int, fixed: Float64, dtype: Int) -> Int:
+    """Status of the first of these arguments that is wrong, or OK."""
+    if maximum < CLIP or maximum > CHUNK or (maximum == FIXED and not is_finite(least_of(fixed))):
+        return BAD_MAXIMUM
+    return OK if FLOAT32 <= dtype <= BFLOAT16 else BAD_DTYPE
+
+
 def divide(whole: Job, threads: Int) -> Job:
-    """Cuts the clips into pieces where there are too few clips to keep the threads busy."""
+    """Cuts the clips into pieces where there are too few clips to keep the threads busy, and where
+    chunks have maxima of their own."""
     var job = whole
+    var frames = job.extent.frames()
     if threads > 1 and job.clips < ITEMS_PER_THREAD * threads:
-        var frames = job.extent.frames()
         var wanted = (ITEMS_PER_THREAD * threads + job.clips - 1) // job.clips
         job.piece_frames = max(
             MIN_PIECE, ((frames + wanted - 1) // wanted + WIDTH - 1) // WIDTH * WIDTH
         )
-        job.pieces = (frames + job.piece_frames - 1) // job.piece_frames
+    if job.form.maximum == CHUNK:
+        var parts = (CHUNK_FRAMES + job.piece_frames - 1) // job.piece_frames
+        while CHUNK_FRAMES % parts != 0:
+            parts += 1
+        job.piece_frames = CHUNK_FRAMES // parts
+    job.pieces = (frames + job.piece_frames - 1) // job.piece_frames
+    job.slots = 1 if threads == 1 else (threads if job.pieces == 1 else job.clips)
     return job
 
 
@@ -1772,15 +2026,17 @@ def with_memory(divided: Job, threads: Int, pool: Int) -> Int:
     is damaged for whatever reason.
     """
     var job = divided
-    var borders = job.border_size() * (threads if job.pieces == 1 else job.clips)
+    var waiting = job.size() * job.slots if job.wait() else 0
+    var borders = job.border_size() * job.slots
     var halos = 2 * job.n_mels * job.items() if job.pieces > 1 and job.smoothing != NONE else 0
     var maxima = job.items() if job.pieces > 1 else 0
     var memory = 0
-    if borders + halos + maxima > 0:
-        memory = external_call["malloc", Int](4 * (borders + halos + maxima))
+    if waiting + borders + halos + maxima > 0:
+        memory = external_call["malloc", Int](4 * (waiting + borders + halos + maxima))
         if memory == 0:
             return NO_MEMORY
-        job.borders = Floats(unsafe_from_address=memory)
+        job.waiting = Floats(unsafe_from_address=memory)
+        job.borders = job.waiting.unsafe_offset(waiting)
         job.halos = job.borders.unsafe_offset(borders)
         job.maxima = job.halos.unsafe_offset(halos)
     var finite = run_alone(job) if threads == 1 else run_with_workers(pool, job, threads)
@@ -1835,13 +2091,61 @@ def whisper_mel_log_mel(
     clips concerned are NaN, and those of the others valid. The calling thread's rounding mode,
     treatment of denormals, traps and exception flags have no effect, and are left as they were.
     """
+    return whisper_mel_log_mel_as(
+        audio,
+        is_int16,
+        clips,
+        samples,
+        clip_stride,
+        pad_to,
+        n_mels,
+        smoothing,
+        out_,
+        out_len,
+        threads,
+        pool,
+        bad_sample,
+        CLIP,
+        0,
+        FLOAT32,
+    )
+
+
+@export
+def whisper_mel_log_mel_as(
+    audio: Int,
+    is_int16: Int,
+    clips: Int,
+    samples: Int,
+    clip_stride: Int,
+    pad_to: Int,
+    n_mels: Int,
+    smoothing: Int,
+    out_: Int,
+    out_len: Int,
+    threads: Int,
+    pool: Int,
+    bad_sample: Int,
+    maximum: Int,
+    fixed: Float64,
+    dtype: Int,
+) abi("C") -> Int:
+    """As `whisper_mel_log_mel`, with a choice of the maximum that values are clamped to, and of the
+    output's type.
+
+    maximum: 0 the clip's; 1 `fixed`, in units of log10, whatever the clip's; 2 of every 3000 frames
+        their own.
+    dtype: 0 float32, 1 float16, 2 bfloat16, both rounded once from float32. out_len: values.
+    """
     var status = argument_error(
         audio, clips, samples, pad_to, n_mels, smoothing, out_, out_len, threads
     )
+    if status == OK:
+        status = form_error(maximum, fixed, dtype)
     if status != OK:
         return status
     var frames = max(samples, pad_to) // HOP
-    var features = Floats(unsafe_from_address=out_)
+    var nowhere = Floats(unsafe_from_address=out_)
     var job = Job(
         audio,
         is_int16 != 0,
@@ -1850,12 +2154,17 @@ def whisper_mel_log_mel(
         clip_stride,
         n_mels,
         smoothing,
-        features,
+        Form(
+            CLIP if maximum == CHUNK and frames <= CHUNK_FRAMES else maximum, least_of(fixed), dtype
+        ),
+        out_,
         pieces=1,
         piece_frames=frames,
-        borders=features,  # these three: where `with_memory` has memory for them, if any is needed
-        halos=features,
-        maxima=features,
+        slots=1,
+        waiting=nowhere,  # these four: where `with_memory` has memory for them, if any is needed
+        borders=nowhere,
+        halos=nowhere,
+        maxima=nowhere,
     )
     var workforce = max(1, min(threads, MAX_THREADS, clips * frames // MIN_PIECE))
     if workforce > 1 and not reserve(pool):
@@ -1952,7 +2261,228 @@ def whisper_mel_message(status: Int) abi("C") -> Int:
         return address_of("a sample is infinite or NaN")
     if status == OVERFLOWED:
         return address_of("amplitudes are so large that float32 power overflows")
+    if status == BAD_MAXIMUM:
+        return address_of("maximum must be 0 (clip), 1 (a finite number) or 2 (chunk)")
+    if status == BAD_DTYPE:
+        return address_of("dtype must be 0 (float32), 1 (float16) or 2 (bfloat16)")
+    if status == CHUNKS_SMOOTHED:
+        return address_of("on a device, maximum 2 (chunk) must be without smoothing")
     return address_of("unknown status")
+
+
+# ===--------------------------------------------------------------------------------------=== #
+# 2.6 Streams
+# ===--------------------------------------------------------------------------------------=== #
+
+# A frame is final when all its samples are there: frame i with sample 160 i + 199, and frame 0,
+# which is mirrored, with sample 200. Those after it are mirrored at the end of what there is so far,
+# and computed again when there is more.
+
+comptime AT_A_TIME = 4 * WIDTH
+"""Frames of a stream that are computed together."""
+comptime STREAM_ROOM = N_FFT + HOP * AT_A_TIME
+"""Samples in a stream's memory during a call; between calls it keeps fewer than N_FFT."""
+
+
+struct Stream:
+    """Audio that comes in pieces: the samples that the next frames need."""
+
+    var n_mels: Int
+    var form: Form
+    var pushed: Int
+    """Samples so far."""
+    var frames: Int
+    """Frames that were computed and are final."""
+    var held: Int
+    """Samples that are kept, the last ones."""
+    var damaged: Bool
+    """Whether the power of a frame has overflowed."""
+    var samples: Array[Float32, STREAM_ROOM]
+
+    def memory(mut self) -> Floats:
+        return Floats(unsafe_from_address=Int(Pointer(to=self.samples)))
+
+    def lead(self) -> Int:
+        """Frames before the next one, in terms of which `job` counts: two, unless the clip's start is
+        mirrored."""
+        return min(self.frames, 2)
+
+    def job(mut self, end: Int) -> Job:
+        """Work on the samples that are kept, as on a clip that begins `lead` frames before the next
+        one and ends with sample `end` of the stream. Samples before those that are kept are not
+        read."""
+        var begin = HOP * (self.frames - self.lead())
+        var address = self.memory()
+        var missing = self.pushed - self.held - begin
+        var extent = Extent(self.pushed - begin, end - begin)
+        return Job(
+            Int(address) - 4 * missing,
+            False,
+            1,
+            extent,
+            0,
+            self.n_mels,
+            NONE,
+            self.form,
+            Int(address),
+            pieces=1,
+            piece_frames=extent.frames(),
+            slots=1,
+            waiting=address,
+            borders=address,
+            halos=address,
+            maxima=address,
+        )
+
+    def compute(mut self, end: Int, frames: Int, out_: Floats, stride: Int) -> Bool:
+        """Writes the next frames. False if their power overflows."""
+        var job = self.job(end)
+        var first = self.lead()
+        var place = out_.unsafe_offset(-first)
+        var features = Features[DType.float32](place, place, stride, self.n_mels, 0)
+        var maximum: Float32
+        if self.form.maximum == FIXED:
+            maximum = analyse[True](job, 0, features, first, first + frames)
+        else:
+            maximum = analyse[False](job, 0, features, first, first + frames)
+        return maximum < OVERFLOW
+
+    def take(mut self, audio: Int, is_int16: Bool, count: Int):
+        """Appends samples to those that are kept."""
+        var to = self.memory().unsafe_offset(self.held)
+        if is_int16:
+            copy_samples(Memory[DType.int16](unsafe_from_address=audio), to, count)
+        else:
+            copy_samples(Floats(unsafe_from_address=audio), to, count)
+        self.held += count
+        self.pushed += count
+
+    def drop(mut self, frames: Int):
+        """Drops the samples that no frame after the next `frames` needs."""
+        self.frames += frames
+        var keep = self.pushed - max(HOP * self.frames - REACH, 0)
+        copy_samples(self.memory().unsafe_offset(self.held - keep), self.memory(), keep)
+        self.held = keep
+
+
+def are_finite(values: Floats, count: Int) -> Bool:
+    """Whether none of the values is infinite or NaN."""
+    comptime W = WIDTH
+    var i = 0
+    while i + W <= count:
+        if not abs(values.unsafe_load[width=W](i)).lt(Vec[W](Float32.MAX)).reduce_and():
+            return False
+        i += W
+    while i < count:
+        if not is_finite(values[unsafe_offset=i]):
+            return False
+        i += 1
+    return True
+
+
+comptime StreamPointer = Pointer[Stream, MutUntrackedOrigin]
+
+
+def final_frames(samples: Int) -> Int:
+    """Frames of a stream of so many samples that more of them don't change."""
+    return (samples - REACH) // HOP + 1 if samples > REACH else 0
+
+
+@export
+def whisper_mel_stream_of(n_mels: Int, maximum: Int, fixed: Float64) abi("C") -> Int:
+    """Makes a stream, as `whisper_mel_log_mel_as` with the maximum 0 (the clip's) or 1 (`fixed`). 0
+    without memory, or for other arguments."""
+    if (n_mels != 80 and n_mels != 128) or maximum == CHUNK:
+        return 0
+    if form_error(maximum, fixed, FLOAT32) != OK:
+        return 0
+    var address = external_call["calloc", Int](1, size_of[Stream]())
+    if address != 0:
+        var stream = StreamPointer(unsafe_from_address=address)
+        stream[].n_mels = n_mels
+        stream[].form = Form(maximum, least_of(fixed), FLOAT32)
+    return address
+
+
+@export
+def whisper_mel_stream_drop(stream: Int) abi("C"):
+    """Frees a stream, or nothing if it is null."""
+    external_call["free", NoneType](stream)
+
+
+@export
+def whisper_mel_stream_ready(stream: Int, samples: Int) abi("C") -> Int:
+    """The number of frames that become final with so many more samples."""
+    var it = StreamPointer(unsafe_from_address=stream)
+    return final_frames(it[].pushed + max(samples, 0)) - it[].frames
+
+
+@export
+def whisper_mel_stream_take(
+    stream: Int, audio: Int, is_int16: Int, samples: Int, out_: Int, stride: Int, bad_sample: Int
+) abi("C") -> Int:
+    """Takes more samples and writes the frames that become final with them. Returns a status.
+
+    out: [n_mels][stride], of which the first `whisper_mel_stream_ready` columns are written: values
+    that are final if the maximum is fixed; else the clip's maximum minus 2 has to be looked for, and
+    what is below be raised to it. Nothing is taken if a sample is infinite or NaN (`bad_sample` as
+    for `whisper_mel_log_mel`), or for wrong arguments. Once power has overflowed, calls fail.
+    """
+    var it = StreamPointer(unsafe_from_address=stream)
+    if stream == 0 or (audio == 0 and samples > 0):
+        return BAD_POINTER
+    if samples < 0:
+        return BAD_SHAPE
+    var ready = whisper_mel_stream_ready(stream, samples)
+    if ready > 0 and (out_ == 0 or stride < ready):
+        return BAD_OUT if out_ != 0 else BAD_POINTER
+    if is_int16 == 0 and not are_finite(Floats(unsafe_from_address=audio), samples):
+        return explain(audio, False, 1, samples, samples, bad_sample)
+    var callers_mode = float_mode()
+    set_float_mode(STANDARD_MODE)
+    var to = Floats(unsafe_from_address=out_)
+    var done = 0
+    while done < samples:
+        var count = min(samples - done, STREAM_ROOM - it[].held)
+        it[].take(audio + done * (2 if is_int16 != 0 else 4), is_int16 != 0, count)
+        done += count
+        var frames = final_frames(it[].pushed) - it[].frames
+        if frames > 0:
+            var pushed = it[].pushed
+            it[].damaged = not it[].compute(pushed, frames, to, stride) or it[].damaged
+            to = to.unsafe_offset(frames)
+            it[].drop(frames)
+    set_float_mode(callers_mode)
+    return OVERFLOWED if it[].damaged else OK
+
+
+@export
+def whisper_mel_stream_tail(stream: Int, pad_to: Int, out_: Int, stride: Int) abi("C") -> Int:
+    """Writes the frames after those that are final, as if the audio ended here, which it need not.
+
+    pad_to: as for `whisper_mel_log_mel`. out: [n_mels][stride], of which the columns up to the
+    number of frames of the whole audio are written.
+    """
+    var it = StreamPointer(unsafe_from_address=stream)
+    if stream == 0:
+        return BAD_POINTER
+    var pushed = it[].pushed
+    if pad_to != 0 and pad_to < pushed:
+        return BAD_PAD_TO
+    var end = max(pushed, pad_to)
+    if end <= REACH:
+        return TOO_SHORT
+    var frames = end // HOP - it[].frames
+    if frames > 0:
+        if out_ == 0 or stride < frames:
+            return BAD_OUT if out_ != 0 else BAD_POINTER
+        var callers_mode = float_mode()
+        set_float_mode(STANDARD_MODE)
+        var sound = it[].compute(end, frames, Floats(unsafe_from_address=out_), stride)
+        set_float_mode(callers_mode)
+        if not sound:
+            return OVERFLOWED
+    return OVERFLOWED if it[].damaged else OK
 
 
 # ============================================================================================ #
@@ -1977,6 +2507,8 @@ comptime CLUSTER_GROUP = 32
 """Frames in a group where a cluster of blocks does a clip: all threads of a warp are one worker."""
 comptime CLUSTER_ROOM = 227 * 1024
 """Bytes of shared memory that a block of a cluster can have."""
+comptime ENOUGH_BLOCKS = 512
+"""Blocks that keep any device busy, where each can do any part of a clip."""
 
 
 comptime MANY = 0
@@ -1985,11 +2517,20 @@ comptime FEW = 1
 """Kernel for a few clips, which leave most of a device idle: blocks with twice the threads."""
 comptime SMOOTHED = 2
 """Kernel for smoothing, which keeps values in shared memory."""
+comptime FORMED = 3
+"""As SMOOTHED, for any form: smoothing with a fixed maximum, and halves that wait."""
+comptime DIRECT = 4
+"""Kernels for a fixed maximum without smoothing, one for each type of the output: values are final
+where they are computed, and blocks need not know of each other."""
 
 
-def kind_of(clusters: Bool, clips: Int, smoothing: Int) -> Int:
+def kind_of(clusters: Bool, clips: Int, smoothing: Int, form: Form) -> Int:
     """Returns the kind of kernel that a launch takes."""
     comptime forced = get_defined_int["KIND", -1]()
+    if form.maximum == FIXED and smoothing == NONE:
+        return DIRECT + form.dtype
+    if form.maximum == FIXED or form.dtype != FLOAT32:
+        return FORMED
     if smoothing != NONE:
         return SMOOTHED
     if not clusters:
@@ -2004,7 +2545,8 @@ struct Mapping[n_mels: Int, clusters: Bool, kind: Int, group_alone: Int = BLOCK_
 
     Without smoothing a block keeps no values: they wait in the output for the clip's maximum. So a
     multiprocessor has room for several blocks, and a clip of any length is computed once. With
-    smoothing a block keeps a tile of values, since a mean takes its neighbours' as well.
+    smoothing a block keeps a tile of values, since a mean takes its neighbours' as well. So it does
+    if halves have to wait, for which the output has no room. With a fixed maximum nothing waits.
 
     `-D KIND=`, `BLOCKS=` and `RESIDENT=` change it for clusters, to be timed (`./dev gpu bundle`).
     """
@@ -2012,29 +2554,41 @@ struct Mapping[n_mels: Int, clusters: Bool, kind: Int, group_alone: Int = BLOCK_
     comptime GROUP = (
         2 * CLUSTER_GROUP if Self.kind == FEW else CLUSTER_GROUP
     ) if Self.clusters else Self.group_alone
-    comptime RESIDENT = get_defined_int[
-        "RESIDENT", 3
-    ]() if Self.clusters and Self.kind == MANY else 1
+    comptime RESIDENT = get_defined_int["RESIDENT", 3]() if Self.clusters and (
+        Self.kind == MANY or Self.kind >= DIRECT
+    ) else 1
     """Blocks for which a multiprocessor must have registers."""
-    comptime SPACE = CLUSTER_ROOM // 4 - Block[Self.n_mels, Self.GROUP, 0].SIZE
-    comptime TILE = 0 if Self.kind != SMOOTHED else (
+    comptime SPACE = CLUSTER_ROOM // 4 - Block[Self.n_mels, Self.GROUP, 0, MANY].SIZE
+    comptime TILE = 0 if Self.kind != SMOOTHED and Self.kind != FORMED else (
         (
             Self.SPACE // Self.n_mels // Self.GROUP * Self.GROUP
         ) if Self.clusters else Self.group_alone
     )
     """Frames whose values a block keeps: in a cluster, the whole groups for which there is room."""
     comptime THREADS = WORKERS * Self.GROUP
-    comptime SHARED = 4 * Block[Self.n_mels, Self.GROUP, Self.TILE].SIZE
+    comptime SHARED = 4 * Block[Self.n_mels, Self.GROUP, Self.TILE, Self.kind].SIZE
     """Bytes of shared memory that a block uses."""
-    comptime kernel = mel_kernel[Self.n_mels, Self.GROUP, Self.TILE, Self.RESIDENT]
+    comptime kernel = mel_kernel[Self.n_mels, Self.GROUP, Self.TILE, Self.kind, Self.RESIDENT]
 
     @staticmethod
-    def blocks(clips: Int) -> Int:
-        """Returns the number of blocks in each clip's cluster."""
-        comptime forced = get_defined_int["BLOCKS", 0]()
-        comptime if not Self.clusters:
+    def cluster(clips: Int) -> Int:
+        """Returns the number of blocks that find a maximum together."""
+        comptime if Self.kind >= DIRECT:
             return 1
-        elif Self.kind == SMOOTHED:
+        else:
+            return Self.blocks(clips, 0)
+
+    @staticmethod
+    def blocks(clips: Int, rows: Int) -> Int:
+        """Returns the number of blocks for each of so many clips (or chunks) of `rows` frames."""
+        comptime forced = get_defined_int["BLOCKS", 0]()
+        comptime if Self.kind >= DIRECT:
+            var groups = (rows + Self.GROUP - 1) // Self.GROUP
+            var each = max(1, (groups * clips + ENOUGH_BLOCKS - 1) // ENOUGH_BLOCKS)
+            return (groups + each - 1) // each
+        elif not Self.clusters:
+            return 1
+        elif Self.kind == SMOOTHED or Self.kind == FORMED:
             # Their tiles together hold the values of a clip of 30 s.
             return 8 if Self.n_mels == 80 else 16
         elif forced > 0:
@@ -2065,26 +2619,42 @@ struct Batch(ImplicitlyCopyable, TrivialRegisterPassable):
     var pad_to: Int
     """Samples up to which zeros are appended; 0: none."""
     var smoothing: Int
+    var form: Form
     var out_: Floats
+    """First value, of whatever type."""
 
     @always_inline
-    def clip[n_mels: Int](self, clip: Int) -> DeviceClip:
+    def rows(self) -> Int:
+        """Frames for which there is room in the output, with the two that `VALID` omits."""
+        return max(self.samples, self.pad_to) // HOP
+
+    @always_inline
+    def chunks(self) -> Int:
+        """Parts of each clip that have a maximum each."""
+        return self.form.chunks(self.rows())
+
+    @always_inline
+    def clip[n_mels: Int](self, clip: Int, chunk: Int) -> DeviceClip:
         var samples = Int(self.lengths[unsafe_offset=clip]) if self.ragged else self.samples
         # Lengths are in the device's memory: only here can it be seen that one promises too much.
         var possible = 0 < samples <= self.samples
         samples = samples if possible else 0
         var edge = 1 if self.smoothing == VALID else 0
-        var rows = max(self.samples, self.pad_to) // HOP
+        var rows = self.rows()
         var size = (n_mels - 2 * edge) * (rows - 2 * edge)
         var first = clip * self.clip_stride
+        var begin = chunk * CHUNK_FRAMES
         return DeviceClip(
             self.audio.unsafe_offset(0 if self.is_int16 else first),
             self.audio.unsafe_bitcast[Int16]().unsafe_offset(first if self.is_int16 else 0),
             self.is_int16,
             Extent(samples, max(samples, self.pad_to) if possible else 0),
             self.smoothing,
-            self.out_.unsafe_offset(clip * size),
+            self.form,
+            self.out_.unsafe_bitcast[UInt8]().unsafe_offset(clip * size * self.form.itemsize()),
             rows,
+            begin,
+            min(begin + CHUNK_FRAMES, rows) if self.form.maximum == CHUNK else rows,
         )
 
 
@@ -2099,10 +2669,21 @@ struct DeviceClip(ImplicitlyCopyable, TrivialRegisterPassable):
     var is_int16: Bool
     var extent: Extent
     var smoothing: Int
-    var out_: Floats
+    var form: Form
+    var out_: Memory[DType.uint8]
+    """First byte of the output. (As a number, the compiler would lose which memory it is in.)"""
     var rows: Int
     """Frames for which there is room in the output, with the two that `VALID` omits. The clip's own
     come first, the others are as silence."""
+    var first: Int
+    """First frame of what has a maximum of its own: the clip, or a chunk of it."""
+    var end: Int
+    """Frame after its last."""
+
+    @always_inline
+    def values[T: DType = DType.float32](self) -> Memory[T]:
+        """The first value."""
+        return self.out_.unsafe_bitcast[Scalar[T]]()
 
     @always_inline
     def too_short(self) -> Bool:
@@ -2168,13 +2749,28 @@ trait Team:
         n_mels: Int,
         group: Int,
         tile: Int,
+        kind: Int,
         //,
         phase: Int,
         whole_cluster: Bool = False,
-    ](mut self, block: Block[n_mels, group, tile], step: Step):
+    ](mut self, block: Block[n_mels, group, tile, kind], step: Step):
         """Runs a phase by all threads of the block, who then wait for each other, or for those of
         the `whole_cluster`."""
         ...
+
+
+@always_inline
+def output_of(kind: Int) -> DType:
+    """Returns the type in which a kind of kernel without a tile stores values."""
+    if kind == DIRECT + FLOAT16:
+        return DType.float16
+    return BFLOAT16_BITS if kind == DIRECT + BFLOAT16 else DType.float32
+
+
+@always_inline
+def raised_or_nan(value: Float32, least: Float32) -> Float32:
+    """A final value, by a fixed maximum; NaN where power is not finite."""
+    return max(value, least) if value < OVERFLOW else NAN
 
 
 comptime BAND_COST = 13
@@ -2192,12 +2788,15 @@ def stream_bands[n_mels: Int]() -> Array[Int, WORKERS + 1]:
 
 
 @fieldwise_init
-struct Block[n_mels: Int, GROUP: Int, TILE: Int](ImplicitlyCopyable, TrivialRegisterPassable):
+struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
+    ImplicitlyCopyable, TrivialRegisterPassable
+):
     """Program of a block for one clip, which the blocks of a cluster share.
 
     GROUP frames are computed at a time, WORKERS threads for each of them. The values of TILE frames
     are kept; a tile is finished from memory if every block has but one, else it is computed a second
-    time, when the clip's maximum is known. If TILE is 0, values wait for the maximum in the output.
+    time, when the clip's maximum is known. If TILE is 0, values wait for the maximum in the output,
+    or with `DIRECT` are final. Of the kinds of kernels, `kind`.
     """
 
     var clip: DeviceClip
@@ -2231,12 +2830,13 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int](ImplicitlyCopyable, TrivialRegi
     def __init__(out self, clip: DeviceClip, blocks: Int):
         self.clip = clip
         self.blocks = blocks
-        self.tile_frames = (clip.rows + blocks - 1) // blocks
+        var rows = clip.end - clip.first
+        self.tile_frames = (rows + blocks - 1) // blocks
         self.rounds = 1
         comptime if Self.TILE > 0:
             self.tile_frames = min(Self.TILE - 2 * clip.margin(), self.tile_frames)
             var together = blocks * self.tile_frames
-            self.rounds = (clip.rows + together - 1) // together
+            self.rounds = (rows + together - 1) // together
 
     @always_inline
     def run[T: Team](self, mut team: T):
@@ -2244,12 +2844,14 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int](ImplicitlyCopyable, TrivialRegi
         team.phase[PREPARE](self, Step(0, 0))
         comptime if Self.TILE == 0:
             self.compute(team, 0)
-            self.agree(team)
+            comptime if Self.kind < DIRECT:
+                self.agree(team)
             team.phase[FINISH](self, Step(0, 0))
         else:
-            for sweep in range(2):
+            var fixed = self.is_fixed()
+            for sweep in range(1 if fixed else 0, 2):
                 for round in range(self.rounds):
-                    if sweep == 0 or self.rounds > 1:
+                    if sweep == 0 or self.rounds > 1 or fixed:
                         self.compute(team, round)
                     if sweep == 1:
                         team.phase[FINISH](self, Step(round, 0))
@@ -2319,9 +2921,17 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int](ImplicitlyCopyable, TrivialRegi
                 self.finish_output(rank, thread, memory)
 
     @always_inline
+    def is_fixed(self) -> Bool:
+        """Whether the maximum is fixed: then frames that see no finite power are NaN, not clips."""
+        comptime if Self.kind == FORMED:
+            return self.clip.form.maximum == FIXED
+        else:
+            return Self.kind >= DIRECT
+
+    @always_inline
     def first_frame(self, round: Int, rank: Int) -> Int:
         """First frame that a block's tile finishes."""
-        return (round * self.blocks + rank) * self.tile_frames
+        return self.clip.first + (round * self.blocks + rank) * self.tile_frames
 
     @always_inline
     def first_in_group(self, step: Step, rank: Int) -> Int:
@@ -2353,9 +2963,10 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int](ImplicitlyCopyable, TrivialRegi
 
     @always_inline
     def look_at_unused(self, rank: Int, thread: Int, mut maximum: Float32):
-        """Checks that the samples that no frame reaches are finite."""
-        if rank == 0 and not self.clip.is_int16:
-            var extent = self.clip.extent
+        """Checks that the samples that no frame reaches are finite; they go with the last one."""
+        var extent = self.clip.extent
+        var has_last = self.clip.first < extent.frames() <= self.clip.end
+        if rank == 0 and has_last and not self.clip.is_int16:
             for i in range(extent.first_unused() + thread, extent.samples, Self.THREADS):
                 if not is_finite(self.clip.floats[unsafe_offset=i]):
                     maximum = OVERFLOW
@@ -2460,9 +3071,10 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int](ImplicitlyCopyable, TrivialRegi
                 count = here
                 free = slot
         var at = self.first_in_group(step, rank) + frame
-        var own = at < min(self.first_frame(step.round, rank) + self.tile_frames, self.clip.rows)
+        var own = at < min(self.first_frame(step.round, rank) + self.tile_frames, self.clip.end)
         var most = SILENCE
-        var row = self.clip.out_.unsafe_offset(begin * self.clip.rows + at)
+        comptime T = output_of(Self.kind)
+        var row = self.clip.values[T]().unsafe_offset(begin * self.clip.rows + at)
         var energy = slots.offset(Self.GROUP * free)
         var value_at = memory.offset(Self.VALUES + Self.TILE * begin + place)
         comptime TOGETHER = 2
@@ -2474,24 +3086,48 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int](ImplicitlyCopyable, TrivialRegi
                     comptime if Self.TILE > 0:
                         value_at.store[1](Self.TILE * i, value)
                     else:
+                        comptime if Self.kind >= DIRECT:
+                            value = raised_or_nan(value, self.clip.form.least)
                         if own:
-                            row[] = value
+                            row[] = rounded[T, 1](value)
                         row = row.unsafe_offset(self.clip.rows)
             energy = energy.offset(TOGETHER * Self.GROUP)
             value_at = value_at.offset(TOGETHER * Self.TILE)
-        if 0 <= at < self.clip.extent.frames():
+        if self.clip.first <= at < min(self.clip.extent.frames(), self.clip.end):
             maximum = max(maximum, most)
 
     @always_inline
     def finish_output[M: SharedMemory, //](self, rank: Int, thread: Int, memory: M):
+        """Clamps the block's own frames, in the output; sets those for which nothing was computed.
+        """
+        var clip = self.clip
+        var end = min(self.first_frame(0, rank) + self.tile_frames, clip.end)
+        comptime T = output_of(Self.kind)
+        var row = clip.values[T]().unsafe_offset(thread // Self.GROUP * clip.rows)
+        comptime BANDS_EACH = Self.n_mels // WORKERS
+        comptime if Self.kind >= DIRECT:
+            var damaged = clip.too_short()
+            var sounding = 0 if damaged else min(end, clip.extent.sounding_frames())
+            var value = rounded[T, 1](NAN if damaged else max(SILENCE, clip.form.least))
+            var frame = self.first_frame(0, rank) + thread % Self.GROUP
+            while frame < end:
+                if frame >= sounding:
+                    for i in range(BANDS_EACH):
+                        row[unsafe_offset=i * WORKERS * clip.rows + frame] = value
+                frame += Self.GROUP
+        else:
+            self.clamp_output(rank, thread, memory)
+
+    @always_inline
+    def clamp_output[M: SharedMemory, //](self, rank: Int, thread: Int, memory: M):
         """Clamps the block's own frames, in the output."""
         var clip = self.clip
         var clip_maximum = memory.load[1](Self.CLIP_MAXIMUM)
         var least = clip_maximum - RANGE
         var damaged = not clip_maximum < OVERFLOW or clip.too_short()
-        var end = min(self.first_frame(0, rank) + self.tile_frames, clip.rows)
+        var end = min(self.first_frame(0, rank) + self.tile_frames, clip.end)
         var sounding = 0 if damaged else min(end, clip.extent.sounding_frames())
-        var row = clip.out_.unsafe_offset(thread // Self.GROUP * clip.rows)
+        var row = clip.values().unsafe_offset(thread // Self.GROUP * clip.rows)
         comptime BANDS_EACH = Self.n_mels // WORKERS
         # Loads that are under way at the same time: as many as registers allow.
         comptime BANDS = 10 if BANDS_EACH % 10 == 0 else 8
@@ -2529,28 +3165,46 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int](ImplicitlyCopyable, TrivialRegi
         """Writes the tile's own frames to the output, clamped and smoothed."""
         var clip = self.clip
         var edge = 1 if clip.smoothing == VALID else 0
-        var clip_maximum = memory.load[1](Self.CLIP_MAXIMUM)
-        var least = clip_maximum - RANGE
-        var damaged = not clip_maximum < OVERFLOW or clip.too_short()
+        var least = clip.form.least
+        var damaged = clip.too_short()
+        if not self.is_fixed():
+            var clip_maximum = memory.load[1](Self.CLIP_MAXIMUM)
+            least = clip_maximum - RANGE
+            damaged = damaged or not clip_maximum < OVERFLOW
         var begin = self.first_frame(round, rank)
-        var end = min(begin + self.tile_frames, clip.rows - edge)
+        var end = min(begin + self.tile_frames, clip.end - edge)
         var width = clip.rows - 2 * edge
         var values = memory.offset(Self.VALUES)
         var place = clip.margin() - begin
         var first = edge + thread // Self.GROUP
-        var top = clip.out_.unsafe_offset((first - edge) * width - edge)
+        var top = (first - edge) * width - edge
         for frame in range(begin + thread % Self.GROUP, end, Self.GROUP):
             if frame < edge:
                 continue
-            var row = top
+            var at = top + frame
             for band in range(first, Self.n_mels - edge, WORKERS):
                 var value = max(SILENCE, least)
                 if damaged:
                     value = NAN
                 elif frame < clip.extent.frames() - edge:
                     value = self.smoothed(values, band, frame, place, least)
-                row[unsafe_offset=frame] = value
-                row = row.unsafe_offset(WORKERS * width)
+                comptime if Self.kind == FORMED:
+                    self.store_formed(at, value)
+                else:
+                    clip.values()[unsafe_offset=at] = value
+                at += WORKERS * width
+
+    @always_inline
+    def store_formed(self, at: Int, value: Float32):
+        """Stores a value in the output's type."""
+        if self.clip.form.dtype == FLOAT32:
+            self.clip.values()[unsafe_offset=at] = value
+        elif self.clip.form.dtype == FLOAT16:
+            var half = rounded[DType.float16, 1](value)
+            self.clip.values[DType.float16]()[unsafe_offset=at] = half
+        else:
+            var half = rounded[BFLOAT16_BITS, 1](value)
+            self.clip.values[BFLOAT16_BITS]()[unsafe_offset=at] = half
 
     @always_inline
     def clamped[
@@ -2562,13 +3216,20 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int](ImplicitlyCopyable, TrivialRegi
             return 0
         if frame >= self.clip.extent.sounding_frames():
             return max(SILENCE, least)
-        return max(values.load[1](Self.TILE * band + place + frame), least)
+        var value = values.load[1](Self.TILE * band + place + frame)
+        comptime if Self.kind == FORMED:
+            if self.is_fixed():
+                return raised_or_nan(value, least)
+        return max(value, least)
 
     @always_inline
     def smoothed[
         M: SharedMemory, //
     ](self, values: M, band: Int, frame: Int, place: Int, least: Float32) -> Float32:
         """Mean over those of the nine neighbours that exist, added up in the CPU's order."""
+        comptime if Self.kind == FORMED:
+            if self.clip.smoothing == NONE:
+                return self.clamped(values, band, frame, place, least)
         var bands = 3 - Int(band == 0) - Int(band == Self.n_mels - 1)
         var frames = 3 - Int(frame == 0) - Int(frame == self.clip.extent.frames() - 1)
         var sums = Array[Float32, 3](fill=0)
@@ -2675,10 +3336,11 @@ struct DeviceTeam(Team):
         n_mels: Int,
         group: Int,
         tile: Int,
+        kind: Int,
         //,
         phase: Int,
         whole_cluster: Bool = False,
-    ](mut self, block: Block[n_mels, group, tile], step: Step):
+    ](mut self, block: Block[n_mels, group, tile, kind], step: Step):
         block.phase[phase](step, self.rank, self.thread, self.memory, self.maximum)
         comptime if whole_cluster and has_clusters():
             cluster_sync()
@@ -2710,7 +3372,7 @@ def shared_memory[floats: Int]() -> OnChip:
     == 1 else (__mlir_attr.`2 : i32` if resident == 2 else __mlir_attr.`3 : i32`),
 )
 def mel_kernel[
-    n_mels: Int, group: Int, tile: Int, resident: Int
+    n_mels: Int, group: Int, tile: Int, kind: Int, resident: Int
 ](
     audio: Floats,
     lengths: Memory[DType.int64],
@@ -2722,9 +3384,20 @@ def mel_kernel[
     clip_stride: Int64,
     pad_to: Int64,
     blocks: Int32,
+    maximum: Int32,
+    least: Float32,
+    dtype: Int32,
 ):
-    """Runs on the device: `blocks` blocks for each clip. Other arguments as in `Batch`."""
-    comptime B = Block[n_mels, group, tile]
+    """Runs on the device: `blocks` blocks for each chunk of each clip. Other arguments as in
+    `Batch` and `Form`."""
+    comptime B = Block[n_mels, group, tile, kind]
+    var form = Form(Int(maximum), least, Int(dtype))
+    comptime if kind >= DIRECT:
+        form = Form(FIXED, least, kind - DIRECT)
+    elif kind == SMOOTHED:
+        form = Form.plain()
+    elif kind != FORMED:
+        form.dtype = FLOAT32
     var batch = Batch(
         audio,
         is_int16 != 0,
@@ -2734,9 +3407,12 @@ def mel_kernel[
         Int(clip_stride),
         Int(pad_to),
         Int(smoothing),
+        form,
         out_,
     )
-    var clip = UInt32(block_idx.x) // UInt32(blocks)
+    var item = UInt32(block_idx.x) // UInt32(blocks)
     var rank = UInt32(block_idx.x) % UInt32(blocks)
+    var chunks = UInt32(batch.chunks())
+    var clip = batch.clip[n_mels](Int(item // chunks), Int(item % chunks))
     var team = DeviceTeam(Int(rank), Int(thread_idx.x), shared_memory[B.SIZE](), SILENCE)
-    B(batch.clip[n_mels](Int(clip)), Int(blocks)).run(team)
+    B(clip, Int(blocks)).run(team)

@@ -17,8 +17,17 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from whisper_mel_mojo import gpu
-from whisper_mel_mojo.features import FRAMES_PER_THREAD, error_of, plan, thread_count
-from whisper_mel_mojo.library import SMOOTHING, Smoothing, library
+from whisper_mel_mojo.features import (
+    CHUNK_FRAMES,
+    FRAMES_PER_THREAD,
+    Form,
+    error_of,
+    form_of,
+    hint_for_half,
+    plan,
+    thread_count,
+)
+from whisper_mel_mojo.library import CHUNK, CLIP, DTYPES, FIXED, SMOOTHING, Maximum, library
 
 _N_FFT, _HOP, _REACH = 400, 160, 200
 _FLOOR = 1e-10
@@ -32,6 +41,8 @@ def log_mel(
     pad_to: int | None = None,
     smoothing: str | None = None,
     threads: int | None = None,
+    maximum: Maximum = "clip",
+    dtype: str = "float32",
 ) -> Tensor:
     """Compute log-Mel features of one clip or of a batch of clips, as Whisper's models expect them.
 
@@ -42,17 +53,16 @@ def log_mel(
     audio : tensor of shape ``(n,)`` or ``(batch, n)`` on the CPU or a CUDA device, 16 000 samples a
         second: float32 or float64 with full scale 1, or int16 PCM, which is divided by 32768.
         Copied only if it is float64 or the samples of a clip are not contiguous.
-    n_mels, pad_to, smoothing : as for :func:`whisper_mel_mojo.log_mel`.
+    n_mels, pad_to, smoothing, maximum, dtype : as for :func:`whisper_mel_mojo.log_mel`.
     threads : largest number of threads on a CPU; None means one for every five seconds of audio, up
         to ``torch.get_num_threads()``. The result does not depend on it.
 
     Returns
     -------
-    float32 tensor of shape ``(n_mels, n_frames)`` or ``(batch, n_mels, n_frames)`` on the audio's
-    device, where ``n_frames = n // 160``. Each clip has its own maximum. Gradients are computed in
-    float64 and can be differentiated again. On a GPU the features come as
-    :func:`whisper_mel_mojo.gpu.log_mel` says: by one launch on the current stream, NaN for clips
-    that contain NaN or infinity.
+    Tensor of ``dtype``, of shape ``(n_mels, n_frames)`` or ``(batch, n_mels, n_frames)`` on the
+    audio's device, where ``n_frames = n // 160``. Gradients are computed in float64 and can be
+    differentiated again. On a GPU the features come as :func:`whisper_mel_mojo.gpu.log_mel` says:
+    by one launch on the current stream, NaN for clips that contain NaN or infinity.
 
     Raises
     ------
@@ -64,32 +74,60 @@ def log_mel(
     NotImplementedError
         ``audio`` is on another kind of device.
     """
+    options = _options(maximum, dtype)
     result: Tensor = torch.ops.whisper_mel.log_mel(
-        audio, n_mels, pad_to=pad_to, smoothing=smoothing, threads=threads
+        audio, n_mels, pad_to=pad_to, smoothing=smoothing, threads=threads, **options
     )
     return result
+
+
+def _options(maximum: Maximum, dtype: str) -> dict[str, Any]:
+    """Return the operator's own arguments for them: none if both are the default."""
+    form = form_of(maximum, dtype)
+    if form == Form():
+        return {}
+    return {"maximum": form.maximum, "fixed": form.fixed, "dtype": dtype}
 
 
 class LogMel(torch.nn.Module):  # type: ignore[misc]
     """:func:`log_mel` as the first layer of a model. It has no parameters and no buffers."""
 
     def __init__(
-        self, n_mels: int = 80, *, pad_to: int | None = None, smoothing: str | None = None
+        self,
+        n_mels: int = 80,
+        *,
+        pad_to: int | None = None,
+        smoothing: str | None = None,
+        maximum: Maximum = "clip",
+        dtype: str = "float32",
     ) -> None:
         super().__init__()
         plan(480_000 if pad_to is None else 1, n_mels, pad_to, smoothing)
         self.n_mels = n_mels
         self.pad_to = pad_to
         self.smoothing = smoothing
+        self.maximum = maximum
+        self.dtype = dtype
+        form = form_of(maximum, dtype)
+        self._maximum, self._fixed = form.maximum, form.fixed
 
     def forward(self, audio: Tensor) -> Tensor:
         features: Tensor = torch.ops.whisper_mel.log_mel(
-            audio, self.n_mels, pad_to=self.pad_to, smoothing=self.smoothing
+            audio,
+            self.n_mels,
+            pad_to=self.pad_to,
+            smoothing=self.smoothing,
+            maximum=self._maximum,
+            fixed=self._fixed,
+            dtype=self.dtype,
         )
         return features
 
     def extra_repr(self) -> str:
-        return f"{self.n_mels}, pad_to={self.pad_to}, smoothing={self.smoothing!r}"
+        extra = f"{self.n_mels}, pad_to={self.pad_to}, smoothing={self.smoothing!r}"
+        if self._maximum != CLIP or self.dtype != "float32":
+            extra += f", maximum={self.maximum!r}, dtype={self.dtype!r}"
+        return extra
 
 
 # --------------------------------------------------------------------------- values
@@ -114,7 +152,10 @@ def _plan(
 ) -> _Plan:
     """Check everything except the samples, and plan the call. Sizes may be symbols."""
     if dtype not in (torch.float32, torch.float64, torch.int16):
-        raise TypeError(f"audio has dtype {dtype}: expected float32, float64 or int16 (PCM)")
+        raise TypeError(
+            f"audio has dtype {dtype}: expected float32, float64 or int16 (PCM)"
+            + hint_for_half(str(dtype))
+        )
     if len(shape) not in (1, 2):
         raise ValueError(f"audio has shape {tuple(shape)}: expected (n,) or (batch, n)")
     clips = shape[0] if len(shape) == 2 else 1
@@ -169,21 +210,35 @@ def _on_cpu(
     pad_to: int | None = None,
     smoothing: str | None = None,
     threads: int | None = None,
+    maximum: int = CLIP,
+    fixed: float = 0.0,
+    dtype: str = "float32",
 ) -> Tensor:
-    dtype = audio.dtype
-    _, _, pool, kernel = library()
-    shape, workers, itemsize, prepared, _memory = _prepared(
-        audio.shape, dtype, n_mels, pad_to, smoothing, threads, pool
+    pool, kernel = library().pool, library().log_mel_prepared
+    shape, workers, itemsize, prepared, counts = _prepared(
+        audio.shape, audio.dtype, n_mels, pad_to, smoothing, threads, pool
     )
     if threads is None:
         workers = 1 if workers < 2 else min(workers, torch.get_num_threads())
-    samples = audio.to(torch.float32) if dtype is torch.float64 else audio
+    samples = audio.to(torch.float32) if audio.dtype is torch.float64 else audio
     address = samples.data_ptr()
     strides = samples.stride()
     if strides[-1] != 1 or address % itemsize:
         samples = samples.clone(memory_format=torch.contiguous_format)
         address = samples.data_ptr()
         strides = samples.stride()
+    if maximum != CLIP or dtype != "float32":
+        out = audio.new_empty(shape, dtype=getattr(torch, dtype))
+        which = ctypes.c_int64()
+        is_int16, clips, n, zeros, bands, mode, size, _ = counts
+        status = library().log_mel_as(
+            *(address, is_int16, clips, n, strides[0], zeros, bands, mode),
+            *(out.data_ptr(), size, workers, pool, ctypes.addressof(which)),
+            *(maximum, fixed, DTYPES[dtype]),
+        )
+        if status != 0:
+            raise error_of(status, audio.detach().numpy(), which.value)
+        return out
     out = audio.new_empty(shape, dtype=torch.float32)
     status = kernel(prepared, address, strides[0], out.data_ptr(), workers, 0)
     if status != 0:
@@ -198,8 +253,11 @@ def _on_cuda(
     n_mels: int = 80,
     *,
     pad_to: int | None = None,
-    smoothing: Smoothing | None = None,
+    smoothing: Any = None,
     threads: int | None = None,
+    maximum: int = CLIP,
+    fixed: float = 0.0,
+    dtype: str = "float32",
 ) -> Tensor:
     """Launch the kernel once on the current stream, after copies on that stream; do not wait."""
     _plan(audio.shape, audio.dtype, n_mels, pad_to, smoothing, threads)
@@ -209,7 +267,14 @@ def _on_cuda(
         samples = samples.to(torch.float32)
     if samples.stride(-1) != 1 or samples.data_ptr() % samples.element_size():
         samples = samples.clone(memory_format=torch.contiguous_format)
-    features: Tensor = gpu.log_mel(samples, n_mels, pad_to=pad_to, smoothing=smoothing)
+    features: Tensor = gpu.log_mel(
+        samples,
+        n_mels,
+        pad_to=pad_to,
+        smoothing=smoothing,
+        maximum=_word(maximum, fixed),
+        dtype=dtype,
+    )
     return features
 
 
@@ -220,10 +285,19 @@ def _shape_only(
     pad_to: int | None = None,
     smoothing: str | None = None,
     threads: int | None = None,
+    maximum: int = CLIP,
+    fixed: float = 0.0,
+    dtype: str = "float32",
 ) -> Tensor:
     """Return an uninitialised result for tracers. Sizes may be symbols."""
+    form_of(_word(maximum, fixed), dtype)
     plan = _plan(audio.shape, audio.dtype, n_mels, pad_to, smoothing, threads)
-    return audio.new_empty(plan.shape, dtype=torch.float32)
+    return audio.new_empty(plan.shape, dtype=getattr(torch, dtype))
+
+
+def _word(maximum: int, fixed: float) -> Maximum:
+    """Return ``maximum`` as :func:`log_mel` has it."""
+    return fixed if maximum == FIXED else "chunk" if maximum == CHUNK else "clip"
 
 
 def _batched(
@@ -246,21 +320,25 @@ def _batched(
 
 class _Differentiable(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
-    def forward(
-        audio: Tensor, n_mels: int, pad_to: int | None, smoothing: str | None, threads: int | None
-    ) -> Tensor:
+    def forward(audio: Tensor, n_mels: int, options: dict[str, Any]) -> Tensor:
         with torch._C._AutoDispatchBelowAutograd():
-            return log_mel(audio, n_mels, pad_to=pad_to, smoothing=smoothing, threads=threads)
+            features: Tensor = torch.ops.whisper_mel.log_mel(audio, n_mels, **options)
+            return features
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        audio, *ctx.options, _ = inputs
+        audio, ctx.n_mels, ctx.options = inputs
         ctx.save_for_backward(audio)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         [audio] = ctx.saved_tensors
-        return audio_gradient(gradient, audio, *ctx.options), None, None, None, None
+        it = ctx.options
+        maximum = _word(it["maximum"], it["fixed"])
+        return (
+            audio_gradient(gradient, audio, ctx.n_mels, it["pad_to"], it["smoothing"], maximum),
+            *(None, None),
+        )
 
 
 # The keys of an ordinary CPU tensor that no other dispatch concerns
@@ -278,6 +356,9 @@ def _with_gradient(
     pad_to: int | None = None,
     smoothing: str | None = None,
     threads: int | None = None,
+    maximum: int = CLIP,
+    fixed: float = 0.0,
+    dtype: str = "float32",
 ) -> Tensor:
     """Compute features, with a gradient if one is required.
 
@@ -289,29 +370,43 @@ def _with_gradient(
             "forward-mode gradients of whisper_mel.log_mel: expected torch.autograd.grad or "
             "backward()"
         )
+    options: dict[str, Any] = {
+        "pad_to": pad_to,
+        "smoothing": smoothing,
+        "threads": threads,
+        "maximum": maximum,
+        "fixed": fixed,
+        "dtype": dtype,
+    }
     if not (audio.requires_grad and torch.is_grad_enabled()):
         if keys.raw_repr() == _PLAIN:
-            return _on_cpu(audio, n_mels, pad_to=pad_to, smoothing=smoothing, threads=threads)
+            return _on_cpu(audio, n_mels, **options)
         with torch._C._AutoDispatchBelowAutograd():
-            return log_mel(audio, n_mels, pad_to=pad_to, smoothing=smoothing, threads=threads)
+            features: Tensor = torch.ops.whisper_mel.log_mel(audio, n_mels, **options)
+            return features
     if torch._C._are_functorch_transforms_active():
         raise NotImplementedError(
             "torch.func's gradients of whisper_mel.log_mel: expected torch.autograd.grad or "
             "backward(), which PyTorch offers to custom operators"
         )
-    result: Tensor = _Differentiable.apply(audio, n_mels, pad_to, smoothing, threads)
+    result: Tensor = _Differentiable.apply(audio, n_mels, options)
     return result
 
 
 def audio_gradient(
-    gradient: Tensor, audio: Tensor, n_mels: int, pad_to: int | None, smoothing: str | None
+    gradient: Tensor,
+    audio: Tensor,
+    n_mels: int,
+    pad_to: int | None,
+    smoothing: str | None,
+    maximum: Maximum = "clip",
 ) -> Tensor:
     """Compute the loss's gradient with respect to ``audio`` from that with respect to the features.
 
     It is computed in float64, because a quiet band beside a loud one has a large gradient, which
     would have few correct digits in float32. The result has ``audio``'s dtype. The gradient of
-    values that were raised to 8 below the maximum goes to the maximum; values at the floor have
-    none.
+    values that were raised to 8 below the maximum goes to the maximum, unless that is fixed; values
+    at the floor have none.
     """
     n = audio.shape[-1]
     length = n if pad_to is None else pad_to
@@ -329,20 +424,29 @@ def audio_gradient(
     energy = spectrum.abs().square() @ bank.T
     heard = energy > _FLOOR
     log = energy.clamp(min=_FLOOR).log10().detach()
-    peak = log.amax((1, 2), keepdim=True)
-    kept = log > peak - _RANGE
-    is_peak = (log == peak).to(torch.float64)
-
     scaled = _unsmoothed(gradient.to(torch.float64), n_mels, smoothing) / 4.0
     scaled = scaled.reshape(-1, n_mels, length // _HOP).transpose(1, 2)
-    raised = torch.where(kept, 0.0, scaled).sum((1, 2), keepdim=True)
-    logs = torch.where(kept, scaled, 0.0) + raised * is_peak / is_peak.sum((1, 2), keepdim=True)
+    logs = _unclamped(scaled, log, maximum)
     energies = torch.where(heard, logs / torch.where(heard, energy, 1.0), 0.0) / math.log(10.0)
     # |X|² has the derivative 2 Re(X exp(2πijk/400)), an inverse transform. Bins 0 and 200, which
     # occur once there and not twice, have no weight in any band.
     inner = torch.fft.irfft((energies @ bank) * spectrum, n=_N_FFT) * (_N_FFT * window)
     total = torch.zeros_like(padded).index_add(1, place.flatten(), inner.flatten(1))
     return total[:, :n].reshape(audio.shape).to(audio.dtype)
+
+
+def _unclamped(gradient: Tensor, log: Tensor, maximum: Maximum) -> Tensor:
+    """Return the gradient before values were raised to 8 below the maximum."""
+    if maximum == "chunk":
+        parts = zip(gradient.split(CHUNK_FRAMES, 1), log.split(CHUNK_FRAMES, 1), strict=True)
+        return torch.cat([_unclamped(*part, "clip") for part in parts], 1)
+    if maximum != "clip":
+        return torch.where(log > float(maximum) - _RANGE, gradient, 0.0)
+    peak = log.amax((1, 2), keepdim=True)
+    kept = log > peak - _RANGE
+    is_peak = (log == peak).to(torch.float64)
+    raised = torch.where(kept, 0.0, gradient).sum((1, 2), keepdim=True)
+    return torch.where(kept, gradient, 0.0) + raised * is_peak / is_peak.sum((1, 2), keepdim=True)
 
 
 def _unsmoothed(gradient: Tensor, n_mels: int, smoothing: str | None) -> Tensor:
@@ -371,7 +475,7 @@ def _filterbank(n_mels: int, device: torch.device) -> Tensor:
 _library = torch.library.Library("whisper_mel", "FRAGMENT")
 _library.define(
     "log_mel(Tensor audio, int n_mels=80, *, int? pad_to=None, str? smoothing=None, "
-    "int? threads=None) -> Tensor",
+    "int? threads=None, int maximum=0, float fixed=0.0, str dtype='float32') -> Tensor",
     tags=(torch.Tag.pt2_compliant_tag,),
 )
 _library.impl("log_mel", _on_cpu, "CPU")

@@ -20,7 +20,14 @@ from whisper_mel_mojo.builder import SOURCE
 from whisper_mel_mojo.gpu.emulator.kernels import Kernels
 from whisper_mel_mojo.gpu.emulator.ptx import Module, Place, Statement, read
 from whisper_mel_mojo.gpu.emulator.translate import built
-from whisper_mel_mojo.gpu.targets import KERNELS, MANY, NVIDIA, SMOOTHED
+from whisper_mel_mojo.gpu.targets import (
+    DIRECT,
+    DIRECT_FLOAT16,
+    KERNELS,
+    MANY,
+    NVIDIA,
+    SMOOTHED,
+)
 
 RECORD = MEASUREMENTS / "kernel-counts.json"
 TOLERANCE = 0.02
@@ -32,6 +39,13 @@ _FIELDS = (
     *("global_requests", "global_bytes", "global_sectors"),
 )
 """The fields of ``struct counts`` in ``counting.h``."""
+FORMS = {("sm_90a", 80): (DIRECT, DIRECT_FLOAT16)}
+"""Kinds that are counted beside those for the plain form, to show what a fixed maximum saves."""
+_CALLS: dict[int, dict[str, Any]] = {
+    SMOOTHED: {"smoothing": "same"},
+    DIRECT: {"maximum": 1.5, "blocks": 2},  # as in a batch of 256
+    DIRECT_FLOAT16: {"maximum": 1.5, "dtype": "float16", "blocks": 2},
+}
 _KINDS = {
     "multiply-adds": r"fma\.",
     "other floats": r"(add|sub|mul|div|rcp|neg|abs|min|max)\.(\w+\.)*f32",
@@ -54,7 +68,7 @@ def count(target: str, n_mels: int, kind: int = MANY) -> dict[str, Any]:
     clip = np.random.default_rng(0).uniform(-0.1, 0.1, SAMPLES).astype(np.float32)
     counts = _read(library)
     before = counts.copy()
-    program.log_mel(clip, n_mels, smoothing="same" if kind == SMOOTHED else None)
+    program.log_mel(clip, n_mels, **_CALLS.get(kind, {}))
     module = read(program.ptx)
     statements = [it for it in module.body if isinstance(it, Statement)]
     return _summed(module, statements, counts - before)
@@ -133,7 +147,7 @@ def run(programs: Iterable[tuple[str, int]], save: bool) -> int:
     counts = {
         f"{target}, {n_mels} bands, {KERNELS[kind]}": count(target, n_mels, kind)
         for target, n_mels in programs
-        for kind in NVIDIA[target].kernels
+        for kind in (*NVIDIA[target].kernels, *FORMS.get((target, n_mels), ()))
     }
     for program, numbers in counts.items():
         print(program)

@@ -13,7 +13,9 @@ import numpy as np
 
 _CUDA, _CUDA_MANAGED = 2, 13  # DLDeviceType
 _ELSEWHERE = {1: "the host", 3: "the host (page-locked)", 8: "a Metal device", 10: "a ROCm device"}
-_KINDS = {0: "i", 1: "u", 2: "f", 5: "c", 6: "b"}  # DLDataTypeCode
+_KINDS = {0: "i", 1: "u", 2: "f", 4: "V", 5: "c", 6: "b"}  # DLDataTypeCode
+BFLOAT16 = np.dtype("V2")
+"""What stands for bfloat16, which NumPy does not know."""
 _READ_ONLY = 1
 
 

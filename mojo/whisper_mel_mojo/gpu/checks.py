@@ -6,16 +6,21 @@ Each raises ``TypeError`` for another dtype, ``ValueError`` for another shape or
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from whisper_mel_mojo.gpu.arrays import DeviceArray
+from whisper_mel_mojo.features import hint_for_half
+from whisper_mel_mojo.gpu.arrays import BFLOAT16, DeviceArray
 
 
 def check_audio(audio: DeviceArray) -> None:
     """Require float32 or int16 samples of a clip or a batch, those of a clip side by side."""
     if audio.dtype not in (np.float32, np.int16):
-        raise TypeError(f"audio has dtype {audio.dtype}: expected float32 or int16 (PCM)")
+        kind = name_of(audio.dtype)
+        raise TypeError(
+            f"audio has dtype {kind}: expected float32 or int16 (PCM)" + hint_for_half(kind)
+        )
     if len(audio.shape) not in (1, 2):
         raise ValueError(f"audio has shape {audio.shape}: expected (n,) or (batch, n)")
     if 0 in audio.shape:
@@ -26,10 +31,14 @@ def check_audio(audio: DeviceArray) -> None:
         )
 
 
-def check_out(out: DeviceArray, shape: tuple[int, ...], audio: DeviceArray) -> None:
-    """Require writable, contiguous float32 of the features' shape, apart from the audio."""
-    if out.dtype != np.float32:
-        raise TypeError(f"out has dtype {out.dtype}: expected float32")
+def name_of(dtype: np.dtype[Any]) -> str:
+    return "bfloat16" if dtype == BFLOAT16 else str(dtype)
+
+
+def check_out(out: DeviceArray, shape: tuple[int, ...], audio: DeviceArray, dtype: str) -> None:
+    """Require writable, contiguous memory of this shape and dtype, apart from the audio."""
+    if name_of(out.dtype) != dtype:
+        raise TypeError(f"out has dtype {name_of(out.dtype)}: expected {dtype}")
     if out.shape != shape:
         raise ValueError(f"out has shape {out.shape}: expected {shape}")
     if not out.is_contiguous:

@@ -11,9 +11,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from whisper_mel_mojo import gpu
-from whisper_mel_mojo.features import address, as_array, check_out, error_of, kernel_samples, plan
+from whisper_mel_mojo.features import (
+    address,
+    array_dtype,
+    as_array,
+    check_out,
+    error_of,
+    kernel_samples,
+    plan,
+)
+from whisper_mel_mojo.gpu.arrays import BFLOAT16
 from whisper_mel_mojo.gpu.cuda import LEGACY_STREAM, driver
-from whisper_mel_mojo.library import NOT_FINITE, OVERFLOWED, Smoothing
+from whisper_mel_mojo.library import NOT_FINITE, OVERFLOWED, Maximum, Smoothing
 
 _DEVICE = 0
 
@@ -48,38 +57,46 @@ def log_mel(
     *,
     pad_to: int | None = None,
     smoothing: Smoothing | None = None,
-    out: NDArray[np.float32] | None = None,
-) -> NDArray[np.float32]:
+    out: NDArray[Any] | None = None,
+    maximum: Maximum = "clip",
+    dtype: str = "float32",
+) -> NDArray[Any]:
     """Compute features like :func:`whisper_mel_mojo.log_mel`, on the first CUDA device.
 
-    Raises ``DeviceError`` if there is none, and ``MemoryError`` if it has not enough memory.
+    ``maximum="chunk"`` is without smoothing only. Raises ``DeviceError`` if there is no device, and
+    ``MemoryError`` if it has not enough memory.
     """
     given = as_array(audio)
     samples = np.ascontiguousarray(kernel_samples(given))
     shape = plan(samples.shape[-1], n_mels, pad_to, smoothing).shape
     shape = (*samples.shape[:-1], *shape)
     if out is None:
-        out = np.empty(shape, np.float32)
+        out = np.empty(shape, array_dtype(dtype))
     else:
-        check_out(out, shape, given)
+        check_out(out, shape, given, array_dtype(dtype))
     source = Buffer(samples.shape, samples.dtype)
     driver().to_device(_DEVICE, source.address, address(samples), source.size)
-    features = Buffer(shape, np.float32)
-    gpu.log_mel(source, n_mels, pad_to=pad_to, smoothing=smoothing, out=features)
+    features = Buffer(shape, BFLOAT16 if dtype == "bfloat16" else dtype)
+    gpu.log_mel(
+        *(source, n_mels),
+        pad_to=pad_to,
+        smoothing=smoothing,
+        out=features,
+        maximum=maximum,
+        dtype=dtype,
+    )
     driver().synchronize(_DEVICE, LEGACY_STREAM)
     driver().to_host(_DEVICE, address(out), features.address, features.size)
     require_finite(out, samples, given)
     return out
 
 
-def require_finite(
-    features: NDArray[np.float32], samples: NDArray[Any], given: NDArray[Any]
-) -> None:
-    """Raise the ``ValueError`` of the kernel for CPUs if a device has found a clip damaged.
+def require_finite(features: NDArray[Any], samples: NDArray[Any], given: NDArray[Any]) -> None:
+    """Raise the ``ValueError`` of the kernel for CPUs if a sample is not finite, or a feature NaN.
 
-    ``samples`` are those that it was handed, ``given`` the caller's.
+    ``samples`` are those that a device was handed, ``given`` the caller's.
     """
-    if np.isnan(features[..., 0, 0]).any():
-        bad = np.flatnonzero(~np.isfinite(samples))
+    bad = np.flatnonzero(~np.isfinite(samples))
+    if bad.size > 0 or np.isnan(features.astype(np.float32, copy=False)).any():
         status = NOT_FINITE if bad.size > 0 else OVERFLOWED
         raise error_of(status, given, int(bad[0]) if bad.size > 0 else 0)

@@ -8,9 +8,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import numpy as np
-
-from whisper_mel_mojo.gpu.arrays import DeviceArray, device_array
+from whisper_mel_mojo.features import array_dtype
+from whisper_mel_mojo.gpu.arrays import BFLOAT16, DeviceArray, device_array
 from whisper_mel_mojo.gpu.cuda import LEGACY_STREAM
 
 
@@ -20,6 +19,10 @@ def array_on(stream: int, name: str, array: Any) -> DeviceArray:
     It is like :func:`device_array`, but a PyTorch tensor also gets its device and stream, which its
     interface does not tell.
     """
+    if _is_of("torch", "Tensor", array) and array.dtype is sys.modules["torch"].bfloat16:
+        # Its interface has no word for this dtype in all versions.
+        bits = array_on(stream, name, array.view(sys.modules["torch"].int16))
+        return bits._replace(dtype=BFLOAT16)
     result = device_array(name, array, stream)
     if _is_cuda_tensor(array):
         return result._replace(device=array.device.index, stream=current_stream(array))
@@ -36,15 +39,15 @@ def current_stream(audio: Any) -> int:
     return 0
 
 
-def empty_like(audio: Any, shape: tuple[int, ...]) -> Any:
-    """Return a new float32 array of the audio's library, on the audio's device.
+def empty_like(audio: Any, shape: tuple[int, ...], dtype: str) -> Any:
+    """Return a new array of the audio's library, on the audio's device.
 
     Raises ``TypeError`` if the library is neither PyTorch nor CuPy.
     """
     if _is_of("torch", "Tensor", audio):
-        return audio.new_empty(shape, dtype=sys.modules["torch"].float32)
+        return audio.new_empty(shape, dtype=getattr(sys.modules["torch"], dtype))
     if _is_of("cupy", "ndarray", audio):
-        return sys.modules["cupy"].empty(shape, np.float32)
+        return sys.modules["cupy"].empty(shape, array_dtype(dtype))
     raise TypeError(
         f"out=None: expected an array, since audio is a {type(audio).__name__}, neither PyTorch's "
         "nor CuPy's"

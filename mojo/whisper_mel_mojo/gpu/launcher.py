@@ -15,15 +15,17 @@ from typing import Any
 import numpy as np
 
 from whisper_mel_mojo.builder import SOURCE, built_library
+from whisper_mel_mojo.features import Form
 from whisper_mel_mojo.gpu.arrays import DeviceArray
 from whisper_mel_mojo.gpu.cuda import DeviceError, driver
 from whisper_mel_mojo.gpu.targets import Target, target_of
-from whisper_mel_mojo.library import SMOOTHING, Smoothing, library
+from whisper_mel_mojo.library import DTYPES, SMOOTHING, Smoothing, library
 
 LAUNCH = SOURCE.with_name("launch.mojo")
 RUN_TIME = ("libKGENCompilerRTShared.so", "libAsyncRTMojoBindings.so")
 """Modular's libraries that a launch needs."""
 _LAUNCH_TYPES: list[Any] = 12 * [ctypes.c_ssize_t]
+_FORM_TYPES: list[Any] = [ctypes.c_ssize_t, ctypes.c_double, ctypes.c_ssize_t]
 _FIRST_OF_LAUNCH = 100  # lower statuses are the kernel's own
 _NOT_AN_ERROR_OF_THE_DRIVER = 110
 _lock = threading.Lock()
@@ -35,6 +37,7 @@ def launch(
     pad_to: int,
     smoothing: Smoothing | None,
     stream: int,
+    form: Form,
 ) -> None:
     """Launch the kernel on a stream, after the work that makes the arrays.
 
@@ -51,7 +54,7 @@ def launch(
     is_batch = len(audio.shape) == 2
     samples = audio.shape[-1]
     with _lock:
-        status = launching.whisper_mel_launch(
+        status = launching.whisper_mel_launch_as(
             audio.address,
             audio.dtype == np.int16,
             audio.shape[0] if is_batch else 1,
@@ -64,6 +67,7 @@ def launch(
             math.prod(out.shape),
             lengths.address if lengths else 0,
             stream,
+            *(form.maximum, form.fixed, DTYPES[form.dtype]),
         )
         if status != 0:
             raise _error(launching, status, arrays)
@@ -112,6 +116,8 @@ def opened(path: Path) -> ctypes.CDLL:
         loaded = ctypes.CDLL(str(path))
     loaded.whisper_mel_launch.argtypes = _LAUNCH_TYPES
     loaded.whisper_mel_launch.restype = ctypes.c_ssize_t
+    loaded.whisper_mel_launch_as.argtypes = [*_LAUNCH_TYPES, *_FORM_TYPES]
+    loaded.whisper_mel_launch_as.restype = ctypes.c_ssize_t
     loaded.whisper_mel_launch_message.argtypes = [ctypes.c_ssize_t]
     loaded.whisper_mel_launch_message.restype = ctypes.c_char_p
     return loaded

@@ -7,9 +7,17 @@ from typing import NamedTuple
 
 from whisper_mel_mojo.builder import BuildError
 
-MANY, FEW, SMOOTHED = 0, 1, 2
+MANY, FEW, SMOOTHED, FORMED, DIRECT, DIRECT_FLOAT16, DIRECT_BFLOAT16 = range(7)
 """Kinds of kernels, as ``mel_kernel.mojo`` numbers them."""
-KERNELS = {MANY: "many clips", FEW: "few clips", SMOOTHED: "smoothed"}
+KERNELS = {
+    MANY: "many clips",
+    FEW: "few clips",
+    SMOOTHED: "smoothed",
+    FORMED: "any form",
+    DIRECT: "fixed maximum",
+    DIRECT_FLOAT16: "fixed maximum, float16",
+    DIRECT_BFLOAT16: "fixed maximum, bfloat16",
+}
 
 
 class Target(NamedTuple):
@@ -34,7 +42,10 @@ class Target(NamedTuple):
 
     @property
     def kernels(self) -> tuple[int, ...]:
-        """The kinds of kernels; where a block does a clip alone, one serves few clips and many."""
+        """The kinds of kernels for the plain form, which the first launch loads.
+
+        Where a block does a clip alone, one serves few clips and many.
+        """
         return (MANY, FEW, SMOOTHED) if self.clusters else (MANY, SMOOTHED)
 
     @property

@@ -117,7 +117,7 @@ static struct allocation {
     uintptr_t base;
     size_t size;
     int type, device; /* type 1: the host's, page-locked; 2: a device's */
-    uint64_t *stamps; /* of a device's memory: who wrote each word, see launch.h */
+    uint64_t *stamps; /* of a device's memory: who wrote each half word, see launch.h */
 } memory[1000];
 static int memories;
 static const size_t all_memory = (size_t)80 << 30;
@@ -159,7 +159,7 @@ static int allocate(void **address, size_t size, int type) {
     if (base == MAP_FAILED)
         return OUT_OF_MEMORY;
     memory[memories++] = (struct allocation){(uintptr_t)base, size, type, current_device(),
-                                             type == 2 ? pages(2 * size + 8) : NULL};
+                                             type == 2 ? pages(4 * size + 8) : NULL};
     *address = base;
     return OK;
 }
@@ -175,7 +175,7 @@ void *fake_mapped(void) {
     uintptr_t base = ((uintptr_t)pages(4 * granule) / granule + 1) * granule;
     for (int i = 0; i < 2; i++)
         memory[memories++] = (struct allocation){base + i * granule, granule, 2, current_device(),
-                                                 pages(2 * granule)};
+                                                 pages(4 * granule)};
     return (void *)base;
 }
 int cuMemAlloc_v2(void **address, size_t size) { note("cuMemAlloc"); return allocate(address, size, 2); }
@@ -195,7 +195,7 @@ int cuMemFree_v2(uintptr_t address) {
         return INVALID_VALUE;
     munmap((void *)it->base, it->size + 4096);
     if (it->stamps)
-        munmap(it->stamps, 2 * it->size + 8);
+        munmap(it->stamps, 4 * it->size + 8);
     *it = memory[--memories];
     return OK;
 }
@@ -223,8 +223,8 @@ static struct allocation *on_device(uintptr_t address, size_t size) {
     return it && it->type == 2 && address + size <= it->base + it->size ? it : NULL;
 }
 static int written(struct allocation *it, uintptr_t address, size_t size) {
-    size_t first = (address - it->base) / 4;
-    for (size_t i = first; i < (address - it->base + size + 3) / 4; i++)
+    size_t first = (address - it->base) / 2;
+    for (size_t i = first; i < (address - it->base + size + 1) / 2; i++)
         it->stamps[i] = WRITTEN_BY_HOST;
     return OK;
 }
@@ -256,12 +256,12 @@ static int from_device(void *to, uintptr_t from, size_t size) {
     struct allocation *it = on_device(from, size);
     if (!it)
         return INVALID_VALUE;
-    size_t missing = 0, first = (from - it->base) / 4, end = (from - it->base + size + 3) / 4;
+    size_t missing = 0, first = (from - it->base) / 2, end = (from - it->base + size + 1) / 2;
     for (size_t i = first; i < end; i++)
         missing += !it->stamps[i];
     memcpy(to, (void *)from, size);
     if (missing && getenv("FAKE_DRIVER_TRANSLATOR"))
-        return refuse(INVALID_VALUE, "%zu of %zu words that are copied were never written", missing,
+        return refuse(INVALID_VALUE, "%zu of %zu half words that are copied were never written", missing,
                       end - first);
     return OK;
 }

@@ -143,6 +143,7 @@ def _conversions() -> Iterator[tuple[str, Form]]:
         for result in integers:
             yield f"cvt.{result}.{source}", Form(result, (source,), "a")
         yield f"cvt.rn.f32.{source}", Form("f32", (source,), "(float)a")
+    yield "cvt.rn.f16.f32", Form("b16", ("f32",), "half_of(a)")
 
 
 FORMS: dict[str, Form] = {}

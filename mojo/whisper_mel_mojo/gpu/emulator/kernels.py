@@ -12,27 +12,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from whisper_mel_mojo.features import as_array, check_out, kernel_samples, plan
+from whisper_mel_mojo.features import as_array, check_out, form_of, kernel_samples, plan
 from whisper_mel_mojo.gpu.code import LLVM_IR, Code, kept_code
 from whisper_mel_mojo.gpu.emulator.program import Program
 from whisper_mel_mojo.gpu.host import require_finite
-from whisper_mel_mojo.gpu.targets import FEW, MANY, SMOOTHED, TARGETS
-from whisper_mel_mojo.library import Smoothing
+from whisper_mel_mojo.gpu.targets import DIRECT, FEW, FORMED, MANY, SMOOTHED, TARGETS
+from whisper_mel_mojo.library import DTYPES, FIXED, Maximum, Smoothing
 
 FEWEST = 8
 """The largest number of clips that are few."""
 
 
 @lru_cache
-def texts(target: str, n_mels: int, folder: Path | None = None) -> Code:
-    """Return a target's kernels as ``compiled`` does, with line tables: PTX, or else LLVM IR."""
+def texts(target: str, n_mels: int, folder: Path | None = None, forms: bool = False) -> Code:
+    """Return a target's kernels as ``compiled`` does, with line tables: PTX, or else LLVM IR.
+
+    ``forms``: the kernels for other forms than the plain one, instead of those for that.
+    """
+    more = ("-D", "FORMS") if forms else ()
     is_ptx = TARGETS[target].capability is not None
-    return kept_code(target, n_mels, folder, ("-g1", *(() if is_ptx else LLVM_IR)))
+    return kept_code(target, n_mels, folder, ("-g1", *more, *(() if is_ptx else LLVM_IR)))
 
 
 class Kernels:
-    """All kernels of a target, compiled together when one is first called.
+    """All kernels of a target.
 
+    Those for the plain form are compiled together when one is first called, and so are the others.
     ``folder`` has the sources (None: the package); ``options`` are those of ``Program``.
     """
 
@@ -45,10 +50,21 @@ class Kernels:
 
     def text(self, kind: int) -> str:
         """Return the mapping of a kernel, then its code with line tables."""
-        return texts(self.target, self.n_mels, self.folder)[self.n_mels, kind]
+        return texts(self.target, self.n_mels, self.folder, kind >= FORMED)[self.n_mels, kind]
 
-    def kind_for(self, audio: NDArray[Any], smoothing: str | None) -> int:
+    def kind_for(
+        self,
+        audio: NDArray[Any],
+        smoothing: str | None,
+        maximum: Maximum = "clip",
+        dtype: str = "float32",
+    ) -> int:
         """Return the kind of kernel that a call takes: ``kind_of`` in ``mel_kernel.mojo``."""
+        fixed = form_of(maximum, dtype).maximum == FIXED
+        if fixed and smoothing is None:
+            return DIRECT + DTYPES[dtype]
+        if fixed or dtype != "float32":
+            return FORMED
         if smoothing is not None:
             return SMOOTHED
         return FEW if FEW in self.kinds and len(np.atleast_2d(audio)) <= FEWEST else MANY
@@ -57,9 +73,10 @@ class Kernels:
     def kinds(self) -> tuple[int, ...]:
         return TARGETS[self.target].kernels
 
-    def log_mel(self, audio: NDArray[Any], **options: Any) -> NDArray[np.float32]:
+    def log_mel(self, audio: NDArray[Any], **options: Any) -> NDArray[Any]:
         """Compute features like :meth:`Program.log_mel`, by the kernel that a launch takes."""
-        kind = self.kind_for(audio, options.get("smoothing"))
+        form = {name: options[name] for name in ("maximum", "dtype") if name in options}
+        kind = self.kind_for(audio, options.get("smoothing"), **form)
         return self.program(kind).log_mel(audio, self.n_mels, **options)
 
 

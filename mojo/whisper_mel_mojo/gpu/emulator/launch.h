@@ -7,7 +7,7 @@ enum order { FORWARDS, BACKWARDS, BY_WARPS, SHUFFLED };
 
 struct memory {
     uint64_t base, size;
-    uint64_t *stamps; /* of each word: who wrote it; 0: nobody. NULL: a constant */
+    uint64_t *stamps; /* of each half word: who wrote it; 0: nobody. NULL: a constant */
     bool writable;
 };
 #define WRITTEN_BY_HOST 1

@@ -12,10 +12,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from whisper_mel_mojo.features import kernel_samples, plan
+from whisper_mel_mojo.features import (
+    CHUNK_FRAMES,
+    array_dtype,
+    form_of,
+    kernel_samples,
+    least_of,
+    plan,
+)
 from whisper_mel_mojo.gpu.emulator import driver
 from whisper_mel_mojo.gpu.emulator.llvm import is_ir
-from whisper_mel_mojo.library import SMOOTHING, Smoothing
+from whisper_mel_mojo.library import CHUNK, DTYPES, FIXED, SMOOTHING, Maximum, Smoothing
 
 _MAX_DYNAMIC_SHARED = 8  # CUfunction_attribute
 _CLUSTER_DIMENSION = 4  # CUlaunchAttributeID
@@ -148,20 +155,38 @@ class Program:
         lengths: ArrayLike | None = None,
         order: str = "forwards",
         promised: int = 0,
-    ) -> NDArray[np.float32]:
+        maximum: Maximum = "clip",
+        dtype: str = "float32",
+        blocks: int = 0,
+    ) -> NDArray[Any]:
         """Compute features like :func:`whisper_mel_mojo.log_mel`; NaN where a device leaves NaN.
 
         ``lengths``: of each clip, in samples. ``order``: of the threads. ``promised``: bytes by
-        which the output's memory is too short. Raises ``Finding``.
+        which the output's memory is too short. ``blocks``: of each clip, where blocks need not know
+        of each other; 0: as many as it has groups. Raises ``Finding``.
         """
         samples = np.ascontiguousarray(kernel_samples(np.asarray(audio)))
         clips, n = len(np.atleast_2d(samples)), samples.shape[-1]
         shape = plan(n, n_mels, pad_to, smoothing).shape
-        features = np.empty((*samples.shape[:-1], *shape), np.float32)
+        features = np.empty((*samples.shape[:-1], *shape), array_dtype(dtype))
+        form = form_of(maximum, dtype)
+        rows = max(n, pad_to or 0) // 160
+        items = clips * (-(-rows // CHUNK_FRAMES) if form.maximum == CHUNK else 1)
+        if not (form.maximum == FIXED and smoothing is None):
+            blocks = self.launch.cluster
+        elif blocks == 0:
+            blocks = -(-rows // (self.launch.threads // 8))
         counts = np.zeros(clips, np.int64) if lengths is None else np.array(lengths, np.int64)
         flags = (samples.dtype == np.int16, lengths is not None, SMOOTHING[smoothing])
         sizes = map(ctypes.c_int64, (n, n, pad_to or 0))
-        values = (*map(ctypes.c_int32, flags), *sizes, ctypes.c_int32(self.launch.cluster))
-        launch = self.launch._replace(blocks=clips * self.launch.cluster, order=order)
+        values = (
+            *map(ctypes.c_int32, flags),
+            *sizes,
+            ctypes.c_int32(blocks),
+            ctypes.c_int32(form.maximum),
+            ctypes.c_float(float(least_of(form.fixed))),
+            ctypes.c_int32(DTYPES[dtype]),
+        )
+        launch = self.launch._replace(blocks=items * blocks, order=order)
         self.kernel.run((samples, counts), features, values, launch, features.nbytes - promised)
         return features

@@ -6,7 +6,7 @@
    Whether two accesses are ordered is known by vector clocks. A thread has a time of its own, which
    advances with each barrier at which it arrives, and knows times of other threads: what they had
    done until then is done before what it does now. Every half word of shared memory has the times of
-   its last writer and of two of its last readers; a word of global memory that of its last writer. */
+   its last writer and of two of its last readers; a half word of global memory that of its last writer. */
 #define _GNU_SOURCE
 #include <math.h>
 #include <setjmp.h>
@@ -56,6 +56,17 @@ static inline float minimum(float a, float b) {
     if (isnan(a) || isnan(b))
         return isnan(a) ? b : a;
     return a == b ? (signbit(a) ? a : b) : a < b ? a : b;
+}
+/* Rounded to nearest, ties to even. */
+static inline uint16_t half_of(float value) {
+    uint32_t bits = as_bits(value), sign = bits >> 16 & 0x8000, size = bits & 0x7FFFFFFF;
+    if (size > 0x7F800000)
+        return 0x7FFF;
+    if (size >= 143u << 23) /* 2**16 */
+        return sign | 0x7C00;
+    if (size < 113u << 23) /* 2**-14: denormal; the sum is rounded */
+        return sign | (as_bits(as_float(size) + 0.5f) - (126u << 23));
+    return sign | (size + (size >> 13 & 1) + 0xFFF - (112u << 23)) >> 13;
 }
 static inline uint32_t permuted(uint32_t a, uint32_t b, uint32_t selector) {
     uint64_t bytes = (uint64_t)b << 32 | a;
@@ -386,14 +397,14 @@ static inline void read_global(uint64_t address, void *to, uint32_t size, uint32
     COUNT_GLOBAL(address, size, site);
     if (it->stamps) {
         uint64_t offset = address - it->base;
-        for (uint64_t i = offset / 4; i < (offset + size + 3) / 4; i++) {
+        for (uint64_t i = offset / 2; i < (offset + size + 1) / 2; i++) {
             stamp writer = it->stamps[i];
             if (!writer)
                 found(site, "global memory: read of offset %lu, which was not written",
-                      (long)(4 * i));
+                      (long)(2 * i));
             if (writer >> 16 >= launch_began && (writer >> 16 < cluster_began || collides(writer)))
                 found(site, "race in global memory: read of offset %lu, which %s wrote",
-                      (long)(4 * i),
+                      (long)(2 * i),
                       writer >> 16 < cluster_began ? "another cluster" : name_of(thread_of(writer)));
         }
     }
@@ -405,10 +416,10 @@ static inline void write_global(uint64_t address, const void *from, uint32_t siz
     uint64_t offset = address - it->base;
     if (!it->writable)
         found(site, "global memory: write of offset %lu of memory that is only read", (long)offset);
-    for (uint64_t i = offset / 4; i < (offset + size + 3) / 4; i++) {
+    for (uint64_t i = offset / 2; i < (offset + size + 1) / 2; i++) {
         stamp writer = it->stamps[i];
         if (writer >> 16 >= launch_began && (writer >> 16 < cluster_began || collides(writer)))
-            found(site, "race in global memory: write of offset %lu, which %s wrote", (long)(4 * i),
+            found(site, "race in global memory: write of offset %lu, which %s wrote", (long)(2 * i),
                   writer >> 16 < cluster_began ? "another cluster" : name_of(thread_of(writer)));
         it->stamps[i] = stamp_now();
     }

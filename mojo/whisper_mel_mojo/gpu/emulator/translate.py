@@ -332,8 +332,8 @@ class _Translation:
         self.need(2)
         kind, count = found["kind"].replace("f", "b"), int(found["n"] or 1)
         size = count * width_of(kind) // 8
-        if found["space"] == "global" and size < 4:
-            raise self.fail("unknown instruction: the watcher keeps account of whole words")
+        if found["space"] == "global" and size < 2:
+            raise self.fail("unknown instruction: the watcher keeps account of half words")
         parts = self.several(operands[1], count)
         values = ", ".join(self.value(it, kind, wider=True) for it in parts)
         code = self.access("write", found["space"], operands[0], size)
