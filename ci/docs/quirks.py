@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from functools import cache
 
@@ -26,7 +27,7 @@ def killed() -> str:
     """Return the sentences about the record of ``./dev mutants --full`` and what it lacks."""
     rows, cases = matrix(), catalogue.ids()
     tried = set().union(*(row.cases for row in rows.values()))
-    mutants = [*CATALOGUE, *kernel_mutants()]
+    mutants = {*CATALOGUE, *kernel_mutants()}
     unkilled = [row.id for row in rows.values() if row.verdict not in ("killed", "equivalent")]
     equivalent = sum(row.verdict == "equivalent" for row in rows.values())
     gross = sum(row.is_gross for row in rows.values())
@@ -36,14 +37,25 @@ def killed() -> str:
         f"Not killed: {_list(unkilled)}.",
         f"Cases that reject no mutant, leaving out {gross} mutants that every case rejects: "
         f"{_list(idle(rows, [case for case in cases if case in tried]))}.",
-        f"Mutants not tried yet: {_list(id for id in mutants if id not in rows)}.",
-        f"Cases not tried yet: {_list(case for case in cases if case not in tried)}.",
+        f"Mutants not tried yet: {_kernel_mutants_and_others(mutants - rows.keys())}.",
+        f"Cases not tried yet: {_by_family(case for case in cases if case not in tried)}.",
     ]
     return "\n".join(sentences)
 
 
 def _list(ids: Iterable[str]) -> str:
     return ", ".join(f"`{id}`" for id in ids) or "none"
+
+
+def _kernel_mutants_and_others(ids: set[str]) -> str:
+    """Count quirks, whose rows below say so, and name the kernel's mutants, which have no rows."""
+    of_kernel = ids - CATALOGUE.keys()
+    return f"{len(ids - of_kernel)} quirks; of the kernel, {_list(sorted(of_kernel))}"
+
+
+def _by_family(cases: Iterable[str]) -> str:
+    counts = Counter(case.split("/")[0] for case in cases)
+    return ", ".join(f"{count} of `{family}/`" for family, count in counts.items()) or "none"
 
 
 def tables() -> str:

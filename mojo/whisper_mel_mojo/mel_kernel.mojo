@@ -1,6 +1,6 @@
 """Whisper's log-Mel features, from PCM samples to the finished features, on CPUs and on GPUs.
 
-How a CPU computes them (docs/kernel.md says why; a GPU has the stages in common, docs/gpu.md):
+How a CPU computes them (docs/internals/kernel.md says why; a GPU has the stages, docs/gpu.md):
 
 * One vector lane holds one frame. A group of WIDTH frames goes through all stages at once, in
   scratch memory that stays in the L1 cache, so that no stage ever permutes lanes.
@@ -64,7 +64,8 @@ comptime SharedFloats = Pointer[Float32, MutUntrackedOrigin, address_space=Addre
 comptime WIDTH = get_defined_int["WIDTH", min(8, simd_width_of[DType.float32]())]()
 """Frames in a group, and lanes of a vector: 4 (SSE, NEON) or 8 (AVX2; AVX-512 has twice the
 registers for them). `-D WIDTH=16` takes AVX-512's widest vectors: as many bits, but their scratch
-memory does not fit into an L1 cache of 32 KB, and they were slower (docs/performance.md)."""
+memory does not fit into an L1 cache of 32 KB, and they were slower (docs/internals/performance.md).
+"""
 comptime N_FFT = 400
 comptime HOP = 160
 comptime REACH = N_FFT // 2

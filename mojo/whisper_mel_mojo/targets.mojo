@@ -4,8 +4,8 @@ Each kernel begins with a line that names it and says how a launch divides its w
 
 `-D TARGET=sm_80`, ...: for which; `-D N_MELS=80`: only for so many bands; `-D KERNEL=`: only this
 kind, as the kernel numbers them; `-D FORMS`: those for other forms than the plain one, instead of
-those for that; `-D CLUSTERS`: as clusters of blocks; `-D EMIT=llvm`: the LLVM
-IR from which the target's own code is made.
+those for that; `-D CLUSTERS`: as clusters of blocks; `-D EMIT=llvm`: the LLVM IR from which the
+target's own code is made.
 """
 
 from max.gpu.host import get_gpu_target
