@@ -276,11 +276,11 @@ session.compile(graph).export_mef(sys.argv[2])
     ("target", "mapping"), [("sm_90a", b"<80, 32, 480, 8>"), ("sm_80", b"<80, 16, 16, 1>")]
 )
 def test_compiled_for_a_gpu(target: str, mapping: bytes, tmp_path: Path) -> None:
-    """For devices that need not be there: bands, group, tile and blocks of the kernel."""
+    """For devices that need not be there: bands, group, tile, kind, and blocks at a time."""
     model = tmp_path / "model.mef"
     subprocess.run([sys.executable, "-c", FOR_GPU, target, str(model)], check=True)
     kernels = set(
-        re.findall(rb"mel_kernel::mel_kernel\[.{,2000}?(<\d+, \d+, \d+, \d+>)", model.read_bytes())
+        re.findall(rb"mel_kernel::mel_kernel\[.{,2000}?(<\d+(?:, \d+){4}>)", model.read_bytes())
     )
     assert kernels == {mapping}
 

@@ -48,7 +48,12 @@ declare i32 @watch_block()
 @watched = external global [4 x i64]
 """
 _SIZES = {"i16": 2, "i32": 4, "i64": 8, "float": 4, "ptr": 8}
-_PARAMETERS = {"ptr": ("void *", 8), "i32": ("int32_t", 4), "i64": ("int64_t", 8)}
+_PARAMETERS = {
+    "ptr": ("void *", 8),
+    "i32": ("int32_t", 4),
+    "i64": ("int64_t", 8),
+    "float": ("float", 4),
+}
 _SHARED = re.compile(
     r"@(?P<name>\S+) = internal addrspace\(3\) global \[(?P<count>\d+) x float\] undef, align 4$"
 )
@@ -262,7 +267,7 @@ class _Reader:
         stored = access["what"] == "store"
         kind, value = access["kind"], access["value"]
         size = _size(kind)
-        if size is None or size > 32 or (stored and space == "global" and size < 4):
+        if size is None or size > 32 or (stored and space == "global" and size < 2):
             raise self.fail(f"an access of {kind}, which the watcher does not know")
         arguments = f"ptr {self.plain(access['address'])}, i32 {size}, i32 {self.site(place)}"
         if stored:
