@@ -50,7 +50,7 @@ from std.builtin.globals import global_constant
 from std.ffi import external_call
 from std.math import pi, sqrt
 from std.memory import bitcast, stack_allocation
-from std.sys import CompilationTarget, get_defined_int, is_nvidia_gpu, simd_width_of
+from std.sys import CompilationTarget, get_defined_int, is_gpu, is_nvidia_gpu, simd_width_of
 from std.sys._assembly import inlined_assembly
 from std.sys.info import _is_sm_8x_or_newer, _is_sm_9x_or_newer, size_of
 from std.sys.intrinsics import PrefetchOptions, llvm_intrinsic, prefetch
@@ -119,7 +119,9 @@ def rounded[T: DType, W: Int](values: Vec[W]) -> SIMD[T, W]:
     elif T == BFLOAT16_BITS:
         bits += ((bits >> 16) & 1) + 0x7FFF
         return (bits >> 16).cast[T]()
-    elif CompilationTarget.is_x86() and not CompilationTarget.has_fma():
+    elif is_gpu() or CompilationTarget.has_neon() or CompilationTarget.has_fma():
+        return values.cast[T]()
+    else:
         comptime LARGEST = Bits(143 << 23)  # 2**16, from which on all are infinite
         comptime SMALLEST = Bits(113 << 23)  # 2**-14, below which numbers are denormal
         var size = bits & 0x7FFFFFFF
@@ -128,8 +130,6 @@ def rounded[T: DType, W: Int](values: Vec[W]) -> SIMD[T, W]:
         var large = size.gt(Bits(255 << 23)).select(Bits(0x7E00), Bits(0x7C00))
         var half = size.lt(SMALLEST).select(small, size.lt(LARGEST).select(normal, large))
         return bitcast[T, W]((half | ((bits >> 16) & 0x8000)).cast[DType.uint16]())
-    else:
-        return values.cast[T]()
 
 
 # Functions for tables, in float64 by their power series: the compiler evaluates them, for GPUs as
