@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,7 +104,18 @@ class Variant:
 
 Variants = tuple[Variant, ...]
 
-_Front = tuple[Variants, bool]  # the quirks before the logarithm; whether with the bound
+
+class Change(Protocol):
+    """What changes the reference's path: a quirk with a value, or a stage that was fitted."""
+
+    @property
+    def variation(self) -> Variation:
+        """What it changes."""
+
+
+Changes = tuple[Change, ...]
+
+_Front = tuple[Changes, bool]  # what changes before the logarithm; whether with the bound
 
 
 class Model:
@@ -126,7 +137,7 @@ class Model:
         # What overflows to NaN would explain everything; only of silence may it be all.
         self._is_silent = bool(answer.expected.min() == answer.expected.max())
 
-    def mels(self, variants: Variants, *, with_bound: bool = False) -> list[Mel]:
+    def mels(self, variants: Changes, *, with_bound: bool = False) -> list[Mel]:
         """Compute the mel powers of each clip, or look them up.
 
         Those that one quirk makes are kept, as far as memory allows; others until the next call.
@@ -153,12 +164,12 @@ class Model:
             self._fronts.popitem(last=False)
         return mels
 
-    def _calls(self, variants: Variants) -> list[Call]:
+    def _calls(self, variants: Changes) -> list[Call]:
         variations, real = [v.variation for v in variants], np.dtype(np.float64)
         dtype, spec = self.answer.audio.dtype, self.answer.spec
         return [Call(clip, dtype, real, spec, variations) for clip in self.answer.clips]
 
-    def predict(self, variants: Variants, *, with_bound: bool) -> tuple[Array, Array] | None:
+    def predict(self, variants: Changes, *, with_bound: bool) -> tuple[Array, Array] | None:
         """Compute the features that these quirks make, and how far off float32 ones may be.
 
         None where the quirks cannot be put together. Without ``with_bound`` the bound is that of
@@ -179,7 +190,7 @@ class Model:
             spread = np.maximum(np.abs(high - exact), np.abs(exact - low))
             return exact, spread + last_error(exact)
 
-    def score_of(self, variants: Variants) -> float:
+    def score_of(self, variants: Changes) -> float:
         """Compute how far the answer is from what these quirks make, in bounds."""
         prediction = self.predict(variants, with_bound=True)
         if prediction is None or self._says_nothing(prediction[0]):
@@ -192,7 +203,7 @@ class Model:
             return False
         return bool(np.isnan(predicted).mean() > 0.5)
 
-    def features(self, variants: Variants) -> Array | None:
+    def features(self, variants: Changes) -> Array | None:
         """Compute the features that these quirks make; None if of another shape than the answer's,
         or mostly NaN."""
         prediction = self.predict(variants, with_bound=False)
