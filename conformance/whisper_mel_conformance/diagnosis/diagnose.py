@@ -445,8 +445,8 @@ def _fitted(explained: Explained, worst: Answer) -> str:
     """Return a sentence about how well the reference with the stage that was found agrees."""
     return (
         f"With this {explained.free.stage}, which was fitted to other clips, the reference's "
-        f"output agrees on all {explained.n} clips that were tried: {explained.score:.2g} of the bound, "
-        f"{_times(worst.score)} without."
+        f"output agrees on all {explained.n} clips that were tried: {explained.score:.2g} of the "
+        f"bound, {_times(worst.score)} without."
     )
 
 

@@ -22,7 +22,8 @@ from whisper_mel_conformance.diagnosis.free import see
 
 Array = NDArray[Any]
 
-_LEVELS = 2.0 ** np.arange(-3.0, -23.0, -0.25)
+_LEVELS = 2.0 ** np.arange(-4.5, -23.0, -0.25)
+_EVERY = 4  # of so many frames of the longer clips one is looked at
 _FLOAT32 = 3.0  # parts of a bound: of such a part the noise of float32 is, at most
 _FAR = 1e-3  # how likely errors of any size are, beside noise
 _LOUD = 0.3  # relative errors of mel powers up to which noise adds to them
@@ -30,7 +31,9 @@ _BLOCKS = 4  # of bands, in each of which, and on each clip, errors must have th
 _FEW = 40  # values of such a group, in which noise is above float32's
 _GROUPS = 6  # at least
 _FACTOR = 2.2  # by which a group's errors may be larger or smaller than the model says
-_OUTLIERS = 0.01  # part of the values that may be farther off than four times their size
+_FAR_OFF = 4.0  # times its size: an error that is farther off counts as one that is not
+_OUTLIERS = 0.03  # part of the values that may be that far off
+_ASIDE = 0.6  # times its size: by which a group's mean error may differ from the mean of all
 _ALIKE = 0.05  # a value: what a stage must explain better than any other, in logarithms
 _ROUNDING = 0.42  # of the largest relative error of roundings: the root of the mean square
 _SQUARES = float(np.square(window(WHISPER, np.dtype(np.float64))).sum())
@@ -75,7 +78,8 @@ def imprecise(learnt: Sequence[Answer], unseen: Sequence[Answer]) -> Imprecise |
 
     None if no model says how large errors are.
     """
-    fitted, others = ([_part(answer) for answer in answers] for answers in (learnt, unseen))
+    fitted = [_part(answer, every=_EVERY) for answer in learnt]
+    others = [_part(answer) for answer in unseen]
     found = []
     for noise in _MODELS:
         likely = [_likelihood(noise, fitted, level) for level in _LEVELS]
@@ -99,7 +103,7 @@ def imprecise(learnt: Sequence[Answer], unseen: Sequence[Answer]) -> Imprecise |
     )
 
 
-def _part(answer: Answer) -> _Part:
+def _part(answer: Answer, every: int = 1) -> _Part:
     assert answer.actual is not None
     seen = see(answer)
     expected = answer.expected[0]
@@ -107,8 +111,16 @@ def _part(answer: Answer) -> _Part:
     used = seen.usable & (expected > expected.min() + 1e-3) & (mel > answer.spec.floor)
     with np.errstate(divide="ignore", invalid="ignore"):
         error = np.where(used, np.log(seen.mel / mel), 0.0)
+    some = slice(None, None, every)
     return _Part(
-        seen.steps["power"].T, seen.steps["windowed"], mel, expected, error, seen.unit, used, bank
+        power=seen.steps["power"][some].T,
+        frames=seen.steps["windowed"][some],
+        mel=mel[:, some],
+        feature=expected[:, some],
+        error=error[:, some],
+        bound=seen.unit[:, some],
+        used=used[:, some],
+        bank=bank,
     )
 
 
@@ -131,22 +143,29 @@ def _likelihood(noise: _Noise, parts: Sequence[_Part], level: float) -> float:
 
 
 def _is_everywhere(noise: _Noise, parts: Sequence[_Part], level: float) -> bool:
-    """Return whether errors have the right size on each clip, in low and in high bands."""
-    groups, outliers, n = 0, 0, 0
+    """Return whether errors have the right size on each clip, in low and in high bands, and go to
+    both sides of their mean."""
+    groups = []
     for part in parts:
         noisy, size = _sizes(noise, part, level)
-        scaled = np.abs(part.error[part.used] / size)
+        scaled = part.error[part.used] / size
         counts = (noisy > part.bound[part.used] / _FLOAT32) & (noisy < _LOUD)
-        bands = np.nonzero(part.used)[0] * _BLOCKS // len(part.bank)
-        outliers, n = outliers + int((scaled[counts] > 4.0).sum()), n + int(counts.sum())
-        for block in range(_BLOCKS):
-            group = scaled[counts & (bands == block)]
-            if group.size < _FEW:
-                continue
-            groups += 1
-            if not 1.0 / _FACTOR <= np.sqrt(np.square(group).mean()) <= _FACTOR:
-                return False
-    return groups >= _GROUPS and outliers <= _OUTLIERS * n
+        blocks = np.nonzero(part.used)[0] * _BLOCKS // len(part.bank)
+        groups += [scaled[counts & (blocks == block)] for block in range(_BLOCKS)]
+    groups = [group for group in groups if group.size >= _FEW]
+    if len(groups) < _GROUPS:
+        return False
+    every = np.concatenate(groups)
+    if not np.mean(np.abs(every) > _FAR_OFF) <= _OUTLIERS:
+        return False
+    middle = np.clip(every, -_FAR_OFF, _FAR_OFF).mean()  # what is cut off goes to one side
+    for group in groups:
+        near = np.clip(group, -_FAR_OFF, _FAR_OFF)
+        if not 1.0 / _FACTOR <= np.sqrt(np.square(near).mean()) <= _FACTOR:
+            return False
+        if not np.abs(near.mean() - middle) <= _ASIDE:
+            return False
+    return True
 
 
 def _of_spectrum(part: _Part, deviation: Array) -> Array:
