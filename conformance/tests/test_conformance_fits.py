@@ -16,8 +16,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from whisper_mel_conformance.diagnosis import diagnose as diagnosing
 from whisper_mel_conformance.diagnosis import search
 from whisper_mel_conformance.diagnosis.diagnose import Diagnosis, diagnose
+from whisper_mel_conformance.diagnosis.free import LEARNT, learn
 from whisper_mel_conformance.frontend.client import InProcess
 from whisper_mel_conformance.frontend.load import inspect_front_end
 from whisper_mel_conformance.quirks.path import Call, Variation
@@ -286,3 +288,108 @@ def test_two_faults_have_no_misleading_name(every: bool) -> None:
         if stage_of(diagnosis) not in (None, GALLERY[first], GALLERY[second]):
             misled.append((first.__name__, second.__name__, diagnosis.cause))
     assert not misled, misled
+
+
+# --------------------------------------------------------------------------- what is shown
+
+
+def _said(stages: dict[str, Hook]) -> str:
+    return " ".join(diagnose(front_end(stages)).sentences)
+
+
+@pytest.mark.usefixtures("_catalogue_is_short")
+def test_what_was_found_is_shown_with_numbers() -> None:
+    def box(samples: Array, call: Call) -> Array:
+        mean = np.convolve(samples, [0.5, 0.0, 0.25])[: samples.size] + 0.01
+        return mean.astype(samples.dtype)
+
+    text = _said({"audio": box})
+    assert "taps: 0.5 (delay 0), 0.25 (delay 2); offset 0.01." in text
+    assert "gain is 0.75 at 0 Hz and 0.75 at 8,000 Hz" in text
+
+    def frames(views: Array, call: Call) -> Array:
+        starts = 160 * np.arange(len(views)) + np.arange(len(views)) // 50
+        samples = np.pad(call.seen["extended"], (0, 400))
+        return samples[starts[:, None] + np.arange(400)]
+
+    text = _said({"frames": frames})
+    assert "0 samples late at first, 1 from frame 50, 2 from frame 100" in text
+
+    at = (np.arange(400) - 199.5) / 80.0
+    text = _said({"window": lambda w, call: np.exp(-0.5 * at**2).astype(w.dtype)})
+    assert "It is symmetric about sample 199.5." in text
+    assert f"begin with {np.exp(-0.5 * at[0] ** 2):.3g}," in text
+
+    def log(values: Array, call: Call) -> Array:
+        return (0.9 * np.log10(call.seen["mel"] + 1e-4)).astype(values.dtype)
+
+    text = _said({"log": log})
+    assert "grow by 0.225 for each factor of 10 in mel power (right: 0.25)" in text
+    assert "the range below the maximum is 8 in" in text or "no range" in text
+
+    def bank(weights: Array, call: Call) -> Array:
+        weights = weights.copy()
+        weights[40, 30] = 0.0125
+        return weights
+
+    text = _said({"bank": bank})
+    assert "differ in 1 of" in text
+    assert "0.0125 where 0 is right, in band 40, bin 30" in text
+
+
+@pytest.mark.usefixtures("_catalogue_is_short")
+@pytest.mark.parametrize("bits", [7, 9, 11])
+def test_the_bits_that_are_left_are_counted(bits: int) -> None:
+    def few(values: Array, call: Call) -> Array:
+        return _to_bits(values, bits)
+
+    assert f"about {bits} bits are left" in _said({"mel": few})
+
+    def audio(samples: Array, call: Call) -> Array:
+        scale = 2.0 ** (bits - 1)
+        return (np.round(samples * scale) / scale).astype(samples.dtype)
+
+    assert f"in the audio: about {bits} bits are left" in _said({"audio": audio})
+
+
+@pytest.mark.usefixtures("_catalogue_is_short")
+def test_what_explains_only_what_it_was_fitted_to_is_not_named() -> None:
+    """A front-end with another window in the clips that fits see, and another fault in the rest."""
+    learnt = [recipe["n"] for recipe in LEARNT.values()]
+
+    def window(weights: Array, call: Call) -> Array:
+        return np.bartlett(400).astype(weights.dtype) if call.clip.size in learnt else weights
+
+    def spectrum(s: Array, call: Call) -> Array:
+        return (
+            s if call.clip.size in learnt else s * (1.0 + 0.1 * np.sin(np.arange(len(s))))[:, None]
+        )
+
+    assert stage_of(diagnose(front_end({"window": window, "spectrum": spectrum}))) is None
+    assert stage_of(diagnose(front_end({"window": lambda w, call: np.bartlett(400)}))) == "window"
+
+
+@pytest.mark.usefixtures("_catalogue_is_short")
+def test_errors_that_are_smooth_are_no_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small as they are: a fault that no fit explains, here because none is tried."""
+    monkeypatch.setattr(diagnosing, "FITS", ())
+
+    def log(values: Array, call: Call) -> Array:
+        return np.log10(call.seen["mel"] + 1e-6).astype(values.dtype)
+
+    for stages in ({"log": log}, gaussian_window(Draw(3)), exclusive_bounds(Draw(3))):
+        assert stage_of(diagnose(front_end(stages))) is None
+
+
+def test_a_front_end_that_takes_no_further_clips_has_no_stage_named() -> None:
+    """What it may not be asked is not asked."""
+    source = QuirkyFrontEnd([Variation(stages=gaussian_window(Draw(4)))], "faulty")
+    source.capabilities = {**source.capabilities, "max_samples": 20_000}
+    able = inspect_front_end(source, "faulty").capabilities
+
+    def ask(name: str, request: Any) -> Any:
+        raise AssertionError(f"{name} was asked for")
+
+    long = [recipe["n"] for recipe in LEARNT.values()]
+    assert max(long) > 20_000 and long[0] > 20_000
+    assert learn(ask, able, able.n_mels) == {}

@@ -142,8 +142,14 @@ class Model:
         # What overflows to NaN would explain everything; only of silence may it be all.
         self._is_silent = bool(answer.expected.min() == answer.expected.max())
 
-    def mels(self, variants: Changes, *, with_bound: bool = False) -> list[Mel]:
-        """Compute the mel powers of each clip, or look them up.
+    def mels(
+        self,
+        variants: Changes,
+        *,
+        with_bound: bool = False,
+        calls: Sequence[Call] | None = None,
+    ) -> list[Mel]:
+        """Compute the mel powers of each clip, in given calls or in new ones, or look them up.
 
         Those that one quirk makes are kept, as far as memory allows; others until the next call.
         Raises ``ValueError`` if the quirks cannot be put together or make too many frames.
@@ -157,7 +163,8 @@ class Model:
             return self._fronts[key]
         most = max(self.actual.shape) + _FRAMES_LOST
         mels = [
-            mel_powers(call, with_bound=with_bound, max_frames=most) for call in self._calls(front)
+            mel_powers(call, with_bound=with_bound, max_frames=most)
+            for call in (self._calls(front) if calls is None else calls)
         ]
         self.work += 2 * _cost(mels)
         if len(front) > 1:  # there are too many of these, and each is wanted at one time only
@@ -182,7 +189,8 @@ class Model:
         """
         with np.errstate(all="ignore"):
             try:
-                mels, calls = self.mels(variants, with_bound=with_bound), self._calls(variants)
+                calls = self._calls(variants)
+                mels = self.mels(variants, with_bound=with_bound, calls=calls)
                 self.work += _cost(mels)
                 exact = np.stack(finish_batch([mel.exact for mel in mels], calls))
                 if not with_bound:
@@ -222,22 +230,26 @@ class Model:
         Roundings of large values are large: beyond 1, the unit grows with the prediction. What is
         infinite is replaced by 1e9; where a prediction is NaN it may be anything: 0.
         """
-        return self._in_bounds(self.actual - predicted, predicted)
+        return _in_bounds(self.actual - predicted, predicted, self.bound)
 
     def differences_but_trend(self, predicted: Array, *, with_slope: bool) -> Array:
         """Compute the differences that are left if a constant, and ``with_slope`` a part that is
-        proportional to the prediction, too, are taken away."""
+        proportional to the prediction, too, are taken away; of some values."""
+        some, bound = predicted.ravel()[::_EVERY], self.bound
+        if bound.ndim:
+            bound = bound.ravel()[::_EVERY]
         with np.errstate(all="ignore"):
-            left = _without_trend(self.actual - predicted, predicted, with_slope=with_slope)
-        return self._in_bounds(left, predicted)
+            difference = self.actual.ravel()[::_EVERY] - some
+            return _in_bounds(_without_trend(difference, some, with_slope=with_slope), some, bound)
 
-    def _in_bounds(self, difference: Array, predicted: Array) -> Array:
-        with np.errstate(all="ignore"):
-            scaled = (difference / (self.bound * np.maximum(np.abs(predicted), 1.0))).ravel()
-        if not math.isfinite(scaled.sum()):
-            scaled[~np.isfinite(scaled)] = 1e9
-            scaled[np.isnan(predicted).ravel()] = 0.0
-        return scaled
+
+def _in_bounds(difference: Array, predicted: Array, bound: Array) -> Array:
+    with np.errstate(all="ignore"):
+        scaled = (difference / (bound * np.maximum(np.abs(predicted), 1.0))).ravel()
+    if not math.isfinite(scaled.sum()):
+        scaled[~np.isfinite(scaled)] = 1e9
+        scaled[np.isnan(predicted).ravel()] = 0.0
+    return scaled
 
 
 def _cost(mels: Sequence[Mel]) -> int:
@@ -253,16 +265,25 @@ def _score(actual: Array | None, expected: Array, bound: Array) -> float:
     return float(excess.max()) if np.isfinite(excess).all() else math.inf
 
 
+_EVERY = 3  # of so many values one is looked at for trends
 _HUGE = 1e6  # of features: beside these, what is there is lost to rounding
 
 
 def _without_trend(difference: Array, predicted: Array, *, with_slope: bool) -> Array:
-    known = np.isfinite(difference) & np.isfinite(predicted)
-    if not known.any() or not np.abs(predicted[known]).max() < _HUGE:
+    """Take the trend away from differences, shape ``(n,)``."""
+    some, known = difference, predicted
+    if not math.isfinite(some.sum() + known.sum()):
+        is_known = np.isfinite(some) & np.isfinite(known)
+        some, known = some[is_known], known[is_known]
+    if not known.size or not max(known.max(), -known.min()) < _HUGE:
         return difference
     if with_slope:
-        centred = predicted - predicted[known].mean()
-        square = np.square(centred[known]).sum()
+        mean = known.mean()
+        centred = known - mean
+        square = centred @ centred
         if square > 0.0:
-            difference = difference - centred * (centred * difference)[known].sum() / square
-    return difference - np.median(difference[known])
+            slope = (centred @ some) / square
+            difference, some = difference - slope * (predicted - mean), some - slope * centred
+    middle = some.size // 2
+    left: Array = difference - np.partition(some, middle)[middle]  # faster than np.median
+    return left

@@ -34,6 +34,7 @@ _FACTOR = 2.2  # by which a group's errors may be larger or smaller than the mod
 _FAR_OFF = 4.0  # times its size: an error that is farther off counts as one that is not
 _OUTLIERS = 0.03  # part of the values that may be that far off
 _ASIDE = 0.6  # times its size: by which a group's mean error may differ from the mean of all
+_SOME = 0.25  # of the groups, whose mean errors may differ by more
 _ALIKE = 0.05  # a value: what a stage must explain better than any other, in logarithms
 _ROUNDING = 0.42  # of the largest relative error of roundings: the root of the mean square
 _SQUARES = float(np.square(window(WHISPER, np.dtype(np.float64))).sum())
@@ -158,14 +159,12 @@ def _is_everywhere(noise: _Noise, parts: Sequence[_Part], level: float) -> bool:
     every = np.concatenate(groups)
     if not np.mean(np.abs(every) > _FAR_OFF) <= _OUTLIERS:
         return False
-    middle = np.clip(every, -_FAR_OFF, _FAR_OFF).mean()  # what is cut off goes to one side
-    for group in groups:
-        near = np.clip(group, -_FAR_OFF, _FAR_OFF)
-        if not 1.0 / _FACTOR <= np.sqrt(np.square(near).mean()) <= _FACTOR:
-            return False
-        if not np.abs(near.mean() - middle) <= _ASIDE:
-            return False
-    return True
+    cut = [np.clip(group, -_FAR_OFF, _FAR_OFF) for group in groups]
+    sizes = np.array([np.sqrt(np.square(group).mean()) for group in cut])
+    # Roundings of the same samples again and again, as of a tone, go to one side.
+    middle = np.concatenate(cut).mean()
+    aside = np.mean([abs(group.mean() - middle) > _ASIDE for group in cut])
+    return bool((sizes >= 1.0 / _FACTOR).all() and (sizes <= _FACTOR).all() and aside <= _SOME)
 
 
 def _of_spectrum(part: _Part, deviation: Array) -> Array:

@@ -40,11 +40,11 @@ _SCANNED = 8  # of those, pairs whose whole numbers are tried far from the grid'
 _FITTED_TO = 3  # answers that a quirk's number is fitted to, each alone
 _ALIKE = 2  # of those, pairs with one loss: a quirk that does nothing here goes with any other
 _FEW = 300  # whole numbers, of which each may be tried
-_WORK = 120_000  # evaluations, see Model: then the search ends, with what it has found
-_WITH_THREES = 1.5  # times that work, after which a search for three quirks ends
+_WORK = 100_000  # evaluations, see Model: then the search ends, with what it has found
+_WITH_THREES = 1.1  # times that work, after which a search for three quirks ends
 _FAULTS = 3
 _KEPT = 12  # combinations that go on to the next step of that search
-_SCREENED = 0.75  # of that work, after which pairs that are known must do
+_SCREENED = 0.85  # of that work, after which pairs that are known must do
 
 
 @dataclass
