@@ -39,6 +39,7 @@ LEARNT = {
 """Recipes of the clips that stages are fitted to, by name."""
 
 _MARGIN = 1e-3  # of features, above a clip's lowest: nearer, the range or a floor may decide
+_LEAST = 1e-30  # of mel powers, and the largest is its reciprocal
 _GAIN = 10.0  # a fit must be better than the reference by this factor
 _PROMISING = 10.0 * LIMIT  # the highest score, on what it was fitted to, of a fit that is tried
 
@@ -97,11 +98,12 @@ def explain_by(
     if not learnt or any(answer.actual is None for answer in unseen):
         return None
     models = [Model(answer) for answer in unseen]
-    for fit in fits:
-        for free in fit(learnt):
-            score = _worst(free, models)
-            if score is not None:
-                return Explained(free, score, len(models))
+    with np.errstate(all="ignore"):  # what front-ends give may be anything
+        for fit in fits:
+            for free in fit(learnt):
+                score = _worst(free, models)
+                if score is not None:
+                    return Explained(free, score, len(models))
     return None
 
 
@@ -141,9 +143,9 @@ def see(answer: Answer) -> Seen:
         for name, value in stages(answer.audio, spec).items()
         if name in ("frames", "windowed", "spectrum", "power", "mel", "log")
     }
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         mel = 10.0 ** (actual * spec.divisor - spec.offset)
-    usable = (actual > actual.min() + _MARGIN) & np.isfinite(mel)
+    usable = (actual > actual.min() + _MARGIN) & (mel > _LEAST) & (mel < 1.0 / _LEAST)
     # A relative error e of the mel power is log10(1 + e) / 4 of the feature
     unit = spec.divisor * np.log(10.0) * answer.bound[0]
     return Seen(steps, mel, unit, usable)

@@ -18,6 +18,7 @@ from whisper_mel_conformance.quirks.path import Variation
 Array = NDArray[Any]
 
 _FRAMES = slice(10, 45)  # of the noise, far from its ends: 2,800 values or more
+_USED = 0.5  # of the values, at least
 _REACH = 4  # taps before and after a sample
 _STEPS = 30  # at most
 _TRIES = 6  # of a step, each more damped
@@ -35,6 +36,8 @@ _ZERO = 1e-5  # times the window's largest value: less is none
 def free_input(learnt: Mapping[int, Mapping[str, Answer]]) -> Iterator[Free]:
     """Yield gain, offset and a filter of up to 9 taps, before and after the padding."""
     bands, seen = _noise(learnt)
+    if not seen.usable.mean() >= _USED:
+        return
     frames = learnt[bands]["noise"]
     clip = np.pad(frames.clips[0], WHISPER.reach, mode="reflect")
     lags = np.arange(-_REACH, _REACH + 1)
@@ -78,24 +81,26 @@ def _products(spectra: Array, bands: int, seen: Seen) -> Array:
 def _input_words(taps: Array, offset: float) -> tuple[str, str]:
     places = np.flatnonzero(taps)
     low, high = taps.sum(), (taps * (-1.0) ** np.arange(taps.size)).sum()
-    cause = "The audio is changed before it is cut into frames: " + (
-        "by a short filter" if places.size > 1 else f"by the factor {taps[places[0]]:.4g}"
-    )
-    if places.size == 1 and places[0] != _REACH:
-        cause += f", delayed by {places[0] - _REACH} samples"
-    if offset:
-        cause += f", and by the offset {offset:.4g} that is added"
+    what = [f"{offset:.4g} is added"] if offset else []
+    if places.size > 1:
+        what.insert(0, "a short filter")
+    elif places[0] != _REACH:
+        what.insert(0, f"a delay of {places[0] - _REACH} samples")
+    if places.size == 1 and abs(low - 1.0) > _NOISE:
+        what.insert(0, f"the factor {low:.4g}")
     listed = ", ".join(f"{taps[i]:.5g} (delay {i - _REACH})" for i in places)
-    shown = (
-        f"The filter's taps: {listed}; offset {offset:.3g}. Its gain is {low:.4g} at 0 Hz and "
-        f"{high:.4g} at 8,000 Hz."
+    return (
+        f"The audio is changed before it is cut into frames: {', '.join(what) or 'slightly'}.",
+        f"As a filter, its taps: {listed}; offset {offset:.3g}. Its gain is {low:.4g} at 0 Hz and "
+        f"{high:.4g} at 8,000 Hz.",
     )
-    return cause + ".", shown
 
 
 def free_window(learnt: Mapping[int, Mapping[str, Answer]]) -> Iterator[Free]:
     """Yield the window whose 400 values explain an answer best."""
     bands, seen = _noise(learnt)
+    if not seen.usable.mean() >= _USED:
+        return
     samples = np.asarray(seen.steps["frames"][_FRAMES])
     # The transform of sample n alone is x[n] exp(-2 pi i k n / 400).
     turns = np.exp(-2j * np.pi * (np.outer(np.arange(201), np.arange(400)) % 400) / 400)

@@ -79,6 +79,11 @@ def imprecise(learnt: Sequence[Answer], unseen: Sequence[Answer]) -> Imprecise |
 
     None if no model says how large errors are.
     """
+    with np.errstate(all="ignore"):
+        return _imprecise(learnt, unseen)
+
+
+def _imprecise(learnt: Sequence[Answer], unseen: Sequence[Answer]) -> Imprecise | None:
     fitted = [_part(answer, every=_EVERY) for answer in learnt]
     others = [_part(answer) for answer in unseen]
     found = []
@@ -110,8 +115,7 @@ def _part(answer: Answer, every: int = 1) -> _Part:
     expected = answer.expected[0]
     mel, bank = seen.steps["mel"], mel_filterbank(answer.spec.n_mels).astype(np.float64)
     used = seen.usable & (expected > expected.min() + 1e-3) & (mel > answer.spec.floor)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        error = np.where(used, np.log(seen.mel / mel), 0.0)
+    error = np.where(used, np.log(seen.mel / mel), 0.0)
     some = slice(None, None, every)
     return _Part(
         power=seen.steps["power"][some].T,
@@ -127,8 +131,7 @@ def _part(answer: Answer, every: int = 1) -> _Part:
 
 def _sizes(noise: _Noise, part: _Part, level: float) -> tuple[Array, Array]:
     """Return the size of the noise, and with that of float32, of the values that are used."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        size = noise.size(part, level)[part.used]
+    size = noise.size(part, level)[part.used]
     return size, np.sqrt(size**2 + (part.bound[part.used] / _FLOAT32) ** 2)
 
 
