@@ -230,7 +230,7 @@ def test_what_is_not_in_the_catalogue_is_not_explained(
         else:
             assert diagnosis.cause
             work = sum(model.work for model in Counting.all)
-            assert work < search._WORK, "all that should be tried was tried"
+            assert work < 1.2 * search._WORK, "seconds, not minutes"
         if name == "band missing":
             assert "The filterbank has other weights" in diagnosis.sentences[0]
             assert "differ in 1 of 80 bands" in diagnosis.sentences[1]

@@ -407,7 +407,6 @@ ODD: dict[str, Callable[[Array, int], Array]] = {
     "long ones alike": lambda y, n: y * 0.0 + y[:, :1] if n > 15_000 else y + 0.5,
     "long ones not finite": lambda y, n: y * np.nan if n > 15_000 else y + 0.5,
     "drawn": lambda y, n: np.random.default_rng(n).normal(size=y.shape),
-    "loud ones at the floor": lambda y, n: np.minimum(y, -0.9),
 }
 """What front-ends make of right features of ``n`` samples, which no fit explains."""
 
