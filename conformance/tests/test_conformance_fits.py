@@ -166,6 +166,17 @@ def soft_floor(draw: Draw) -> dict[str, Hook]:
     return {"log": log}
 
 
+def curved_logarithm(draw: Draw) -> dict[str, Hook]:
+    """With a floor at which it breaks off."""
+    curve, least = draw.uniform(0.01, 0.05), 10.0 ** draw.uniform(-8.0, -6.0)
+
+    def log(values: Array, call: Call) -> Array:
+        right = np.log10(np.maximum(call.seen["mel"], least))
+        return (right - curve * right * right).astype(values.dtype)
+
+    return {"log": log}
+
+
 def polynomial_logarithm(draw: Draw) -> dict[str, Hook]:
     points = np.linspace(0.5, 1.0, 50)
     numbers = np.polyfit(points, np.log2(points), draw.choice([3, 4, 5]))
@@ -244,6 +255,7 @@ GALLERY: dict[Callable[[Draw], dict[str, Hook]], str] = {
     wrong_sign_of_folding: "transform",
     gaussian_window: "window",
     soft_floor: "logarithm",
+    curved_logarithm: "logarithm",
     polynomial_logarithm: "logarithm",
     drifting_frames: "frames",
     half_spectra: "powers",

@@ -25,7 +25,7 @@ Ask = Callable[[str, Request], Answer]
 
 LEARNT = {
     "noise": {"signal": "noise", "n": 40_000, "seed": 921, "gain": 0.4},
-    "chirp": {"signal": "chirp", "n": 64_000, "gain": 0.5},
+    "chirp": {"signal": "chirp", "n": 64_000, "gain": 1.9},
     "ramp": {"signal": "noise_ramp", "n": 32_000, "seed": 922, "start_db": -75.0, "stop_db": -3.0},
     "quiet": {
         "signal": "noise_ramp",

@@ -34,6 +34,7 @@ _FACTOR = 2.2  # by which a group's errors may be larger or smaller than the mod
 _FAR_OFF = 4.0  # times its size: an error that is farther off counts as one that is not
 _OUTLIERS = 0.03  # part of the values that may be that far off
 _ASIDE = 0.6  # times its size: by which a group's mean error may differ from the mean of all
+_ODD = 0.125  # of the groups, whose errors may be of another size: coarse sines are off for tones
 _SOME = 0.25  # of the groups, whose mean errors may differ by more
 _ALIKE = 0.05  # a value: what a stage must explain better than any other, in logarithms
 _ROUNDING = 0.42  # of the largest relative error of roundings: the root of the mean square
@@ -167,7 +168,9 @@ def _is_everywhere(noise: _Noise, parts: Sequence[_Part], level: float) -> bool:
     # Roundings of the same samples again and again, as of a tone, go to one side.
     middle = np.concatenate(cut).mean()
     aside = np.mean([abs(group.mean() - middle) > _ASIDE for group in cut])
-    return bool((sizes >= 1.0 / _FACTOR).all() and (sizes <= _FACTOR).all() and aside <= _SOME)
+    off = np.maximum(sizes, 1.0 / sizes)
+    odd = np.mean(off > _FACTOR)
+    return bool(off.max() <= _FAR_OFF and odd <= _ODD and aside <= _SOME)
 
 
 def _of_spectrum(part: _Part, deviation: Array) -> Array:
@@ -183,7 +186,10 @@ def _bits(level: float) -> str:
     return f"about {max(round(-np.log2(level / _ROUNDING)), 0)} bits are left"
 
 
-_TRANSFORM, _EACH = "the transform or the windowed frames", "the spectrum's values or their powers"
+_TRANSFORM, _EACH = (
+    "the transform or the windowed frames",
+    "the spectrum's values, their powers or the bank's weights",
+)
 _MODELS = (
     _Noise(
         _TRANSFORM,
