@@ -21,6 +21,9 @@ _KNOTS = 150  # between them, of the curve; 0.1 apart
 _KNOTS_OF_OCTAVE = 24  # of a curve that repeats
 _VALUES = 20_000  # that a curve is fitted to, at most
 _SMOOTH = 1e-6  # weight of second differences, where there are no values
+_RIGHT = (
+    "`log = np.log10(np.maximum(mel, 1e-10))`, then `y = (np.maximum(log, log.max() - 8) + 4) / 4`."
+)
 _TIED = 3  # equal lowest values of a clip that say that its range was limited
 _MARGIN = 1e-3  # of features, above a clip's lowest: nearer, its range may decide
 _NO_RANGE = 1e9
@@ -44,7 +47,7 @@ def free_curve(learnt: Mapping[int, Mapping[str, Answer]]) -> Iterator[Free]:
         curve = make(mel, features, bound)
         off = np.abs(curve(mel) - features) / bound
         if is_promising(off.max()) and _rises(curve):
-            yield Free("logarithm", *words(curve, width), _variation(curve, width, floor))
+            yield Free("logarithm", *words(curve, width), _variation(curve, width, floor), _RIGHT)
 
 
 def _variation(curve: Curve, width: float, floor: float) -> Variation:

@@ -214,8 +214,7 @@ def diagnose(
     explained = bank or freed.any()
     if explained is not None:
         evidence = [explained.free.shown, _fitted(explained, worst), *condition, *refusals]
-        fix = [explained.free.fix] if explained.free.fix else []
-        return Diagnosis([], explained.free.cause, evidence, fix, shown)
+        return Diagnosis([], explained.free.cause, evidence, [explained.free.fix], shown)
     noise = freed.noise()
     if noise is not None:
         evidence = [noise.shown, _located(wrong), *condition, *refusals]

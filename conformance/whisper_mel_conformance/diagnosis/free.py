@@ -56,7 +56,7 @@ class Free:
     cause: str
     shown: str
     variation: Variation
-    fix: str = ""
+    fix: str
 
 
 class Explained(NamedTuple):

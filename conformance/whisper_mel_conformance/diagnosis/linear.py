@@ -28,6 +28,14 @@ _MIRRORED = (
     "The transform's bins come in reverse order: a wrong sign where halves of a transform are put "
     "together, as of a transform of real samples by one of half the length."
 )
+_HALVES = (
+    "Compare the transform with `np.fft.rfft` on noise. Of halves, bin k is the even samples' plus "
+    "exp(-2 pi i k / 400) times the odd samples'."
+)
+_AS_THEY_ARE = "Take the samples as they are: only int16 is divided, by 32768."
+_PERIODIC = (
+    "Take a periodic Hann window of 400: `0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)`."
+)
 _HANN = window(WHISPER, np.dtype(np.float64))
 _NOISE = 5e-6  # times the largest tap: smaller ones, and offsets, are none
 _ZERO = 1e-5  # times the window's largest value: less is none
@@ -57,7 +65,8 @@ def free_input(learnt: Mapping[int, Mapping[str, Answer]]) -> Iterator[Free]:
         return filtered.astype(audio.dtype)
 
     for stage in ("audio", "extended"):
-        yield Free("input", *_input_words(taps, offset), Variation(stages={stage: change}))
+        words = _input_words(taps, offset)
+        yield Free("input", *words, Variation(stages={stage: change}), _AS_THEY_ARE)
 
 
 def _products(spectra: Array, bands: int, seen: Seen) -> Array:
@@ -118,10 +127,10 @@ def free_window(learnt: Mapping[int, Mapping[str, Answer]]) -> Iterator[Free]:
         shown = "Bin k has the power of bin 200 - k, as if every other sample's sign were turned."
         if np.abs(np.abs(mirrored) - _HANN).max() > 1e-4:
             shown += " The window differs, too: " + _window_words(np.abs(mirrored))[1]
-        yield Free("transform", _MIRRORED, shown, Variation(stages={"window": put}))
+        yield Free("transform", _MIRRORED, shown, Variation(stages={"window": put}), _HALVES)
         return
     cause, shown = _window_words(values)
-    yield Free("window", cause, shown, Variation(stages={"window": put}))
+    yield Free("window", cause, shown, Variation(stages={"window": put}), _PERIODIC)
 
 
 def _window_words(values: Array) -> tuple[str, str]:

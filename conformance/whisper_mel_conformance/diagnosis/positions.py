@@ -18,6 +18,9 @@ Array = NDArray[Any]
 
 _WITHIN = 200  # samples early or late
 _NEAR = 4  # samples farther than the frame before
+_WHOLE = (
+    "Let frame t begin 160 t - 200 samples after the clip's first: in whole numbers, by products."
+)
 _ALIKE = 1e-3  # the largest mean difference of logarithms of a frame that was found
 
 
@@ -41,7 +44,7 @@ def free_positions(learnt: Mapping[int, Mapping[str, Answer]]) -> Iterator[Free]
         cut: Array = around[np.maximum(starts[:, None] + _WITHIN, 0) + np.arange(size)]
         return cut
 
-    yield Free("frames", *_words(late), Variation(stages={"frames": cut}))
+    yield Free("frames", *_words(late), Variation(stages={"frames": cut}), _WHOLE)
 
 
 def _late(answer: Answer) -> Array | None:
