@@ -341,6 +341,9 @@ def test_what_was_found_is_shown_with_numbers() -> None:
     assert "grow by 0.225 for each factor of 10 in mel power (right: 0.25)" in text
     assert "the range below the maximum is 8 in" in text or "no range" in text
 
+    text = _said(polynomial_logarithm(Draw(1)))
+    assert "is off in the same way in each octave" in text
+
     def bank(weights: Array, call: Call) -> Array:
         weights = weights.copy()
         weights[40, 30] = 0.0125
