@@ -396,7 +396,15 @@ def test_errors_that_are_smooth_are_no_noise(monkeypatch: pytest.MonkeyPatch) ->
     def log(values: Array, call: Call) -> Array:
         return np.log10(call.seen["mel"] + 1e-6).astype(values.dtype)
 
-    smooth: list[dict[str, Hook]] = [{"log": log}]
+    smooth: list[dict[str, Hook]] = [
+        {"log": log},
+        {"audio": lambda x, call: x * x.dtype.type(1.0003)},
+        {"mel": lambda mel, call: mel * (1.0 + 1e-3 * np.sin(np.arange(len(mel))))[:, None]},
+        {"mel": lambda mel, call: mel * (1.0 + 1e-5 * np.arange(mel.shape[1]))},
+        {"mel": lambda mel, call: mel**1.0005},
+        {"window": lambda w, call: w + w.dtype.type(1e-3)},
+        {"power": lambda power, call: power + 1e-6 * power.max(axis=1, keepdims=True)},
+    ]
     for stages in (*smooth, gaussian_window(Draw(3)), exclusive_bounds(Draw(3))):
         assert stages_of(diagnose(front_end(stages))) == set()
 

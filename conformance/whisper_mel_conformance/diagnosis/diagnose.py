@@ -263,7 +263,8 @@ class _Stages:
             and answer.audio.ndim == 1
             and np.abs(answer.audio).max() >= _LOUD_ENOUGH
         ]
-        return imprecise([learnt[name] for name in ("noise", "chirp", "ramp")], unseen)
+        fitted = [learnt[name] for name in ("noise", "chirp", "ramp")]
+        return imprecise(fitted, unseen, learnt["noise"], learnt["softer"])
 
 
 _LOUD_ENOUGH = 0.01  # half precision has fewer bits of what is quieter

@@ -33,9 +33,9 @@ _GROUPS = 6  # at least
 _FACTOR = 2.2  # by which a group's errors may be larger or smaller than the model says
 _FAR_OFF = 4.0  # times its size: an error that is farther off counts as one that is not
 _OUTLIERS = 0.03  # part of the values that may be that far off
-_ASIDE = 0.6  # times its size: by which a group's mean error may differ from the mean of all
 _ODD = 0.125  # of the groups, whose errors may be of another size: coarse sines are off for tones
-_SOME = 0.25  # of the groups, whose mean errors may differ by more
+_SAME = 0.5  # correlation of errors at two levels of the same audio, from which on it is no chance
+_SPREAD = 0.3  # of the size of errors, at least: less is a constant
 _ALIKE = 0.05  # a value: what a stage must explain better than any other, in logarithms
 _ROUNDING = 0.42  # of the largest relative error of roundings: the root of the mean square
 _SQUARES = float(np.square(window(WHISPER, np.dtype(np.float64))).sum())
@@ -75,16 +75,21 @@ class Imprecise(NamedTuple):
     shown: str
 
 
-def imprecise(learnt: Sequence[Answer], unseen: Sequence[Answer]) -> Imprecise | None:
+def imprecise(
+    learnt: Sequence[Answer], unseen: Sequence[Answer], louder: Answer, softer: Answer
+) -> Imprecise | None:
     """Say where precision is lost, by answers to plain clips with one number of bands.
 
-    None if no model says how large errors are.
+    ``louder`` and ``softer`` are answers to one clip at two levels: errors that are the same for
+    both are no chance. None if no model says how large errors are.
     """
     with np.errstate(all="ignore"):
-        return _imprecise(learnt, unseen)
+        return _imprecise(learnt, unseen, _part(louder), _part(softer))
 
 
-def _imprecise(learnt: Sequence[Answer], unseen: Sequence[Answer]) -> Imprecise | None:
+def _imprecise(
+    learnt: Sequence[Answer], unseen: Sequence[Answer], louder: _Part, softer: _Part
+) -> Imprecise | None:
     fitted = [_part(answer, every=_EVERY) for answer in learnt]
     others = [_part(answer) for answer in unseen]
     found = []
@@ -96,6 +101,9 @@ def _imprecise(learnt: Sequence[Answer], unseen: Sequence[Answer]) -> Imprecise 
     alike = [(noise, level) for value, noise, level in found if value > found[0][0] - _ALIKE]
     noise, level = alike[0]
     if level == _LEVELS[0] or not _is_everywhere(noise, [*fitted, *others], level):
+        return None
+    # Tables of a transform may be coarse: then its errors are the same.
+    if noise.stage != _TRANSFORM and not _is_chance(noise, level, louder, softer):
         return None
     stages = dict.fromkeys(noise.stage for noise, _ in alike)
     shown = "How errors grow and shrink over frames and bands is what such noise makes"
@@ -148,8 +156,7 @@ def _likelihood(noise: _Noise, parts: Sequence[_Part], level: float) -> float:
 
 
 def _is_everywhere(noise: _Noise, parts: Sequence[_Part], level: float) -> bool:
-    """Return whether errors have the right size on each clip, in low and in high bands, and go to
-    both sides of their mean."""
+    """Return whether errors have the right size on each clip, in low and in high bands."""
     groups = []
     for part in parts:
         noisy, size = _sizes(noise, part, level)
@@ -165,12 +172,19 @@ def _is_everywhere(noise: _Noise, parts: Sequence[_Part], level: float) -> bool:
         return False
     cut = [np.clip(group, -_FAR_OFF, _FAR_OFF) for group in groups]
     sizes = np.array([np.sqrt(np.square(group).mean()) for group in cut])
-    # Roundings of the same samples again and again, as of a tone, go to one side.
-    middle = np.concatenate(cut).mean()
-    aside = np.mean([abs(group.mean() - middle) > _ASIDE for group in cut])
     off = np.maximum(sizes, 1.0 / sizes)
     odd = np.mean(off > _FACTOR)
-    return bool(off.max() <= _FAR_OFF and odd <= _ODD and aside <= _SOME)
+    return bool(off.max() <= _FAR_OFF and odd <= _ODD)
+
+
+def _is_chance(noise: _Noise, level: float, louder: _Part, softer: _Part) -> bool:
+    """Return whether errors are others at another level of the same audio, and no constant."""
+    used = louder.used & softer.used
+    scaled = [(part.error / noise.size(part, level))[used] for part in (louder, softer)]
+    first, second = (np.clip(values, -_FAR_OFF, _FAR_OFF) for values in scaled)
+    if not first.std() >= _SPREAD * np.sqrt(np.square(first).mean()):
+        return False
+    return bool(np.abs(np.corrcoef(first, second)[0, 1]) <= _SAME)
 
 
 def _of_spectrum(part: _Part, deviation: Array) -> Array:
@@ -188,7 +202,7 @@ def _bits(level: float) -> str:
 
 _TRANSFORM, _EACH = (
     "the transform or the windowed frames",
-    "the spectrum's values, their powers or the bank's weights",
+    "the spectrum's values or their powers",
 )
 _MODELS = (
     _Noise(
