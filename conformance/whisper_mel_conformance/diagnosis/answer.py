@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,11 @@ def _variation(id: str, value: float | None) -> Variation:
     return CATALOGUE[id].variation(value)
 
 
+@lru_cache(maxsize=8192)
+def _is_front(variation: Variation) -> bool:
+    return variation.is_front
+
+
 @dataclass(frozen=True)
 class Variant:
     """A quirk of the catalogue with a value of its parameter, if it has one."""
@@ -104,7 +109,18 @@ class Variant:
 
 Variants = tuple[Variant, ...]
 
-_Front = tuple[Variants, bool]  # the quirks before the logarithm; whether with the bound
+
+class Change(Protocol):
+    """What changes the reference's path: a quirk with a value, or a stage that was fitted."""
+
+    @property
+    def variation(self) -> Variation:
+        """What it changes."""
+
+
+Changes = tuple[Change, ...]
+
+_Front = tuple[Changes, bool]  # what changes before the logarithm; whether with the bound
 
 
 class Model:
@@ -126,13 +142,19 @@ class Model:
         # What overflows to NaN would explain everything; only of silence may it be all.
         self._is_silent = bool(answer.expected.min() == answer.expected.max())
 
-    def mels(self, variants: Variants, *, with_bound: bool = False) -> list[Mel]:
-        """Compute the mel powers of each clip, or look them up.
+    def mels(
+        self,
+        variants: Changes,
+        *,
+        with_bound: bool = False,
+        calls: Sequence[Call] | None = None,
+    ) -> list[Mel]:
+        """Compute the mel powers of each clip, in given calls or in new ones, or look them up.
 
         Those that one quirk makes are kept, as far as memory allows; others until the next call.
         Raises ``ValueError`` if the quirks cannot be put together or make too many frames.
         """
-        front = tuple(v for v in variants if v.variation.is_front)
+        front = tuple(v for v in variants if _is_front(v.variation))
         key = front, with_bound
         if self._last is not None and self._last[0] == key:
             return self._last[1]
@@ -141,7 +163,8 @@ class Model:
             return self._fronts[key]
         most = max(self.actual.shape) + _FRAMES_LOST
         mels = [
-            mel_powers(call, with_bound=with_bound, max_frames=most) for call in self._calls(front)
+            mel_powers(call, with_bound=with_bound, max_frames=most)
+            for call in (self._calls(front) if calls is None else calls)
         ]
         self.work += 2 * _cost(mels)
         if len(front) > 1:  # there are too many of these, and each is wanted at one time only
@@ -153,12 +176,12 @@ class Model:
             self._fronts.popitem(last=False)
         return mels
 
-    def _calls(self, variants: Variants) -> list[Call]:
+    def _calls(self, variants: Changes) -> list[Call]:
         variations, real = [v.variation for v in variants], np.dtype(np.float64)
         dtype, spec = self.answer.audio.dtype, self.answer.spec
         return [Call(clip, dtype, real, spec, variations) for clip in self.answer.clips]
 
-    def predict(self, variants: Variants, *, with_bound: bool) -> tuple[Array, Array] | None:
+    def predict(self, variants: Changes, *, with_bound: bool) -> tuple[Array, Array] | None:
         """Compute the features that these quirks make, and how far off float32 ones may be.
 
         None where the quirks cannot be put together. Without ``with_bound`` the bound is that of
@@ -166,7 +189,8 @@ class Model:
         """
         with np.errstate(all="ignore"):
             try:
-                mels, calls = self.mels(variants, with_bound=with_bound), self._calls(variants)
+                calls = self._calls(variants)
+                mels = self.mels(variants, with_bound=with_bound, calls=calls)
                 self.work += _cost(mels)
                 exact = np.stack(finish_batch([mel.exact for mel in mels], calls))
                 if not with_bound:
@@ -179,7 +203,7 @@ class Model:
             spread = np.maximum(np.abs(high - exact), np.abs(exact - low))
             return exact, spread + last_error(exact)
 
-    def score_of(self, variants: Variants) -> float:
+    def score_of(self, variants: Changes) -> float:
         """Compute how far the answer is from what these quirks make, in bounds."""
         prediction = self.predict(variants, with_bound=True)
         if prediction is None or self._says_nothing(prediction[0]):
@@ -192,7 +216,7 @@ class Model:
             return False
         return bool(np.isnan(predicted).mean() > 0.5)
 
-    def features(self, variants: Variants) -> Array | None:
+    def features(self, variants: Changes) -> Array | None:
         """Compute the features that these quirks make; None if of another shape than the answer's,
         or mostly NaN."""
         prediction = self.predict(variants, with_bound=False)
@@ -206,22 +230,26 @@ class Model:
         Roundings of large values are large: beyond 1, the unit grows with the prediction. What is
         infinite is replaced by 1e9; where a prediction is NaN it may be anything: 0.
         """
-        return self._in_bounds(self.actual - predicted, predicted)
+        return _in_bounds(self.actual - predicted, predicted, self.bound)
 
     def differences_but_trend(self, predicted: Array, *, with_slope: bool) -> Array:
         """Compute the differences that are left if a constant, and ``with_slope`` a part that is
-        proportional to the prediction, too, are taken away."""
+        proportional to the prediction, too, are taken away; of some values."""
+        some, bound = predicted.ravel()[::_EVERY], self.bound
+        if bound.ndim:
+            bound = bound.ravel()[::_EVERY]
         with np.errstate(all="ignore"):
-            left = _without_trend(self.actual - predicted, predicted, with_slope=with_slope)
-        return self._in_bounds(left, predicted)
+            difference = self.actual.ravel()[::_EVERY] - some
+            return _in_bounds(_without_trend(difference, some, with_slope=with_slope), some, bound)
 
-    def _in_bounds(self, difference: Array, predicted: Array) -> Array:
-        with np.errstate(all="ignore"):
-            scaled = (difference / (self.bound * np.maximum(np.abs(predicted), 1.0))).ravel()
-        if not math.isfinite(scaled.sum()):
-            scaled[~np.isfinite(scaled)] = 1e9
-            scaled[np.isnan(predicted).ravel()] = 0.0
-        return scaled
+
+def _in_bounds(difference: Array, predicted: Array, bound: Array) -> Array:
+    with np.errstate(all="ignore"):
+        scaled = (difference / (bound * np.maximum(np.abs(predicted), 1.0))).ravel()
+    if not math.isfinite(scaled.sum()):
+        scaled[~np.isfinite(scaled)] = 1e9
+        scaled[np.isnan(predicted).ravel()] = 0.0
+    return scaled
 
 
 def _cost(mels: Sequence[Mel]) -> int:
@@ -237,16 +265,25 @@ def _score(actual: Array | None, expected: Array, bound: Array) -> float:
     return float(excess.max()) if np.isfinite(excess).all() else math.inf
 
 
+_EVERY = 3  # of so many values one is looked at for trends
 _HUGE = 1e6  # of features: beside these, what is there is lost to rounding
 
 
 def _without_trend(difference: Array, predicted: Array, *, with_slope: bool) -> Array:
-    known = np.isfinite(difference) & np.isfinite(predicted)
-    if not known.any() or not np.abs(predicted[known]).max() < _HUGE:
+    """Take the trend away from differences, shape ``(n,)``."""
+    some, known = difference, predicted
+    if not math.isfinite(some.sum() + known.sum()):
+        is_known = np.isfinite(some) & np.isfinite(known)
+        some, known = some[is_known], known[is_known]
+    if not known.size or not max(known.max(), -known.min()) < _HUGE:
         return difference
     if with_slope:
-        centred = predicted - predicted[known].mean()
-        square = np.square(centred[known]).sum()
+        mean = known.mean()
+        centred = known - mean
+        square = centred @ centred
         if square > 0.0:
-            difference = difference - centred * (centred * difference)[known].sum() / square
-    return difference - np.median(difference[known])
+            slope = (centred @ some) / square
+            difference, some = difference - slope * (predicted - mean), some - slope * centred
+    middle = some.size // 2
+    left: Array = difference - np.partition(some, middle)[middle]  # faster than np.median
+    return left

@@ -1,8 +1,8 @@
 """What a failing front-end most likely does: the quirk or the pair of quirks that explains it.
 
 It is asked for the features of a few clips, which show together what single ones hide, and its
-answers are compared with the catalogue's. What nothing known explains is described: the first
-stage, the frames and the bands that differ.
+answers are compared with the catalogue's. What that does not explain is explained by one stage left
+free, if any explains it, or by too little precision; else where values are off is all that is said.
 """
 
 from __future__ import annotations
@@ -10,24 +10,29 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from whisper_mel_reference import CLASS_B, stages
+from whisper_mel_reference import CLASS_B, WHISPER, stages
 
 from whisper_mel_conformance.cases.catalogue import CHECKS, FAMILIES, find
 from whisper_mel_conformance.cases.properties import Property
 from whisper_mel_conformance.cases.request import Request
 from whisper_mel_conformance.diagnosis.answer import Answer, Model, Variant
+from whisper_mel_conformance.diagnosis.curve import free_curve
+from whisper_mel_conformance.diagnosis.free import Explained, explain_by, learn
+from whisper_mel_conformance.diagnosis.linear import free_input, free_window
+from whisper_mel_conformance.diagnosis.positions import free_positions
+from whisper_mel_conformance.diagnosis.precision import Imprecise, imprecise
 from whisper_mel_conformance.diagnosis.search import Explanation, explain
-from whisper_mel_conformance.diagnosis.weights import OtherWeights, other_weights
+from whisper_mel_conformance.diagnosis.weights import free_bank, may_be_slightly_off
 from whisper_mel_conformance.frontend.client import FrontEnd, InProcess
 from whisper_mel_conformance.frontend.errors import Failure, Refused, Unsupported
 from whisper_mel_conformance.frontend.load import Capabilities, inspect_front_end
 from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_conformance.quirks.quirk import QuirkyFrontEnd
-from whisper_mel_conformance.quirks.signal.common import SLANEY_BANK
 
 Array = NDArray[Any]
 
@@ -206,10 +211,11 @@ def diagnose(
         return _of_30_seconds(front_end, failed) or _right_here(given, failed, refusals)
     worst = max(wrong, key=lambda a: (a.score, a.audio.size))
     shown = _speech(front_end, worst)
-    weights = other_weights(given)
-    # Hundreds of weights fit what is one number, too: a single quirk is the better explanation.
     condition = _condition(given)
-    explanations = explain(given, in_pairs=weights is None, apart=bool(condition))
+    freed = _Stages(front_end, wrong if condition else given, shown)
+    # Hundreds of weights fit what is one number, too: a single quirk is the better explanation.
+    bank = freed.bank() if may_be_slightly_off(given) else None
+    explanations = explain(given, in_pairs=bank is None, apart=bool(condition))
     if explanations:
         best = explanations[0]
         model = front_end.capabilities.model
@@ -217,20 +223,69 @@ def diagnose(
         evidence = [agreement, *_alternatives(explanations), *condition]
         fix = _fixes(*(variant.id for variant in best.variants))
         return Diagnosis(explanations, _cause(best), evidence + refusals, fix, shown)
-    if weights is not None:
-        evidence = [
-            f"A bank with these weights explains the features: {weights.score:.2g} of the bound, "
-            f"{_times(worst.score)} without.",
-            *condition,
-        ]
-        return Diagnosis([], _other_weights(weights), evidence + refusals, [_EXACT_BANK], shown)
+    explained = bank or freed.any()
+    if explained is not None:
+        evidence = [explained.free.shown, _fitted(explained, worst), *condition, *refusals]
+        return Diagnosis([], explained.free.cause, evidence, [explained.free.fix], shown)
+    noise = freed.noise()
+    if noise is not None:
+        evidence = [noise.shown, _located(wrong), *condition, *refusals]
+        return Diagnosis([], noise.cause, evidence, [_PRECISE], shown)
     located = [_located(wrong), *condition, *refusals]
     return Diagnosis([], "Nothing known explains its features.", located, [], shown)
 
 
+FITS = (free_positions, free_input, free_curve, free_window, free_bank)
+"""Fits of one stage each, those with few numbers first: what these explain, more would, too."""
+
+
+class _Stages:
+    """Explains answers by one stage left free; asks for more clips when the first is tried."""
+
+    def __init__(self, front_end: FrontEnd, unseen: Sequence[Answer], shown: Answer) -> None:
+        self._front_end = front_end
+        self._unseen = unseen if shown.name != SPEECH else [*unseen, shown]
+
+    @cached_property
+    def _learnt(self) -> dict[int, dict[str, Answer]]:
+        return learn(
+            partial(_ask, self._front_end),
+            self._front_end.capabilities,
+            list(dict.fromkeys(answer.spec.n_mels for answer in self._unseen)),
+        )
+
+    def bank(self) -> Explained | None:
+        """Explain the answers by the filterbank's weights."""
+        return explain_by([free_bank], self._learnt, self._unseen)
+
+    def any(self) -> Explained | None:
+        """Explain the answers by any stage; of those that do, the one with the fewest numbers."""
+        return explain_by(FITS, self._learnt, self._unseen)
+
+    def noise(self) -> Imprecise | None:
+        """Explain the answers to plain clips with the first number of bands by noise."""
+        if not self._learnt:
+            return None
+        n_mels, learnt = next(iter(self._learnt.items()))
+        unseen = [
+            answer
+            for answer in self._unseen
+            if answer.spec == WHISPER.replace(n_mels=n_mels)
+            and answer.audio.dtype == np.float32
+            and answer.audio.ndim == 1
+            and np.abs(answer.audio).max() >= _LOUD_ENOUGH
+        ]
+        fitted = [learnt[name] for name in ("noise", "chirp", "ramp")]
+        return imprecise(fitted, unseen, learnt["noise"], learnt["softer"])
+
+
+_LOUD_ENOUGH = 0.01  # half precision has fewer bits of what is quieter
+_PRECISE = (
+    "Compute in float32 throughout, with tables (window, sines, bank) made in float64 and rounded "
+    "once; reduce angles before their sine is taken."
+)
 SPEECH = "two seconds of speech"
 _SPEECH = _signal("speech", 32_000, recording="sense-and-sensibility", start=8000)
-_EXACT_BANK = f"Compute the bank in float64, and round its weights once, at the end: {SLANEY_BANK}."
 
 
 def _fixes(*quirks: str) -> list[str]:
@@ -466,11 +521,12 @@ def _ask(front_end: FrontEnd, name: str, request: Request) -> Answer:
         return Answer(name, audio, spec, None, str(error))
 
 
-def _other_weights(weights: OtherWeights) -> str:
+def _fitted(explained: Explained, worst: Answer) -> str:
+    """Return a sentence about how well the reference with the stage that was found agrees."""
     return (
-        f"The filterbank's weights are slightly off: by up to {weights.off:.2%}, in band "
-        f"{weights.band} of {weights.n_mels}. Banks computed in float32 are: a small weight is the "
-        "difference of two large numbers."
+        f"With this {explained.free.stage}, which was fitted to other clips, the reference's "
+        f"output agrees on all {explained.n} clips that were tried: {explained.score:.2g} of the "
+        f"bound, {_times(worst.score)} without."
     )
 
 
@@ -544,13 +600,13 @@ def _tried_again(
 
 
 def _located(wrong: Sequence[Answer]) -> str:
-    """Name the first stage, the frames and the bands that differ."""
+    """Say on which clips, in which frames and bands values are off."""
     answer = wrong[0]
     assert answer.actual is not None
     names = ", ".join(f"“{a.name}”" for a in wrong)
     if answer.actual.shape != answer.expected.shape:
         return (
-            f"First stage that differs: frames. On {names} it gives shape "
+            f"On {names} values or shapes are off; on “{answer.name}” it gives shape "
             f"{answer.actual.shape[1:]} where {answer.expected.shape[1:]} is expected."
         )
     with np.errstate(invalid="ignore"):
@@ -558,35 +614,27 @@ def _located(wrong: Sequence[Answer]) -> str:
     off: Array = np.asarray(~right.all(axis=0))
     bands, frames = np.flatnonzero(off.any(axis=1)), np.flatnonzero(off.any(axis=0))
     return (
-        f"First stage that differs, to judge by where: {_stage(answer, off)}. Values are off on "
-        f"{names}; on “{answer.name}” {off.sum()} of {off.size}: frames {_runs(frames)} of "
-        f"{off.shape[1]}, bands {_runs(bands)} of {off.shape[0]}; score {answer.score:.3g}."
+        f"Values are off on {names}; on “{answer.name}” {off.sum()} of {off.size}: frames "
+        f"{_runs(frames)} of {off.shape[1]}, bands {_runs(bands)} of {off.shape[0]}"
+        f"{_only(answer, off)}; score {answer.score:.3g}."
     )
 
 
-def _stage(answer: Answer, off: Array) -> str:
-    """Name the earliest stage whose fault would show where values are ``off``, and only there."""
-    plain = answer.audio.ndim == 1 and answer.spec.pad_to is None and answer.spec.smoothing is None
-    n_bands, n_frames = off.shape
-    frames: Array = np.asarray(off.any(axis=0))
-    if frames.sum() <= 2 and not frames[2 : n_frames - 2].any():
-        return "padding (only frames that see the clip's ends are off)"
-    if frames.sum() <= n_frames // 2:
-        return "frames (some frames are off, others right)"
-    bands = off.any(axis=1)
-    if bands.sum() <= n_bands // 2:
-        return "filterbank (some bands are off in most frames, others right)"
-    if plain:
-        seen = stages(answer.audio, answer.spec)
-        clamped = np.less(seen["log"], seen["clamped"])
-        at_floor = np.less_equal(seen["mel"], answer.spec.floor)
-        if clamped.any() and not off[~clamped].any():
-            return "range (only values that the clip's maximum raises are off)"
-        if at_floor.any() and not off[~at_floor].any():
-            return "logarithm (only values at the floor are off)"
-    if not plain:
-        return "what the clip's options ask for"
-    return "window or spectrum (values everywhere are off)"
+def _only(answer: Answer, off: Array) -> str:
+    """Say what all values that are off have in common, if it is something; begins with a comma."""
+    if answer.audio.ndim != 1 or answer.spec.pad_to is not None or answer.spec.smoothing:
+        return ""
+    n_frames = off.shape[1]
+    if not off[:, 2 : n_frames - 2].any():
+        return ", all in frames that reach beyond the clip"
+    seen = stages(answer.audio, answer.spec)
+    clamped = np.less(seen["log"], seen["clamped"])
+    if clamped.any() and not off[~clamped].any():
+        return ", all of them values that the clip's maximum raises"
+    at_floor = np.less_equal(seen["mel"], answer.spec.floor)
+    if at_floor.any() and not off[~at_floor].any():
+        return ", all of them at the floor"
+    return ""
 
 
 def _runs(indices: Array) -> str:

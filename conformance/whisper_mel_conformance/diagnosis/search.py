@@ -40,11 +40,11 @@ _SCANNED = 8  # of those, pairs whose whole numbers are tried far from the grid'
 _FITTED_TO = 3  # answers that a quirk's number is fitted to, each alone
 _ALIKE = 2  # of those, pairs with one loss: a quirk that does nothing here goes with any other
 _FEW = 300  # whole numbers, of which each may be tried
-_WORK = 140_000  # evaluations, see Model: then the search ends, with what it has found
-_WITH_THREES = 1.5  # times that work, after which a search for three quirks ends
+_WORK = 100_000  # evaluations, see Model: then the search ends, with what it has found
+_WITH_THREES = 1.1  # times that work, after which a search for three quirks ends
 _FAULTS = 3
 _KEPT = 12  # combinations that go on to the next step of that search
-_SCREENED = 0.75  # of that work, after which pairs that are known must do
+_SCREENED = 0.85  # of that work, after which pairs that are known must do
 
 
 @dataclass
@@ -216,25 +216,33 @@ class _Search:
                 _keep_least(near, mean, pair)
                 left = [m.differences_but_trend(p, with_slope=numbers > 1) for m, p in fits]
                 _keep_least(might, sum(map(loss_of, left)) / len(left), pair)
-        chosen = [pair for losses in (near, might) for pair in _least(losses, _REFINED)]
+        # Of a pair that might become near, the values that are nearest now: far ones are far from
+        # the numbers' own, where the unit of differences has grown with the features.
+        promising = [near[_ids(pair)][1] for pair in _least(might, _REFINED)]
+        in_turn = itertools.zip_longest(promising, _least(near, _REFINED))
+        chosen = [pair for pair in itertools.chain.from_iterable(in_turn) if pair is not None]
         yield from self._refined(list(dict.fromkeys(chosen)), screen[:1])
 
     def _refined(self, pairs: Sequence[Variants], screen: Sequence[Model]) -> Iterator[Variants]:
         """Fit pairs to an answer, the best with whole numbers scanned; then to more answers."""
-        fits = {}
+        far: dict[Variants, float] = {}
         for pair in pairs:
-            if not self._is_over():
-                fitted = refine(screen, pair, scan=False)
-                fits[fitted] = loss(screen, fitted)
-        far = sorted((fit for fit in fits if fits[fit] > PROMISING), key=lambda fit: fits[fit])
-        near = (fit for fit in fits if fits[fit] <= PROMISING)
-        for fitted in itertools.chain(near, self._scanned(far[:_SCANNED], screen)):
             if self._is_over():
                 break
-            # Some numbers show in few answers: a floor in silence alone.
-            worst = max(self._wrong, key=lambda model: model.score_of(fitted))
-            to = (self._wrong[:_FITTED_TO], [worst])
-            yield from dict.fromkeys(refine(models, fitted, scan=True) for models in to)
+            fitted = refine(screen, pair, scan=False)
+            left = loss(screen, fitted)
+            if left <= PROMISING:
+                yield from self._fitted_to_more(fitted)
+            else:
+                far[fitted] = left
+        for fitted in self._scanned(sorted(far, key=lambda fit: far[fit])[:_SCANNED], screen):
+            yield from self._fitted_to_more(fitted)
+
+    def _fitted_to_more(self, fitted: Variants) -> Iterator[Variants]:
+        # Some numbers show in few answers: a floor in silence alone.
+        worst = max(self._wrong, key=lambda model: model.score_of(fitted))
+        to = (self._wrong[:_FITTED_TO], [worst])
+        yield from dict.fromkeys(refine(models, fitted, scan=True) for models in to)
 
     def _scanned(self, pairs: Sequence[Variants], screen: Sequence[Model]) -> Iterator[Variants]:
         for pair in pairs:
@@ -266,8 +274,12 @@ _Losses = dict[tuple[str, ...], tuple[float, Variants]]
 """The least loss of the same quirks with any values, and those values."""
 
 
+def _ids(variants: Variants) -> tuple[str, ...]:
+    return tuple(variant.id for variant in variants)
+
+
 def _keep_least(losses: _Losses, loss: float, variants: Variants) -> None:
-    ids = tuple(variant.id for variant in variants)
+    ids = _ids(variants)
     if ids not in losses or loss < losses[ids][0]:
         losses[ids] = loss, variants
 

@@ -1,114 +1,131 @@
-"""Whether a filterbank with slightly other weights explains a front-end's features.
-
-Weights that were computed in float32 are off by up to 1 % where a small one is the difference of
-two large numbers, and differently wherever the order of operations is another: that is nothing to
-be looked up in a catalogue, but the weights can be estimated from the features.
-"""
+"""The filterbank left free: its weights by non-negative least squares."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from whisper_mel_reference import CLASS_B, mel_filterbank, stages
+from whisper_mel_reference import mel_filterbank
 
 from whisper_mel_conformance.diagnosis.answer import Answer
+from whisper_mel_conformance.diagnosis.free import Free, Seen, is_promising, see
+from whisper_mel_conformance.quirks.path import Variation
+from whisper_mel_conformance.quirks.signal.common import SLANEY_BANK
 
 Array = NDArray[Any]
 
-_SLIGHT = 0.05  # relative, of the mel power: what is off by more is another fault
-_SLIGHT_ERROR = math.log10(1.0 + _SLIGHT) / 4.0  # the same of the features
-_MARGIN = 1e-3  # of the logarithm, above the floor and the range: nearer, rounding decides
-_FRAMES_A_WEIGHT = 1.5  # at least: fewer would fit anything
-_LIGHTEST = 1e-3  # times the band's heaviest: lighter weights are not found by their effect
+_SLIGHT = 0.05  # relative: weights that are off by less are rounded, or computed in float32
+_SLIGHT_ERROR = float(np.log10(1.0 + _SLIGHT)) / 4.0  # the same of the features
+_LIGHTEST = 1e-3  # times the band's heaviest: lighter weights are not compared
+_NONE = 1e-5  # times the band's heaviest: lighter weights, where none should be, are noise
+_SHOWN = 3  # weights that are listed
+_EXACT = f"Compute the bank in float64, and round its weights once, at the end: {SLANEY_BANK}."
+_RIGHT = f"Take the bank that Whisper has: {SLANEY_BANK}."
 
 
-class OtherWeights(NamedTuple):
-    """``off``: the largest relative difference of a weight, in ``band`` of ``n_mels``; ``score``:
-    how far the features are from what these weights make, in units of the bound."""
-
-    off: float
-    band: int
-    n_mels: int
-    score: float
-
-
-class _Seen(NamedTuple):
-    """Of all clips with one number of bands, frame after frame."""
-
-    power: Array  # (n_frames, n_bins)
-    ratio: Array  # (n_mels, n_frames): the mel power that is there to the one that should be
-    mel: Array  # (n_mels, n_frames): the one that should be
-    bound: Array  # (n_mels, n_frames), of the features
-    usable: Array  # (n_mels, n_frames): neither floor nor range has a say
-
-
-def other_weights(answers: Iterable[Answer]) -> OtherWeights | None:
-    """Return weights that explain every answer of the right shape and options; None without any."""
-    by_bands: dict[int, list[Answer]] = {}
-    for answer in answers:
-        if answer.actual is None:
-            continue
-        if answer.actual.shape != answer.expected.shape:
-            return None
-        if not np.abs(answer.actual - answer.expected).max() <= _SLIGHT_ERROR:
-            return None
-        if answer.audio.ndim == 1 and answer.spec.smoothing is None:
-            by_bands.setdefault(answer.spec.n_mels, []).append(answer)
-    found = [_fit(n_mels, of_bands) for n_mels, of_bands in by_bands.items()]
-    fits = [fit for fit in found if fit is not None]
-    if len(fits) < len(found) or not fits or not any(fit.off for fit in fits):
-        return None
-    return max(fits, key=lambda fit: fit.off)._replace(score=max(fit.score for fit in fits))
-
-
-def _fit(n_mels: int, answers: Sequence[Answer]) -> OtherWeights | None:
-    seen = _seen(answers)
-    bank = mel_filterbank(n_mels).astype(np.float64)
-    worst, is_off = OtherWeights(0.0, 0, n_mels, 0.0), False
-    for band, weights in enumerate(bank):
-        frames = seen.usable[band]
-        bins = np.flatnonzero(weights)
-        error = seen.ratio[band, frames] - 1.0
-        # A relative error e of the mel power is log10(1 + e) / 4 of the feature
-        bound = 4.0 * np.log(10.0) * seen.bound[band, frames]
-        if not np.all(np.abs(error) <= _SLIGHT):
-            return None
-        change = np.zeros(bins.size)
-        is_off |= not np.all(np.abs(np.log1p(error) / bound) <= CLASS_B)
-        if frames.sum() >= _FRAMES_A_WEIGHT * bins.size:
-            shares = seen.power[np.ix_(frames, bins)] * weights[bins] / seen.mel[band, frames, None]
-            change = np.linalg.lstsq(shares / bound[:, None], error / bound, rcond=1e-6)[0]
-            error = error - shares @ change
-        score = float(np.abs(np.log1p(error) / bound).max(initial=0.0))
-        if not score <= CLASS_B:
-            return None
-        off = float(np.abs(change[weights[bins] >= _LIGHTEST * weights.max()]).max(initial=0.0))
-        if off > worst.off:
-            worst = worst._replace(off=off, band=band)
-        worst = worst._replace(score=max(worst.score, score))
-    return worst if is_off else worst._replace(off=0.0)
-
-
-def _seen(answers: Sequence[Answer]) -> _Seen:
-    parts = []
-    for answer in answers:
-        assert answer.actual is not None
-        steps = stages(answer.audio, answer.spec)
-        n_frames = answer.expected.shape[-1]
-        mel, log = steps["mel"][:, :n_frames], steps["log"][:, :n_frames]
-        lowest = max(log.max() - answer.spec.dynamic_range, np.log10(answer.spec.floor))
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            ratio = 10.0 ** (answer.actual[0] * answer.spec.divisor - answer.spec.offset) / mel
-        usable = log > lowest + _MARGIN
-        parts.append(_Seen(steps["power"][:n_frames], ratio, mel, answer.bound[0], usable))
-    return _Seen(
-        power=np.concatenate([part.power for part in parts]),
-        ratio=np.concatenate([part.ratio for part in parts], axis=1),
-        mel=np.concatenate([part.mel for part in parts], axis=1),
-        bound=np.concatenate([part.bound for part in parts], axis=1),
-        usable=np.concatenate([part.usable for part in parts], axis=1),
+def may_be_slightly_off(answers: Sequence[Answer]) -> bool:
+    """Return whether no answer is farther off than by weights that are off slightly."""
+    return all(
+        answer.actual is not None
+        and answer.actual.shape == answer.expected.shape
+        and bool(np.abs(answer.actual - answer.expected).max() <= _SLIGHT_ERROR)
+        for answer in answers
     )
+
+
+def free_bank(learnt: Mapping[int, Mapping[str, Answer]]) -> Iterator[Free]:
+    """Yield the banks, one for each number of bands, that explain the answers best."""
+    banks = {}
+    for n_mels, answers in learnt.items():
+        bank = _bank(n_mels, [see(answers[name]) for name in ("noise", "chirp", "ramp")])
+        if bank is None:
+            return
+        banks[n_mels] = bank
+
+    def put(weights: Array, call: Any) -> Array:
+        return banks.get(len(weights), weights).astype(weights.dtype)
+
+    cause, shown, fix = _words(banks)
+    yield Free("filterbank", cause, shown, Variation(stages={"bank": put}), fix)
+
+
+def _bank(n_mels: int, seen: Sequence[Seen]) -> Array | None:
+    """Find a bank's weights; None if no weights explain what they were fitted to."""
+    power = np.concatenate([s.steps["power"] for s in seen])
+    mel, unit, usable = (
+        np.concatenate([getattr(s, name) for s in seen], axis=1) for name in Seen._fields[1:]
+    )
+    right = mel_filterbank(n_mels).astype(np.float64)
+    found = np.zeros(right.shape)
+    for band in np.random.default_rng(0).permutation(n_mels):  # what fails, fails soon
+        rows = usable[band]
+        if not rows.any():
+            continue
+        weights = _non_negative(
+            power[rows] / (mel[band, rows] * unit[band, rows])[:, None],
+            1.0 / unit[band, rows],
+            right[band] > 0.0,
+        )
+        off = np.abs(power[rows] @ weights / mel[band, rows] - 1.0) / unit[band, rows]
+        if not is_promising(off.max()):
+            return None
+        found[band] = weights
+    return found
+
+
+def _non_negative(rows: Array, values: Array, wanted: Array) -> Array:
+    """Solve ``rows @ weights = values`` by least squares with weights that are not negative.
+
+    Weights that come out negative, or lighter than noise where none are ``wanted``, are left out,
+    until none does.
+    """
+    scale = np.maximum(np.linalg.norm(rows, axis=0), 1e-300)
+    scaled = rows / scale
+    products, right = scaled.T @ scaled, scaled.T @ values
+    kept = np.arange(rows.shape[1])
+    while kept.size:
+        damped = products[np.ix_(kept, kept)] + 1e-13 * np.eye(kept.size)
+        weights = np.linalg.solve(damped, right[kept]) / scale[kept]
+        good = weights > np.where(wanted[kept], 0.0, _NONE * weights.max())
+        if good.all():
+            break
+        kept = kept[good]
+    found = np.zeros(rows.shape[1])
+    if kept.size:
+        found[kept] = weights
+    return found
+
+
+def _words(banks: Mapping[int, Array]) -> tuple[str, str, str]:
+    """Say which weights differ, of the number of bands where they differ most, and the fix."""
+    off = {n_mels: _off(n_mels, bank) for n_mels, bank in banks.items()}
+    n_mels = max(off, key=lambda n: off[n].max())
+    bank, right = banks[n_mels], mel_filterbank(n_mels).astype(np.float64)
+    worst = np.argsort(off[n_mels], axis=None)[::-1][:_SHOWN]
+    places = [np.unravel_index(place, bank.shape) for place in worst]
+    listed = "; ".join(
+        f"{bank[band, k]:.4g} where {right[band, k]:.4g} is right, in band {band}, bin {k}"
+        for band, k in places
+    )
+    differ = int(np.sum(off[n_mels].max(axis=1) > 1e-4))
+    shown = f"Weights differ in {differ} of {n_mels} bands, most these: {listed}."
+    if off[n_mels].max() <= _SLIGHT:
+        cause = (
+            f"The filterbank's weights are slightly off: by up to {off[n_mels].max():.2%}, in band "
+            f"{places[0][0]} of {n_mels}. Banks computed in float32 are: a small weight is the "
+            "difference of two large numbers."
+        )
+        return cause, shown, _EXACT
+    return "The filterbank has other weights.", shown, _RIGHT
+
+
+def _off(n_mels: int, bank: Array) -> Array:
+    """Compute by how much weights differ, relatively; what is lighter than the lightest that are
+    compared is compared with that."""
+    right = mel_filterbank(n_mels).astype(np.float64)
+    least = _LIGHTEST * right.max(axis=1, keepdims=True)
+    off: Array = np.abs(bank - right) / np.maximum(right, least)
+    off[(right < least) & (bank < least)] = 0.0
+    return off
