@@ -60,19 +60,19 @@ class Target(NamedTuple):
 TARGETS = {
     target.name: target
     for target in (
-        Target("sm_75", (7, 5), (127, 160)),  # RTX 20, T4
-        Target("sm_80", (8, 0), (142, 168), wheel=True, archive=True),  # A100
-        Target("sm_86", (8, 6), (142, 168), wheel=True, archive=True),  # RTX 30, A10
-        Target("sm_87", (8, 7), (142, 168)),  # Orin
-        Target("sm_89", (8, 9), (142, 168), wheel=True, archive=True),  # RTX 40, L4
+        Target("sm_75", (7, 5), (138, 160)),  # RTX 20, T4
+        Target("sm_80", (8, 0), (149, 168), wheel=True, archive=True),  # A100
+        Target("sm_86", (8, 6), (149, 168), wheel=True, archive=True),  # RTX 30, A10
+        Target("sm_87", (8, 7), (147, 168)),  # Orin
+        Target("sm_89", (8, 9), (149, 168), wheel=True, archive=True),  # RTX 40, L4
         Target("sm_90a", (9, 0), (80, 126, 179), clusters=True, wheel=True, archive=True),  # H100
         Target("sm_100a", (10, 0), (80, 126, 181), clusters=True, wheel=True, archive=True),  # B200
         Target("sm_103a", (10, 3), (80, 126, 181), clusters=True),  # B300
         # 99 KiB of shared memory, clusters of up to 8 blocks
-        Target("sm_120a", (12, 0), (149, 183), wheel=True),  # RTX 50
-        Target("sm_121a", (12, 1), (149, 183)),  # DGX Spark
+        Target("sm_120a", (12, 0), (153, 183), wheel=True),  # RTX 50
+        Target("sm_121a", (12, 1), (153, 183)),  # DGX Spark
         Target("gfx942", None, (176, 178), scalar_spills=99),  # MI300X
-        Target("gfx1100", None, (107, 123)),  # RX 7900
+        Target("gfx1100", None, (113, 123)),  # RX 7900
         Target("apple-m4", None, None),
     )
 }
