@@ -425,8 +425,8 @@ NAMES = [name for name, _ in walk(TASKS)]
         ("", 0, "usage: ./dev TASK"),
         ("tset", 2, "unknown task 'tset': expected env, check, test"),
         ("bench --qiuck", 2, "bench --qiuck: no such option; ./dev bench --help lists"),
-        ("golden lsit", 2, "golden lsit: expected make, verify, list"),
-        ("golden", 2, "golden: expected make, verify, list"),
+        ("golden lsit", 2, "golden lsit: expected make, voxtral, verify"),
+        ("golden", 2, "golden: expected make, voxtral, verify"),
         ("gpu compile sm_75 --fast", 2, "gpu compile --fast: no such option"),
         ("lint ruff", 2, "lint ruff: expected no arguments"),
         ("env tets", 2, "env tets: expected test, peers, cuda or site"),
@@ -467,7 +467,12 @@ def test_what_runs_before_the_environment_is_made_needs_the_standard_library_onl
         later = set()
         if path != DEV:
             functions = [node for node in module.body if isinstance(node, ast.FunctionDef)]
-            later = {inner for function in functions for inner in ast.walk(function)}
+            typing = [
+                node
+                for node in module.body
+                if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            ]
+            later = {inner for node in (*functions, *typing) for inner in ast.walk(node)}
         for node in set(ast.walk(module)) - later:
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]

@@ -16,7 +16,7 @@ from running import CORRECT, FEW, QUIRKS, conformance, module, report_of
 from whisper_mel_conformance.cases.catalogue import BRIEF, FAMILIES, all_cases
 from whisper_mel_conformance.frontend.client import MAX_TIMEOUTS, MEMORY_LIMIT, FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure, Refused
-from whisper_mel_conformance.frontend.load import UnknownFrontEnd, require_known
+from whisper_mel_conformance.frontend.load import Capabilities, UnknownFrontEnd, require_known
 from whisper_mel_conformance.report.write import ARRAYS, Failures
 from whisper_mel_conformance.run.known import matching_nothing, of_peers
 from whisper_mel_conformance.run.result import Result
@@ -142,7 +142,9 @@ def test_a_front_end_that_is_never_called_fails(tmp_path: Path) -> None:
 
 def test_the_report_of_a_front_end_that_fails_everything_is_small(tmp_path: Path) -> None:
     """Of each case there is a case.json; of arrays only as many as there is room for."""
-    front_end = SimpleNamespace(name="wrong", source="wrong", device="cpu", versions={})
+    front_end = SimpleNamespace(
+        name="wrong", source="wrong", device="cpu", versions={}, capabilities=Capabilities()
+    )
     rng = np.random.default_rng(0)
     failures = Failures(tmp_path)
     cases = [case.id for case in all_cases("quick")]

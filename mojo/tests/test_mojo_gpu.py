@@ -320,7 +320,7 @@ FAKE_TORCH = """
 class FakeTorch:
     '''As much of PyTorch as gpu asks for, with memory of the stand-in.'''
 
-    float32 = np.float32
+    float32, bfloat16 = np.float32, object()
 
     class device:
         index = 0

@@ -13,7 +13,8 @@ import numpy as np
 
 _CUDA, _CUDA_MANAGED = 2, 13  # DLDeviceType
 _ELSEWHERE = {1: "the host", 3: "the host (page-locked)", 8: "a Metal device", 10: "a ROCm device"}
-_KINDS = {0: "i", 1: "u", 2: "f", 4: "V", 5: "c", 6: "b"}  # DLDataTypeCode
+_BFLOAT = 4
+_KINDS = {0: "i", 1: "u", 2: "f", _BFLOAT: "V", 5: "c", 6: "b"}  # DLDataTypeCode
 BFLOAT16 = np.dtype("V2")
 """What stands for bfloat16, which NumPy does not know."""
 _READ_ONLY = 1
@@ -157,7 +158,8 @@ def _from_dlpack(name: str, array: Any, device: int, stream: int) -> DeviceArray
         tensor, read_only = managed.tensor, bool(managed.flags & _READ_ONLY)
     else:
         tensor = _Tensor.from_address(_get_pointer(capsule, b"dltensor"))
-    if tensor.lanes != 1 or tensor.code not in _KINDS:
+    is_unknown = tensor.code not in _KINDS or (tensor.code == _BFLOAT and tensor.bits != 16)
+    if tensor.lanes != 1 or is_unknown:
         raise TypeError(f"{name} has DLPack's type code {tensor.code}: expected float32 or int16")
     dtype = np.dtype(f"{_KINDS[tensor.code]}{tensor.bits // 8}")
     shape = tuple(tensor.shape[: tensor.ndim])

@@ -317,7 +317,7 @@ struct module {
     const uint32_t *parameters; /* their sizes, ended by 0 */
     unsigned most_shared;
 };
-static const uint32_t of_our_kernel[] = {8, 8, 8, 4, 4, 4, 8, 8, 8, 4, 0};
+static const uint32_t of_our_kernel[] = {8, 8, 8, 4, 4, 4, 8, 8, 8, 4, 4, 4, 4, 0};
 
 /* The architecture's own code, such as sm_90a's, is for exactly one compute capability. LLVM IR is for
    other vendors' devices. */
