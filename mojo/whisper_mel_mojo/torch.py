@@ -110,6 +110,7 @@ class LogMel(torch.nn.Module):  # type: ignore[misc]
         self.dtype = dtype
         form = form_of(maximum, dtype)
         self._maximum, self._fixed = form.maximum, form.fixed
+        self._is_fixed = form.maximum == FIXED
 
     def forward(self, audio: Tensor) -> Tensor:
         features: Tensor = torch.ops.whisper_mel.log_mel(
@@ -118,7 +119,8 @@ class LogMel(torch.nn.Module):  # type: ignore[misc]
             pad_to=self.pad_to,
             smoothing=self.smoothing,
             maximum=self._maximum,
-            fixed=self._fixed,
+            # A literal where it means nothing: a module's float is compiled as if it could change.
+            fixed=self._fixed if self._is_fixed else 0.0,
             dtype=self.dtype,
         )
         return features
