@@ -90,7 +90,7 @@ def half_transforms(audio: Array, n_mels: int = 80) -> Array:
 
 
 class Everything:
-    """Claims all there is, and keeps the error policy."""
+    """Claims all of Whisper's own definition, and keeps the error policy."""
 
     name = "everything"
     capabilities = {

@@ -27,7 +27,7 @@ from whisper_mel_conformance.run.setup import prepare
 
 @pytest.mark.slow
 def test_everything_passes_and_is_reported(tmp_path: Path) -> None:
-    """A front-end that claims all there is runs cases of every family but the slowest."""
+    """A front-end that claims all of Whisper's definition runs cases of every family of that."""
     words = (
         *(FEW, "batch/three", "errors/nan", "out-canaries-1600", "one-thread", "3-threads-80000"),
         *("property/gain", "bad-out", "determinism/interleaved", "memory/left-behind-short/80"),
@@ -42,9 +42,9 @@ def test_everything_passes_and_is_reported(tmp_path: Path) -> None:
     assert front_end["class"] == "A"
     assert front_end["counts"]["failed"] == 0
     assert front_end["calls"] > 100
-    assert {c["id"].split("/")[0] for c in front_end["cases"] if c["status"] == "passed"} == set(
-        FAMILIES
-    )
+    not_claimed = {"maximum", "half", "stream", "lengths"}  # see test_conformance_models.py
+    passed = {c["id"].split("/")[0] for c in front_end["cases"] if c["status"] == "passed"}
+    assert passed == FAMILIES.keys() - not_claimed
     assert re.search(r"^everything: \d+ passed in [0-9.]+ s$", done.stdout, re.MULTILINE)
     assert "\x1b" not in done.stdout  # nothing that only a terminal understands
     for name in ("index.html", "junit.xml", "summary.md", "badge.json"):
