@@ -58,9 +58,14 @@ def differences(front_end: FrontEnd) -> tuple[int, list[str]]:
     return bits.differences(front_end.call, [what for what, it in claims.items() if not it])
 
 
+EMULATED = ("mojo-ptx", "mojo-air", "mojo-amdgpu")
+"""Their bits are those of this processor in test_mojo_emulated_kernel.py, too."""
+
+
 def marked(name: str) -> Any:
-    """MAX compiles a graph for each kind of call: minutes."""
-    return pytest.param(name, marks=[pytest.mark.nightly] if name == "mojo-max" else [])
+    """What takes long is nightly: MAX compiles a graph for each kind of call."""
+    takes_long = name.startswith(("mojo-max", *EMULATED))
+    return pytest.param(name, marks=[pytest.mark.nightly] if takes_long else [])
 
 
 @pytest.mark.slow
