@@ -168,7 +168,7 @@ def digest(clips: Mapping[str, Recipe]) -> str:
 
 
 def read(path: Path = RECORD) -> dict[str, Any]:
-    """Read the recorded calibration."""
+    """Read the recorded calibration, or another record."""
     calibration: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return calibration
 

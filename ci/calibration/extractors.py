@@ -7,12 +7,10 @@ extractor, by the specification that ``FrontEndSpec.for_model`` gives. ``./dev d
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +20,8 @@ from whisper_mel_golden.inputs import INPUTS
 from whisper_mel_golden.signals import render
 from whisper_mel_reference import CLASS_A, MODELS, truth
 from whisper_mel_reference.bound import compare_with
+
+from calibration import calibrate
 
 RECORD = MEASUREMENTS / "models.json"
 COMMAND = "./dev golden models"
@@ -119,10 +119,9 @@ def measure() -> dict[str, Any]:
     }
 
 
-def read(path: Path = RECORD) -> dict[str, Any]:
+def read() -> dict[str, Any]:
     """Read the record."""
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return record
+    return calibrate.read(RECORD)
 
 
 def run(arguments: list[str]) -> int:
@@ -130,6 +129,6 @@ def run(arguments: list[str]) -> int:
     if arguments:
         sys.exit(f"golden models {' '.join(arguments)}: expected no arguments")
     record = measure()
-    RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    calibrate.write(record, RECORD)
     print(f"written: {RECORD}; `./dev docs` shows it in docs/models.md")
     return 0 if all(score <= CLASS_A for score in record["scores"].values()) else 1

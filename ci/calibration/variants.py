@@ -7,7 +7,6 @@ docs`` shows it in ``docs/error-bound.md``.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,6 +19,7 @@ from whisper_mel_golden.signals import render
 from whisper_mel_reference import CLASS_A, CLASS_B, WHISPER, truth
 from whisper_mel_reference.bound import compare_with
 
+from calibration import calibrate
 from calibration.calibrate import Recipe, available, recipes
 from calibration.front_ends import FRONT_ENDS, FrontEnd
 
@@ -109,8 +109,7 @@ def is_of_its_kind(row: Mapping[str, Any]) -> bool:
 
 def read() -> dict[str, Any]:
     """Read the record."""
-    record: dict[str, Any] = json.loads(RECORD.read_text(encoding="utf-8"))
-    return record
+    return calibrate.read(RECORD)
 
 
 def run(arguments: list[str]) -> int:
@@ -120,6 +119,6 @@ def run(arguments: list[str]) -> int:
     found = clips()
     rows = measure(found)
     record = {"command": COMMAND, "clips": len(found), "front_ends": len(careful()), "rows": rows}
-    RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    calibrate.write(record, RECORD)
     print(f"written: {RECORD}; `./dev docs` shows it in docs/error-bound.md")
     return 0 if all(map(is_of_its_kind, rows.values())) else 1

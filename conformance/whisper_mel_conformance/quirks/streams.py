@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -90,7 +91,21 @@ class Streaming:
         return self.Kind(n_mels, maximum)
 
 
-@STREAM.front_end(
+def _stream(
+    id: str, mechanism: str, effect: str, *seen: str, fix: str, killer: str
+) -> Callable[[type[Stream]], type[Stream]]:
+    """Decorate a wrong kind of stream: the quirk is a front-end that streams by it."""
+
+    def add(kind: type[Stream]) -> type[Stream]:
+        front_end = type(kind.__name__, (Streaming,), {"Kind": kind})
+        words = {"fix": fix, "killer": killer, "since": "2026-11-27"}
+        STREAM.front_end(id, mechanism, effect, *seen, **words)(front_end)
+        return kind
+
+    return add
+
+
+@_stream(
     "stream-of-clips",
     "Each piece that is pushed is computed as a clip of its own, with mirrored ends.",
     "two frames at each seam, up to 1; fewer frames",
@@ -98,192 +113,170 @@ class Streaming:
     fix="Keep the last 400 samples of what was pushed: a frame at the seam hears both pieces. "
     "Mirror the clip's own ends only.",
     killer="stream/fixed-200-ms/80",
-    since="2026-11-27",
 )
-class StreamOfClips(Streaming):
-    class Kind(Stream):
-        def push(self, samples: Array) -> Array:
-            self.received += len(samples)
-            if len(samples) <= _REACH:
-                return np.empty((self.n_mels, 0), np.float32)
-            return right(samples, self.n_mels, maximum=self.maximum)
-
-        def finish(self) -> Array:
+class StreamOfClips(Stream):
+    def push(self, samples: Array) -> Array:
+        self.received += len(samples)
+        if len(samples) <= _REACH:
             return np.empty((self.n_mels, 0), np.float32)
+        return right(samples, self.n_mels, maximum=self.maximum)
+
+    def finish(self) -> Array:
+        return np.empty((self.n_mels, 0), np.float32)
 
 
-@STREAM.front_end(
+@_stream(
     "stream-remainder-dropped",
     "What is left of a piece behind its last whole hop is dropped.",
     "frames drift, by a part of a hop with each piece",
     fix="Keep the samples behind the last whole hop for the next push: `kept = x[len(x) // 160 * "
     "160:].copy()`.",
     killer="stream/fixed-of-a-prime/80",
-    since="2026-11-27",
 )
-class StreamRemainderDropped(Streaming):
-    class Kind(Stream):
-        def append(self, samples: Array) -> None:
-            super().append(samples[: len(samples) // _HOP * _HOP])
+class StreamRemainderDropped(Stream):
+    def append(self, samples: Array) -> None:
+        super().append(samples[: len(samples) // _HOP * _HOP])
 
 
-@STREAM.front_end(
+@_stream(
     "stream-last-frame-missing",
     "The end of a stream gives no frames: those that hear the mirrored end are missing.",
     "one or two frames fewer",
     fix="At the end, mirror the last 200 samples and compute the rest, up to n // 160 frames.",
     killer="stream/fixed-lengths",
-    since="2026-11-27",
 )
-class StreamLastFrameMissing(Streaming):
-    class Kind(Stream):
-        def finish(self) -> Array:
-            rest = super().finish()
-            return rest[:, :-1] if self.maximum == "clip" else rest[:, :0]
+class StreamLastFrameMissing(Stream):
+    def finish(self) -> Array:
+        rest = super().finish()
+        return rest[:, :-1] if self.maximum == "clip" else rest[:, :0]
 
 
-@STREAM.front_end(
+@_stream(
     "stream-last-frame-extra",
     "The last frame of a stream, which is dropped from whole clips, is kept.",
     "one frame more",
     fix="Give n // 160 frames in all: drop the last one at the end.",
     killer="stream/fixed-10-ms/80",
-    since="2026-11-27",
 )
-class StreamLastFrameExtra(Streaming):
-    class Kind(Stream):
-        def excess(self) -> int:
-            return 0
+class StreamLastFrameExtra(Stream):
+    def excess(self) -> int:
+        return 0
 
 
-@STREAM.front_end(
+@_stream(
     "stream-running-maximum",
     "Frames are given at once, clamped by the maximum of what was heard so far.",
     "frames before something loud: up to 0.7",
     fix="With the clip's maximum no frame is final before the end: keep the logarithms, and clamp "
     "when the clip is over. Or take a fixed maximum, with which all are final at once.",
     killer="stream/clip-loud-later",
-    since="2026-11-27",
 )
-class StreamRunningMaximum(Streaming):
-    class Kind(Stream):
-        top = np.float32(-np.inf)
+class StreamRunningMaximum(Stream):
+    top = np.float32(-np.inf)
 
-        def final(self, frames: Array) -> Array:
-            if self.maximum != "clip" or not frames.size:
-                return super().final(frames)
-            self.top = max(self.top, frames.max())
-            return np.maximum(frames, self.top - _SPAN)
+    def final(self, frames: Array) -> Array:
+        if self.maximum != "clip" or not frames.size:
+            return super().final(frames)
+        self.top = max(self.top, frames.max())
+        return np.maximum(frames, self.top - _SPAN)
 
-        def finish(self) -> Array:
-            rest = super().finish()
-            if self.maximum != "clip" or not rest.size:
-                return rest
-            return np.maximum(rest, max(self.top, rest.max()) - _SPAN)
+    def finish(self) -> Array:
+        rest = super().finish()
+        if self.maximum != "clip" or not rest.size:
+            return rest
+        return np.maximum(rest, max(self.top, rest.max()) - _SPAN)
 
 
-@STREAM.front_end(
+@_stream(
     "stream-state-shared",
     "Two streams share the samples that are kept between pushes.",
     "each hears the other's samples at its seams",
     fix="Keep the samples in the stream's own object, not in a global or in a default argument.",
     killer="stream/fixed-side-by-side",
-    since="2026-11-27",
 )
-class StreamStateShared(Streaming):
-    class Kind(Stream):
-        shared: ClassVar[dict[int, Array]] = {}
+class StreamStateShared(Stream):
+    shared: ClassVar[dict[int, Array]] = {}
 
-        def append(self, samples: Array) -> None:
-            if self.received > _REACH:
-                self.heard = self.shared.get(self.n_mels, self.heard)[-self.heard.size :]
-            super().append(samples)
+    def append(self, samples: Array) -> None:
+        if self.received > _REACH:
+            self.heard = self.shared.get(self.n_mels, self.heard)[-self.heard.size :]
+        super().append(samples)
 
-        def frames(self) -> Array:
-            made = super().frames()
-            self.shared[self.n_mels] = self.heard
-            return made
+    def frames(self) -> Array:
+        made = super().frames()
+        self.shared[self.n_mels] = self.heard
+        return made
 
 
-@STREAM.front_end(
+@_stream(
     "stream-keeps-callers-memory",
     "The samples that are kept between pushes are the caller's array, not a copy.",
     "a caller that records into one buffer: wrong at each seam",
     fix="Copy what is kept: `kept = x[-400:].copy()`.",
     killer="stream/fixed-buffer-reused",
-    since="2026-11-27",
 )
-class StreamKeepsCallersMemory(Streaming):
-    class Kind(Stream):
-        kept = np.empty(0, np.float32)
+class StreamKeepsCallersMemory(Stream):
+    kept = np.empty(0, np.float32)
 
-        def push(self, samples: Array) -> Array:
-            if self.received > _REACH:
-                count = min(len(self.kept), self.heard.size)
-                self.heard[self.heard.size - count :] = self.kept[len(self.kept) - count :]
-            self.kept = samples
-            return super().push(samples)
+    def push(self, samples: Array) -> Array:
+        if self.received > _REACH:
+            count = min(len(self.kept), self.heard.size)
+            self.heard[self.heard.size - count :] = self.kept[len(self.kept) - count :]
+        self.kept = samples
+        return super().push(samples)
 
 
-@STREAM.front_end(
+@_stream(
     "stream-result-reused",
     "All pushes give the same memory.",
     "frames change with the next push",
     fix="Return memory of its own for each push: `y.copy()`.",
     killer="stream/fixed-10-ms/80",
-    since="2026-11-27",
 )
-class StreamResultReused(Streaming):
-    class Kind(Stream):
-        def push(self, samples: Array) -> Array:
-            made = super().push(samples)
-            if not hasattr(self, "memory"):
-                self.memory = np.empty((self.n_mels, 4096), np.float32)
-            self.memory[:, : made.shape[1]] = made
-            return self.memory[:, : made.shape[1]]
+class StreamResultReused(Stream):
+    def push(self, samples: Array) -> Array:
+        made = super().push(samples)
+        if not hasattr(self, "memory"):
+            self.memory = np.empty((self.n_mels, 4096), np.float32)
+        self.memory[:, : made.shape[1]] = made
+        return self.memory[:, : made.shape[1]]
 
 
-@STREAM.front_end(
+@_stream(
     "stream-frames-late",
     "All frames come at the end, though the maximum is fixed.",
     "nothing to hear before the stream is over",
     fix="With a fixed maximum, give each frame as soon as 160 t + 200 samples are there.",
     killer="stream/fixed-prompt",
-    since="2026-11-27",
 )
-class StreamFramesLate(Streaming):
-    class Kind(Stream):
-        def final(self, frames: Array) -> Array:
-            self.waiting.append(frames)
-            return frames[:, :0]
+class StreamFramesLate(Stream):
+    def final(self, frames: Array) -> Array:
+        self.waiting.append(frames)
+        return frames[:, :0]
 
 
-@STREAM.front_end(
+@_stream(
     "stream-keeps-everything",
     "All samples of a stream are kept.",
     "memory grows as long as somebody speaks",
     fix="Keep the last 400 samples, and forget the rest.",
     killer="stream/fixed-memory",
-    since="2026-11-27",
 )
-class StreamKeepsEverything(Streaming):
-    class Kind(Stream):
-        def push(self, samples: Array) -> Array:
-            self.__dict__.setdefault("every", []).append(samples.copy())
-            return super().push(samples)
+class StreamKeepsEverything(Stream):
+    def push(self, samples: Array) -> Array:
+        self.__dict__.setdefault("every", []).append(samples.copy())
+        return super().push(samples)
 
 
-@STREAM.front_end(
+@_stream(
     "stream-of-nothing",
     "A stream that ends before 201 samples gives a frame of what was not there.",
     "a frame of zeros or of old memory",
     fix="Raise `ValueError`, or give no frame: fewer than 201 samples cannot be mirrored.",
     killer="stream/fixed-of-160",
-    since="2026-11-27",
 )
-class StreamOfNothing(Streaming):
-    class Kind(Stream):
-        def finish(self) -> Array:
-            if self.received <= _REACH:
-                return np.zeros((self.n_mels, self.received // _HOP), np.float32)
-            return super().finish()
+class StreamOfNothing(Stream):
+    def finish(self) -> Array:
+        if self.received <= _REACH:
+            return np.zeros((self.n_mels, self.received // _HOP), np.float32)
+        return super().finish()
