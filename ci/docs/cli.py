@@ -83,8 +83,8 @@ def run(arguments: list[str]) -> int:
             versions.record()
         for path in options.report:
             report = json.loads(path.read_text(encoding="utf-8"))
+            front_ends.take(report)  # refuses a report before anything of it is recorded
             runs.take(report)
-            front_ends.take(report)
         stale = [*_texts(options.check), *_pictures(options.check)]
     except (ImportError, OSError, ValueError) as error:
         print(f"docs: {error}")

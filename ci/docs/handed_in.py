@@ -27,8 +27,7 @@ def section(folder: Path | None = None) -> str:
     """Return the table; raise ``ValueError`` for a report that is not valid or not reproducible."""
     rows = []
     for path in sorted((folder or FOLDER).glob("*.json")):
-        document = read(path)
-        problem = _too_large(path) or why_not(document)
+        problem = _too_large(path) or why_not(document := read(path))
         if problem:
             raise ValueError(f"docs/handed-in/{path.name}: {problem}")
         rows += [_row(entry) for entry in entries(document)]

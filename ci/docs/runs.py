@@ -104,12 +104,17 @@ def section(folder: Path = MEASUREMENTS) -> str:
 
 def _said(run: Mapping[str, Any]) -> str:
     how = HOW[run["name"]]
-    counts, worst = run["counts"], run["worst"]
+    worst = run["worst"]
     when = as_of(run["created"][:10], run["profile"], run["catalogue"])
-    found = f"class {run['class']}, {counts['passed']:,} passed"
-    found += f", **{counts['failed']} failed**" if counts["failed"] else ""
+    found = _judged(run)
     found += f", worst {float(worst['score']):.2f}" if worst else ""
     return f"{how + ': ' if how else ''}{found} (`{run['name']}`, {when})"
+
+
+def _judged(run: Mapping[str, Any]) -> str:
+    counts = run["counts"]
+    failed = f", **{counts['failed']} failed**" if counts["failed"] else ""
+    return f"class {run['class']}, {counts['passed']:,} passed{failed}"
 
 
 def _compiled(target: str) -> str:
@@ -128,10 +133,7 @@ def _devices(folder: Path) -> dict[str, str]:
         about = made["environment"]
         judged = made["sections"].get("conformance", {}).get("data", {}).get("mojo-gpu", {})
         words = f"{about['device']}, {made['created'][:10]}"
-        if "class" in judged:
-            counts = judged["counts"]
-            words += f": class {judged['class']}, {counts['passed']:,} passed"
-            words += f", **{counts['failed']} failed**" if counts["failed"] else ""
+        words += f": {_judged(judged)}" if "class" in judged else ""
         words += ", the CPU's bits" if made["sections"]["values"]["status"] == "passed" else ""
         found[target_of(tuple(about["capability"])).name] = f"[{words}](gpu.md#measured)"
     return found

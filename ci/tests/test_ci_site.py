@@ -22,7 +22,7 @@ def test_every_link_of_the_documentation_leads_somewhere(tmp_path: Path) -> None
             assert place.exists(), (page, link)
 
 
-def test_every_page_is_in_the_navigation(tmp_path: Path) -> None:
+def test_every_page_is_in_the_navigation() -> None:
     """And nothing else is; pages that are there for the sake of a link need not be."""
     named = re.findall(r"- (?:\w+: )?(\S+\.md)$", site.CONFIG.read_text(), re.MULTILINE)
     pages = {str(it.relative_to(ROOT)) for pattern in site.PAGES for it in ROOT.glob(pattern)}

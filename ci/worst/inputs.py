@@ -79,11 +79,7 @@ def version_of(front_end: FrontEnd) -> str:
 def with_entry(entries: Iterable[Worst], new: Worst) -> list[Worst]:
     """Return a record in which ``new`` replaces what it has of the same version."""
     kept = [it for it in entries if (it.front_end, it.version) != (new.front_end, new.version)]
-    of_others = [it for it in kept if it.front_end != new.front_end]
-    return sorted(
-        [*of_others, *(it for it in kept if it.front_end == new.front_end), new],
-        key=lambda it: it.front_end,
-    )
+    return sorted([*kept, new], key=lambda it: it.front_end)
 
 
 def score(front_end: FrontEnd, asked: Input) -> float | None:

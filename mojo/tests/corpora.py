@@ -53,7 +53,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def make_shards(tasks: Any, output: Any, settings: Any, columns: Any) -> Iterator[Any]:
         for task in tasks:
-            plain = {"name": task.name, "clips": json.dumps(task.clips)}
+            plain = task.as_row()
             yield worker.make_shard(plain, output.folder.absolute(), settings, columns)
 
     monkeypatch.setattr(run, "running_ray", no_ray)

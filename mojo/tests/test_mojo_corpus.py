@@ -28,7 +28,8 @@ from whisper_mel_conformance.__main__ import main as whisper_mel
 from whisper_mel_mojo import log_mel
 from whisper_mel_mojo.audio_file import load_audio
 from whisper_mel_mojo.corpus import files, run, worker
-from whisper_mel_mojo.corpus.manifest import Output, Settings
+from whisper_mel_mojo.corpus.inputs import Clip
+from whisper_mel_mojo.corpus.manifest import Output, Settings, Task
 from whisper_mel_mojo.data import Features
 from whisper_mel_mojo.featurize import main
 
@@ -411,7 +412,7 @@ def test_a_shard_is_begun_twice_at_most(tmp_path: Path) -> None:
     sources, output = corpus(tmp_path / "sources", 1), Output(tmp_path / "out")
     output.make()
     settings = Settings(80, WINDOW, 0, None, "float32", "parquet", {})
-    task = {"name": "000000-0", "clips": json.dumps([[str(sources / "0000.wav"), None]])}
+    task = Task("000000-0", [Clip(str(sources / "0000.wav"), None)]).as_row()
     begun = output.reports / f"000000-0{files.BEGUN}"
     for died, error in ((2, worker.DIED), (1, "")):
         begun.write_bytes(died * b".")

@@ -242,7 +242,8 @@ def _of_lengths(
             )
             frames = features.shape[1]
             plain = features
-            if (smoothing is not None or form.dtype != "float32") and frames < row.shape[1]:
+            is_plain = smoothing is None and form.dtype == "float32"
+            if form.maximum != FIXED and not is_plain and frames < row.shape[1]:
                 plain = compute(library, clip[:count], n_mels, pad_to, None, None, threads, plainly)
         except ValueError as error:
             raise ValueError(f"clip {i}, lengths[{i}]={count}: {error}") from error

@@ -20,7 +20,7 @@ from whisper_mel_mojo import gpu
 from whisper_mel_mojo.features import (
     CHUNK_FRAMES,
     FRAMES_PER_THREAD,
-    Form,
+    PLAIN,
     error_of,
     form_of,
     hint_for_half,
@@ -84,7 +84,7 @@ def log_mel(
 def _options(maximum: Maximum, dtype: str) -> dict[str, Any]:
     """Return the operator's own arguments for them: none if both are the default."""
     form = form_of(maximum, dtype)
-    if form == Form():
+    if form == PLAIN:
         return {}
     return {"maximum": form.maximum, "fixed": form.fixed, "dtype": dtype}
 
@@ -216,7 +216,8 @@ def _on_cpu(
     fixed: float = 0.0,
     dtype: str = "float32",
 ) -> Tensor:
-    pool, kernel = library().pool, library().log_mel_prepared
+    loaded = library()
+    pool, kernel = loaded.pool, loaded.log_mel_prepared
     shape, workers, itemsize, prepared, counts = _prepared(
         audio.shape, audio.dtype, n_mels, pad_to, smoothing, threads, pool
     )
@@ -233,7 +234,7 @@ def _on_cpu(
         out = audio.new_empty(shape, dtype=getattr(torch, dtype))
         which = ctypes.c_int64()
         is_int16, clips, n, zeros, bands, mode, size, _ = counts
-        status = library().log_mel_as(
+        status = loaded.log_mel_as(
             *(address, is_int16, clips, n, strides[0], zeros, bands, mode),
             *(out.data_ptr(), size, workers, pool, ctypes.addressof(which)),
             *(maximum, fixed, DTYPES[dtype]),

@@ -158,6 +158,12 @@ def half_ulp(values: Array, dtype: str) -> NDArray[np.float64]:
     return half
 
 
+def beyond_rounding(actual: Array, expected: Array, dtype: str = "float32") -> NDArray[np.float64]:
+    """Compute the error of each value, less what rounding once to a half format may change."""
+    off: NDArray[np.float64] = np.abs(np.asarray(actual, np.float64) - expected)
+    return off if dtype == "float32" else np.maximum(off - half_ulp(actual, dtype), 0.0)
+
+
 def compare_with(
     actual: Array, expected: Array, bound: Array, dtype: str = "float32"
 ) -> Comparison:
@@ -168,10 +174,7 @@ def compare_with(
     """
     values = np.asarray(actual, np.float64)
     with np.errstate(invalid="ignore"):
-        off = np.abs(values - expected)
-        if dtype != "float32":
-            off = np.maximum(off - half_ulp(values, dtype), 0.0)
-        excess = off / bound
+        excess = beyond_rounding(values, expected, dtype) / bound
     excess[~np.isfinite(values)] = np.inf
     index = tuple(int(i) for i in np.unravel_index(int(np.argmax(excess)), excess.shape))
     worst = float(excess[index])

@@ -299,5 +299,7 @@ def _clip_log(
 
 def with_silence(log: Array, spec: FrontEndSpec, count: int) -> Array:
     """Append ``count`` silent frames, which change no maximum, to the logarithms of a clip."""
+    if count == 0:
+        return log
     floor = logarithm(np.zeros(1, log.dtype), spec)[0]
     return np.pad(log, ((0, 0), (0, count)), constant_values=floor)

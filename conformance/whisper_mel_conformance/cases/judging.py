@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from whisper_mel_reference import CLASS_A, CLASS_B, FrontEndSpec, Truth
 from whisper_mel_reference import truth as compute_truth
-from whisper_mel_reference.bound import compare_with, half_ulp
+from whisper_mel_reference.bound import beyond_rounding, compare_with
 
 from whisper_mel_conformance.frontend.errors import Failure
 
@@ -92,9 +92,8 @@ def judge(
 
 def _wrong_values(actual: Array, exact: Truth, limit: float, dtype: str) -> str:
     """Say in which frames and bands the values above the limit are, since that tells the cause."""
-    rounding = 0.0 if dtype == "float32" else half_ulp(actual, dtype)
     with np.errstate(invalid="ignore"):
-        wrong = ~(np.abs(actual - exact.features) - rounding <= limit * exact.bound)
+        wrong = ~(beyond_rounding(actual, exact.features, dtype) <= limit * exact.bound)
     if not wrong.any():
         return ""
     bands, frames = np.nonzero(wrong)

@@ -67,11 +67,6 @@ def _variation(id: str, value: float | None) -> Variation:
     return CATALOGUE[id].variation(value)
 
 
-@lru_cache(maxsize=8192)
-def _is_front(variation: Variation) -> bool:
-    return variation.is_front
-
-
 @dataclass(frozen=True)
 class Variant:
     """A quirk of the catalogue with a value of its parameter, if it has one."""
@@ -154,7 +149,7 @@ class Model:
         Those that one quirk makes are kept, as far as memory allows; others until the next call.
         Raises ``ValueError`` if the quirks cannot be put together or make too many frames.
         """
-        front = tuple(v for v in variants if _is_front(v.variation))
+        front = tuple(v for v in variants if v.variation.is_front)
         key = front, with_bound
         if self._last is not None and self._last[0] == key:
             return self._last[1]

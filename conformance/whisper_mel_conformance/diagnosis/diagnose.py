@@ -321,16 +321,12 @@ def _of_30_seconds(front_end: FrontEnd, failed: Sequence[str]) -> Diagnosis | No
     if not wrong:
         return None
     models = [Model(answer) for answer in given]
-    found = []
-    for ids in OF_CHUNKS:
-        variants = tuple(Variant(id) for id in ids)
-        score = max(model.score_of(variants) for model in models)
-        if score <= CLASS_B:
-            found.append(Explanation(variants, score))
-    if not found:
+    ways = (tuple(map(Variant, ids)) for ids in OF_CHUNKS)
+    tried = (Explanation(it, max(model.score_of(it) for model in models)) for it in ways)
+    best = next((it for it in tried if it.score <= CLASS_B), None)
+    if best is None:
         return None
     worst = max(wrong, key=lambda answer: answer.score)
-    best = found[0]
     names = ", ".join(f"“{answer.name}”" for answer in wrong)
     evidence = [
         f"With this put into the reference its output agrees on clips of more than 30 s: "
@@ -338,7 +334,7 @@ def _of_30_seconds(front_end: FrontEnd, failed: Sequence[str]) -> Diagnosis | No
         f"It is wrong on {names} only: shorter clips are right.",
     ]
     fix = _fixes(*(variant.id for variant in best.variants))
-    return Diagnosis(found[:1], _cause(best), evidence, fix, worst)
+    return Diagnosis([best], _cause(best), evidence, fix, worst)
 
 
 _OF_LONG = ("boundary/", "golden/", "maximum/", "regressions/", "honesty/")

@@ -9,6 +9,7 @@ import numpy as np
 from whisper_mel_reference import WHISPER
 from whisper_mel_reference.pipeline import clamp, finish, mel_blocks
 
+from whisper_mel_conformance.quirks.signal.common import kept_bits
 from whisper_mel_conformance.quirks.table import Array, Table, right
 
 HALF = Table("output")
@@ -84,9 +85,7 @@ def _twice(y: Array, audio: Array) -> Array:
     killer="half/float16-rising-noise/80",
 )
 def _by_way_of_bfloat16(y: Array, audio: Array) -> Array:
-    bits = np.ascontiguousarray(y).view(np.uint32)
-    to_even = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
-    return ((bits + to_even) & np.uint32(0xFFFF0000)).view(np.float32).astype(np.float16)
+    return kept_bits(y, 16).astype(np.float16)
 
 
 @_half(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,7 +52,7 @@ class Variation:
             if name not in (*FRONT, *TAIL):
                 raise ValueError(f"stages: {name!r} is none of {', '.join((*FRONT, *TAIL))}")
 
-    @property
+    @cached_property
     def is_front(self) -> bool:
         """Whether it changes a stage before the logarithm."""
         return (

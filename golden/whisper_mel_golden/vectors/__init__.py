@@ -53,7 +53,7 @@ def quick() -> list[GoldenCase]:
         case
         for case in golden_cases()
         if case.id.removeprefix("golden/") in longer
-        or (case.smoothing is None and case.expected().shape[1] <= _SHORT)
+        or (case.smoothing is None and case.shape[1] <= _SHORT)
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Iterator
@@ -59,8 +58,7 @@ def make_shards(
     tasks: list[Task], output: Output, settings: Settings, columns: pa.Schema
 ) -> Iterator[dict[str, Any]]:
     """Yield the result of each shard as it is made."""
-    # Text: names that are not UTF-8 would not go through Arrow.
-    todo = [{"name": task.name, "clips": json.dumps(task.clips)} for task in tasks]
+    todo = [task.as_row() for task in tasks]
     blocks = ray.data.from_items(todo, override_num_blocks=min(len(todo), BLOCKS))
     arguments = (output.folder.absolute(), settings, columns)
     yield from blocks.map(make_shard, fn_args=arguments, num_cpus=1).iter_rows()

@@ -225,6 +225,10 @@ class Task:
     name: str
     clips: list[Clip]
 
+    def as_row(self) -> dict[str, str]:
+        """Return it as a worker takes it: text, since other names than UTF-8 do not go by Arrow."""
+        return {"name": self.name, "clips": json.dumps(self.clips)}
+
 
 def plan(clips: list[Clip], size: int, taken: Iterable[str], settings: Settings) -> list[Task]:
     """Divide clips among new shards of ``size`` clips; ``taken`` are the names that there are."""

@@ -61,7 +61,9 @@ def run(options: argparse.Namespace) -> int:
         if options.verify:
             return _verified(state, missing, output)
         manifest.begin(output, state, settings, sources)
-        made = _make(options, output, settings, columns, state, corpus)
+        made = ""
+        if missing:
+            made = _make(options, output, settings, columns, state, corpus, missing)
         totals = manifest.finish(output, state, settings, sources, corpus)
     if options.stats and made:
         print(made)
@@ -123,14 +125,12 @@ def _make(
     columns: pa.Schema,
     state: State,
     corpus: Corpus,
+    missing: list[Clip],
 ) -> str:
     """Make what is missing, first in shards of many clips, then, of what failed, of one each.
 
-    Returns figures of the run; an empty string if nothing was missing.
+    Returns figures of the run.
     """
-    missing = state.missing(corpus)
-    if not missing:
-        return ""
     log_mel(np.zeros(400, np.float32))  # compiled once, not by every worker
     reasons: dict[Clip, str] = {}
     made: list[dict[str, Any]] = []

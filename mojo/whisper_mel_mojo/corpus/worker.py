@@ -106,8 +106,8 @@ def rows_of(heard: Heard, settings: Settings) -> Iterator[Row]:
     samples = heard.samples
     assert samples is not None
     if not settings.window:
-        features = log_mel(samples, settings.n_mels, threads=1)
-        yield Row(heard.clip, 0, samples.size, features.astype(settings.dtype), heard.columns)
+        features = log_mel(samples, settings.n_mels, threads=1, dtype=settings.dtype)
+        yield Row(heard.clip, 0, samples.size, features, heard.columns)
         return
     starts = starts_of(samples.size, settings.window, settings.overlap)
     for at in range(0, len(starts), AT_ONCE):
@@ -115,8 +115,9 @@ def rows_of(heard: Heard, settings: Settings) -> Iterator[Row]:
         batch = np.zeros((len(windows), max(it.size for it in windows)), np.float32)
         for row, window in zip(batch, windows, strict=True):
             row[: window.size] = window
-        computed = log_mel(batch, settings.n_mels, pad_to=settings.window, threads=1)
-        features = computed.astype(settings.dtype, copy=False)
+        features = log_mel(
+            batch, settings.n_mels, pad_to=settings.window, threads=1, dtype=settings.dtype
+        )
         for start, window, values in zip(starts[at : at + AT_ONCE], windows, features, strict=True):
             yield Row(heard.clip, start, window.size, values, heard.columns)
 

@@ -44,14 +44,14 @@ def rounded_to_half(values: Array, call: Call) -> Array:
 
 
 def rounded_to_bfloat16(values: Array, call: Call) -> Array:
-    return _kept_bits(values, 16)
+    return kept_bits(values, 16)
 
 
 def rounded_to_tf32(values: Array, call: Call) -> Array:
-    return _kept_bits(values, 13)
+    return kept_bits(values, 13)
 
 
-def _kept_bits(values: Array, dropped: int) -> Array:
+def kept_bits(values: Array, dropped: int) -> Array:
     """Round float32 values to fewer bits: to nearest, half to even."""
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32).astype(np.uint64)
     odd = bits >> np.uint64(dropped) & np.uint64(1)
