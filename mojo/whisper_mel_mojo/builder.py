@@ -24,6 +24,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 SOURCE = Path(__file__).with_name("mel_kernel.mojo")
 # Tables are addressed directly; without this option the linker asks for relocations it refuses.
@@ -183,10 +184,19 @@ def _link(
     kernel = made.with_suffix(".o")
     compile_mojo(source, kernel, _object_flags(target, options))
     words = [*command, str(kernel), "-o", str(made)]
-    done = subprocess.run(words, cwd=C_SOURCE.parent, capture_output=True, text=True)
-    kernel.unlink()
+    try:
+        run_c_compiler(words, cwd=C_SOURCE.parent)
+    finally:
+        kernel.unlink()
+
+
+def run_c_compiler(command: Sequence[str], **options: Any) -> None:
+    """Run a C compiler; raise ``BuildError`` with its words if it fails. ``options`` are those of
+    ``subprocess.run``.
+    """
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
     if done.returncode != 0:
-        raise BuildError(f"{' '.join(words)} failed:\n{done.stderr.strip()}")
+        raise BuildError(f"{' '.join(command)} failed:\n{done.stderr.strip()}")
 
 
 def _object_flags(target: str, options: tuple[str, ...]) -> tuple[str, ...]:

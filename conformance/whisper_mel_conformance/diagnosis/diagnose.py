@@ -22,7 +22,7 @@ from whisper_mel_conformance.cases.properties import Property
 from whisper_mel_conformance.cases.request import Request
 from whisper_mel_conformance.diagnosis.answer import Answer, Model, Variant
 from whisper_mel_conformance.diagnosis.curve import free_curve
-from whisper_mel_conformance.diagnosis.free import Explained, explain_by, learn
+from whisper_mel_conformance.diagnosis.free import Explained, Fit, explain_by, learn
 from whisper_mel_conformance.diagnosis.linear import free_input, free_window
 from whisper_mel_conformance.diagnosis.positions import free_positions
 from whisper_mel_conformance.diagnosis.precision import Imprecise, imprecise
@@ -214,7 +214,8 @@ def diagnose(
     condition = _condition(given)
     freed = _Stages(front_end, wrong if condition else given, shown)
     # Hundreds of weights fit what is one number, too: a single quirk is the better explanation.
-    bank = freed.bank() if may_be_slightly_off(given) else None
+    is_slight = may_be_slightly_off(given)
+    bank = freed.by([free_bank]) if is_slight else None
     explanations = explain(given, in_pairs=bank is None, apart=bool(condition))
     if explanations:
         best = explanations[0]
@@ -223,7 +224,8 @@ def diagnose(
         evidence = [agreement, *_alternatives(explanations), *condition]
         fix = _fixes(*(variant.id for variant in best.variants))
         return Diagnosis(explanations, _cause(best), evidence + refusals, fix, shown)
-    explained = bank or freed.any()
+    others = [fit for fit in FITS if not (is_slight and fit is free_bank)]
+    explained = bank or freed.by(others)
     if explained is not None:
         evidence = [explained.free.shown, _fitted(explained, worst), *condition, *refusals]
         return Diagnosis([], explained.free.cause, evidence, [explained.free.fix], shown)
@@ -254,13 +256,9 @@ class _Stages:
             list(dict.fromkeys(answer.spec.n_mels for answer in self._unseen)),
         )
 
-    def bank(self) -> Explained | None:
-        """Explain the answers by the filterbank's weights."""
-        return explain_by([free_bank], self._learnt, self._unseen)
-
-    def any(self) -> Explained | None:
-        """Explain the answers by any stage; of those that do, the one with the fewest numbers."""
-        return explain_by(FITS, self._learnt, self._unseen)
+    def by(self, fits: Sequence[Fit]) -> Explained | None:
+        """Explain the answers by a stage; of those that do, the one with the fewest numbers."""
+        return explain_by(fits, self._learnt, self._unseen)
 
     def noise(self) -> Imprecise | None:
         """Explain the answers to plain clips with the first number of bands by noise."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ from whisper_mel_mojo.builder import (
     built_c_library,
     cross_compile,
     kept,
+    run_c_compiler,
 )
 
 SERVER = Path(__file__).with_name("server.c")
@@ -83,10 +83,7 @@ class Machine(NamedTuple):
         command = [self.compiler, *_FLAGS, str(SERVER)]
 
         def make(program: Path) -> None:
-            words = [*command, "-o", str(program)]
-            done = subprocess.run(words, capture_output=True, text=True, check=False)
-            if done.returncode != 0:
-                raise BuildError(f"{' '.join(words)} failed:\n{done.stderr.strip()}")
+            run_c_compiler([*command, "-o", str(program)])
 
         parts = [SERVER.read_bytes(), " ".join(command[:-1]).encode()]
         return kept("a program that serves", f"server-{self.name}-", ".elf", parts, make)

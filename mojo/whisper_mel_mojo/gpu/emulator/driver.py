@@ -7,12 +7,11 @@ import importlib.util
 import os
 import re
 import shlex
-import subprocess
 import sys
 from functools import lru_cache
 from pathlib import Path
 
-from whisper_mel_mojo.builder import BuildError, cache_folder, kept
+from whisper_mel_mojo.builder import cache_folder, kept, run_c_compiler
 
 SOURCE = Path(__file__).with_name("driver.c")
 HEADER = SOURCE.with_name("launch.h")
@@ -37,9 +36,7 @@ def built_driver(name: str) -> Path:
         others = library.with_name("stubs.c")
         others.write_text(stubs)
         command = [*compiler, str(SOURCE), str(others), "-o", str(library)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise BuildError(f"{' '.join(command)} failed:\n{done.stderr.strip()}")
+        run_c_compiler(command)
 
     return kept("a stand-in for the CUDA driver", "driver-", ".so", parts, make)
 

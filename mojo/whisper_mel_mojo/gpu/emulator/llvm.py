@@ -12,12 +12,11 @@ import os
 import re
 import shlex
 import struct
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from whisper_mel_mojo.builder import BuildError, kept, target_cpu
+from whisper_mel_mojo.builder import BuildError, kept, run_c_compiler, target_cpu
 from whisper_mel_mojo.gpu.emulator.places import Place, described, quoted
 
 RUNTIME = Path(__file__).with_name("runtime.h")
@@ -107,9 +106,7 @@ def built(text: str, *options: str) -> Path:
         compiled.write_bytes(_compiled(program.ir))
         around.write_text(program.c)
         command = [*compiler, str(around), str(compiled), "-o", str(library), "-lm"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise BuildError(f"{' '.join(command)} failed:\n{done.stderr.strip()}")
+        run_c_compiler(command)
 
     return kept("a GPU's program for this machine", "llvm-", ".so", parts, make)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from whisper_mel_mojo.builder import BuildError, kept, target_cpu
+from whisper_mel_mojo.builder import kept, run_c_compiler, target_cpu
 from whisper_mel_mojo.gpu.emulator.instructions import FORMS, c_type, width_of
 from whisper_mel_mojo.gpu.emulator.places import described, quoted
 from whisper_mel_mojo.gpu.emulator.ptx import (
@@ -91,9 +90,7 @@ def built(text: str, *options: str, variants: Sequence[Variant] = ()) -> Path:
     def make(library: Path) -> None:
         code = translated(read(text), variants)
         command = [*compiler, "-x", "c", "-", "-o", str(library), "-lm"]
-        done = subprocess.run(command, input=code, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise BuildError(f"{' '.join(command)} failed:\n{done.stderr.strip()}")
+        run_c_compiler(command, input=code)
 
     return kept("a PTX program for this machine", "ptx-", ".so", parts, make)
 
