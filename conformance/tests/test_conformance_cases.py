@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import whisper_mel_conformance.run.quiet_blas  # noqa: F401  before anything imports NumPy
-from whisper_mel_conformance.cases import judging, properties
+from whisper_mel_conformance.cases import judging, properties, recipes
 from whisper_mel_conformance.cases.case import Case
 from whisper_mel_conformance.cases.catalogue import CHECKS, FAMILIES, all_cases, find
 from whisper_mel_conformance.cases.check import check
@@ -197,6 +198,10 @@ class ClaimingStream:
         return np.zeros((self.n_mels, self.n // 160), np.float32)
 
 
+def silence(recipe: recipes.Recipe) -> Array:
+    return np.zeros(recipe["n"], recipe.get("dtype", "float32"))
+
+
 def zeros(audio: Array, spec: FrontEndSpec) -> Any:
     shape = spec.feature_shape(audio.shape[-1])
     return SimpleNamespace(features=np.zeros(shape), bound=np.ones(shape))
@@ -221,6 +226,7 @@ def zeros(audio: Array, spec: FrontEndSpec) -> Any:
 def test_no_case_asks_what_is_not_claimed(
     monkeypatch: pytest.MonkeyPatch, lacks: dict[str, Any]
 ) -> None:
+    monkeypatch.setattr(recipes, "render", silence)  # nobody listens
     monkeypatch.setattr(judging, "truth", zeros)
     monkeypatch.setattr(properties, "truth", zeros)
     monkeypatch.setitem(EXAMPLES, "quick", 10)
@@ -244,6 +250,7 @@ def test_what_is_asked_beyond_the_claims_is_noted(monkeypatch: pytest.MonkeyPatc
     assert source.beyond == ["does not claim pad_to"]
 
 
+@lru_cache(maxsize=1)
 def _few_of_each() -> list[Any]:
     """Those cases that differ in their check, or in what they need of a front-end."""
     chosen: dict[Any, Any] = {}

@@ -11,6 +11,7 @@ import sys
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -301,13 +302,17 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / vectors.STEM
 
 
-def result(
-    language: str, unpacked: Path, folder: Path, *, wrong: bool = False
-) -> tuple[int, float]:
-    """Judge a language's front-end in a folder of its own; return its calls and its worst score.
+Programs = Callable[..., Path]
 
-    Raises ``RuntimeError`` with what the program says if it fails.
-    """
+
+@pytest.fixture(scope="module")
+def program(unpacked: Path, tmp_path_factory: pytest.TempPathFactory) -> Programs:
+    """Makes the program that judges a language's front-end, once; returns its folder."""
+    return lru_cache(lambda *it: made(*it, unpacked, tmp_path_factory.mktemp("program")))
+
+
+def made(language: str, is_wrong: bool, unpacked: Path, folder: Path) -> Path:
+    """Compile a language's front-end and its loader in a folder of their own; return the folder."""
     it = LANGUAGES[language]
     for command in it.commands:
         program = command.split()[0]
@@ -324,28 +329,36 @@ def result(
     text = "".join(files.values())
     assert text.count(it.right) == 1
     for name, content in files.items():
-        (folder / name).write_text(content.replace(it.right, it.wrong) if wrong else content)
-    for command in it.commands:
-        words = command.replace("LOADERS", "loaders").split()
-        is_last = command == it.commands[-1]
-        done = ran([*words, unpacked] if is_last else words, cwd=folder)
-        if done.returncode != 0:
-            assert is_last, done.stderr
-            raise RuntimeError(done.stdout + done.stderr)
+        (folder / name).write_text(content.replace(it.right, it.wrong) if is_wrong else content)
+    for command in it.commands[:-1]:
+        done = ran(command.replace("LOADERS", "loaders").split(), cwd=folder)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+def result(program: Programs, language: str, vectors: Path, *, wrong: bool) -> tuple[int, float]:
+    """Judge a language's front-end by vectors; return its calls and its worst score.
+
+    Raises ``RuntimeError`` with what the program says if it fails.
+    """
+    words = LANGUAGES[language].commands[-1].split()
+    done = ran([*words, vectors], cwd=program(language, wrong))
+    if done.returncode != 0:
+        raise RuntimeError(done.stdout + done.stderr)
     calls, score = done.stdout.split()
     return int(calls), float(score.replace("Infinity", "inf").replace("+Inf", "inf"))
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_right_front_end_conforms(language: str, unpacked: Path, tmp_path: Path) -> None:
-    calls, score = result(language, unpacked, tmp_path)
+def test_a_right_front_end_conforms(language: str, unpacked: Path, program: Programs) -> None:
+    calls, score = result(program, language, unpacked, wrong=False)
     assert calls == JUDGED
     assert 0 < score <= 1
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_wrong_window_does_not(language: str, unpacked: Path, tmp_path: Path) -> None:
-    _, score = result(language, unpacked, tmp_path, wrong=True)
+def test_a_wrong_window_does_not(language: str, unpacked: Path, program: Programs) -> None:
+    _, score = result(program, language, unpacked, wrong=True)
     assert score > 4
 
 
@@ -365,13 +378,16 @@ def _missing(folder: Path) -> None:
 @pytest.mark.parametrize("damage", [_empty, _cut, _missing])
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_damaged_set_is_no_success(
-    language: str, damage: Callable[[Path], None], unpacked: Path, tmp_path: Path
+    language: str,
+    damage: Callable[[Path], None],
+    unpacked: Path,
+    program: Programs,
+    tmp_path: Path,
 ) -> None:
     shutil.copytree(unpacked, tmp_path / "set")
     damage(tmp_path / "set")
-    (tmp_path / "own").mkdir()
     try:
-        _, score = result(language, tmp_path / "set", tmp_path / "own")
+        _, score = result(program, language, tmp_path / "set", wrong=False)
     except RuntimeError:
         return
     assert score > 4

@@ -58,8 +58,9 @@ def differences(front_end: FrontEnd) -> tuple[int, list[str]]:
     return bits.differences(front_end.call, [what for what, it in claims.items() if not it])
 
 
-EMULATED = ("mojo-ptx", "mojo-air", "mojo-amdgpu")
-"""Their bits are those of this processor in test_mojo_emulated_kernel.py, too."""
+EMULATED = ("mojo-ptx", "mojo-air", "mojo-amdgpu", "mojo-arm", "mojo-riscv")
+"""Their bits are those of this processor in test_mojo_emulated_kernel.py and
+test_mojo_emulated.py, too."""
 
 
 def marked(name: str) -> Any:

@@ -31,8 +31,15 @@ SMOOTHING: tuple[Any, ...] = (None, "valid", "same")
 ORDERS = ("forwards", "backwards", "warps:1", "shuffled:1", "shuffled:2")
 TARGETS = ("sm_80", "sm_90a")
 """One block for each clip, and a cluster of blocks."""
+CLUSTERS = TARGETS[1:]
 OTHERS = ("apple-m4", "gfx942")
 """LLVM IR for other vendors' devices: one block for each clip."""
+# Compiling and translating a target's kernels is what takes long. By day, one block computes 80
+# bands in the plain form, and a cluster all; of other vendors one is tried, without faults.
+NIGHTLY = pytest.mark.nightly
+BANDS = [(80, TARGETS), (128, CLUSTERS), pytest.param(128, TARGETS, marks=NIGHTLY)]
+FORMED_ON = [CLUSTERS, pytest.param(TARGETS, marks=NIGHTLY)]
+FAULTY = [*TARGETS, *(pytest.param(it, marks=NIGHTLY) for it in OTHERS)]
 
 
 kernels = lru_cache(Kernels)
@@ -52,7 +59,10 @@ def both(
     return first
 
 
-everywhere = partial(both, targets=TARGETS + OTHERS)
+@pytest.fixture(params=[OTHERS[:1], pytest.param(OTHERS, marks=NIGHTLY)], ids=str)
+def everywhere(request: pytest.FixtureRequest) -> Callable[..., Array]:
+    """The features for all targets, other vendors' among them."""
+    return partial(both, targets=TARGETS + request.param)
 
 
 def require_class_a(actual: Array, audio: Array, lengths: Any = None, **spec: Any) -> None:
@@ -67,7 +77,8 @@ def require_class_a(actual: Array, audio: Array, lengths: Any = None, **spec: An
 def test_goldens(case: GoldenCase) -> None:
     audio = case.audio()
     smoothing: Any = case.smoothing
-    features = both(audio, case.n_mels, pad_to=case.pad_to, smoothing=smoothing)
+    targets = TARGETS if case.n_mels == 80 else CLUSTERS
+    features = both(audio, case.n_mels, targets=targets, pad_to=case.pad_to, smoothing=smoothing)
     spec = {"n_mels": case.n_mels, "pad_to": case.pad_to, "smoothing": case.smoothing}
     require_class_a(features, audio, **spec)
     if target_cpu() != "x86-64":  # which does not fuse
@@ -75,8 +86,8 @@ def test_goldens(case: GoldenCase) -> None:
         np.testing.assert_array_equal(features, expected)
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize("target", [name for name in NVIDIA if name not in TARGETS])
+@NIGHTLY
+@pytest.mark.parametrize("target", [name for name in NVIDIA if name not in CLUSTERS])
 def test_goldens_of_other_targets(target: str) -> None:
     for case in golden_cases():
         smoothing: Any = case.smoothing
@@ -87,24 +98,33 @@ def test_goldens_of_other_targets(target: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("smoothing", SMOOTHING)
-@pytest.mark.parametrize("n_mels", [80, 128])
-def test_every_number_of_frames_in_the_last_group(n_mels: int, smoothing: Any) -> None:
+@pytest.mark.parametrize(("n_mels", "targets"), BANDS)
+def test_every_number_of_frames_in_the_last_group(
+    n_mels: int, targets: tuple[str, ...], smoothing: Any
+) -> None:
     for n_frames in (*range(1 if smoothing != "valid" else 3, 20), 31, 32, 33, 34, 35):
         n = max(201, 160 * n_frames + n_frames * 37 % 160)
         audio = noise(n, seed=n)
-        features = both(audio, n_mels, smoothing=smoothing)
+        features = both(audio, n_mels, targets=targets, smoothing=smoothing)
         require_class_a(features, audio, n_mels=n_mels, smoothing=smoothing)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("n_mels", "seconds", "smoothing"),
-    [(80, 45, None), (80, 45, "valid"), (80, 45, "same"), (128, 47, "same")],
+    ("n_mels", "seconds", "smoothing", "targets"),
+    [
+        *((80, 45, smoothing, TARGETS) for smoothing in (None, "same")),
+        (128, 47, "same", CLUSTERS),
+        pytest.param(80, 45, "valid", TARGETS, marks=NIGHTLY),
+        pytest.param(128, 47, "same", TARGETS, marks=NIGHTLY),
+    ],
 )
-def test_more_than_a_cluster_holds(n_mels: int, seconds: int, smoothing: Any) -> None:
+def test_more_than_a_cluster_holds(
+    n_mels: int, seconds: int, smoothing: Any, targets: tuple[str, ...]
+) -> None:
     """Then it sweeps twice, as a single block does."""
     audio = noise(seconds * SECOND + 123)
-    features = both(audio, n_mels, smoothing=smoothing)
+    features = both(audio, n_mels, targets=targets, smoothing=smoothing)
     require_class_a(features, audio, n_mels=n_mels, smoothing=smoothing)
 
 
@@ -133,7 +153,9 @@ def test_hours(target: str) -> None:
 
 @pytest.mark.parametrize("smoothing", SMOOTHING)
 @pytest.mark.parametrize("pad_to", [None, 7000])
-def test_ragged_batches(pad_to: int | None, smoothing: Any) -> None:
+def test_ragged_batches(
+    pad_to: int | None, smoothing: Any, everywhere: Callable[..., Array]
+) -> None:
     lengths = [6400, 500, 3199, 201 if pad_to or smoothing != "valid" else 480, 4001]
     batch = np.stack([noise(6400, seed, 10.0**-seed) for seed in range(5)])
     for clip, length in zip(batch, lengths, strict=True):
@@ -155,8 +177,9 @@ FORMS: list[dict[str, Any]] = [
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("targets", FORMED_ON, ids=str)
 @pytest.mark.parametrize("form", FORMS, ids=str)
-def test_forms_have_the_bits_of_a_cpu(form: dict[str, Any]) -> None:
+def test_forms_have_the_bits_of_a_cpu(form: dict[str, Any], targets: tuple[str, ...]) -> None:
     """Other maxima and types: one clip and several, padded, of lengths of their own."""
     if form.get("dtype") == "bfloat16":
         pytest.importorskip("ml_dtypes", reason="ml_dtypes is an extra")
@@ -168,40 +191,49 @@ def test_forms_have_the_bits_of_a_cpu(form: dict[str, Any]) -> None:
         (batch, {"lengths": [20_011, 500, 4001]}),
     ]
     for audio, options in calls:
-        features = both(audio.copy(), **form, **options)
+        features = both(audio.copy(), targets=targets, **form, **options)
         expected = on_cpu(audio, **form, **options)
         assert features.dtype == expected.dtype
         assert features.tobytes() == expected.tobytes()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_chunks_have_the_bits_of_a_cpu(dtype: str) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "targets"),
+    [
+        ("float32", TARGETS),
+        ("float16", CLUSTERS),
+        pytest.param("float16", TARGETS, marks=NIGHTLY),
+    ],
+)
+def test_chunks_have_the_bits_of_a_cpu(dtype: str, targets: tuple[str, ...]) -> None:
     """A clip and a half of 30 s, the second part quieter; and one that ends in its first chunk."""
     clip = noise(45 * SECOND)
     clip[30 * SECOND :] *= np.float32(1e-4)
     options: dict[str, Any] = {"maximum": "chunk", "dtype": dtype}
-    assert both(clip, **options).tobytes() == on_cpu(clip, **options).tobytes()
+    assert both(clip, targets=targets, **options).tobytes() == on_cpu(clip, **options).tobytes()
     batch, lengths = np.stack([clip, clip]), [45 * SECOND, 20 * SECOND]
-    features = both(batch, **options, lengths=lengths)
+    features = both(batch, targets=targets, **options, lengths=lengths)
     assert features.tobytes() == on_cpu(batch, **options, lengths=lengths).tobytes()
 
 
-def test_only_what_sees_a_bad_sample_is_nan() -> None:
+@pytest.mark.parametrize("targets", FORMED_ON, ids=str)
+def test_only_what_sees_a_bad_sample_is_nan(targets: tuple[str, ...]) -> None:
     """Frames with a fixed maximum; a chunk with the chunk's; a short clip as a whole."""
     audio = noise(6000)
     audio[3000] = np.nan
-    plain = np.isnan(both(audio, maximum=1.5))
+    plain = np.isnan(both(audio, targets=targets, maximum=1.5))
     assert (plain == plain[0]).all()
     assert np.flatnonzero(plain[0]).tolist() == [18, 19, 20]  # 160 i - 200 <= 3000 < 160 i + 200
-    smoothed = np.isnan(both(audio, maximum=1.5, smoothing="same"))
+    smoothed = np.isnan(both(audio, targets=targets, maximum=1.5, smoothing="same"))
     assert np.flatnonzero(smoothed[0]).tolist() == [17, 18, 19, 20, 21]
-    ragged = both(np.stack([noise(6000)] * 2), maximum=1.5, lengths=[6000, 200])
+    two = np.stack([noise(6000)] * 2)
+    ragged = both(two, targets=targets, maximum=1.5, lengths=[6000, 200])
     assert np.isnan(ragged).all((1, 2)).tolist() == [False, True]
     assert not np.isnan(ragged[0]).any()
 
 
-def test_damaged_clips_of_a_ragged_batch_are_nan() -> None:
+def test_damaged_clips_of_a_ragged_batch_are_nan(everywhere: Callable[..., Array]) -> None:
     """What a device does, which cannot raise."""
     batch = np.stack([noise(3000, seed) for seed in range(5)])
     batch[1, 700] = np.nan
@@ -212,7 +244,7 @@ def test_damaged_clips_of_a_ragged_batch_are_nan() -> None:
         assert np.isnan(row).all() if damaged else np.isfinite(row).all()
 
 
-def test_ragged_clips_too_short_to_be_smoothed_are_nan() -> None:
+def test_ragged_clips_too_short_to_be_smoothed_are_nan(everywhere: Callable[..., Array]) -> None:
     batch = np.stack([noise(3000, seed) for seed in range(2)])
     features = everywhere(batch, smoothing="valid", lengths=[480, 479])
     assert np.isfinite(features[0]).all()
@@ -220,7 +252,7 @@ def test_ragged_clips_too_short_to_be_smoothed_are_nan() -> None:
 
 
 @pytest.mark.parametrize("pad_to", [None, 4000])
-def test_impossible_lengths_are_nan(pad_to: int | None) -> None:
+def test_impossible_lengths_are_nan(pad_to: int | None, everywhere: Callable[..., Array]) -> None:
     """Only the device knows them, and it must not read what they promise."""
     batch = np.stack([noise(3000, seed) for seed in range(5)])
     features = everywhere(batch, pad_to=pad_to, lengths=[3000, 3001, 0, -5, 1 << 40])
@@ -229,7 +261,9 @@ def test_impossible_lengths_are_nan(pad_to: int | None) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int16])
-def test_bits_depend_neither_on_order_nor_on_neighbours(dtype: Any) -> None:
+def test_bits_depend_neither_on_order_nor_on_neighbours(
+    dtype: Any, everywhere: Callable[..., Array]
+) -> None:
     batch = np.stack([noise(9000, seed, 10.0**-seed) for seed in range(3)])
     batch = (batch * 32768).astype(dtype) if dtype is np.int16 else batch
     expected = everywhere(batch, smoothing="same")
@@ -243,7 +277,9 @@ def test_bits_depend_neither_on_order_nor_on_neighbours(dtype: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("target", "most"), [("sm_90a", 1.1), ("sm_80", 1.15)])
+@pytest.mark.parametrize(
+    ("target", "most"), [("sm_90a", 1.1), pytest.param("sm_80", 1.15, marks=NIGHTLY)]
+)
 def test_audio_is_read_once_and_values_are_written_once(target: str, most: float) -> None:
     """Loads of audio, neighbouring groups' overlap included; values are read again."""
     counted = counts.count(target, 80)
@@ -291,24 +327,35 @@ def shown(kernels: Kernels, n: int, order: str = "forwards") -> str:
     return "\n".join(found)
 
 
-@pytest.mark.parametrize("target", TARGETS + OTHERS)
+@pytest.mark.parametrize("target", FAULTY)
 @pytest.mark.parametrize("n", [4000, 60_000])
 def test_clips_without_a_fault(n: int, target: str, faulty: Callable[[str], Kernels]) -> None:
     assert shown(faulty(target), n) == ""
 
 
-@pytest.mark.parametrize("n", GALLERY)
-def test_the_gallery_of_faults(n: int, faulty: Callable[[str], Kernels]) -> None:
+ONLY_IN_CLUSTERS = (4003, 60_007, 60_008, 60_013)
+"""Faults of the gallery by which a block alone can do no wrong."""
+
+
+@pytest.mark.parametrize(
+    ("n", "targets"),
+    [
+        *((n, CLUSTERS if n in ONLY_IN_CLUSTERS else TARGETS) for n in GALLERY),
+        *(pytest.param(n, OTHERS, marks=NIGHTLY) for n in GALLERY if n not in ONLY_IN_CLUSTERS),
+    ],
+)
+def test_the_gallery_of_faults(
+    n: int, targets: tuple[str, ...], faulty: Callable[[str], Kernels]
+) -> None:
     """Every fault is found, for each target if it can show there; a finding has its Mojo line."""
     lane = GALLERY[n][0]
-    only_in_clusters = (4003, 60_007, 60_008, 60_013)  # a block alone can do no wrong there
-    for target in TARGETS + OTHERS if n not in only_in_clusters else TARGETS[1:]:
+    for target in targets:
         found = shown(faulty(target), n, ORDERS[n % len(ORDERS)])
         assert re.search(lane, found), found
         assert "`" not in found or f"{SOURCE.name}:" in found, found
 
 
-@pytest.mark.parametrize("target", ["sm_80", *OTHERS])
+@pytest.mark.parametrize("target", [it for it in FAULTY if it not in CLUSTERS])
 @pytest.mark.parametrize("n", OFF_BY_ONE)
 def test_an_index_that_is_off_by_one(
     n: int, target: str, faulty_folder: Path, faulty: Callable[[str], Kernels]
@@ -322,7 +369,7 @@ def test_an_index_that_is_off_by_one(
     assert any(f":{line}:" in found for line in lines), found
 
 
-@pytest.mark.nightly
+@NIGHTLY
 @pytest.mark.parametrize(
     ("target", "kind"), [(target, kind) for target in TARGETS for kind in NVIDIA[target].kernels]
 )

@@ -115,9 +115,12 @@ BY_FASTER_WHISPER: dict[str, tuple[Array, Pipeline, str]] = {
 }
 
 
-OF_THE_DECODER = {"beams", "sampled", "prompt", "language", "no timestamps"}
+OF_THE_DECODER = {"beams", "sampled", "prompt", "language", "no timestamps", "words"}
 """Scenarios that ask nothing new of the front-end."""
-OF_OTHERS = {"long, VAD, words", "batched, long", "batched, words", "1 samples", "41 samples"}
+OF_OTHERS = {
+    *("long, VAD, words", "batched, long", "batched, words", "1 samples", "41 samples"),
+    *("silence, VAD", "batched, silence"),
+}
 """Scenarios that ask of the front-end what others ask it together."""
 
 
@@ -176,7 +179,7 @@ BY_OPENAI_WHISPER: dict[str, tuple[Any, dict[str, Any], str]] = {
 
 
 @pytest.mark.filterwarnings("ignore:unclosed file .*tiktoken:ResourceWarning")  # openai-whisper's
-@pytest.mark.parametrize("scenario", by_day(BY_OPENAI_WHISPER, {"words", "long", *OF_THE_DECODER}))
+@pytest.mark.parametrize("scenario", by_day(BY_OPENAI_WHISPER, {"long", *OF_THE_DECODER}))
 def test_openai_whisper_writes_the_same(
     openai: whisper.Whisper, scenario: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,15 +53,13 @@ def _asked_by_mojo() -> list[str]:
     return sorted(name.decode() for name in names)
 
 
-def translator(*options: str) -> str:
+def translator() -> str:
     """Return the command that ``driver.c`` calls for the PTX that arrives.
 
-    It uses this environment and this cache, whatever the process has that calls it. ``options``
-    are of the C compiler.
+    It uses this environment and this cache, whatever the process has that calls it.
     """
     cache = f"WHISPER_MEL_CACHE={cache_folder()}"
-    command = [sys.executable, "-I", "-m", "whisper_mel_mojo.gpu.emulator", *options]
-    return shlex.join(["env", cache, *command])
+    return shlex.join(["env", cache, sys.executable, "-I", "-m", __package__])
 
 
 @lru_cache

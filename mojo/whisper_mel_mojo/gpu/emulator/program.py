@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from whisper_mel_mojo.features import (
 )
 from whisper_mel_mojo.gpu.emulator import driver
 from whisper_mel_mojo.gpu.emulator.llvm import is_ir
+from whisper_mel_mojo.gpu.emulator.translator import library_of
 from whisper_mel_mojo.library import CHUNK, DTYPES, FIXED, SMOOTHING, Maximum, Smoothing
 
 _MAX_DYNAMIC_SHARED = 8  # CUfunction_attribute
@@ -62,13 +64,12 @@ class _Config(ctypes.Structure):
 class Kernel:
     """A kernel whose first parameters are addresses: two of what it reads, one of what it writes.
 
-    ``options`` are further options of the C compiler. Raises ``Finding`` if the text cannot be
-    translated; standard error has the reason.
+    ``options`` are those of ``library_of``, whose errors are raised, too. Raises ``Finding`` if the
+    library cannot be loaded.
     """
 
     def __init__(self, code: str, *options: str) -> None:
         self._driver = driver.loaded()
-        os.environ["FAKE_DRIVER_TRANSLATOR"] = driver.translator(*options)
         self._driver.cuGetErrorString.argtypes = [ctypes.c_int, ctypes.POINTER(ctypes.c_char_p)]
         target = re.search(r"^\.target sm_(\d+)", code, re.M)
         if target is not None:
@@ -76,9 +77,14 @@ class Kernel:
         elif not is_ir(code):
             raise ValueError("expected PTX with a .target, or LLVM IR with a target triple")
         self._module = ctypes.c_void_p()
-        self._ask("cuModuleLoadData", ctypes.byref(self._module), code.encode())
-        # A kernel is translated when its parameters are asked for, or at its first launch.
-        self._ask("cuFuncGetParamInfo", self._module, ctypes.c_size_t(0), None, None)
+        library = shlex.quote(str(library_of(code, *options)))  # here, and in no other process
+        os.environ["FAKE_DRIVER_TRANSLATOR"] = f"echo {library} #"
+        try:
+            self._ask("cuModuleLoadData", ctypes.byref(self._module), code.encode())
+            # A kernel is translated when its parameters are asked for, or at its first launch.
+            self._ask("cuFuncGetParamInfo", self._module, ctypes.c_size_t(0), None, None)
+        finally:
+            os.environ["FAKE_DRIVER_TRANSLATOR"] = driver.translator()
 
     def run(
         self, inputs: Sequence[Array], out: Array, values: Sequence[Any], launch: Launch, room: int

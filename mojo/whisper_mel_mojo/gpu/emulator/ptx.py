@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from bisect import bisect_left
+from collections import ChainMap
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -125,6 +127,7 @@ class _Reader:
     def __init__(self, module: Module, text: str) -> None:
         self.it = module
         self.text = text
+        self.ends = [it.start() for it in re.finditer("\n", text)]  # of lines
         self.at = 0
         self.scopes: list[dict[str, str]] = []
         self.scope_count = 0
@@ -132,7 +135,7 @@ class _Reader:
         self.place: Place | None = None
 
     def line(self) -> int:
-        return self.text.count("\n", 0, self.at) + 1
+        return bisect_left(self.ends, self.at) + 1
 
     def fail(self, what: str) -> PTXError:
         return PTXError(f"line {self.line()}: {what}")
@@ -265,7 +268,7 @@ class _Reader:
         found = re.match(r"(?:@(!?)([\w$%]+)\s+)?(\S+)\s*(.*)$", text)
         if found is None:
             raise self.fail(f"unknown statement: {text}")
-        names = {name: own for scope in self.scopes for name, own in scope.items()}
+        names = ChainMap(*reversed(self.scopes))
 
         def owned(words: str) -> str:
             return re.sub(r"[\w$%]+(?:\.\w+)?", lambda it: names.get(it[0], it[0]), words)

@@ -1,0 +1,50 @@
+"""How the project's own tests are run: in which order, and what is said of their cost."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from programs import ran
+from tasks import check
+from tasks.paths import ROOT
+
+TESTS = """
+import os, subprocess, sys, time
+import pytest
+
+BUSY = "import time\\nwhile time.process_time() < 0.3: pass"
+
+def test_quick():
+    pass
+
+@pytest.mark.slow
+def test_slow():
+    exec(BUSY.replace("<", f"< {time.process_time()} +"))
+
+@pytest.mark.xdist_group("group")
+def test_grouped():
+    subprocess.run([sys.executable, "-c", BUSY], check=True)
+"""
+
+
+@pytest.mark.slow
+def test_what_takes_long_comes_first_and_its_cost_is_shown(tmp_path: Path) -> None:
+    """The cost of a test is that of its processes, too."""
+    (tmp_path / "conftest.py").write_text((ROOT / "conftest.py").read_text())
+    (tmp_path / "test_a.py").write_text(TESTS)
+    words = [it if it != "logical" else "1" for it in check.SPREAD]
+    done = ran(
+        [sys.executable, "-m", "pytest", "-v", "--cost", "-p", "no:cacheprovider", *words],
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    order = re.findall(r"PASSED test_a\.py::test_(\w+)", done.stdout)
+    assert order == ["grouped", "slow", "quick"]
+    costs = {name: float(cost) for cost, name in re.findall(r"([\d.]+) (test_a\S*)", done.stdout)}
+    assert costs["test_a.py::test_slow"] >= 0.3
+    assert costs["test_a.py::test_grouped"] >= 0.3
+    assert costs["test_a.py"] >= costs["test_a.py::test_slow"] + costs["test_a.py::test_grouped"]
+    assert costs["test_a.py::test_quick"] < 0.3
