@@ -2510,6 +2510,9 @@ comptime CLUSTER_ROOM = 227 * 1024
 """Bytes of shared memory that a block of a cluster can have."""
 comptime ENOUGH_BLOCKS = 512
 """Blocks that keep any device busy, where each can do any part of a clip."""
+comptime Frame = Int32
+"""Number of a clip's frame, or a count of them: no device has the memory for the features of 2**31.
+Arithmetic in 64 bits takes a device two to four instructions."""
 
 
 comptime MANY = 0
@@ -2641,10 +2644,10 @@ struct Batch(ImplicitlyCopyable, TrivialRegisterPassable):
         var possible = 0 < samples <= self.samples
         samples = samples if possible else 0
         var edge = 1 if self.smoothing == VALID else 0
-        var rows = self.rows()
-        var size = (n_mels - 2 * edge) * (rows - 2 * edge)
+        var rows = Frame(self.rows())
+        var size = (n_mels - 2 * edge) * (Int(rows) - 2 * edge)
         var first = clip * self.clip_stride
-        var begin = chunk * CHUNK_FRAMES
+        var begin = Frame(chunk * CHUNK_FRAMES)
         return DeviceClip(
             self.audio.unsafe_offset(0 if self.is_int16 else first),
             self.audio.unsafe_bitcast[Int16]().unsafe_offset(first if self.is_int16 else 0),
@@ -2673,12 +2676,12 @@ struct DeviceClip(ImplicitlyCopyable, TrivialRegisterPassable):
     var form: Form
     var out_: Memory[DType.uint8]
     """First byte of the output. (As a number, the compiler would lose which memory it is in.)"""
-    var rows: Int
+    var rows: Frame
     """Frames for which there is room in the output, with the two that `VALID` omits. The clip's own
     come first, the others are as silence."""
-    var first: Int
+    var first: Frame
     """First frame of what has a maximum of its own: the clip, or a chunk of it."""
-    var end: Int
+    var end: Frame
     """Frame after its last."""
 
     @always_inline
@@ -2687,13 +2690,28 @@ struct DeviceClip(ImplicitlyCopyable, TrivialRegisterPassable):
         return self.out_.unsafe_bitcast[Scalar[T]]()
 
     @always_inline
+    def frames(self) -> Frame:
+        """The clip's own frames."""
+        return Frame(self.extent.frames())
+
+    @always_inline
+    def reached(self) -> Frame:
+        """Frames before the first that begins behind the samples."""
+        return Frame((self.extent.samples + REACH + HOP - 1) // HOP)
+
+    @always_inline
+    def sounding(self) -> Frame:
+        """The clip's own frames that reach into the samples: those before this one."""
+        return min(self.frames(), self.reached())
+
+    @always_inline
     def too_short(self) -> Bool:
         """Whether the clip has too few samples; the host refuses such clips where it knows their
         lengths."""
-        return self.extent.length <= REACH or (self.smoothing == VALID and self.extent.frames() < 3)
+        return self.extent.length <= REACH or (self.smoothing == VALID and self.frames() < 3)
 
     @always_inline
-    def margin(self) -> Int:
+    def margin(self) -> Frame:
         """Frames that a tile needs on each side to smooth its own."""
         return 0 if self.smoothing == NONE else 1
 
@@ -2734,13 +2752,12 @@ comptime FINISH = 9
 
 @fieldwise_init
 struct Step(ImplicitlyCopyable, TrivialRegisterPassable):
-    """Position in a block's program: the same for all its threads, and for all blocks of a cluster.
-    """
+    """Position in a block's program: the same for all its threads."""
 
-    var round: Int
-    """Number of the block's tile."""
-    var group: Int
-    """Number of the group in the tile."""
+    var tile: Frame
+    """First frame that is computed for the block's tile."""
+    var group: Frame
+    """First frame of the group."""
 
 
 trait Team:
@@ -2801,11 +2818,13 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
     """
 
     var clip: DeviceClip
-    var blocks: Int
+    var blocks: Frame
     """Blocks that share the clip."""
-    var tile_frames: Int
+    var rank: Frame
+    """Number of this block among them."""
+    var tile_frames: Frame
     """Frames that a tile finishes."""
-    var rounds: Int
+    var rounds: Frame
     """Tiles that each block does."""
 
     comptime THREADS = WORKERS * Self.GROUP
@@ -2828,47 +2847,51 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
     comptime SIZE = Self.VALUES + Self.n_mels * Self.TILE
 
     @always_inline
-    def __init__(out self, clip: DeviceClip, blocks: Int):
+    def __init__(out self, clip: DeviceClip, blocks: UInt32, rank: UInt32):
         self.clip = clip
-        self.blocks = blocks
-        var rows = clip.end - clip.first
-        self.tile_frames = (rows + blocks - 1) // blocks
+        self.blocks = Frame(blocks)
+        self.rank = Frame(rank)
+        var rows = UInt32(clip.end - clip.first)
+        self.tile_frames = Frame((rows + blocks - 1) // blocks)
         self.rounds = 1
         comptime if Self.TILE > 0:
-            self.tile_frames = min(Self.TILE - 2 * clip.margin(), self.tile_frames)
-            var together = blocks * self.tile_frames
-            self.rounds = (rows + together - 1) // together
+            self.tile_frames = min(Frame(Self.TILE) - 2 * clip.margin(), self.tile_frames)
+            var together = blocks * UInt32(self.tile_frames)
+            self.rounds = Frame((rows + together - 1) // together)
 
     @always_inline
     def run[T: Team](self, mut team: T):
         """Runs the whole program. Between two phases all threads wait for each other."""
         team.phase[PREPARE](self, Step(0, 0))
         comptime if Self.TILE == 0:
-            self.compute(team, 0)
+            var first = self.first_frame(0)
+            self.compute(team, first)
             comptime if Self.kind < DIRECT:
                 self.agree(team)
-            team.phase[FINISH](self, Step(0, 0))
+            team.phase[FINISH](self, Step(first, 0))
         else:
             var fixed = self.is_fixed()
             for sweep in range(1 if fixed else 0, 2):
-                for round in range(self.rounds):
+                for round in range(Int(self.rounds)):
+                    var first = self.first_frame(Frame(round)) - self.clip.margin()
                     if sweep == 0 or self.rounds > 1 or fixed:
-                        self.compute(team, round)
+                        self.compute(team, first)
                     if sweep == 1:
-                        team.phase[FINISH](self, Step(round, 0))
+                        team.phase[FINISH](self, Step(first, 0))
                 if sweep == 0:
                     self.agree(team)
 
     @always_inline
-    def compute[T: Team](self, mut team: T, round: Int):
-        """Computes the logarithms of a tile, or of the block's part of the clip."""
-        var groups = (self.tile_frames + 2 * self.margin() + Self.GROUP - 1) // Self.GROUP
-        team.phase[FETCH](self, Step(round, 0))
-        for group in range(groups):
-            var step = Step(round, group)
+    def compute[T: Team](self, mut team: T, first: Frame):
+        """Computes the logarithms of a tile, or of the block's part of the clip, except of frames
+        that nothing reaches."""
+        var step = Step(first, first)
+        team.phase[FETCH](self, step)
+        while step.group < self.end_of(step):
             team.phase[COLUMNS](self, step)
             team.phase[POWERS](self, step)
             team.phase[BANDS_OF_GROUP](self, step)
+            step.group += Frame(Self.GROUP)
 
     @always_inline
     def agree[T: Team](self, mut team: T):
@@ -2881,23 +2904,23 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
     @always_inline
     def phase[
         M: SharedMemory, //, phase: Int
-    ](self, step: Step, rank: Int, thread: Int, memory: M, mut maximum: Float32):
+    ](self, step: Step, thread: Int, memory: M, mut maximum: Float32):
         """Runs one thread's part of a phase. `maximum` is what it keeps from phase to phase."""
         comptime if phase == PREPARE:
             self.prepare(thread, memory)
         elif phase == FETCH:
-            self.fetch(step.round, step.group, rank, thread, memory)
+            self.fetch(step, thread, memory)
             memory.wait_for_copies()
         elif phase == COLUMNS:
-            self.columns(step, rank, thread, memory)
+            self.columns(thread, memory)
         elif phase == POWERS:
-            self.fetch(step.round, step.group + 1, rank, thread, memory)
-            self.powers(step, rank, thread, memory)
+            self.fetch(Step(step.tile, step.group + Frame(Self.GROUP)), thread, memory)
+            self.powers(thread, memory)
         elif phase == BANDS_OF_GROUP:
-            self.bands(step, rank, thread, memory, maximum)
+            self.bands(step, thread, memory, maximum)
             memory.wait_for_copies()
         elif phase == MAXIMA:
-            self.look_at_unused(rank, thread, maximum)
+            self.look_at_unused(thread, maximum)
             memory.store[1](Self.PARTS + thread, maximum)
         elif phase == FEWER_MAXIMA:
             if thread < Self.GROUP:
@@ -2912,14 +2935,14 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
                 memory.store[1](Self.OWN_MAXIMUM, maximum)
         elif phase == AGREE:
             if thread == 0:
-                for other in range(self.blocks):
+                for other in range(Int(self.blocks)):
                     maximum = greater[1](maximum, memory.of_block(other, Self.OWN_MAXIMUM))
                 memory.store[1](Self.CLIP_MAXIMUM, maximum)
         else:
             comptime if Self.TILE > 0:
-                self.finish(step.round, rank, thread, memory)
+                self.finish(step, thread, memory)
             else:
-                self.finish_output(rank, thread, memory)
+                self.finish_output(step.tile, thread, memory)
 
     @always_inline
     def is_fixed(self) -> Bool:
@@ -2930,27 +2953,17 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
             return Self.kind >= DIRECT
 
     @always_inline
-    def first_frame(self, round: Int, rank: Int) -> Int:
-        """First frame that a block's tile finishes."""
-        return self.clip.first + (round * self.blocks + rank) * self.tile_frames
+    def first_frame(self, round: Frame) -> Frame:
+        """First frame that a tile finishes."""
+        return self.clip.first + (round * self.blocks + self.rank) * self.tile_frames
 
     @always_inline
-    def first_in_group(self, step: Step, rank: Int) -> Int:
-        return self.first_frame(step.round, rank) - self.margin() + step.group * Self.GROUP
-
-    @always_inline
-    def margin(self) -> Int:
-        """Frames before a tile's first, and after its last, that are computed as well."""
+    def end_of(self, step: Step) -> Frame:
+        """Frame after the last that is computed for a tile: the others are silent."""
+        var count = self.tile_frames
         comptime if Self.TILE > 0:
-            return self.clip.margin()
-        else:
-            return 0
-
-    @always_inline
-    def exists(self, step: Step, rank: Int) -> Bool:
-        """Whether a group has anything to compute: it may lie beyond the tile, or be silent."""
-        var in_tile = step.group * Self.GROUP < self.tile_frames + 2 * self.margin()
-        return in_tile and self.first_in_group(step, rank) < self.clip.extent.sounding_frames()
+            count += 2 * self.clip.margin()
+        return min(step.tile + count, self.clip.sounding())
 
     @always_inline
     def prepare[M: SharedMemory, //](self, thread: Int, memory: M):
@@ -2963,37 +2976,37 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
             memory.store[1](Self.PLACES + i, bitcast[DType.float32, 1](Int32(j + j // HOP)))
 
     @always_inline
-    def look_at_unused(self, rank: Int, thread: Int, mut maximum: Float32):
+    def look_at_unused(self, thread: Int, mut maximum: Float32):
         """Checks that the samples that no frame reaches are finite; they go with the last one."""
         var extent = self.clip.extent
-        var has_last = self.clip.first < extent.frames() <= self.clip.end
-        if rank == 0 and has_last and not self.clip.is_int16:
+        var has_last = self.clip.first < self.clip.frames() <= self.clip.end
+        if self.rank == 0 and has_last and not self.clip.is_int16:
             for i in range(extent.first_unused() + thread, extent.samples, Self.THREADS):
                 if not is_finite(self.clip.floats[unsafe_offset=i]):
                     maximum = OVERFLOW
 
     @always_inline
-    def fetch[M: SharedMemory, //](self, round: Int, group: Int, rank: Int, thread: Int, memory: M):
-        """Copies a group's samples to shared memory."""
-        var step = Step(round, group)
-        if self.exists(step, rank):
-            var start = HOP * self.first_in_group(step, rank) - REACH
+    def fetch[M: SharedMemory, //](self, step: Step, thread: Int, memory: M):
+        """Copies a group's samples to shared memory, if there is such a group."""
+        if step.group < self.end_of(step):
             var samples = memory.offset(Self.SAMPLES)
             if self.clip.is_int16:
-                self.fetch_from(self.clip.shorts, start, thread, samples)
+                self.fetch_from(self.clip.shorts, step.group, thread, samples)
             else:
-                self.fetch_from(self.clip.floats, start, thread, samples)
+                self.fetch_from(self.clip.floats, step.group, thread, samples)
 
     @always_inline
     def fetch_from[
         T: DType, M: SharedMemory, //
-    ](self, audio: Memory[T], start: Int, thread: Int, to: M):
+    ](self, audio: Memory[T], group: Frame, thread: Int, to: M):
         comptime LANES = 32
         comptime AT_ONCE = Self.THREADS // LANES
         comptime assert HOP % LANES == 0, "a hop is copied by whole warps"
         var row = thread // LANES
         var lane = thread % LANES
-        if start >= 0 and start + HOP * Self.ROWS <= self.clip.extent.samples:
+        var start = HOP * Int(group) - REACH
+        comptime UNMIRRORED = Frame(REACH // HOP + 1)
+        if UNMIRRORED <= group and group + Frame(Self.ROWS) < self.clip.reached():
             # All addresses are this one and a constant.
             var source = audio.unsafe_offset(start + (HOP * row + lane))
             var there = to.offset(Self.PITCH * row + lane)
@@ -3008,10 +3021,8 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
                     to.store[1](Self.PITCH * i + k, sample)
 
     @always_inline
-    def columns[M: SharedMemory, //](self, step: Step, rank: Int, thread: Int, memory: M):
+    def columns[M: SharedMemory, //](self, thread: Int, memory: M):
         """Computes windowed DFTs of 16: each worker every eighth of a frame's 25."""
-        if not self.exists(step, rank):
-            return
         var frame = thread % Self.GROUP
         for n2 in range(thread // Self.GROUP, 25, WORKERS):
             windowed_dft16_alone[Self.GROUP](
@@ -3023,13 +3034,11 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
             )
 
     @always_inline
-    def powers[M: SharedMemory, //](self, step: Step, rank: Int, thread: Int, memory: M):
+    def powers[M: SharedMemory, //](self, thread: Int, memory: M):
         """Computes DFTs of 25 and powers, in place: each worker a complex column, the first one
         both real ones."""
         var slots = memory.offset(Self.SLOTS + thread % Self.GROUP)
         var worker = thread // Self.GROUP
-        if not self.exists(step, rank):
-            return
         if worker == 0:
             for i in range(2):
                 var column = slots.offset(Self.GROUP * (REAL_SLOTS + 25 * i))
@@ -3039,16 +3048,13 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
             dft25_power[1, Self.GROUP](column, column)
 
     @always_inline
-    def bands[
-        M: SharedMemory, //
-    ](self, step: Step, rank: Int, thread: Int, memory: M, mut maximum: Float32):
+    def bands[M: SharedMemory, //](self, step: Step, thread: Int, memory: M, mut maximum: Float32):
         """Computes mel energies and their logarithms: each worker a range of bands, with equal
         work."""
         var frame = thread % Self.GROUP
         var worker = thread // Self.GROUP
-        var place = step.group * Self.GROUP + frame
-        if not self.exists(step, rank):
-            return
+        var at = step.group + Frame(frame)
+        var place = Int(at - step.tile)
         comptime if Self.TILE > 0:
             if place >= Self.TILE:
                 return
@@ -3071,11 +3077,10 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
                 begin = first
                 count = here
                 free = slot
-        var at = self.first_in_group(step, rank) + frame
-        var own = at < min(self.first_frame(step.round, rank) + self.tile_frames, self.clip.end)
+        var own = at < min(step.tile + self.tile_frames, self.clip.end)
         var most = SILENCE
         comptime T = output_of(Self.kind)
-        var row = self.clip.values[T]().unsafe_offset(begin * self.clip.rows + at)
+        var row = self.clip.values[T]().unsafe_offset(begin * Int(self.clip.rows) + Int(at))
         var energy = slots.offset(Self.GROUP * free)
         var value_at = memory.offset(Self.VALUES + Self.TILE * begin + place)
         comptime TOGETHER = 2
@@ -3091,109 +3096,100 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
                             value = raised_or_nan(value, self.clip.form.least)
                         if own:
                             row[] = rounded[T, 1](value)
-                        row = row.unsafe_offset(self.clip.rows)
+                        row = row.unsafe_offset(Int(self.clip.rows))
             energy = energy.offset(TOGETHER * Self.GROUP)
             value_at = value_at.offset(TOGETHER * Self.TILE)
-        if self.clip.first <= at < min(self.clip.extent.frames(), self.clip.end):
+        if self.clip.first <= at < min(self.clip.frames(), self.clip.end):
             maximum = max(maximum, most)
 
     @always_inline
-    def finish_output[M: SharedMemory, //](self, rank: Int, thread: Int, memory: M):
-        """Clamps the block's own frames, in the output; sets those for which nothing was computed.
-        """
+    def finish_output[M: SharedMemory, //](self, first: Frame, thread: Int, memory: M):
+        """Clamps the block's own frames, from `first` on, in the output; sets those for which
+        nothing was computed: silent frames, and all frames of a damaged clip."""
         var clip = self.clip
-        var end = min(self.first_frame(0, rank) + self.tile_frames, clip.end)
+        var end = min(first + self.tile_frames, clip.end)
+        var sounding = min(end, clip.sounding())
+        var damaged = clip.too_short()
+        var least = clip.form.least
+        var stride = Int(clip.rows)
         comptime T = output_of(Self.kind)
-        var row = clip.values[T]().unsafe_offset(thread // Self.GROUP * clip.rows)
-        comptime BANDS_EACH = Self.n_mels // WORKERS
-        comptime if Self.kind >= DIRECT:
-            var damaged = clip.too_short()
-            var sounding = 0 if damaged else min(end, clip.extent.sounding_frames())
-            var value = rounded[T, 1](NAN if damaged else max(SILENCE, clip.form.least))
-            var frame = self.first_frame(0, rank) + thread % Self.GROUP
-            while frame < end:
-                if frame >= sounding:
-                    for i in range(BANDS_EACH):
-                        row[unsafe_offset=i * WORKERS * clip.rows + frame] = value
-                frame += Self.GROUP
-        else:
-            self.clamp_output(rank, thread, memory)
+        var row = clip.values[T]().unsafe_offset(thread // Self.GROUP * stride)
+        var frame = first + Frame(thread % Self.GROUP)
+        comptime if Self.kind < DIRECT:
+            var clip_maximum = memory.load[1](Self.CLIP_MAXIMUM)
+            least = clip_maximum - RANGE
+            damaged = damaged or not clip_maximum < OVERFLOW
+        if damaged:
+            sounding = 0
+        comptime if Self.kind < DIRECT:
+            self.clamp_output(rebind[Floats](row), frame, sounding, least)
+        var value = rounded[T, 1](NAN if damaged else max(SILENCE, least))
+        while frame < end:
+            if frame >= sounding:
+                for i in range(Self.n_mels // WORKERS):
+                    row[unsafe_offset=i * WORKERS * stride + Int(frame)] = value
+            frame += Frame(Self.GROUP)
 
     @always_inline
-    def clamp_output[M: SharedMemory, //](self, rank: Int, thread: Int, memory: M):
-        """Clamps the block's own frames, in the output."""
-        var clip = self.clip
-        var clip_maximum = memory.load[1](Self.CLIP_MAXIMUM)
-        var least = clip_maximum - RANGE
-        var damaged = not clip_maximum < OVERFLOW or clip.too_short()
-        var end = min(self.first_frame(0, rank) + self.tile_frames, clip.end)
-        var sounding = 0 if damaged else min(end, clip.extent.sounding_frames())
-        var row = clip.values().unsafe_offset(thread // Self.GROUP * clip.rows)
+    def clamp_output(self, row: Floats, begin: Frame, end: Frame, least: Float32):
+        """Clamps values in the output: of every eighth band from `row` on, of this thread's frames.
+        """
         comptime BANDS_EACH = Self.n_mels // WORKERS
+        var stride = WORKERS * Int(self.clip.rows)
         # Loads that are under way at the same time: as many as registers allow.
         comptime BANDS = 10 if BANDS_EACH % 10 == 0 else 8
         comptime FRAMES = 2
         for first in range(0, BANDS_EACH, BANDS):
-            var top = row.unsafe_offset(first * WORKERS * clip.rows)
-            var frame = self.first_frame(0, rank) + thread % Self.GROUP
-            while frame < sounding:
+            var top = row.unsafe_offset(first * stride)
+            var frame = begin
+            while frame < end:
                 var values = Array[Float32, FRAMES * BANDS](fill=0)
                 comptime for k in range(FRAMES):
-                    if frame + k * Self.GROUP < sounding:
+                    var at = Int(frame) + k * Self.GROUP
+                    if at < Int(end):
                         comptime for i in range(BANDS):
-                            values[k * BANDS + i] = top[
-                                unsafe_offset=i * WORKERS * clip.rows + frame + k * Self.GROUP
-                            ]
+                            values[k * BANDS + i] = top[unsafe_offset=i * stride + at]
                 comptime for k in range(FRAMES):
-                    if frame + k * Self.GROUP < sounding:
+                    var at = Int(frame) + k * Self.GROUP
+                    if at < Int(end):
                         comptime for i in range(BANDS):
                             if values[k * BANDS + i] < least:
-                                top[
-                                    unsafe_offset=i * WORKERS * clip.rows + frame + k * Self.GROUP
-                                ] = least
-                frame += FRAMES * Self.GROUP
-        # What nothing was computed for: silent frames, and all frames of a damaged clip.
-        var value = NAN if damaged else max(SILENCE, least)
-        var frame = self.first_frame(0, rank) + thread % Self.GROUP
-        while frame < end:
-            if frame >= sounding:
-                for i in range(BANDS_EACH):
-                    row[unsafe_offset=i * WORKERS * clip.rows + frame] = value
-            frame += Self.GROUP
+                                top[unsafe_offset=i * stride + at] = least
+                frame += Frame(FRAMES * Self.GROUP)
 
     @always_inline
-    def finish[M: SharedMemory, //](self, round: Int, rank: Int, thread: Int, memory: M):
+    def finish[M: SharedMemory, //](self, step: Step, thread: Int, memory: M):
         """Writes the tile's own frames to the output, clamped and smoothed."""
         var clip = self.clip
-        var edge = 1 if clip.smoothing == VALID else 0
+        var edge = Frame(1 if clip.smoothing == VALID else 0)
         var least = clip.form.least
         var damaged = clip.too_short()
         if not self.is_fixed():
             var clip_maximum = memory.load[1](Self.CLIP_MAXIMUM)
             least = clip_maximum - RANGE
             damaged = damaged or not clip_maximum < OVERFLOW
-        var begin = self.first_frame(round, rank)
+        var begin = step.tile + clip.margin()
         var end = min(begin + self.tile_frames, clip.end - edge)
-        var width = clip.rows - 2 * edge
+        var width = Int(clip.rows - 2 * edge)
         var values = memory.offset(Self.VALUES)
-        var place = clip.margin() - begin
-        var first = edge + thread // Self.GROUP
-        var top = (first - edge) * width - edge
-        for frame in range(begin + thread % Self.GROUP, end, Self.GROUP):
-            if frame < edge:
-                continue
-            var at = top + frame
-            for band in range(first, Self.n_mels - edge, WORKERS):
-                var value = max(SILENCE, least)
-                if damaged:
-                    value = NAN
-                elif frame < clip.extent.frames() - edge:
-                    value = self.smoothed(values, band, frame, place, least)
-                comptime if Self.kind == FORMED:
-                    self.store_formed(at, value)
-                else:
-                    clip.values()[unsafe_offset=at] = value
-                at += WORKERS * width
+        var first = Int(edge) + thread // Self.GROUP
+        var top = (first - Int(edge)) * width - Int(edge)
+        var frame = begin + Frame(thread % Self.GROUP)
+        while frame < end:
+            if frame >= edge:
+                var at = top + Int(frame)
+                for band in range(first, Self.n_mels - Int(edge), WORKERS):
+                    var value = max(SILENCE, least)
+                    if damaged:
+                        value = NAN
+                    elif frame < clip.frames() - edge:
+                        value = self.smoothed(values, band, frame, -step.tile, least)
+                    comptime if Self.kind == FORMED:
+                        self.store_formed(at, value)
+                    else:
+                        clip.values()[unsafe_offset=at] = value
+                    at += WORKERS * width
+            frame += Frame(Self.GROUP)
 
     @always_inline
     def store_formed(self, at: Int, value: Float32):
@@ -3210,14 +3206,14 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
     @always_inline
     def clamped[
         M: SharedMemory, //
-    ](self, values: M, band: Int, frame: Int, place: Int, least: Float32) -> Float32:
+    ](self, values: M, band: Int, frame: Frame, place: Frame, least: Float32) -> Float32:
         """Clamped value of the tile, in which frame i lies at `place + i`; 0 where there is none.
         """
-        if not (0 <= band < Self.n_mels and 0 <= frame < self.clip.extent.frames()):
+        if not (0 <= band < Self.n_mels and Frame(0) <= frame < self.clip.frames()):
             return 0
-        if frame >= self.clip.extent.sounding_frames():
+        if frame >= self.clip.sounding():
             return max(SILENCE, least)
-        var value = values.load[1](Self.TILE * band + place + frame)
+        var value = values.load[1](Self.TILE * band + Int(place + frame))
         comptime if Self.kind == FORMED:
             if self.is_fixed():
                 return raised_or_nan(value, least)
@@ -3226,16 +3222,16 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
     @always_inline
     def smoothed[
         M: SharedMemory, //
-    ](self, values: M, band: Int, frame: Int, place: Int, least: Float32) -> Float32:
+    ](self, values: M, band: Int, frame: Frame, place: Frame, least: Float32) -> Float32:
         """Mean over those of the nine neighbours that exist, added up in the CPU's order."""
         comptime if Self.kind == FORMED:
             if self.clip.smoothing == NONE:
                 return self.clamped(values, band, frame, place, least)
         var bands = 3 - Int(band == 0) - Int(band == Self.n_mels - 1)
-        var frames = 3 - Int(frame == 0) - Int(frame == self.clip.extent.frames() - 1)
+        var frames = 3 - Int(frame == 0) - Int(frame == self.clip.frames() - 1)
         var sums = Array[Float32, 3](fill=0)
         comptime for i in range(3):
-            var near = frame + i - 1
+            var near = frame + Frame(i - 1)
             var upper = self.clamped(values, band - 1, near, place, least) + self.clamped(
                 values, band, near, place, least
             )
@@ -3327,7 +3323,6 @@ def copies_by_itself() -> Bool:
 struct DeviceTeam(Team):
     """One of the device's threads; the others are at the same place in the program."""
 
-    var rank: Int
     var thread: Int
     var memory: OnChip
     var maximum: Float32
@@ -3342,7 +3337,7 @@ struct DeviceTeam(Team):
         phase: Int,
         whole_cluster: Bool = False,
     ](mut self, block: Block[n_mels, group, tile, kind], step: Step):
-        block.phase[phase](step, self.rank, self.thread, self.memory, self.maximum)
+        block.phase[phase](step, self.thread, self.memory, self.maximum)
         comptime if whole_cluster and has_clusters():
             cluster_sync()
         else:
@@ -3415,5 +3410,5 @@ def mel_kernel[
     var rank = UInt32(block_idx.x) % UInt32(blocks)
     var chunks = UInt32(batch.chunks())
     var clip = batch.clip[n_mels](Int(item // chunks), Int(item % chunks))
-    var team = DeviceTeam(Int(rank), Int(thread_idx.x), shared_memory[B.SIZE](), SILENCE)
-    B(clip, Int(blocks)).run(team)
+    var team = DeviceTeam(Int(thread_idx.x), shared_memory[B.SIZE](), SILENCE)
+    B(clip, UInt32(blocks), rank).run(team)
