@@ -2806,6 +2806,16 @@ def stream_bands[n_mels: Int]() -> Array[Int, WORKERS + 1]:
 
 
 @fieldwise_init
+struct Part(ImplicitlyCopyable, TrivialRegisterPassable):
+    """A worker's bands."""
+
+    var first: Int
+    var count: Int
+    var slot: Int
+    """Slot of the first one's mel energy."""
+
+
+@fieldwise_init
 struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
     ImplicitlyCopyable, TrivialRegisterPassable
 ):
@@ -3048,6 +3058,28 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
             dft25_power[1, Self.GROUP](column, column)
 
     @always_inline
+    def energies[M: SharedMemory, //, low: Int, high: Int](self, worker: Int, slots: M) -> Part:
+        """Computes mel energies: those of one of the workers from `low` on, below `high`."""
+        comptime if high - low > 1:
+            comptime middle = (low + high) // 2
+            if worker < middle:
+                return self.energies[low, middle](worker, slots)
+            return self.energies[middle, high](worker, slots)
+        else:
+            comptime bands = stream_bands[Self.n_mels]()
+            comptime first = bands[low]
+            comptime count = bands[high] - first
+            # Powers have left the second half of every complex column free.
+            comptime slot = 50 * low + 25 if low < 7 else REAL_SLOTS + 13
+            comptime room = 25 if low < 7 else 12
+            comptime assert 2 <= count <= room, "there is room for the energies, and work for two"
+            var energies = ToMemory(slots.offset(Self.GROUP * (slot - first)), Self.GROUP)
+            mel_terms[1, Self.GROUP, Self.n_mels, WORKERS, True, only=low, band_cost=BAND_COST](
+                slots, energies
+            )
+            return Part(first, count, slot)
+
+    @always_inline
     def bands[M: SharedMemory, //](self, step: Step, thread: Int, memory: M, mut maximum: Float32):
         """Computes mel energies and their logarithms: each worker a range of bands, with equal
         work."""
@@ -3059,46 +3091,31 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
             if place >= Self.TILE:
                 return
         var slots = memory.offset(Self.SLOTS + frame)
-        var begin = 0
-        var count = 0
-        var free = 0
-        comptime for stream in range(WORKERS):
-            if worker == stream:
-                comptime bands = stream_bands[Self.n_mels]()
-                comptime first = bands[stream]
-                comptime here = bands[stream + 1] - first
-                # Powers have left the second half of every complex column free.
-                comptime slot = 50 * stream + 25 if stream < 7 else REAL_SLOTS + 13
-                comptime assert here <= (25 if stream < 7 else 12), "there is room for the energies"
-                var energies = ToMemory(slots.offset(Self.GROUP * (slot - first)), Self.GROUP)
-                mel_terms[
-                    1, Self.GROUP, Self.n_mels, WORKERS, True, only=stream, band_cost=BAND_COST
-                ](slots, energies)
-                begin = first
-                count = here
-                free = slot
+        var part = self.energies[0, WORKERS](worker, slots)
         var own = at < min(step.tile + self.tile_frames, self.clip.end)
         var most = SILENCE
         comptime T = output_of(Self.kind)
-        var row = self.clip.values[T]().unsafe_offset(begin * Int(self.clip.rows) + Int(at))
-        var energy = slots.offset(Self.GROUP * free)
-        var value_at = memory.offset(Self.VALUES + Self.TILE * begin + place)
-        comptime TOGETHER = 2
-        for first in range(0, count, TOGETHER):
-            comptime for i in range(TOGETHER):
-                if i == 0 or first + i < count:
-                    var value = quarter_log10[1](energy.load[1](Self.GROUP * i))
-                    most = max(most, value)
-                    comptime if Self.TILE > 0:
-                        value_at.store[1](Self.TILE * i, value)
-                    else:
-                        comptime if Self.kind >= DIRECT:
-                            value = raised_or_nan(value, self.clip.form.least)
-                        if own:
-                            row[] = rounded[T, 1](value)
-                        row = row.unsafe_offset(Int(self.clip.rows))
-            energy = energy.offset(TOGETHER * Self.GROUP)
-            value_at = value_at.offset(TOGETHER * Self.TILE)
+        var row = self.clip.values[T]().unsafe_offset(part.first * Int(self.clip.rows) + Int(at))
+        var energy = slots.offset(Self.GROUP * part.slot)
+        var value_at = memory.offset(Self.VALUES + Self.TILE * part.first + place)
+        # Two bands at a time, whose dependent operations interleave, from the last on: of an odd
+        # number the second is done twice.
+        var band = UInt32(part.count)
+        while True:
+            band = UInt32(max(Int32(band) - 2, 0))
+            comptime for i in range(2):
+                var value = quarter_log10[1](energy.load[1](Self.GROUP * (Int(band) + i)))
+                most = max(most, value)
+                comptime if Self.TILE > 0:
+                    value_at.store[1](Self.TILE * (Int(band) + i), value)
+                else:
+                    comptime if Self.kind >= DIRECT:
+                        value = raised_or_nan(value, self.clip.form.least)
+                    if own:
+                        var there = Int(band + UInt32(i)) * Int(UInt32(self.clip.rows))
+                        row[unsafe_offset=there] = rounded[T, 1](value)
+            if band == 0:
+                break
         if self.clip.first <= at < min(self.clip.frames(), self.clip.end):
             maximum = max(maximum, most)
 
