@@ -2807,12 +2807,48 @@ def stream_bands[n_mels: Int]() -> Array[Int, WORKERS + 1]:
 
 @fieldwise_init
 struct Part(ImplicitlyCopyable, TrivialRegisterPassable):
-    """A worker's bands."""
+    """A worker's bands, in one number: so there is one to choose where workers part."""
 
-    var first: Int
-    var count: Int
-    var slot: Int
-    """Slot of the first one's mel energy."""
+    var packed: UInt32
+
+    @always_inline
+    def __init__(out self, *, first: Int, count: Int, slot: Int):
+        self.packed = UInt32(first | count << 8 | slot << 16)
+
+    @always_inline
+    def first(self) -> Int:
+        """The first band."""
+        return Int(self.packed & 0xFF)
+
+    @always_inline
+    def count(self) -> Int32:
+        """The number of bands."""
+        return Int32((self.packed >> 8) & 0xFF)
+
+    @always_inline
+    def slot(self) -> Int:
+        """Slot of the first band's mel energy."""
+        return Int(self.packed >> 16)
+
+
+struct Row[T: DType](ImplicitlyCopyable, TrivialRegisterPassable):
+    """A value in the output, and those of the same frame in other bands. Distances are 32 bits wide
+    in bytes from row to row: a row with more would belong to features that fit into no device."""
+
+    var first: Memory[DType.uint8]
+    var stride: UInt32
+
+    @always_inline
+    def __init__(out self, clip: DeviceClip, band: UInt32, frame: Frame):
+        self.stride = UInt32(clip.rows) * UInt32(size_of[Scalar[Self.T]]())
+        self.first = clip.values[Self.T]().unsafe_offset(Int(frame)).unsafe_bitcast[UInt8]()
+        self.first = self.first.unsafe_offset(Int(band) * Int(self.stride))
+
+    @always_inline
+    def below(self, bands: UInt32) -> Memory[Self.T]:
+        """The value so many bands on."""
+        var at = self.first.unsafe_offset(Int(bands) * Int(self.stride))
+        return at.unsafe_bitcast[Scalar[Self.T]]()
 
 
 @fieldwise_init
@@ -2869,6 +2905,18 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
             var together = blocks * UInt32(self.tile_frames)
             self.rounds = Frame((rows + together - 1) // together)
 
+    @staticmethod
+    @always_inline
+    def frame_of(thread: Int32) -> Int32:
+        """Number of a thread's frame in the group."""
+        return Int32(UInt32(thread) % UInt32(Self.GROUP))
+
+    @staticmethod
+    @always_inline
+    def worker_of(thread: Int32) -> Int32:
+        """Number of a thread among those of its frame."""
+        return Int32(UInt32(thread) // UInt32(Self.GROUP))
+
     @always_inline
     def run[T: Team](self, mut team: T):
         """Runs the whole program. Between two phases all threads wait for each other."""
@@ -2914,7 +2962,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
     @always_inline
     def phase[
         M: SharedMemory, //, phase: Int
-    ](self, step: Step, thread: Int, memory: M, mut maximum: Float32):
+    ](self, step: Step, thread: Int32, memory: M, mut maximum: Float32):
         """Runs one thread's part of a phase. `maximum` is what it keeps from phase to phase."""
         comptime if phase == PREPARE:
             self.prepare(thread, memory)
@@ -2931,13 +2979,13 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
             memory.wait_for_copies()
         elif phase == MAXIMA:
             self.look_at_unused(thread, maximum)
-            memory.store[1](Self.PARTS + thread, maximum)
+            memory.store[1](Self.PARTS + Int(thread), maximum)
         elif phase == FEWER_MAXIMA:
-            if thread < Self.GROUP:
+            if thread < Int32(Self.GROUP):
                 for worker in range(1, WORKERS):
-                    var part = memory.load[1](Self.PARTS + worker * Self.GROUP + thread)
+                    var part = memory.load[1](Self.PARTS + worker * Self.GROUP + Int(thread))
                     maximum = greater[1](maximum, part)
-                memory.store[1](Self.FEWER_PARTS + thread, maximum)
+                memory.store[1](Self.FEWER_PARTS + Int(thread), maximum)
         elif phase == MAXIMUM:
             if thread == 0:
                 for i in range(1, Self.GROUP):
@@ -2976,27 +3024,27 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
         return min(step.tile + count, self.clip.sounding())
 
     @always_inline
-    def prepare[M: SharedMemory, //](self, thread: Int, memory: M):
+    def prepare[M: SharedMemory, //](self, thread: Int32, memory: M):
         """Writes the transform's tables."""
         ref window = global_constant[window_table()]()
-        for i in range(thread, REACH, Self.THREADS):
+        for i in range(Int(thread), REACH, Self.THREADS):
             memory.store[1](Self.WINDOW + i, window[i])
-        for i in range(thread, N_FFT, Self.THREADS):
+        for i in range(Int(thread), N_FFT, Self.THREADS):
             var j = time_index(i % 16, i // 16)
             memory.store[1](Self.PLACES + i, bitcast[DType.float32, 1](Int32(j + j // HOP)))
 
     @always_inline
-    def look_at_unused(self, thread: Int, mut maximum: Float32):
+    def look_at_unused(self, thread: Int32, mut maximum: Float32):
         """Checks that the samples that no frame reaches are finite; they go with the last one."""
         var extent = self.clip.extent
         var has_last = self.clip.first < self.clip.frames() <= self.clip.end
         if self.rank == 0 and has_last and not self.clip.is_int16:
-            for i in range(extent.first_unused() + thread, extent.samples, Self.THREADS):
+            for i in range(extent.first_unused() + Int(thread), extent.samples, Self.THREADS):
                 if not is_finite(self.clip.floats[unsafe_offset=i]):
                     maximum = OVERFLOW
 
     @always_inline
-    def fetch[M: SharedMemory, //](self, step: Step, thread: Int, memory: M):
+    def fetch[M: SharedMemory, //](self, step: Step, thread: Int32, memory: M):
         """Copies a group's samples to shared memory, if there is such a group."""
         if step.group < self.end_of(step):
             var samples = memory.offset(Self.SAMPLES)
@@ -3008,12 +3056,12 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
     @always_inline
     def fetch_from[
         T: DType, M: SharedMemory, //
-    ](self, audio: Memory[T], group: Frame, thread: Int, to: M):
+    ](self, audio: Memory[T], group: Frame, thread: Int32, to: M):
         comptime LANES = 32
         comptime AT_ONCE = Self.THREADS // LANES
         comptime assert HOP % LANES == 0, "a hop is copied by whole warps"
-        var row = thread // LANES
-        var lane = thread % LANES
+        var row = Int(UInt32(thread) // LANES)
+        var lane = Int(UInt32(thread) % LANES)
         var start = HOP * Int(group) - REACH
         comptime UNMIRRORED = Frame(REACH // HOP + 1)
         if UNMIRRORED <= group and group + Frame(Self.ROWS) < self.clip.reached():
@@ -3031,38 +3079,38 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
                     to.store[1](Self.PITCH * i + k, sample)
 
     @always_inline
-    def columns[M: SharedMemory, //](self, thread: Int, memory: M):
+    def columns[M: SharedMemory, //](self, thread: Int32, memory: M):
         """Computes windowed DFTs of 16: each worker every eighth of a frame's 25."""
-        var frame = thread % Self.GROUP
-        for n2 in range(thread // Self.GROUP, 25, WORKERS):
+        var frame = Int(Self.frame_of(thread))
+        for n2 in range(Self.worker_of(thread), Int32(25), Int32(WORKERS)):
             windowed_dft16_alone[Self.GROUP](
                 memory.offset(Self.SAMPLES + Self.PITCH * frame),
                 memory.offset(Self.WINDOW),
                 memory.offset(Self.PLACES),
                 memory.offset(Self.SLOTS + frame),
-                n2,
+                Int(n2),
             )
 
     @always_inline
-    def powers[M: SharedMemory, //](self, thread: Int, memory: M):
+    def powers[M: SharedMemory, //](self, thread: Int32, memory: M):
         """Computes DFTs of 25 and powers, in place: each worker a complex column, the first one
         both real ones."""
-        var slots = memory.offset(Self.SLOTS + thread % Self.GROUP)
-        var worker = thread // Self.GROUP
+        var slots = memory.offset(Self.SLOTS + Int(Self.frame_of(thread)))
+        var worker = Self.worker_of(thread)
         if worker == 0:
             for i in range(2):
                 var column = slots.offset(Self.GROUP * (REAL_SLOTS + 25 * i))
                 real_dft25_power[1, Self.GROUP](column, column)
         else:
-            var column = slots.offset(Self.GROUP * 50 * (worker - 1))
+            var column = slots.offset(Self.GROUP * 50 * Int(worker - 1))
             dft25_power[1, Self.GROUP](column, column)
 
     @always_inline
-    def energies[M: SharedMemory, //, low: Int, high: Int](self, worker: Int, slots: M) -> Part:
+    def energies[M: SharedMemory, //, low: Int, high: Int](self, worker: Int32, slots: M) -> Part:
         """Computes mel energies: those of one of the workers from `low` on, below `high`."""
         comptime if high - low > 1:
             comptime middle = (low + high) // 2
-            if worker < middle:
+            if worker < Int32(middle):
                 return self.energies[low, middle](worker, slots)
             return self.energies[middle, high](worker, slots)
         else:
@@ -3077,32 +3125,33 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
             mel_terms[1, Self.GROUP, Self.n_mels, WORKERS, True, only=low, band_cost=BAND_COST](
                 slots, energies
             )
-            return Part(first, count, slot)
+            return Part(first=first, count=count, slot=slot)
 
     @always_inline
-    def bands[M: SharedMemory, //](self, step: Step, thread: Int, memory: M, mut maximum: Float32):
+    def bands[
+        M: SharedMemory, //
+    ](self, step: Step, thread: Int32, memory: M, mut maximum: Float32):
         """Computes mel energies and their logarithms: each worker a range of bands, with equal
         work."""
-        var frame = thread % Self.GROUP
-        var worker = thread // Self.GROUP
+        var frame = Int(Self.frame_of(thread))
         var at = step.group + Frame(frame)
         var place = Int(at - step.tile)
         comptime if Self.TILE > 0:
             if place >= Self.TILE:
                 return
         var slots = memory.offset(Self.SLOTS + frame)
-        var part = self.energies[0, WORKERS](worker, slots)
+        var part = self.energies[0, WORKERS](Self.worker_of(thread), slots)
         var own = at < min(step.tile + self.tile_frames, self.clip.end)
         var most = SILENCE
         comptime T = output_of(Self.kind)
-        var row = self.clip.values[T]().unsafe_offset(part.first * Int(self.clip.rows) + Int(at))
-        var energy = slots.offset(Self.GROUP * part.slot)
-        var value_at = memory.offset(Self.VALUES + Self.TILE * part.first + place)
+        var row = Row[T](self.clip, UInt32(part.first()), at)
+        var energy = slots.offset(Self.GROUP * part.slot())
+        var value_at = memory.offset(Self.VALUES + Self.TILE * part.first() + place)
         # Two bands at a time, whose dependent operations interleave, from the last on: of an odd
         # number the second is done twice.
-        var band = UInt32(part.count)
+        var band = part.count()
         while True:
-            band = UInt32(max(Int32(band) - 2, 0))
+            band = max(band - 2, 0)
             comptime for i in range(2):
                 var value = quarter_log10[1](energy.load[1](Self.GROUP * (Int(band) + i)))
                 most = max(most, value)
@@ -3112,15 +3161,14 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
                     comptime if Self.kind >= DIRECT:
                         value = raised_or_nan(value, self.clip.form.least)
                     if own:
-                        var there = Int(band + UInt32(i)) * Int(UInt32(self.clip.rows))
-                        row[unsafe_offset=there] = rounded[T, 1](value)
+                        row.below(UInt32(band + Int32(i)))[] = rounded[T, 1](value)
             if band == 0:
                 break
         if self.clip.first <= at < min(self.clip.frames(), self.clip.end):
             maximum = max(maximum, most)
 
     @always_inline
-    def finish_output[M: SharedMemory, //](self, first: Frame, thread: Int, memory: M):
+    def finish_output[M: SharedMemory, //](self, first: Frame, thread: Int32, memory: M):
         """Clamps the block's own frames, from `first` on, in the output; sets those for which
         nothing was computed: silent frames, and all frames of a damaged clip."""
         var clip = self.clip
@@ -3128,10 +3176,9 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
         var sounding = min(end, clip.sounding())
         var damaged = clip.too_short()
         var least = clip.form.least
-        var stride = Int(clip.rows)
         comptime T = output_of(Self.kind)
-        var row = clip.values[T]().unsafe_offset(thread // Self.GROUP * stride)
-        var frame = first + Frame(thread % Self.GROUP)
+        var band = UInt32(Self.worker_of(thread))
+        var frame = first + Self.frame_of(thread)
         comptime if Self.kind < DIRECT:
             var clip_maximum = memory.load[1](Self.CLIP_MAXIMUM)
             least = clip_maximum - RANGE
@@ -3139,43 +3186,42 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
         if damaged:
             sounding = 0
         comptime if Self.kind < DIRECT:
-            self.clamp_output(rebind[Floats](row), frame, sounding, least)
+            self.clamp_output(band, frame, sounding, least)
         var value = rounded[T, 1](NAN if damaged else max(SILENCE, least))
         while frame < end:
             if frame >= sounding:
+                var row = Row[T](clip, band, frame)
                 for i in range(Self.n_mels // WORKERS):
-                    row[unsafe_offset=i * WORKERS * stride + Int(frame)] = value
+                    row.below(UInt32(i * WORKERS))[] = value
             frame += Frame(Self.GROUP)
 
     @always_inline
-    def clamp_output(self, row: Floats, begin: Frame, end: Frame, least: Float32):
-        """Clamps values in the output: of every eighth band from `row` on, of this thread's frames.
-        """
+    def clamp_output(self, band: UInt32, begin: Frame, end: Frame, least: Float32):
+        """Clamps values in the output: of every eighth band, of this thread's frames."""
         comptime BANDS_EACH = Self.n_mels // WORKERS
-        var stride = WORKERS * Int(self.clip.rows)
         # Loads that are under way at the same time: as many as registers allow.
         comptime BANDS = 10 if BANDS_EACH % 10 == 0 else 8
-        comptime FRAMES = 2
-        for first in range(0, BANDS_EACH, BANDS):
-            var top = row.unsafe_offset(first * stride)
-            var frame = begin
-            while frame < end:
+        comptime FRAMES = 3
+        var frame = begin
+        while frame < end:
+            comptime for first in range(0, BANDS_EACH, BANDS):
+                var row = Row[DType.float32](self.clip, band, frame)
                 var values = Array[Float32, FRAMES * BANDS](fill=0)
-                comptime for k in range(FRAMES):
-                    var at = Int(frame) + k * Self.GROUP
-                    if at < Int(end):
-                        comptime for i in range(BANDS):
-                            values[k * BANDS + i] = top[unsafe_offset=i * stride + at]
-                comptime for k in range(FRAMES):
-                    var at = Int(frame) + k * Self.GROUP
-                    if at < Int(end):
-                        comptime for i in range(BANDS):
+                comptime for i in range(BANDS):
+                    var at = row.below(UInt32(WORKERS * (first + i)))
+                    comptime for k in range(FRAMES):
+                        if frame + Frame(k * Self.GROUP) < end:
+                            values[k * BANDS + i] = at[unsafe_offset=k * Self.GROUP]
+                comptime for i in range(BANDS):
+                    var at = row.below(UInt32(WORKERS * (first + i)))
+                    comptime for k in range(FRAMES):
+                        if frame + Frame(k * Self.GROUP) < end:
                             if values[k * BANDS + i] < least:
-                                top[unsafe_offset=i * stride + at] = least
-                frame += Frame(FRAMES * Self.GROUP)
+                                at[unsafe_offset=k * Self.GROUP] = least
+            frame += Frame(FRAMES * Self.GROUP)
 
     @always_inline
-    def finish[M: SharedMemory, //](self, step: Step, thread: Int, memory: M):
+    def finish[M: SharedMemory, //](self, step: Step, thread: Int32, memory: M):
         """Writes the tile's own frames to the output, clamped and smoothed."""
         var clip = self.clip
         var edge = Frame(1 if clip.smoothing == VALID else 0)
@@ -3189,9 +3235,9 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
         var end = min(begin + self.tile_frames, clip.end - edge)
         var width = Int(clip.rows - 2 * edge)
         var values = memory.offset(Self.VALUES)
-        var first = Int(edge) + thread // Self.GROUP
+        var first = Int(edge + Self.worker_of(thread))
         var top = (first - Int(edge)) * width - Int(edge)
-        var frame = begin + Frame(thread % Self.GROUP)
+        var frame = begin + Self.frame_of(thread)
         while frame < end:
             if frame >= edge:
                 var at = top + Int(frame)
@@ -3340,7 +3386,7 @@ def copies_by_itself() -> Bool:
 struct DeviceTeam(Team):
     """One of the device's threads; the others are at the same place in the program."""
 
-    var thread: Int
+    var thread: Int32
     var memory: OnChip
     var maximum: Float32
 
@@ -3427,5 +3473,5 @@ def mel_kernel[
     var rank = UInt32(block_idx.x) % UInt32(blocks)
     var chunks = UInt32(batch.chunks())
     var clip = batch.clip[n_mels](Int(item // chunks), Int(item % chunks))
-    var team = DeviceTeam(Int(thread_idx.x), shared_memory[B.SIZE](), SILENCE)
+    var team = DeviceTeam(Int32(thread_idx.x), shared_memory[B.SIZE](), SILENCE)
     B(clip, UInt32(blocks), rank).run(team)
