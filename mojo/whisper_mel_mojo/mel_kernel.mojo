@@ -2732,7 +2732,7 @@ trait SharedMemory(Scratch):
         """Waits for the copies of this thread."""
         ...
 
-    def of_block(self, rank: Int, at: Int) -> Float32:
+    def of_block(self, rank: Int32, at: Int) -> Float32:
         """Float `at` of another block of the same cluster."""
         ...
 
@@ -2791,6 +2791,8 @@ def raised_or_nan(value: Float32, least: Float32) -> Float32:
     return max(value, least) if value < OVERFLOW else NAN
 
 
+comptime AGREEING = 4
+"""Threads of a block that read the other blocks' maxima, each some of them."""
 comptime BAND_COST = 13
 """Work for a band beside its terms, in terms: its logarithm, and storing that."""
 
@@ -2847,8 +2849,14 @@ struct Row[T: DType](ImplicitlyCopyable, TrivialRegisterPassable):
     @always_inline
     def below(self, bands: UInt32) -> Memory[Self.T]:
         """The value so many bands on."""
-        var at = self.first.unsafe_offset(Int(bands) * Int(self.stride))
-        return at.unsafe_bitcast[Scalar[Self.T]]()
+        return self.after(bands).first.unsafe_bitcast[Scalar[Self.T]]()
+
+    @always_inline
+    def after(self, bands: UInt32) -> Self:
+        """The value so many bands on, with those after it."""
+        var there = self
+        there.first = self.first.unsafe_offset(Int(bands) * Int(self.stride))
+        return there
 
 
 @fieldwise_init
@@ -2885,9 +2893,9 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
     comptime PLACES = Self.WINDOW + REACH
     comptime PARTS = Self.PLACES + N_FFT
     comptime FEWER_PARTS = Self.PARTS + Self.THREADS
-    comptime OWN_MAXIMUM = Self.FEWER_PARTS + Self.GROUP
-    comptime CLIP_MAXIMUM = Self.OWN_MAXIMUM + 1
-    comptime SAMPLES = Self.CLIP_MAXIMUM + 1
+    comptime CLIP_MAXIMA = Self.FEWER_PARTS + Self.GROUP
+    comptime OWN_MAXIMUM = Self.CLIP_MAXIMA + AGREEING
+    comptime SAMPLES = Self.OWN_MAXIMUM + 1
     comptime SLOTS = Self.SAMPLES + Self.PITCH * Self.ROWS
     comptime VALUES = Self.SLOTS + COLUMN_SLOTS * Self.GROUP
     comptime SIZE = Self.VALUES + Self.n_mels * Self.TILE
@@ -2992,10 +3000,10 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
                     maximum = greater[1](maximum, memory.load[1](Self.FEWER_PARTS + i))
                 memory.store[1](Self.OWN_MAXIMUM, maximum)
         elif phase == AGREE:
-            if thread == 0:
-                for other in range(Int(self.blocks)):
+            if thread < AGREEING:
+                for other in range(thread, Int32(self.blocks), Int32(AGREEING)):
                     maximum = greater[1](maximum, memory.of_block(other, Self.OWN_MAXIMUM))
-                memory.store[1](Self.CLIP_MAXIMUM, maximum)
+                memory.store[1](Self.CLIP_MAXIMA + Int(thread), maximum)
         else:
             comptime if Self.TILE > 0:
                 self.finish(step, thread, memory)
@@ -3027,11 +3035,11 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
     def prepare[M: SharedMemory, //](self, thread: Int32, memory: M):
         """Writes the transform's tables."""
         ref window = global_constant[window_table()]()
-        for i in range(Int(thread), REACH, Self.THREADS):
-            memory.store[1](Self.WINDOW + i, window[i])
-        for i in range(Int(thread), N_FFT, Self.THREADS):
-            var j = time_index(i % 16, i // 16)
-            memory.store[1](Self.PLACES + i, bitcast[DType.float32, 1](Int32(j + j // HOP)))
+        for i in range(thread, Int32(REACH), Int32(Self.THREADS)):
+            memory.store[1](Self.WINDOW + Int(i), window[Int(i)])
+        for i in range(UInt32(thread), UInt32(N_FFT), UInt32(Self.THREADS)):
+            var j = (25 * (i % 16) + 16 * (i // 16)) % N_FFT  # as time_index
+            memory.store[1](Self.PLACES + Int(i), bitcast[DType.float32, 1](j + j // HOP))
 
     @always_inline
     def look_at_unused(self, thread: Int32, mut maximum: Float32):
@@ -3058,25 +3066,50 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
         T: DType, M: SharedMemory, //
     ](self, audio: Memory[T], group: Frame, thread: Int32, to: M):
         comptime LANES = 32
-        comptime AT_ONCE = Self.THREADS // LANES
+        comptime EACH = Self.GROUP * LANES // Self.THREADS
         comptime assert HOP % LANES == 0, "a hop is copied by whole warps"
-        var row = Int(UInt32(thread) // LANES)
-        var lane = Int(UInt32(thread) % LANES)
+        # Each warp copies as many hops that follow each other, the first two one more.
+        var warp = UInt32(thread) // LANES
+        var lane = UInt32(thread) % LANES
         var start = HOP * Int(group) - REACH
         comptime UNMIRRORED = Frame(REACH // HOP + 1)
         if UNMIRRORED <= group and group + Frame(Self.ROWS) < self.clip.reached():
-            # All addresses are this one and a constant.
-            var source = audio.unsafe_offset(start + (HOP * row + lane))
-            var there = to.offset(Self.PITCH * row + lane)
-            comptime for i in range(0, Self.ROWS, AT_ONCE):
-                if i + AT_ONCE <= Self.ROWS or row < Self.ROWS - i:
-                    comptime for k in range(0, HOP, LANES):
-                        there.copy(Self.PITCH * i + k, source.unsafe_offset(HOP * i + k))
+            # All addresses are one of these and a constant.
+            var source = audio.unsafe_offset(start + Int(UInt32(HOP * EACH) * warp + lane))
+            var there = to.offset(Int(UInt32(Self.PITCH * EACH) * warp + lane))
+            comptime for i in range(EACH):
+                comptime for k in range(0, HOP, LANES):
+                    there.copy(Self.PITCH * i + k, source.unsafe_offset(HOP * i + k))
+            if warp < UInt32(Self.ROWS - Self.GROUP):
+                source = audio.unsafe_offset(start + Int(HOP * (warp + UInt32(Self.GROUP)) + lane))
+                there = to.offset(Int(UInt32(Self.PITCH) * (warp + UInt32(Self.GROUP)) + lane))
+                comptime for k in range(0, HOP, LANES):
+                    there.copy(k, source.unsafe_offset(k))
         else:
-            for i in range(row, Self.ROWS, AT_ONCE):
-                for k in range(lane, HOP, LANES):
-                    var sample = self.clip.extent.load[T](audio, start + HOP * i + k)
-                    to.store[1](Self.PITCH * i + k, sample)
+            self.fetch_edge(audio, start, Int32(warp), Int32(lane), to)
+
+    @always_inline
+    def fetch_edge[
+        T: DType, M: SharedMemory, //
+    ](self, audio: Memory[T], start: Int, warp: Int32, lane: Int32, to: M):
+        """Copies a warp's part of the samples from `start` on, mirrored at both ends of the clip.
+        """
+        # Where the clip begins and ends, and its samples, from `start` on; 32 bits reach far enough.
+        comptime FAR = 1 << 20
+        var extent = self.clip.extent
+        var begin = Int32(max(-start, -FAR))
+        var length = Int32(min(extent.length - start, FAR))
+        var samples = Int32(min(extent.samples - start, FAR))
+        var source = audio.unsafe_offset(start)
+        for row in range(warp, Int32(Self.ROWS), Int32(Self.THREADS // 32)):
+            for k in range(lane, Int32(HOP), Int32(32)):
+                var at = HOP * row + k
+                at = max(at, 2 * begin - at)
+                at = min(at, 2 * (length - 1) - at)
+                var sample = Float32(0)
+                if begin <= at < samples:
+                    sample = load_samples[T, 1](source, Int(at))
+                to.store[1](Int(Int32(Self.PITCH) * row + k), sample)
 
     @always_inline
     def columns[M: SharedMemory, //](self, thread: Int32, memory: M):
@@ -3147,25 +3180,40 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
         var row = Row[T](self.clip, UInt32(part.first()), at)
         var energy = slots.offset(Self.GROUP * part.slot())
         var value_at = memory.offset(Self.VALUES + Self.TILE * part.first() + place)
-        # Two bands at a time, whose dependent operations interleave, from the last on: of an odd
-        # number the second is done twice.
-        var band = part.count()
-        while True:
-            band = max(band - 2, 0)
+        var left = part.count()
+        # Two bands at a time, whose dependent operations interleave.
+        while left > 1:
             comptime for i in range(2):
-                var value = quarter_log10[1](energy.load[1](Self.GROUP * (Int(band) + i)))
-                most = max(most, value)
-                comptime if Self.TILE > 0:
-                    value_at.store[1](Self.TILE * (Int(band) + i), value)
-                else:
-                    comptime if Self.kind >= DIRECT:
-                        value = raised_or_nan(value, self.clip.form.least)
-                    if own:
-                        row.below(UInt32(band + Int32(i)))[] = rounded[T, 1](value)
-            if band == 0:
-                break
+                self.logarithm(
+                    energy.offset(Self.GROUP * i),
+                    value_at.offset(Self.TILE * i),
+                    row.below(UInt32(i)),
+                    own,
+                    most,
+                )
+            energy = energy.offset(2 * Self.GROUP)
+            value_at = value_at.offset(2 * Self.TILE)
+            row = row.after(2)
+            left -= 2
+        if left > 0:
+            self.logarithm(energy, value_at, row.below(0), own, most)
         if self.clip.first <= at < min(self.clip.frames(), self.clip.end):
             maximum = max(maximum, most)
+
+    @always_inline
+    def logarithm[
+        M: SharedMemory, T: DType, //
+    ](self, energy: M, value_at: M, output: Memory[T], own: Bool, mut most: Float32):
+        """Computes a value; stores it, without a tile in the output if it is the block's `own`."""
+        var value = quarter_log10[1](energy.load[1](0))
+        most = max(most, value)
+        comptime if Self.TILE > 0:
+            value_at.store[1](0, value)
+        else:
+            comptime if Self.kind >= DIRECT:
+                value = raised_or_nan(value, self.clip.form.least)
+            if own:
+                output[] = rounded[T, 1](value)
 
     @always_inline
     def finish_output[M: SharedMemory, //](self, first: Frame, thread: Int32, memory: M):
@@ -3180,7 +3228,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
         var band = UInt32(Self.worker_of(thread))
         var frame = first + Self.frame_of(thread)
         comptime if Self.kind < DIRECT:
-            var clip_maximum = memory.load[1](Self.CLIP_MAXIMUM)
+            var clip_maximum = memory.load[AGREEING](Self.CLIP_MAXIMA).reduce_max()
             least = clip_maximum - RANGE
             damaged = damaged or not clip_maximum < OVERFLOW
         if damaged:
@@ -3188,11 +3236,13 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
         comptime if Self.kind < DIRECT:
             self.clamp_output(band, frame, sounding, least)
         var value = rounded[T, 1](NAN if damaged else max(SILENCE, least))
+        if frame < sounding:
+            comptime GROUP = UInt32(Self.GROUP)
+            frame += Frame((UInt32(sounding - frame) + GROUP - 1) // GROUP * GROUP)
         while frame < end:
-            if frame >= sounding:
-                var row = Row[T](clip, band, frame)
-                for i in range(Self.n_mels // WORKERS):
-                    row.below(UInt32(i * WORKERS))[] = value
+            var row = Row[T](clip, band, frame)
+            for i in range(Self.n_mels // WORKERS):
+                row.below(UInt32(i * WORKERS))[] = value
             frame += Frame(Self.GROUP)
 
     @always_inline
@@ -3228,7 +3278,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
         var least = clip.form.least
         var damaged = clip.too_short()
         if not self.is_fixed():
-            var clip_maximum = memory.load[1](Self.CLIP_MAXIMUM)
+            var clip_maximum = memory.load[AGREEING](Self.CLIP_MAXIMA).reduce_max()
             least = clip_maximum - RANGE
             damaged = damaged or not clip_maximum < OVERFLOW
         var begin = step.tile + clip.margin()
@@ -3349,7 +3399,7 @@ struct OnChip(SharedMemory):
             ]()
 
     @always_inline
-    def of_block(self, rank: Int, at: Int) -> Float32:
+    def of_block(self, rank: Int32, at: Int) -> Float32:
         comptime if has_clusters():
             return inlined_assembly[
                 (
