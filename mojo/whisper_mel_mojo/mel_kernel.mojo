@@ -674,24 +674,22 @@ def windowed_dft16[
 
 
 @always_inline
-def windowed_dft16_alone[
-    M: Scratch, //, PITCH: Int
-](samples: M, window: M, places: M, columns: M, n2: Int):
-    """Computes column n2 like `windowed_dft16`, of one frame, with tables that are read four
-    numbers at a time: window, and places of the samples as int32."""
+def windowed_dft16_alone[M: Scratch, //, PITCH: Int](samples: M, row: M, columns: M, n2: Int):
+    """Computes column n2 like `windowed_dft16`, of one frame, with a row of a table that is read
+    four numbers at a time: 8 of the window, and the places of the 16 samples as int32."""
     var b = Array[Float32, 8](fill=0)
     var s = Array[Float32, 8](fill=0)
     var d = Array[Float32, 8](fill=0)
     comptime for quad in range(2):
-        var first = bitcast[DType.int32, 4](places.load[4](16 * n2 + 4 * quad))
-        var second = bitcast[DType.int32, 4](places.load[4](16 * n2 + 8 + 4 * quad))
+        var first = bitcast[DType.int32, 4](row.load[4](8 + 4 * quad))
+        var second = bitcast[DType.int32, 4](row.load[4](16 + 4 * quad))
         comptime for i in range(4):
             var a = samples.load[1](Int(first[i]))
             b[4 * quad + i] = samples.load[1](Int(second[i]))
             s[4 * quad + i] = a - b[4 * quad + i]
             d[4 * quad + i] = a + b[4 * quad + i]
     comptime for quad in range(2):
-        var weights = window.load[4](8 * n2 + 4 * quad)
+        var weights = row.load[4](4 * quad)
         comptime for i in range(4):
             comptime n1 = 4 * quad + i
             s[n1] = mul_add[1](weights[i], s[n1], b[n1])
@@ -2888,10 +2886,10 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
     """Floats from frame to frame in shared memory: an odd number, so that threads of neighbouring
     frames use different banks."""
 
-    # Shared memory, in floats. The tables are read four numbers at a time.
-    comptime WINDOW = 0
-    comptime PLACES = Self.WINDOW + REACH
-    comptime PARTS = Self.PLACES + N_FFT
+    # Shared memory, in floats. The table is read four numbers at a time.
+    comptime TABLE = 0
+    comptime TABLE_ROW = 8 + 16
+    comptime PARTS = Self.TABLE + 25 * Self.TABLE_ROW
     comptime FEWER_PARTS = Self.PARTS + Self.THREADS
     comptime CLIP_MAXIMA = Self.FEWER_PARTS + Self.GROUP
     comptime OWN_MAXIMUM = Self.CLIP_MAXIMA + AGREEING
@@ -2906,9 +2904,13 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
         self.blocks = Frame(blocks)
         self.rank = Frame(rank)
         var rows = UInt32(clip.end - clip.first)
-        self.tile_frames = Frame((rows + blocks - 1) // blocks)
         self.rounds = 1
-        comptime if Self.TILE > 0:
+        comptime if Self.TILE == 0:
+            # Whole groups, so that only the clip's last one has threads without a frame.
+            var at_once = blocks * UInt32(Self.GROUP)
+            self.tile_frames = Frame((rows + at_once - 1) // at_once * UInt32(Self.GROUP))
+        else:
+            self.tile_frames = Frame((rows + blocks - 1) // blocks)
             self.tile_frames = min(Frame(Self.TILE) - 2 * clip.margin(), self.tile_frames)
             var together = blocks * UInt32(self.tile_frames)
             self.rounds = Frame((rows + together - 1) // together)
@@ -3033,13 +3035,19 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
 
     @always_inline
     def prepare[M: SharedMemory, //](self, thread: Int32, memory: M):
-        """Writes the transform's tables."""
+        """Writes the transform's table: a row for each column."""
+        comptime ROW = UInt32(Self.TABLE_ROW)
         ref window = global_constant[window_table()]()
-        for i in range(thread, Int32(REACH), Int32(Self.THREADS)):
-            memory.store[1](Self.WINDOW + Int(i), window[Int(i)])
-        for i in range(UInt32(thread), UInt32(N_FFT), UInt32(Self.THREADS)):
-            var j = (25 * (i % 16) + 16 * (i // 16)) % N_FFT  # as time_index
-            memory.store[1](Self.PLACES + Int(i), bitcast[DType.float32, 1](j + j // HOP))
+        for i in range(UInt32(thread), 25 * ROW, UInt32(Self.THREADS)):
+            var n2 = i // ROW
+            var n1 = i % ROW - 8
+            var value = Float32(0)
+            if i % ROW < 8:
+                value = window[Int(8 * n2 + i % ROW)]
+            else:
+                var j = (25 * n1 + 16 * n2) % N_FFT  # as `time_index`
+                value = bitcast[DType.float32, 1](j + j // HOP)
+            memory.store[1](Self.TABLE + Int(i), value)
 
     @always_inline
     def look_at_unused(self, thread: Int32, mut maximum: Float32):
@@ -3086,21 +3094,22 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
                 comptime for k in range(0, HOP, LANES):
                     there.copy(k, source.unsafe_offset(k))
         else:
-            self.fetch_edge(audio, start, Int32(warp), Int32(lane), to)
+            self.fetch_edge(audio.unsafe_offset(start), group, Int32(warp), Int32(lane), to)
 
     @always_inline
     def fetch_edge[
         T: DType, M: SharedMemory, //
-    ](self, audio: Memory[T], start: Int, warp: Int32, lane: Int32, to: M):
-        """Copies a warp's part of the samples from `start` on, mirrored at both ends of the clip.
+    ](self, source: Memory[T], group: Frame, warp: Int32, lane: Int32, to: M):
+        """Copies a warp's part of the samples from `source` on, mirrored at both ends of the clip.
         """
-        # Where the clip begins and ends, and its samples, from `start` on; 32 bits reach far enough.
-        comptime FAR = 1 << 20
-        var extent = self.clip.extent
-        var begin = Int32(max(-start, -FAR))
-        var length = Int32(min(extent.length - start, FAR))
-        var samples = Int32(min(extent.samples - start, FAR))
-        var source = audio.unsafe_offset(start)
+        # Where the clip begins and ends, and its samples end, from `source` on, unless it is FAR.
+        comptime FAR = Frame(1 << 16)
+        var clip = self.clip
+        var begin = REACH - HOP * min(group, FAR)
+        var length = HOP * min(clip.frames() - group, FAR) + REACH
+        length += Int32(clip.extent.length - HOP * Int(clip.frames()))
+        var samples = HOP * min(clip.reached() - group, FAR) + REACH
+        samples -= Int32(HOP * Int(clip.reached()) - clip.extent.samples)
         for row in range(warp, Int32(Self.ROWS), Int32(Self.THREADS // 32)):
             for k in range(lane, Int32(HOP), Int32(32)):
                 var at = HOP * row + k
@@ -3118,8 +3127,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
         for n2 in range(Self.worker_of(thread), Int32(25), Int32(WORKERS)):
             windowed_dft16_alone[Self.GROUP](
                 memory.offset(Self.SAMPLES + Self.PITCH * frame),
-                memory.offset(Self.WINDOW),
-                memory.offset(Self.PLACES),
+                memory.offset(Self.TABLE + Self.TABLE_ROW * Int(n2)),
                 memory.offset(Self.SLOTS + frame),
                 Int(n2),
             )
@@ -3197,7 +3205,10 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
             left -= 2
         if left > 0:
             self.logarithm(energy, value_at, row.below(0), own, most)
-        if self.clip.first <= at < min(self.clip.frames(), self.clip.end):
+        var counts = at < min(self.clip.frames(), self.clip.end)
+        comptime if Self.TILE > 0:
+            counts = counts and at >= self.clip.first
+        if counts:
             maximum = max(maximum, most)
 
     @always_inline
@@ -3256,7 +3267,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
         while frame < end:
             comptime for first in range(0, BANDS_EACH, BANDS):
                 var row = Row[DType.float32](self.clip, band, frame)
-                var values = Array[Float32, FRAMES * BANDS](fill=0)
+                var values = Array[Float32, FRAMES * BANDS](uninitialized=True)
                 comptime for i in range(BANDS):
                     var at = row.below(UInt32(WORKERS * (first + i)))
                     comptime for k in range(FRAMES):
