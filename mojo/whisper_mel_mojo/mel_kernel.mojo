@@ -3062,47 +3062,47 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
     @always_inline
     def fetch[M: SharedMemory, //](self, step: Step, thread: Int32, memory: M):
         """Copies a group's samples to shared memory, if there is such a group."""
-        if step.group < self.end_of(step):
-            var samples = memory.offset(Self.SAMPLES)
-            if self.clip.is_int16:
-                self.fetch_from(self.clip.shorts, step.group, thread, samples)
-            else:
-                self.fetch_from(self.clip.floats, step.group, thread, samples)
-
-    @always_inline
-    def fetch_from[
-        T: DType, M: SharedMemory, //
-    ](self, audio: Memory[T], group: Frame, thread: Int32, to: M):
+        if step.group >= self.end_of(step):
+            return
         comptime LANES = 32
-        comptime EACH = Self.GROUP * LANES // Self.THREADS
         comptime assert HOP % LANES == 0, "a hop is copied by whole warps"
-        # Each warp copies as many hops that follow each other, the first two one more.
         var warp = UInt32(thread) // LANES
         var lane = UInt32(thread) % LANES
-        var start = HOP * Int(group) - REACH
+        var samples = memory.offset(Self.SAMPLES)
         comptime UNMIRRORED = Frame(REACH // HOP + 1)
-        if UNMIRRORED <= group and group + Frame(Self.ROWS) < self.clip.reached():
-            # All addresses are one of these and a constant.
-            var source = audio.unsafe_offset(start + Int(UInt32(HOP * EACH) * warp + lane))
-            var there = to.offset(Int(UInt32(Self.PITCH * EACH) * warp + lane))
-            comptime for i in range(EACH):
-                comptime for k in range(0, HOP, LANES):
-                    there.copy(Self.PITCH * i + k, source.unsafe_offset(HOP * i + k))
-            if warp < UInt32(Self.ROWS - Self.GROUP):
-                source = audio.unsafe_offset(start + Int(HOP * (warp + UInt32(Self.GROUP)) + lane))
-                there = to.offset(Int(UInt32(Self.PITCH) * (warp + UInt32(Self.GROUP)) + lane))
-                comptime for k in range(0, HOP, LANES):
-                    there.copy(k, source.unsafe_offset(k))
+        if step.group < UNMIRRORED or step.group + Frame(Self.ROWS) >= self.clip.reached():
+            self.fetch_edge(step.group, Int32(warp), Int32(lane), samples)
+        elif self.clip.is_int16:
+            self.fetch_inside(self.clip.shorts, step.group, warp, lane, samples)
         else:
-            self.fetch_edge(audio.unsafe_offset(start), group, Int32(warp), Int32(lane), to)
+            self.fetch_inside(self.clip.floats, step.group, warp, lane, samples)
 
     @always_inline
-    def fetch_edge[
+    def fetch_inside[
         T: DType, M: SharedMemory, //
-    ](self, source: Memory[T], group: Frame, warp: Int32, lane: Int32, to: M):
-        """Copies a warp's part of the samples from `source` on, mirrored at both ends of the clip.
-        """
-        # Where the clip begins and ends, and its samples end, from `source` on, unless it is FAR.
+    ](self, audio: Memory[T], group: Frame, warp: UInt32, lane: UInt32, to: M):
+        """Copies a warp's part of a group's samples: hops that follow each other, and one of the
+        last."""
+        # All addresses are one of these and a constant.
+        comptime LANES = 32
+        comptime EACH = Self.GROUP * LANES // Self.THREADS
+        var start = audio.unsafe_offset(HOP * Int(group) - REACH)
+        var source = start.unsafe_offset(Int(UInt32(HOP * EACH) * warp + lane))
+        var there = to.offset(Int(UInt32(Self.PITCH * EACH) * warp + lane))
+        comptime for i in range(EACH):
+            comptime for k in range(0, HOP, LANES):
+                there.copy(Self.PITCH * i + k, source.unsafe_offset(HOP * i + k))
+        if warp < UInt32(Self.ROWS - Self.GROUP):
+            source = start.unsafe_offset(Int(HOP * (warp + UInt32(Self.GROUP)) + lane))
+            there = to.offset(Int(UInt32(Self.PITCH) * (warp + UInt32(Self.GROUP)) + lane))
+            comptime for k in range(0, HOP, LANES):
+                there.copy(k, source.unsafe_offset(k))
+
+    @always_inline
+    def fetch_edge[M: SharedMemory, //](self, group: Frame, warp: Int32, lane: Int32, to: M):
+        """Copies a warp's part of a group's samples, mirrored at both ends of the clip."""
+        # Where the clip begins and ends, and its samples end, from the group's first sample on,
+        # unless it is FAR away.
         comptime FAR = Frame(1 << 16)
         var clip = self.clip
         var begin = REACH - HOP * min(group, FAR)
@@ -3110,6 +3110,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
         length += Int32(clip.extent.length - HOP * Int(clip.frames()))
         var samples = HOP * min(clip.reached() - group, FAR) + REACH
         samples -= Int32(HOP * Int(clip.reached()) - clip.extent.samples)
+        var start = HOP * Int(group) - REACH
         for row in range(warp, Int32(Self.ROWS), Int32(Self.THREADS // 32)):
             for k in range(lane, Int32(HOP), Int32(32)):
                 var at = HOP * row + k
@@ -3117,7 +3118,10 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
                 at = min(at, 2 * (length - 1) - at)
                 var sample = Float32(0)
                 if begin <= at < samples:
-                    sample = load_samples[T, 1](source, Int(at))
+                    if clip.is_int16:
+                        sample = load_samples[DType.int16, 1](clip.shorts, start + Int(at))
+                    else:
+                        sample = load_samples[DType.float32, 1](clip.floats, start + Int(at))
                 to.store[1](Int(Int32(Self.PITCH) * row + k), sample)
 
     @always_inline
@@ -3189,22 +3193,14 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
         var energy = slots.offset(Self.GROUP * part.slot())
         var value_at = memory.offset(Self.VALUES + Self.TILE * part.first() + place)
         var left = part.count()
-        # Two bands at a time, whose dependent operations interleave.
-        while left > 1:
-            comptime for i in range(2):
-                self.logarithm(
-                    energy.offset(Self.GROUP * i),
-                    value_at.offset(Self.TILE * i),
-                    row.below(UInt32(i)),
-                    own,
-                    most,
-                )
-            energy = energy.offset(2 * Self.GROUP)
-            value_at = value_at.offset(2 * Self.TILE)
-            row = row.after(2)
-            left -= 2
-        if left > 0:
-            self.logarithm(energy, value_at, row.below(0), own, most)
+        # Four bands at a time, whose dependent operations interleave.
+        while left >= 4:
+            self.logarithms[4](energy, value_at, row, own, most)
+            left -= 4
+        if left >= 2:
+            self.logarithms[2](energy, value_at, row, own, most)
+        if left % 2 > 0:
+            self.logarithms[1](energy, value_at, row, own, most)
         var counts = at < min(self.clip.frames(), self.clip.end)
         comptime if Self.TILE > 0:
             counts = counts and at >= self.clip.first
@@ -3212,19 +3208,24 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
             maximum = max(maximum, most)
 
     @always_inline
-    def logarithm[
-        M: SharedMemory, T: DType, //
-    ](self, energy: M, value_at: M, output: Memory[T], own: Bool, mut most: Float32):
-        """Computes a value; stores it, without a tile in the output if it is the block's `own`."""
-        var value = quarter_log10[1](energy.load[1](0))
-        most = max(most, value)
-        comptime if Self.TILE > 0:
-            value_at.store[1](0, value)
-        else:
-            comptime if Self.kind >= DIRECT:
-                value = raised_or_nan(value, self.clip.form.least)
-            if own:
-                output[] = rounded[T, 1](value)
+    def logarithms[
+        M: SharedMemory, T: DType, //, count: Int
+    ](self, mut energy: M, mut value_at: M, mut row: Row[T], own: Bool, mut most: Float32):
+        """Computes the values of the next bands; stores them, without a tile in the output if they
+        are the block's `own`."""
+        comptime for i in range(count):
+            var value = quarter_log10[1](energy.load[1](Self.GROUP * i))
+            most = max(most, value)
+            comptime if Self.TILE > 0:
+                value_at.store[1](Self.TILE * i, value)
+            else:
+                comptime if Self.kind >= DIRECT:
+                    value = raised_or_nan(value, self.clip.form.least)
+                if own:
+                    row.below(UInt32(i))[] = rounded[T, 1](value)
+        energy = energy.offset(count * Self.GROUP)
+        value_at = value_at.offset(count * Self.TILE)
+        row = row.after(UInt32(count))
 
     @always_inline
     def finish_output[M: SharedMemory, //](self, first: Frame, thread: Int32, memory: M):
