@@ -674,24 +674,22 @@ def windowed_dft16[
 
 
 @always_inline
-def windowed_dft16_alone[
-    M: Scratch, //, PITCH: Int
-](samples: M, window: M, places: M, columns: M, n2: Int):
-    """Computes column n2 like `windowed_dft16`, of one frame, with tables that are read four
-    numbers at a time: window, and places of the samples as int32."""
+def windowed_dft16_alone[M: Scratch, //, PITCH: Int](samples: M, row: M, columns: M, n2: Int):
+    """Computes column n2 like `windowed_dft16`, of one frame, with a row of a table that is read
+    four numbers at a time: 8 of the window, and the places of the 16 samples as int32."""
     var b = Array[Float32, 8](fill=0)
     var s = Array[Float32, 8](fill=0)
     var d = Array[Float32, 8](fill=0)
     comptime for quad in range(2):
-        var first = bitcast[DType.int32, 4](places.load[4](16 * n2 + 4 * quad))
-        var second = bitcast[DType.int32, 4](places.load[4](16 * n2 + 8 + 4 * quad))
+        var first = bitcast[DType.int32, 4](row.load[4](8 + 4 * quad))
+        var second = bitcast[DType.int32, 4](row.load[4](16 + 4 * quad))
         comptime for i in range(4):
             var a = samples.load[1](Int(first[i]))
             b[4 * quad + i] = samples.load[1](Int(second[i]))
             s[4 * quad + i] = a - b[4 * quad + i]
             d[4 * quad + i] = a + b[4 * quad + i]
     comptime for quad in range(2):
-        var weights = window.load[4](8 * n2 + 4 * quad)
+        var weights = row.load[4](4 * quad)
         comptime for i in range(4):
             comptime n1 = 4 * quad + i
             s[n1] = mul_add[1](weights[i], s[n1], b[n1])
@@ -2510,6 +2508,9 @@ comptime CLUSTER_ROOM = 227 * 1024
 """Bytes of shared memory that a block of a cluster can have."""
 comptime ENOUGH_BLOCKS = 512
 """Blocks that keep any device busy, where each can do any part of a clip."""
+comptime Frame = Int32
+"""Number of a clip's frame, or a count of them: no device has the memory for the features of 2**31.
+Arithmetic in 64 bits takes a device two to four instructions."""
 
 
 comptime MANY = 0
@@ -2641,10 +2642,10 @@ struct Batch(ImplicitlyCopyable, TrivialRegisterPassable):
         var possible = 0 < samples <= self.samples
         samples = samples if possible else 0
         var edge = 1 if self.smoothing == VALID else 0
-        var rows = self.rows()
-        var size = (n_mels - 2 * edge) * (rows - 2 * edge)
+        var rows = Frame(self.rows())
+        var size = (n_mels - 2 * edge) * (Int(rows) - 2 * edge)
         var first = clip * self.clip_stride
-        var begin = chunk * CHUNK_FRAMES
+        var begin = Frame(chunk * CHUNK_FRAMES)
         return DeviceClip(
             self.audio.unsafe_offset(0 if self.is_int16 else first),
             self.audio.unsafe_bitcast[Int16]().unsafe_offset(first if self.is_int16 else 0),
@@ -2673,12 +2674,12 @@ struct DeviceClip(ImplicitlyCopyable, TrivialRegisterPassable):
     var form: Form
     var out_: Memory[DType.uint8]
     """First byte of the output. (As a number, the compiler would lose which memory it is in.)"""
-    var rows: Int
+    var rows: Frame
     """Frames for which there is room in the output, with the two that `VALID` omits. The clip's own
     come first, the others are as silence."""
-    var first: Int
+    var first: Frame
     """First frame of what has a maximum of its own: the clip, or a chunk of it."""
-    var end: Int
+    var end: Frame
     """Frame after its last."""
 
     @always_inline
@@ -2687,13 +2688,28 @@ struct DeviceClip(ImplicitlyCopyable, TrivialRegisterPassable):
         return self.out_.unsafe_bitcast[Scalar[T]]()
 
     @always_inline
+    def frames(self) -> Frame:
+        """The clip's own frames."""
+        return Frame(self.extent.frames())
+
+    @always_inline
+    def reached(self) -> Frame:
+        """Frames before the first that begins behind the samples."""
+        return Frame((self.extent.samples + REACH + HOP - 1) // HOP)
+
+    @always_inline
+    def sounding(self) -> Frame:
+        """The clip's own frames that reach into the samples: those before this one."""
+        return min(self.frames(), self.reached())
+
+    @always_inline
     def too_short(self) -> Bool:
         """Whether the clip has too few samples; the host refuses such clips where it knows their
         lengths."""
-        return self.extent.length <= REACH or (self.smoothing == VALID and self.extent.frames() < 3)
+        return self.extent.length <= REACH or (self.smoothing == VALID and self.frames() < 3)
 
     @always_inline
-    def margin(self) -> Int:
+    def margin(self) -> Frame:
         """Frames that a tile needs on each side to smooth its own."""
         return 0 if self.smoothing == NONE else 1
 
@@ -2714,7 +2730,7 @@ trait SharedMemory(Scratch):
         """Waits for the copies of this thread."""
         ...
 
-    def of_block(self, rank: Int, at: Int) -> Float32:
+    def of_block(self, rank: Int32, at: Int) -> Float32:
         """Float `at` of another block of the same cluster."""
         ...
 
@@ -2734,13 +2750,12 @@ comptime FINISH = 9
 
 @fieldwise_init
 struct Step(ImplicitlyCopyable, TrivialRegisterPassable):
-    """Position in a block's program: the same for all its threads, and for all blocks of a cluster.
-    """
+    """Position in a block's program: the same for all its threads."""
 
-    var round: Int
-    """Number of the block's tile."""
-    var group: Int
-    """Number of the group in the tile."""
+    var tile: Frame
+    """First frame that is computed for the block's tile."""
+    var group: Frame
+    """First frame of the group."""
 
 
 trait Team:
@@ -2774,6 +2789,8 @@ def raised_or_nan(value: Float32, least: Float32) -> Float32:
     return max(value, least) if value < OVERFLOW else NAN
 
 
+comptime AGREEING = 4
+"""Threads of a block that read the other blocks' maxima, each some of them."""
 comptime BAND_COST = 13
 """Work for a band beside its terms, in terms: its logarithm, and storing that."""
 
@@ -2789,6 +2806,58 @@ def stream_bands[n_mels: Int]() -> Array[Int, WORKERS + 1]:
 
 
 @fieldwise_init
+struct Part(ImplicitlyCopyable, TrivialRegisterPassable):
+    """A worker's bands, in one number: so there is one to choose where workers part."""
+
+    var packed: UInt32
+
+    @always_inline
+    def __init__(out self, *, first: Int, count: Int, slot: Int):
+        self.packed = UInt32(first | count << 8 | slot << 16)
+
+    @always_inline
+    def first(self) -> Int:
+        """The first band."""
+        return Int(self.packed & 0xFF)
+
+    @always_inline
+    def count(self) -> Int32:
+        """The number of bands."""
+        return Int32((self.packed >> 8) & 0xFF)
+
+    @always_inline
+    def slot(self) -> Int:
+        """Slot of the first band's mel energy."""
+        return Int(self.packed >> 16)
+
+
+struct Row[T: DType](ImplicitlyCopyable, TrivialRegisterPassable):
+    """A value in the output, and those of the same frame in other bands. Distances are 32 bits wide
+    in bytes from row to row: a row with more would belong to features that fit into no device."""
+
+    var first: Memory[DType.uint8]
+    var stride: UInt32
+
+    @always_inline
+    def __init__(out self, clip: DeviceClip, band: UInt32, frame: Frame):
+        self.stride = UInt32(clip.rows) * UInt32(size_of[Scalar[Self.T]]())
+        self.first = clip.values[Self.T]().unsafe_offset(Int(frame)).unsafe_bitcast[UInt8]()
+        self.first = self.first.unsafe_offset(Int(band) * Int(self.stride))
+
+    @always_inline
+    def below(self, bands: UInt32) -> Memory[Self.T]:
+        """The value so many bands on."""
+        return self.after(bands).first.unsafe_bitcast[Scalar[Self.T]]()
+
+    @always_inline
+    def after(self, bands: UInt32) -> Self:
+        """The value so many bands on, with those after it."""
+        var there = self
+        there.first = self.first.unsafe_offset(Int(bands) * Int(self.stride))
+        return there
+
+
+@fieldwise_init
 struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
     ImplicitlyCopyable, TrivialRegisterPassable
 ):
@@ -2801,11 +2870,13 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
     """
 
     var clip: DeviceClip
-    var blocks: Int
+    var blocks: Frame
     """Blocks that share the clip."""
-    var tile_frames: Int
+    var rank: Frame
+    """Number of this block among them."""
+    var tile_frames: Frame
     """Frames that a tile finishes."""
-    var rounds: Int
+    var rounds: Frame
     """Tiles that each block does."""
 
     comptime THREADS = WORKERS * Self.GROUP
@@ -2815,60 +2886,80 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
     """Floats from frame to frame in shared memory: an odd number, so that threads of neighbouring
     frames use different banks."""
 
-    # Shared memory, in floats. The tables are read four numbers at a time.
-    comptime WINDOW = 0
-    comptime PLACES = Self.WINDOW + REACH
-    comptime PARTS = Self.PLACES + N_FFT
+    # Shared memory, in floats. The table is read four numbers at a time.
+    comptime TABLE = 0
+    comptime TABLE_ROW = 8 + 16
+    comptime PARTS = Self.TABLE + 25 * Self.TABLE_ROW
     comptime FEWER_PARTS = Self.PARTS + Self.THREADS
-    comptime OWN_MAXIMUM = Self.FEWER_PARTS + Self.GROUP
-    comptime CLIP_MAXIMUM = Self.OWN_MAXIMUM + 1
-    comptime SAMPLES = Self.CLIP_MAXIMUM + 1
+    comptime CLIP_MAXIMA = Self.FEWER_PARTS + Self.GROUP
+    comptime OWN_MAXIMUM = Self.CLIP_MAXIMA + AGREEING
+    comptime SAMPLES = Self.OWN_MAXIMUM + 1
     comptime SLOTS = Self.SAMPLES + Self.PITCH * Self.ROWS
     comptime VALUES = Self.SLOTS + COLUMN_SLOTS * Self.GROUP
     comptime SIZE = Self.VALUES + Self.n_mels * Self.TILE
 
     @always_inline
-    def __init__(out self, clip: DeviceClip, blocks: Int):
+    def __init__(out self, clip: DeviceClip, blocks: UInt32, rank: UInt32):
         self.clip = clip
-        self.blocks = blocks
-        var rows = clip.end - clip.first
-        self.tile_frames = (rows + blocks - 1) // blocks
+        self.blocks = Frame(blocks)
+        self.rank = Frame(rank)
+        var rows = UInt32(clip.end - clip.first)
         self.rounds = 1
-        comptime if Self.TILE > 0:
-            self.tile_frames = min(Self.TILE - 2 * clip.margin(), self.tile_frames)
-            var together = blocks * self.tile_frames
-            self.rounds = (rows + together - 1) // together
+        comptime if Self.TILE == 0:
+            # Whole groups, so that only the clip's last one has threads without a frame.
+            var at_once = blocks * UInt32(Self.GROUP)
+            self.tile_frames = Frame((rows + at_once - 1) // at_once * UInt32(Self.GROUP))
+        else:
+            self.tile_frames = Frame((rows + blocks - 1) // blocks)
+            self.tile_frames = min(Frame(Self.TILE) - 2 * clip.margin(), self.tile_frames)
+            var together = blocks * UInt32(self.tile_frames)
+            self.rounds = Frame((rows + together - 1) // together)
+
+    @staticmethod
+    @always_inline
+    def frame_of(thread: Int32) -> Int32:
+        """Number of a thread's frame in the group."""
+        return Int32(UInt32(thread) % UInt32(Self.GROUP))
+
+    @staticmethod
+    @always_inline
+    def worker_of(thread: Int32) -> Int32:
+        """Number of a thread among those of its frame."""
+        return Int32(UInt32(thread) // UInt32(Self.GROUP))
 
     @always_inline
     def run[T: Team](self, mut team: T):
         """Runs the whole program. Between two phases all threads wait for each other."""
         team.phase[PREPARE](self, Step(0, 0))
         comptime if Self.TILE == 0:
-            self.compute(team, 0)
+            var first = self.first_frame(0)
+            self.compute(team, first)
             comptime if Self.kind < DIRECT:
                 self.agree(team)
-            team.phase[FINISH](self, Step(0, 0))
+            team.phase[FINISH](self, Step(first, 0))
         else:
             var fixed = self.is_fixed()
             for sweep in range(1 if fixed else 0, 2):
-                for round in range(self.rounds):
+                for round in range(Int(self.rounds)):
+                    var first = self.first_frame(Frame(round)) - self.clip.margin()
                     if sweep == 0 or self.rounds > 1 or fixed:
-                        self.compute(team, round)
+                        self.compute(team, first)
                     if sweep == 1:
-                        team.phase[FINISH](self, Step(round, 0))
+                        team.phase[FINISH](self, Step(first, 0))
                 if sweep == 0:
                     self.agree(team)
 
     @always_inline
-    def compute[T: Team](self, mut team: T, round: Int):
-        """Computes the logarithms of a tile, or of the block's part of the clip."""
-        var groups = (self.tile_frames + 2 * self.margin() + Self.GROUP - 1) // Self.GROUP
-        team.phase[FETCH](self, Step(round, 0))
-        for group in range(groups):
-            var step = Step(round, group)
+    def compute[T: Team](self, mut team: T, first: Frame):
+        """Computes the logarithms of a tile, or of the block's part of the clip, except of frames
+        that nothing reaches."""
+        var step = Step(first, first)
+        team.phase[FETCH](self, step)
+        while step.group < self.end_of(step):
             team.phase[COLUMNS](self, step)
             team.phase[POWERS](self, step)
             team.phase[BANDS_OF_GROUP](self, step)
+            step.group += Frame(Self.GROUP)
 
     @always_inline
     def agree[T: Team](self, mut team: T):
@@ -2881,45 +2972,45 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
     @always_inline
     def phase[
         M: SharedMemory, //, phase: Int
-    ](self, step: Step, rank: Int, thread: Int, memory: M, mut maximum: Float32):
+    ](self, step: Step, thread: Int32, memory: M, mut maximum: Float32):
         """Runs one thread's part of a phase. `maximum` is what it keeps from phase to phase."""
         comptime if phase == PREPARE:
             self.prepare(thread, memory)
         elif phase == FETCH:
-            self.fetch(step.round, step.group, rank, thread, memory)
+            self.fetch(step, thread, memory)
             memory.wait_for_copies()
         elif phase == COLUMNS:
-            self.columns(step, rank, thread, memory)
+            self.columns(thread, memory)
         elif phase == POWERS:
-            self.fetch(step.round, step.group + 1, rank, thread, memory)
-            self.powers(step, rank, thread, memory)
+            self.fetch(Step(step.tile, step.group + Frame(Self.GROUP)), thread, memory)
+            self.powers(thread, memory)
         elif phase == BANDS_OF_GROUP:
-            self.bands(step, rank, thread, memory, maximum)
+            self.bands(step, thread, memory, maximum)
             memory.wait_for_copies()
         elif phase == MAXIMA:
-            self.look_at_unused(rank, thread, maximum)
-            memory.store[1](Self.PARTS + thread, maximum)
+            self.look_at_unused(thread, maximum)
+            memory.store[1](Self.PARTS + Int(thread), maximum)
         elif phase == FEWER_MAXIMA:
-            if thread < Self.GROUP:
+            if thread < Int32(Self.GROUP):
                 for worker in range(1, WORKERS):
-                    var part = memory.load[1](Self.PARTS + worker * Self.GROUP + thread)
+                    var part = memory.load[1](Self.PARTS + worker * Self.GROUP + Int(thread))
                     maximum = greater[1](maximum, part)
-                memory.store[1](Self.FEWER_PARTS + thread, maximum)
+                memory.store[1](Self.FEWER_PARTS + Int(thread), maximum)
         elif phase == MAXIMUM:
             if thread == 0:
                 for i in range(1, Self.GROUP):
                     maximum = greater[1](maximum, memory.load[1](Self.FEWER_PARTS + i))
                 memory.store[1](Self.OWN_MAXIMUM, maximum)
         elif phase == AGREE:
-            if thread == 0:
-                for other in range(self.blocks):
+            if thread < AGREEING:
+                for other in range(thread, Int32(self.blocks), Int32(AGREEING)):
                     maximum = greater[1](maximum, memory.of_block(other, Self.OWN_MAXIMUM))
-                memory.store[1](Self.CLIP_MAXIMUM, maximum)
+                memory.store[1](Self.CLIP_MAXIMA + Int(thread), maximum)
         else:
             comptime if Self.TILE > 0:
-                self.finish(step.round, rank, thread, memory)
+                self.finish(step, thread, memory)
             else:
-                self.finish_output(rank, thread, memory)
+                self.finish_output(step.tile, thread, memory)
 
     @always_inline
     def is_fixed(self) -> Bool:
@@ -2930,270 +3021,300 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
             return Self.kind >= DIRECT
 
     @always_inline
-    def first_frame(self, round: Int, rank: Int) -> Int:
-        """First frame that a block's tile finishes."""
-        return self.clip.first + (round * self.blocks + rank) * self.tile_frames
+    def first_frame(self, round: Frame) -> Frame:
+        """First frame that a tile finishes."""
+        return self.clip.first + (round * self.blocks + self.rank) * self.tile_frames
 
     @always_inline
-    def first_in_group(self, step: Step, rank: Int) -> Int:
-        return self.first_frame(step.round, rank) - self.margin() + step.group * Self.GROUP
-
-    @always_inline
-    def margin(self) -> Int:
-        """Frames before a tile's first, and after its last, that are computed as well."""
+    def end_of(self, step: Step) -> Frame:
+        """Frame after the last that is computed for a tile: the others are silent."""
+        var count = self.tile_frames
         comptime if Self.TILE > 0:
-            return self.clip.margin()
-        else:
-            return 0
+            count += 2 * self.clip.margin()
+        return min(step.tile + count, self.clip.sounding())
 
     @always_inline
-    def exists(self, step: Step, rank: Int) -> Bool:
-        """Whether a group has anything to compute: it may lie beyond the tile, or be silent."""
-        var in_tile = step.group * Self.GROUP < self.tile_frames + 2 * self.margin()
-        return in_tile and self.first_in_group(step, rank) < self.clip.extent.sounding_frames()
-
-    @always_inline
-    def prepare[M: SharedMemory, //](self, thread: Int, memory: M):
-        """Writes the transform's tables."""
+    def prepare[M: SharedMemory, //](self, thread: Int32, memory: M):
+        """Writes the transform's table: a row for each column."""
+        comptime ROW = UInt32(Self.TABLE_ROW)
         ref window = global_constant[window_table()]()
-        for i in range(thread, REACH, Self.THREADS):
-            memory.store[1](Self.WINDOW + i, window[i])
-        for i in range(thread, N_FFT, Self.THREADS):
-            var j = time_index(i % 16, i // 16)
-            memory.store[1](Self.PLACES + i, bitcast[DType.float32, 1](Int32(j + j // HOP)))
+        for i in range(UInt32(thread), 25 * ROW, UInt32(Self.THREADS)):
+            var n2 = i // ROW
+            var n1 = i % ROW - 8
+            var value = Float32(0)
+            if i % ROW < 8:
+                value = window[Int(8 * n2 + i % ROW)]
+            else:
+                var j = (25 * n1 + 16 * n2) % N_FFT  # as `time_index`
+                value = bitcast[DType.float32, 1](j + j // HOP)
+            memory.store[1](Self.TABLE + Int(i), value)
 
     @always_inline
-    def look_at_unused(self, rank: Int, thread: Int, mut maximum: Float32):
+    def look_at_unused(self, thread: Int32, mut maximum: Float32):
         """Checks that the samples that no frame reaches are finite; they go with the last one."""
         var extent = self.clip.extent
-        var has_last = self.clip.first < extent.frames() <= self.clip.end
-        if rank == 0 and has_last and not self.clip.is_int16:
-            for i in range(extent.first_unused() + thread, extent.samples, Self.THREADS):
+        var has_last = self.clip.first < self.clip.frames() <= self.clip.end
+        if self.rank == 0 and has_last and not self.clip.is_int16:
+            for i in range(extent.first_unused() + Int(thread), extent.samples, Self.THREADS):
                 if not is_finite(self.clip.floats[unsafe_offset=i]):
                     maximum = OVERFLOW
 
     @always_inline
-    def fetch[M: SharedMemory, //](self, round: Int, group: Int, rank: Int, thread: Int, memory: M):
-        """Copies a group's samples to shared memory."""
-        var step = Step(round, group)
-        if self.exists(step, rank):
-            var start = HOP * self.first_in_group(step, rank) - REACH
-            var samples = memory.offset(Self.SAMPLES)
-            if self.clip.is_int16:
-                self.fetch_from(self.clip.shorts, start, thread, samples)
-            else:
-                self.fetch_from(self.clip.floats, start, thread, samples)
-
-    @always_inline
-    def fetch_from[
-        T: DType, M: SharedMemory, //
-    ](self, audio: Memory[T], start: Int, thread: Int, to: M):
-        comptime LANES = 32
-        comptime AT_ONCE = Self.THREADS // LANES
-        comptime assert HOP % LANES == 0, "a hop is copied by whole warps"
-        var row = thread // LANES
-        var lane = thread % LANES
-        if start >= 0 and start + HOP * Self.ROWS <= self.clip.extent.samples:
-            # All addresses are this one and a constant.
-            var source = audio.unsafe_offset(start + (HOP * row + lane))
-            var there = to.offset(Self.PITCH * row + lane)
-            comptime for i in range(0, Self.ROWS, AT_ONCE):
-                if i + AT_ONCE <= Self.ROWS or row < Self.ROWS - i:
-                    comptime for k in range(0, HOP, LANES):
-                        there.copy(Self.PITCH * i + k, source.unsafe_offset(HOP * i + k))
-        else:
-            for i in range(row, Self.ROWS, AT_ONCE):
-                for k in range(lane, HOP, LANES):
-                    var sample = self.clip.extent.load[T](audio, start + HOP * i + k)
-                    to.store[1](Self.PITCH * i + k, sample)
-
-    @always_inline
-    def columns[M: SharedMemory, //](self, step: Step, rank: Int, thread: Int, memory: M):
-        """Computes windowed DFTs of 16: each worker every eighth of a frame's 25."""
-        if not self.exists(step, rank):
+    def fetch[M: SharedMemory, //](self, step: Step, thread: Int32, memory: M):
+        """Copies a group's samples to shared memory, if there is such a group."""
+        if step.group >= self.end_of(step):
             return
-        var frame = thread % Self.GROUP
-        for n2 in range(thread // Self.GROUP, 25, WORKERS):
+        comptime LANES = 32
+        comptime assert HOP % LANES == 0, "a hop is copied by whole warps"
+        var warp = UInt32(thread) // LANES
+        var lane = UInt32(thread) % LANES
+        var samples = memory.offset(Self.SAMPLES)
+        comptime UNMIRRORED = Frame(REACH // HOP + 1)
+        if step.group < UNMIRRORED or step.group + Frame(Self.ROWS) >= self.clip.reached():
+            self.fetch_edge(step.group, Int32(warp), Int32(lane), samples)
+        elif self.clip.is_int16:
+            self.fetch_inside(self.clip.shorts, step.group, warp, lane, samples)
+        else:
+            self.fetch_inside(self.clip.floats, step.group, warp, lane, samples)
+
+    @always_inline
+    def fetch_inside[
+        T: DType, M: SharedMemory, //
+    ](self, audio: Memory[T], group: Frame, warp: UInt32, lane: UInt32, to: M):
+        """Copies a warp's part of a group's samples: hops that follow each other, and one of the
+        last."""
+        # All addresses are one of these and a constant.
+        comptime LANES = 32
+        comptime EACH = Self.GROUP * LANES // Self.THREADS
+        var start = audio.unsafe_offset(HOP * Int(group) - REACH)
+        var source = start.unsafe_offset(Int(UInt32(HOP * EACH) * warp + lane))
+        var there = to.offset(Int(UInt32(Self.PITCH * EACH) * warp + lane))
+        comptime for i in range(EACH):
+            comptime for k in range(0, HOP, LANES):
+                there.copy(Self.PITCH * i + k, source.unsafe_offset(HOP * i + k))
+        if warp < UInt32(Self.ROWS - Self.GROUP):
+            source = start.unsafe_offset(Int(HOP * (warp + UInt32(Self.GROUP)) + lane))
+            there = to.offset(Int(UInt32(Self.PITCH) * (warp + UInt32(Self.GROUP)) + lane))
+            comptime for k in range(0, HOP, LANES):
+                there.copy(k, source.unsafe_offset(k))
+
+    @always_inline
+    def fetch_edge[M: SharedMemory, //](self, group: Frame, warp: Int32, lane: Int32, to: M):
+        """Copies a warp's part of a group's samples, mirrored at both ends of the clip."""
+        # Where the clip begins and ends, and its samples end, from the group's first sample on,
+        # unless it is FAR away.
+        comptime FAR = Frame(1 << 16)
+        var clip = self.clip
+        var begin = REACH - HOP * min(group, FAR)
+        var length = HOP * min(clip.frames() - group, FAR) + REACH
+        length += Int32(clip.extent.length - HOP * Int(clip.frames()))
+        var samples = HOP * min(clip.reached() - group, FAR) + REACH
+        samples -= Int32(HOP * Int(clip.reached()) - clip.extent.samples)
+        var start = HOP * Int(group) - REACH
+        for row in range(warp, Int32(Self.ROWS), Int32(Self.THREADS // 32)):
+            for k in range(lane, Int32(HOP), Int32(32)):
+                var at = HOP * row + k
+                at = max(at, 2 * begin - at)
+                at = min(at, 2 * (length - 1) - at)
+                var sample = Float32(0)
+                if begin <= at < samples:
+                    if clip.is_int16:
+                        sample = load_samples[DType.int16, 1](clip.shorts, start + Int(at))
+                    else:
+                        sample = load_samples[DType.float32, 1](clip.floats, start + Int(at))
+                to.store[1](Int(Int32(Self.PITCH) * row + k), sample)
+
+    @always_inline
+    def columns[M: SharedMemory, //](self, thread: Int32, memory: M):
+        """Computes windowed DFTs of 16: each worker every eighth of a frame's 25."""
+        var frame = Int(Self.frame_of(thread))
+        for n2 in range(Self.worker_of(thread), Int32(25), Int32(WORKERS)):
             windowed_dft16_alone[Self.GROUP](
                 memory.offset(Self.SAMPLES + Self.PITCH * frame),
-                memory.offset(Self.WINDOW),
-                memory.offset(Self.PLACES),
+                memory.offset(Self.TABLE + Self.TABLE_ROW * Int(n2)),
                 memory.offset(Self.SLOTS + frame),
-                n2,
+                Int(n2),
             )
 
     @always_inline
-    def powers[M: SharedMemory, //](self, step: Step, rank: Int, thread: Int, memory: M):
+    def powers[M: SharedMemory, //](self, thread: Int32, memory: M):
         """Computes DFTs of 25 and powers, in place: each worker a complex column, the first one
         both real ones."""
-        var slots = memory.offset(Self.SLOTS + thread % Self.GROUP)
-        var worker = thread // Self.GROUP
-        if not self.exists(step, rank):
-            return
+        var slots = memory.offset(Self.SLOTS + Int(Self.frame_of(thread)))
+        var worker = Self.worker_of(thread)
         if worker == 0:
             for i in range(2):
                 var column = slots.offset(Self.GROUP * (REAL_SLOTS + 25 * i))
                 real_dft25_power[1, Self.GROUP](column, column)
         else:
-            var column = slots.offset(Self.GROUP * 50 * (worker - 1))
+            var column = slots.offset(Self.GROUP * 50 * Int(worker - 1))
             dft25_power[1, Self.GROUP](column, column)
+
+    @always_inline
+    def energies[M: SharedMemory, //, low: Int, high: Int](self, worker: Int32, slots: M) -> Part:
+        """Computes mel energies: those of one of the workers from `low` on, below `high`."""
+        comptime if high - low > 1:
+            comptime middle = (low + high) // 2
+            if worker < Int32(middle):
+                return self.energies[low, middle](worker, slots)
+            return self.energies[middle, high](worker, slots)
+        else:
+            comptime bands = stream_bands[Self.n_mels]()
+            comptime first = bands[low]
+            comptime count = bands[high] - first
+            # Powers have left the second half of every complex column free.
+            comptime slot = 50 * low + 25 if low < 7 else REAL_SLOTS + 13
+            comptime room = 25 if low < 7 else 12
+            comptime assert 2 <= count <= room, "there is room for the energies, and work for two"
+            var energies = ToMemory(slots.offset(Self.GROUP * (slot - first)), Self.GROUP)
+            mel_terms[1, Self.GROUP, Self.n_mels, WORKERS, True, only=low, band_cost=BAND_COST](
+                slots, energies
+            )
+            return Part(first=first, count=count, slot=slot)
 
     @always_inline
     def bands[
         M: SharedMemory, //
-    ](self, step: Step, rank: Int, thread: Int, memory: M, mut maximum: Float32):
+    ](self, step: Step, thread: Int32, memory: M, mut maximum: Float32):
         """Computes mel energies and their logarithms: each worker a range of bands, with equal
         work."""
-        var frame = thread % Self.GROUP
-        var worker = thread // Self.GROUP
-        var place = step.group * Self.GROUP + frame
-        if not self.exists(step, rank):
-            return
+        var frame = Int(Self.frame_of(thread))
+        var at = step.group + Frame(frame)
+        var place = Int(at - step.tile)
         comptime if Self.TILE > 0:
             if place >= Self.TILE:
                 return
         var slots = memory.offset(Self.SLOTS + frame)
-        var begin = 0
-        var count = 0
-        var free = 0
-        comptime for stream in range(WORKERS):
-            if worker == stream:
-                comptime bands = stream_bands[Self.n_mels]()
-                comptime first = bands[stream]
-                comptime here = bands[stream + 1] - first
-                # Powers have left the second half of every complex column free.
-                comptime slot = 50 * stream + 25 if stream < 7 else REAL_SLOTS + 13
-                comptime assert here <= (25 if stream < 7 else 12), "there is room for the energies"
-                var energies = ToMemory(slots.offset(Self.GROUP * (slot - first)), Self.GROUP)
-                mel_terms[
-                    1, Self.GROUP, Self.n_mels, WORKERS, True, only=stream, band_cost=BAND_COST
-                ](slots, energies)
-                begin = first
-                count = here
-                free = slot
-        var at = self.first_in_group(step, rank) + frame
-        var own = at < min(self.first_frame(step.round, rank) + self.tile_frames, self.clip.end)
+        var part = self.energies[0, WORKERS](Self.worker_of(thread), slots)
+        var own = at < min(step.tile + self.tile_frames, self.clip.end)
         var most = SILENCE
         comptime T = output_of(Self.kind)
-        var row = self.clip.values[T]().unsafe_offset(begin * self.clip.rows + at)
-        var energy = slots.offset(Self.GROUP * free)
-        var value_at = memory.offset(Self.VALUES + Self.TILE * begin + place)
-        comptime TOGETHER = 2
-        for first in range(0, count, TOGETHER):
-            comptime for i in range(TOGETHER):
-                if i == 0 or first + i < count:
-                    var value = quarter_log10[1](energy.load[1](Self.GROUP * i))
-                    most = max(most, value)
-                    comptime if Self.TILE > 0:
-                        value_at.store[1](Self.TILE * i, value)
-                    else:
-                        comptime if Self.kind >= DIRECT:
-                            value = raised_or_nan(value, self.clip.form.least)
-                        if own:
-                            row[] = rounded[T, 1](value)
-                        row = row.unsafe_offset(self.clip.rows)
-            energy = energy.offset(TOGETHER * Self.GROUP)
-            value_at = value_at.offset(TOGETHER * Self.TILE)
-        if self.clip.first <= at < min(self.clip.extent.frames(), self.clip.end):
+        var row = Row[T](self.clip, UInt32(part.first()), at)
+        var energy = slots.offset(Self.GROUP * part.slot())
+        var value_at = memory.offset(Self.VALUES + Self.TILE * part.first() + place)
+        var left = part.count()
+        # Four bands at a time, whose dependent operations interleave.
+        while left >= 4:
+            self.logarithms[4](energy, value_at, row, own, most)
+            left -= 4
+        if left >= 2:
+            self.logarithms[2](energy, value_at, row, own, most)
+        if left % 2 > 0:
+            self.logarithms[1](energy, value_at, row, own, most)
+        var counts = at < min(self.clip.frames(), self.clip.end)
+        comptime if Self.TILE > 0:
+            counts = counts and at >= self.clip.first
+        if counts:
             maximum = max(maximum, most)
 
     @always_inline
-    def finish_output[M: SharedMemory, //](self, rank: Int, thread: Int, memory: M):
-        """Clamps the block's own frames, in the output; sets those for which nothing was computed.
-        """
-        var clip = self.clip
-        var end = min(self.first_frame(0, rank) + self.tile_frames, clip.end)
-        comptime T = output_of(Self.kind)
-        var row = clip.values[T]().unsafe_offset(thread // Self.GROUP * clip.rows)
-        comptime BANDS_EACH = Self.n_mels // WORKERS
-        comptime if Self.kind >= DIRECT:
-            var damaged = clip.too_short()
-            var sounding = 0 if damaged else min(end, clip.extent.sounding_frames())
-            var value = rounded[T, 1](NAN if damaged else max(SILENCE, clip.form.least))
-            var frame = self.first_frame(0, rank) + thread % Self.GROUP
-            while frame < end:
-                if frame >= sounding:
-                    for i in range(BANDS_EACH):
-                        row[unsafe_offset=i * WORKERS * clip.rows + frame] = value
-                frame += Self.GROUP
-        else:
-            self.clamp_output(rank, thread, memory)
+    def logarithms[
+        M: SharedMemory, T: DType, //, count: Int
+    ](self, mut energy: M, mut value_at: M, mut row: Row[T], own: Bool, mut most: Float32):
+        """Computes the values of the next bands; stores them, without a tile in the output if they
+        are the block's `own`."""
+        comptime for i in range(count):
+            var value = quarter_log10[1](energy.load[1](Self.GROUP * i))
+            most = max(most, value)
+            comptime if Self.TILE > 0:
+                value_at.store[1](Self.TILE * i, value)
+            else:
+                comptime if Self.kind >= DIRECT:
+                    value = raised_or_nan(value, self.clip.form.least)
+                if own:
+                    row.below(UInt32(i))[] = rounded[T, 1](value)
+        energy = energy.offset(count * Self.GROUP)
+        value_at = value_at.offset(count * Self.TILE)
+        row = row.after(UInt32(count))
 
     @always_inline
-    def clamp_output[M: SharedMemory, //](self, rank: Int, thread: Int, memory: M):
-        """Clamps the block's own frames, in the output."""
+    def finish_output[M: SharedMemory, //](self, first: Frame, thread: Int32, memory: M):
+        """Clamps the block's own frames, from `first` on, in the output; sets those for which
+        nothing was computed: silent frames, and all frames of a damaged clip."""
         var clip = self.clip
-        var clip_maximum = memory.load[1](Self.CLIP_MAXIMUM)
-        var least = clip_maximum - RANGE
-        var damaged = not clip_maximum < OVERFLOW or clip.too_short()
-        var end = min(self.first_frame(0, rank) + self.tile_frames, clip.end)
-        var sounding = 0 if damaged else min(end, clip.extent.sounding_frames())
-        var row = clip.values().unsafe_offset(thread // Self.GROUP * clip.rows)
+        var end = min(first + self.tile_frames, clip.end)
+        var sounding = min(end, clip.sounding())
+        var damaged = clip.too_short()
+        var least = clip.form.least
+        comptime T = output_of(Self.kind)
+        var band = UInt32(Self.worker_of(thread))
+        var frame = first + Self.frame_of(thread)
+        comptime if Self.kind < DIRECT:
+            var clip_maximum = memory.load[AGREEING](Self.CLIP_MAXIMA).reduce_max()
+            least = clip_maximum - RANGE
+            damaged = damaged or not clip_maximum < OVERFLOW
+        if damaged:
+            sounding = 0
+        comptime if Self.kind < DIRECT:
+            self.clamp_output(band, frame, sounding, least)
+        var value = rounded[T, 1](NAN if damaged else max(SILENCE, least))
+        if frame < sounding:
+            comptime GROUP = UInt32(Self.GROUP)
+            frame += Frame((UInt32(sounding - frame) + GROUP - 1) // GROUP * GROUP)
+        while frame < end:
+            var row = Row[T](clip, band, frame)
+            for i in range(Self.n_mels // WORKERS):
+                row.below(UInt32(i * WORKERS))[] = value
+            frame += Frame(Self.GROUP)
+
+    @always_inline
+    def clamp_output(self, band: UInt32, begin: Frame, end: Frame, least: Float32):
+        """Clamps values in the output: of every eighth band, of this thread's frames."""
         comptime BANDS_EACH = Self.n_mels // WORKERS
         # Loads that are under way at the same time: as many as registers allow.
         comptime BANDS = 10 if BANDS_EACH % 10 == 0 else 8
-        comptime FRAMES = 2
-        for first in range(0, BANDS_EACH, BANDS):
-            var top = row.unsafe_offset(first * WORKERS * clip.rows)
-            var frame = self.first_frame(0, rank) + thread % Self.GROUP
-            while frame < sounding:
-                var values = Array[Float32, FRAMES * BANDS](fill=0)
-                comptime for k in range(FRAMES):
-                    if frame + k * Self.GROUP < sounding:
-                        comptime for i in range(BANDS):
-                            values[k * BANDS + i] = top[
-                                unsafe_offset=i * WORKERS * clip.rows + frame + k * Self.GROUP
-                            ]
-                comptime for k in range(FRAMES):
-                    if frame + k * Self.GROUP < sounding:
-                        comptime for i in range(BANDS):
-                            if values[k * BANDS + i] < least:
-                                top[
-                                    unsafe_offset=i * WORKERS * clip.rows + frame + k * Self.GROUP
-                                ] = least
-                frame += FRAMES * Self.GROUP
-        # What nothing was computed for: silent frames, and all frames of a damaged clip.
-        var value = NAN if damaged else max(SILENCE, least)
-        var frame = self.first_frame(0, rank) + thread % Self.GROUP
+        comptime FRAMES = 3
+        var frame = begin
         while frame < end:
-            if frame >= sounding:
-                for i in range(BANDS_EACH):
-                    row[unsafe_offset=i * WORKERS * clip.rows + frame] = value
-            frame += Self.GROUP
+            comptime for first in range(0, BANDS_EACH, BANDS):
+                var row = Row[DType.float32](self.clip, band, frame)
+                var values = Array[Float32, FRAMES * BANDS](uninitialized=True)
+                comptime for i in range(BANDS):
+                    var at = row.below(UInt32(WORKERS * (first + i)))
+                    comptime for k in range(FRAMES):
+                        if frame + Frame(k * Self.GROUP) < end:
+                            values[k * BANDS + i] = at[unsafe_offset=k * Self.GROUP]
+                comptime for i in range(BANDS):
+                    var at = row.below(UInt32(WORKERS * (first + i)))
+                    comptime for k in range(FRAMES):
+                        if frame + Frame(k * Self.GROUP) < end:
+                            if values[k * BANDS + i] < least:
+                                at[unsafe_offset=k * Self.GROUP] = least
+            frame += Frame(FRAMES * Self.GROUP)
 
     @always_inline
-    def finish[M: SharedMemory, //](self, round: Int, rank: Int, thread: Int, memory: M):
+    def finish[M: SharedMemory, //](self, step: Step, thread: Int32, memory: M):
         """Writes the tile's own frames to the output, clamped and smoothed."""
         var clip = self.clip
-        var edge = 1 if clip.smoothing == VALID else 0
+        var edge = Frame(1 if clip.smoothing == VALID else 0)
         var least = clip.form.least
         var damaged = clip.too_short()
         if not self.is_fixed():
-            var clip_maximum = memory.load[1](Self.CLIP_MAXIMUM)
+            var clip_maximum = memory.load[AGREEING](Self.CLIP_MAXIMA).reduce_max()
             least = clip_maximum - RANGE
             damaged = damaged or not clip_maximum < OVERFLOW
-        var begin = self.first_frame(round, rank)
+        var begin = step.tile + clip.margin()
         var end = min(begin + self.tile_frames, clip.end - edge)
-        var width = clip.rows - 2 * edge
+        var width = Int(clip.rows - 2 * edge)
         var values = memory.offset(Self.VALUES)
-        var place = clip.margin() - begin
-        var first = edge + thread // Self.GROUP
-        var top = (first - edge) * width - edge
-        for frame in range(begin + thread % Self.GROUP, end, Self.GROUP):
-            if frame < edge:
-                continue
-            var at = top + frame
-            for band in range(first, Self.n_mels - edge, WORKERS):
-                var value = max(SILENCE, least)
-                if damaged:
-                    value = NAN
-                elif frame < clip.extent.frames() - edge:
-                    value = self.smoothed(values, band, frame, place, least)
-                comptime if Self.kind == FORMED:
-                    self.store_formed(at, value)
-                else:
-                    clip.values()[unsafe_offset=at] = value
-                at += WORKERS * width
+        var first = Int(edge + Self.worker_of(thread))
+        var top = (first - Int(edge)) * width - Int(edge)
+        var frame = begin + Self.frame_of(thread)
+        while frame < end:
+            if frame >= edge:
+                var at = top + Int(frame)
+                for band in range(first, Self.n_mels - Int(edge), WORKERS):
+                    var value = max(SILENCE, least)
+                    if damaged:
+                        value = NAN
+                    elif frame < clip.frames() - edge:
+                        value = self.smoothed(values, band, frame, -step.tile, least)
+                    comptime if Self.kind == FORMED:
+                        self.store_formed(at, value)
+                    else:
+                        clip.values()[unsafe_offset=at] = value
+                    at += WORKERS * width
+            frame += Frame(Self.GROUP)
 
     @always_inline
     def store_formed(self, at: Int, value: Float32):
@@ -3210,14 +3331,14 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
     @always_inline
     def clamped[
         M: SharedMemory, //
-    ](self, values: M, band: Int, frame: Int, place: Int, least: Float32) -> Float32:
+    ](self, values: M, band: Int, frame: Frame, place: Frame, least: Float32) -> Float32:
         """Clamped value of the tile, in which frame i lies at `place + i`; 0 where there is none.
         """
-        if not (0 <= band < Self.n_mels and 0 <= frame < self.clip.extent.frames()):
+        if not (0 <= band < Self.n_mels and Frame(0) <= frame < self.clip.frames()):
             return 0
-        if frame >= self.clip.extent.sounding_frames():
+        if frame >= self.clip.sounding():
             return max(SILENCE, least)
-        var value = values.load[1](Self.TILE * band + place + frame)
+        var value = values.load[1](Self.TILE * band + Int(place + frame))
         comptime if Self.kind == FORMED:
             if self.is_fixed():
                 return raised_or_nan(value, least)
@@ -3226,16 +3347,16 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
     @always_inline
     def smoothed[
         M: SharedMemory, //
-    ](self, values: M, band: Int, frame: Int, place: Int, least: Float32) -> Float32:
+    ](self, values: M, band: Int, frame: Frame, place: Frame, least: Float32) -> Float32:
         """Mean over those of the nine neighbours that exist, added up in the CPU's order."""
         comptime if Self.kind == FORMED:
             if self.clip.smoothing == NONE:
                 return self.clamped(values, band, frame, place, least)
         var bands = 3 - Int(band == 0) - Int(band == Self.n_mels - 1)
-        var frames = 3 - Int(frame == 0) - Int(frame == self.clip.extent.frames() - 1)
+        var frames = 3 - Int(frame == 0) - Int(frame == self.clip.frames() - 1)
         var sums = Array[Float32, 3](fill=0)
         comptime for i in range(3):
-            var near = frame + i - 1
+            var near = frame + Frame(i - 1)
             var upper = self.clamped(values, band - 1, near, place, least) + self.clamped(
                 values, band, near, place, least
             )
@@ -3290,7 +3411,7 @@ struct OnChip(SharedMemory):
             ]()
 
     @always_inline
-    def of_block(self, rank: Int, at: Int) -> Float32:
+    def of_block(self, rank: Int32, at: Int) -> Float32:
         comptime if has_clusters():
             return inlined_assembly[
                 (
@@ -3327,8 +3448,7 @@ def copies_by_itself() -> Bool:
 struct DeviceTeam(Team):
     """One of the device's threads; the others are at the same place in the program."""
 
-    var rank: Int
-    var thread: Int
+    var thread: Int32
     var memory: OnChip
     var maximum: Float32
 
@@ -3342,7 +3462,7 @@ struct DeviceTeam(Team):
         phase: Int,
         whole_cluster: Bool = False,
     ](mut self, block: Block[n_mels, group, tile, kind], step: Step):
-        block.phase[phase](step, self.rank, self.thread, self.memory, self.maximum)
+        block.phase[phase](step, self.thread, self.memory, self.maximum)
         comptime if whole_cluster and has_clusters():
             cluster_sync()
         else:
@@ -3415,5 +3535,5 @@ def mel_kernel[
     var rank = UInt32(block_idx.x) % UInt32(blocks)
     var chunks = UInt32(batch.chunks())
     var clip = batch.clip[n_mels](Int(item // chunks), Int(item % chunks))
-    var team = DeviceTeam(Int(rank), Int(thread_idx.x), shared_memory[B.SIZE](), SILENCE)
-    B(clip, Int(blocks)).run(team)
+    var team = DeviceTeam(Int32(thread_idx.x), shared_memory[B.SIZE](), SILENCE)
+    B(clip, UInt32(blocks), rank).run(team)
