@@ -14,7 +14,7 @@ from max.engine import InferenceSession, Model, read
 from max.graph import Dim, Graph, StaticDim, TensorType, TensorValue, ops
 
 from whisper_mel_mojo.builder import built_max_package, cpu_features, kept
-from whisper_mel_mojo.features import MIN_SAMPLES, form_of, plan
+from whisper_mel_mojo.features import HOP, MIN_SAMPLES, form_of, plan
 from whisper_mel_mojo.gpu import DeviceError
 from whisper_mel_mojo.gpu.checks import check_form
 from whisper_mel_mojo.library import SMOOTHING, Maximum
@@ -88,7 +88,7 @@ def log_mel(
     n_mels, length, _, (bands, frames) = plan(known or some, n_mels, pad_to, smoothing)
     columns: Dim = Dim(frames)
     if known is None and pad_to is None:
-        columns = samples // 160 - (2 if smoothing == "valid" else 0)
+        columns = samples // HOP - (2 if smoothing == "valid" else 0)
 
     graph = Graph.current
     package = built_max_package()

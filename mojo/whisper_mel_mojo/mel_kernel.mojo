@@ -2185,14 +2185,14 @@ def whisper_mel_log_mel_as(
 def whisper_mel_log_mel_alike(
     prepared: Int, audio: Int, clip_stride: Int, out_: Int, threads: Int, bad_sample: Int
 ) abi("C") -> Int:
-    """Calls `whisper_mel_log_mel` with arguments that many calls have in common, because passing
+    """Calls `whisper_mel_log_mel_as` with arguments that many calls have in common, because passing
     each of them takes a caller in Python time.
 
-    prepared: address of eight int64: is_int16, clips, samples, pad_to, n_mels, smoothing, out_len,
-        pool. The others are as there.
+    prepared: address of eleven words of 64 bits: is_int16, clips, samples, pad_to, n_mels,
+        smoothing, out_len, pool, maximum, fixed, dtype. The others are as there.
     """
     var common = Memory[DType.int64](unsafe_from_address=prepared)
-    return whisper_mel_log_mel(
+    return whisper_mel_log_mel_as(
         audio,
         Int(common[unsafe_offset=0]),
         Int(common[unsafe_offset=1]),
@@ -2206,6 +2206,9 @@ def whisper_mel_log_mel_alike(
         threads,
         Int(common[unsafe_offset=7]),
         bad_sample,
+        Int(common[unsafe_offset=8]),
+        bitcast[DType.float64, 1](common[unsafe_offset=9]),
+        Int(common[unsafe_offset=10]),
     )
 
 
