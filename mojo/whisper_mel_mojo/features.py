@@ -119,7 +119,7 @@ def log_mel(
             f"sampling_rate={sampling_rate!r}: expected {SAMPLING_RATE}. Resample first: "
             "whisper_mel_mojo.audio_file.load_audio reads a file of any rate"
         )
-    torch = sys.modules.get("torch")
+    torch = None if type(audio) is np.ndarray else sys.modules.get("torch")
     is_tensor = torch is not None and out is None and isinstance(audio, torch.Tensor)
     form = form_of(maximum, dtype)
     if lengths is not None:
@@ -507,12 +507,15 @@ def address(array: NDArray[Any]) -> int:
     The buffer protocol is four times as fast as ``array.ctypes.data``, but ctypes takes only
     writable, contiguous buffers, and NumPy makes none of bfloat16.
     """
-    buffer: Any = array
     try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+        return _addressof(_from_buffer(array))
     except (TypeError, ValueError):
         address: int = array.ctypes.data
         return address
+
+
+_addressof = ctypes.addressof
+_from_buffer: Any = ctypes.c_char.from_buffer
 
 
 def check_out(
@@ -525,10 +528,10 @@ def check_out(
     if out.shape != shape:
         raise ValueError(f"out has shape {out.shape}: expected {shape}")
     flags = out.flags
-    if not (flags.c_contiguous and flags.aligned):
+    if not flags.carray:  # contiguous, aligned and writable
+        if flags.c_contiguous and flags.aligned:
+            raise ValueError("out is read-only: expected a writable array")
         raise ValueError(f"out has strides {out.strides}: expected a C-contiguous, aligned array")
-    if not flags.writeable:
-        raise ValueError("out is read-only: expected a writable array")
     if np.may_share_memory(out, audio) and np.shares_memory(out, audio):
         raise ValueError("out overlaps audio: expected memory of its own")
 
