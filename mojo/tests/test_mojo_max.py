@@ -25,6 +25,7 @@ from programs import ran
 from whisper_mel_golden.signals import render
 from whisper_mel_mojo import log_mel
 from whisper_mel_mojo import max as operation
+from whisper_mel_mojo.features import array_dtype
 from whisper_mel_mojo.gpu import DeviceError
 
 pytestmark = [pytest.mark.torch, pytest.mark.xdist_group("max")]
@@ -32,7 +33,13 @@ pytestmark = [pytest.mark.torch, pytest.mark.xdist_group("max")]
 Array = NDArray[Any]
 Run = Callable[..., list[Array]]
 
-OPTIONS: list[dict[str, Any]] = [{}, {"n_mels": 128, "pad_to": 20_000, "smoothing": "same"}]
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"n_mels": 128, "pad_to": 20_000, "smoothing": "same"},
+    {"maximum": 1.5},
+    {"maximum": -2.25, "dtype": "float16"},
+    {"dtype": "bfloat16", "smoothing": "valid"},
+]
 
 
 def audio_type(dtype: DType, *shape: str | int) -> TensorType:
@@ -62,9 +69,16 @@ def run() -> Run:
     model = operation.load(session, graph)
 
     def call(*inputs: Array) -> list[Array]:
-        return [np.from_dlpack(r) for r in model.execute(*map(Buffer.from_numpy, inputs))]
+        return list(map(as_numpy, model.execute(*map(Buffer.from_numpy, inputs))))
 
     return call
+
+
+def as_numpy(result: Any) -> Array:
+    """A result; MAX does not hand bfloat16 to NumPy."""
+    if result.dtype == DType.bfloat16:
+        return np.from_dlpack(result.view(DType.int16)).view(array_dtype("bfloat16"))
+    return np.from_dlpack(result)
 
 
 @pytest.mark.parametrize(("clips", "n"), [(1, 480), (3, 4077), (2, 16_000)])
@@ -75,6 +89,7 @@ def test_values_are_the_kernels(run: Run, clips: int, n: int) -> None:
     *features, loudest, of_pcm = run(batch, clip, pcm)
     for options, actual in zip(OPTIONS, features, strict=True):
         np.testing.assert_array_equal(actual, log_mel(batch, **options))
+        assert actual.dtype == array_dtype(options.get("dtype", "float32"))
     np.testing.assert_array_equal(loudest[:, 0], log_mel(clip).max(axis=-1))
     np.testing.assert_array_equal(of_pcm, log_mel(pcm))
 
@@ -92,7 +107,7 @@ def test_what_only_running_shows(run: Run) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             run(batch, clip, pcm)
-    assert len(run(noise(480)[None], clip, pcm)) == 4  # and goes on
+    assert len(run(noise(480)[None], clip, pcm)) == len(OPTIONS) + 2  # and goes on
 
 
 @pytest.mark.parametrize(
@@ -107,6 +122,9 @@ def test_what_only_running_shows(run: Run) -> None:
         (audio_type(DType.float32, 400), {"pad_to": 399}, ValueError, "at most pad_to=399"),
         (audio_type(DType.float32, "n"), {"pad_to": 100}, ValueError, "^pad_to=100: exp"),
         (audio_type(DType.float32, 400), {"smoothing": "valid"}, ValueError, "at least 3"),
+        (audio_type(DType.float32, "n"), {"maximum": "batch"}, ValueError, "maximum='batch': exp"),
+        (audio_type(DType.float32, "n"), {"maximum": None}, TypeError, "maximum=None: expected"),
+        (audio_type(DType.float32, "n"), {"dtype": "half"}, ValueError, "dtype='half': expected"),
         (
             TensorType(DType.float32, ["n"], device=DeviceRef.GPU(9)),
             {},
@@ -129,7 +147,7 @@ def test_what_the_graph_refuses(
         (["n"], {"smoothing": "valid"}, [78, "(n // 160) + -2"]),
         ([3, "n"], {"n_mels": 128}, [3, 128, "n // 160"]),
         (["b", 481], {"smoothing": "same"}, ["b", 80, 3]),
-        (["b", "n"], {"pad_to": 480_000}, ["b", 80, 3000]),
+        (["b", "n"], {"pad_to": 480_000, "dtype": "bfloat16"}, ["b", 80, 3000]),
     ],
     ids=str,
 )
@@ -139,7 +157,7 @@ def test_shapes_are_known_in_the_graph(
     with Graph("shapes", input_types=[audio_type(DType.float32, *shape)]) as graph:
         result = operation.log_mel(graph.inputs[0].tensor, **options)
     assert [str(size) for size in result.shape] == [str(size) for size in expected]
-    assert result.dtype == DType.float32
+    assert result.dtype == DType[options.get("dtype", "float32")]
 
 
 # --------------------------------------------------------------------- compiled once

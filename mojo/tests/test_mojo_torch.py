@@ -86,13 +86,13 @@ def test_threads_are_those_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     kernel = operator.library()
 
-    def log_mel_prepared(
+    def log_mel_alike(
         prepared: int, audio: int, stride: int, out: int, threads: int, bad: int
     ) -> Any:
         asked.append(threads)
-        return kernel.log_mel_prepared(prepared, audio, stride, out, threads, bad)
+        return kernel.log_mel_alike(prepared, audio, stride, out, threads, bad)
 
-    seen = kernel._replace(log_mel_prepared=log_mel_prepared)
+    seen = kernel._replace(log_mel_alike=log_mel_alike)
     monkeypatch.setattr(operator, "library", lambda: seen)
     before = torch.get_num_threads()
     try:

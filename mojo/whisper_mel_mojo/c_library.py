@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from whisper_mel_mojo.builder import C_SOURCE, SONAME, BuildError, built_c_library, distributed_cpu
 from whisper_mel_mojo.features import (
+    HOP,
     PLAIN,
     address,
     array_dtype,
@@ -89,7 +90,7 @@ def compute(
     clips = 1 if samples.ndim == 1 else len(samples)
     n = samples.shape[-1]
     trim = 2 if smoothing == "valid" else 0
-    shape = (n_mels - trim, max(n, pad_to or 0) // 160 - trim)
+    shape = (n_mels - trim, max(n, pad_to or 0) // HOP - trim)
     shape = (*samples.shape[:-1], *(max(length, 0) for length in shape))
     if out is None:
         out = np.empty(shape, array_dtype(dtype))

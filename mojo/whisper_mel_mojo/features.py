@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import math
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from operator import index
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from whisper_mel_mojo.library import (
     NOT_FINITE,
     OVERFLOWED,
     SMOOTHING,
+    Common,
     Library,
     Maximum,
     Smoothing,
@@ -33,7 +35,7 @@ _FLOAT32 = np.dtype(np.float32)
 _FLOAT64 = np.dtype(np.float64)
 _INT16 = np.dtype(np.int16)
 _MASKED = np.ma.MaskedArray
-_HOP = 160
+HOP = 160
 CHUNK_FRAMES = 3000  # 30 s
 MIN_SAMPLES = 201  # mirroring 200 samples needs one more
 MAX_SAMPLES = 2**48  # including zeros; the features of so many would fill any address space
@@ -117,7 +119,7 @@ def log_mel(
             f"sampling_rate={sampling_rate!r}: expected {SAMPLING_RATE}. Resample first: "
             "whisper_mel_mojo.audio_file.load_audio reads a file of any rate"
         )
-    torch = sys.modules.get("torch")
+    torch = None if type(audio) is np.ndarray else sys.modules.get("torch")
     is_tensor = torch is not None and out is None and isinstance(audio, torch.Tensor)
     form = form_of(maximum, dtype)
     if lengths is not None:
@@ -140,7 +142,7 @@ def log_mel(
             dtype=dtype,
         )
         return tensor
-    return compute(library, audio, n_mels, pad_to, smoothing, out, threads, form)
+    return compute(audio, n_mels, pad_to, smoothing, out, threads, form)
 
 
 class Form(NamedTuple):
@@ -199,7 +201,7 @@ def array_dtype(name: str) -> np.dtype[Any]:
 
 
 _SILENCE = np.float32(-1.5)  # the feature of the logarithm's floor
-_RANGE = np.float32(2.0)  # of the features: 8 of the logarithm
+RANGE = np.float32(2.0)  # of the features: 8 of the logarithm
 
 
 def _of_lengths(
@@ -237,14 +239,12 @@ def _of_lengths(
     plainly = form._replace(dtype="float32")
     for i, (row, clip, count) in enumerate(zip(out, given, counts, strict=True)):
         try:
-            features = compute(
-                library, clip[:count], n_mels, pad_to, smoothing, None, threads, form
-            )
+            features = compute(clip[:count], n_mels, pad_to, smoothing, None, threads, form)
             frames = features.shape[1]
             plain = features
             is_plain = smoothing is None and form.dtype == "float32"
             if form.maximum != FIXED and not is_plain and frames < row.shape[1]:
-                plain = compute(library, clip[:count], n_mels, pad_to, None, None, threads, plainly)
+                plain = compute(clip[:count], n_mels, pad_to, None, None, threads, plainly)
         except ValueError as error:
             raise ValueError(f"clip {i}, lengths[{i}]={count}: {error}") from error
         row[:, :frames] = features
@@ -269,11 +269,10 @@ def _fill_up(
         plain = plain[:, begin:]
         after = begin + CHUNK_FRAMES - edge
         row[:, after:] = _SILENCE
-    row[:, frames:after] = max(_SILENCE, plain.max() - _RANGE)
+    row[:, frames:after] = max(_SILENCE, plain.max() - RANGE)
 
 
 def compute(
-    load: Callable[[], Library],
     audio: ArrayLike,
     n_mels: int,
     pad_to: int | None,
@@ -281,54 +280,82 @@ def compute(
     out: NDArray[Any] | None,
     threads: int | None,
     form: Form = PLAIN,
+    *,
+    nan: bool = False,
 ) -> NDArray[Any]:
-    """Compute ``log_mel`` with the library that ``load`` returns."""
+    """Compute ``log_mel``; if ``nan``, clips that are not finite become NaN and are no error."""
     given = as_array(audio)
     samples = kernel_samples(given)
-    if _unheard > 0 and samples.dtype != _INT16:
+    is_int16 = samples.dtype == _INT16
+    if _unheard > 0 and not is_int16:
         _listen(samples)
-    n_samples = samples.shape[-1]
-    n_mels, length, n_frames, shape = plan(n_samples, n_mels, pad_to, smoothing)
-    clips = 1
-    stride = n_samples
-    if samples.ndim == 2:
-        clips = samples.shape[0]
-        stride = samples.strides[0] // samples.itemsize
-        shape = (clips, *shape)
-    if threads is None:
-        threads = min(default_threads(), max(1, clips * n_frames // FRAMES_PER_THREAD))
-    else:
-        threads = thread_count(threads)
-    kernel = load()
+    kernel = library()
+    arguments = (samples.shape, is_int16, n_mels, pad_to, smoothing, form, kernel.pool)
+    try:
+        alike = _prepared(*arguments)
+    except TypeError:
+        alike = None
+    if alike is None:  # one has no hash, or a wrong type: this says which
+        alike = prepare(*arguments)
+    threads = min(default_threads(), alike.threads) if threads is None else thread_count(threads)
     wanted = _FLOAT32 if form is PLAIN else array_dtype(form.dtype)
     if out is None:
-        out = np.empty(shape, wanted)
+        out = np.empty(alike.shape, wanted)
     else:
-        check_out(out, shape, given, wanted)
-
-    bad_sample = ctypes.c_int64()
-    arguments = (
-        address(samples),
-        samples.dtype == _INT16,
-        clips,
-        n_samples,
-        stride,
-        0 if pad_to is None else length,
-        n_mels,
-        SMOOTHING[smoothing],
-        address(out),
-        out.size,
-        threads,
-        kernel.pool,
-        ctypes.addressof(bad_sample),
-    )
-    if form is PLAIN:
-        status = kernel.log_mel(*arguments)
-    else:
-        status = kernel.log_mel_as(*arguments, form.maximum, form.fixed, DTYPES[form.dtype])
-    if status != 0:
-        raise error_of(status, given, bad_sample.value)
+        check_out(out, alike.shape, given, wanted)
+    stride = samples.strides[0] // samples.itemsize
+    call = (alike.common, address(samples), stride, address(out), threads)
+    status = kernel.log_mel_alike(*call, 0)
+    if status != 0 and not (nan and status in (NOT_FINITE, OVERFLOWED)):
+        raise failure(kernel, call, status, given)
     return out
+
+
+class Prepared(NamedTuple):
+    """What calls with samples of one shape and type have in common."""
+
+    shape: tuple[int, ...]
+    """Shape of the features."""
+    threads: int
+    """Number of threads that they are worth."""
+    common: int
+    """Address of their arguments."""
+    memory: Common
+    """Memory of their arguments."""
+
+
+def prepare(
+    shape: tuple[int, ...],
+    is_int16: bool,
+    n_mels: int,
+    pad_to: int | None,
+    smoothing: str | None,
+    form: Form,
+    pool: int,
+) -> Prepared:
+    """Prepare calls with samples of a shape; raises what :func:`log_mel` raises."""
+    clips = shape[0] if len(shape) == 2 else 1
+    n_mels, length, frames, features = plan(shape[-1], n_mels, pad_to, smoothing)
+    memory = Common(
+        *(is_int16, clips, shape[-1], 0 if pad_to is None else length, n_mels),
+        *(SMOOTHING[smoothing], clips * math.prod(features), pool),
+        *(form.maximum, form.fixed, DTYPES[form.dtype]),
+    )
+    threads = max(1, clips * frames // FRAMES_PER_THREAD)
+    return Prepared((*shape[:-1], *features), threads, ctypes.addressof(memory), memory)
+
+
+_prepared = lru_cache(maxsize=256, typed=True)(prepare)  # typed: 80.0 is no number of bands
+
+
+def failure(kernel: Library, call: tuple[int, ...], status: int, audio: NDArray[Any]) -> Exception:
+    """Return the exception for a call of ``kernel.log_mel_alike`` that failed.
+
+    It is repeated, because only now the first bad sample is looked for.
+    """
+    bad_sample = ctypes.c_int64()
+    kernel.log_mel_alike(*call, ctypes.addressof(bad_sample))
+    return error_of(status, audio, bad_sample.value)
 
 
 _unheard = 16  # calls whose level is still looked at; later ones take no time for it
@@ -390,7 +417,7 @@ def plan(n_samples: int, n_mels: int, pad_to: int | None, smoothing: str | None)
         if pad_to is not None:
             raise ValueError(f"pad_to={length}: expected at least {MIN_SAMPLES}")
         raise ValueError(f"audio has {length} samples: expected at least {MIN_SAMPLES}, or pad_to")
-    n_frames = length // _HOP
+    n_frames = length // HOP
     if smoothing != "valid":
         return Plan(n_mels, length, n_frames, (n_mels, n_frames))
     if n_frames < 3:
@@ -406,6 +433,8 @@ def as_array(audio: ArrayLike, dtype: Any = None) -> NDArray[Any]:
     Raises ``ValueError`` for text and for lists of different lengths, ``TypeError`` for masked
     arrays and for other objects that NumPy cannot read, such as PyTorch's tensors with a gradient.
     """
+    if type(audio) is np.ndarray and dtype is None:
+        return audio
     if isinstance(audio, (str, bytes, os.PathLike)):
         raise TypeError(
             f"audio={audio!r}: expected samples. whisper_mel_mojo.audio_file.load_audio reads them "
@@ -431,7 +460,9 @@ _FEW = 8  # channels
 
 def kernel_samples(given: NDArray[Any]) -> NDArray[Any]:
     """Return samples that the kernel can read: the given array if possible, else a copy."""
-    dtype = given.dtype.newbyteorder("=")
+    dtype = given.dtype
+    if not dtype.isnative:
+        dtype = dtype.newbyteorder("=")
     if dtype != _FLOAT32 and dtype != _INT16 and dtype != _FLOAT64:
         raise TypeError(
             f"audio has dtype {given.dtype}: expected float32, float64 or int16 (PCM)"
@@ -449,9 +480,9 @@ def kernel_samples(given: NDArray[Any]) -> NDArray[Any]:
     if dtype == _FLOAT64:
         with np.errstate(over="ignore"):  # the kernel finds infinities
             return given.astype(_FLOAT32, order="C")
-    flags = given.flags
-    if not given.dtype.isnative:
+    if dtype is not given.dtype:
         return given.astype(dtype, order="C")
+    flags = given.flags
     if flags.c_contiguous and flags.aligned:
         return given
     # Rows may lie anywhere, forwards or backwards, as long as each is contiguous.
@@ -476,11 +507,15 @@ def address(array: NDArray[Any]) -> int:
     The buffer protocol is four times as fast as ``array.ctypes.data``, but ctypes takes only
     writable, contiguous buffers, and NumPy makes none of bfloat16.
     """
-    flags = array.flags
-    if flags.writeable and flags.c_contiguous and array.dtype.isbuiltin == 1:
-        return ctypes.addressof(ctypes.c_char.from_buffer(array.data))
-    address: int = array.ctypes.data
-    return address
+    try:
+        return _addressof(_from_buffer(array))
+    except (TypeError, ValueError):
+        address: int = array.ctypes.data
+        return address
+
+
+_addressof = ctypes.addressof
+_from_buffer: Any = ctypes.c_char.from_buffer
 
 
 def check_out(
@@ -493,10 +528,10 @@ def check_out(
     if out.shape != shape:
         raise ValueError(f"out has shape {out.shape}: expected {shape}")
     flags = out.flags
-    if not (flags.c_contiguous and flags.aligned):
+    if not flags.carray:  # contiguous, aligned and writable
+        if flags.c_contiguous and flags.aligned:
+            raise ValueError("out is read-only: expected a writable array")
         raise ValueError(f"out has strides {out.strides}: expected a C-contiguous, aligned array")
-    if not flags.writeable:
-        raise ValueError("out is read-only: expected a writable array")
     if np.may_share_memory(out, audio) and np.shares_memory(out, audio):
         raise ValueError("out overlaps audio: expected memory of its own")
 

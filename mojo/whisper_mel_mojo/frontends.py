@@ -242,16 +242,21 @@ def _of_max(name: str, device: Any, kind_of_device: str) -> FrontEnd:
     session = InferenceSession(devices=[device])
 
     @functools.cache
-    def model(dtype: DType, rank: int, n_mels: int, smoothing: str | None) -> Model:
+    def model(dtype: DType, rank: int, options: frozenset[tuple[str, Any]]) -> Model:
         where = DeviceRef.from_device(device)
         audio = TensorType(dtype, ["clips", "samples"][-rank:], device=where)
         with Graph("log_mel", input_types=[audio]) as graph:
-            graph.output(operation.log_mel(graph.inputs[0].tensor, n_mels, smoothing=smoothing))
+            graph.output(operation.log_mel(graph.inputs[0].tensor, **dict(options)))
         return operation.load(session, graph)
 
     def log_mel(
-        audio: NDArray[Any], n_mels: int = 80, *, smoothing: str | None = None
-    ) -> NDArray[np.float32]:
+        audio: NDArray[Any],
+        n_mels: int = 80,
+        *,
+        smoothing: str | None = None,
+        maximum: Maximum = "clip",
+        dtype: str = "float32",
+    ) -> NDArray[Any]:
         if audio.size == 0:
             raise ValueError(f"audio is empty (shape {audio.shape}): expected at least one sample")
         if not audio.dtype.isnative:
@@ -260,20 +265,22 @@ def _of_max(name: str, device: Any, kind_of_device: str) -> FrontEnd:
             buffer = Buffer.from_numpy(np.ascontiguousarray(audio))
         except TypeError as error:
             raise TypeError(f"audio has dtype {audio.dtype}, which MAX does not know") from error
-        kind = (buffer.dtype, audio.ndim, n_mels, smoothing)
         if audio.ndim not in (1, 2):
             raise ValueError(f"audio has shape {audio.shape}: expected (n,) or (batch, n)")
-        [result] = model(*kind).execute(buffer.to(device))
-        features: Any = np.from_dlpack(result.to(CPU()))
-        return features
+        options = {"n_mels": n_mels, "smoothing": smoothing, "maximum": maximum, "dtype": dtype}
+        [result] = model(buffer.dtype, audio.ndim, frozenset(options.items())).execute(
+            buffer.to(device)
+        )
+        features: Any = result.to(CPU())
+        if dtype == "bfloat16":  # MAX does not hand it to NumPy
+            return np.from_dlpack(features.view(DType.int16)).view(array_dtype(dtype))
+        return np.from_dlpack(features)
 
     front_end = FrontEnd(name, log_mel, kind_of_device)
     front_end.capabilities = {
         **FrontEnd.capabilities,
         "out": False,
         "pad_to": False,
-        "maximum": ("clip",),
-        "out_dtypes": ("float32",),
     }
     front_end.versions |= {"max": version("max")}
     return front_end

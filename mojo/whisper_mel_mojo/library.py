@@ -33,21 +33,29 @@ LOG_MEL: list[Any] = [
 LOG_MEL_AS: list[Any] = [*LOG_MEL, _count, ctypes.c_double, _count]  # maximum, fixed, dtype
 
 
+class Common(ctypes.Structure):
+    """Arguments that many calls have in common, as ``whisper_mel_log_mel_alike`` reads them."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("is_int16", "clips", "samples", "pad_to", "n_mels")),
+        *((name, ctypes.c_int64) for name in ("smoothing", "out_len", "pool", "maximum")),
+        ("fixed", ctypes.c_double),
+        ("dtype", ctypes.c_int64),
+    )
+
+
 class Library(NamedTuple):
     """The functions of the kernel, and the pool of threads of this process."""
 
-    log_mel: ctypes._CFuncPtr  # type: ignore[name-defined]
-    log_mel_as: ctypes._CFuncPtr  # type: ignore[name-defined]
-    message: ctypes._CFuncPtr  # type: ignore[name-defined]
+    log_mel: Any
+    log_mel_alike: Any
+    message: Any
     pool: int
-    # for torch.py: takes one pointer to the arguments that many calls share
-    log_mel_prepared: Any = None
-    # for stream.py
-    stream_of: Any = None
-    stream_drop: Any = None
-    stream_ready: Any = None
-    stream_take: Any = None
-    stream_tail: Any = None
+    stream_of: Any
+    stream_drop: Any
+    stream_ready: Any
+    stream_take: Any
+    stream_tail: Any
 
 
 _loaded: ctypes.CDLL | None = None
@@ -66,10 +74,9 @@ def library() -> Library:
                 pool = _loaded.whisper_mel_pool_new() or 0
                 _library = Library(
                     _loaded.whisper_mel_log_mel,
-                    _loaded.whisper_mel_log_mel_as,
+                    _loaded.whisper_mel_log_mel_alike,
                     _loaded.whisper_mel_message,
                     pool,
-                    _loaded.whisper_mel_log_mel_alike,
                     _loaded.whisper_mel_stream_of,
                     _loaded.whisper_mel_stream_drop,
                     _loaded.whisper_mel_stream_ready,
@@ -86,12 +93,12 @@ def _load() -> ctypes.CDLL:
     loaded.whisper_mel_message.argtypes = [_count]
     loaded.whisper_mel_message.restype = ctypes.c_char_p
     loaded.whisper_mel_log_mel.argtypes = LOG_MEL
+    loaded.whisper_mel_log_mel.restype = _count
     loaded.whisper_mel_log_mel_alike.argtypes = [
-        *(_address, _address, _count, _address),  # prepared, audio, stride, out
+        *(_address, _address, _count, _address),  # common, audio, stride, out
         *(_count, _address),  # threads, bad_sample
     ]
     loaded.whisper_mel_log_mel_alike.restype = _count
-    loaded.whisper_mel_log_mel.restype = _count
     for name, arguments, result in (
         ("of", [_count, _count, ctypes.c_double], _address),
         ("drop", [_address], None),
@@ -101,8 +108,6 @@ def _load() -> ctypes.CDLL:
     ):
         function = getattr(loaded, f"whisper_mel_stream_{name}")
         function.argtypes, function.restype = arguments, result
-    loaded.whisper_mel_log_mel_as.argtypes = LOG_MEL_AS
-    loaded.whisper_mel_log_mel_as.restype = _count
     return loaded
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import struct
 from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -13,9 +14,10 @@ from max.engine import InferenceSession, Model, read
 from max.graph import Dim, Graph, StaticDim, TensorType, TensorValue, ops
 
 from whisper_mel_mojo.builder import built_max_package, cpu_features, kept
-from whisper_mel_mojo.features import MIN_SAMPLES, plan
+from whisper_mel_mojo.features import HOP, MIN_SAMPLES, form_of, plan
 from whisper_mel_mojo.gpu import DeviceError
-from whisper_mel_mojo.library import SMOOTHING
+from whisper_mel_mojo.gpu.checks import check_form
+from whisper_mel_mojo.library import SMOOTHING, Maximum
 
 
 def log_mel(
@@ -24,6 +26,8 @@ def log_mel(
     *,
     pad_to: int | None = None,
     smoothing: str | None = None,
+    maximum: Maximum = "clip",
+    dtype: str = "float32",
 ) -> TensorValue:
     """Add log-Mel features of one clip or of a batch of clips to the graph being built.
 
@@ -31,22 +35,25 @@ def log_mel(
     ----------
     audio : value of shape ``(n,)`` or ``(batch, n)``, both of which may be symbolic, on the CPU or
         a GPU; float32 or float64 with full scale 1, or int16 PCM, which is divided by 32768.
-    n_mels, pad_to, smoothing : as for :func:`whisper_mel_mojo.log_mel`; the operation is compiled
-        for them.
+    n_mels, pad_to, smoothing, maximum, dtype : as for :func:`whisper_mel_mojo.log_mel`; the
+        operation is compiled for them. On a GPU, ``"chunk"`` is without smoothing only.
 
     Returns
     -------
-    A float32 value of shape ``(n_mels, n // 160)`` or ``(batch, n_mels, n // 160)``, where ``n`` is
-    ``pad_to`` if given, on the audio's device. Each clip has its own maximum. On a CPU one thread
-    computes it, on a GPU one launch (tested as ``docs/gpu.md`` says).
+    A value of ``dtype`` and of shape ``(n_mels, n // 160)`` or ``(batch, n_mels, n // 160)``, where
+    ``n`` is ``pad_to`` if given, on the audio's device. On a CPU one thread computes it, on a GPU
+    one launch (tested as ``docs/gpu.md`` says).
 
     Raises
     ------
     TypeError, ValueError
         as :func:`whisper_mel_mojo.log_mel`, for all that the graph knows. Symbolic sizes, NaN and
         infinity are checked when the graph runs; its ``execute`` then raises ``ValueError``. On a
-        GPU, clips with NaN or infinity have NaN features instead. (For fewer than two frames and
-        ``"valid"``, the message says only that MAX cannot allocate the result.)
+        GPU, NaN and infinity make NaN of features instead, as of
+        :func:`whisper_mel_mojo.gpu.log_mel`. (For fewer than two frames and ``"valid"``, the
+        message says only that MAX cannot allocate the result.)
+    NotImplementedError
+        ``maximum="chunk"`` comes with smoothing on a GPU.
     DeviceError
         ``audio`` is on a GPU that does not exist.
     LookupError
@@ -67,6 +74,9 @@ def log_mel(
         raise DeviceError(
             f"audio is on {audio.device}: MAX sees {accelerator_count()} accelerators"
         )
+    form = form_of(maximum, dtype)
+    if audio.device.is_gpu():
+        check_form(form, smoothing)
     is_batch = audio.rank == 2
     if not is_batch:
         audio = ops.unsqueeze(audio, 0)
@@ -78,7 +88,7 @@ def log_mel(
     n_mels, length, _, (bands, frames) = plan(known or some, n_mels, pad_to, smoothing)
     columns: Dim = Dim(frames)
     if known is None and pad_to is None:
-        columns = samples // 160 - (2 if smoothing == "valid" else 0)
+        columns = samples // HOP - (2 if smoothing == "valid" else 0)
 
     graph = Graph.current
     package = built_max_package()
@@ -88,11 +98,13 @@ def log_mel(
         name="whisper_mel.log_mel",
         device=audio.device,
         values=[audio],
-        out_types=[TensorType(DType.float32, [clips, bands, columns], device=audio.device)],
+        out_types=[TensorType(DType[dtype], [clips, bands, columns], device=audio.device)],
         parameters={
             "n_mels": n_mels,
             "pad_to": 0 if pad_to is None else length,
             "smoothing": SMOOTHING[smoothing],
+            "maximum": form.maximum,
+            "fixed": struct.unpack("q", struct.pack("d", form.fixed))[0],  # its bits
         },
     )
     return result.tensor if is_batch else ops.squeeze(result.tensor, 0)

@@ -4,10 +4,15 @@ from extensibility import InputTensor, OutputTensor, register
 from max.gpu.host import DeviceContext, Dim, FuncAttribute
 from max.gpu.host.info import is_cpu
 from std.ffi import external_call
+from std.memory import bitcast
 from std.sys.info import _accelerator_arch
 
 from .mel_kernel import (
     BAD_PAD_TO,
+    BFLOAT16,
+    DIRECT,
+    FLOAT16,
+    FLOAT32,
     Floats,
     Form,
     HOP,
@@ -20,7 +25,8 @@ from .mel_kernel import (
     TOO_SHORT,
     argument_error,
     kind_of,
-    whisper_mel_log_mel,
+    least_of,
+    whisper_mel_log_mel_as,
 )
 
 comptime ARCHITECTURE = _accelerator_arch()
@@ -30,19 +36,35 @@ comptime CLUSTERS = (
 """As `gpu/targets.py` says of what `launch.mojo` is built for."""
 
 
+def code_of[T: DType]() -> Int:
+    """The kernel's code for a type of the output."""
+    comptime assert T == DType.float32 or T == DType.float16 or T == DType.bfloat16, "a float"
+    return FLOAT32 if T == DType.float32 else (FLOAT16 if T == DType.float16 else BFLOAT16)
+
+
 @register("whisper_mel.log_mel")
 struct LogMel:
     """From `[clips][samples]` to `[clips][n_mels][frames]` (two smaller each way if `valid`)."""
 
     @staticmethod
     def execute[
-        target: StaticString, T: DType, n_mels: Int, pad_to: Int, smoothing: Int
+        target: StaticString,
+        T: DType,
+        Out: DType,
+        n_mels: Int,
+        pad_to: Int,
+        smoothing: Int,
+        maximum: Int,
+        fixed: Int,
     ](
-        output: OutputTensor[dtype=DType.float32, rank=3, ...],
+        output: OutputTensor[dtype=Out, rank=3, ...],
         audio: InputTensor[dtype=T, rank=2, ...],
         ctx: DeviceContext,
     ) raises:
+        """Computes them. maximum: as for `whisper_mel_log_mel_as`, with the bits of `fixed`."""
         comptime assert T == DType.float32 or T == DType.int16, "samples are float32 or int16"
+        comptime FIXED_MAXIMUM = bitcast[DType.float64, 1](Int64(fixed))
+        comptime FORM = Form(maximum, least_of(FIXED_MAXIMUM), code_of[Out]())
         var clips = audio.dim_size(0)
         var samples = audio.dim_size(1)
         comptime if not is_cpu[target]():
@@ -60,42 +82,47 @@ struct LogMel:
             )
             if status != OK:
                 raise Error("whisper_mel.log_mel: ", describe(status, samples, pad_to, 0))
-            var form = Form.plain()
-            var kind = kind_of(CLUSTERS, clips, smoothing, form)
-            comptime for kernel in range(3):
-                if kernel == kind:
-                    comptime M = Mapping[n_mels, CLUSTERS, kernel]
-                    var blocks = M.blocks(clips, max(samples, pad_to) // HOP)
-                    ctx.enqueue_function[M.kernel](
-                        Floats(unsafe_from_address=Int(audio.unsafe_ptr())),
-                        Memory[DType.int64](
-                            unsafe_from_address=Int(output.unsafe_ptr())
-                        ),  # not read
-                        Floats(unsafe_from_address=Int(output.unsafe_ptr())),
-                        Int32(T == DType.int16),
-                        Int32(0),
-                        Int32(smoothing),
-                        Int64(samples),
-                        Int64(samples),
-                        Int64(pad_to),
-                        Int32(blocks),
-                        Int32(form.maximum),
-                        form.least,
-                        Int32(form.dtype),
-                        grid_dim=clips * blocks,
-                        block_dim=M.THREADS,
-                        cluster_dim=Dim(blocks, 1, 1),
-                        shared_mem_bytes=M.SHARED,
-                        func_attribute=FuncAttribute.MAX_DYNAMIC_SHARED_SIZE_BYTES(
-                            UInt32(M.SHARED)
-                        ),
-                    )
+            var rows = max(samples, pad_to) // HOP
+            var items = clips * FORM.chunks(rows)
+            var kind = kind_of(CLUSTERS, clips, smoothing, FORM)
+            comptime for possible in range(DIRECT + BFLOAT16 + 1):
+                comptime if (
+                    possible == kind_of(CLUSTERS, 1, smoothing, FORM)
+                    or possible == kind_of(CLUSTERS, Int.MAX, smoothing, FORM)
+                ):
+                    if possible == kind:
+                        comptime M = Mapping[n_mels, CLUSTERS, possible]
+                        var blocks = M.blocks(items, rows)
+                        ctx.enqueue_function[M.kernel](
+                            Floats(unsafe_from_address=Int(audio.unsafe_ptr())),
+                            Memory[DType.int64](
+                                unsafe_from_address=Int(output.unsafe_ptr())
+                            ),  # not read
+                            Floats(unsafe_from_address=Int(output.unsafe_ptr())),
+                            Int32(T == DType.int16),
+                            Int32(0),
+                            Int32(smoothing),
+                            Int64(samples),
+                            Int64(samples),
+                            Int64(pad_to),
+                            Int32(blocks),
+                            Int32(FORM.maximum),
+                            FORM.least,
+                            Int32(FORM.dtype),
+                            grid_dim=items * blocks,
+                            block_dim=M.THREADS,
+                            cluster_dim=Dim(M.cluster(items), 1, 1),
+                            shared_mem_bytes=M.SHARED,
+                            func_attribute=FuncAttribute.MAX_DYNAMIC_SHARED_SIZE_BYTES(
+                                UInt32(M.SHARED)
+                            ),
+                        )
         else:
             # An untracked pointer: the compiler does not see what is written to its address.
             var bad_sample = Memory[DType.int64](
                 unsafe_from_address=external_call["calloc", Int](1, 8)
             )
-            var status = whisper_mel_log_mel(
+            var status = whisper_mel_log_mel_as(
                 Int(audio.unsafe_ptr()),
                 Int(T == DType.int16),
                 clips,
@@ -109,6 +136,9 @@ struct LogMel:
                 1,
                 0,
                 Int(bad_sample),
+                maximum,
+                FIXED_MAXIMUM,
+                FORM.dtype,
             )
             var which = Int(bad_sample[])
             external_call["free", NoneType](Int(bad_sample))

@@ -620,15 +620,31 @@ def gather_edge[T: DType](audio: Memory[T], extent: Extent, start: Int, count: I
     Positions more than REACH beyond the clip belong to no frame that is kept and become zero.
     """
     var inside = max(-start, 0)
+    copy_mirrored(audio, extent.samples, -start, to, inside)
     var outside = max(min(extent.samples - start, count), inside)
-    for i in range(inside):
-        to[unsafe_offset=i] = extent.load[T](audio, start + i)
-    var mirrored = max(min(extent.length + REACH - start, count), outside)
-    for i in range(outside, mirrored):
-        to[unsafe_offset=i] = extent.load[T](audio, start + i)
-    fill(Float32(0), to.unsafe_offset(mirrored), count - mirrored)
     var source = audio.unsafe_offset(start + inside)
     copy_samples(source, to.unsafe_offset(inside), outside - inside)
+    var padded = max(min(extent.length - start, count), outside)
+    fill(Float32(0), to.unsafe_offset(outside), padded - outside)
+    var mirrored = max(min(extent.length + REACH - start, count), padded)
+    var last = 2 * (extent.length - 1) - (start + padded)
+    copy_mirrored(audio, extent.samples, last, to.unsafe_offset(padded), mirrored - padded)
+    fill(Float32(0), to.unsafe_offset(mirrored), count - mirrored)
+
+
+@always_inline
+def copy_mirrored[T: DType, //](audio: Memory[T], samples: Int, last: Int, to: Floats, count: Int):
+    """Copies samples backwards, from sample `last` on, as float32: zeros for those that are beyond
+    the `samples` in memory."""
+    comptime W = WIDTH
+    var i = max(min(last + 1 - samples, count), 0)
+    fill(Float32(0), to, i)
+    while i + W <= count:
+        to.unsafe_store(i, load_samples[T, W](audio, last - i - (W - 1)).reversed())
+        i += W
+    while i < count:
+        to[unsafe_offset=i] = load_samples[T, 1](audio, last - i)
+        i += 1
 
 
 @always_inline
@@ -2183,14 +2199,14 @@ def whisper_mel_log_mel_as(
 def whisper_mel_log_mel_alike(
     prepared: Int, audio: Int, clip_stride: Int, out_: Int, threads: Int, bad_sample: Int
 ) abi("C") -> Int:
-    """Calls `whisper_mel_log_mel` with arguments that many calls have in common, because passing
+    """Calls `whisper_mel_log_mel_as` with arguments that many calls have in common, because passing
     each of them takes a caller in Python time.
 
-    prepared: address of eight int64: is_int16, clips, samples, pad_to, n_mels, smoothing, out_len,
-        pool. The others are as there.
+    prepared: address of eleven words of 64 bits: is_int16, clips, samples, pad_to, n_mels,
+        smoothing, out_len, pool, maximum, fixed, dtype. The others are as there.
     """
     var common = Memory[DType.int64](unsafe_from_address=prepared)
-    return whisper_mel_log_mel(
+    return whisper_mel_log_mel_as(
         audio,
         Int(common[unsafe_offset=0]),
         Int(common[unsafe_offset=1]),
@@ -2204,6 +2220,9 @@ def whisper_mel_log_mel_alike(
         threads,
         Int(common[unsafe_offset=7]),
         bad_sample,
+        Int(common[unsafe_offset=8]),
+        bitcast[DType.float64, 1](common[unsafe_offset=9]),
+        Int(common[unsafe_offset=10]),
     )
 
 

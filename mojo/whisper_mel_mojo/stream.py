@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from whisper_mel_mojo.features import (
+    HOP,
     PLAIN,
+    RANGE,
     address,
     as_array,
     check_out,
@@ -22,8 +24,6 @@ from whisper_mel_mojo.features import (
 )
 from whisper_mel_mojo.library import CHUNK, FIXED, OVERFLOWED, Library, library
 
-_HOP = 160
-_RANGE = np.float32(2.0)  # of the features: 8 of the logarithm
 _ROOM = 512  # frames for which there is room at first, beside those that are kept
 
 
@@ -202,9 +202,9 @@ class Stream:
             raise ValueError(f"frames={frames}: expected at least 2")
         if self._keep is not None and self._keep < frames:
             raise ValueError(f"frames={frames}: expected at most keep={self._keep}")
-        if self._samples <= _HOP * frames:
-            return self._joined(self._frames, _HOP * frames, out)
-        rest = self._samples // _HOP - self._frames
+        if self._samples <= HOP * frames:
+            return self._joined(self._frames, HOP * frames, out)
+        rest = self._samples // HOP - self._frames
         return self._joined(frames - rest, 0, out)
 
     def _joined(
@@ -213,7 +213,7 @@ class Stream:
         """Return the last ``kept`` final frames and the rest, raised to their maximum's range."""
         self._check(0, self._logs, 0)
         plan(self._samples, self.n_mels, pad_to or None, None)
-        rest = max(self._samples, pad_to) // _HOP - self._frames
+        rest = max(self._samples, pad_to) // HOP - self._frames
         shape = (self.n_mels, kept + rest)
         if out is None:
             out = np.empty(shape, np.float32)
@@ -226,5 +226,5 @@ class Stream:
             )
             self._check(status, self._logs, 0)
         if self._form == PLAIN and out.size > 0:
-            np.maximum(out, out.max() - _RANGE, out=out)
+            np.maximum(out, out.max() - RANGE, out=out)
         return out

@@ -7,10 +7,9 @@ Importing this module registers the operator. It works eagerly, with ``torch.com
 
 from __future__ import annotations
 
-import ctypes
 import math
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,17 +18,20 @@ from torch.autograd import forward_ad
 from whisper_mel_mojo import gpu
 from whisper_mel_mojo.features import (
     CHUNK_FRAMES,
-    FRAMES_PER_THREAD,
+    HOP,
     PLAIN,
-    error_of,
+    Form,
+    Prepared,
+    failure,
     form_of,
     hint_for_half,
     plan,
+    prepare,
     thread_count,
 )
-from whisper_mel_mojo.library import CHUNK, CLIP, DTYPES, FIXED, SMOOTHING, Maximum, library
+from whisper_mel_mojo.library import CHUNK, CLIP, FIXED, Maximum, library
 
-_N_FFT, _HOP, _REACH = 400, 160, 200
+_N_FFT, _REACH = 400, 200
 _FLOOR = 1e-10
 _RANGE = 8.0
 
@@ -135,24 +137,15 @@ class LogMel(torch.nn.Module):  # type: ignore[misc]
 # --------------------------------------------------------------------------- values
 
 
-class _Plan(NamedTuple):
-    """The kernel's arguments that all tensors of one shape and dtype share."""
-
-    shape: tuple[int, ...]  # shape of the features
-    counts: tuple[int, ...]  # the counts of `prepared` in mel_kernel.mojo, without the pool
-    threads: int
-    itemsize: int
-
-
-def _plan(
+def _shape(
     shape: tuple[int, ...],
     dtype: torch.dtype,
     n_mels: int,
     pad_to: int | None,
     smoothing: str | None,
     threads: int | None,
-) -> _Plan:
-    """Check everything except the samples, and plan the call. Sizes may be symbols."""
+) -> tuple[int, ...]:
+    """Check everything except the samples; return the features' shape. Sizes may be symbols."""
     if dtype not in (torch.float32, torch.float64, torch.int16):
         raise TypeError(
             f"audio has dtype {dtype}: expected float32, float64 or int16 (PCM)"
@@ -160,34 +153,11 @@ def _plan(
         )
     if len(shape) not in (1, 2):
         raise ValueError(f"audio has shape {tuple(shape)}: expected (n,) or (batch, n)")
-    clips = shape[0] if len(shape) == 2 else 1
-    n = shape[-1]
-    if n == 0 or clips == 0:
+    if 0 in shape:
         raise ValueError(f"audio is empty (shape {tuple(shape)}): expected at least one sample")
     if threads is not None:
         thread_count(threads)
-    n_mels, length, _, (bands, frames) = plan(n, n_mels, pad_to, smoothing)
-    zeros = 0 if pad_to is None else length
-    return _Plan(
-        (*shape[:-1], bands, frames),
-        (
-            *(int(dtype == torch.int16), clips, n),
-            *(zeros, n_mels, SMOOTHING[smoothing]),
-            clips * bands * frames,
-        ),
-        clips * (length // _HOP) // FRAMES_PER_THREAD if threads is None else threads,
-        2 if dtype == torch.int16 else 4,
-    )
-
-
-class _Prepared(NamedTuple):
-    """A plan, and the memory of its arguments in this process."""
-
-    shape: tuple[int, ...]
-    threads: int
-    itemsize: int
-    prepared: int  # address of the counts
-    memory: Any  # keeps the counts alive
+    return (*shape[:-1], *plan(shape[-1], n_mels, pad_to, smoothing).shape)
 
 
 @lru_cache(maxsize=256)
@@ -198,11 +168,15 @@ def _prepared(
     pad_to: int | None,
     smoothing: str | None,
     threads: int | None,
+    maximum: int,
+    fixed: float,
+    out_dtype: str,
     pool: int,
-) -> _Prepared:
-    plan = _plan(shape, dtype, n_mels, pad_to, smoothing, threads)
-    memory = (ctypes.c_int64 * 8)(*plan.counts, pool)
-    return _Prepared(plan.shape, plan.threads, plan.itemsize, ctypes.addressof(memory), memory)
+) -> Prepared:
+    """Check everything except the samples, and prepare calls with samples of a shape and dtype."""
+    _shape(shape, dtype, n_mels, pad_to, smoothing, threads)
+    form = Form(maximum, fixed, out_dtype)
+    return prepare(shape, dtype is torch.int16, n_mels, pad_to, smoothing, form, pool)
 
 
 def _on_cpu(
@@ -216,38 +190,21 @@ def _on_cpu(
     fixed: float = 0.0,
     dtype: str = "float32",
 ) -> Tensor:
-    loaded = library()
-    pool, kernel = loaded.pool, loaded.log_mel_prepared
-    shape, workers, itemsize, prepared, counts = _prepared(
-        audio.shape, audio.dtype, n_mels, pad_to, smoothing, threads, pool
+    kernel = library()
+    alike = _prepared(
+        *(audio.shape, audio.dtype, n_mels, pad_to, smoothing, threads),
+        *(maximum, fixed, dtype, kernel.pool),
     )
     if threads is None:
-        workers = 1 if workers < 2 else min(workers, torch.get_num_threads())
+        threads = 1 if alike.threads == 1 else min(alike.threads, torch.get_num_threads())
     samples = audio.to(torch.float32) if audio.dtype is torch.float64 else audio
-    address = samples.data_ptr()
-    strides = samples.stride()
-    if strides[-1] != 1 or address % itemsize:
+    if samples.stride(-1) != 1 or samples.data_ptr() % samples.element_size():
         samples = samples.clone(memory_format=torch.contiguous_format)
-        address = samples.data_ptr()
-        strides = samples.stride()
-    if maximum != CLIP or dtype != "float32":
-        out = audio.new_empty(shape, dtype=getattr(torch, dtype))
-        which = ctypes.c_int64()
-        is_int16, clips, n, zeros, bands, mode, size, _ = counts
-        status = loaded.log_mel_as(
-            *(address, is_int16, clips, n, strides[0], zeros, bands, mode),
-            *(out.data_ptr(), size, workers, pool, ctypes.addressof(which)),
-            *(maximum, fixed, DTYPES[dtype]),
-        )
-        if status != 0:
-            raise error_of(status, audio.detach().numpy(), which.value)
-        return out
-    out = audio.new_empty(shape, dtype=torch.float32)
-    status = kernel(prepared, address, strides[0], out.data_ptr(), workers, 0)
+    out = audio.new_empty(alike.shape, dtype=getattr(torch, dtype))
+    call = (alike.common, samples.data_ptr(), samples.stride(0), out.data_ptr(), threads)
+    status = kernel.log_mel_alike(*call, 0)
     if status != 0:
-        which = ctypes.c_int64()  # the bad sample is searched only now
-        kernel(prepared, address, strides[0], out.data_ptr(), workers, ctypes.addressof(which))
-        raise error_of(status, audio.detach().numpy(), which.value)
+        raise failure(kernel, call, status, audio.detach().numpy())
     return out
 
 
@@ -263,7 +220,7 @@ def _on_cuda(
     dtype: str = "float32",
 ) -> Tensor:
     """Launch the kernel once on the current stream, after copies on that stream; do not wait."""
-    _plan(audio.shape, audio.dtype, n_mels, pad_to, smoothing, threads)
+    _shape(audio.shape, audio.dtype, n_mels, pad_to, smoothing, threads)
     # PyTorch does not give others the address of a tensor that requires a gradient.
     samples = audio.detach()
     if samples.dtype is torch.float64:
@@ -294,8 +251,8 @@ def _shape_only(
 ) -> Tensor:
     """Return an uninitialised result for tracers. Sizes may be symbols."""
     form_of(_word(maximum, fixed), dtype)
-    plan = _plan(audio.shape, audio.dtype, n_mels, pad_to, smoothing, threads)
-    return audio.new_empty(plan.shape, dtype=getattr(torch, dtype))
+    shape = _shape(audio.shape, audio.dtype, n_mels, pad_to, smoothing, threads)
+    return audio.new_empty(shape, dtype=getattr(torch, dtype))
 
 
 def _word(maximum: int, fixed: float) -> Maximum:
@@ -418,8 +375,8 @@ def audio_gradient(
     bank = _filterbank(n_mels, audio.device)
 
     # The position in the clip of each sample of each frame, mirrored at the clip's ends
-    frame = torch.arange(length // _HOP, device=audio.device).unsqueeze(1)
-    place = (_HOP * frame + torch.arange(_N_FFT, device=audio.device) - _REACH).abs()
+    frame = torch.arange(length // HOP, device=audio.device).unsqueeze(1)
+    place = (HOP * frame + torch.arange(_N_FFT, device=audio.device) - _REACH).abs()
     place = torch.where(place < length, place, 2 * (length - 1) - place)
 
     padded = torch.nn.functional.pad(samples, (0, length - n))
@@ -428,7 +385,7 @@ def audio_gradient(
     heard = energy > _FLOOR
     log = energy.clamp(min=_FLOOR).log10().detach()
     scaled = _unsmoothed(gradient.to(torch.float64), n_mels, smoothing) / 4.0
-    scaled = scaled.reshape(-1, n_mels, length // _HOP).transpose(1, 2)
+    scaled = scaled.reshape(-1, n_mels, length // HOP).transpose(1, 2)
     logs = _unclamped(scaled, log, maximum)
     energies = torch.where(heard, logs / torch.where(heard, energy, 1.0), 0.0) / math.log(10.0)
     # |X|² has the derivative 2 Re(X exp(2πijk/400)), an inverse transform. Bins 0 and 200, which

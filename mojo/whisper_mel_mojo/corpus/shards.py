@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from whisper_mel_mojo.audio_file import SAMPLE_RATE
 from whisper_mel_mojo.corpus.files import CorpusError, whole
 from whisper_mel_mojo.corpus.inputs import Clip
+from whisper_mel_mojo.features import HOP
 
-HOP = 160
 GROUP = 1 << 20
 """Bytes of features from which a row group is written: a reader of one clip reads few others."""
 

@@ -45,8 +45,15 @@ def _by_operator(audio: Tensor, n_mels: int, padding: int) -> Tensor:
 
 
 def _on_cpu(audio: Tensor, n_mels: int, padding: int) -> Tensor:
-    features: Tensor = _Propagating.apply(audio.cpu(), n_mels, padding)
-    return features
+    samples = audio.cpu()
+    if samples.requires_grad and torch.is_grad_enabled():
+        features: Tensor = _Propagating.apply(samples, n_mels, padding)
+        return features
+    return _values(samples, n_mels, padding)
+
+
+def _values(audio: Tensor, n_mels: int, padding: int) -> Tensor:
+    return torch.from_numpy(propagating.log_mel(audio.numpy(force=True), n_mels, padding))
 
 
 class _Propagating(torch.autograd.Function):  # type: ignore[misc]
@@ -54,7 +61,7 @@ class _Propagating(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def forward(audio: Tensor, n_mels: int, padding: int) -> Tensor:
-        return torch.from_numpy(propagating.log_mel(audio.numpy(force=True), n_mels, padding))
+        return _values(audio, n_mels, padding)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, int, int], output: Tensor) -> None:

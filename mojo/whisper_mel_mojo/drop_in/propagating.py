@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_mel_mojo import features
-from whisper_mel_mojo.features import MIN_SAMPLES
+from whisper_mel_mojo.features import HOP, MIN_SAMPLES, compute, integer
 
 # The originals mirror 200 samples at both ends of a clip. PyTorch uses one reflection and refuses
 # shorter clips. NumPy reflects repeatedly and needs only one frame.
 SHORTEST_BY_TORCH = MIN_SAMPLES
-SHORTEST_BY_NUMPY = 160
+SHORTEST_BY_NUMPY = HOP
 
 
 def log_mel(
@@ -32,22 +31,12 @@ def log_mel(
 
     Raises ``ValueError`` for shorter clips, and else ``TypeError`` and ``ValueError`` as that does.
     """
-    padding = features.integer("padding", padding)
+    padding = integer("padding", padding)
+    pad_to = None
     if audio.ndim in (1, 2):  # the kernel refuses other ranks
         audio, padding = _long_enough(audio, padding, shortest)
-    samples = features.kernel_samples(audio)
-    pad_to = samples.shape[-1] + padding if padding else None
-    if out is None:
-        shape = features.plan(samples.shape[-1], n_mels, pad_to, None).shape
-        out = np.empty((*samples.shape[:-1], *shape), np.float32)
-    first = out[..., :1, :1]  # one value of each clip: its features are all NaN or none is
-    first[...] = 0
-    try:
-        return features.log_mel(samples, n_mels, pad_to=pad_to, out=out)
-    except ValueError:
-        if not np.isnan(first).any():  # no clip is NaN: an argument is wrong
-            raise
-        return out
+        pad_to = audio.shape[-1] + padding if padding else None
+    return compute(audio, n_mels, pad_to, None, out, None, nan=True)
 
 
 def check_length(n_samples: int, padding: int, shortest: int) -> None:

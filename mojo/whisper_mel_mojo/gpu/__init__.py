@@ -9,11 +9,17 @@ from __future__ import annotations
 from typing import Any
 
 from whisper_mel_mojo.features import form_of, plan
-from whisper_mel_mojo.gpu.checks import check_aligned, check_audio, check_lengths, check_out
+from whisper_mel_mojo.gpu.checks import (
+    check_aligned,
+    check_audio,
+    check_form,
+    check_lengths,
+    check_out,
+)
 from whisper_mel_mojo.gpu.cuda import LEGACY_STREAM, DeviceError
 from whisper_mel_mojo.gpu.interop import array_on, current_stream, empty_like, stream_address
 from whisper_mel_mojo.gpu.launcher import launch
-from whisper_mel_mojo.library import CHUNK, Maximum, Smoothing
+from whisper_mel_mojo.library import Maximum, Smoothing
 
 __all__ = ["DeviceError", "log_mel"]
 
@@ -81,11 +87,7 @@ def log_mel(
     if stream is not None and out is None:
         raise TypeError("out=None: expected an array when a stream is given")
     form = form_of(maximum, dtype)
-    if form.maximum == CHUNK and smoothing is not None:
-        raise NotImplementedError(
-            f"smoothing={smoothing!r} with maximum='chunk': expected None on a device; the CPU's "
-            "log_mel smoothes across chunks"
-        )
+    check_form(form, smoothing)
     chosen = current_stream(audio) if stream is None else stream_address(stream)
     samples = array_on(chosen or LEGACY_STREAM, "audio", audio)
     handle = chosen or samples.stream or LEGACY_STREAM

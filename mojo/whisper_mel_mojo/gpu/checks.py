@@ -1,6 +1,6 @@
-"""Checks of the arrays that ``gpu.log_mel`` is called with.
+"""Checks of what ``gpu.log_mel`` is called with.
 
-Each raises ``TypeError`` for another dtype, ``ValueError`` for another shape or layout.
+Those of arrays raise ``TypeError`` for another dtype, ``ValueError`` for another shape or layout.
 """
 
 from __future__ import annotations
@@ -10,8 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from whisper_mel_mojo.features import hint_for_half
+from whisper_mel_mojo.features import Form, hint_for_half
 from whisper_mel_mojo.gpu.arrays import BFLOAT16, DeviceArray
+from whisper_mel_mojo.library import CHUNK
+
+
+def check_form(form: Form, smoothing: str | None) -> None:
+    """Raise ``NotImplementedError`` for what only the kernel for CPUs can do."""
+    if form.maximum == CHUNK and smoothing is not None:
+        raise NotImplementedError(
+            f"smoothing={smoothing!r} with maximum='chunk': expected None on a device; the CPU's "
+            "log_mel smoothes across chunks"
+        )
 
 
 def check_audio(audio: DeviceArray) -> None:
