@@ -75,6 +75,7 @@ class Kernel:
             os.environ["FAKE_DRIVER_CAPABILITY"] = target[1]
         elif not is_ir(code):
             raise ValueError("expected PTX with a .target, or LLVM IR with a target triple")
+        self._ask("cuInit", 0)
         self._module = ctypes.c_void_p()
         self._ask("cuModuleLoadData", ctypes.byref(self._module), code.encode())
         # A kernel is translated when its parameters are asked for, or at its first launch.
