@@ -89,7 +89,7 @@ TARGETS = {
         Target("sm_120a", (12, 0), (153, 183, 190, 143), wheel=True),  # RTX 50
         Target("sm_121a", (12, 1), (153, 183, 190, 143)),  # DGX Spark
         Target("gfx942", None, (176, 178, 178, 169), scalar_spills=113),  # MI300X
-        Target("gfx1100", None, (113, 123, 126, 103), scalar_spills=12),  # RX 7900
+        Target("gfx1100", None, (113, 123, 128, 103), scalar_spills=12),  # RX 7900
         Target("apple-m4", None, None),
     )
 }
