@@ -121,7 +121,7 @@ def _compiled(target: str) -> str:
     """Return what a target's code is compiled into, or what it is held to."""
     if target in CPUS:
         return CPUS[target][1]
-    registers = TARGETS[target].registers
+    registers = (TARGETS[target].registers or ())[: len(TARGETS[target].kernels)]
     return f"budget: {', '.join(map(str, registers))} registers" if registers else "budget"
 
 

@@ -61,12 +61,18 @@ CALLS: dict[str, list[tuple[str, str, int]]] = {
         ("build", "build", 0),
         ("docs", "docs", 0),
         ("golden make", "golden make click-first", 0),
+        ("golden voxtral", "golden voxtral --help", 0),  # writes the goldens anew
         ("golden calibrate", "golden calibrate --help", 0),  # takes hours
+        ("golden variants", "golden variants --help", 0),  # takes minutes, as the next does
+        ("golden models", "golden models --help", 0),
         ("bench", "bench --only librosa/1s/* --seconds 0.1", 0),
         ("compare", "compare golden/whisper_mel_golden/data/speech/cards.wav --seconds 0.1", 0),
         ("conformance", "conformance --quiet -k click-first --frontend openai-whisper", 0),
         ("conformance", "conformance --quiet -k click-first --frontend mojo-max --timeout 300", 0),
         ("gpu compile", "gpu compile sm_75", 0),
+        ("gpu execute", "gpu execute --target sm_80", 0),
+        ("gpu count", "gpu count sm_80", 0),
+        ("gpu mutants", "gpu mutants --help", 0),  # takes a quarter of an hour
         ("gpu driver", "gpu driver -q", 0),
         ("gpu reproduce", "gpu reproduce -q", 0),
         ("gpu bundle", "gpu bundle --target sm_90a --bare", 0),
@@ -79,6 +85,7 @@ CALLS: dict[str, list[tuple[str, str, int]]] = {
         ("sanitize racecheck", "sanitize racecheck", 3),
         ("sanitize initcheck", "sanitize initcheck", 3),
         ("sanitize synccheck", "sanitize synccheck", 3),
+        ("sanitize schedules", "sanitize schedules --help", 0),  # takes minutes
     ],
     "site": [("env site", "env site", 0), ("docs", "docs --site", 0)],
 }

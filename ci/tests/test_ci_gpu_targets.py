@@ -21,13 +21,15 @@ from tasks import wheels
 from whisper_mel_mojo.builder import MAX_SOURCE
 from whisper_mel_mojo.gpu.code import compiled
 from whisper_mel_mojo.gpu.emulator.kernels import texts
-from whisper_mel_mojo.gpu.targets import FEW, MANY, NVIDIA, SMOOTHED, TARGETS
+from whisper_mel_mojo.gpu.targets import DIRECT, FEW, FORMED, FORMS, MANY, NVIDIA, SMOOTHED, TARGETS
 
 pytestmark = [pytest.mark.compiles, pytest.mark.torch, pytest.mark.xdist_group("gpu-code")]
 
 QUICK = (
     ("sm_80", 80, MANY),
     ("sm_90a", 128, MANY),
+    ("sm_80", 80, FORMED),
+    ("sm_90a", 80, DIRECT),
     ("gfx942", 80, MANY),
     ("apple-m4", 128, SMOOTHED),
 )
@@ -45,7 +47,8 @@ def code() -> Iterator[Callable[..., str]]:
 
     def one(target: str, n_mels: int, kernel: int) -> str:
         if target in NVIDIA:
-            return texts(target, n_mels)[n_mels, kernel]  # those that the emulator executes, too
+            # Those that the emulator executes, too
+            return texts(target, n_mels, None, kernel >= FORMED)[n_mels, kernel]
         return compiled(target, n_mels, kernel)[n_mels, kernel]
 
     with ThreadPoolExecutor(2) as pool:
@@ -65,16 +68,15 @@ def test_the_budget_is_one_that_devices_can_grant(target: str) -> None:
     is_apple = target.startswith("apple")
     frames = 32 if TARGETS[target].clusters else 8 if is_apple else 16
     most = 227 if TARGETS[target].clusters else 32 if is_apple else 48
-    for n_mels, kernel in itertools.product(BANDS, TARGETS[target].kernels):
+    for n_mels, kernel in itertools.product(BANDS, TARGETS[target].all_kernels):
         budget = budget_of(TARGETS[target], n_mels, kernel)
         assert budget["shared"] <= most * 1024
         assert not {"spills", "local", "approximate"} & set(budget)  # 0
-    registers = TARGETS[target].registers or (0,) * len(TARGETS[target].kernels)
-    assert (registers[0] == 0) == is_apple
-    for kernel, limit in zip(TARGETS[target].kernels, registers, strict=True):
+    assert (TARGETS[target].registers is None) == is_apple
+    for kernel in TARGETS[target].all_kernels:
         threads = 8 * frames * (2 if kernel == FEW else 1)
-        resident = 3 if TARGETS[target].clusters and kernel == MANY else 1
-        assert limit * threads * resident <= 65536
+        resident = 3 if TARGETS[target].clusters and kernel in (MANY, *FORMS[1:]) else 1
+        assert (TARGETS[target].most_registers(kernel) or 0) * threads * resident <= 65536
 
 
 def test_what_is_shipped_is_compiled_and_can_be_launched(
@@ -95,7 +97,7 @@ def test_what_is_shipped_is_compiled_and_can_be_launched(
         (name, n_mels, kernel)
         for name, target in TARGETS.items()
         for n_mels in BANDS
-        for kernel in target.kernels
+        for kernel in target.all_kernels
     ]
     shipped = {*wheels.default_accelerators(), *bundle.default_targets()}
     assert shipped == {it.name for it in TARGETS.values() if it.wheel or it.archive}

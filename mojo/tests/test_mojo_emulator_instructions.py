@@ -6,6 +6,7 @@ executes all forms on the same operands; hypothesis draws these.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import struct
@@ -14,11 +15,14 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from whisper_mel_mojo.gpu.emulator.instructions import FORMS, width_of
+from whisper_mel_mojo.gpu.emulator.kernels import texts
 from whisper_mel_mojo.gpu.emulator.program import Kernel, Launch
+from whisper_mel_mojo.gpu.emulator.ptx import PTXError, Statement, read
+from whisper_mel_mojo.gpu.emulator.translate import translated
 
 CANONICAL = 0x7FFFFFFF
 REGISTERS = {1: "p", 16: "h", 32: "w", 64: "d"}
@@ -375,6 +379,49 @@ def test_every_pair_of_special_operands(kernel: Kernel) -> None:
 @example(rows=[(0x80000000, 0xFFFFFFFF, 1 << 31, 0)] * THREADS)
 def test_any_operands(kernel: Kernel, rows: list[tuple[int, ...]]) -> None:
     require_defined(kernel, rows)
+
+
+MODIFIERS = (
+    *("sat", "ftz", "relu", "satfinite", "noftz", "oob", "approx", "full", "cc", "hi", "wide"),
+    *("rn", "rz", "rm", "rp", "rni", "rzi", "rna", "rs", "NaN", "xorsign", "abs", "x2", "f16x2"),
+    *("bf16", "f16", "f32", "f64", "s8", "u32", "b32"),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    opcode=st.sampled_from(sorted(FORMS)),
+    modifier=st.sampled_from(MODIFIERS),
+    at=st.integers(0, 3),
+    replaces=st.booleans(),
+)
+def test_any_other_modifier_is_an_error(
+    opcode: str, modifier: str, at: int, replaces: bool
+) -> None:
+    """A modifier more, or another one in its place: known by an entry of its own, or an error."""
+    name, *parts = opcode.split(".")
+    at = min(at, len(parts) - replaces)
+    other = ".".join([name, *parts[:at], modifier, *parts[at + replaces :]])
+    assume(other not in FORMS)
+    operands = ", ".join(["%wr", *("%wa" for _ in FORMS[opcode].sources)])
+    head = program().partition("{")[0]
+    text = f"{head}{{\n.reg .b32 %wr, %wa;\n{other} {operands};\nret;\n}}\n"
+    with pytest.raises(PTXError, match=rf"unknown instruction {re.escape(other)}: "):
+        translated(read(text))
+
+
+def test_every_opcode_of_the_kernels_is_compared_with_its_definition() -> None:
+    """What computes is in the table, whose entries are all tried; the rest moves and orders."""
+    used = {
+        statement.opcode
+        for target, forms in itertools.product(("sm_80", "sm_90a"), (False, True))
+        for text in texts(target, 80, None, forms).values()
+        for statement in read(text.partition("\n")[2]).body
+        if isinstance(statement, Statement)
+    }
+    others = r"(ld|st|mov|cvta|cp\.async|bar|barrier|mapa|bra|ret|exit)\b.*"
+    assert sorted(it for it in used - set(FORMS) if not re.match(others, it)) == []
+    assert len(used & set(FORMS)) > 50
 
 
 def test_the_definitions_are_of_the_machine() -> None:

@@ -602,6 +602,71 @@ else:
     )
 
 
+IN_A_CHILD = """
+import os, signal
+
+def in_a_child(call):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)  # a child that waits for ever is killed
+        try:
+            call()
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+"""
+
+
+def test_a_child_that_is_forked_after_the_first_call_gets_an_error(driver: Path) -> None:
+    """CUDA serves no such child. It is told so even if another thread was in a call meanwhile."""
+    run(
+        driver,
+        IN_A_CHILD
+        + """
+from whisper_mel_mojo.gpu import host, launcher
+
+def call():
+    message = "this process was forked from one that had used CUDA"
+    refused(f"DeviceError: {message}", audio, out=out)
+    try:
+        host.log_mel(pcm)
+    except gpu.DeviceError as error:
+        assert message in str(error)
+        os._exit(7)
+
+gpu.log_mel(audio, out=out)
+with launcher._lock:
+    assert in_a_child(call) == 7
+gpu.log_mel(audio, out=out)
+""",
+    )
+
+
+def test_a_child_may_be_the_first_to_call(driver: Path) -> None:
+    """The stand-in serves processes as a driver does: whoever initialises it."""
+    fake_driver.run(
+        driver,
+        IN_A_CHILD
+        + """
+import ctypes
+import numpy as np
+from whisper_mel_mojo.gpu import cuda, host
+
+def call():
+    if host.log_mel(np.zeros(1600, np.float32)).shape == (80, 10):
+        os._exit(7)
+
+def served():
+    os._exit(ctypes.CDLL("libcuda.so.1").cuInit(0))
+
+assert in_a_child(call) == 7
+assert in_a_child(served) == 0
+cuda.driver()
+assert in_a_child(served) == 3
+""",
+    )
+
+
 def test_a_library_that_was_compiled_in_an_environment_that_is_gone(
     driver: Path, tmp_path: Path
 ) -> None:

@@ -128,7 +128,17 @@ def mojo_ptx() -> FrontEnd:
     target = NVIDIA[os.environ.setdefault("WHISPER_MEL_ACCELERATOR", "sm_90a")]
     if target.capability is not None:
         loaded(target.capability)
-    return FrontEnd("mojo-ptx", host.log_mel, target=target.name)
+    return _of_gpu("mojo-ptx", host.log_mel, target.name)
+
+
+def _of_gpu(name: str, log_mel: Callable[..., Any], target: str) -> FrontEnd:
+    """Create the front-end of a GPU's program that this CPU executes.
+
+    No GPU's driver works in a child that was forked after its first call; nor does the stand-in.
+    """
+    front_end = FrontEnd(name, log_mel, target=target)
+    front_end.capabilities = {**FrontEnd.capabilities, "forks": False}
+    return front_end
 
 
 def mojo_air() -> FrontEnd:
@@ -137,7 +147,7 @@ def mojo_air() -> FrontEnd:
     ``$FAKE_DRIVER_ORDER`` is the order of threads. A call in which the emulator finds something
     raises ``Finding``.
     """
-    return FrontEnd("mojo-air", executed("apple-m4"), target="apple-m4")
+    return _of_gpu("mojo-air", executed("apple-m4"), "apple-m4")
 
 
 def mojo_amdgpu() -> FrontEnd:
@@ -146,7 +156,7 @@ def mojo_amdgpu() -> FrontEnd:
     ``$WHISPER_MEL_ACCELERATOR`` is the target, by default gfx942.
     """
     target = os.environ.get("WHISPER_MEL_ACCELERATOR", "gfx942")
-    return FrontEnd("mojo-amdgpu", executed(target), target=target)
+    return _of_gpu("mojo-amdgpu", executed(target), target)
 
 
 def mojo_torch() -> FrontEnd:

@@ -9,8 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 
 from tasks.columns import aligned
-from whisper_mel_mojo.gpu.code import compiled
-from whisper_mel_mojo.gpu.targets import FEW, KERNELS, MANY, SMOOTHED, Target
+from whisper_mel_mojo.gpu.code import OTHER_FORMS, compiled
+from whisper_mel_mojo.gpu.targets import (
+    DIRECT,
+    FEW,
+    FORMED,
+    FORMS,
+    KERNELS,
+    MANY,
+    SMOOTHED,
+    Target,
+)
 
 from gpu.compile.code import Measured, find_ptxas, measure
 
@@ -32,19 +41,23 @@ _APPLE = {
     SMOOTHED: {80: (1, 24_496), 128: (1, 26_032)},
 }
 
+_DIVIDED_AS = {FORMED: SMOOTHED, **dict.fromkeys(FORMS[1:], MANY)}
+"""The kernel for the plain form that each for another form divides its work as."""
+
 
 def budget_of(target: Target, n_mels: int, kernel: int) -> dict[str, int]:
     """Return the limit of each measure that may be above 0, as far as it can be checked here.
 
-    ``kernel`` is one of ``target.kernels``. Numbers of kernels and of blocks are exact,
+    ``kernel`` is one of ``target.all_kernels``. Numbers of kernels and of blocks are exact,
     the other limits are maxima. Registers of NVIDIA's targets need ``ptxas``.
     """
     is_apple = target.name.startswith("apple")
     mapping = _CLUSTER if target.clusters else _APPLE if is_apple else _ONE_BLOCK
-    cluster, shared = mapping[kernel][n_mels]
-    limits = {"kernels": 1, "cluster": cluster, "shared": shared}
-    if target.registers and (target.capability is None or find_ptxas()):
-        limits["registers"] = target.registers[target.kernels.index(kernel)]
+    cluster, shared = mapping[_DIVIDED_AS.get(kernel, kernel)][n_mels]
+    limits = {"kernels": 1, "cluster": 1 if kernel >= DIRECT else cluster, "shared": shared}
+    registers = target.most_registers(kernel)
+    if registers and (target.capability is None or find_ptxas()):
+        limits["registers"] = registers
     if target.scalar_spills:
         limits["scalar_spills"] = target.scalar_spills
     return limits
@@ -101,7 +114,7 @@ def measure_all(wanted: list[Key]) -> dict[Key, Measured | str]:
     def of_target(target: str) -> dict[Key, Measured | str]:
         keys = [it for it in wanted if it[0] == target]
         try:
-            code = compiled(target)
+            code = {**compiled(target), **compiled(target, options=OTHER_FORMS)}
             found = {it: _measure(target, code[it[1:]]) for it in keys}
         except RuntimeError as error:
             return dict.fromkeys(keys, str(error))

@@ -80,7 +80,8 @@ def log_mel(
     NotImplementedError
         ``maximum="chunk"`` comes with smoothing.
     DeviceError
-        there is no CUDA device, or its driver refuses the launch.
+        there is no CUDA device, its driver refuses the launch, or this process was forked from one
+        that had used CUDA.
     BuildError
         the kernel could not be compiled (first call only), or is not compiled for this device.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -19,9 +20,24 @@ class DeviceError(RuntimeError):
     """There is no CUDA device, or its driver refused something; the message says what."""
 
 
-@lru_cache(maxsize=1)
 def driver() -> Driver:
-    """Return the initialised driver; raise ``DeviceError`` if there is no driver or no device."""
+    """Return the driver, initialised in this process.
+
+    Raises ``DeviceError`` if there is no driver or no device, or if this process was forked from
+    one that had initialised it.
+    """
+    made = _driver()
+    if made.process != os.getpid():
+        raise DeviceError(
+            "this process was forked from one that had used CUDA, whose driver does not work after "
+            "a fork: start it by multiprocessing's 'spawn' or 'forkserver', or call log_mel in "
+            "the child only"
+        )
+    return made
+
+
+@lru_cache(maxsize=1)
+def _driver() -> Driver:
     return Driver()
 
 
@@ -29,6 +45,7 @@ class Driver:
     """The CUDA driver. Memory is given by its address, a context by its device's number."""
 
     def __init__(self) -> None:
+        self.process = os.getpid()
         try:
             self._library = ctypes.CDLL("libcuda.so.1")
         except OSError as error:

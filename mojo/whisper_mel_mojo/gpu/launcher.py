@@ -24,8 +24,10 @@ from whisper_mel_mojo.library import DTYPES, SMOOTHING, Smoothing, library
 LAUNCH = SOURCE.with_name("launch.mojo")
 RUN_TIME = ("libKGENCompilerRTShared.so", "libAsyncRTMojoBindings.so")
 """Modular's libraries that a launch needs."""
-_LAUNCH_TYPES: list[Any] = 12 * [ctypes.c_ssize_t]
-_FORM_TYPES: list[Any] = [ctypes.c_ssize_t, ctypes.c_double, ctypes.c_ssize_t]
+_LAUNCH_TYPES: list[Any] = [
+    *13 * [ctypes.c_ssize_t],  # those of whisper_mel_launch, then the form's
+    *(ctypes.c_double, ctypes.c_ssize_t),
+]
 _FIRST_OF_LAUNCH = 100  # lower statuses are the kernel's own
 _NOT_AN_ERROR_OF_THE_DRIVER = 110
 _lock = threading.Lock()
@@ -75,7 +77,8 @@ def launch(
 
 def _device_of(audio: DeviceArray) -> int:
     """Return the number of the device whose memory holds the audio."""
-    device = driver().device_of(audio.address) if audio.device is None else audio.device
+    asked = driver()  # before the lock: a forked process inherits it as it is
+    device = asked.device_of(audio.address) if audio.device is None else audio.device
     if device is None:
         raise ValueError(
             f"audio at {audio.address:#x} is not in a device's memory, or has been freed"
@@ -114,9 +117,7 @@ def opened(path: Path) -> ctypes.CDLL:
         for name in RUN_TIME:
             ctypes.CDLL(str(folder / name))
         loaded = ctypes.CDLL(str(path))
-    loaded.whisper_mel_launch.argtypes = _LAUNCH_TYPES
-    loaded.whisper_mel_launch.restype = ctypes.c_ssize_t
-    loaded.whisper_mel_launch_as.argtypes = [*_LAUNCH_TYPES, *_FORM_TYPES]
+    loaded.whisper_mel_launch_as.argtypes = _LAUNCH_TYPES
     loaded.whisper_mel_launch_as.restype = ctypes.c_ssize_t
     loaded.whisper_mel_launch_message.argtypes = [ctypes.c_ssize_t]
     loaded.whisper_mel_launch_message.restype = ctypes.c_char_p
@@ -132,7 +133,7 @@ def run_time() -> Path | None:
 
 
 def _error(launching: ctypes.CDLL, status: int, arrays: Mapping[str, DeviceArray]) -> Exception:
-    """Return the exception for a status of ``whisper_mel_launch``."""
+    """Return the exception for a status of ``whisper_mel_launch_as``."""
     if status < _FIRST_OF_LAUNCH:
         return ValueError(library().message(status).decode())
     message = launching.whisper_mel_launch_message(status).decode()

@@ -18,6 +18,8 @@ KERNELS = {
     DIRECT_FLOAT16: "fixed maximum, float16",
     DIRECT_BFLOAT16: "fixed maximum, bfloat16",
 }
+FORMS = (FORMED, DIRECT, DIRECT_FLOAT16, DIRECT_BFLOAT16)
+"""The kinds for other forms than the plain one, which every target has."""
 
 
 class Target(NamedTuple):
@@ -25,11 +27,12 @@ class Target(NamedTuple):
 
     ``capability`` is CUDA's compute capability; None for AMD and Apple, whose code is compiled but
     not launched. ``registers`` are the largest numbers that a thread may use, for each of
-    ``kernels``; None if the compiler does not tell. With ``clusters``, a cluster of up to 16 blocks
-    with 227 KiB of shared memory each computes a clip (NVIDIA's data-centre GPUs from Hopper on);
-    otherwise one block does. ``wheel`` and ``archive`` say whether wheels, and the archive for
-    machines with a GPU, have its code by default. ``scalar_spills`` is the number of scalar
-    registers that may be kept in lanes of vector registers (AMD).
+    ``all_kernels`` up to ``DIRECT``; None if the compiler does not tell. With ``clusters``, a
+    cluster of up to 16 blocks with 227 KiB of shared memory each computes a clip (NVIDIA's
+    data-centre GPUs from Hopper on); otherwise one block does. ``wheel`` and ``archive`` say
+    whether wheels, and the archive for machines with a GPU, have its code by default.
+    ``scalar_spills`` is the number of scalar registers that may be kept in lanes of vector
+    registers (AMD).
     """
 
     name: str
@@ -49,6 +52,16 @@ class Target(NamedTuple):
         return (MANY, FEW, SMOOTHED) if self.clusters else (MANY, SMOOTHED)
 
     @property
+    def all_kernels(self) -> tuple[int, ...]:
+        """The kinds of kernels, those for other forms last, which are loaded when they are used."""
+        return (*self.kernels, *FORMS)
+
+    def most_registers(self, kernel: int) -> int | None:
+        """Return the limit of one of ``all_kernels``; halves take as many as ``DIRECT``."""
+        kinds = self.all_kernels
+        return self.registers[kinds.index(min(kernel, DIRECT))] if self.registers else None
+
+    @property
     def options(self) -> tuple[str, ...]:
         """The compiler's options for ``launch.mojo``."""
         defined = ("-D", "CLUSTERS") if self.clusters else ()
@@ -60,19 +73,23 @@ class Target(NamedTuple):
 TARGETS = {
     target.name: target
     for target in (
-        Target("sm_75", (7, 5), (138, 160)),  # RTX 20, T4
-        Target("sm_80", (8, 0), (149, 168), wheel=True, archive=True),  # A100
-        Target("sm_86", (8, 6), (149, 168), wheel=True, archive=True),  # RTX 30, A10
-        Target("sm_87", (8, 7), (147, 168)),  # Orin
-        Target("sm_89", (8, 9), (149, 168), wheel=True, archive=True),  # RTX 40, L4
-        Target("sm_90a", (9, 0), (80, 126, 179), clusters=True, wheel=True, archive=True),  # H100
-        Target("sm_100a", (10, 0), (80, 126, 181), clusters=True, wheel=True, archive=True),  # B200
-        Target("sm_103a", (10, 3), (80, 126, 181), clusters=True),  # B300
+        Target("sm_75", (7, 5), (138, 160, 182, 128)),  # RTX 20, T4
+        Target("sm_80", (8, 0), (149, 168, 181, 128), wheel=True, archive=True),  # A100
+        Target("sm_86", (8, 6), (149, 168, 181, 128), wheel=True, archive=True),  # RTX 30, A10
+        Target("sm_87", (8, 7), (147, 168, 183, 128)),  # Orin
+        Target("sm_89", (8, 9), (149, 168, 181, 128), wheel=True, archive=True),  # RTX 40, L4
+        Target(
+            "sm_90a", (9, 0), (80, 126, 179, 186, 64), clusters=True, wheel=True, archive=True
+        ),  # H100
+        Target(
+            "sm_100a", (10, 0), (80, 126, 181, 186, 64), clusters=True, wheel=True, archive=True
+        ),  # B200
+        Target("sm_103a", (10, 3), (80, 126, 181, 186, 64), clusters=True),  # B300
         # 99 KiB of shared memory, clusters of up to 8 blocks
-        Target("sm_120a", (12, 0), (153, 183), wheel=True),  # RTX 50
-        Target("sm_121a", (12, 1), (153, 183)),  # DGX Spark
-        Target("gfx942", None, (176, 178), scalar_spills=99),  # MI300X
-        Target("gfx1100", None, (113, 123)),  # RX 7900
+        Target("sm_120a", (12, 0), (153, 183, 190, 143), wheel=True),  # RTX 50
+        Target("sm_121a", (12, 1), (153, 183, 190, 143)),  # DGX Spark
+        Target("gfx942", None, (176, 178, 178, 169), scalar_spills=113),  # MI300X
+        Target("gfx1100", None, (113, 123, 128, 103), scalar_spills=12),  # RX 7900
         Target("apple-m4", None, None),
     )
 }

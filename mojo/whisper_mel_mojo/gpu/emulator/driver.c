@@ -44,6 +44,7 @@ enum {
     OK = 0,
     INVALID_VALUE = 1,
     OUT_OF_MEMORY = 2,
+    NOT_INITIALIZED = 3,
     NO_BINARY = 209,
     INVALID_PTX = 218,
     NOT_FOUND = 500,
@@ -94,6 +95,16 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
     }
     return 0;
 }
+/* As a driver does, it serves no child that was forked after cuInit. */
+static int initialised, forked;
+static void in_child(void) { forked = 1; }
+static int served(void) { return forked ? refuse(NOT_INITIALIZED, "initialization error") : OK; }
+int cuInit(unsigned flags) {
+    note("cuInit");
+    if (!initialised++)
+        pthread_atfork(NULL, NULL, in_child);
+    return served();
+}
 /* Contexts: one for each device, and a thread's stack of them. */
 static int contexts[2];
 static __thread void *stack[16];
@@ -107,7 +118,7 @@ int cuCtxSetCurrent(void *context) {
     stack[depth - 1] = context;
     return 0;
 }
-int cuCtxPushCurrent_v2(void *context) { stack[depth++] = context; return 0; }
+int cuCtxPushCurrent_v2(void *context) { stack[depth++] = context; return served(); }
 int cuCtxPopCurrent_v2(void **context) { *context = stack[--depth]; return 0; }
 int cuCtxPushCurrent(void *context) { return cuCtxPushCurrent_v2(context); }
 int cuCtxPopCurrent(void **context) { return cuCtxPopCurrent_v2(context); }
@@ -121,18 +132,12 @@ static struct allocation {
 } memory[1000];
 static int memories;
 static const size_t all_memory = (size_t)80 << 30;
-/* One thread at a time is in the accounts and on the device; a fork waits for it. */
+/* One thread at a time is in the accounts and on the device. */
 static pthread_mutex_t turn = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
-static void take_turn(void) { pthread_mutex_lock(&turn); }
-static void end_turn(void) { pthread_mutex_unlock(&turn); }
-static void new_turn(void) { turn = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP; }
-__attribute__((constructor)) static void at_fork(void) {
-    pthread_atfork(take_turn, end_turn, new_turn);
-}
-static void end_of_scope(char *unused) { end_turn(); }
+static void end_of_scope(char *unused) { pthread_mutex_unlock(&turn); }
 #define ALONE                                                                                      \
     __attribute__((cleanup(end_of_scope))) char alone;                                             \
-    take_turn()
+    pthread_mutex_lock(&turn)
 
 static size_t used_memory(void) {
     size_t sum = 0;
@@ -150,6 +155,8 @@ static void *pages(size_t size) {
     return mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 }
 static int allocate(void **address, size_t size, int type) {
+    if (served() != OK)
+        return NOT_INITIALIZED;
     ALONE;
     if (size == 0)
         return INVALID_VALUE;

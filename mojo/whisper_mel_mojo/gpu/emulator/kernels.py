@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from whisper_mel_mojo.features import as_array, check_out, form_of, kernel_samples, plan
-from whisper_mel_mojo.gpu.code import LLVM_IR, Code, kept_code
+from whisper_mel_mojo.gpu.code import LLVM_IR, OTHER_FORMS, Code, kept_code
 from whisper_mel_mojo.gpu.emulator.program import Program
 from whisper_mel_mojo.gpu.host import require_finite
 from whisper_mel_mojo.gpu.targets import DIRECT, FEW, FORMED, MANY, SMOOTHED, TARGETS
@@ -29,7 +29,7 @@ def texts(target: str, n_mels: int, folder: Path | None = None, forms: bool = Fa
 
     ``forms``: the kernels for other forms than the plain one, instead of those for that.
     """
-    more = ("-D", "FORMS") if forms else ()
+    more = OTHER_FORMS if forms else ()
     is_ptx = TARGETS[target].capability is not None
     return kept_code(target, n_mels, folder, ("-g1", *more, *(() if is_ptx else LLVM_IR)))
 

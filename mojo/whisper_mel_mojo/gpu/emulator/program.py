@@ -76,6 +76,7 @@ class Kernel:
             os.environ["FAKE_DRIVER_CAPABILITY"] = target[1]
         elif not is_ir(code):
             raise ValueError("expected PTX with a .target, or LLVM IR with a target triple")
+        self._ask("cuInit", 0)
         self._module = ctypes.c_void_p()
         library = shlex.quote(str(library_of(code, *options)))  # here, and in no other process
         os.environ["FAKE_DRIVER_TRANSLATOR"] = f"echo {library} #"
