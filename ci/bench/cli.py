@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,13 @@ from typing import Any
 from tasks.checkout import commit
 
 from bench import instructions, machine, results, table
-from bench.rows import BASELINE, QUICK, Row, all_rows, select
+from bench.rows import BASELINE, DROP_IN, QUICK, Row, all_rows, select
 from bench.worker import measure_in_process
 
 ROOT = Path(__file__).parents[2]
 RECORD = ROOT / "docs" / "measurements" / "cpu.json"
-SECONDS, QUICK_SECONDS = 2.0, 0.5
+SECONDS, QUICK_SECONDS = 1.0, 0.5
 """Seconds for each row, unless its smallest number of rounds takes longer."""
-SAME_WORK = 1e-3
-"""The largest difference of features between the kernel and the baseline for the same work."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -76,10 +75,12 @@ def main(arguments: list[str], measure: Callable[..., Iterator[Any]] = measure_i
         rows = _chosen(options)
     except ValueError as error:
         parser().error(str(error))
+    begin = time.monotonic()
     document = _measured(rows, options, measure)
     output = options.output / "bench.json"
     results.save(document, output)
     print(*table.memory_lines(document["rows"]), _drawn(document, output), sep="\n")
+    print(f"took {(time.monotonic() - begin) / 60:.1f} min")
     problems = wrong(document)
     if options.record and not problems:
         results.save(document, RECORD)
@@ -99,7 +100,7 @@ def _instructions(arguments: list[str]) -> int:
 
 def _chosen(options: argparse.Namespace) -> list[Row]:
     """List the rows to be measured, in groups that share a process."""
-    rows = all_rows(installed_peers())
+    rows = all_rows(installed_peers(), len(os.sched_getaffinity(0)))
     if options.quick:
         rows = select(rows, QUICK)
     if options.only:
@@ -163,12 +164,19 @@ def wrong(document: Any) -> list[str]:
     rows = results.measured(document)
     if not rows:
         return ["no row was measured"]
-    return [
+    problems = [
         f"{name}: the features differ by {row['difference']}, so that both did not do the same work"
         for name, row in rows.items()
-        if row["other"]["front_end"] == BASELINE
-        and (row["difference"] is None or not row["difference"] <= SAME_WORK)
+        if name.startswith((f"{BASELINE}/", f"{DROP_IN}/")) and not results.same_work(row)
     ]
+    problems += [
+        f"{name}: {side['front_end']} took {side['median_ms']:.3g} ms; reading its samples alone "
+        f"takes {side['least_ms']:.3g} ms: it cannot have computed them"
+        for name, row in rows.items()
+        for side in (row["ours"], row["other"])
+        if not side["median_ms"] >= side["least_ms"]
+    ]
+    return problems
 
 
 def fallen(earlier: Any, document: Any) -> list[str]:

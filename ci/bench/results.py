@@ -14,6 +14,8 @@ LEAST_FALL = 0.05
 """The smallest relative fall of a ratio that counts. Two runs of one program may differ by as much
 without visible noise, because code and data lie at other addresses.
 """
+SAME_WORK = 1e-3
+"""The largest difference of features of two front-ends that do the same work."""
 
 Document = dict[str, Any]
 
@@ -44,6 +46,11 @@ def load(path: Path) -> Document:
 def measured(document: Document) -> dict[str, Any]:
     """Return the measured rows by id."""
     return {row["id"]: row for row in document["rows"] if "ratio" in row}
+
+
+def same_work(row: dict[str, Any]) -> bool:
+    """Return whether both sides of a measured row have the same features."""
+    return row["difference"] is not None and row["difference"] <= SAME_WORK
 
 
 @dataclasses.dataclass(frozen=True)

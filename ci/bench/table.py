@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from bench.rows import OURS
+from bench.rows import DROP_IN, OURS
 
 
 def line(row: dict[str, Any]) -> str:
@@ -62,5 +62,5 @@ def number(ratio: float) -> str:
 
 def front_ends(rows: dict[str, Any]) -> list[str]:
     """List the front-ends compared with the kernel, the fastest for a clip of 30 s first."""
-    names = {row["other"]["front_end"] for row in rows.values()} - {OURS}
-    return sorted(names, key=lambda name: rows.get(f"{name}/30s/80", {}).get("ratio", 1e9))
+    names = {name.split("/")[0] for name in rows} - {DROP_IN, "self"}
+    return sorted(names, key=lambda name: (rows.get(f"{name}/30s/80", {}).get("ratio", 1e9), name))

@@ -169,8 +169,18 @@ def _side(call: Call, seconds: tuple[float, ...], peak: int | None) -> Result:
         **dataclasses.asdict(call),
         "median_ms": 1e3 * statistics.median(seconds),
         "quartiles_ms": [1e3 * value for value in quartiles(seconds)],
+        "least_ms": 1e3 * _reading_seconds(call) / call.threads,
         "peak_bytes": peak,
     }
+
+
+def _reading_seconds(call: Call) -> float:
+    """Return the seconds that one thread takes at least to read the samples of a call once."""
+    import numpy as np
+
+    samples = audio(call.seconds, call.clips).ravel()
+    read = functools.partial(np.dot, samples, samples)
+    return min(timed(read, time.perf_counter) for _ in range(5))
 
 
 def _refuse_long(call: Call, front_end: Loaded) -> None:
@@ -201,6 +211,8 @@ def bind(call: Call, front_end: Loaded) -> Callable[[], Any]:
     capabilities = front_end.capabilities
     if capabilities.process_per_call:
         raise NotImplementedError("starts a process for every call")
+    if capabilities.own_process:
+        raise NotImplementedError("computes in another process, to which the samples are sent")
     if call.n_mels not in capabilities.n_mels:
         raise NotImplementedError(f"has {capabilities.n_mels} bands only")
     if call.clips and not capabilities.batch:

@@ -41,6 +41,7 @@ from docs.sections import rewritten
 SECTIONS: dict[str, Callable[[], str]] = {
     "front-ends": front_ends.readme,
     "speed": speed.section,
+    "headline": speed.headline,
     "front-ends-page": front_ends.page,
     "findings": findings.found,
     "worst-inputs": findings.worst,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.results import Document, load, measured
-from bench.rows import BASELINE
+from bench.results import Document, load, measured, same_work
+from bench.rows import BASELINE, DROP_IN, OURS
 from bench.table import front_ends, memory_lines, milliseconds, number
 from tasks.paths import MEASUREMENTS
 
@@ -42,7 +42,97 @@ def text(document: Document) -> str:
         f"commit {(document['commit'] or 'unknown')[:7]}: milliseconds, and in brackets how many "
         "times as long as whisper-mel's in the same run."
     )
-    return "\n\n".join([made, table(head, [ours, *others]), "\n".join(_remarks(rows))])
+    parts = [made, table(head, [ours, *others]), _batches(rows), _drop_ins(rows)]
+    return "\n\n".join([*filter(None, parts), "\n".join(_remarks(rows))])
+
+
+def headline() -> str:
+    """Return README's sentences on the recorded speed."""
+    return headline_of(measured(load(RECORD)))
+
+
+def headline_of(rows: dict[str, Any]) -> str:
+    """Return the ratio to the fastest front-end with our features; drop-ins; the baseline."""
+    names = [name for name in front_ends(rows) if same_work(rows.get(f"{name}/30s/80", NO_ROW))]
+    if not names:
+        return "Nothing was measured with a clip of 30 s."
+    fastest = names[0]
+    took = f"takes {_times(rows[f'{fastest}/30s/80'])} as long as whisper-mel"
+    sentences = [f"For a clip of 30 s, one thread, the fastest other front-end, {fastest}, {took}."]
+    drop_ins = sorted(_drop_in_rows(rows), key=lambda row: -row["ratio"])
+    if drop_ins:
+        told = ", ".join(f"{_times(row)} {_original(row)}" for row in drop_ins)
+        sentences.append(
+            f"[Drop-ins](docs/using.md) on two threads, beside their originals: {told}."
+        )
+    if fastest != BASELINE and f"{BASELINE}/30s/80" in rows:
+        times = _times(rows[f"{BASELINE}/30s/80"])
+        sentences.append(f"{BASELINE} itself takes {times} as long.")
+    return " ".join(sentences)
+
+
+NO_ROW: dict[str, Any] = {"difference": None}
+
+
+def _times(row: dict[str, Any]) -> str:
+    return f"{'about ' if row['noisy'] else ''}{number(row['ratio'])} times"
+
+
+def _drop_in_rows(rows: dict[str, Any]) -> list[dict[str, Any]]:
+    return [row for name, row in rows.items() if name.startswith(f"{DROP_IN}/")]
+
+
+def _original(row: dict[str, Any]) -> str:
+    """Return whom a drop-in is as many times as fast as, with the call."""
+    clips = row["other"]["clips"]
+    call = f"a list of {clips} clips of 30 s" if clips else "a clip of 30 s"
+    return f"as fast as {row['id'].split('/')[1]} ({call})"
+
+
+def _batches(rows: dict[str, Any]) -> str:
+    """Return the table of clips a second in batches, by the number of threads."""
+    found: dict[str, dict[int, str]] = {}
+    for name, row in rows.items():
+        batch = row["ours"]["clips"] and row["ours"]["seconds"] == 30
+        if not batch or name.startswith(f"{DROP_IN}/"):
+            continue
+        is_ours = row["other"]["front_end"] == OURS
+        if not is_ours:
+            speed = 1e3 * row["other"]["clips"] / row["other"]["median_ms"]
+            mark = " ~" if row["noisy"] else ""
+            cell = f"{speed:,.0f} ({number(row['ratio'])}×{mark})"
+            found.setdefault(row["other"]["front_end"], {})[row["other"]["threads"]] = cell
+        if is_ours or row["other"]["front_end"] == BASELINE:
+            ours = row["ours"]
+            cell = f"**{1e3 * ours['clips'] / ours['median_ms']:,.0f}**"
+            found.setdefault(OURS, {}).setdefault(ours["threads"], cell)
+    threads = sorted({count for cells in found.values() for count in cells})
+    names = [name for name in [OURS, *front_ends(rows)] if name in found]
+    head = ["front-end", *(f"{n} thread{'s' if n > 1 else ''}:" for n in threads)]
+    lines = [
+        ["**whisper-mel**" if name == OURS else name, *(found[name].get(n, "") for n in threads)]
+        for name in names
+    ]
+    title = "Clips of 30 s a second, in one batch, for those that take batches:"
+    return f"{title}\n\n{table(head, lines)}" if lines else ""
+
+
+def _drop_ins(rows: dict[str, Any]) -> str:
+    """Return the table of drop-ins beside their originals."""
+    head = ["drop-in, two threads", "call", "whisper-mel:", "original:", "ratio:"]
+    lines = [
+        [
+            row["id"].split("/")[1],
+            f"a list of {clips} clips of 30 s" if clips else "a clip of 30 s",
+            milliseconds(row["ours"]["median_ms"]),
+            milliseconds(row["other"]["median_ms"]),
+            f"{number(row['ratio'])}×" + (" ~" if row["noisy"] else ""),
+        ]
+        for row in _drop_in_rows(rows)
+        for clips in [row["other"]["clips"]]
+    ]
+    title = "Through the drop-ins, as users call them and with malloc as it is, in milliseconds:"
+    return f"{title}\n\n{table(head, lines)}" if lines else ""
 
 
 def _cell(row: dict[str, Any] | None) -> str:
@@ -66,8 +156,6 @@ def _remarks(rows: dict[str, Any]) -> list[str]:
         f"{BASELINE}/30s/80/cold": "as the first call after openai-whisper's (cold caches)",
         f"{BASELINE}/30s/128/cold": "the same with 128 bands",
         f"{BASELINE}/30s/80/default": "without `out=`, in a process with malloc's default settings",
-        f"{BASELINE}/16x30s/80": "a batch of 16 clips",
-        f"{BASELINE}/16x30s/80/2-threads": "the same on two threads",
         f"{BASELINE}/5s-padded/80": "5 s padded to 30 s",
         "self/2-threads-to-1": "two threads to one",
         "self/16-clips-to-16-calls": "a batch of 16 clips to 16 calls",

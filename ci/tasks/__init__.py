@@ -137,7 +137,7 @@ TASKS = {
 --output DIR     where bench.json goes (report)
 --record         make this run docs/measurements/cpu.json
 --readme         replaced by ./dev docs""",
-        layer="test",
+        layer="peers",
         compiles=True,
         run=_module("bench.cli", "main"),
         subtasks={

@@ -19,7 +19,17 @@ import numpy as np
 import pytest
 from bench import cli, machine, pairing, results, table, worker
 from bench.pairing import MAX_ROUNDS, MIN_LONG_ROUNDS, MIN_ROUNDS, Timing, measure
-from bench.rows import BASELINE, OURS, QUICK, Call, Row, all_rows, select
+from bench.rows import (
+    BASELINE,
+    DROP_INS,
+    OURS,
+    QUICK,
+    Call,
+    Row,
+    all_rows,
+    select,
+    thread_counts,
+)
 from programs import ran
 from tasks.paths import ROOT
 from whisper_mel_conformance.frontend.load import Capabilities, Loaded
@@ -220,9 +230,46 @@ def test_rows_have_ids_of_their_own_and_the_sizes_that_matter() -> None:
             assert row.ours == dataclasses.replace(row.other, front_end=OURS, out=True)
         assert f"slow-peer/{size}/80" in rows
     assert rows[f"{BASELINE}/30s/80/cold"].cold
-    assert rows[f"{BASELINE}/16x30s/80"].ours.clips == 16
     assert not any(row.other.out for row in rows.values() if row.other.front_end != OURS)
-    assert {row.malloc for row in rows.values() if "default" not in row.id} == {"kept", "fresh"}
+    by_default = {row.id for row in rows.values() if row.malloc == "default"}
+    drop_ins = {name for name in rows if name.startswith("drop-in/")}
+    assert by_default == {f"{BASELINE}/30s/80/default", *drop_ins}
+
+
+@pytest.mark.parametrize(
+    ("cpus", "threads"),
+    [
+        (1, [1, 2]),
+        (2, [1, 2]),
+        (3, [1, 2, 3]),
+        (8, [1, 2, 4, 8]),
+        (96, [1, 2, 4, 8, 16, 32, 64, 96]),
+    ],
+)
+def test_batches_are_measured_from_one_thread_to_all(cpus: int, threads: list[int]) -> None:
+    """Ours with every number of threads, the others with one and with all."""
+    assert thread_counts(cpus) == threads
+    rows = [row for row in all_rows(PEERS, cpus) if row.ours.clips and "drop-in" not in row.id]
+    assert len({row.id for row in rows}) == len(rows)
+    for peer in PEERS:
+        ours = [row.other for row in rows if row.other.front_end == peer]
+        assert [call.threads for call in ours] == [1, threads[-1]]
+        assert all(call.clips >= 2 * call.threads and call.pad_to == 480_000 for call in ours)
+    own = {row.ours.threads: row.other for row in rows if row.id.endswith("threads-to-1")}
+    assert list(own) == threads[1:]
+    assert {call.threads for call in own.values()} == {1}
+    assert "openai-whisper/16x30s/80/2-threads" in {row.id for row in all_rows(PEERS)}
+
+
+def test_a_drop_in_is_beside_its_original() -> None:
+    rows = [row for row in all_rows(PEERS) if row.id.startswith("drop-in/")]
+    assert [row.id.split("/")[1] for row in rows] == list(DROP_INS)
+    for row in rows:
+        assert row.other == dataclasses.replace(
+            row.ours, front_end=f"{row.ours.front_end}_original"
+        )
+        assert not row.ours.out
+        assert row.ours.threads == 2
 
 
 def test_a_row_survives_its_way_to_the_measuring_process() -> None:
@@ -313,6 +360,8 @@ def test_what_a_peer_cannot_do_is_skipped_with_the_reason() -> None:
     assert "takes single clips" in one_row(front_end(zeros), batch)["skipped"]
     assert "has (80,) bands only" in one_row(front_end(zeros), wide)["skipped"]
     assert "starts a process for every call" in one_row(starts)["skipped"]
+    elsewhere = front_end(zeros, own_process=True)
+    assert "computes in another process" in one_row(elsewhere)["skipped"]
 
     def broken(audio: Any, n_mels: int = 80) -> Any:
         raise OSError("no such library")
@@ -383,14 +432,36 @@ def test_an_hours_memory_is_measured() -> None:
 
 
 @pytest.mark.compiles
+@pytest.mark.parametrize(
+    "name",
+    [
+        "faster-whisper",
+        pytest.param("transformers", marks=pytest.mark.slow),
+        pytest.param("openai-whisper", marks=pytest.mark.slow),
+    ],
+)
+def test_drop_ins_do_the_work_of_their_originals(name: str) -> None:
+    """The real ones, a second of audio."""
+    [row] = [row for row in all_rows([]) if row.id.startswith(f"drop-in/{name}/")]
+    short = [dataclasses.replace(call, seconds=1.0, threads=1) for call in (row.ours, row.other)]
+    changed = dataclasses.replace(row, ours=short[0], other=short[1])
+    [result] = worker.measure_in_process([changed], budget=0.0)
+    assert results.same_work(result)
+    assert name in result["versions"]
+    assert cli.wrong({"rows": [result]}) == []
+
+
+@pytest.mark.compiles
 def test_the_real_thing_once() -> None:
     """In a process of its own, with the kernel and the baseline."""
     rows = select(all_rows([BASELINE]), [f"{BASELINE}/1s/80"])
     [result] = worker.measure_in_process(rows, budget=0.0)
     assert result["rounds"] == MIN_ROUNDS
     assert result["ratio"] > 0
-    assert result["difference"] < cli.SAME_WORK
+    assert results.same_work(result)
     assert result["versions"].keys() >= {"openai-whisper", "torch"}
+    for side in (result["ours"], result["other"]):
+        assert 0 < side["least_ms"] < side["median_ms"]
 
 
 def test_a_process_that_dies_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -405,7 +476,7 @@ def test_a_process_that_dies_is_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
 def measured_row(name: str, ratio: float, width: float = 0.0, **changes: Any) -> dict[str, Any]:
     """A row as the worker gives it: our time is 1 ms, the quartiles are ``width`` apart."""
     [row] = [row for row in all_rows(PEERS) if row.id == name]
-    side = {"median_ms": 1.0, "quartiles_ms": [1.0, 1.0], "peak_bytes": None}
+    side = {"median_ms": 1.0, "quartiles_ms": [1.0, 1.0], "least_ms": 0.1, "peak_bytes": None}
     return {
         "id": name,
         "ours": {**dataclasses.asdict(row.ours), **side},
@@ -577,6 +648,33 @@ def test_a_baseline_that_does_other_work_fails_the_run(
         assert "did not do the same work" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("side", ["ours", "other"])
+@pytest.mark.parametrize("took", [0.004, float("nan")])
+def test_a_time_that_does_not_suffice_to_read_the_samples_fails_the_run(
+    checkout: Path, capsys: pytest.CaptureFixture[str], side: str, took: float
+) -> None:
+    """As of a front-end that returns before it has computed anything."""
+
+    def measure(rows: list[Row], budget: float) -> Any:
+        for row in rows:
+            result = measured_row(row.id, 16.0)
+            result[side]["median_ms"] = took
+            yield result
+
+    assert bench(checkout, "--record", measure=measure) == 1
+    assert "it cannot have computed them" in capsys.readouterr().out
+    assert not cli.RECORD.exists()
+
+
+def test_reading_the_samples_is_shared_by_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([9.0, 3.0, 5.0, 4.0, 6.0])
+    monkeypatch.setattr(worker, "timed", lambda call, clock: call() and next(times))
+    row = Row("peer/1s/80", Call(OURS, 1, threads=2), Call("peer", 1, threads=2))
+    side = worker._side(row.other, (0.5, 1.0, 2.0), None)
+    assert side["least_ms"] == 1500.0
+    assert side["median_ms"] == 1000.0
+
+
 def test_a_run_that_measures_nothing_fails(checkout: Path) -> None:
     def measure(rows: list[Row], budget: float) -> Any:
         return ({"id": row.id, "skipped": "not installed"} for row in rows)
@@ -661,6 +759,54 @@ def test_the_fastest_peer_comes_first_and_the_kernel_before_it() -> None:
     lines = speed.text(document(*rows)).splitlines()
     names = [line.split("|")[1].strip() for line in lines if line.startswith("|")]
     assert names == ["front-end", "---", "**whisper-mel**", "slow-peer", BASELINE]
+
+
+def test_the_headline_is_the_fastest_then_the_drop_ins_then_the_baseline() -> None:
+    slow = "slow-peer/30s/80"
+    drop_ins = [
+        measured_row("drop-in/faster-whisper/30s/80/2-threads", 22.0),
+        measured_row("drop-in/transformers/16x30s/80/2-threads", 43.0, noisy=True),
+    ]
+
+    def headline(*rows: dict[str, Any]) -> str:
+        return speed.headline_of(results.measured(document(*rows)))
+
+    text = headline(measured_row(NAME, 18.0), measured_row(slow, 3.7), *drop_ins)
+    assert text == (
+        "For a clip of 30 s, one thread, the fastest other front-end, slow-peer, takes 3.7 times "
+        "as long as whisper-mel. [Drop-ins](docs/using.md) on two threads, beside their originals: "
+        "about 43 times as fast as transformers (a list of 16 clips of 30 s), 22 times as fast as "
+        "faster-whisper (a clip of 30 s). openai-whisper itself takes 18 times as long."
+    )
+    for difference in (0.1, None, float("nan")):  # it computes something else
+        text = headline(measured_row(NAME, 18.0), measured_row(slow, 3.7, difference=difference))
+        assert "the fastest other front-end, openai-whisper, takes 18 times" in text
+        assert "itself" not in text
+    assert "Nothing was measured" in headline()
+
+
+def test_batches_are_shown_in_clips_a_second() -> None:
+    rows = [
+        measured_row("openai-whisper/16x30s/80", 32.0),  # ours takes 1 ms
+        measured_row("slow-peer/16x30s/80", 8.0),
+        measured_row("slow-peer/16x30s/80/2-threads", 4.0, noisy=True),
+        measured_row("self/16x30s/2-threads-to-1", 0.5),
+    ]
+    lines = speed.text(document(*rows)).splitlines()
+    start = lines.index("| front-end | 1 thread | 2 threads |")
+    assert lines[start + 2 : start + 5] == [
+        "| **whisper-mel** | **16,000** | **16,000** |",
+        "| openai-whisper | 500 (32×) | |",
+        "| slow-peer | 2,000 (8×) | 4,000 (4× ~) |",
+    ]
+    assert "in one batch" not in speed.text(document(measured_row(NAME, 16.0)))
+
+
+def test_drop_ins_are_shown_beside_their_originals() -> None:
+    rows = [measured_row("drop-in/transformers/16x30s/80/2-threads", 43.0)]
+    lines = speed.text(document(*rows)).splitlines()
+    assert "| transformers | a list of 16 clips of 30 s | 1 | 43 | 43× |" in lines
+    assert not any(line.startswith("| drop-in |") for line in lines), "it is no front-end"
 
 
 def test_the_picture_has_a_bar_for_each() -> None:

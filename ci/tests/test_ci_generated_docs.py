@@ -109,6 +109,7 @@ PLANTED = [
         "speed",
     ),
     ("README.md", r"quick, \d+ cases", "quick, 7 cases", "front-ends"),
+    ("README.md", r"For a clip of 30 s", "For 30 s", "headline"),
     ("docs/front-ends.md", r"## By family", "## By", "front-ends-page"),
     ("docs/front-ends.md", r"-->\d+ implementations", "-->7 implementations", "peers"),
     ("docs/quirks.md", r"`symmetric-window`", "`window`", "quirk-tables"),

@@ -33,6 +33,7 @@ from gpu.device.sections import (
 )
 from gpu.device.sections import peers as peers_module
 from gpu.pack import extras
+from whisper_mel_conformance.peers import leave_out_torchaudio_library
 from whisper_mel_reference import CLASS_A, WHISPER, score
 
 # --------------------------------------------------------------------------- sections
@@ -307,7 +308,7 @@ def row(batch: int, graph_ms: float, **sides: float) -> dict[str, Any]:
         key = name.replace("_", "-")
         rounds = {timing.OURS: [1.0] * 3, key: [ratio] * 3}
         times[key] = timing.summarised(rounds, batch, {timing.OURS: 0.3, key: 0.5})[key]
-    return {
+    made = {
         "n_mels": 80,
         "dtype": "float32",
         "batch": batch,
@@ -315,6 +316,12 @@ def row(batch: int, graph_ms: float, **sides: float) -> dict[str, Any]:
         "sides": times,
         "graph_ms": graph_ms,
     }
+    timing.add_shares(made, COPIED)
+    return made
+
+
+COPIED = 2.88e9
+"""Bytes a millisecond: a clip of 30 s and its features in a microsecond."""
 
 
 def test_goals_are_judged_where_they_were_set() -> None:
@@ -335,10 +342,62 @@ def test_a_row_that_is_worthless() -> None:
     assert "has score 1.01" in timing.wrong(good)[0]
 
 
+@pytest.mark.parametrize(
+    ("batch", "graph_ms", "refused"),
+    [
+        (256, 0.256, False),  # as fast as a copy
+        (256, 0.206, False),
+        (256, 0.204, True),
+        (256, 0.0, True),
+        (1, 0.001, False),
+        (1, 0.00054, False),  # its features stay in a cache: the samples alone count
+        (1, 0.00053, True),
+    ],
+)
+def test_a_time_that_no_copy_reaches_is_refused(batch: int, graph_ms: float, refused: bool) -> None:
+    made = row(batch, 1.0)
+    made["graph_ms"] = graph_ms or math.nan
+    timing.add_shares(made, COPIED)
+    found = [line for line in timing.wrong(made) if "it cannot have computed" in line]
+    assert bool(found) == refused
+    if refused and graph_ms:
+        assert "whisper-mel in a graph would move its bytes 1.2" in found[0]
+
+
+def test_a_peer_that_is_faster_than_a_copy_is_refused() -> None:
+    made = row(256, 0.5, flashmel=0.2)
+    [finding] = timing.wrong(made)
+    assert "flashmel would move its bytes 1.28 times as fast as a copy" in finding
+    assert made["sides"]["flashmel"]["copy_share"] == pytest.approx(1.28)
+
+
+def test_a_copys_bandwidth_is_of_the_bytes_read_and_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Cuda:
+        def milliseconds(self, work: Callable[[], object]) -> float:
+            work()
+            return next(times)
+
+        def copy(self, to: int, source: int, size: int) -> None:
+            copied.append((to, source, size))
+
+        def __getattr__(self, name: str) -> Any:  # fill, wait_for
+            return lambda *arguments: None
+
+    times = iter([9.0, *[4.0, 5.0, 8.0] * 5])
+    copied: list[tuple[int, int, int]] = []
+    memory = iter([types.SimpleNamespace(address=at) for at in (1000, 2000)])
+    monkeypatch.setattr(timing, "Memory", lambda shape, dtype: next(memory))
+    assert timing.copy_bytes_per_ms(Cuda()) == 2 * (256 << 20) / 4.0  # type: ignore[arg-type]
+    assert set(copied) == {(2000, 1000, 256 << 20)}
+
+
 @pytest.mark.parametrize("name", sorted(peers_module.NOTES))
 def test_peers_compute_what_they_are_timed_for(name: str) -> None:
     """On a CPU, where that is possible: their features are as good as openai-whisper's."""
     torch = pytest.importorskip("torch", reason="in the layer `test`")
+    leave_out_torchaudio_library()
     if name == "torch-compiled":
         pytest.skip("compiling takes long; it is torch-stft, which is judged")
     try:
@@ -348,7 +407,9 @@ def test_peers_compute_what_they_are_timed_for(name: str) -> None:
     audio = 0.1 * np.random.default_rng(3).standard_normal((1, 16_000)).astype(np.float32)
     given = audio if name in peers_module.ON_HOST else torch.from_numpy(audio)
     features = timing.features_of(peer(given))
-    assert score(features[0], audio[0], WHISPER.replace(n_mels=128)) <= CLASS_A
+    # torchaudio computes its filterbank in float32 (docs/findings.md)
+    limit = 10.0 if name == "torchaudio" else CLASS_A
+    assert score(features[0], audio[0], WHISPER.replace(n_mels=128)) <= limit
 
 
 def test_a_peer_that_cannot_be_made_keeps_only_itself_away(
@@ -441,7 +502,7 @@ def test_a_run_is_kept_and_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     text = shown(tmp_path)
     for words in (
         "### NVIDIA H100 80GB HBM3",
-        "| 256 | 80 | float32 | 1.95 | 3.91 | 97.7 (25×) |",
+        "| 256 | 80 | float32 | 1.95 | 51% | 3.91 | 97.7 (25×) |",
         "- µs per clip of 256: 1.95, wanted 2: met",
         "16-blocks, 15 µs a call (as shipped 20)",
         "racecheck failed",

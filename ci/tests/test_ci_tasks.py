@@ -34,7 +34,7 @@ NEEDS = {
     "test": """
         env test | docs | docs report.json | golden make | golden voxtral
         golden calibrate | golden variants | golden models
-        bench | bench --only 30s/* | compare a.wav
+        compare a.wav
         mutants --kernel | conformance --frontend mojo-ptx | gpu execute | gpu count
         gpu | gpu compile | gpu driver | gpu reproduce | gpu bundle
         build | build wheels | build wheels mojo | build wheels --accelerator sm_90a
@@ -43,7 +43,8 @@ NEEDS = {
         conformance --frontend openai-whisper | conformance --frontend=mojo-max
         conformance --frontend librosa --frontend mojo-torch | repro nowhere --frontend mojo-gpu""",
     "peers": """
-        env peers | conformance --matrix | conformance --peers all
+        env peers | bench | bench --record | bench --only 30s/*
+        conformance --matrix | conformance --peers all
         conformance --frontend torchaudio | worst | worst --record | worst librosa lhotse
         conformance --frontend transformers-js --frontend mojo-torch | repro x --frontend lhotse""",
     "cuda": """

@@ -59,6 +59,13 @@ class Device(Driver):
             pointer = ctypes.c_void_p(address)
             self._call("cuMemsetD32_v2", pointer, ctypes.c_uint(word), ctypes.c_size_t(count))
 
+    def copy(self, to: int, source: int, size: int, stream: int = LEGACY_STREAM) -> None:
+        """Begin to copy bytes within the device's memory."""
+        with self.current(DEVICE):
+            pointers = ctypes.c_void_p(to), ctypes.c_void_p(source)
+            handle = ctypes.c_void_p(stream)
+            self._call("cuMemcpyDtoDAsync_v2", *pointers, ctypes.c_size_t(size), handle)
+
     def upload(self, address: int, array: NDArray[Any]) -> None:
         array = np.ascontiguousarray(array)
         self.to_device(DEVICE, address, array.ctypes.data, array.nbytes)

@@ -15,7 +15,8 @@ class Scale:
     """The sizes of a run.
 
     ``longest`` is the largest number of samples of a call, ``clip`` that of a timed clip, ``graph``
-    the number of calls in a captured graph. ``cases`` selects cases of the conformance suite; None
+    the number of calls in a captured graph, ``copied`` the bytes of a copy within the device's
+    memory (more than its caches hold). ``cases`` selects cases of the conformance suite; None
     means all of the quick profile.
     """
 
@@ -25,11 +26,12 @@ class Scale:
     batches: tuple[int, ...]
     rounds: int
     graph: int
+    copied: int
     cases: str | None
 
 
-_FULL = Scale("full", 1 << 62, 480_000, (1, 16, 256), 15, 20, None)
-_REHEARSAL = Scale("rehearsal", 16_100, 800, (1, 2), 2, 2, "length-400 or nan-at-2000")
+_FULL = Scale("full", 1 << 62, 480_000, (1, 16, 256), 15, 20, 256 << 20, None)
+_REHEARSAL = Scale("rehearsal", 16_100, 800, (1, 2), 2, 2, 1 << 20, "length-400 or nan-at-2000")
 
 
 def scale() -> Scale:

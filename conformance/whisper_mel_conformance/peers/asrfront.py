@@ -31,7 +31,8 @@ class _Asrfront:
             raise NotImplementedError("pads to 30 s only")
         pads = pad_to is not None
         if audio.ndim == 2:
-            return np.stack(whisper.log_mel_batch(audio, n_mels, pad_or_trim=pads))
+            batch = whisper.log_mel_batch(audio, n_mels, pad_or_trim=pads)
+            return np.stack(batch) if isinstance(batch, list) else batch
         return whisper.log_mel(audio, n_mels, pad_or_trim=pads)
 
 

@@ -20,6 +20,7 @@ NOTES = {
     "openai-whisper": "whisper.audio.log_mel_spectrogram; one maximum for the whole batch",
     "transformers-torch": "audio and features in the host's memory, which is how it is called",
     "torchaudio": "MelSpectrogram with Slaney's scale, logarithm and clamp by PyTorch",
+    "flashmel": "MelSpectrogram in one launch (cuFFTDx); logarithm and clamp by PyTorch",
     "cupy": "frames, rfft and a matrix product by CuPy (cuFFT, cuBLAS)",
 }
 BASELINE = "openai-whisper"
@@ -28,7 +29,10 @@ SUBSTITUTE = "torch-stft"
 
 
 def peers(n_mels: int, device: str) -> dict[str, Peer | str]:
-    """Create each peer; a message stands for one that is absent. All but CuPy's work on CPUs."""
+    """Create each peer; a message stands for one that is absent.
+
+    All but CuPy's and flashmel's work on CPUs.
+    """
     made: dict[str, Peer | str] = {}
     for name, make in _MAKERS.items():
         try:
@@ -94,6 +98,21 @@ def _torchaudio(n_mels: int, device: str) -> Peer:
     return log_mel
 
 
+def _flashmel(n_mels: int, device: str) -> Peer:
+    from flashmel import MelSpectrogram
+
+    transform = MelSpectrogram(
+        16_000, n_fft=400, hop_length=160, n_mels=n_mels, norm="slaney", mel_scale="slaney"
+    )
+
+    def log_mel(audio: Any) -> Any:
+        import torch
+
+        return _finished(torch, transform(audio)[..., :-1])
+
+    return log_mel
+
+
 def _cupy(n_mels: int, device: str) -> Peer:
     import cupy
     import torch
@@ -121,6 +140,7 @@ _MAKERS: dict[str, Callable[[int, str], Peer]] = {
     "openai-whisper": _openai,
     "transformers-torch": _transformers,
     "torchaudio": _torchaudio,
+    "flashmel": _flashmel,
     "cupy": _cupy,
 }
 ON_HOST = {"transformers-torch"}

@@ -25,6 +25,11 @@ LEAST_ROUND = 4.0
 CACHED = 128 << 20
 """Bytes of audio that are read before any is read again, more than a device's L2 holds."""
 
+MOST_OF_A_COPY = 1.25
+"""Largest part of a copy's bandwidth that a call can reach. Reading alone is a little faster than
+copying; a call that moves its samples and features faster than this cannot have done it.
+"""
+
 Side = Callable[[int], object]
 """A call on the i-th input."""
 Clock = Callable[[Callable[[], object]], float]
@@ -34,11 +39,14 @@ Clock = Callable[[Callable[[], object]], float]
 def run() -> dict[str, Any]:
     """Time all combinations of batch, bands and type; without PyTorch, ours only."""
     cuda = device()
-    data: dict[str, Any] = {"rows": [], "absent": {}, "notes": NOTES}
+    copied = copy_bytes_per_ms(cuda)
+    data: dict[str, Any] = {"rows": [], "absent": {}, "notes": NOTES, "copy_gbs": copied / 1e6}
+    print(f"a copy within the device's memory moves {copied / 1e6:.0f} GB/s", flush=True)
     findings: list[str] = []
     kinds = [(80, "float32"), (128, "float32"), (80, "int16")]
     for (n_mels, dtype), batch in itertools.product(kinds, scale().batches):
         row = measured(cuda, n_mels, dtype, batch, data["absent"])
+        add_shares(row, copied)
         data["rows"].append(row)
         findings += wrong(row)
         print(line(row), flush=True)
@@ -73,6 +81,37 @@ def measured(
         "sides": summarised(times, batch, scores),
         "graph_ms": graph_milliseconds(cuda, inputs, n_mels),
     }
+
+
+def copy_bytes_per_ms(cuda: Device) -> float:
+    """Return how many bytes the driver's copy reads and writes in a millisecond, at best."""
+    size = scale().copied
+    source, to = Memory((size,), np.uint8), Memory((size,), np.uint8)
+    cuda.fill(source.address, 0, size // 4)
+    cuda.wait_for()
+    rounds = [
+        cuda.milliseconds(lambda: cuda.copy(to.address, source.address, size))
+        for _ in range(scale().rounds)
+    ]
+    return 2 * size / min(rounds)
+
+
+def add_shares(row: dict[str, Any], copied: float) -> None:
+    """Add to a row, and to its sides, the part of a copy's bandwidth that they reach.
+
+    Counted is what a call has to move: the samples are read and the features are written, once.
+    """
+    moved = sum(bytes_of(row))
+    row["copy_share"] = moved / row["graph_ms"] / copied
+    for side in row["sides"].values():
+        side["copy_share"] = moved / side["ms"] / copied
+
+
+def bytes_of(row: dict[str, Any]) -> tuple[int, int]:
+    """Return the bytes of a row's samples and of its features."""
+    n = round(row["seconds"] * 16_000)
+    samples = row["batch"] * n * np.dtype(row["dtype"]).itemsize
+    return samples, row["batch"] * row["n_mels"] * (n // 160) * 4
 
 
 def inputs_of(dtype: str, batch: int) -> list[Memory]:
@@ -215,6 +254,17 @@ def wrong(row: dict[str, Any]) -> list[str]:
         findings.append(f"{name}: what was timed has score {ours['score']}")
     if not (ours["ms"] > 0 and row["graph_ms"] > 0):
         findings.append(f"{name}: the clock stands still")
+    samples, features = bytes_of(row)
+    # Features of a small batch may stay in a cache, where the next call overwrites them.
+    needed = 1.0 if features > CACHED else samples / (samples + features)
+    shares = {f"{OURS} in a graph": row["copy_share"]}
+    shares.update((side, times["copy_share"]) for side, times in row["sides"].items())
+    findings += [
+        f"{name}: {side} would move its bytes {needed * share:.2f} times as fast as a copy: it "
+        "cannot have computed what was timed"
+        for side, share in shares.items()
+        if not needed * share <= MOST_OF_A_COPY
+    ]
     return findings
 
 
@@ -245,7 +295,10 @@ def fits(got: float, wanted: float, how: str) -> bool:
 def line(row: dict[str, Any]) -> str:
     """Format a row for a terminal."""
     name = f"{row['batch']:>4} x {row['seconds']:g} s, {row['n_mels']} bands, {row['dtype']}"
-    cells = [f"{OURS} {1e3 * row['graph_ms'] / row['batch']:.2f} µs a clip in a graph"]
+    cells = [
+        f"{OURS} {1e3 * row['graph_ms'] / row['batch']:.2f} µs a clip in a graph, "
+        f"{row['copy_share']:.0%} of a copy's bandwidth"
+    ]
     for side, times in row["sides"].items():
         cells.append(f"{side} {times['us_per_clip']:.4g} µs ({times['ratio']:.3g}x)")
     return f"{name}: {', '.join(cells)}"

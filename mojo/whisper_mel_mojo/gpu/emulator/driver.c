@@ -288,6 +288,10 @@ int cuMemcpyDtoHAsync_v2(void *to, uintptr_t from, size_t size, void *stream) {
     note("cuMemcpyDtoHAsync");
     return from_device(to, from, size);
 }
+int cuMemcpyDtoDAsync_v2(uintptr_t to, uintptr_t from, size_t size, void *stream) {
+    note("cuMemcpyDtoDAsync");
+    return on_device(from, size) ? to_device(to, (const void *)from, size) : INVALID_VALUE;
+}
 int cuStreamGetCtx(void *stream, void **context) { *context = &handle; return 0; }
 int cuStreamCreateWithPriority(void **stream, unsigned flags, int priority) { *stream = &handle; return 0; }
 int cuStreamCreate(void **stream, unsigned flags) { *stream = &handle; return 0; }
