@@ -14,8 +14,6 @@ import pytest
 from tasks import LAYERS, TASKS, walk
 from tasks.paths import ROOT
 
-pytestmark = pytest.mark.nightly
-
 # A short call of every task and subtask, with the exit status that it has where nothing is wrong
 # and no GPU is there; in the order of the layers, so that none finds what another's call has made.
 CALLS: dict[str, list[tuple[str, str, int]]] = {
@@ -61,12 +59,17 @@ CALLS: dict[str, list[tuple[str, str, int]]] = {
         ("build", "build", 0),
         ("docs", "docs", 0),
         ("golden make", "golden make click-first", 0),
+        ("golden voxtral", "golden voxtral", 0),
+        ("golden models", "golden models", 0),
+        ("golden variants", "golden variants --help", 0),  # takes long
         ("golden calibrate", "golden calibrate --help", 0),  # takes hours
         ("bench", "bench --only librosa/1s/* --seconds 0.1", 0),
         ("compare", "compare golden/whisper_mel_golden/data/speech/cards.wav --seconds 0.1", 0),
         ("conformance", "conformance --quiet -k click-first --frontend openai-whisper", 0),
         ("conformance", "conformance --quiet -k click-first --frontend mojo-max --timeout 300", 0),
         ("gpu compile", "gpu compile sm_75", 0),
+        ("gpu execute", "gpu execute --target sm_80 --bands 80", 0),
+        ("gpu count", "gpu count sm_90a", 0),
         ("gpu driver", "gpu driver -q", 0),
         ("gpu reproduce", "gpu reproduce -q", 0),
         ("gpu bundle", "gpu bundle --target sm_90a --bare", 0),
@@ -97,6 +100,7 @@ def clone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return folder
 
 
+@pytest.mark.nightly
 def test_each_task_runs_in_the_layers_that_it_asks_for(
     clone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

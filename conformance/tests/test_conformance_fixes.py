@@ -22,6 +22,7 @@ from whisper_mel_conformance.quirks.signal.common import (
     SCALED,
     SLANEY_BANK,
 )
+from whisper_mel_conformance.report.facts import findings
 from whisper_mel_reference import WHISPER, log_mel, mel_filterbank
 
 PYTHON = re.compile(r"(C: )?`([^`]*)`")
@@ -154,6 +155,8 @@ def test_failures_that_a_fault_does_not_explain_are_counted() -> None:
     [
         ("symmetric-window", "no-mel-norm", "last-frame-kept"),
         ("symmetric-window", "htk-mel", "natural-logarithm"),
+        ("pad-zero", "pre-emphasis-per-frame", "symmetric-window"),
+        ("last-frame-kept", "htk-mel", "natural-logarithm"),
     ],
 )
 def test_three_faults_that_hide_each_other_are_named(ids: tuple[str, ...]) -> None:
@@ -162,3 +165,12 @@ def test_three_faults_that_hide_each_other_are_named(ids: tuple[str, ...]) -> No
     found = diagnose(front_end)
     assert {variant.id for variant in found.explanations[0].variants} == {*ids}
     assert sorted(found.fix) == sorted(CATALOGUE[id].fix for id in ids)
+    # Each cause is followed by its own fix, and the evidence says what was wrong without a riddle.
+    labels = [label for label, _ in findings(found.as_json())]
+    assert labels[:6] == 3 * ["Cause", "Fix"]
+    quirks = [variant.quirk for variant in found.explanations[0].variants]
+    texts = [text for _, text in findings(found.as_json())][:6]
+    for quirk, cause, fix in zip(quirks, texts[::2], texts[1::2], strict=True):
+        assert cause.startswith(quirk.mechanism) and fix == quirk.fix
+    differs = "another number of frames" if "last-frame-kept" in ids else "of the bound, [0-9,]+"
+    assert re.search(f"With these put into the reference .*{differs} without", found.evidence[0])

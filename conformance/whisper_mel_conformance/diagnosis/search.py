@@ -43,7 +43,8 @@ _FEW = 300  # whole numbers, of which each may be tried
 _WORK = 100_000  # evaluations, see Model: then the search ends, with what it has found
 _WITH_THREES = 1.15  # times that work, after which a search for three quirks ends
 _FAULTS = 3
-_KEPT = 12  # combinations that go on to the next step of that search
+_KEPT = 12  # combinations that go on to the next step of that search, if their loss is
+_NEAR = 1.0  # at most so much more than the least
 _SCREENED = 0.85  # of that work, after which pairs that are known must do
 
 
@@ -169,7 +170,8 @@ class _Search:
                 if self._is_over(_WITH_THREES):
                     break
                 _keep_least(losses, loss(near, variants), variants)
-            kept = [variants for variants in _least(losses, _KEPT) if variants]
+            least = min((loss for loss, _ in losses.values()), default=math.inf)
+            kept = [v for v in _least(losses, _KEPT) if losses[_ids(v)][0] <= least + _NEAR]
         found: list[Explanation] = []
         for variants in kept:
             if self._is_over(_WITH_THREES):
