@@ -3,7 +3,6 @@
 cli            the command
 rows           pairs of calls that are compared
 worker         a process that measures the rows of one front-end
-pairing        alternating runs, medians, ratios, and noise
 machine        the machine and the software of a measurement
 results        bench.json: its fields, and the comparison of two
 table, figure  results for the terminal, README and SVG

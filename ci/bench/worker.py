@@ -1,30 +1,27 @@
-"""A process that measures the rows of one front-end: ``python -m bench.worker`` in ``ci/``.
-
-It reads a task, one JSON object, from standard input and writes results, one JSON object a line, to
-standard output. Each front-end has a process of its own, because some change the behaviour of
-others, and because numbers of threads and settings of malloc are fixed when a process begins.
-"""
+"""The rows of one front-end, measured in a process of their own."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import gc
-import json
-import os
 import random
-import re
 import statistics
-import subprocess
 import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.pairing import REST, Timing, measure, quartiles, timed
+from whisper_mel_conformance.compare.pairing import REST, Timing, measure, quartiles, timed
+from whisper_mel_conformance.compare.process import (
+    Result,
+    reset_peak,
+    resident,
+    run_worker,
+    take_task,
+)
+
 from bench.rows import HOUR, OURS, SAMPLE_RATE, Call, Row
 
 if TYPE_CHECKING:
@@ -33,14 +30,7 @@ if TYPE_CHECKING:
 LONGEST_CALL = 10.0
 """Seconds. A row is skipped if the other call is expected to take longer."""
 _ESTIMATED_FROM = 30
-_THREAD_SETTINGS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR")
-_MALLOC = {  # glibc's settings for each `Row.malloc`
-    "kept": {"MALLOC_TRIM_THRESHOLD_": "1000000000", "MALLOC_MMAP_THRESHOLD_": "1000000000"},
-    "default": {},
-    "fresh": {"MALLOC_MMAP_THRESHOLD_": "65536"},
-}
 
-Result = dict[str, Any]
 # the repeatable call, its result, its peak memory
 _Called = tuple[Callable[[], Any], Any, int | None]
 
@@ -53,50 +43,6 @@ def measure_in_process(rows: list[Row], budget: float) -> Iterator[Result]:
     name, threads, malloc = rows[0].process
     task = {"rows": [dataclasses.asdict(row) for row in rows], "threads": threads, "budget": budget}
     return run_worker("bench.worker", f"measuring {name} with {threads} threads", task, malloc)
-
-
-def run_worker(
-    module: str, title: str, task: dict[str, Any], malloc: str = "kept"
-) -> Iterator[Result]:
-    """Run a module of ``ci/`` in a process of its own; yield its results (:func:`take_task`).
-
-    ``task["threads"]`` is its number of CPUs. Raises ``RuntimeError`` if it ends with an error.
-    """
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    for setting in _MALLOC["kept"]:
-        environment.pop(setting, None)
-    threads = str(task["threads"])
-    environment.update({f"{library}_NUM_THREADS": threads for library in _THREAD_SETTINGS})
-    environment.update(_MALLOC[malloc])
-    process = subprocess.Popen(
-        [sys.executable, "-m", module],
-        cwd=Path(__file__).parents[1],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin
-    assert process.stdout
-    with process:
-        with contextlib.suppress(BrokenPipeError):  # it ended at once: its status says so
-            process.stdin.write(json.dumps(task))
-            process.stdin.close()
-        for line in process.stdout:
-            yield json.loads(line)
-    if process.returncode != 0:
-        raise RuntimeError(f"{title} ended with status {process.returncode}")
-
-
-def take_task() -> tuple[dict[str, Any], Callable[[Result], None]]:
-    """Read the task of this process, and return it with the function that reports a result."""
-    task = json.load(sys.stdin)
-    # Whatever a front-end prints must not mix with the results.
-    results = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    cpus = sorted(os.sched_getaffinity(0))[-task["threads"] :]
-    os.sched_setaffinity(0, cpus)
-    return task, lambda result: print(json.dumps(result), file=results, flush=True)
 
 
 def measure_rows(
@@ -253,22 +199,6 @@ def _first_call(call: Call, front_end: Loaded) -> _Called:
     before = resident("VmRSS") if call.seconds >= HOUR and reset_peak() else None
     bound, result = _called(call, front_end)
     return bound, result, None if before is None else resident("VmHWM") - before
-
-
-def reset_peak() -> bool:
-    """Reset VmHWM; return False where the system cannot."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return False
-    return True
-
-
-def resident(name: str) -> int:
-    """Return this process's memory in bytes: now (``VmRSS``) or at most (``VmHWM``)."""
-    found = re.search(name + r":\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found
-    return int(found[1]) << 10
 
 
 def _difference(ours: Any, other: Any) -> float | None:

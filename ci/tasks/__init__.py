@@ -152,15 +152,16 @@ TASKS = {
         "front-ends on a recording: copies, memory, time, score, picture",
         "AUDIO",
         """
---n-mels N        80 or 128 bands
---frontend NAME   only these, beside ours; repeatable
---picture NAME    the front-end shown beside ours
---seconds S       of timing, for each
---output DIR      where compare.json and compare.png go (report)""",
+--frontend SOURCE   only these, beside ours; repeatable
+--peers WHICH       none, light or all: peers besides (all without --frontend)
+--n-mels N          80 or 128 bands
+--picture SOURCE    the front-end shown beside ours
+--seconds S         of timing, for each (1)
+--output DIR        where compare.json and compare.png go (report)""",
         layer="test",
         compiles=True,
         alone=False,
-        run=_module("compare.cli", "main"),
+        run=conformance.compare,
     ),
     "worst": Task(
         "the worst known inputs of front-ends: replay them, search for worse ones",

@@ -15,7 +15,7 @@ from .task import refuse
 def layer(arguments: list[str]) -> str:
     """Return the layer that a build needs; only libraries for GPUs need MAX."""
     packages, accelerators = _wanted(arguments)
-    return "test" if "mojo" in packages and accelerators else "default"
+    return "test" if "mojo" in packages and accelerators != [] else "default"
 
 
 def compiles(arguments: list[str]) -> bool:
@@ -23,7 +23,7 @@ def compiles(arguments: list[str]) -> bool:
     return "mojo" in _wanted(arguments)[0]
 
 
-def _wanted(arguments: list[str]) -> tuple[list[str], list[str]]:
+def _wanted(arguments: list[str]) -> tuple[list[str], list[str] | None]:
     """Return packages and accelerators of ``[wheels] …``; end the program if they are invalid."""
     try:
         return wheels.parse(arguments[1:] if arguments[:1] == ["wheels"] else arguments)

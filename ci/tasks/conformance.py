@@ -139,6 +139,15 @@ def run(arguments: list[str]) -> int:
     become(sys.executable, "-m", "whisper_mel_conformance", *words)
 
 
+def compare(arguments: list[str]) -> int:
+    """Run the suite's command line; ours is the first, beside which the others are measured."""
+    words = ["compare", "--frontend", OURS, *arguments]
+    if not _sources(arguments) and not _values(arguments, "--peers"):
+        words += ["--peers", "all"]
+    os.environ.update(checkout.variables())
+    become(sys.executable, "-m", "whisper_mel_conformance", *words)
+
+
 def _beside(arguments: list[str]) -> list[str]:
     """Return options that add this checkout's recorded measurements to the report."""
     found = []

@@ -32,9 +32,8 @@ def default_accelerators() -> list[str]:
     return [target.name for target in NVIDIA.values() if target.wheel]
 
 
-def parse(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Return the names of packages and of accelerators; by default all packages and those of
-    wheels.
+def parse(arguments: list[str]) -> tuple[list[str], list[str] | None]:
+    """Return the names of packages, by default all, and of accelerators; None: those of wheels.
 
     `--accelerator NAME` may be repeated; `none` stands for none. Raises ``ValueError`` for an
     unknown package.
@@ -55,16 +54,18 @@ def parse(arguments: list[str]) -> tuple[list[str], list[str]]:
         if accelerators != ["none"]:
             raise ValueError(f"--accelerator none: expected no other beside it, {accelerators}")
         return packages or known, []
-    return packages or known, accelerators or default_accelerators()
+    return packages or known, accelerators or None
 
 
-def build(dist: Path, packages: list[str], accelerators: list[str]) -> int:
-    """Build these packages into `dist`, the kernel's for these accelerators.
+def build(dist: Path, packages: list[str], accelerators: list[str] | None) -> int:
+    """Build these packages into `dist`, the kernel's for these accelerators; None: those of wheels.
 
     Returns 0; after a message, 2 for an unknown accelerator and 1 if a build fails.
     """
     from whisper_mel_mojo.gpu.targets import NVIDIA
 
+    if accelerators is None:
+        accelerators = default_accelerators()
     for name in accelerators if "mojo" in packages else []:
         if name not in NVIDIA:
             known = ", ".join(NVIDIA)

@@ -51,7 +51,7 @@ MODULES = [
 COMMANDS = {
     "bench": ("bench.cli:main", []),
     "bench instructions": ("bench.cli:main", ["instructions"]),
-    "compare": ("compare.cli:main", []),
+    "compare": ("whisper_mel_conformance.__main__:main", ["compare"]),
     "conformance": ("whisper_mel_conformance.__main__:main", []),
     "conformance report": ("whisper_mel_conformance.__main__:main", ["report"]),
     "featurize": ("whisper_mel_mojo.featurize:main", []),

@@ -17,8 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bench import cli, machine, pairing, results, table, worker
-from bench.pairing import MAX_ROUNDS, MIN_LONG_ROUNDS, MIN_ROUNDS, Timing, measure
+from bench import cli, machine, results, table, worker
 from bench.rows import (
     BASELINE,
     DROP_INS,
@@ -32,6 +31,14 @@ from bench.rows import (
 )
 from programs import ran
 from tasks.paths import ROOT
+from whisper_mel_conformance.compare import pairing
+from whisper_mel_conformance.compare.pairing import (
+    MAX_ROUNDS,
+    MIN_LONG_ROUNDS,
+    MIN_ROUNDS,
+    Timing,
+    measure,
+)
 from whisper_mel_conformance.frontend.load import Capabilities, Loaded
 
 from docs import speed

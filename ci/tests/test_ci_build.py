@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import re
@@ -22,6 +23,7 @@ from programs import ran
 from tasks import build, wheels
 from tasks.paths import PACKAGES, ROOT
 from whisper_mel_golden.make import SCRATCH
+from whisper_mel_golden.speech import SPEECH
 from whisper_mel_mojo import builder
 from whisper_mel_reference import score
 
@@ -180,16 +182,13 @@ def test_an_unknown_accelerator_names_the_known_ones(capsys: pytest.CaptureFixtu
     two = ["--accelerator", "sm_89", "--accelerator=sm_75"]
     assert wheels.parse(two) == (everything, ["sm_89", "sm_75"])
     assert wheels.parse(["--accelerator", "none"]) == (everything, [])
-    assert wheels.parse([]) == (everything, wheels.default_accelerators())
-    assert wheels.parse(["golden", "reference"]) == (
-        ["golden", "reference"],
-        wheels.default_accelerators(),
-    )
+    assert wheels.parse([]) == (everything, None)
+    assert wheels.parse(["golden", "reference"]) == (["golden", "reference"], None)
 
 
 def test_only_the_named_packages_are_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wheels, "build_kernel", lambda *arguments: pytest.fail("compiled"))
-    assert wheels.build(tmp_path, ["conformance", "reference"], wheels.default_accelerators()) == 0
+    assert wheels.build(tmp_path, ["conformance", "reference"], None) == 0
     built = sorted(path.name.split("-")[0] for path in tmp_path.iterdir())
     assert built == 2 * ["whisper_mel_conformance"] + 2 * ["whisper_mel_reference"]
 
@@ -313,6 +312,21 @@ def test_our_front_end_is_found_by_its_name(elsewhere: Elsewhere) -> None:
     command = ["-m", "pytest", "--pyargs", "whisper_mel_conformance", "--frontend", "mojo-cpu"]
     result = elsewhere.run(*command, "-q", "-k", "golden and click-first")
     assert result.returncode == 0, result.stdout[-2000:]
+
+
+def test_front_ends_are_compared_from_wheels_only(elsewhere: Elsewhere) -> None:
+    (elsewhere.folder / "mypkg.py").write_text(MYPKG.replace("FACTOR", "1.001"))
+    shutil.copy(SPEECH / "cards.wav", elsewhere.folder)
+    command = ["-m", "whisper_mel_conformance", "compare", "cards.wav", "--seconds", "0"]
+    command += ["--frontend", "mojo-cpu", "--frontend", "mypkg:make"]
+    result = elsewhere.run(*command, PYTHONPATH=".")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert 'pip install "whisper-mel-conformance[compare]"' in result.stdout
+    record = json.loads((elsewhere.folder / "report" / "compare.json").read_text())
+    assert {name: it["class"] for name, it in record["paths"].items()} == {
+        "mojo-cpu": "A",
+        "mypkg:make": "fails",
+    }
 
 
 def steps(inputs: dict[str, str]) -> list[tuple[str, dict[str, str]]]:

@@ -14,8 +14,6 @@ import pytest
 from tasks import LAYERS, TASKS, walk
 from tasks.paths import ROOT
 
-pytestmark = pytest.mark.nightly
-
 # A short call of every task and subtask, with the exit status that it has where nothing is wrong
 # and no GPU is there; in the order of the layers, so that none finds what another's call has made.
 CALLS: dict[str, list[tuple[str, str, int]]] = {
@@ -104,6 +102,7 @@ def clone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return folder
 
 
+@pytest.mark.nightly
 def test_each_task_runs_in_the_layers_that_it_asks_for(
     clone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import re
 import shutil
@@ -70,6 +71,31 @@ def test_each_call_gets_the_layers_that_it_needs_and_no_other(call: str, layer: 
         assert needs(arguments) == LAYERS[layer]
 
 
+BARE = """
+import json, sys
+sys.path[:0] = [{ci!r}]
+import tasks
+for call in json.loads({calls!r}):
+    try:
+        tasks.needs(call)
+    except SystemExit as ending:
+        assert ending.code == 0, call
+    except BaseException as error:
+        error.add_note(f"./dev {{' '.join(call)}}") if hasattr(error, "add_note") else print(call)
+        raise
+"""
+
+
+def test_nothing_needs_to_be_installed_before_the_environment() -> None:
+    """``./dev`` asks what a task needs, and shows its help, by a Python that has no packages."""
+    calls = [call.split() for call, _ in CALLS if call != "gpu"]
+    calls += [[*name.split(), "--help"] for name, _ in walk(TASKS)] + [["--help"], ["-h"]]
+    program = BARE.format(ci=str(ROOT / "ci"), calls=json.dumps(calls))
+    done = ran([sys.executable, "-I", "-S", "-c", program], cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("usage: ./dev") >= len([*walk(TASKS)]), done.stdout[:2000]
+
+
 def test_the_layers_of_every_task_and_subtask_are_known() -> None:
     known = {call for call, _ in CALLS} | {call.rpartition(" ")[0] for call, _ in CALLS}
     groups = {"golden", "sanitize"}
@@ -119,7 +145,7 @@ def test_what_compiles_nothing_needs_no_c_compiler(
 COMMANDS = {
     "bench": "bench.cli",
     "bench instructions": "bench.cli",
-    "compare": "compare.cli",
+    "compare": "whisper_mel_conformance.compare.cli",
     "conformance": "whisper_mel_conformance.__main__",
     "conformance report": "whisper_mel_conformance.__main__",
     "conformance repro": "whisper_mel_conformance.__main__",

@@ -22,6 +22,7 @@ from whisper_mel_conformance.quirks.signal.common import (
     SCALED,
     SLANEY_BANK,
 )
+from whisper_mel_conformance.report.facts import findings
 from whisper_mel_reference import WHISPER, log_mel, mel_filterbank
 
 PYTHON = re.compile(r"(C: )?`([^`]*)`")
@@ -150,15 +151,30 @@ def test_failures_that_a_fault_does_not_explain_are_counted() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "ids",
+    "values",
     [
-        ("symmetric-window", "no-mel-norm", "last-frame-kept"),
-        ("symmetric-window", "htk-mel", "natural-logarithm"),
+        {"symmetric-window": None, "no-mel-norm": None, "last-frame-kept": None},
+        {"symmetric-window": None, "htk-mel": None, "natural-logarithm": None},
+        {"last-frame-kept": None, "htk-mel": None, "natural-logarithm": None},
+        # The first two explain loud clips to the last bit; the third shows in quiet ones alone.
+        {"float-as-int16": None, "no-mel-norm": None, "floor": 1.0},
+        # Two kinds of pre-emphasis and of zeros are alike but where a clip ends in the last frame.
+        {"pre-emphasis": 0.97, "pad-zero": None, "symmetric-window": None},
     ],
 )
-def test_three_faults_that_hide_each_other_are_named(ids: tuple[str, ...]) -> None:
-    variations = [CATALOGUE[id].variation() for id in ids]
+def test_three_faults_that_hide_each_other_are_named(values: dict[str, float | None]) -> None:
+    ids = [*values]
+    variations = [CATALOGUE[id].variation(value) for id, value in values.items()]
     front_end = InProcess(inspect_front_end(QuirkyFrontEnd(variations, "three"), "three"))
     found = diagnose(front_end)
     assert {variant.id for variant in found.explanations[0].variants} == {*ids}
     assert sorted(found.fix) == sorted(CATALOGUE[id].fix for id in ids)
+    # Each cause is followed by its own fix, and the evidence says what was wrong without a riddle.
+    labels = [label for label, _ in findings(found.as_json())]
+    assert labels[:6] == 3 * ["Cause", "Fix"]
+    quirks = [variant.quirk for variant in found.explanations[0].variants]
+    texts = [text for _, text in findings(found.as_json())][:6]
+    for quirk, cause, fix in zip(quirks, texts[::2], texts[1::2], strict=True):
+        assert cause.startswith(quirk.mechanism) and fix == quirk.fix
+    differs = "another number of frames" if "last-frame-kept" in ids else "of the bound, [0-9,]+"
+    assert re.search(f"With these put into the reference .*{differs} without", found.evidence[0])

@@ -12,6 +12,7 @@ diagnosis/   which of the quirks a failing front-end has
 run/         one run: set up, judged, collected
 report/      the report of a run, for people and programs
 repro/       replay and shrinking of a failure
+compare/     front-ends side by side on a recording, and their costs
 __main__     the command line
 options      options of the command line and of pytest
 folder       folders and files of the suite, written whole or not at all

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from whisper_mel_conformance.compare.cli import main as compare
 from whisper_mel_conformance.keys import LIVE
 from whisper_mel_conformance.options import OPTIONS, value
 from whisper_mel_conformance.report.environment import judged_by, versions
@@ -26,7 +27,7 @@ from whisper_mel_conformance.report.terminal import Live
 from whisper_mel_conformance.repro.replay import main as repro
 
 PROGRAM = "whisper-mel"
-_COMMANDS = {"repro": repro, "report": report}
+_COMMANDS = {"compare": compare, "repro": repro, "report": report}
 _EXIT = {
     pytest.ExitCode.OK: 0,
     pytest.ExitCode.TESTS_FAILED: 1,
@@ -74,7 +75,8 @@ def _parser() -> argparse.ArgumentParser:
         "processors without it), -x, --lf, --collect-only, "
         f"--junitxml FILE … `{PROGRAM} diagnose SOURCE` says within seconds what is wrong and how "
         f"to fix it, `{PROGRAM} repro PATH` replays a failure of an earlier run, `{PROGRAM} report "
-        "PATH …` makes one report of several."
+        f"PATH …` makes one report of several, `{PROGRAM} compare AUDIO` shows front-ends side by "
+        "side on a recording."
         + "".join(f" `{PROGRAM} {name} --help`: from another package." for name in sorted(added)),
         allow_abbrev=False,
     )

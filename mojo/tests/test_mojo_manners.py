@@ -33,7 +33,12 @@ STEREO = np.stack([CLIP, CLIP], axis=1)
         (STEREO, {}, ValueError, "2 channels, average them first: audio.mean(axis=1)"),
         ("speech.wav", {}, TypeError, "audio='speech.wav': expected samples"),
         (Path("speech.wav"), {}, TypeError, "load_audio reads them from a file"),
-        ([[0.1] * 300, [0.1] * 400], {}, ValueError, "Clips of different lengths: call log_mel"),
+        (
+            [[0.1] * 300, [0.1] * 400],
+            {},
+            ValueError,
+            "has clips of different lengths. Call",
+        ),
         (CLIP, {"pad_to": 30}, ValueError, "It is in samples: 30 s are 480000"),
         (CLIP, {"pad_to": 30.0}, TypeError, "a number of samples (30 s: 480000)"),
         (
@@ -42,7 +47,36 @@ STEREO = np.stack([CLIP, CLIP], axis=1)
             ValueError,
             "expected with audio of shape (batch, n), not (16000,)",
         ),
-        (CLIP[None], {"lengths": [1, 2]}, ValueError, "lengths has 2 entries: expected 1"),
+        (
+            [CLIP, CLIP[:9]],
+            {},
+            ValueError,
+            "a list, cannot be read as an array: it",
+        ),
+        (
+            (CLIP, 16_000),
+            {},
+            ValueError,
+            "Give the samples alone: audio[0]",
+        ),
+        (None, {}, TypeError, "audio is None: expected samples"),
+        (
+            {"array": CLIP, "sampling_rate": 16_000},
+            {},
+            TypeError,
+            "audio is a mapping: expected samples, such as audio['array']",
+        ),
+        ({"path": "a.wav"}, {}, TypeError, "audio is a mapping: expected samples"),
+        (CLIP.astype(np.int32), {}, TypeError, "float32 by (audio / 2**31).astype(np.float32)"),
+        (CLIP.astype(np.uint8), {}, TypeError, "int16 by (audio.astype(np.int16) - 128) * 256"),
+        (CLIP, {"pad_to": 0}, ValueError, "pad_to=0: expected at least 201 samples, or None"),
+        (CLIP, {"pad_to": -1}, ValueError, "pad_to=-1: expected at least 201 samples, or None"),
+        (
+            CLIP[None],
+            {"lengths": [1, 2]},
+            ValueError,
+            "lengths has 2 for a batch of 1",
+        ),
         (CLIP[None], {"lengths": [16_001]}, ValueError, "lengths[0]=16001: expected 1 to 16000"),
         (CLIP[None], {"lengths": [0]}, ValueError, "lengths[0]=0: expected 1 to 16000"),
         (
@@ -51,7 +85,12 @@ STEREO = np.stack([CLIP, CLIP], axis=1)
             ValueError,
             "clip 0, lengths[0]=100: audio has 100 samples",
         ),
-        (CLIP[None], {"lengths": [1.5]}, TypeError, "lengths[0]=1.5: expected an int"),
+        (
+            CLIP[None],
+            {"lengths": [1.5]},
+            TypeError,
+            "lengths[0]=1.5: expected an int, not float, a number of samples",
+        ),
     ],
 )
 def test_a_mistake_is_named(audio: Any, more: dict[str, Any], kind: Any, words: str) -> None:

@@ -8,7 +8,7 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from operator import index
 from typing import Any, NamedTuple
@@ -225,7 +225,9 @@ def _of_lengths(
             f"lengths={lengths!r}: expected with audio of shape (batch, n), not {given.shape}"
         )
     if len(lengths) != len(given):
-        raise ValueError(f"lengths has {len(lengths)} entries: expected {len(given)}, one a clip")
+        raise ValueError(
+            f"lengths has {len(lengths)} for a batch of {len(given)}: expected one for each clip"
+        )
     counts = [integer(f"lengths[{i}]", n) for i, n in enumerate(lengths)]
     for i, count in enumerate(counts):
         if not 1 <= count <= given.shape[1]:
@@ -406,6 +408,8 @@ def plan(n_samples: int, n_mels: int, pad_to: int | None, smoothing: str | None)
     length = n_samples
     if pad_to is not None:
         length = integer("pad_to", pad_to)
+        if length < 1:
+            raise ValueError(f"pad_to={length}: expected at least {MIN_SAMPLES} samples, or None")
         if n_samples > length:
             raise ValueError(
                 f"audio has {n_samples} samples: expected at most pad_to={length}"
@@ -442,19 +446,32 @@ def as_array(audio: ArrayLike, dtype: Any = None) -> NDArray[Any]:
         )
     if isinstance(audio, _MASKED):
         raise TypeError("audio is a masked array: expected samples without a mask")
+    if audio is None or isinstance(audio, Mapping):
+        what = "None" if audio is None else "a mapping"
+        raise TypeError(f"audio is {what}: expected samples{_of_mapping(audio)}")
     try:
         return np.asarray(audio, dtype)
     except (TypeError, ValueError, RuntimeError) as error:
         kind = ValueError if isinstance(error, ValueError) else TypeError
         name = type(audio).__name__
-        hint = _RAGGED if isinstance(audio, (list, tuple)) and "inhomogeneous" in str(error) else ""
-        raise kind(f"audio, a {name}, cannot be read as an array: {error}{hint}") from error
+        why = str(error)
+        if isinstance(audio, (list, tuple)) and "inhomogeneous" in why:
+            is_pair = len(audio) == 2 and np.ndim(audio[1]) == 0
+            why = _PAIR if is_pair else _RAGGED
+        raise kind(f"audio, a {name}, cannot be read as an array: {why}") from error
+
+
+def _of_mapping(audio: Any) -> str:
+    """Return where a mapping, such as an example of `datasets`, has samples, as far as it says."""
+    names = [name for name in ("array", "audio", "raw", "waveform") if audio and name in audio]
+    return f", such as audio[{names[0]!r}]" if names else ""
 
 
 _RAGGED = (
-    ". Clips of different lengths: call log_mel for each, or make a batch of them, filled up by "
-    "zeros, and give lengths=[…]"
+    "it has clips of different lengths. Call log_mel for each, or make a batch of them, filled up "
+    "by zeros, and give lengths=[…]"
 )
+_PAIR = "it is a pair, perhaps of samples and their rate. Give the samples alone: audio[0]"
 _FEW = 8  # channels
 
 
@@ -467,6 +484,7 @@ def kernel_samples(given: NDArray[Any]) -> NDArray[Any]:
         raise TypeError(
             f"audio has dtype {given.dtype}: expected float32, float64 or int16 (PCM)"
             + hint_for_half(str(given.dtype))
+            + hint_for_integers(given.dtype)
         )
     if given.ndim not in (1, 2):
         raise ValueError(f"audio has shape {given.shape}: expected (n,) or (batch, n)")
@@ -489,6 +507,15 @@ def kernel_samples(given: NDArray[Any]) -> NDArray[Any]:
     if given.ndim == 2 and flags.aligned and given.strides[1] == given.itemsize:
         return given
     return given.copy(order="C")
+
+
+def hint_for_integers(dtype: np.dtype[Any]) -> str:
+    """Return the rest of a sentence that refuses audio of a dtype; empty unless it is PCM, too."""
+    if dtype == np.uint8:
+        return ". PCM of 8 bits becomes int16 by (audio.astype(np.int16) - 128) * 256"
+    if dtype == np.int32:
+        return ". PCM of 32 bits becomes float32 by (audio / 2**31).astype(np.float32)"
+    return ""
 
 
 def hint_for_half(dtype: str) -> str:
@@ -544,7 +571,8 @@ def integer(name: str, value: object) -> int:
     try:
         return index(value)  # type: ignore[arg-type]
     except TypeError:
-        hint = ", a number of samples (30 s: 480000)" if name == "pad_to" else ""
+        of_samples = name == "pad_to" or name.startswith("lengths[")
+        hint = ", a number of samples (30 s: 480000)" if of_samples else ""
         raise TypeError(
             f"{name}={value!r}: expected an int, not {type(value).__name__}{hint}"
         ) from None

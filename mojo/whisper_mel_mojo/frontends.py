@@ -119,6 +119,15 @@ def mojo_gpu() -> FrontEnd:
     return FrontEnd("mojo-gpu", host.log_mel, device="cuda")
 
 
+def on_cuda(audio: Any, n_mels: int = 80) -> Any:
+    """Return features in a CUDA device's memory: samples are copied there, then one launch."""
+    import torch
+
+    from whisper_mel_mojo import gpu
+
+    return gpu.log_mel(torch.from_numpy(audio).cuda(), n_mels)
+
+
 def mojo_ptx() -> FrontEnd:
     """Create the front-end of the PTX that a launch hands to the driver, executed on this CPU.
 

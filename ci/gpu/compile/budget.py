@@ -8,7 +8,7 @@ from collections import ChainMap
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 
-from tasks.columns import aligned
+from whisper_mel_conformance.report.columns import aligned
 from whisper_mel_mojo.gpu.code import OTHER_FORMS, compiled
 from whisper_mel_mojo.gpu.targets import (
     DIRECT,

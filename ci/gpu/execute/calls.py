@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tasks.columns import aligned
+from whisper_mel_conformance.report.columns import aligned
 from whisper_mel_golden.speech import load_recording, read_wav, recordings
 from whisper_mel_mojo import log_mel
 from whisper_mel_mojo.gpu.emulator.program import Finding, Program

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from tasks.columns import aligned
 from tasks.paths import MEASUREMENTS
+from whisper_mel_conformance.report.columns import aligned
 from whisper_mel_mojo.builder import SOURCE
 from whisper_mel_mojo.gpu.emulator.kernels import Kernels
 from whisper_mel_mojo.gpu.emulator.ptx import Module, Place, Statement, read

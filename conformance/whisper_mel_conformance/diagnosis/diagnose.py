@@ -7,6 +7,7 @@ free, if any explains it, or by too little precision; else where values are off 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -112,7 +113,7 @@ class Diagnosis:
     Attributes
     ----------
     explanations : quirks, or pairs of them, that make its features, the likeliest first.
-    cause : what is wrong, in a sentence or two.
+    cause : what is wrong, in a sentence or two; of several faults, a line for each.
     evidence : sentences about how that is known, and about what else was seen.
     fix : what to write instead, a text for each fault; empty where nobody can say.
     shown : the answer to look at, if it has features: real speech where that is wrong.
@@ -126,8 +127,8 @@ class Diagnosis:
 
     @property
     def sentences(self) -> list[str]:
-        """The cause, and the evidence."""
-        return [self.cause, *self.evidence]
+        """The causes, and the evidence."""
+        return [*self.cause.splitlines(), *self.evidence]
 
     @property
     def title(self) -> str:
@@ -328,7 +329,7 @@ def _of_30_seconds(front_end: FrontEnd, failed: Sequence[str]) -> Diagnosis | No
     names = ", ".join(f"“{answer.name}”" for answer in wrong)
     evidence = [
         f"With this put into the reference its output agrees on clips of more than 30 s: "
-        f"{best.score:.2g} of the bound, {_times(worst.score)} without.",
+        f"{best.score:.2g} of the bound, {_without(worst)} without.",
         f"It is wrong on {names} only: shorter clips are right.",
     ]
     fix = _fixes(*(variant.id for variant in best.variants))
@@ -520,18 +521,19 @@ def _fitted(explained: Explained, worst: Answer) -> str:
     return (
         f"With this {explained.free.stage}, which was fitted to other clips, the reference's "
         f"output agrees on all {explained.n} clips that were tried: {explained.score:.2g} of the "
-        f"bound, {_times(worst.score)} without."
+        f"bound, {_without(worst)} without."
     )
 
 
 def _cause(explanation: Explanation) -> str:
-    return " ".join(f"{variant.quirk.mechanism} [{variant}]" for variant in explanation.variants)
+    """Return a line for each fault."""
+    return "\n".join(f"{variant.quirk.mechanism} [{variant}]" for variant in explanation.variants)
 
 
 def _alternatives(explanations: Sequence[Explanation]) -> list[str]:
     """Return a sentence for each further explanation."""
     return [
-        f"Or, which its features cannot tell apart: {_cause(e)} "
+        " ".join(["Or, which its features cannot tell apart:", *_cause(e).splitlines(), ""])
         + " ".join(f"Fix: {variant.quirk.fix}" for variant in e.variants)
         for e in explanations[1:4]
     ]
@@ -546,14 +548,24 @@ def _agreement(
     """Return a sentence about how well the reference with these faults agrees."""
     tried = _tried_again(explanation, failed, model)
     sentence = (
-        f"With this put into the reference its output agrees: {explanation.score:.2g} of the "
-        f"bound, {_times(worst.score)} without."
+        f"With {_THIS[len(explanation.variants) > 1]} put into the reference its output agrees: "
+        f"{explanation.score:.2g} of the bound, {_without(worst)} without."
     )
     if not tried:
         return sentence
     which = f"all {len(tried)}" if all(tried) else f"{sum(tried)} of {len(tried)}"
     of = "" if len(tried) == len(failed) else f", of {len(failed)} in all"
     return f"{sentence} The reference with it fails {which} failing cases that were tried{of}."
+
+
+_THIS = {False: "this", True: "these"}
+
+
+def _without(answer: Answer) -> str:
+    """Return how far an answer is from the reference, in words where no number says it."""
+    if answer.actual is None or answer.actual.shape != answer.expected.shape:
+        return "another number of frames"
+    return _times(answer.score) if math.isfinite(answer.score) else "values that are not finite"
 
 
 def _times(score: float) -> str:

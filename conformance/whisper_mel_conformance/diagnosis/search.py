@@ -43,7 +43,8 @@ _FEW = 300  # whole numbers, of which each may be tried
 _WORK = 100_000  # evaluations, see Model: then the search ends, with what it has found
 _WITH_THREES = 1.15  # times that work, after which a search for three quirks ends
 _FAULTS = 3
-_KEPT = 12  # combinations that go on to the next step of that search
+_KEPT = 12  # combinations that go on to the next step of that search, if their loss is
+_NEAR = 1.0  # at most so much more than the least
 _SCREENED = 0.85  # of that work, after which pairs that are known must do
 
 
@@ -162,16 +163,19 @@ class _Search:
         """
         near = self._wrong[:1]
         everything = [v for quirk in _path_quirks() for v in _coarse(quirk, self._wrong[0])]
-        kept: list[Variants] = [()]
+        losses: _Losses = {(): (math.inf, ())}
         for _ in range(_FAULTS):
-            losses: _Losses = {}
+            least = min(value for value, _ in losses.values())
+            kept = [v for v in _least(losses, _KEPT) if losses[_ids(v)][0] <= least + _NEAR]
+            if least <= PROMISING:
+                near = self._least_explained(kept[0])
+            losses = {_ids(variants): (math.inf, variants) for variants in kept}
             for variants in dict.fromkeys(_added(kept, everything)):
                 if self._is_over(_WITH_THREES):
                     break
                 _keep_least(losses, loss(near, variants), variants)
-            kept = [variants for variants in _least(losses, _KEPT) if variants]
         found: list[Explanation] = []
-        for variants in kept:
+        for variants in _least(losses, _KEPT):
             if self._is_over(_WITH_THREES):
                 break
             for fitted in dict.fromkeys((variants, refine(near, variants, scan=True))):
@@ -179,6 +183,15 @@ class _Search:
             if found:
                 break
         return _ranked(found)
+
+    def _least_explained(self, variants: Variants) -> list[Model]:
+        """Return the wrong answers that quirks are farthest from, of those with the right shape.
+
+        Some faults show in few answers: a floor in quiet ones alone.
+        """
+        losses = [(loss([model], variants), i) for i, model in enumerate(self._wrong)]
+        farthest = sorted((it for it in losses if math.isfinite(it[0])), reverse=True)
+        return [self._wrong[i] for _, i in farthest[:_FITTED_TO]]
 
     def _likely_pairs(self) -> Iterator[Iterator[Variants]]:
         """Yield, where an answer shows one quirk alone, that one and any other; then any two."""

@@ -28,3 +28,8 @@ class _OpenAIWhisper:
 
 
 front_end = _OpenAIWhisper()
+
+
+def on_cuda(audio: NDArray[np.float32], n_mels: int = 80) -> torch.Tensor:
+    """Return features in a CUDA device's memory, with openai-whisper's argument for the device."""
+    return log_mel_spectrogram(audio, n_mels, device="cuda")

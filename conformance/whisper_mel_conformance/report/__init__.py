@@ -7,6 +7,7 @@ facts        verdicts, counts and commands, which all formats show
 page, charts index.html, and its drawings as coordinates
 formats      junit.xml, summary.md, badges
 terminal     progress, and the table at the end
+columns      tables of plain text
 figure       features as the page shows them
 picture      features as an image
 environment  the machine and the software

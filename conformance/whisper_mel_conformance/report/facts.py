@@ -6,6 +6,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from whisper_mel_conformance.cases.catalogue import FAMILIES
@@ -130,12 +131,23 @@ class Entry:
         """What the diagnosis found, in paragraphs with the words that begin them."""
         return findings(self.data["diagnosis"]) if self.data["diagnosis"] else []
 
+    @property
+    def causes(self) -> list[str]:
+        """What is wrong: a sentence or two for each fault."""
+        return [text for label, text in self.findings if label == "Cause"]
+
 
 def findings(diagnosis: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return a diagnosis of a report in paragraphs: cause, fixes, evidence."""
+    """Return a diagnosis of a report in paragraphs: each cause with its fix, then the evidence."""
     if "cause" not in diagnosis:  # of an earlier version
         return [("Diagnosis", sentence) for sentence in diagnosis["summary"]]
-    found = [("Cause", diagnosis["cause"]), *(("Fix", text) for text in diagnosis["fix"])]
+    causes = diagnosis["cause"].splitlines()
+    found = [
+        (word, text)
+        for pair in zip_longest(causes, diagnosis["fix"])
+        for word, text in zip(("Cause", "Fix"), pair, strict=True)
+        if text is not None
+    ]
     return [*found, *(("Evidence", sentence) for sentence in diagnosis["evidence"])]
 
 

@@ -165,7 +165,7 @@ LOGARITHM.add_family(
     Parameter(
         "floor",
         1e-12,
-        (1e-30, 1e-20, 1e-16, 1e-14, 1e-12, 1e-11, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3),
+        (1e-30, 1e-20, 1e-16, 1e-14, 1e-12, 1e-11, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1.0),
     ),
     lambda floor: Variation({"floor": float(floor)}),
     fix=f"The floor is 1e-10: {LOG10}.",

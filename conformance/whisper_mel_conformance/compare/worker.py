@@ -1,4 +1,4 @@
-"""A process that measures one path from samples to features: ``python -m compare.worker``."""
+"""A process that measures one path from samples to features."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from bench.pairing import measure
-from bench.rows import OURS, SAMPLE_RATE
-from bench.worker import Result, reset_peak, resident, take_task
 from numpy.typing import NDArray
+from whisper_mel_reference import WHISPER
+
+from whisper_mel_conformance.compare.pairing import measure
+from whisper_mel_conformance.compare.process import Result, reset_peak, resident, take_task
 from whisper_mel_conformance.frontend.load import Loaded, load
 
 Array = NDArray[Any]
+
+ABSENT = "is not installed"
+"""How the reason begins why a front-end cannot be imported."""
 
 
 def bind(front_end: Loaded, audio: Array, n_mels: int) -> Callable[[], Any]:
@@ -45,39 +49,39 @@ def give_back() -> None:
 
 
 def compare(task: dict[str, Any]) -> Result:
-    """Measure memory while nothing but the path is in this process; then time, beside ours.
+    """Measure memory while nothing but the path is in this process; then time, beside another.
 
-    ``task`` has ``path`` (a front-end), ``audio`` and ``features`` (NumPy files to read and to
-    write), ``n_mels``, ``budget`` (seconds) and ``device`` (true if there is one: features go
-    there).
+    ``task`` has ``path`` and ``beside`` (the sources of two front-ends), ``audio`` and ``features``
+    (NumPy files to read and to write), ``n_mels``, ``budget`` (seconds) and ``device`` (true if
+    there is one: features go there).
     """
     audio, n_mels = np.load(task["audio"]), task["n_mels"]
     # A second of audio first, so that imports and compilation of a first call do not count.
     front_end = load(task["path"])
-    bind(front_end, audio[:SAMPLE_RATE], n_mels)
+    bind(front_end, audio[: WHISPER.sample_rate], n_mels)
     give_back()
     before = resident("VmRSS") if reset_peak() else None
     call = bind(front_end, audio, n_mels)
     result: Result = {"host_peak": None, "host_rise": None, "copies": None, "gpu_rise": None}
-    if before is not None:
+    if before is not None and not front_end.capabilities.own_process:
         result["host_peak"] = resident("VmHWM")
         result["host_rise"] = result["host_peak"] - before
-    ours = bind(load(OURS), audio, n_mels)
+    beside = bind(load(task["beside"]), audio, n_mels)
     if task["device"]:
-        from compare import devices
+        from whisper_mel_conformance.compare import devices
 
-        call, ours = (functools.partial(_delivered, it) for it in (call, ours))
+        call, beside = (functools.partial(_delivered, it) for it in (call, beside))
         result["gpu_rise"] = devices.memory_rise(call)
         result["copies"] = devices.copies(call)
     features = call()
     np.save(task["features"], features.cpu() if task["device"] else features)
     order = random.Random(0)
-    timing = measure(ours, call, cold=False, threads=1, budget=task["budget"], order=order)
+    timing = measure(beside, call, cold=False, threads=1, budget=task["budget"], order=order)
     return {
         **result,
         "versions": dict(front_end.versions),
         "ms": 1e3 * statistics.median(timing.other),
-        "ours_ms": 1e3 * statistics.median(timing.ours),
+        "beside_ms": 1e3 * statistics.median(timing.ours),
         "ratio": timing.ratio(),
         "rounds": len(timing.ours),
         "noisy": timing.noisy,
@@ -85,7 +89,7 @@ def compare(task: dict[str, Any]) -> Result:
 
 
 def _delivered(call: Callable[[], Any]) -> Any:
-    from compare import devices
+    from whisper_mel_conformance.compare import devices
 
     return devices.deliver(call())
 
@@ -95,7 +99,7 @@ def main() -> int:
     try:
         report(compare(task))
     except ImportError as error:
-        report({"skipped": f"is not installed ({error})"})
+        report({"skipped": f"{ABSENT} ({error})"})
     except NotImplementedError as error:
         report({"skipped": f"{error}"})
     except Exception as error:  # of another project: the other paths can still be measured

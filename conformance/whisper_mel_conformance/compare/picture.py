@@ -6,10 +6,10 @@ import io
 from typing import Any
 
 import numpy as np
-from bench.rows import SAMPLE_RATE
 from matplotlib import pyplot as plt
 from matplotlib.colors import LogNorm
 from numpy.typing import NDArray
+from whisper_mel_reference import WHISPER
 
 Array = NDArray[Any]
 
@@ -17,9 +17,13 @@ COLUMNS = 2000
 """Largest number of columns of a picture. Each shows the largest of its values, so none is lost."""
 
 
-def draw(audio: Array, ours: Array, theirs: Array, bound: Array, other: str) -> bytes:
-    """Return a PNG; features and bound have shape ``(n_mels, n_frames)``."""
-    seconds = audio.size / SAMPLE_RATE
+def draw(audio: Array, features: dict[str, Array], bound: Array) -> bytes:
+    """Return a PNG of the features of two front-ends, by their names.
+
+    Features and bound have shape ``(n_mels, n_frames)``.
+    """
+    (one, ours), (other, theirs) = features.items()
+    seconds = audio.size / WHISPER.sample_rate
     figure, axes = plt.subplots(4, 1, figsize=(11, 9), sharex=True, layout="constrained")
     high, low = largest(audio), -largest(-audio)
     axes[0].fill_between(np.linspace(0, seconds, high.size), low, high, linewidth=0.5)
@@ -28,7 +32,7 @@ def draw(audio: Array, ours: Array, theirs: Array, bound: Array, other: str) -> 
     most = float(difference[np.isfinite(difference)].max(initial=10.0))
     extent = (0.0, seconds, -0.5, ours.shape[0] - 0.5)
     for ax, values, style, title in (
-        (axes[1], ours, {"cmap": "magma"}, "features: whisper-mel"),
+        (axes[1], ours, {"cmap": "magma"}, f"features: {one}"),
         (axes[2], theirs, {"cmap": "magma"}, f"features: {other}"),
         (
             axes[3],

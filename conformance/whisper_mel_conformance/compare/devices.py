@@ -6,12 +6,17 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import torch
+try:
+    import torch
+except ImportError:
+    torch = None  # then no device is known
 
 
 def device() -> str | None:
-    """Return the name of the first CUDA device; None if there is none."""
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    """Return the name of the first CUDA device that PyTorch has; None if there is none."""
+    if torch is None or not torch.cuda.is_available():
+        return None
+    return torch.cuda.get_device_name(0)
 
 
 def deliver(features: Any) -> Any:
