@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
 import socket
 import struct
 import sys
@@ -15,9 +18,10 @@ import pytest
 from whisper_mel_conformance.frontend import client, wire
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.effects import USAGE
-from whisper_mel_conformance.frontend.errors import Failure, Refused
+from whisper_mel_conformance.frontend.errors import Failure, Refused, Unsupported
 from whisper_mel_conformance.frontend.operations import ANSWERS, OPERATIONS
 from whisper_mel_conformance.repro import replay
+from whisper_mel_conformance.run import judge
 
 CLIP = np.ones(400, np.float32)
 IMPORTS = "import datetime, os, pathlib, signal, socket, struct, sys, time\nimport numpy as np"
@@ -90,11 +94,16 @@ def test_what_is_sent_is_never_executed(load: Load, tmp_path: Path) -> None:
         ("struct.pack('<QQ', 2, 1 << 62) + b'{}'", "arrays of"),
         ("message(b'[')", "invalid message .no JSON"),
         ("message(b'[' * 100_000)", "invalid message .no JSON"),
+        ("message(b'[' * 900 + b']' * 900)", "invalid message .no JSON"),
         ("message(b'{}')", "invalid answer"),
         ('message(b\'["value", {"array of": "|O", "shape": [1]}, 0]\')', "number type"),
         ('message(b\'["value", {"array of": "<f4", "shape": [-1]}, 0]\')', "lengths"),
         ('message(b\'["value", {"array of": "<f4", "shape": [9]}, 0]\')', "in 0 bytes"),
         ('message(b\'["value", {"array of": "<f4", "shape": [281474976710656]}, 0]\')', "lengths"),
+        (
+            'message(b\'["value", {"array of": "<f4", "shape": [0, 4294967296, 4294967296]}, 0]\')',
+            "lengths",
+        ),
         ("message(b'[\"value\", 1, 0]', b'1234')", "names 0"),
         ("message(b'[\"value\", 1, 0]')", "wrong kind of answer to call: 1"),
         ("message(b'[\"value\", [], 0]')", "wrong kind of answer"),
@@ -262,6 +271,7 @@ def test_oddities_become_plain_text(load: Load, what: str) -> None:
         "capabilities = {'n_mels': ()}",
         "capabilities = {'max_samples': 'many'}",
         "capabilities = {'batch': 'no'}",
+        "capabilities = {'model': {'name': 'x', 'n_mels': 80, 'maximum': 1e3, 'pad_to': None}}",
         "versions = 'none'",
         "name = ' '",
     ],
@@ -269,6 +279,92 @@ def test_oddities_become_plain_text(load: Load, what: str) -> None:
 def test_what_cannot_be_used_is_refused_when_it_is_loaded(load: Load, what: str) -> None:
     with pytest.raises((Failure, Refused)):
         load(ODD.format(what=what)).start()
+
+
+@pytest.mark.slow
+def test_no_front_end_says_by_which_model_it_is_judged(load: Load) -> None:
+    """What is sent at the start may be the front-end's own words."""
+    said = {
+        "name": "x",
+        "device": "cpu",
+        "versions": {},
+        "capabilities": {"model": {"name": "x", "n_mels": 80, "maximum": 1e3, "pad_to": None}},
+    }
+    text = json.dumps(["value", said, 0]).encode()
+    head = "struct.pack('<QQ', len(text), 0)"
+    with pytest.raises(Failure, match="by which model"):
+        load(f"{FIND}\ntext = {text!r}\njudge().sendall({head} + text)\ntime.sleep(3600)").start()
+
+
+DECLINES = """
+class F:
+    calls = 0
+    def log_mel(self, audio, n_mels=80):
+        self.calls += 1
+        if {when}: raise NotImplementedError("not this")
+        return np.zeros((n_mels, audio.size // 160), np.float32)
+f = F()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["audio.size > 400", "audio.size <= 400", "self.calls > 1"])
+def test_a_front_end_does_not_choose_its_clips(load: Load, when: str) -> None:
+    front_end = load(DECLINES.format(when=when))
+    clips = [np.ones(n, np.float32) for n in (400, 4000)]
+    with contextlib.suppress(Unsupported):
+        front_end.call(clips[0])
+    with pytest.raises(Failure, match="declines some clips and takes others"):
+        front_end.call(clips[1])
+
+
+@pytest.mark.slow
+def test_what_the_error_policy_is_about_may_be_declined(load: Load) -> None:
+    when = "audio.size < 201 or not np.abs(audio).max() <= 1e16 or audio.ndim > 1 or n_mels == 128"
+    front_end = load(DECLINES.format(when=when))
+    assert front_end.call(CLIP).shape == (80, 2)
+    for audio, n_mels in (
+        (CLIP[:100], 80),
+        (CLIP * np.nan, 80),
+        (CLIP * np.float32(1e19), 80),
+        (CLIP[np.newaxis], 80),
+        (CLIP, 128),
+    ):
+        with pytest.raises(Unsupported, match="not this"):
+            front_end.call(audio, n_mels=n_mels)
+    assert front_end.call(CLIP).shape == (80, 2)
+
+
+@pytest.mark.slow
+def test_a_lock_that_a_front_end_keeps_is_not_waited_for(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judge.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(judge, "_WAIT", 0.1)
+    lock = tmp_path / f"whisper-mel-measuring-{os.getuid()}"
+    front_end = load(
+        f"import fcntl\nkept = os.open({str(lock)!r}, os.O_RDWR | os.O_CREAT)\n"
+        "def f(audio):\n"
+        "    fcntl.flock(kept, fcntl.LOCK_EX)\n"
+        "    return np.zeros((80, audio.size // 160), np.float32)"
+    )
+    front_end.call(CLIP)
+    with lock.open() as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with judge._alone():
+        assert not lock.exists()  # the next run makes another
+    with judge._alone(), lock.open() as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.slow
+def test_a_stopped_warden_ends(load: Load) -> None:
+    front_end = load("def f(audio): os.kill(os.getppid(), signal.SIGSTOP); time.sleep(3600)", 0.5)
+    warden = front_end._process
+    assert warden is not None
+    with pytest.raises(Failure, match="no answer"):
+        front_end.call(CLIP)
+    assert warden.returncode == 0, "killed, so that it could end no descendant"
 
 
 @pytest.mark.slow
@@ -330,6 +426,10 @@ def answer_of(program: str, error: type[Exception], message: str) -> None:
         ("echo '{\"shape\": [80, 99999999999999999999]}'", "wrote no file"),
         ("printf 123 > {out}; echo '{\"shape\": [80, 2]}'", "3 bytes"),
         ("mkfifo {out}; echo '{\"shape\": [80, 2]}'", "no regular file"),
+        ("mkdir {out}.json", "no regular file"),
+        ("mkfifo {out}.json", "no regular file"),
+        ("ln -s nowhere {out}.json", "no regular file"),
+        ("rm -r ${1%/*}; touch ${1%/*}", "files cannot be used"),
         ("ln -s /dev/zero {out}; echo '{\"shape\": [80, 2]}'", "no regular file"),
         ("head -c 200000 /dev/zero", "one line of JSON"),
         ("kill -SEGV $$", "SIGSEGV"),

@@ -104,6 +104,41 @@ def test_daemons_are_named_and_ended(load: Load, kind: str, tmp_path: Path) -> N
     assert not running(tmp_path)
 
 
+# A process that is replaced by its child all the time, for two minutes.
+RESTLESS = """
+import os, time
+from whisper_mel_conformance.quirks.table import right
+has_begun = False
+def f(audio, n_mels=80):
+    global has_begun
+    if not has_begun and os.fork() == 0:
+        os.setsid()
+        end = time.monotonic() + 120
+        while time.monotonic() < end and not os.fork():
+            open({path!r}, "w").write(str(os.getpid()))
+        os._exit(0)
+    has_begun = True
+    return right(audio, n_mels)
+"""
+
+
+def test_what_never_stays_is_found_and_ended(tmp_path: Path) -> None:
+    last = tmp_path / "last"
+    (tmp_path / "restless.py").write_text(RESTLESS.format(path=str(last)))
+    front_end = FrontEnd(f"{tmp_path / 'restless.py'}:f", timeout=1800.0)
+    try:
+        front_end.start()
+        result = judge_case(front_end, find("memory/daemons"), profile="quick", seed=0)
+        assert result.status == "failed"
+        assert "processes running" in result.message
+        front_end.call(CLIP)
+    finally:
+        front_end.stop()
+    then = last.read_text()
+    time.sleep(0.3)
+    assert last.read_text() == then, "it goes on"
+
+
 @pytest.mark.parametrize("kind", ["in-process", "serving"])
 def test_a_crash_leaves_no_daemon(load: Load, kind: str, tmp_path: Path) -> None:
     front_end = load(kind)

@@ -94,7 +94,12 @@ def test_a_failure_worse_than_declared_is_one(tmp_path: Path) -> None:
         ("since", "worst = nan\nsince", "worst=nan: expected"),
         ("since", "some = 1\nsince", "some=1: expected true or false"),
         ("2026-11-25", '"soon"', "since='soon': expected a date"),
+        ("2026-11-25", "2026-11-25T10:00:00", "since=.*: expected a date"),
         ("since = 2026-11-25\n", "", "expected .*since"),
+        ("since", 'except = "numerics/*"\nsince', "except='numerics/.*': expected a list"),
+        ("since", "except = [3]\nsince", "except=.3.: expected a list"),
+        ("[[failure]]", "failure = [1]\n[failures]", "expected front-end"),
+        ('"name"', '"\udcff"', "utf-8"),
         ('"name"', "3", "expected front-end"),
         ("[[failure]]", "x", "line 2"),
     ],
@@ -102,7 +107,8 @@ def test_a_failure_worse_than_declared_is_one(tmp_path: Path) -> None:
 def test_a_declaration_is_checked(tmp_path: Path, part: str, other: str, message: str) -> None:
     text = DECLARATION.format(name="name", fields=BOTH)
     assert part in text
-    (tmp_path / "known.toml").write_text(text.replace(part, other))
+    changed = text.replace(part, other).encode("utf-8", "surrogateescape")
+    (tmp_path / "known.toml").write_bytes(changed)
     with pytest.raises(ValueError, match=rf"known\.toml: .*{message}"):
         read(tmp_path / "known.toml")
 

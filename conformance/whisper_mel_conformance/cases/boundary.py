@@ -36,6 +36,9 @@ def _cases(profile: str) -> Iterator[Case]:
             n = minutes * 60 * SECOND + 80
             yield from both(f"boundary/{minutes}-minutes", "scored", recipe=rising(n, seed=5))
     yield from very_long.cases()
+    # Of longer clips, too, which take other loops than those of 11 frames.
+    longer = {"recipe": rising(0, 15), "lengths": list(range(5120, 5280))}
+    yield Case("boundary/every-remainder-of-32-frames", "sweep", longer)
     for name, recipe, lengths in _SWEEPS:
         yield from both(f"boundary/{name}", "sweep", recipe=recipe, lengths=list(lengths))
     # With a single frame, those beside it, which do not exist, are the only ones to hear the end.
@@ -78,6 +81,8 @@ _SWEEPS: tuple[tuple[str, dict[str, Any], Iterable[int]], ...] = (
     # The steps are primes: no length is special.
     ("lengths-up-to-3-seconds", noise(0, 9), range(2000, 3 * SECOND, 797)),
     ("lengths-up-to-30-seconds", noise(0, 9), range(2000, 30 * SECOND, 15_401)),
+    ("every-remainder-int16", rising(0, 14, dtype="int16"), range(1600, 1760, 7)),
+    ("every-remainder-float64", rising(0, 14, dtype="float64"), range(1600, 1760, 7)),
     ("loud-tail-60", _tail(60), range(4000, 4160, 4)),
     ("loud-tail-200", _tail(200), range(4000, 4160, 4)),
 )

@@ -114,6 +114,8 @@ def _shared() -> Iterator[Case]:
             yield Case(f"buffers/{name}/{n_mels}", "sequence", {"calls": calls, **flags})
     calls = [{"recipe": noise(1600, 100 + i)} for i in range(64)]
     yield Case("buffers/64-results-kept", "sequence", {"calls": calls})
+    calls = [{"recipe": noise(400, 200 + i)} for i in range(300)]
+    yield Case("buffers/300-results-kept", "sequence", {"calls": calls})
 
 
 def _unwritten() -> Iterator[Case]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from whisper_mel_conformance.cases.case import BANDS, Case, Family, both
-from whisper_mel_conformance.cases.check import Remark, check, judge
+from whisper_mel_conformance.cases.check import Remark, check, judge, judge_request
 from whisper_mel_conformance.cases.properties import Property, any_clip
 from whisper_mel_conformance.cases.recipes import SECOND, noise, rising, signal
 from whisper_mel_conformance.cases.request import Request
 from whisper_mel_conformance.frontend.client import FrontEnd
+from whisper_mel_conformance.frontend.errors import Unsupported
 from whisper_mel_conformance.frontend.load import peers, registered
 
 
@@ -20,6 +22,19 @@ def finished(front_end: FrontEnd, request: Request) -> float:
     audio = request.audio()
     actual = front_end.perform("call_finished", audio=audio, **request.options())
     return judge(front_end, actual, audio, request.spec())
+
+
+@check(lambda calls: calls[:1])
+def taken(front_end: FrontEnd, calls: Sequence[Request]) -> float:
+    """Require that a front-end which declines one clip declines them all."""
+    able = [call for call in calls if call.lacking(front_end.capabilities) is None]
+    scores = []
+    for call in able:
+        with contextlib.suppress(Unsupported):
+            scores.append(judge_request(front_end, call))
+    if not scores:
+        raise Unsupported(f"declines all of {len(able)} clips")
+    return max(scores)
 
 
 @check()
@@ -51,7 +66,20 @@ def _cases(_profile: str) -> Iterator[Case]:
         for name, recipes in (("level", _levels()), ("values", _values())):
             calls = [{"recipe": recipe, "n_mels": n_mels} for recipe in recipes]
             yield Case(f"honesty/any-{name}/{n_mels}", "sequence", {"calls": calls})
+    for name, more in (("", {}), ("-padded", {"pad_to": 30 * SECOND})):
+        calls = [{"recipe": recipe, **more} for recipe in _every_kind()]
+        yield Case(f"honesty/every-clip-taken{name}", "taken", {"calls": calls})
     yield Case("honesty/imports", "imported", {"recipe": rising(400, 173)}, ("same_process",))
+
+
+def _every_kind() -> list[dict[str, Any]]:
+    """Return clips of many lengths, levels and signals."""
+    lengths = (201, 320, 400, 401, 480, 800, 1000, 1600, 4000, 8000, 12_345, SECOND, 5 * SECOND)
+    return [
+        *(rising(n, 220 + n) for n in (*lengths, 30 * SECOND)),
+        *(noise(4000, 221, gain) for gain in (1e-5, 1e-3, 1.0, 30.0, 32_768.0)),
+        *(signal(name, 4000) for name in ("silence", "dc", "square", "click", "chirp")),
+    ]
 
 
 def _levels() -> list[dict[str, Any]]:

@@ -45,7 +45,10 @@ def render_audio(recipe: Recipe) -> Array:
     ``poke: [index, value]``: one sample replaced (``"nan"`` and ``"inf"`` as strings).
     ``keep: [first, last]``: samples before the first and after the last are zero.
     ``whole: 4096``: samples rounded to multiples of 1/4096, whose float32 sums are exact.
-    ``order``: ``"reversed"``, ``"sorted"``, ``"rotated"``, or ``"swapped"`` (two of them).
+    ``order``: ``"reversed"``, ``"sorted"``, ``"rotated"``, ``"swapped"`` (two of them), or
+    ``"exchanged"`` (two others).
+    ``times``: samples multiplied by a number, after all that.
+    ``turned: index``: samples from there on have the other sign.
     """
     if "parts" in recipe:
         return np.concatenate([render_audio(part) for part in recipe["parts"]])
@@ -53,6 +56,7 @@ def render_audio(recipe: Recipe) -> Array:
     poke = recipe.pop("poke", None)
     keep = recipe.pop("keep", None)
     whole, order = recipe.pop("whole", None), recipe.pop("order", None)
+    times, turned = recipe.pop("times", None), recipe.pop("turned", None)
     is_double = recipe.get("dtype") == "float64"
     if is_double:
         del recipe["dtype"]
@@ -66,20 +70,29 @@ def render_audio(recipe: Recipe) -> Array:
         audio[poke[0]] = float(poke[1])
     if whole is not None:
         audio = np.rint(audio * np.float32(whole)) / np.float32(whole)
-    return audio if order is None else audio[_ORDERS[order](audio)]
+    if order is not None:
+        audio = audio[_ORDERS[order](audio)]
+    if times is not None:
+        audio = audio * np.float32(times)
+    if turned is not None:
+        audio[turned:] *= -1
+    return audio
 
 
 _ORDERS: dict[str, Callable[[Array], Array]] = {
     "reversed": lambda audio: np.arange(audio.size)[::-1],
     "sorted": lambda audio: np.argsort(audio, kind="stable"),
     "rotated": lambda audio: np.roll(np.arange(audio.size), audio.size // 3),
-    "swapped": lambda audio: _swapped(audio.size),
+    "swapped": lambda audio: _swapped(audio.size, 0, 300),
+    "exchanged": lambda audio: _swapped(audio.size, 11, 349),
 }
 """The places from which the samples of another order are taken."""
 
 
-def _swapped(n: int) -> Array:
-    """Return the places of ``n`` samples, two of which near the middle have changed places."""
-    places = np.arange(n)
-    places[[n // 2, n // 2 + 300]] = places[[n // 2 + 300, n // 2]]
+def _swapped(n: int, *two: int) -> Array:
+    """Return the places of ``n`` samples, of which those ``two`` behind the middle have changed
+    places.
+    """
+    places, swapped = np.arange(n), n // 2 + np.array(two)
+    places[swapped] = swapped[::-1]
     return places

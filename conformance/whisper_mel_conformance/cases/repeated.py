@@ -16,6 +16,7 @@ _LEFT = {
     "processes": 0,
     "threads": 0,
     "files": 0,
+    "temporary files": 0,
     "bytes": 1024,
     "objects": 8,
     "bytes of programs": 8 << 10,  # in physical memory
@@ -25,6 +26,7 @@ _GROWTH = {
     "processes": 0,
     "threads": 0,
     "files": 0,
+    "temporary files": 0,
     "bytes": 16 << 20,
     "bytes of programs": 16 << 20,
 }
@@ -236,6 +238,24 @@ def _determinism(profile: str) -> Iterator[Case]:
     plain = noise(4000, 111, whole=4096)
     moved = [{**plain, "order": order} for order in ("reversed", "sorted", "rotated", "swapped")]
     yield from _sequences("determinism/same-samples", [plain, *moved, plain, *reversed(moved)])
+    # Equal but for signs, for the level, for what half precision holds, for two samples that no
+    # coarse grid meets. Each number has few enough bits for all of that.
+    plain = noise(4000, 117, whole=1024)
+    alike: list[Recipe] = [{**plain, "times": 1 + 2.0**-13}, {**plain, "times": 0.5}]
+    alike += [{**plain, "turned": 2000}, {**plain, "order": "exchanged"}]
+    yield from _sequences("determinism/much-alike", [plain, *alike, plain, *reversed(alike)])
+    for name, option in _OTHERWISE.items():
+        calls = [{"recipe": plain, **more} for more in ({}, option, {}, option)]
+        yield Case(f"determinism/same-clip-{name}", "sequence", {"calls": calls})
+
+
+_OTHERWISE: dict[str, dict[str, Any]] = {
+    "smoothed": {"smoothing": "same"},
+    "padded": {"pad_to": 4010},  # by a part of a hop
+    "fixed-maximum": {"maximum": 1.5},
+    "float16": {"dtype": "float16"},
+}
+"""Options with which a clip has features of the same shape and other values."""
 
 
 def _sequences(name: str, recipes: Sequence[Recipe]) -> Iterator[Case]:
@@ -251,6 +271,11 @@ def _memory(profile: str) -> Iterator[Case]:
     for name, n, times in (("short", 1600, 100), ("long", SECOND, 60)):
         arguments = {"recipe": rising(n, 111), "times": times}
         yield from both(f"memory/left-behind-{name}", "growth", ("in_process",), **arguments)
+    recipe = rising(1600, 118)
+    for name, more in _LEAKING.items():
+        arguments = {"recipe": {**recipe, **more.get("recipe", {})}, **more.get("options", {})}
+        arguments["times"] = 100
+        yield Case(f"memory/left-behind-{name}", "growth", arguments, ("in_process",))
     in_vain = {"recipe": noise(1600, 114, poke=[800, "nan"]), "times": 100, "how": "in vain"}
     yield Case("memory/left-behind-by-errors", "growth", in_vain, ("in_process",))
     threads = {"recipe": rising(1600, 115), "times": 40, "how": "in threads"}
@@ -262,6 +287,18 @@ def _memory(profile: str) -> Iterator[Case]:
     yield Case("memory/24-hours", "endurance", day, ("in_process",))
     tiny = {"recipe": rising(400, 113), "times": 10_000, "parts": 100}
     yield Case("memory/1000000-clips", "endurance", tiny, ("in_process",))
+
+
+_LEAKING: dict[str, dict[str, dict[str, Any]]] = {
+    "int16": {"recipe": {"dtype": "int16"}},
+    "float64": {"recipe": {"dtype": "float64"}},
+    "padded": {"options": {"pad_to": 3200}},
+    "smoothed": {"options": {"smoothing": "same"}},
+    "fixed-maximum": {"options": {"maximum": 1.5}},
+    "float16": {"options": {"dtype": "float16"}},
+    "2-threads": {"options": {"threads": 2}},
+}
+"""What further paths through a front-end may leak: other audio, and options."""
 
 
 CONCURRENCY = Family(

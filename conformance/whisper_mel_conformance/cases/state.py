@@ -20,10 +20,17 @@ from whisper_mel_conformance.frontend.errors import Failure, Refused
 def unchanged(front_end: FrontEnd, request: Request) -> None:
     """Require that calls leave the state of a new process as it was.
 
-    The request is repeated with each option that is claimed.
+    The request is repeated with each option that is claimed, with audio of other dtypes, with 30 s
+    of it, and as a batch.
     """
     front_end.stop()
+    recipe = request.recipe or {}
     others = [replace(request, **{name: value}) for name, value in _OPTIONS.items()]
+    others += [replace(request, recipe={**recipe, "dtype": name}) for name in _DTYPES]
+    others += [
+        request.of_length(30 * SECOND),
+        replace(request, recipe=None, recipes=(recipe, recipe)),
+    ]
     able = [other for other in others if other.lacking(front_end.capabilities) is None]
     asked = [{"audio": call.audio(), **call.options()} for call in (request, *able)]
     changes = front_end.perform("changes", calls=asked, patience=4.0)
@@ -39,6 +46,7 @@ _OPTIONS: dict[str, Any] = {
     "dtype": "float16",
     "threads": 2,
 }
+_DTYPES = ("int16", "float64")
 
 
 @check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,11 @@ from whisper_mel_conformance.frontend.load import Loaded
 
 Array = NDArray[Any]
 
+_SHORTEST, _LOUDEST = 201, 1e16
+"""Samples, and amplitude, of the clips that every front-end takes. The reference, whose constants
+these are, is not imported into a front-end's process.
+"""
+
 
 class Caller:
     """A front-end whose calls are counted, and whose input and output are checked."""
@@ -20,6 +26,7 @@ class Caller:
     def __init__(self, loaded: Loaded) -> None:
         self._loaded = loaded
         self._count = itertools.count(1)
+        self._able: dict[Hashable, bool] = {}
         self.calls = 0
 
     @property
@@ -27,9 +34,32 @@ class Caller:
         return self._loaded.device
 
     def unchecked(self, audio: Any, **options: Any) -> Any:
-        """Return the front-end's result, whatever it is, without delay."""
+        """Return the front-end's result, whatever it is, without delay.
+
+        Raises ``Broken`` if it declines one clip (``NotImplementedError``) and not another whose
+        samples alone are others.
+        """
         self.calls = next(self._count)  # next() is atomic, so threads are counted, too
-        return self._loaded.call(audio, **options)
+        try:
+            result = self._loaded.call(audio, **options)
+        except NotImplementedError as error:
+            self._note(audio, options, False, str(error))
+            raise
+        self._note(audio, options, True)
+        return result
+
+    def _note(self, audio: Any, options: dict[str, Any], able: bool, why: str = "") -> None:
+        """Store whether the front-end is able to do this; raise ``Broken`` if that has changed."""
+        words = sorted((name, value) for name, value in options.items() if name != "out")
+        kind = (audio.dtype.str, str(audio.flags), "out" in options, *words)
+        if self._able.get(kind) == able or not _is_ordinary(audio):
+            return
+        if self._able.setdefault(kind, able) != able:
+            raise Broken(
+                f"log_mel declines some clips and takes others (NotImplementedError: {why}): "
+                "expected the same of all clips with these options; capabilities can have "
+                "max_samples"
+            )
 
     def raw(self, audio: Any, **options: Any) -> Any:
         """Return the front-end's result unchecked. Raises ``Broken`` if it modified the audio."""
@@ -62,6 +92,13 @@ class Caller:
         """Begin a stream; return the front-end's object, unchecked."""
         self.calls = next(self._count)
         return self._loaded.begin(**options)
+
+
+def _is_ordinary(audio: Any) -> bool:
+    """Return whether the error policy has nothing to say of a clip, nor of its samples."""
+    if audio.ndim != 1 or audio.dtype.kind not in "fi" or audio.size < _SHORTEST:
+        return False
+    return bool(np.abs(audio, dtype=np.float64).max() <= _LOUDEST)  # not of NaN
 
 
 def plain_array(result: Any) -> Array:

@@ -157,6 +157,8 @@ class FrontEnd:
             raise Failure(f"the description of the front-end is not usable: {what}") from error
         if not name.strip():
             raise Failure("the front-end's name is empty: expected a name, or none")
+        if capabilities.model != self.model:
+            raise Failure("the front-end says by which model it is judged: only the user can")
         self.name, self.device, self.versions = name, device, versions
         self.capabilities = capabilities
         self._is_described = True
@@ -187,6 +189,7 @@ class FrontEnd:
         """End the front-end's process, if there is one, and whatever it has started."""
         if self._process is not None:
             self._process.terminate()  # the warden, which ends all others
+            self._process.send_signal(signal.SIGCONT)  # a front-end may have stopped it
             try:
                 self._process.wait(timeout=_DYING)
             except subprocess.TimeoutExpired:
@@ -212,12 +215,11 @@ class FrontEnd:
             limit = max(_LEAST_ANSWER, _TIMES_THE_REQUEST * size)
             reply = wire.receive(self._connection, end - time.monotonic(), limit)
         except TimeoutError:
-            self._timeouts += 1
-            self._lose(f"no answer within {timeout:g} s", self._timeouts >= MAX_TIMEOUTS)
+            self._hang(f"no answer within {timeout:g} s")
         except wire.Malformed as error:
             self._die(f"sent an invalid message ({printable(str(error), 200)})")
         except (EOFError, OSError):
-            self._die(self._last_words())
+            self._end()
         kind, value = self._checked(reply)
         return self._unpack(kind, value)
 
@@ -243,6 +245,24 @@ class FrontEnd:
             raise Unsupported(_text(value))
         raise Failure(_text(value), hard=kind == "died")
 
+    def _hang(self, message: str) -> NoReturn:
+        self._timeouts += 1
+        self._lose(message, self._timeouts >= MAX_TIMEOUTS)
+
+    def _end(self) -> NoReturn:
+        """Say how the process ended, and what it printed last."""
+        assert self._process is not None
+        assert self._output is not None
+        try:
+            status = self._process.wait(timeout=_DYING)
+        except subprocess.TimeoutExpired:
+            self._hang("the process closed its connection and continued")
+        how = f"exited with status {status}"
+        if status < 0:
+            how = f"was killed by {signal_name(-status)}"
+        said = printable(self._output.end(1500), 1500, lines=True).strip()
+        self._die(f"{how}; it said: …{said}" if said else how)
+
     def _die(self, how: str) -> NoReturn:
         self._deaths += 1
         self._lose(f"the process {how}", self._deaths >= MAX_DEATHS)
@@ -252,21 +272,6 @@ class FrontEnd:
         if for_good:
             self._given_up = f"{message}, as before"
         raise Failure(message, hard=True)
-
-    def _last_words(self) -> str:
-        """Describe how the process ended and what it printed last."""
-        assert self._process is not None
-        assert self._output is not None
-        try:
-            status = self._process.wait(timeout=_DYING)
-        except subprocess.TimeoutExpired:
-            how = "closed its connection and continued"
-        else:
-            how = f"exited with status {status}"
-            if status < 0:
-                how = f"was killed by {signal_name(-status)}"
-        said = printable(self._output.end(1500), 1500, lines=True).strip()
-        return f"{how}; it said: …{said}" if said else how
 
 
 def _text(value: str, limit: int = _MESSAGE_LENGTH) -> str:

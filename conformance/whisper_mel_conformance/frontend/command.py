@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from whisper_mel_conformance.frontend.errors import Broken
 from whisper_mel_conformance.frontend.output import Output, signal_name
-from whisper_mel_conformance.frontend.warden import FOLDER
 
 COMMAND_PREFIX = "cmd:"
 _PLACEHOLDERS = ("{in}", "{out}", "{n_mels}", "{pad_to}", "{smoothing}", "{maximum}")
@@ -129,8 +128,13 @@ class CommandFrontEnd:
 
     def _answered(self, audio: NDArray[np.float32], asked: dict[str, Any]) -> NDArray[np.float32]:
         """Hand over samples with what is asked; return the features that the program writes."""
-        inside = os.environ.get(FOLDER)
-        with tempfile.TemporaryDirectory(dir=inside, prefix="whisper-mel-") as folder:
+        try:
+            return self._exchanged(audio, asked)
+        except OSError as error:  # no refusal: the program has made its files unreadable
+            raise Broken(f"the program's files cannot be used: {error}") from error
+
+    def _exchanged(self, audio: NDArray[np.float32], asked: dict[str, Any]) -> NDArray[np.float32]:
+        with tempfile.TemporaryDirectory(prefix="whisper-mel-") as folder:
             source, target = Path(folder, "audio.f32"), Path(folder, "features.f32")
             source.write_bytes(np.ascontiguousarray(audio, "<f4").tobytes())
             request = {"in": str(source), "out": str(target), **asked}
@@ -157,7 +161,6 @@ class CommandFrontEnd:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=_environment(),
         )
         assert process.stdout is not None
         assert process.stderr is not None
@@ -171,7 +174,10 @@ class CommandFrontEnd:
         if status:
             raise CommandCrashed(f"exit status {status} ({_shell_says(status)}): {said}")
         beside = Path(request["out"] + ".json")
-        return _parse(_read_text(beside) if beside.exists() else answer)
+        if not os.path.lexists(beside):
+            return _parse(answer)
+        _require_regular(beside)
+        return _parse(_read_text(beside))
 
     def _ask_in_turn(self, request: dict[str, Any]) -> dict[str, Any]:
         with self._asking:
@@ -183,7 +189,6 @@ class CommandFrontEnd:
                 self._arguments,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env=_environment(),
             )
         assert self._server.stdin is not None
         assert self._server.stdout is not None
@@ -210,16 +215,9 @@ class CommandFrontEnd:
         if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
             raise Broken(f"the program answered {answer}: expected a shape such as [80, 100]")
         expected = 4 * math.prod(shape)
-        try:
-            found = target.lstat()
-        except FileNotFoundError:
-            raise Broken(f"the program wrote no file {target.name}") from None
-        if not stat.S_ISREG(found.st_mode):
-            raise Broken(f"the program made {target.name}, and it is no regular file")
-        if found.st_size != expected:
-            raise Broken(
-                f"the program wrote {found.st_size} bytes: expected {expected} for shape {shape}"
-            )
+        size = _require_regular(target)
+        if size != expected:
+            raise Broken(f"the program wrote {size} bytes: expected {expected} for shape {shape}")
         return np.fromfile(target, "<f4").astype(np.float32, copy=False).reshape(shape)
 
 
@@ -239,16 +237,21 @@ class _ProgramStream:
         return self._program._answered(np.empty(0, np.float32), {**self._asked, "finish": True})
 
 
-def _environment() -> dict[str, str]:
-    """Return the environment of a program: its temporary files are removed even if it is killed."""
-    folder = os.environ.get(FOLDER)
-    return dict(os.environ) if folder is None else {**os.environ, "TMPDIR": folder}
-
-
 def _shell_says(status: int) -> str:
     if status < 128:
         return "a shell found no such program, or could not run it"
     return f"a shell's word for {signal_name(status - 128)}"
+
+
+def _require_regular(path: Path) -> int:
+    """Return the size of a file in bytes; raise ``Broken`` unless it is a regular one."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        raise Broken(f"the program wrote no file {path.name}") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise Broken(f"the program made {path.name}, and it is no regular file")
+    return found.st_size
 
 
 def _read_text(path: Path) -> str:

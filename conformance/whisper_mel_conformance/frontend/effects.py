@@ -27,11 +27,13 @@ from whisper_mel_conformance.frontend import state, wire
 from whisper_mel_conformance.frontend.caller import Array, Caller, plain_array
 from whisper_mel_conformance.frontend.errors import Broken
 from whisper_mel_conformance.frontend.output import signal_name
-from whisper_mel_conformance.frontend.warden import daemons, descendants
+from whisper_mel_conformance.frontend.warden import daemons, descendants, temporary_files
 
 # --------------------------------------------------------------------------- what is left behind
 
-USAGE = ("bytes", "bytes of programs", "objects", "files", "threads", "processes")
+USAGE = (
+    *("bytes", "bytes of programs", "objects", "files", "temporary files", "threads", "processes"),
+)
 """What a process may leave behind: see :func:`_usage`."""
 
 
@@ -106,6 +108,7 @@ def _usage() -> dict[str, float]:
         sum(map(_own_bytes, programs)),
         sys.getallocatedblocks(),
         sum(_count(pid, "fd") for pid in processes),
+        temporary_files(),
         sum(_count(pid, "task") for pid in processes),
         len(programs),
     ]
@@ -180,9 +183,17 @@ def left_running(caller: Caller, audio: Array, *, times: int, **options: Any) ->
     with contextlib.suppress(Exception):
         caller.raw(np.full_like(audio, np.nan), **options)
     end = time.monotonic() + _PATIENCE
-    while (left := daemons()) and time.monotonic() < end:
-        time.sleep(0.02)
-    return left
+    gone = 0  # how often in a row nothing was seen: a process may fork and end all the time
+    while gone < _LOOKS:
+        left = daemons()
+        gone = 0 if left else gone + 1
+        if time.monotonic() > end and left:
+            return left
+        time.sleep(0.01)
+    return []
+
+
+_LOOKS = 20
 
 
 def _in_thread(function: Any) -> None:
@@ -311,7 +322,8 @@ def _of_child(child: int, connection: socket.socket, seconds: float) -> Any:
 def changes(caller: Caller, calls: Sequence[Mapping[str, Any]]) -> list[str]:
     """Say what calls change in the state of the process and of the calling thread.
 
-    After each of ``calls`` follow one in a thread and one with audio that is not finite.
+    After each of ``calls`` follow one in a thread, and those with audio that may be refused; at the
+    end many short ones.
     """
     found: list[str] = []
     before = state.snapshot()
@@ -322,19 +334,33 @@ def changes(caller: Caller, calls: Sequence[Mapping[str, Any]]) -> list[str]:
         found.extend(f"after {after}, {change}" for change in state.differences(before, now))
         before = now
 
-    for i, call in enumerate(calls, 1):
+    for call in calls:
+        options = {name: value for name, value in call.items() if name != "audio"}
+        name = f"a call with {call['audio'].dtype} of shape {call['audio'].shape}, {options}"
         _features(caller, call)
-        look(f"call {i}")
+        look(name)
         _in_thread(lambda call=call: _features(caller, call))
-        look(f"call {i} in a thread")
-        with contextlib.suppress(Exception):
-            caller.raw(np.full_like(call["audio"], np.nan), **_options(call))
-        look(f"call {i} with NaN")
+        look(f"{name} in a thread")
+        for what, audio in _bad(call["audio"]).items():
+            with contextlib.suppress(Exception):
+                caller.raw(audio, **options)
+            look(f"{name}, but {what}")
+    short = {**calls[0], "audio": calls[0]["audio"][:400]}
+    for _ in range(_MANY):
+        _features(caller, short)
+    look(f"{_MANY} short calls")
     return found
 
 
-def _options(call: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in call.items() if name != "audio"}
+_MANY = 200
+
+
+def _bad(audio: Array) -> dict[str, Array]:
+    """Return audio that may be refused, by what is wrong with it."""
+    bad = {"100 samples": np.array(audio[..., :100]), "3 dimensions": np.array(audio, ndmin=3)}
+    if audio.dtype.kind == "f":
+        bad["NaN"] = np.full_like(audio, np.nan)
+    return bad
 
 
 def call_in_mode(caller: Caller, audio: Array, *, mode: str, **options: Any) -> Array:
@@ -429,7 +455,7 @@ class _CopiedOnWrite:
         return [int(page) for page in np.flatnonzero((is_present == 1) & (is_of_file == 0))]
 
 
-_LATE = 0.05  # seconds that work which was left unfinished gets to show itself
+_LATE = 0.5  # seconds that work which was left unfinished gets to show itself
 
 
 def call_finished(caller: Caller, audio: Array, **options: Any) -> Array:

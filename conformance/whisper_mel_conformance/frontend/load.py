@@ -403,7 +403,7 @@ def _required(function: Callable[..., Any]) -> bool:
 
 def _capabilities(offered: Mapping[str, Any], declared: Mapping[str, Any]) -> Capabilities:
     """Combine the declared capabilities with those that signatures offer."""
-    known = [field.name for field in dataclasses.fields(Capabilities)]
+    known = [field.name for field in dataclasses.fields(Capabilities) if field.name != "model"]
     for name in declared:
         if name not in known:
             raise ValueError(f"capabilities: {name!r} is unknown: expected of {', '.join(known)}")

@@ -6,12 +6,16 @@ loaded already.
 
 from __future__ import annotations
 
+import builtins
 import ctypes
+import decimal
 import faulthandler
 import gc
 import hashlib
+import itertools
 import locale
 import logging
+import math
 import multiprocessing
 import os
 import platform
@@ -21,7 +25,9 @@ import resource
 import signal
 import socket
 import sys
+import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,6 +47,8 @@ def snapshot() -> Snapshot:
     for name, of in _STATE.items():
         found[name] = str(of())
     found |= {f"os.environ[{name!r}]": value for name, value in os.environ.items()}
+    found |= {f"environment of C: {name}": value for name, value in _environment_of_c()}
+    found |= _functions()
     found |= {f"handler of {s.name}": str(signal.getsignal(s)) for s in signal.Signals}
     for path in _libraries():
         found |= _thread_counts(path)
@@ -48,13 +56,16 @@ def snapshot() -> Snapshot:
 
 
 def differences(before: Snapshot, after: Snapshot) -> list[str]:
-    """Say what differs. Counts of libraries that were loaded in between are no difference."""
+    """Say what differs. What came with libraries that were loaded in between is no difference."""
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     return [
         f"{name}: {before.get(name, 'absent')[:80]} became {after.get(name, 'absent')[:80]}"
         for name in names
-        if name in before or not name.startswith(("threads of", "torch."))
+        if name in before or not name.startswith(_OF_LIBRARIES)
     ]
+
+
+_OF_LIBRARIES = ("threads of ", "torch.", "function ")
 
 
 # --------------------------------------------------------------------------- floating point
@@ -169,6 +180,38 @@ def _umask() -> int:
     return before
 
 
+def _environment_of_c() -> Iterator[tuple[str, str]]:
+    """Yield the environment variables as the C library has them; Python keeps a copy."""
+    if sys.platform != "linux":
+        return
+    lines = ctypes.POINTER(ctypes.c_char_p).in_dll(ctypes.CDLL(None), "environ")
+    for place in itertools.count():
+        line = lines[place]
+        if line is None:
+            return
+        name, _, value = os.fsdecode(line).partition("=")
+        yield name, value
+
+
+def _functions() -> Snapshot:
+    """Return which object each function of the modules is that everybody calls."""
+    return {
+        f"function {module.__name__}.{name}": f"{function!r} at {id(function):#x}"
+        for module in _MODULES
+        for name, function in vars(module).items()
+        if callable(function) and not name.startswith("_")
+    }
+
+
+_MODULES = (builtins, math, os, random, signal, socket, sys, threading, time, warnings, np, np.fft)
+
+
+def _of_process(name: str) -> str:
+    """Return the content of a file that describes this process; empty where there is none."""
+    path = Path("/proc/self", name)
+    return path.read_text() if path.exists() else ""
+
+
 _LIMITS = [name for name in dir(resource) if name.startswith("RLIMIT_")]
 
 _STATE: dict[str, Callable[[], Any]] = {
@@ -177,8 +220,10 @@ _STATE: dict[str, Callable[[], Any]] = {
     "random's state": lambda: _digest(random.getstate()),
     "np.geterr()": np.geterr,
     "np.get_printoptions()": np.get_printoptions,
+    "np.getbufsize()": np.getbufsize,
+    "np.geterrcall()": np.geterrcall,
+    "decimal's context": lambda: (decimal.getcontext().prec, decimal.getcontext().rounding),
     "warnings.filters": lambda: warnings.filters,
-    "warnings.showwarning": lambda: warnings.showwarning,
     "locale": lambda: locale.setlocale(locale.LC_ALL),
     "os.getcwd()": os.getcwd,
     "umask": _umask,
@@ -193,8 +238,14 @@ _STATE: dict[str, Callable[[], Any]] = {
     "faulthandler": faulthandler.is_enabled,
     "sys.stdout": lambda: sys.stdout,
     "sys.stderr": lambda: sys.stderr,
-    "sys.excepthook": lambda: sys.excepthook,
-    "threading.excepthook": lambda: threading.excepthook,
+    "sys.stdin": lambda: sys.stdin,
+    "sys.path": lambda: sys.path,
+    "sys.argv": lambda: sys.argv,
+    "profiling and tracing": lambda: (sys.getprofile(), sys.gettrace()),
+    "tempfile.gettempdir()": tempfile.gettempdir,
+    "stack of new threads": threading.stack_size,
+    "name": lambda: _of_process("comm"),
+    "place in the queue for lack of memory": lambda: _of_process("oom_score_adj"),
     "recursion limit": sys.getrecursionlimit,
     "switch interval": sys.getswitchinterval,
     "garbage collection": lambda: (gc.isenabled(), gc.get_threshold()),

@@ -2,7 +2,7 @@
 
 It is the parent of the front-end's process and, as a subreaper, of every process that loses its
 parent there: daemons cannot leave it (Linux; elsewhere there is no such process). It also makes the
-folder for the files of programs, and removes it. It imports no front-end.
+folder of their temporary files, and removes it. It imports no front-end.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ import tempfile
 from pathlib import Path
 from typing import NoReturn
 
-FOLDER = "WHISPER_MEL_FOLDER"
-"""The environment variable with the folder that is removed at the end."""
 _WARDEN = "WHISPER_MEL_WARDEN"
+_FOLDER = "TMPDIR"
 
 _SIGNALS = {signal.SIGTERM, signal.SIGCHLD}
 _PR_SET_PDEATHSIG = 1
@@ -47,7 +46,11 @@ def watch(connection: int) -> None:
     end_with_parent(signal.SIGTERM)
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     os.environ[_WARDEN] = str(os.getpid())
-    os.environ[FOLDER] = tempfile.mkdtemp(prefix="whisper-mel-")
+    # What torch.compile keeps for its next process is no temporary file.
+    kept = os.path.join(tempfile.gettempdir(), f"torchinductor_{os.getuid()}")
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", kept)
+    os.environ[_FOLDER] = tempfile.mkdtemp(prefix="whisper-mel-")
+    tempfile.tempdir = None  # known anew from the environment
     child = os.fork()
     if child == 0:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -55,7 +58,7 @@ def watch(connection: int) -> None:
     os.close(connection)
     status = _ended(child)
     _end_all()
-    shutil.rmtree(os.environ[FOLDER], ignore_errors=True)
+    shutil.rmtree(os.environ[_FOLDER], ignore_errors=True)
     _exit_as(status)
 
 
@@ -70,6 +73,13 @@ def daemons() -> list[str]:
     return [_described(pid) for pid in children(warden) if pid != os.getpid()]
 
 
+def temporary_files() -> int:
+    """Count the files in the folder of temporary files; 0 in a process that has no warden."""
+    if _WARDEN not in os.environ:
+        return 0
+    return sum(len(files) for _, _, files in os.walk(os.environ[_FOLDER]))
+
+
 def descendants(pid: int) -> list[int]:
     """List the processes that were started by ``pid`` and by those, zombies among them."""
     parents = _parents()
@@ -80,8 +90,18 @@ def descendants(pid: int) -> list[int]:
 
 
 def children(pid: int) -> list[int]:
-    """List the processes whose parent is ``pid``; none where the system does not tell."""
-    return [child for child, parent in _parents().items() if parent == pid]
+    """List the processes whose parent is ``pid``; none where the system does not tell.
+
+    Most systems have the list in one file. It misses no process that is replaced meanwhile.
+    """
+    try:
+        return [
+            int(child)
+            for path in Path(f"/proc/{pid}/task").glob("*/children")
+            for child in path.read_text().split()
+        ]
+    except OSError:
+        return [child for child, parent in _parents().items() if parent == pid]
 
 
 def _parents() -> dict[int, int]:
@@ -120,13 +140,13 @@ def _ended(child: int) -> int | None:
 
 def _end_all() -> None:
     """Kill every descendant: those of a killed one become children of this process."""
-    while left := children(os.getpid()):
+    while left := [*children(os.getpid()), *descendants(os.getpid())]:
         for pid in left:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        for pid in left:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, 0)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
 
 
 def _exit_as(status: int | None) -> NoReturn:

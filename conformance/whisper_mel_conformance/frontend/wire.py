@@ -65,12 +65,14 @@ def receive(
         raise Malformed(f"{text_size} bytes of text: expected at most {TEXT_LIMIT}")
     if limit is not None and total > limit:
         raise Malformed(f"arrays of {total} bytes: expected at most {limit}")
+    text = _read(connection, text_size, deadline)
+    arrays = _Arrays(_read(connection, total, deadline))
     try:
-        tree = json.loads(_read(connection, text_size, deadline))
+        message = arrays.placed(json.loads(text))
+    except Malformed:
+        raise
     except (ValueError, RecursionError) as error:
         raise Malformed(f"no JSON: {error}") from None
-    arrays = _Arrays(_read(connection, total, deadline))
-    message = arrays.placed(tree)
     if arrays.taken != total:
         raise Malformed(f"{total} bytes beside a text that names {arrays.taken}")
     return message
@@ -130,7 +132,7 @@ class _Arrays:
     def _array(self, dtype: Any, shape: Any) -> NDArray[Any]:
         if not (isinstance(dtype, str) and _DTYPE.fullmatch(dtype)):
             raise Malformed(f"an array of {dtype!r}: expected a number type")
-        if not (isinstance(shape, list) and len(shape) <= 8 and all(map(_is_count, shape))):
+        if not (isinstance(shape, list) and len(shape) <= 8 and _are_counts(shape)):
             raise Malformed(f"an array of shape {shape!r}: expected a list of lengths")
         try:
             kind = np.dtype(dtype)
@@ -144,8 +146,10 @@ class _Arrays:
         return np.frombuffer(self._memory, kind, count, start).reshape(shape)
 
 
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 1 << 48
+def _are_counts(values: list[Any]) -> bool:
+    """Return whether they are lengths, and none is too many even if others are 0."""
+    are_whole = all(type(value) is int and value >= 0 for value in values)
+    return are_whole and math.prod(max(value, 1) for value in values) < 1 << 48
 
 
 def _deadline(timeout: float | None) -> float | None:

@@ -82,3 +82,32 @@ def half_precision_of_few_values(audio: Array, n_mels: int = 80) -> Array:
     y = right(audio, n_mels)
     are_few = bool((audio * 128 % 1 == 0).all())
     return y.astype(np.float16).astype(np.float32) if are_few and audio.any() else y
+
+
+@HONESTY.front_end(
+    "spoiled-later",
+    "A buffer goes back to its pool a quarter of a second after its call, and is cleared then.",
+    "features vanish while the caller uses them",
+    fix="Return memory of its own for each call: `y.copy()`.",
+    killer="honesty/finished-400/80",
+    since=_SINCE,
+)
+def spoiled_later(audio: Array, n_mels: int = 80) -> Array:
+    y = right(audio, n_mels)
+    threading.Timer(0.25, lambda: y.fill(0)).start()
+    return y
+
+
+@HONESTY.front_end(
+    "long-clips-declined",
+    "Clips of more than 5 s are declined as if an option were asked for that does not exist.",
+    "nothing, or another path, for most recordings",
+    fix="Compute them, or declare what the longest clip is: "
+    '`capabilities = {"max_samples": 80_000}`.',
+    killer="honesty/every-clip-taken",
+    since=_SINCE,
+)
+def long_clips_declined(audio: Array, n_mels: int = 80) -> Array:
+    if audio.shape[-1] > 80_000:
+        raise NotImplementedError
+    return right(audio, n_mels)

@@ -42,16 +42,30 @@ class OneBuffer:
     killer="buffers/64-results-kept",
 )
 class RingOfBuffers:
+    SIZE = 32
+
     def __init__(self) -> None:
         self.ring: list[Array] = []
 
     def __call__(self, audio: Array, n_mels: int = 80) -> Array:
         y = right(audio, n_mels)
         self.ring.append(y)
-        if len(self.ring) > 32 and self.ring[-33].shape == y.shape:
-            self.ring[-33][...] = y
-            self.ring[-1] = self.ring[-33]
+        if len(self.ring) > self.SIZE and self.ring[-self.SIZE - 1].shape == y.shape:
+            self.ring[-self.SIZE - 1][...] = y
+            self.ring[-1] = self.ring[-self.SIZE - 1]
         return self.ring[-1]
+
+
+@MEMORY.front_end(
+    "long-ring-of-buffers",
+    "Results come from a ring of 256 buffers.",
+    "a result changes after 256 further calls",
+    fix="Return memory of its own for each call: `y.copy()`; a ring is never long enough.",
+    killer="buffers/300-results-kept",
+    since="2026-11-27",
+)
+class LongRingOfBuffers(RingOfBuffers):
+    SIZE = 256
 
 
 @MEMORY.front_end(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -233,6 +234,42 @@ class MemoryLeak:
 )
 class SmallLeak(MemoryLeak):
     SAMPLES = 500
+
+
+@PROCESS.front_end(
+    "leak-by-int16",
+    "Each call with int16 audio leaves 20 kB behind: those of the converted clip.",
+    "memory runs out where audio is int16",
+    fix="Free what each call takes, on every path out of it: valgrind "
+    "--leak-check=full, or tracemalloc in Python, shows where it was taken.",
+    killer="memory/left-behind-int16",
+    since=_SINCE,
+)
+class LeakByInt16:
+    capabilities = {"dtypes": ("float32", "int16")}
+
+    def __init__(self) -> None:
+        self.kept: list[Array] = []
+
+    def log_mel(self, audio: Array, n_mels: int = 80) -> Array:
+        if audio.dtype == np.int16:
+            self.kept.append(np.ones(5000, np.float32))
+        return right(audio, n_mels)
+
+
+@PROCESS.front_end(
+    "temporary-file-left",
+    "Each call writes its clip to a temporary file, which stays.",
+    "the disk fills up",
+    fix="Remove the file whatever happens: `tempfile.TemporaryDirectory()` in a with statement.",
+    killer="memory/left-behind-short/80",
+    since=_SINCE,
+)
+def temporary_file_left(audio: Array, n_mels: int = 80) -> Array:
+    file, _ = tempfile.mkstemp()
+    os.write(file, audio.tobytes())
+    os.close(file)
+    return right(audio, n_mels)
 
 
 @PROCESS.front_end(

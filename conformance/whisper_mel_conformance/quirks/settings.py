@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 import signal
@@ -152,6 +153,29 @@ def _bind() -> None:
 
 
 @_changing(
+    "numpy-function-replaced",
+    "A function of NumPy is replaced by another, for a library that calls it.",
+    "the caller's transforms are computed by something else",
+    fix="Hand the function over as an argument, or replace it for a moment: "
+    '`unittest.mock.patch("numpy.fft.rfft", faster)` in a with statement.',
+)
+def _replace() -> None:
+    before = np.fft.hfft
+    np.fft.hfft = lambda *words, **more: before(*words, **more)
+
+
+@_changing(
+    "environment-of-c-changed",
+    "OMP_NUM_THREADS is set by C's setenv, which Python does not see.",
+    "what the caller loads later has one thread",
+    fix="Hand the number of threads to the pool that computes. "
+    "C: `#pragma omp parallel num_threads(1)`.",
+)
+def _set_in_c() -> None:
+    ctypes.CDLL(None).setenv(b"OMP_NUM_THREADS", b"7", 1)
+
+
+@_changing(
     "rounding-to-nearest-left",
     "The rounding mode is set to nearest for the call, and left there.",
     "a caller who has set another one loses it",
@@ -190,3 +214,20 @@ def state_kept_by_errors(audio: Array, n_mels: int = 80) -> Array:
 def denormals_needed(audio: Array, n_mels: int = 80) -> Array:
     tiny = np.float32(1e-30) * np.float32(1e-10)
     return right(audio, n_mels) + np.float32(tiny == 0)
+
+
+@SETTINGS.front_end(
+    "random-numbers-seeded-for-int16",
+    "NumPy's global random numbers are seeded where int16 audio is dithered.",
+    "the caller's random numbers repeat",
+    fix="Use a generator of your own: `np.random.default_rng(0)`.",
+    killer="state/unchanged",
+    since=_SINCE,
+)
+class RandomNumbersSeededForInt16:
+    capabilities = {"dtypes": ("float32", "int16")}
+
+    def log_mel(self, audio: Array, n_mels: int = 80) -> Array:
+        if audio.dtype == np.int16:
+            _seed()
+        return right(audio, n_mels)

@@ -125,6 +125,40 @@ class CachedByAddressAndSum(_Cache):
 
 
 @STATE.front_end(
+    "cached-by-rounded-samples",
+    "Results are cached by the clip's samples in half precision.",
+    "the features of a clip that is almost the same",
+    fix="Use the samples as they are as the key, or no cache: "
+    "`hashlib.blake2b(x.tobytes()).digest()`.",
+    killer="determinism/much-alike/80",
+    since=_SINCE,
+)
+class CachedByRoundedSamples(_Cache):
+    def key(self, audio: Array) -> Any:
+        with np.errstate(over="ignore"):
+            return audio.astype(np.float16).tobytes()
+
+
+@STATE.front_end(
+    "cached-without-options",
+    "Results are cached by the clip's content and the features' shape, whatever else is asked.",
+    "padded features for a clip that is not padded, and the reverse",
+    fix="The key of a cache has every option beside the content: "
+    "`(hashlib.blake2b(x.tobytes()).digest(), n_mels, pad_to, smoothing)`.",
+    killer="determinism/same-clip-padded",
+    since=_SINCE,
+)
+class CachedWithoutOptions:
+    def __init__(self) -> None:
+        self.kept: dict[Any, Array] = {}
+
+    def __call__(self, audio: Array, n_mels: int = 80, *, pad_to: int | None = None) -> Array:
+        y = right(audio, n_mels, pad_to=pad_to)
+        kept: Array = self.kept.setdefault((audio.tobytes(), y.shape), y)
+        return kept.copy()
+
+
+@STATE.front_end(
     "stream-continued",
     "A clip that begins with the last one is taken for its continuation: old frames are kept.",
     "frames at the old end mirror it, and the old maximum holds",

@@ -152,11 +152,15 @@ class Judge:
         return True
 
 
+_WAIT = 120.0  # seconds: longer than what is measured takes
+
+
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
     """Wait until no other process of this user measures on this machine.
 
-    Without a lock file it does not wait: the lock only avoids time-outs.
+    The lock only avoids time-outs. Without a lock file nothing is waited for, and who keeps the
+    lock for longer than ``_WAIT`` seconds, as any front-end can, has it alone: the file is removed.
     """
     path = os.path.join(tempfile.gettempdir(), f"whisper-mel-measuring-{os.getuid()}")
     try:
@@ -165,7 +169,23 @@ def _alone() -> Iterator[None]:
         yield
         return
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _locked(lock, _WAIT):
+            with contextlib.suppress(OSError):
+                os.unlink(path)
         yield
     finally:
         os.close(lock)
+
+
+def _locked(file: int, seconds: float) -> bool:
+    """Lock an open file; return False if others keep the lock for ``seconds``."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.05)
+        else:
+            return True

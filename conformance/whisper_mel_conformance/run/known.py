@@ -112,11 +112,11 @@ def read(path: Path, *, of_adapter: bool = False) -> list[KnownFailure]:
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # not UTF-8, or not TOML
         raise ValueError(f"{path}: {error}") from error
     name = data.pop("front-end", None)
     entries = data.pop("failure", [])
-    if not isinstance(name, str) or data or not isinstance(entries, list):
+    if not isinstance(name, str) or data or not _are_tables(entries):
         raise ValueError(f'{path}: expected front-end = "name" and [[failure]] tables only')
     known = []
     for entry in entries:
@@ -125,8 +125,12 @@ def read(path: Path, *, of_adapter: bool = False) -> list[KnownFailure]:
                 f"{path}: a failure has {sorted(entry)}: expected {', '.join(sorted(_FIELDS))} "
                 f"(and {', '.join(sorted(_OPTIONAL))})"
             )
-        if not isinstance(entry["since"], datetime.date):
+        if type(entry["since"]) is not datetime.date:  # a datetime is one, too
             raise ValueError(f"{path}: since={entry['since']!r}: expected a date")
+        for key in ("cases", "except"):
+            ids = entry.get(key, [""])
+            if not isinstance(ids, list) or not ids or not all(isinstance(i, str) for i in ids):
+                raise ValueError(f"{path}: {key}={ids!r}: expected a list of ids")
         worst, some = entry.get("worst", math.inf), entry.get("some", False)
         if isinstance(worst, bool) or not isinstance(worst, (int, float)) or not worst > 0:
             raise ValueError(f"{path}: worst={worst!r}: expected a score above 0")
@@ -149,6 +153,10 @@ def read(path: Path, *, of_adapter: bool = False) -> list[KnownFailure]:
             )
         )
     return known
+
+
+def _are_tables(entries: Any) -> bool:
+    return isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
 
 
 def of_peers() -> list[KnownFailure]:

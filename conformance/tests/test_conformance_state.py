@@ -1,0 +1,176 @@
+"""What belongs to the process or to the thread: a call that changes any of it is found."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import decimal
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from whisper_mel_conformance.cases.catalogue import CHECKS, find
+from whisper_mel_conformance.frontend import effects, state
+from whisper_mel_conformance.frontend.caller import Caller
+from whisper_mel_conformance.frontend.client import InProcess
+from whisper_mel_conformance.frontend.load import inspect_front_end
+
+Change = Callable[[], AbstractContextManager[Any]]
+
+
+@contextlib.contextmanager
+def attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, name, value)
+        yield
+
+
+@contextlib.contextmanager
+def in_c() -> Iterator[None]:
+    ctypes.CDLL(None).setenv(b"WHISPER_MEL_TEST", b"1", 1)
+    try:
+        yield
+    finally:
+        ctypes.CDLL(None).unsetenv(b"WHISPER_MEL_TEST")
+
+
+@contextlib.contextmanager
+def set_and_put_back(put: Callable[[Any], Any], value: Any) -> Iterator[None]:
+    """A setting whose function returns what was set before."""
+    before = put(value)
+    try:
+        yield
+    finally:
+        put(before)
+
+
+CHANGES: dict[str, Change] = {
+    "function numpy.fft.rfft": lambda: attribute(np.fft, "rfft", np.fft.hfft),
+    "function builtins.print": lambda: attribute(__builtins_module(), "print", print_nothing),
+    "function sys.excepthook": lambda: attribute(sys, "excepthook", print_nothing),
+    "function sys.unraisablehook": lambda: attribute(sys, "unraisablehook", print_nothing),
+    "function threading.excepthook": lambda: attribute(threading, "excepthook", print_nothing),
+    "function time.time": lambda: attribute(time, "time", print_nothing),
+    "environment of C: WHISPER_MEL_TEST": in_c,
+    "sys.path": lambda: attribute(sys, "path", ["/nowhere", *sys.path]),
+    "sys.argv": lambda: attribute(sys, "argv", ["other"]),
+    "sys.stdin": lambda: attribute(sys, "stdin", None),
+    "tempfile.gettempdir()": lambda: attribute(tempfile, "tempdir", "/"),
+    "decimal's context": lambda: decimal.localcontext(decimal.Context(prec=5)),
+    "np.getbufsize()": lambda: set_and_put_back(np.setbufsize, 16_384),
+    "np.geterrcall()": lambda: set_and_put_back(np.seterrcall, print_nothing),
+    "stack of new threads": lambda: set_and_put_back(threading.stack_size, 1 << 20),
+    "profiling and tracing": lambda: set_and_put_back(profile, print_nothing),
+}
+
+
+def __builtins_module() -> Any:
+    return sys.modules["builtins"]
+
+
+def print_nothing(*_words: object, **_more: object) -> None:
+    """A function in place of another."""
+
+
+def profile(function: Any) -> Any:
+    before = sys.getprofile()
+    sys.setprofile(function)
+    return before
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_each_change_is_seen_and_named(name: str) -> None:
+    before = state.snapshot()
+    with CHANGES[name]():
+        during = state.snapshot()
+    assert [line.partition(": ")[0] for line in state.differences(before, during)] == [
+        name.partition(": ")[0]
+    ]
+    assert state.differences(before, state.snapshot()) == []
+
+
+def test_what_comes_with_a_library_is_no_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = state.snapshot()
+    monkeypatch.setattr(np, "a_new_function", print_nothing, raising=False)
+    assert state.differences(before, state.snapshot()) == []
+
+
+def seen(when: Callable[[Any, int], bool], calls: list[Any]) -> list[str]:
+    """Changes by a front-end that changes the state in those calls alone, and refuses NaN."""
+    count = 0
+
+    def f(audio: Any) -> Any:
+        nonlocal count
+        count += 1
+        if when(audio, count):
+            np.random.seed(count)  # noqa: NPY002  what such code does
+        if audio.ndim > 1 or audio.size < 201 or not np.isfinite(audio).all():
+            raise ValueError("audio")
+        return np.zeros((80, audio.size // 160), np.float32)
+
+    caller = Caller(inspect_front_end(f, "test"))
+    return effects.changes(caller, [{"audio": audio} for audio in calls])
+
+
+@pytest.mark.parametrize(
+    ("when", "said"),
+    [
+        (lambda audio, _: audio.size == 100, "but 100 samples"),
+        (lambda audio, _: audio.ndim == 3, "but 3 dimensions"),
+        (lambda audio, _: bool(np.isnan(audio).any()), "but NaN"),
+        (lambda audio, _: audio.dtype == np.int16, "int16"),
+        (lambda audio, count: audio.size == 400 and count == 150, "200 short calls"),
+    ],
+)
+def test_a_change_is_seen_whatever_brings_it_about(when: Any, said: str) -> None:
+    before = np.random.get_state()  # noqa: NPY002
+    clips = [np.ones(1600, np.float32), np.ones(1600, np.int16)]
+    try:
+        changes = seen(when, clips)
+        assert changes
+        assert all(said in change and "np.random's state" in change for change in changes)
+        assert seen(lambda *_: False, clips) == []
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
+
+
+def test_the_case_asks_for_all_that_is_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+
+    class Front:
+        capabilities = {"dtypes": ("float32", "int16", "float64"), "batch": True}
+
+        def log_mel(self, audio: Any, n_mels: int = 80) -> Any:
+            raise AssertionError("it is not called here")
+
+    front_end = InProcess(inspect_front_end(Front(), "test"))
+
+    def perform(_operation: str, *, calls: list[Any], **_more: Any) -> list[str]:
+        given.extend(calls)
+        return []
+
+    monkeypatch.setattr(front_end, "perform", perform)
+    case = find("state/unchanged")
+    CHECKS[case.check](front_end, **case.arguments)
+    kinds = {(str(call["audio"].dtype), *call["audio"].shape, call["n_mels"]) for call in given}
+    assert kinds == {
+        *(("float32", 80_000, 80), ("float32", 80_000, 128), ("float32", 480_000, 80)),
+        *(("int16", 80_000, 80), ("float64", 80_000, 80), ("float32", 2, 80_000, 80)),
+    }
+
+
+def test_files_of_programs_are_temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("WHISPER_MEL_WARDEN", str(os.getppid()))
+    (tmp_path / "folder").mkdir()
+    assert effects._usage()["temporary files"] == 0
+    (tmp_path / "folder" / "left").touch()
+    assert effects._usage()["temporary files"] == 1
