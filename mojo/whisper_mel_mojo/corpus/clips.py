@@ -158,7 +158,7 @@ class _Array:
     """A recording that is in memory."""
 
     channels = 1
-    is_cut = False
+    doubt = ""
 
     def __init__(self, samples: NDArray[np.float32], rate: Any, name: str) -> None:
         if not isinstance(rate, int) or rate < 1:
