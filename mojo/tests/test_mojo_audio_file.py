@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import sys
 import tracemalloc
 import wave
@@ -64,6 +65,19 @@ def test_what_cannot_be_heard_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty.wav").touch()
     (tmp_path / "folder.wav").mkdir()
     (tmp_path / "unreadable.wav").symlink_to("/proc/self/mem")
+    (tmp_path / "loop.wav").symlink_to("loop.wav")
+    os.mkfifo(tmp_path / "fifo.wav")
+    with np.errstate(over="ignore"):
+        for name, samples, kind in [
+            ("double.wav", 1e300 * np.ones(300), "DOUBLE"),
+            ("opposite.wav", np.tile([[np.inf, -np.inf]], (300, 1)), "FLOAT"),
+        ]:
+            soundfile.write(tmp_path / name, samples, 16_000, kind)
+    for name, size, frame in (("half.wav", 2, 2), ("silent.wav", 2, 0)):
+        head = struct.pack("<4sIHHIIHH", b"fmt ", 16, 3, bool(frame), 16_000, 0, frame, 8 * size)
+        data = b"data" + (800).to_bytes(4, "little") + bytes(800)
+        (tmp_path / name).write_bytes(b"RIFF\x34\x03\0\0WAVE" + head + data)
+    (tmp_path / "page.ogg").write_bytes(b"OggS")
     for name, reason in {
         "nan.wav": "2 of 16000 samples are NaN or infinite",
         "none.wav": "has no samples",
@@ -73,21 +87,36 @@ def test_what_cannot_be_heard_is_named(tmp_path: Path) -> None:
         "empty.wav": "no audio file that libsndfile reads",
         "folder.wav": "is no file",
         "missing.wav": "does not exist",
+        "loop.wav": "does not exist",
+        "fifo.wav": "is no file",
+        "double.wav": "300 of 300 samples are NaN or infinite",
+        "opposite.wav": "300 of 300 samples are NaN or infinite",
+        "half.wav": "no audio file that libsndfile reads: .* PyAV reads: it has no stream of sound",
+        "silent.wav": "no audio file that libsndfile reads: ",
+        "page.ogg": "no audio file that libsndfile reads: ",
+        300 * "x": "cannot be read: File name too long",
     }.items():
         with pytest.raises(AudioError, match=reason) as raised:
             load_audio(tmp_path / name)
         assert str(tmp_path / name) in str(raised.value)
 
 
-@pytest.mark.parametrize("rate", [8_000, 44_100, 48_000])
-@pytest.mark.parametrize("form", ["wav", "flac"])
-def test_blocks_are_resampled_as_the_whole(rate: int, form: str, tmp_path: Path) -> None:
-    """Of several blocks, bit for bit."""
-    samples = np.random.default_rng(rate).normal(0, 0.1, 200_003)
+@pytest.mark.parametrize(
+    ("form", "rate"),
+    [
+        *((form, rate) for form in ("wav", "flac", "mp3") for rate in (8_000, 16_000, 44_100)),
+        *(("ogg", 44_100), ("opus", 48_000)),
+    ],
+)
+def test_blocks_are_what_the_whole_is(form: str, rate: int, tmp_path: Path) -> None:
+    """Of several blocks, bit for bit: a decoder that seeks between them begins anew each time."""
+    samples = tone(rate, 300_003 / rate) + np.random.default_rng(rate).normal(0, 0.01, 300_003)
     path = tmp_path / f"noise.{form}"
-    soundfile.write(path, samples, rate)
+    subtype = "OPUS" if form == "opus" else None
+    soundfile.write(path, samples, rate, subtype, format="ogg" if subtype else None)
     whole, _ = soundfile.read(path, dtype="float32")
-    assert np.array_equal(load_audio(path), soxr.resample(whole, rate, 16_000))
+    resampled = soxr.resample(whole, rate, 16_000) if rate != 16_000 else whole
+    assert np.array_equal(load_audio(path), resampled)
 
 
 MEMORY = """
@@ -169,12 +198,13 @@ def test_what_each_format_needs(tmp_path: Path) -> None:
     assert "m4a, mp4 and webm among them: pip install av" in heard_without(tmp_path / "a.m4a", "av")
 
 
-def encode(path: Path, codec: str, seconds: float = 2.0) -> None:
+def encode(path: Any, codec: str, seconds: float = 2.0, form: str | None = None) -> None:
     """Write a tone at 48 kHz in two channels by FFmpeg."""
     import av
 
     stereo = np.tile(tone(48_000, seconds).astype(np.float32), (2, 1))
-    with av.open(str(path), "w") as container:
+    path = str(path) if isinstance(path, Path) else path
+    with av.open(path, "w", format=form) as container:
         stream: Any = container.add_stream(codec, rate=48_000, layout="stereo")
         frame = av.AudioFrame.from_ndarray(stereo, format="fltp", layout="stereo")
         frame.sample_rate = 48_000
@@ -209,14 +239,21 @@ def test_a_channel_is_chosen(tmp_path: Path) -> None:
         assert np.array_equal(decode_audio(file, "it", channel=1), stereo[:, 1])
 
 
-@pytest.mark.parametrize("form", ["wav", "mp3", "ogg", "aiff", "webm"])
+@pytest.mark.parametrize(
+    "form",
+    ["wav", "mp3", "ogg", "aiff", "au", "caf", "w64", "rf64", "opus", "adpcm", "webm", "avi"],
+)
 def test_a_file_that_was_cut_off_is_said(form: str, tmp_path: Path) -> None:
     """What is there is heard; a whole file says nothing (warnings are errors here)."""
     path = tmp_path / f"cut.{form}"
     if form == "webm":
         encode(path, "libopus", 20)
+    elif form == "avi":
+        encode(path, "pcm_s16le", 20)
     else:
-        soundfile.write(path, tone(16_000, 20), 16_000)
+        settings = {"opus": ("OPUS", None, "OGG"), "adpcm": ("IMA_ADPCM", None, "WAV")}
+        given = settings.get(form, (None, None, form.partition(".")[0].upper()))
+        soundfile.write(path, tone(16_000, 20), 16_000, *given)
     whole = load_audio(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     with pytest.warns(AudioWarning, match=rf"cut.{form} was cut off: "):
@@ -229,10 +266,71 @@ def test_a_size_that_was_never_filled_in_is_no_cut(tmp_path: Path) -> None:
     path = tmp_path / "piped.wav"
     soundfile.write(path, tone(16_000), 16_000)
     content = bytearray(path.read_bytes())
-    for size in (b"\0\0\0\0", b"\xff\xff\xff\xff"):
-        content[40:44] = size
-        path.write_bytes(content)
-        assert load_audio(path).size == 16_000
+    for size in (0, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF):
+        content[40:44] = size.to_bytes(4, "little")
+        for whole in (0, 36, size):
+            content[4:8] = whole.to_bytes(4, "little")
+            path.write_bytes(content)
+            assert load_audio(path).size == 16_000
+    content[40:44] = bytes(4)
+    content[4:8] = (len(content) - 8).to_bytes(4, "little")
+    content[44:52] = b"LIST" + (len(content) - 52).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(AudioError, match=r"piped.wav has no samples"):
+        load_audio(path)  # the chunks fit: there is none
+
+
+@pytest.mark.parametrize("form", ["flac", "adts", "mp3", "wav", "au", "caf", "matroska", "ogg"])
+def test_a_length_that_nobody_knew_is_no_cut(form: str, tmp_path: Path) -> None:
+    """As of FFmpeg, writing to a pipe: FLAC has none, of MP3 and AAC decoders guess it."""
+    codecs = {"adts": "aac", "mp3": "libmp3lame", "flac": "flac", "matroska": "libopus"}
+    codec = codecs.get(form, {"ogg": "libopus", "au": "pcm_s16be"}.get(form, "pcm_s16le"))
+    pipe = Pipe()
+    encode(pipe, codec, 5, form)
+    (tmp_path / "piped").write_bytes(pipe.content)
+    assert abs(load_audio(tmp_path / "piped").size - 80_000) <= 1000
+
+
+def test_what_ffmpeg_puts_before_opus_is_not_heard(tmp_path: Path) -> None:
+    """libsndfile leaves it out only if it seeks."""
+    encode(tmp_path / "a.opus", "libopus")
+    heard = load_audio(tmp_path / "a.opus", channel=0)
+    expected = soxr.resample(tone(48_000, 2).astype(np.float32), 48_000, 16_000)
+    assert heard.size == 32_000
+    assert np.abs(heard - expected)[1000:-1000].max() <= 0.05
+
+
+class Pipe(io.RawIOBase):
+    """What is written, where one cannot go back."""
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        self.content += content
+        return len(content)
+
+
+@pytest.mark.parametrize("form", ["mp3", "ogg", "opus"])
+def test_a_second_recording_in_a_file_is_said(form: str, tmp_path: Path) -> None:
+    """The first is heard; what is no recording is not said: tags, a picture."""
+    path = tmp_path / f"two.{form}"
+    subtype = "OPUS" if form == "opus" else None
+    soundfile.write(path, tone(16_000, 2), 16_000, subtype, format="ogg" if subtype else form)
+    alone, content = load_audio(path), path.read_bytes()
+    follow = [content, b"TAG" + bytes(125) + content] if form == "mp3" else [content]
+    for more in follow:
+        path.write_bytes(content + more)
+        with pytest.warns(AudioWarning, match=r"has several recordings, .* the first was read"):
+            assert np.array_equal(load_audio(path), alone)
+    if form == "mp3":
+        head = b"ID3\3\0\0\0\0\x0f\0" + bytes(15 * 128)
+        for more in (b"TAG" + bytes(125), b"APETAGEX" + bytes(300) + b"\xff\xd8\xff\xe0"):
+            path.write_bytes(head + content + more)
+            assert np.array_equal(load_audio(path), alone)
 
 
 def test_what_is_suspicious_is_said(tmp_path: Path) -> None:

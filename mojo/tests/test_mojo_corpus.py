@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import io
 import json
@@ -31,7 +32,7 @@ from whisper_mel_mojo.corpus import files, run, worker
 from whisper_mel_mojo.corpus.inputs import Clip
 from whisper_mel_mojo.corpus.manifest import Output, Settings, Task
 from whisper_mel_mojo.data import Features
-from whisper_mel_mojo.featurize import main
+from whisper_mel_mojo.featurize import _parser, main
 
 pytestmark = pytest.mark.torch
 
@@ -147,7 +148,7 @@ def test_rows_of_parquet(tmp_path: Path) -> None:
         "large": pa.array([noise(2, 0.5)], pa.large_list(pa.float32())),
         "int16": pa.array([pcm], pa.list_(pa.int16())),
         "int64": pa.array([[1, 2, 3]]),
-        "text": pa.array(["speech"]),
+        "text": pa.array(["speech", "clip.flac", None]),
     }
     sources, output = tmp_path / "sources", tmp_path / "out"
     sources.mkdir()
@@ -170,6 +171,7 @@ def test_rows_of_parquet(tmp_path: Path) -> None:
         "large.parquet#0": plain,
         "struct.parquet#0": flac,
         "struct.parquet#1": flac,
+        "text.parquet#1": flac,
     }
     found = rows_of(output)
     assert sorted(found) == sorted(expected)
@@ -192,7 +194,8 @@ def test_rows_of_parquet(tmp_path: Path) -> None:
         "float.parquet#2": "has no samples",
         "float.parquet#3": f"is null: {wanted}",
         "int64.parquet#0": "samples of int64: expected float, or int16",
-        "text.parquet#0": f"is string: {wanted}",
+        "text.parquet#0": "speech) does not exist",
+        "text.parquet#2": f"is null: {wanted}",
         "other.parquet": "no Parquet file that has a column audio",
         "broken.parquet": "no Parquet file that has a column audio",
     }.items():
@@ -242,7 +245,7 @@ def test_columns_are_carried_along(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_tar_files(tmp_path: Path) -> None:
     """Of WebDataset: two files for each row."""
     sources, output = corpus(tmp_path / "sources", 7), tmp_path / "out"
-    table = pa.table({"audio": [noise(1, 0.5)], "text": ["first"]})
+    table = pa.table({"audio": [noise(1, 0.5)], "text": ["first"], "hash": [b"\xff\0"]})
     pq.write_table(table, sources / "rows.parquet")
     assert featurize(sources, output, "--format", "tar", "--dtype", "float16") == 0
     found: dict[str, dict[str, Any]] = {}
@@ -259,7 +262,8 @@ def test_tar_files(tmp_path: Path) -> None:
         samples = noise(1, 0.5) if clip.endswith("#0") else load_audio(clip)
         features = log_mel(samples[start : start + WINDOW], pad_to=WINDOW)
         assert np.array_equal(row["npy"], features.astype(np.float16))
-    assert [it["json"]["text"] for it in found.values() if it["json"]["text"]] == ["first"]
+    (row,) = (it["json"] for it in found.values() if it["json"]["text"])
+    assert (row["text"], base64.b64decode(row["hash"])) == ("first", b"\xff\0")
     with pytest.raises(ValueError, match="tar files: the package webdataset reads them"):
         Features(output)
 
@@ -403,7 +407,11 @@ def test_what_nobody_expected_costs_one_clip(
     corpora.without_ray(monkeypatch)
     assert featurize(sources, output) == 0
     assert len(Features(output)) == 8 + 3, "nothing has changed"
-    assert featurize(sources, output, "--retry") == 0
+    shutil.copytree(output, tmp_path / "retried")
+    assert featurize(sources, tmp_path / "retried", "--retry") == 0
+    assert_complete(sources, tmp_path / "retried")
+    soundfile.write(sources / "0004.wav", noise(99, 0.3), 16_000)
+    assert featurize(sources, output) == 0
     assert_complete(sources, output)
 
 
@@ -411,7 +419,7 @@ def test_a_shard_is_begun_twice_at_most(tmp_path: Path) -> None:
     """Whoever died did not say so, and Ray has the next one try."""
     sources, output = corpus(tmp_path / "sources", 1), Output(tmp_path / "out")
     output.make()
-    settings = Settings(80, WINDOW, 0, None, "float32", "parquet", {})
+    settings = Settings(80, WINDOW, 0, None, "float32", "parquet", None, {})
     task = Task("000000-0", [Clip(str(sources / "0000.wav"), None)]).as_row()
     begun = output.reports / f"000000-0{files.BEGUN}"
     for died, error in ((2, worker.DIED), (1, "")):
@@ -495,9 +503,7 @@ def cut_report(sources: Path, output: Path) -> Path:
 
 def spoil_report(sources: Path, output: Path) -> Path:
     _, path = shard_of(output, "0003")
-    report = json.loads(path.read_text())
-    del report["inputs"]
-    path.write_text(json.dumps(report))
+    path.write_text(path.read_text().replace('"rows": 6', '"rows": 5'))
     return path
 
 
@@ -551,7 +557,13 @@ def test_a_cut_manifest_is_named_and_made_anew(
     path = output / "manifest.json"
     whole = path.read_text()
     before = times(output)
-    for content in (whole[:-100], "", "[]", '{"format": 1}'):
+    for content in (
+        whole[:-100],
+        "",
+        "[]",
+        '{"format": 1}',
+        whole.replace('"rows": 6', '"rows": 5'),
+    ):
         path.write_text(content)
         assert main([str(sources), "-o", str(output), "--verify"]) == 1
         assert f"{path} is cut off or spoiled" in capsys.readouterr().err
@@ -559,6 +571,9 @@ def test_a_cut_manifest_is_named_and_made_anew(
         assert f"{path} is cut off or spoiled" in capsys.readouterr().err
         assert path.read_text() == whole
     assert times(output) == before
+    files.write_json(path, files.read_json(path) | {"format": 2})
+    assert main([str(sources), "-o", str(output), "--verify"]) == 1
+    assert f"{path} has format 2: expected 1\n" in capsys.readouterr().err
     path.write_text("")
     assert featurize(sources, output, "--n-mels", "128") == 2
     assert "was begun with n_mels=80, this is n_mels=128" in capsys.readouterr().err
@@ -606,7 +621,7 @@ def test_rows_that_were_made_before_and_after_a_change(tmp_path: Path) -> None:
     report = json.loads(first.read_text())
     report["inputs"][str(source)]["sha256"] = 64 * "0"
     report["inputs"][str(source)]["mtime_ns"] -= 1
-    first.write_text(json.dumps(report))
+    files.write_json(first, report)
     assert featurize(source, output) == 0
     assert times(output)[second.name] == before[second.name]
     assert len(made(output, before)) == 1
@@ -646,11 +661,122 @@ def test_what_killed_runs_leave_is_removed(finished: tuple[Path, Path]) -> None:
     twin = json.loads(report.read_text())
     twin["name"], twin["shard"]["file"] = "000008-01234567", "000008-01234567.parquet"
     shutil.copy2(shard, output / "shards" / twin["shard"]["file"])
-    (output / "reports" / "000008-01234567.json").write_text(json.dumps(twin))
+    files.write_json(output / "reports" / "000008-01234567.json", twin)
     assert featurize(sources, output, "--verify") == 1
     assert featurize(sources, output) == 0
     assert_complete(sources, output)
     assert len(times(output)) == 8
+
+
+def test_a_report_that_comes_too_late_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a worker that goes on when its run was killed and the next one has begun."""
+    sources, output = corpus(tmp_path / "sources", 2), tmp_path / "out"
+    plain = run.make_shards
+
+    def make_shards(*given: Any) -> Any:
+        yield from plain(*given)
+        for folder, kind in (("shards", "parquet"), ("reports", "json")):
+            (path,) = (output / folder).iterdir()
+            shutil.copy2(path, path.with_name(f"000009-01234567.{kind}"))
+
+    monkeypatch.setattr(run, "make_shards", make_shards)
+    assert featurize(sources, output) == 0
+    assert len(times(output)) == 2
+    assert featurize(sources, output, "--verify") == 0
+
+
+def test_what_is_not_ours_stays(finished: tuple[Path, Path]) -> None:
+    """In the folders of the output: a note, a folder, a file of another program."""
+    sources, output = finished
+    ours = times(output)
+    foreign = [output / it for it in ("shards/README.md", "reports/notes.json")]
+    foreign.append(output / "shards" / f"{next(iter(ours))}.dvc")
+    for path in foreign:
+        path.write_text("{}")
+    (output / "shards" / ".ipynb_checkpoints").mkdir()
+    assert featurize(sources, output, "--verify") == 0
+    (sources / "0003.flac").unlink()
+    assert featurize(sources, output) == 0
+    assert all(it.exists() for it in (*foreign, output / "shards" / ".ipynb_checkpoints"))
+    assert len(Features(output)) == 24
+
+
+def test_verify_changes_nothing(
+    finished: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It makes no folder, and needs no right to write."""
+    sources, output = finished
+    shutil.rmtree(output / "shards")
+    plain = Path.open
+
+    def read_only(path: Path, mode: str = "r", *more: Any, **others: Any) -> Any:
+        if mode[0] != "r":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return plain(path, mode, *more, **others)
+
+    monkeypatch.setattr(Path, "open", read_only)
+    assert featurize(sources, output, "--verify") == 1
+    assert not (output / "shards").exists()
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: Any) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", none)
+    assert featurize(corpus(tmp_path / "sources", 1), tmp_path / "out") == 0
+
+
+def test_a_path_is_followed_once_it_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, output = tmp_path / "rows.parquet", tmp_path / "out"
+    pq.write_table(pa.table({"audio": [{"path": "late.wav"}, {"path": "there.wav"}]}), source)
+    soundfile.write(tmp_path / "there.wav", noise(1, 0.2), 16_000)
+    assert featurize(source, output) == 0
+    assert reasons(output).keys() == {"rows.parquet#0"}
+    before = times(output)
+    assert featurize(source, output) == 0
+    assert times(output) == before
+    soundfile.write(tmp_path / "late.wav", noise(2, 0.2), 16_000)
+    capsys.readouterr()
+    assert featurize(source, output) == 0
+    assert f"{tmp_path / 'late.wav'} is there now\n" in capsys.readouterr().err
+    assert len(Features(output)) == 2
+
+
+def test_columns_of_files_that_come_and_go(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All columns there are, or those that were chosen; all shards have the same."""
+    sources, output, chosen = tmp_path / "sources", tmp_path / "out", tmp_path / "chosen"
+    sources.mkdir()
+    soundfile.write(sources / "plain.wav", noise(1, 0.5), 16_000)
+    table = pa.table({"audio": [noise(2, 0.5)], "text": ["first"], "id": [7]})
+    nothing = pa.table({"audio": [noise(3, 0.5)], "text": pa.nulls(1)})
+    for name, content in (("a", nothing), ("b", table), ("c", nothing)):
+        pq.write_table(content, sources / f"{name}.parquet")
+    assert featurize(sources, chosen, "--columns", "text", "--shard", "1") == 0
+    (sources / "b.parquet").rename(tmp_path / "b.parquet")
+    assert featurize(sources, output, "--shard", "1") == 0
+    (tmp_path / "b.parquet").rename(sources / "b.parquet")
+    capsys.readouterr()
+    assert featurize(sources, output) == 0
+    now = "columns to carry along are text (string), id (int64), were text (null)"
+    assert capsys.readouterr().err.splitlines().count(now) == 1
+    found = rows_of(output, "text", "id")
+    assert [it["text"] for it in found.values()] == [None, "first", None, None]
+    assert found["b.parquet#0"]["id"] == 7
+    assert featurize(sources, chosen) == 0
+    (sources / "b.parquet").unlink()
+    for folder in (output, chosen):
+        assert featurize(sources, folder) == 0
+        assert [it["text"] for it in rows_of(folder, "text").values()] == 3 * [None]
+        assert main(["-o", str(folder), "--verify"]) == 0
+    with pytest.raises(ValueError, match="no 'id' in"):
+        Features(chosen, ["id"])
 
 
 def test_a_clip_that_is_not_accounted_for_is_an_error(
@@ -696,13 +822,42 @@ def test_what_cannot_begin_is_said_in_a_sentence(
     assert featurize(sources, output) == 0
     capsys.readouterr()
     assert "was begun with n_mels=80, this is n_mels=128" in error("sources", "--n-mels", "128")
-    with Output(output).locked():
+    with Output(output).locked(to_read=False):
         assert "another run is writing" in error("sources")
         assert "another run is writing" in error("sources", "--verify")
-    for wrong in ("-1", "0.00001", "nan"):
+    with Output(output).locked(to_read=True):
+        assert "another run is writing" in error("sources")
+        assert featurize(sources, output, "--verify") == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "values", "expected"),
+    [
+        (
+            "--window",
+            ("-1", "0.00001", "nan", "sNaN", "inf", "1e400", "abc", ""),
+            "seconds, from 0",
+        ),
+        ("--shard", ("0", "-1", "1.5", "x", ""), "an integer from 1"),
+        ("--cpus", ("0", "x"), "an integer from 1"),
+        ("--channel", ("-1", "x"), "an integer from 0"),
+    ],
+)
+def test_values_of_options_are_checked(
+    option: str, values: tuple[str, ...], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for wrong in values:
         with pytest.raises(SystemExit):
-            featurize(sources, output, "--window", wrong)
-    assert "expected seconds" in capsys.readouterr().err
+            main(["-o", "nowhere", f"{option}={wrong}"])
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert f"argument {option}: {wrong}: expected {expected}" in said
+
+
+def test_seconds_are_decimal() -> None:
+    """2.01 times 16000 is no integer in binary."""
+    for window in range(10, 400):
+        options = _parser().parse_args(["-o", "nowhere", "--window", f"{window / 100:.2f}"])
+        assert options.window == 160 * window
 
 
 def test_what_is_not_given_is_as_before(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import torch
 from corpora import noise
 from torch.utils.data import DataLoader, get_worker_info
 from whisper_mel_mojo import log_mel
+from whisper_mel_mojo.corpus.files import read_json, write_json
 from whisper_mel_mojo.data import Features
 from whisper_mel_mojo.featurize import main
 
@@ -65,6 +66,35 @@ def test_rows_are_read_one_by_one(features: Features) -> None:
     for wrong in (22, -23):
         with pytest.raises(IndexError, match=f"index={wrong}: expected one of 22 rows"):
             features[wrong]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda it: it.order(start=-1), "start=-1: expected 0 to 22"),
+        (lambda it: it.stream(4, start=23), "start=23: expected 0 to 22"),
+        (lambda it: it.order(seed=-1), "seed=-1, epoch=0: expected integers from 0"),
+        (lambda it: it.order(seed=1, epoch=-1), "seed=1, epoch=-1: expected integers"),
+        (lambda it: it.stream(0), "batch_size=0: expected at least 1"),
+        (lambda it: it.stream(1, rank=2, ranks=2), "rank=2, ranks=2: expected a rank from 0"),
+        (lambda it: it.stream(1, rank=-1, ranks=2), "rank=-1, ranks=2: expected"),
+        (lambda it: it.stream(1, ranks=0), "rank=0, ranks=0: expected"),
+        (lambda it: it.column("speaker"), r"column 'speaker': expected one of \['clip'"),
+        (lambda it: Features(it._folder, columns="clip"), "columns='clip': expected a list of"),
+    ],
+)
+def test_wrong_arguments_are_named(features: Features, call: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call(features)
+    for wrong in (1.0, "1", None, [1]):
+        with pytest.raises(TypeError, match="integer"):
+            features[wrong]
+
+
+def test_features_may_be_named_with_the_columns(output: Path) -> None:
+    (row, *_) = Features(output, columns=["features", "number"])
+    assert row.keys() == {"features", "number"}
+    assert row["features"].shape == (80, 1200)
 
 
 def test_only_the_row_group_is_read(output: Path, features: Features) -> None:
@@ -145,13 +175,17 @@ def test_what_is_no_finished_output_is_said(output: Path, tmp_path: Path) -> Non
         Features(tmp_path)
     with pytest.raises(ValueError, match=r"columns=\['speaker'\]: no 'speaker' in"):
         Features(output, columns=["speaker"])
-    manifest = (output / "manifest.json").read_text()
-    (tmp_path / "manifest.json").write_text(
-        manifest.replace('"complete": true', '"complete": false')
-    )
+    written = tmp_path / "manifest.json"
+    whole = read_json(output / "manifest.json")
+    write_json(written, whole | {"complete": False})
     with pytest.raises(ValueError, match="is not finished: the same command continues it"):
         Features(tmp_path)
-    (tmp_path / "manifest.json").write_text(manifest)
+    write_json(written, whole)
+    for content in (written.read_text()[:-9], "", written.read_text().replace("6", "5")):
+        written.write_text(content)
+        with pytest.raises(ValueError, match=r"manifest.json is cut off or spoiled"):
+            Features(tmp_path)
+    write_json(written, whole)
     (tmp_path / "shards").mkdir()
     for shard in (output / "shards").iterdir():
         (tmp_path / "shards" / shard.name).write_bytes(shard.read_bytes()[:-1])

@@ -51,8 +51,8 @@ def load_audio(path: str | Path, *, channel: int | None = None) -> NDArray[np.fl
 
     Raises :class:`AudioError` for a file that cannot be decoded, has no samples, no such channel,
     or samples that are not finite, and ``ImportError`` if a package is missing. Warns
-    (:class:`AudioWarning`) of a file that was cut off, of channels that cancel each other, and of
-    amplitudes above 2.
+    (:class:`AudioWarning`) of a file that was cut off, of a second recording after the first, which
+    alone is read, of channels that cancel each other, and of amplitudes above 2.
     """
     path = Path(path)
     return _told(*read_file(path, channel=channel), shown(path))
@@ -81,9 +81,9 @@ def read_file(
     ``name`` is for messages, None for the path.
     """
     name = shown(path) if name is None else name
-    if not path.is_file():
-        raise AudioError(f"{name} {'is no file' if path.exists() else 'does not exist'}")
     try:
+        if not path.is_file():
+            raise AudioError(f"{name} {'is no file' if path.exists() else 'does not exist'}")
         with path.open("rb") as file:
             return read_audio(file, name, channel=channel)
     except OSError as error:
@@ -168,25 +168,30 @@ class _Heard:
     def mono(self, recording: Recording) -> Iterator[NDArray[np.float32]]:
         """Yield the recording's blocks, one channel of it or their mean, with NaN as zeros."""
         for block in recording.blocks(max(1, BLOCK // recording.channels)):
-            if recording.channels == 1 or self._channel is not None:
-                mono = np.ascontiguousarray(block[:, self._channel or 0])
-            else:
-                mono = block.mean(axis=1)
-                self._power += np.dot(mono, mono), np.vdot(block, block) / recording.channels
-            self.length += mono.size
-            wrong = ~np.isfinite(mono)
-            if wrong.any():
-                self.wrong += int(np.count_nonzero(wrong))
-                mono = np.where(wrong, np.float32(0), mono)
-            self._loudest = max(self._loudest, float(np.abs(mono).max()))
-            yield mono
+            yield self._mono(block)
+
+    @np.errstate(over="ignore", invalid="ignore")  # of a recording that is refused
+    def _mono(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
+        channels = block.shape[1]
+        if channels == 1 or self._channel is not None:
+            mono = np.ascontiguousarray(block[:, self._channel or 0])
+        else:
+            mono = block.mean(axis=1)
+            self._power += np.dot(mono, mono), np.vdot(block, block) / channels
+        self.length += mono.size
+        wrong = ~np.isfinite(mono)
+        if wrong.any():
+            self.wrong += int(np.count_nonzero(wrong))
+            mono = np.where(wrong, np.float32(0), mono)
+        self._loudest = max(self._loudest, float(np.abs(mono).max()))
+        return mono
 
     def notes(self, recording: Recording) -> Iterator[str]:
         """Yield what a user should know of the recording, which has been decoded."""
         if recording.length is not None and self.length < recording.length:
             yield f"was cut off: it says {recording.length} samples, and has {self.length}"
-        elif recording.is_cut:
-            yield "was cut off: its end is missing"
+        elif recording.doubt:
+            yield recording.doubt
         mean, channels = self._power
         if mean < CANCELLED * channels:
             yield (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
-import json
+import operator
 import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.parquet as pq
+
+from whisper_mel_mojo.corpus import manifest
 
 if TYPE_CHECKING:
     from whisper_mel_mojo.corpus.stream import FeatureStream
@@ -38,14 +40,15 @@ class Features(Sequence[dict[str, Any]]):
     def __init__(self, path: str | Path, columns: Sequence[str] = ("clip",)) -> None:
         """Open the output folder ``path`` of ``whisper-mel featurize``, for rows of ``columns``.
 
-        Raises ``FileNotFoundError`` if there is none, and ``ValueError`` if it is not finished, has
-        no such column, or is in tar files, which the package webdataset reads.
+        Raises ``FileNotFoundError`` if there is none, and ``ValueError`` if it is not finished or
+        spoiled, has no such column, or is in tar files, which the package webdataset reads.
         """
+        if isinstance(columns, str):
+            raise ValueError(f"columns={columns!r}: expected a list of names")
         self._folder = Path(path)
-        manifest = _manifest(self._folder)
-        self._shards: list[dict[str, Any]] = manifest["shards"]
+        self._shards: list[dict[str, Any]] = _finished(self._folder)["shards"]
         self._ends = list(itertools.accumulate(it["rows"] for it in self._shards))
-        self._columns = list(columns)
+        self._columns = [name for name in columns if name != "features"]
         self._files: OrderedDict[int, Any] = OrderedDict()
         self._process = os.getpid()
         if self._shards:
@@ -60,14 +63,20 @@ class Features(Sequence[dict[str, Any]]):
         """Return a row. Raises ``IndexError`` if there is none, ``ValueError`` if it is spoiled."""
         if isinstance(index, slice):
             return [self[it] for it in range(*index.indices(len(self)))]
-        at = index + len(self) if index < 0 else index
+        at = operator.index(index)
+        at += len(self) if at < 0 else 0
         if not 0 <= at < len(self):
             raise IndexError(f"index={index}: expected one of {len(self)} rows")
         shard = bisect.bisect_right(self._ends, at)
         return self._row(shard, at - (self._ends[shard - 1] if shard else 0))
 
     def column(self, name: str) -> list[Any]:
-        """Return the values of a column in all rows, without reading features."""
+        """Return the values of a column in all rows, without reading features.
+
+        Raises ``ValueError`` if there is no such column.
+        """
+        if self._shards and name not in (there := self._file(0).schema_arrow.names):
+            raise ValueError(f"column {name!r}: expected one of {there}")
         tables = [
             self._file(shard).read([name], use_threads=False) for shard in range(len(self._shards))
         ]
@@ -76,8 +85,13 @@ class Features(Sequence[dict[str, Any]]):
     def order(self, *, seed: int | None = None, epoch: int = 0, start: int = 0) -> list[int]:
         """Return the order of an epoch, from its row ``start`` on: a sampler for DataLoader.
 
-        It is a permutation that ``seed`` and ``epoch`` decide; None: the rows as they are.
+        It is a permutation that ``seed`` and ``epoch`` decide, integers from 0; None: the rows as
+        they are. Raises ``ValueError`` for others, and if ``start`` is not in the epoch.
         """
+        if (seed or 0) < 0 or epoch < 0:
+            raise ValueError(f"seed={seed}, epoch={epoch}: expected integers from 0")
+        if not 0 <= start <= len(self):
+            raise ValueError(f"start={start}: expected 0 to {len(self)}, the number of rows")
         rows = np.arange(len(self))
         if seed is not None:
             rows = np.random.default_rng([seed, epoch]).permutation(len(self))
@@ -97,8 +111,14 @@ class Features(Sequence[dict[str, Any]]):
 
         With DataLoader's same ``batch_size``, batches come in the order of the epoch, however many
         workers there are. Of ``ranks`` processes that train together, each takes every ``ranks``-th
-        batch, and all take equally many: rows that are left over are left out.
+        batch, and all take equally many: rows that are left over are left out. Raises
+        ``ValueError`` as :meth:`order`, for a batch of no rows, and for a rank that is not one of
+        ``ranks``.
         """
+        if batch_size < 1:
+            raise ValueError(f"batch_size={batch_size}: expected at least 1")
+        if not 0 <= rank < ranks:
+            raise ValueError(f"rank={rank}, ranks={ranks}: expected a rank from 0 to ranks - 1")
         from whisper_mel_mojo.corpus.stream import FeatureStream
 
         rows = self.order(seed=seed, epoch=epoch, start=start)
@@ -149,13 +169,14 @@ class Features(Sequence[dict[str, Any]]):
         return vars(self) | {"_files": OrderedDict()}
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
-    path = folder / "manifest.json"
+def _finished(folder: Path) -> dict[str, Any]:
+    """Return the manifest of an output that is finished."""
+    path = manifest.Output(folder).manifest
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: expected an output of featurize")
-    manifest = json.loads(path.read_text())
-    if not manifest.get("complete"):
+    found = manifest.load(path)
+    if not found["complete"]:
         raise ValueError(f"{folder} is not finished: the same command continues it")
-    if manifest["settings"]["format"] != "parquet":
+    if found["settings"]["format"] != "parquet":
         raise ValueError(f"{folder} holds tar files: the package webdataset reads them")
-    return manifest
+    return found

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_mel_mojo import endings
 from whisper_mel_mojo.wav import open_wav
 
 HOW_TO_INSTALL = 'pip install "whisper-mel-mojo[audio]"'
+
+
+TIMED = {"mov", "matroska", "asf", "avi", "flv", "wav", "flac"}
+"""FFmpeg's names of formats that say how long they last; of others it guesses."""
 
 
 class DecodingError(ValueError):
@@ -23,14 +28,14 @@ class Recording(Protocol):
     """An open recording.
 
     ``rate`` is in samples a second; ``length`` is the number of samples of each channel that the
-    file announces, None if it announces none. ``is_cut`` says whether its end is missing, where
-    that is seen at once.
+    file announces, None if it announces none. ``doubt`` is what should be known of its end, where
+    that is seen at once, or an empty string.
     """
 
     rate: int
     channels: int
     length: int | None
-    is_cut: bool
+    doubt: str
 
     def blocks(self, frames: int) -> Iterator[NDArray[np.float32]]:
         """Yield the samples: float32 of shape ``(n, channels)``, ``n`` of about ``frames``."""
@@ -76,7 +81,8 @@ class _Libsndfile:
     def __init__(self, file: BinaryIO, opened: ExitStack) -> None:
         import soundfile
 
-        self.is_cut = _is_cut(file)
+        self.doubt = endings.doubt(file)
+        announces_length = endings.announces_length(file)
         self._error = soundfile.LibsndfileError
         try:
             self._file: Any = opened.enter_context(soundfile.SoundFile(file))
@@ -84,7 +90,14 @@ class _Libsndfile:
             raise DecodingError(f"libsndfile reads: {_reason(error)}") from error
         self.rate: int = self._file.samplerate
         self.channels: int = self._file.channels
-        self.length: int | None = self._file.frames
+        guesses = self._file.subtype.startswith("MPEG") and not announces_length
+        is_unknown = guesses or self._file.frames == 2**63 - 1
+        self.length: int | None = None if is_unknown else self._file.frames
+        # One seek, to the beginning: without it Opus keeps what its encoder has put before the
+        # first sample. No others: MP3 is wrong after them, and FLAC of unknown length has none.
+        with suppress(self._error):
+            self._file.seek(0)
+        self._file.seekable = lambda: False
 
     def blocks(self, frames: int) -> Iterator[NDArray[np.float32]]:
         while True:
@@ -105,13 +118,15 @@ class _PyAV:
     def __init__(self, file: BinaryIO, opened: ExitStack) -> None:
         import av
 
-        self.is_cut = False
+        self.doubt = endings.doubt(file)
         self._error = av.FFmpegError
         try:
             self._container: Any = opened.enter_context(av.open(file))
         except (self._error, OSError) as error:
             raise DecodingError(f"PyAV reads: {_reason(error)}") from error
-        streams = [it for it in self._container.streams.audio if it.rate and it.channels]
+        # A stream that FFmpeg has no decoder for has no rate.
+        audio = self._container.streams.audio
+        streams = [it for it in audio if getattr(it, "rate", 0) and it.channels]
         if not streams:
             raise DecodingError("PyAV reads: it has no stream of sound")
         self._stream = streams[0]
@@ -120,7 +135,8 @@ class _PyAV:
         )
         self.rate: int = self._stream.rate
         self.channels: int = self._stream.channels
-        duration = self._container.duration
+        says_duration = TIMED & {*self._container.format.name.split(",")}
+        duration = self._container.duration if says_duration else None
         seconds = duration and duration / av.time_base
         # The announced time is not exact: encoders add samples at both ends.
         self.length = seconds and int(max(0, 0.98 * seconds - 0.1) * self.rate)
@@ -132,19 +148,6 @@ class _PyAV:
                     yield frame.to_ndarray().T
         except (self._error, OSError) as error:
             raise DecodingError(f"no audio file that PyAV reads: {_reason(error)}") from error
-
-
-def _is_cut(file: BinaryIO) -> bool:
-    """Return whether the end of an Ogg or AIFF file is missing, which libsndfile does not say."""
-    head, size = file.read(8), file.seek(0, os.SEEK_END)
-    cut = head[:4] == b"FORM" and int.from_bytes(head[4:], "big") + 8 > size
-    if head[:4] == b"OggS":
-        file.seek(max(0, size - 65_536))  # a page is shorter
-        tail = file.read()
-        page = tail.rfind(b"OggS")
-        cut = not tail[page + 5] & 4  # the flag of a last page
-    file.seek(0)
-    return cut
 
 
 def _reason(error: Any) -> str:

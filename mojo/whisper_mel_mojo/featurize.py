@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from whisper_mel_mojo.audio_file import SAMPLE_RATE
@@ -65,23 +66,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--overlap", type=_samples, metavar="SECONDS", help="of windows of one clip (default: 0)"
     )
-    parser.add_argument("--channel", type=int, metavar="N", help="only this (default: their mean)")
+    parser.add_argument(
+        "--channel", type=_from(0), metavar="N", help="only this (default: their mean)"
+    )
     parser.add_argument("--dtype", choices=("float32", "float16"), help="(default: float32)")
     parser.add_argument(
         "--format", choices=("parquet", "tar"), help="Parquet, or WebDataset's (default: parquet)"
     )
     parser.add_argument(
         "--columns",
-        type=lambda text: [name for name in text.split(",") if name],
+        type=lambda text: sorted({name for name in text.split(",") if name}),
         metavar="NAME,...",
         help="columns of Parquet files to carry along, '' for none (default: all but audio)",
     )
     parser.add_argument(
-        "--shard", type=_positive, default=64, metavar="CLIPS", help="in one file (default: 64)"
+        "--shard", type=_from(1), default=64, metavar="CLIPS", help="in one file (default: 64)"
     )
-    parser.add_argument(
-        "--cpus", type=_positive, metavar="N", help="of this machine (default: all)"
-    )
+    parser.add_argument("--cpus", type=_from(1), metavar="N", help="of this machine (default: all)")
     parser.add_argument(
         "--verify",
         action="store_true",
@@ -101,18 +102,26 @@ def _parser() -> argparse.ArgumentParser:
 
 def _samples(text: str) -> int:
     """Return seconds as samples at 16 kHz."""
-    samples = float(text) * SAMPLE_RATE
-    if not 0 <= samples < 2**31 or samples % 1:
-        raise argparse.ArgumentTypeError(
-            f"{text}: expected seconds, from 0, that are a whole number of samples at 16 kHz"
-        )
-    return int(samples)
+    try:
+        samples = Decimal(text) * SAMPLE_RATE  # exact, where 2.01 s in binary are no whole number
+        if 0 <= samples < 2**31 and samples % 1 == 0:
+            return int(samples)
+    except InvalidOperation:
+        pass  # it is no number
+    raise argparse.ArgumentTypeError(
+        f"{text}: expected seconds, from 0, that are a whole number of samples at 16 kHz"
+    )
 
 
-def _positive(text: str) -> int:
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected at least 1")
-    return int(text)
+def _from(least: int) -> Callable[[str], int]:
+    """Return what reads an integer of at least ``least``."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text}: expected an integer from {least}")
+        return int(text)
+
+    return read
 
 
 if __name__ == "__main__":

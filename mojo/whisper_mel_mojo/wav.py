@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
-UNKNOWN = (0, 0xFFFFFFFF)
-"""Sizes that a program writes which does not know yet how much it will write."""
+UNKNOWN = (0, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+"""Sizes that a program writes which does not know yet how much it will write (SoX, arecord …)."""
 BITS = {PCM: (8, 16, 24, 32), FLOAT: (32, 64)}
 
 
@@ -25,16 +25,15 @@ class Wav:
     def __init__(self, file: BinaryIO, rate: int, channels: int, sample: tuple[int, int]) -> None:
         self.rate, self.channels = rate, channels
         self.length: int | None = None
-        self.is_cut = False
+        self.doubt = ""
         self._file = file
         self._kind, self._bits = sample
         self._left: int | None = None
 
     def announce(self, size: int) -> None:
         """Take the size of the data in bytes, which the file says."""
-        if size not in UNKNOWN:
-            self._left = size
-            self.length = size // self._frame
+        self._left = size
+        self.length = size // self._frame
 
     @property
     def _frame(self) -> int:
@@ -54,7 +53,8 @@ class Wav:
 
     def _samples(self, content: bytes) -> NDArray[np.float32]:
         if self._kind == FLOAT:
-            return np.frombuffer(content, f"<f{self._bits // 8}").astype(np.float32)
+            with np.errstate(over="ignore"):  # infinite samples are counted elsewhere
+                return np.frombuffer(content, f"<f{self._bits // 8}").astype(np.float32)
         if self._bits == 8:
             return (np.frombuffer(content, np.uint8) - np.float32(128)) / np.float32(128)
         if self._bits == 24:
@@ -75,11 +75,14 @@ def open_wav(file: BinaryIO) -> Wav | None:
     head = file.read(12)
     if head[:4] != b"RIFF" or head[8:] != b"WAVE":
         return None
+    riff = int.from_bytes(head[4:8], "little")
     found: Wav | None = None
     while len(chunk := file.read(8)) == 8:
         name, size = struct.unpack("<4sI", chunk)
         if name == b"data":
-            if found:
+            # Of a head that was filled in, whose chunks go on, 0 is the size; else it is not known.
+            is_empty = not size and riff not in UNKNOWN and riff + 8 > file.tell()
+            if found and (is_empty or size not in UNKNOWN):
                 found.announce(size)
             return found
         end = file.tell() + size + size % 2

@@ -33,8 +33,8 @@ class Heard:
     """A clip: its samples, what should be known of them, and the other columns of its row.
 
     ``columns`` are arrays of one by name.
-    ``files`` are those that are read for it, as they were before. ``samples`` is None if ``reason``
-    says why.
+    ``files`` are those that are read for it, as they were before, None where there is none.
+    ``samples`` is None if ``reason`` says why.
     """
 
     clip: Clip
@@ -42,14 +42,14 @@ class Heard:
     notes: list[str] = field(default_factory=list)
     reason: str = ""
     columns: dict[str, Any] = field(default_factory=dict)
-    files: dict[str, Stamp] = field(default_factory=dict)
+    files: dict[str, Stamp | None] = field(default_factory=dict)
 
 
 def read_clips(clips: list[Clip], columns: list[str], channel: int | None) -> Iterator[Heard]:
     """Read clips one after the other; nothing that is wrong with one of them ends it."""
     for path, group in itertools.groupby(clips, lambda clip: clip.path):
         rows = [clip.row for clip in group]
-        files = _stamped(path)
+        files = {path: stamp(path)}
         if rows == [None]:
             yield _heard(Heard(Clip(path, None), files=files), None, channel)
             continue
@@ -78,14 +78,6 @@ def _heard(heard: Heard, cell: Any, channel: int | None) -> Heard:
     return heard
 
 
-def _stamped(path: str | Path) -> dict[str, Stamp]:
-    """Return what a file is before it is read; nothing if there is none."""
-    try:
-        return {str(path): stamp(path)}
-    except OSError:
-        return {}
-
-
 def _said(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return f"out of memory: {error}"
@@ -100,7 +92,8 @@ def _cells(
     first = 0
     try:
         with open_parquet(path) as file:
-            columns = [name for name in columns if name in file.schema_arrow.names]
+            kinds = {it.name: it.type for it in file.schema_arrow}
+            columns = [it for it in columns if not pa.types.is_null(kinds.get(it, pa.null()))]
             for number in range(file.num_row_groups):
                 after = first + file.metadata.row_group(number).num_rows
                 here = sorted(row for row in wanted if first <= row < after)
@@ -129,16 +122,20 @@ def _group(
 
 def _in_cell(cell: Any, heard: Heard, channel: int | None) -> tuple[NDArray[np.float32], list[str]]:
     name = str(heard.clip)
-    given = _fields(cell) if isinstance(cell, pa.StructScalar) else {"bytes": cell, "array": cell}
+    given = (
+        _fields(cell)
+        if isinstance(cell, pa.StructScalar)
+        else dict.fromkeys(("bytes", "array", "path"), cell)
+    )
     encoded = given["bytes"].as_py() if isinstance(given.get("bytes"), pa.BinaryScalar) else None
     if isinstance(encoded, bytes):  # a string is binary, too
         return read_audio(io.BytesIO(encoded), name, channel=channel)
     if isinstance(array := given.get("array"), pa.ListScalar) and array.is_valid:
         rate = given["sampling_rate"].as_py() if "sampling_rate" in given else SAMPLE_RATE
         return read_recording(_Array(_floats(array, name), rate, name), name, channel=channel)
-    if isinstance(stored := given.get("path"), pa.StringScalar):
+    if isinstance(stored := given.get("path"), pa.StringScalar) and stored.is_valid:
         path = Path(heard.clip.path).parent / stored.as_py()
-        heard.files.update(_stamped(path))
+        heard.files[str(path)] = stamp(path)
         return read_file(path, f"{name} ({path})", channel=channel)
     raise AudioError(f"{name} is {cell.type if cell.is_valid else 'null'}: {EXPECTED}")
 
@@ -161,7 +158,7 @@ class _Array:
     """A recording that is in memory."""
 
     channels = 1
-    is_cut = False
+    doubt = ""
 
     def __init__(self, samples: NDArray[np.float32], rate: Any, name: str) -> None:
         if not isinstance(rate, int) or rate < 1:

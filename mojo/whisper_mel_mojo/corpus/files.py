@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypedDict
 
+from whisper_mel_mojo.decoders import shown
+
 PARTIAL = ".partial"
 BEGUN = ".begun"
 """Suffix of a file that has a byte for each time that a shard was begun, until it is made."""
@@ -33,18 +35,28 @@ class Stamp(TypedDict):
     sha256: str | None
 
 
-def stamp(path: str | Path) -> Stamp:
-    """Return what a file is now; while size and time stay, a process hashes it only once."""
-    status = os.stat(path)
+def stamp(path: str | Path) -> Stamp | None:
+    """Return what a file is now, None if there is none.
+
+    While size and time stay, a process hashes it only once.
+    """
     try:
-        digest = sha256(path, status.st_size, status.st_mtime_ns)
+        status = os.stat(path)
     except OSError:
-        digest = None
+        return None
+    digest = _digest(path, status)
     return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": digest}
 
 
-def difference(path: str | Path, was: Stamp, *, rehash: bool = False) -> str | None:
-    """Return how a file differs from what it was; None if it is the same.
+def _digest(path: str | Path, status: os.stat_result) -> str | None:
+    try:
+        return sha256(path, status.st_size, status.st_mtime_ns)
+    except OSError:
+        return None
+
+
+def difference(path: str | Path, was: Stamp | None, *, rehash: bool = False) -> str | None:
+    """Return how a file differs from what it was, None if there was none; None if it is the same.
 
     Its content is compared where the time of its last change is another one, and always with
     ``rehash``. If only the time has changed, ``was`` takes it.
@@ -52,13 +64,17 @@ def difference(path: str | Path, was: Stamp, *, rehash: bool = False) -> str | N
     try:
         status = os.stat(path)
     except OSError as error:
-        return f"is gone ({error.strerror})"
+        return f"is gone ({error.strerror})" if was else None
+    if was is None:
+        return "is there now"
     if status.st_size != was["size"]:
         return f"has {status.st_size} bytes, and had {was['size']}"
     if was["sha256"] is None or rehash or status.st_mtime_ns != was["mtime_ns"]:
-        now = stamp(path)["sha256"]
+        now = _digest(path, status)
         if now != was["sha256"]:
-            return "has other content" if was["sha256"] and now else "can or cannot be read now"
+            if was["sha256"] is None:
+                return "can be read now"
+            return "has other content" if now else "cannot be read any more"
         was["mtime_ns"] = status.st_mtime_ns
     return None
 
@@ -88,7 +104,24 @@ def whole(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file, whole or not at all. Names that are not UTF-8 keep their bytes in it."""
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON object and, as its first field, the hash of what follows; whole or not at all.
+
+    Names that are not UTF-8 keep their bytes in it.
+    """
     with whole(path) as file:
-        file.write(json.dumps(content, indent=1).encode())
+        file.write(_sealed(json.dumps(content, indent=1).encode()[1:]))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what :func:`write_json` has written. Raises ``ValueError`` if anything was changed."""
+    written = path.read_bytes()
+    if written != _sealed(written[len(_sealed(b"")) :]):
+        raise ValueError(f"{shown(path)} is cut off or spoiled")
+    content: dict[str, Any] = json.loads(written)
+    del content["sha256"]
+    return content
+
+
+def _sealed(rest: bytes) -> bytes:
+    return b'{\n "sha256": "%s",' % hashlib.sha256(rest).hexdigest().encode() + rest

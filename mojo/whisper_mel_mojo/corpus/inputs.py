@@ -60,9 +60,10 @@ class Corpus:
             )
 
     def columns(self, names: Collection[str] | None) -> pa.Schema:
-        """Return the columns ``names`` of the Parquet files, None: all but ``audio``.
+        """Return those columns of the Parquet files that are among ``names``, None: all.
 
-        Where several files have a column, its types must agree.
+        Where several files have a column, its types must agree, but for files where it is nothing
+        but null. ``audio`` is none of them.
         """
         found: dict[str, tuple[pa.Field, str]] = {}
         for path in (path for path, rows in self.files.items() if rows is not None):
@@ -72,13 +73,13 @@ class Corpus:
                 if column.name == "audio" or (names is not None and column.name not in names):
                     continue
                 first, where = found.setdefault(column.name, (column, path))
-                if column.type != first.type:
+                if pa.types.is_null(first.type):
+                    found[column.name] = column, path
+                elif column.type not in (first.type, pa.null()):
                     raise CorpusError(
                         f"column {column.name!r} is {first.type} in {shown(where)}, and "
                         f"{column.type} in {shown(path)}: expected one type (--columns chooses)"
                     )
-        if missing := {*(names or ())} - found.keys():
-            raise CorpusError(f"--columns {min(missing)}: no Parquet file of the sources has it")
         return pa.schema([column.with_nullable(True) for column, _ in found.values()])
 
 

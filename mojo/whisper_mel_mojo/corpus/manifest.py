@@ -18,6 +18,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -31,6 +32,7 @@ from whisper_mel_mojo.corpus.files import (
     CorpusError,
     Stamp,
     difference,
+    read_json,
     sha256,
     whole,
     write_json,
@@ -39,9 +41,8 @@ from whisper_mel_mojo.corpus.inputs import Clip, Corpus
 from whisper_mel_mojo.decoders import shown
 
 FORMAT = 1
-MANIFEST = ("settings", "sources", "complete")
-REPORT = ("name", "settings", "clips", "inputs", "shard", "skipped", "notes", "seconds")
-"""What there is beside the format in a manifest, and in a report."""
+NAME = re.compile(r"\d{6,}-[0-9a-f]{8}")
+"""Names of shards. What else is in the folders is not ours, and stays."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Settings:
     """How features are made: equal for all shards of an output.
 
     ``window`` and ``overlap`` are in samples at 16 kHz; a window of 0 is the whole clip.
-    ``channel`` is None for the mean of all; ``columns`` are those carried along, with their types.
+    ``channel`` is None for the mean of all. ``columns`` were chosen to be carried along, None for
+    all; ``carried`` are those that the sources have, with their types.
     """
 
     n_mels: int
@@ -58,7 +60,8 @@ class Settings:
     channel: int | None
     dtype: str
     format: str
-    columns: dict[str, str]
+    columns: list[str] | None
+    carried: dict[str, str]
 
 
 class Output:
@@ -79,23 +82,27 @@ class Output:
             folder.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other runs out of the folder, if its file system has locks."""
-        with (self.folder / ".lock").open("a+") as lock:
+    def locked(self, *, to_read: bool) -> Iterator[None]:
+        """Keep runs that write out of the folder, if its file system has locks.
+
+        A run that writes keeps those out, too, that only read; they need no right to write.
+        """
+        path = self.folder / ".lock"
+        with path.open("r" if to_read and path.exists() else "a+") as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, (fcntl.LOCK_SH if to_read else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise CorpusError(f"another run is writing to {shown(self.folder)}") from error
+            except OSError:
+                pass  # a file system without locks
             yield
 
 
-def load(path: Path, names: Iterable[str]) -> dict[str, Any]:
-    """Read a manifest or report, with all ``names``. Raises ``ValueError`` if it is none."""
-    content = json.loads(path.read_bytes())
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError(f"expected format {FORMAT}")
-    if missing := [name for name in names if name not in content]:
-        raise ValueError(f"expected {missing[0]}")
+def load(path: Path) -> dict[str, Any]:
+    """Read a manifest or report. Raises ``ValueError`` if it is spoiled, or of another format."""
+    content = read_json(path)
+    if content["format"] != FORMAT:
+        raise ValueError(f"{shown(path)} has format {content['format']}: expected {FORMAT}")
     return content
 
 
@@ -135,15 +142,17 @@ def opened(output: Output) -> State:
     """Read the manifest and the reports of an output; nothing is compared with files yet."""
     state = State()
     try:
-        state.earlier = load(output.manifest, MANIFEST) if output.manifest.exists() else {}
-    except ValueError:
-        state.problems[f"{shown(output.manifest)} is cut off or spoiled"] = None
+        state.earlier = load(output.manifest) if output.manifest.exists() else {}
+    except ValueError as error:
+        state.problems[str(error)] = None
     for path in sorted(output.reports.glob("*.json")):
+        if not NAME.fullmatch(path.stem):
+            continue
         try:
-            state.valid[path.stem] = load(path, REPORT)
-        except ValueError:
+            state.valid[path.stem] = load(path)
+        except ValueError as error:
             state.invalid.append(path.stem)
-            state.problems[f"{shown(path)} is cut off or spoiled"] = None
+            state.problems[str(error)] = None
     state.known = state.covered()
     if not state.earlier and state.valid:
         state.earlier = {"settings": next(iter(state.valid.values()))["settings"]}
@@ -166,8 +175,9 @@ def compare(
     """
     now = asdict(settings)
     earlier = state.earlier.get("settings", now)
-    if changed := [name for name in now if earlier.get(name) != now[name]]:
-        was = ", ".join(f"{name}={earlier.get(name)!r}" for name in changed)
+    chosen = now.keys() - {"carried"}
+    if changed := [name for name in now if name in chosen and earlier[name] != now[name]]:
+        was = ", ".join(f"{name}={earlier[name]!r}" for name in changed)
         this = ", ".join(f"{name}={now[name]!r}" for name in changed)
         raise CorpusError(f"{shown(output.folder)} was begun with {was}, this is {this}")
     if rehash:
@@ -197,8 +207,8 @@ def _reasons(
     corpus: Corpus,
     rehash: bool,
 ) -> Iterator[str]:
-    if report["settings"] != asdict(settings):
-        yield f"{report['name']} was made with other settings"
+    if (carried := report["settings"]["carried"]) != settings.carried:
+        yield f"columns to carry along are {_listed(settings.carried)}, were {_listed(carried)}"
     if report["shard"]:
         path = output.shards / report["shard"]["file"]
         if reason := difference(path, report["shard"]["stamp"], rehash=rehash):
@@ -210,9 +220,14 @@ def _reasons(
             yield f"{shown(path)} {reason}"
 
 
+def _listed(carried: dict[str, str]) -> str:
+    return ", ".join(f"{name} ({kind})" for name, kind in carried.items()) or "none"
+
+
 def _stamps(report: dict[str, Any]) -> list[Stamp]:
     """Return the stamps of all files that a report names."""
-    return [*report["inputs"].values(), *([report["shard"]["stamp"]] if report["shard"] else [])]
+    stamps = [*report["inputs"].values(), report["shard"] and report["shard"]["stamp"]]
+    return [it for it in stamps if it]
 
 
 # --------------------------------------------------------------------------- what there is to do
@@ -258,8 +273,7 @@ def begin(output: Output, state: State, settings: Settings, sources: list[str]) 
         write_json(output.reports / f"{name}.json", state.valid[name])
     for name in state.invalid:
         (output.reports / f"{name}.json").unlink(missing_ok=True)
-        for path in output.shards.glob(f"{name}.*"):
-            path.unlink()
+        (output.shards / f"{name}.{settings.format}").unlink(missing_ok=True)
 
 
 def _write_manifest(output: Output, settings: Settings, sources: list[str], **more: Any) -> None:
@@ -273,7 +287,7 @@ def report(
     clips: list[Clip],
     *,
     skipped: dict[Clip, str],
-    inputs: dict[str, Stamp] | None = None,
+    inputs: dict[str, Stamp | None] | None = None,
     shard: dict[str, Any] | None = None,
     notes: dict[Clip, list[str]] | None = None,
     seconds: dict[str, float] | None = None,
@@ -298,7 +312,7 @@ def report(
 def take_in(state: State, output: Output, names: Iterable[str]) -> list[dict[str, Any]]:
     """Add the reports of shards that have been made to the valid ones; return them."""
     paths = [output.reports / f"{name}.json" for name in names]
-    made = {path.stem: load(path, REPORT) for path in paths if path.exists()}
+    made = {path.stem: load(path) for path in paths if path.exists()}
     state.valid |= made
     return list(made.values())
 
@@ -326,9 +340,9 @@ def finish(
 
 
 def _remove_strays(output: Output, state: State) -> None:
-    """Remove what killed runs have left: shards without a report, files that are not finished."""
-    for path in output.shards.iterdir():
-        if path.stem not in state.valid:
+    """Remove what killed runs have left: shards without a report, reports that came too late."""
+    for path in [*output.shards.iterdir(), *output.reports.iterdir()]:
+        if NAME.fullmatch(path.stem) and path.stem not in state.valid:
             path.unlink()
     _remove_unfinished(output)
 

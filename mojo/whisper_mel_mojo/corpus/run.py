@@ -16,7 +16,7 @@ from tqdm import tqdm
 from whisper_mel_mojo.audio_file import SAMPLE_RATE
 from whisper_mel_mojo.corpus import manifest
 from whisper_mel_mojo.corpus.engine import make_shards, running_ray
-from whisper_mel_mojo.corpus.files import CorpusError, write_json
+from whisper_mel_mojo.corpus.files import CorpusError, stamp, write_json
 from whisper_mel_mojo.corpus.inputs import Clip, Corpus, find
 from whisper_mel_mojo.corpus.manifest import Output, Settings, State
 from whisper_mel_mojo.corpus.shards import schema_of
@@ -31,6 +31,7 @@ DEFAULTS: dict[str, Any] = {
     "channel": None,
     "dtype": "float32",
     "format": "parquet",
+    "columns": None,
 }
 SHORTEST = SAMPLE_RATE // 10
 
@@ -46,8 +47,9 @@ def run(options: argparse.Namespace) -> int:
     output = Output(options.output)
     if options.verify and not output.reports.is_dir():
         raise CorpusError(f"{shown(output.folder)}: no output was begun there")
-    output.make()
-    with output.locked():
+    if not options.verify:
+        output.make()
+    with output.locked(to_read=options.verify):
         state = manifest.opened(output)
         sources = [os.path.abspath(it) for it in options.sources] or state.earlier.get("sources")
         if not sources:
@@ -86,9 +88,10 @@ def _settings(
         else getattr(options, name)
         for name, default in DEFAULTS.items()
     }
-    names = recorded.get("columns") if options.columns is None else options.columns
-    columns = corpus.columns(names)
-    settings = Settings(**chosen, columns={it.name: str(it.type) for it in columns})
+    columns = corpus.columns(chosen["columns"])
+    if missing := {*(options.columns or ())} - {*columns.names}:
+        raise CorpusError(f"--columns {min(missing)}: no Parquet file of the sources has it")
+    settings = Settings(**chosen, carried={it.name: str(it.type) for it in columns})
     if 0 < settings.window < SHORTEST or not 0 <= settings.overlap < (settings.window or 1):
         raise CorpusError(
             f"--window {settings.window / SAMPLE_RATE:g} --overlap "
@@ -164,7 +167,8 @@ def _progress(corpus: Corpus, missing: list[Clip]) -> Any:
 def _give_up(clip: Clip, reason: str, output: Output, settings: Settings, state: State) -> None:
     """Write the report of a clip that no worker could make a report of."""
     (task,) = manifest.plan([clip], 1, [*state.valid, *state.invalid], settings)
-    report = manifest.report(task.name, settings, [clip], skipped={clip: reason})
+    inputs = {clip.path: stamp(clip.path)}
+    report = manifest.report(task.name, settings, [clip], inputs=inputs, skipped={clip: reason})
     write_json(output.reports / f"{task.name}.json", report)
     state.valid[task.name] = report
 

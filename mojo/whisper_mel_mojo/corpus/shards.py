@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -146,12 +147,17 @@ class _Tar:
         values = {it.name: _cell(row, it)[0].as_py() for it in self._columns}
         values["clip_path"] = row.clip.path
         self._put(f"{key}.npy", content.getvalue())
-        self._put(f"{key}.json", json.dumps(values, default=str).encode())
+        self._put(f"{key}.json", json.dumps(values, default=_text).encode())
 
     def _put(self, name: str, content: bytes) -> None:
         described = tarfile.TarInfo(name)
         described.size = len(content)
         self._archive.addfile(described, io.BytesIO(content))
+
+
+def _text(value: Any) -> str:
+    """Return what JSON has no form for as text: bytes in base64, a time as Python writes it."""
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
 def _cell(row: Row, column: pa.Field) -> pa.Array:

@@ -65,7 +65,7 @@ def _make(
 ) -> dict[str, Any]:
     schema = schema_of(settings.n_mels, settings.window, settings.dtype, columns)
     path = output.shards / f"{name}.{settings.format}"
-    inputs: dict[str, Stamp] = {}
+    inputs: dict[str, Stamp | None] = {}
     skipped: dict[Clip, str] = {}
     notes: dict[Clip, list[str]] = {}
     seconds = {"decoding": 0.0, "features": 0.0}
