@@ -16,8 +16,8 @@ from clips import noise
 from programs import ran
 from whisper_mel_mojo import library as kernel
 from whisper_mel_mojo import log_mel
+from whisper_mel_mojo.arguments import default_threads
 from whisper_mel_mojo.builder import built_library
-from whisper_mel_mojo.features import default_threads
 
 SECOND = 16000
 TIME_OUT = 1800  # seconds: a guard against hanging, no measurement
@@ -207,7 +207,7 @@ print(len(unwanted), wanted > 1e6, max(unwanted) < 0.1e6)
 
 
 def test_threads_by_environment() -> None:
-    program = "from whisper_mel_mojo.features import default_threads; print(default_threads())"
+    program = "from whisper_mel_mojo.arguments import default_threads; print(default_threads())"
     assert run(program, WHISPER_MEL_THREADS="3") == "3\n"
 
 

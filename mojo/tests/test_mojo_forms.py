@@ -14,8 +14,8 @@ import pytest
 from clips import noise
 from numpy.typing import NDArray
 from whisper_mel_mojo import c_library, log_mel
+from whisper_mel_mojo.arguments import array_dtype
 from whisper_mel_mojo.builder import SOURCE, built_for
-from whisper_mel_mojo.features import array_dtype
 from whisper_mel_mojo.library import DTYPES as CODES
 from whisper_mel_mojo.library import LOG_MEL_AS, Maximum
 

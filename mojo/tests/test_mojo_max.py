@@ -26,7 +26,7 @@ from programs import ran
 from whisper_mel_golden.signals import render
 from whisper_mel_mojo import log_mel
 from whisper_mel_mojo import max as operation
-from whisper_mel_mojo.features import array_dtype
+from whisper_mel_mojo.arguments import array_dtype
 from whisper_mel_mojo.gpu import DeviceError
 
 pytestmark = [pytest.mark.torch, pytest.mark.xdist_group("max")]

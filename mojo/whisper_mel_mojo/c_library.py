@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from whisper_mel_mojo.builder import C_SOURCE, SONAME, BuildError, built_c_library, distributed_cpu
-from whisper_mel_mojo.features import (
+from whisper_mel_mojo.arguments import (
     HOP,
     PLAIN,
     address,
@@ -27,6 +26,7 @@ from whisper_mel_mojo.features import (
     kernel_samples,
     thread_count,
 )
+from whisper_mel_mojo.builder import C_SOURCE, SONAME, BuildError, built_c_library, distributed_cpu
 from whisper_mel_mojo.library import DTYPES, SMOOTHING, Maximum, Smoothing
 
 LINKED = "libwhispermel.so"  # the name that -lwhispermel stands for

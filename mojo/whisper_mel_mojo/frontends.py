@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_mel_mojo import c_library
+from whisper_mel_mojo.arguments import array_dtype
 from whisper_mel_mojo.builder import target_cpu
 from whisper_mel_mojo.emulated.library import emulated
 from whisper_mel_mojo.emulated.machines import MACHINES
-from whisper_mel_mojo.features import array_dtype, log_mel
+from whisper_mel_mojo.features import log_mel
 from whisper_mel_mojo.gpu import host
 from whisper_mel_mojo.gpu.cuda import DeviceError, driver
 from whisper_mel_mojo.gpu.emulator.driver import loaded

@@ -13,8 +13,8 @@ from max.dtype import DType
 from max.engine import InferenceSession, Model, read
 from max.graph import Dim, Graph, StaticDim, TensorType, TensorValue, ops
 
+from whisper_mel_mojo.arguments import HOP, MIN_SAMPLES, form_of, plan
 from whisper_mel_mojo.builder import built_max_package, cpu_features, kept
-from whisper_mel_mojo.features import HOP, MIN_SAMPLES, form_of, plan
 from whisper_mel_mojo.gpu import DeviceError
 from whisper_mel_mojo.gpu.checks import check_form
 from whisper_mel_mojo.library import SMOOTHING, Maximum

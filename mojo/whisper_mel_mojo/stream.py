@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from whisper_mel_mojo.features import (
+from whisper_mel_mojo.arguments import (
     HOP,
     PLAIN,
     RANGE,

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from whisper_mel_mojo import gpu
-from whisper_mel_mojo.features import (
+from whisper_mel_mojo.arguments import (
     CHUNK_FRAMES,
     HOP,
     PLAIN,

@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from whisper_mel_mojo.arguments import HOP
 from whisper_mel_mojo.audio_file import SAMPLE_RATE
 from whisper_mel_mojo.corpus.files import CorpusError, whole
 from whisper_mel_mojo.corpus.inputs import Clip
-from whisper_mel_mojo.features import HOP
 
 GROUP = 1 << 20
 """Bytes of features from which a row group is written: a reader of one clip reads few others."""

@@ -8,8 +8,8 @@ import numpy as np
 from faster_whisper import feature_extractor as original
 from numpy.typing import NDArray
 
+from whisper_mel_mojo.arguments import as_array
 from whisper_mel_mojo.drop_in.propagating import SHORTEST_BY_NUMPY, log_mel
-from whisper_mel_mojo.features import as_array
 
 
 class FeatureExtractor(original.FeatureExtractor):  # type: ignore[misc]

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from whisper_mel_mojo import torch as operator
+from whisper_mel_mojo.arguments import as_array
 from whisper_mel_mojo.drop_in import propagating
-from whisper_mel_mojo.features import as_array
 
 
 def log_mel_spectrogram(audio: Any, n_mels: int, padding: int, device: Any) -> Tensor:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_mel_mojo.features import HOP, MIN_SAMPLES, compute, integer
+from whisper_mel_mojo.arguments import HOP, MIN_SAMPLES, integer
+from whisper_mel_mojo.features import compute
 
 # The originals mirror 200 samples at both ends of a clip. PyTorch uses one reflection and refuses
 # shorter clips. NumPy reflects repeatedly and needs only one frame.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from whisper_mel_mojo.features import form_of, plan
+from whisper_mel_mojo.arguments import form_of, plan
 from whisper_mel_mojo.gpu.checks import (
     check_aligned,
     check_audio,

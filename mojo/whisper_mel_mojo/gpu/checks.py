@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from whisper_mel_mojo.features import Form, hint_for_half
+from whisper_mel_mojo.arguments import Form, hint_for_half
 from whisper_mel_mojo.gpu.arrays import BFLOAT16, DeviceArray
 from whisper_mel_mojo.library import CHUNK
 

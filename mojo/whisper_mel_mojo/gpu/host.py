@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from whisper_mel_mojo import gpu
-from whisper_mel_mojo.features import (
+from whisper_mel_mojo.arguments import (
     address,
     array_dtype,
     as_array,

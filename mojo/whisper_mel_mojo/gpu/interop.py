@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from whisper_mel_mojo.features import array_dtype
+from whisper_mel_mojo.arguments import array_dtype
 from whisper_mel_mojo.gpu.arrays import BFLOAT16, DeviceArray, device_array
 from whisper_mel_mojo.gpu.cuda import LEGACY_STREAM
 

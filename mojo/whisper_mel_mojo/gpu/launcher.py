@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from whisper_mel_mojo.arguments import Form
 from whisper_mel_mojo.builder import SOURCE, built_library
-from whisper_mel_mojo.features import Form
 from whisper_mel_mojo.gpu.arrays import DeviceArray
 from whisper_mel_mojo.gpu.cuda import DeviceError, driver
 from whisper_mel_mojo.gpu.targets import Target, target_of

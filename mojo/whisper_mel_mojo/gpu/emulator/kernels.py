@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from whisper_mel_mojo.features import as_array, check_out, form_of, kernel_samples, plan
+from whisper_mel_mojo.arguments import as_array, check_out, form_of, kernel_samples, plan
 from whisper_mel_mojo.gpu.code import LLVM_IR, OTHER_FORMS, Code, kept_code
 from whisper_mel_mojo.gpu.emulator.program import Program
 from whisper_mel_mojo.gpu.host import require_finite

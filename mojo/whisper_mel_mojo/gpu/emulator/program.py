@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from whisper_mel_mojo.features import (
+from whisper_mel_mojo.arguments import (
     CHUNK_FRAMES,
     array_dtype,
     form_of,
