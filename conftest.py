@@ -1,18 +1,23 @@
-"""The order of the project's own tests where they are spread, and what they cost."""
+"""The order of the project's own tests, and what they cost.
+
+Front-ends that are judged in a checkout load this file, too: it does nothing but what is asked for.
+"""
 
 from __future__ import annotations
 
 import resource
-from collections import Counter
 from collections.abc import Generator
 
 import pytest
 
+EARLY = ("xdist_group", "slow", "torch", "compiles")
+"""Marks of tests that take long; those of the first take most."""
 SLOWEST = 30
 """Tests that ``--cost`` names."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow-first", action="store_true", help="begin with tests that take long")
     parser.addoption("--cost", action="store_true", help="show processor seconds by file and test")
 
 
@@ -22,13 +27,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
-    """Begin with what takes long, where tests are spread: then all processes end together."""
-    if getattr(config.option, "loadgroup", False):
-        items.sort(key=lambda it: 0 if it.get_closest_marker("xdist_group") else _is_quick(it) + 1)
+    """Begin with what takes long: then all processes end together."""
+    if config.getoption("--slow-first"):
+        items.sort(key=_lateness)
 
 
-def _is_quick(item: pytest.Item) -> bool:
-    return item.get_closest_marker("slow") is None
+def _lateness(item: pytest.Item) -> int:
+    return next((i for i, it in enumerate(EARLY) if item.get_closest_marker(it)), len(EARLY))
 
 
 def _spent() -> float:
@@ -45,7 +50,7 @@ class _Costs:
     """
 
     def __init__(self) -> None:
-        self.tests: Counter[str] = Counter()
+        self.tests: dict[str, float] = {}
         self.before = _spent()
 
     def pytest_runtestloop(self) -> None:
@@ -60,13 +65,19 @@ class _Costs:
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self.tests[report.nodeid] += dict(report.user_properties).get("cost", 0)
+        costs = [float(str(it)) for name, it in report.user_properties if name == "cost"]
+        self.tests[report.nodeid] = sum(costs, self.tests.get(report.nodeid, 0.0))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        files: Counter[str] = Counter()
+        files: dict[str, float] = {}
         for test, cost in self.tests.items():
-            files[test.partition("::")[0]] += cost
-        costs = [*files.most_common(), *self.tests.most_common(SLOWEST)]
-        terminalreporter.section(f"processor seconds: {files.total():.1f} in tests")
+            file = test.partition("::")[0]
+            files[file] = files.get(file, 0.0) + cost
+        terminalreporter.section(f"processor seconds: {sum(files.values()):.1f} in tests")
+        costs = [*_falling(files), *_falling(self.tests)[:SLOWEST]]
         for name, cost in costs:
             terminalreporter.write_line(f"{cost:8.1f} {name}")
+
+
+def _falling(costs: dict[str, float]) -> list[tuple[str, float]]:
+    return sorted(costs.items(), key=lambda it: -it[1])

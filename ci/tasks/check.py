@@ -30,7 +30,7 @@ def layer(arguments: list[str]) -> str:
 
 # What pytest does in one process only, or for the person who sits before it.
 _ALONE = {"-s", "--capture=no", "--pdb", "--trace", "--co", "--collect-only"}
-SPREAD = ["-n", "logical", "--dist", "loadgroup"]
+SPREAD = ["-n", "logical", "--dist", "loadgroup", "--slow-first"]
 
 
 def command(arguments: list[str]) -> list[str]:

@@ -415,7 +415,6 @@ def test_the_task_runs_in_the_environment_from_any_directory(
 NAMES = [name for name, _ in walk(TASKS)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
@@ -434,14 +433,36 @@ NAMES = [name for name, _ in walk(TASKS)]
     ],
 )
 def test_help_and_wrong_usage_are_answered_before_anything_is_made(
-    arguments: str, status: int, words: str, checkout: Path, capfd: pytest.CaptureFixture[str]
+    arguments: str,
+    status: int,
+    words: str,
+    dev: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    command = [sys.executable, "-S", str(checkout / "dev"), *arguments.split()]
-    assert subprocess.call(command) == status
-    out, err = capfd.readouterr()
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(dev, "ensure", lambda layers: pytest.fail(f"{layers} would be made"))
+    with pytest.raises(SystemExit) as ending:
+        dev.main(arguments.split())
+    assert ending.value.code == status
+    require_said(words, status, *capsys.readouterr())
+
+
+def require_said(words: str, status: int, out: str, err: str) -> None:
     assert words in (err if status else out)
     assert (out if status else err) == ""
     assert err.count("\n") == (status != 0), "one sentence"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [("bench --help", 0, "usage: ./dev bench"), ("bench --qiuck", 2, "bench --qiuck: no such")],
+)
+def test_usage_takes_python_alone(arguments: str, status: int, words: str, checkout: Path) -> None:
+    done = ran([sys.executable, "-S", checkout / "dev", *arguments.split()])
+    assert done.returncode == status
+    require_said(words, status, done.stdout, done.stderr)
     assert not (checkout / ".venv").exists()
 
 

@@ -36,10 +36,7 @@ def test_what_takes_long_comes_first_and_its_cost_is_shown(tmp_path: Path) -> No
     (tmp_path / "conftest.py").write_text((ROOT / "conftest.py").read_text())
     (tmp_path / "test_a.py").write_text(TESTS)
     words = [it if it != "logical" else "1" for it in check.SPREAD]
-    done = ran(
-        [sys.executable, "-m", "pytest", "-v", "--cost", "-p", "no:cacheprovider", *words],
-        cwd=tmp_path,
-    )
+    done = ran([sys.executable, "-m", "pytest", "-v", "--cost", *words], cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     order = re.findall(r"PASSED test_a\.py::test_(\w+)", done.stdout)
     assert order == ["grouped", "slow", "quick"]

@@ -344,17 +344,25 @@ def test_a_front_end_called_dots_removes_nothing(tmp_path: Path) -> None:
     assert len([*(tmp_path / "failures").glob("*/*/case.json")]) == 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("theirs", [*OUTPUTS, "badges/mine.json"])
-def test_nothing_is_removed_that_the_suite_did_not_write(theirs: str, tmp_path: Path) -> None:
-    path = tmp_path / theirs
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("mine")
+def test_a_file_that_the_suite_did_not_write_is_named(theirs: str, tmp_path: Path) -> None:
+    (tmp_path / theirs).parent.mkdir(exist_ok=True)
+    (tmp_path / theirs).write_text("mine")
+    message = f"it has {theirs.partition('/')[0]}, which no run has written"
+    with pytest.raises(ValueError, match=message):
+        require_own(tmp_path)
+
+
+@pytest.mark.slow
+def test_nothing_is_removed_that_the_suite_did_not_write(tmp_path: Path) -> None:
+    for name in (*OUTPUTS, "badges"):
+        (tmp_path / name).write_text("mine")
     words = ("--frontend", f"{QUIRKS}:all-zero", "-k", "nonesuch", "--report", ".")
     done = conformance(*words, folder=tmp_path)
     assert done.returncode == 2
-    assert f"it has {theirs.partition('/')[0]}, which no run has written" in done.stderr
-    assert path.read_text() == "mine"
+    assert "it has report.json, which no run has written" in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {*OUTPUTS, "badges"}
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"mine"}
 
 
 def test_folders_have_a_marker_before_they_are_removed(tmp_path: Path) -> None:

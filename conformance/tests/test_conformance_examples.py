@@ -14,7 +14,7 @@ from running import conformance
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NODE = shutil.which("node", path=str(Path(sys.executable).parent)) or shutil.which("node")
-FEW = "length-480 or length-0 or click-first"
+FEW = "length-480/ or length-0 or click-first"
 
 pytestmark = pytest.mark.slow
 needs_node = pytest.mark.skipif(NODE is None, reason="node is not installed")

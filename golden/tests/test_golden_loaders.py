@@ -21,7 +21,7 @@ from whisper_mel_golden import golden_cases, vectors
 pytestmark = [pytest.mark.compiles, pytest.mark.xdist_group("loaders")]
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-INPUTS = {"length-480", "length-1-padded", "noise-pcm-faint"}
+INPUTS = {"length-480", "length-8000-padded", "noise-pcm-faint"}
 CASES = [case for case in golden_cases() if case.input_id in INPUTS]
 JUDGED = sum(case.smoothing is None for case in CASES)
 
@@ -302,13 +302,18 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / vectors.STEM
 
 
-Programs = Callable[..., Path]
+Programs = Callable[[str, bool], Path]
 
 
 @pytest.fixture(scope="module")
 def program(unpacked: Path, tmp_path_factory: pytest.TempPathFactory) -> Programs:
     """Makes the program that judges a language's front-end, once; returns its folder."""
-    return lru_cache(lambda *it: made(*it, unpacked, tmp_path_factory.mktemp("program")))
+
+    @lru_cache
+    def once(language: str, is_wrong: bool) -> Path:
+        return made(language, is_wrong, unpacked, tmp_path_factory.mktemp("program"))
+
+    return once
 
 
 def made(language: str, is_wrong: bool, unpacked: Path, folder: Path) -> Path:

@@ -69,6 +69,16 @@ def require_class_a(actual: Array, audio: Array, lengths: Any = None, **spec: An
     assert score(actual, audio, WHISPER.replace(**spec), lengths=lengths) <= CLASS_A
 
 
+def require_right(actual: Array, audio: Array, **options: Any) -> None:
+    """The bits of this processor, which are held to class A elsewhere; class A if it cannot fuse,
+    and has other bits.
+    """
+    if target_cpu() == "x86-64":
+        require_class_a(actual, audio, **options)
+    else:
+        np.testing.assert_array_equal(actual, on_cpu(audio, **options))
+
+
 # --------------------------------------------------------------------- values
 
 
@@ -79,11 +89,7 @@ def test_goldens(case: GoldenCase) -> None:
     smoothing: Any = case.smoothing
     targets = TARGETS if case.n_mels == 80 else CLUSTERS
     features = both(audio, case.n_mels, targets=targets, pad_to=case.pad_to, smoothing=smoothing)
-    spec = {"n_mels": case.n_mels, "pad_to": case.pad_to, "smoothing": case.smoothing}
-    require_class_a(features, audio, **spec)
-    if target_cpu() != "x86-64":  # which does not fuse
-        expected = on_cpu(audio, case.n_mels, pad_to=case.pad_to, smoothing=smoothing)
-        np.testing.assert_array_equal(features, expected)
+    require_right(features, audio, n_mels=case.n_mels, pad_to=case.pad_to, smoothing=smoothing)
 
 
 @NIGHTLY
@@ -106,7 +112,7 @@ def test_every_number_of_frames_in_the_last_group(
         n = max(201, 160 * n_frames + n_frames * 37 % 160)
         audio = noise(n, seed=n)
         features = both(audio, n_mels, targets=targets, smoothing=smoothing)
-        require_class_a(features, audio, n_mels=n_mels, smoothing=smoothing)
+        require_right(features, audio, n_mels=n_mels, smoothing=smoothing)
 
 
 @pytest.mark.slow
@@ -125,7 +131,7 @@ def test_more_than_a_cluster_holds(
     """Then it sweeps twice, as a single block does."""
     audio = noise(seconds * SECOND + 123)
     features = both(audio, n_mels, targets=targets, smoothing=smoothing)
-    require_class_a(features, audio, n_mels=n_mels, smoothing=smoothing)
+    require_right(features, audio, n_mels=n_mels, smoothing=smoothing)
 
 
 @pytest.mark.slow

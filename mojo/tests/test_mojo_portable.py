@@ -15,8 +15,10 @@ from whisper_mel_mojo.library import LOG_MEL
 from whisper_mel_reference import WHISPER, score
 
 WIDE = ("-D", "WIDTH=16")
-TARGETS = {"x86-64": (), "x86-64-v3": (), "x86-64-v4": ()}
-TARGETS |= {"x86-64-v3 wide": WIDE, "x86-64-v4 wide": WIDE}
+TARGETS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("x86-64", "x86-64-v3", "x86-64-v4"), ()),
+    **dict.fromkeys(("x86-64-v3 wide", "x86-64-v4 wide"), WIDE),
+}
 BUILDS = [
     pytest.param(it, marks=pytest.mark.nightly if it == "x86-64-v4 wide" else ()) for it in TARGETS
 ]
