@@ -2509,7 +2509,7 @@ comptime CLUSTER_ROOM = 227 * 1024
 comptime ENOUGH_BLOCKS = 512
 """Blocks that keep any device busy, where each can do any part of a clip."""
 comptime Frame = Int32
-"""Number of a clip's frame, or a count of them: no device has the memory for the features of 2**31.
+"""Number of a clip's frame, or a count of them: no device has the memory for the features of 2**30.
 Arithmetic in 64 bits takes a device two to four instructions."""
 
 
