@@ -2976,6 +2976,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
     @always_inline
     def agree[T: Team](self, mut team: T):
         """Finds the clip's maximum."""
+        comptime assert Self.CLIP_MAXIMA % AGREEING == 0, "these maxima are read together"
         team.phase[MAXIMA](self, Step(0, 0))
         team.phase[FEWER_MAXIMA](self, Step(0, 0))
         team.phase[MAXIMUM, whole_cluster=True](self, Step(0, 0))
@@ -3177,7 +3178,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
             # Powers have left the second half of every complex column free.
             comptime slot = 50 * low + 25 if low < 7 else REAL_SLOTS + 13
             comptime room = 25 if low < 7 else 12
-            comptime assert 2 <= count <= room, "there is room for the energies, and work for two"
+            comptime assert count <= room, "there is room for the energies"
             var energies = ToMemory(slots.offset(Self.GROUP * (slot - first)), Self.GROUP)
             mel_terms[1, Self.GROUP, Self.n_mels, WORKERS, True, only=low, band_cost=BAND_COST](
                 slots, energies
