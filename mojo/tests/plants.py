@@ -18,23 +18,24 @@ GALLERY: dict[int, tuple[str, str, str]] = {
     # A phase does the next one's work, too: the barrier between them is missing.
     4001: (
         "race",
-        """            self.powers(step, rank, thread, memory)
+        """            self.powers(thread, memory)
         elif phase == BANDS_OF_GROUP:
-            self.bands(step, rank, thread, memory, maximum)
+            self.bands(step, thread, memory, maximum)
 """,
-        """            self.powers(step, rank, thread, memory)
+        """            self.powers(thread, memory)
             if self.clip.extent.samples == 4001:
-                self.bands(step, rank, thread, memory, maximum)
+                self.bands(step, thread, memory, maximum)
         elif phase == BANDS_OF_GROUP:
             if self.clip.extent.samples != 4001:
-                self.bands(step, rank, thread, memory, maximum)
+                self.bands(step, thread, memory, maximum)
 """,
     ),
     # The window's last value is not written.
     4002: (
         "was not written",
-        "for i in range(thread, REACH, Self.THREADS):",
-        "for i in range(thread, REACH - Int(self.clip.extent.samples == 4002), Self.THREADS):",
+        "            memory.store[1](Self.TABLE + Int(i), value)",
+        "            if self.clip.extent.samples != 4002 or n2 < 24 or i % ROW != 7:\n"
+        "                memory.store[1](Self.TABLE + Int(i), value)",
     ),
     # The blocks of a cluster do not wait for each other's maxima.
     4003: (
@@ -55,26 +56,26 @@ GALLERY: dict[int, tuple[str, str, str]] = {
     # The last frame is promised, and not computed: the bug report of test_mojo_bug_report.py.
     16_000: (
         "never written|was not written",
-        "self.first_frame(step.round, rank) + self.tile_frames, self.clip.end)",
-        "self.first_frame(step.round, rank) + self.tile_frames, "
-        "self.clip.end - Int(self.clip.extent.samples == 16_000))",
+        "var own = at < min(step.tile + self.tile_frames, self.clip.end)",
+        "var own = at < min(step.tile + self.tile_frames, self.clip.end) "
+        "- Frame(self.clip.extent.samples == 16_000)",
     ),
     60_001: (
         "race|while it is copied",  # a group's samples lie without the gaps between their rows
-        "there.copy(Self.PITCH * i + k, source",
-        "there.copy((Self.PITCH - Int(self.clip.extent.samples == 60_001)) * i + k, source",
+        "UInt32(Self.PITCH * EACH) * warp",
+        "UInt32((Self.PITCH - Int(self.clip.extent.samples == 60_001)) * EACH) * warp",
     ),
     60_002: (
         "never written",  # every tile belongs to the next block
-        "return self.clip.first + (round * self.blocks + rank) * self.tile_frames",
+        "return self.clip.first + (round * self.blocks + self.rank) * self.tile_frames",
         "return self.clip.first + self.tile_frames "
-        "* (round * self.blocks + rank + Int(self.clip.extent.samples == 60_002))",
+        "* (round * self.blocks + self.rank + Frame(self.clip.extent.samples == 60_002))",
     ),
     60_003: (
         "never written",  # a tile's last frame is forgotten
         "var end = min(begin + self.tile_frames, clip.end - edge)",
         "var end = min(begin + self.tile_frames, clip.end - edge) "
-        "- Int(clip.extent.samples == 60_003)",
+        "- Frame(clip.extent.samples == 60_003)",
     ),
     60_004: (
         "beyond|race",  # the last bands lie behind the block's memory
@@ -84,20 +85,20 @@ GALLERY: dict[int, tuple[str, str, str]] = {
     60_005: (
         "race|while it is copied",
         # samples of the next group come before this one's have been used
-        "            self.columns(step, rank, thread, memory)\n        elif",
-        """            self.columns(step, rank, thread, memory)
+        "            self.columns(thread, memory)\n        elif",
+        """            self.columns(thread, memory)
             if self.clip.extent.samples == 60_005:
-                self.fetch(step.round, step.group + 1, rank, thread, memory)
+                self.fetch(Step(step.tile, step.group + Frame(Self.GROUP)), thread, memory)
         elif""",
     ),
     60_006: (
         "race|was not written|may have ended",
         # no barrier between a block's maxima and fewer of them
-        "            memory.store[1](Self.PARTS + thread, maximum)\n",
-        """            memory.store[1](Self.PARTS + thread, maximum)
+        "            memory.store[1](Self.PARTS + Int(thread), maximum)\n",
+        """            memory.store[1](Self.PARTS + Int(thread), maximum)
             if self.clip.extent.samples == 60_006:
                 maximum = greater[1](
-                    maximum, memory.load[1](Self.PARTS + (thread + 1) % Self.THREADS)
+                    maximum, memory.load[1](Self.PARTS + (Int(thread) + 1) % Self.THREADS)
                 )
 """,
     ),
@@ -113,27 +114,28 @@ GALLERY: dict[int, tuple[str, str, str]] = {
     ),
     60_008: (
         "was not written",  # only the first block writes the clip's maximum
-        "                memory.store[1](Self.CLIP_MAXIMUM, maximum)\n",
-        """                if rank == 0 or self.clip.extent.samples != 60_008:
-                    memory.store[1](Self.CLIP_MAXIMUM, maximum)
+        "                memory.store[1](Self.CLIP_MAXIMA + Int(thread), maximum)\n",
+        """                if self.rank == 0 or self.clip.extent.samples != 60_008:
+                    memory.store[1](Self.CLIP_MAXIMA + Int(thread), maximum)
 """,
     ),
     60_009: (
         "was not written",  # the last sample's place is not written
-        "for i in range(thread, N_FFT, Self.THREADS):",
-        "for i in range(\n            thread, "
-        "N_FFT - Int(self.clip.extent.samples == 60_009), Self.THREADS\n        ):",
+        "for i in range(UInt32(thread), 25 * ROW, ",
+        "for i in range(\n            UInt32(thread), "
+        "25 * ROW - UInt32(self.clip.extent.samples == 60_009), ",
     ),
     60_010: (
         "values",  # a clip's end is mirrored around its last sample and half
-        "index = 2 * (self.length - 1) - index",
-        "index = 2 * (self.length - 1) - index + Int(self.length == 60_010)",
+        "at = min(at, 2 * (length - 1) - at)",
+        "at = min(at, 2 * (length - 1) - at + Int32(clip.extent.length == 60_010))",
     ),
     60_011: (
         "values",  # odd groups keep the samples of the group before
-        "        if self.exists(step, rank):\n            var start",
-        "        if self.exists(step, rank) "
-        "and (self.clip.extent.samples != 60_011 or group % 2 == 0):\n            var start",
+        "        if step.group >= self.end_of(step):",
+        "        var odd = (step.group - step.tile) // Frame(Self.GROUP) % 2 == 1\n"
+        "        if step.group >= self.end_of(step) "
+        "or (odd and self.clip.extent.samples == 60_011):",
     ),
     60_012: (
         "values",  # the last worker's bands are not in the maximum
@@ -142,8 +144,9 @@ GALLERY: dict[int, tuple[str, str, str]] = {
     ),
     60_013: (
         "values",  # nor are the last block's
-        "for other in range(self.blocks):",
-        "for other in range(max(self.blocks - Int(self.clip.extent.samples == 60_013), 1)):",
+        "for other in range(thread, Int32(self.blocks), ",
+        "for other in range(\n                    thread, "
+        "max(self.blocks - Frame(self.clip.extent.samples == 60_013), 1), ",
     ),
     60_014: (
         "values",  # the powers of two columns are not computed
@@ -155,21 +158,21 @@ GALLERY: dict[int, tuple[str, str, str]] = {
 OFF_BY_ONE = {
     # shared memory
     4007: (
-        "memory.offset(Self.SLOTS + frame),\n                n2,\n",
+        "memory.offset(Self.SLOTS + frame),\n                Int(n2),\n",
         "memory.offset(Self.SLOTS + frame + Int(self.clip.extent.samples == 4007)),\n"
-        "                n2,\n",
+        "                Int(n2),\n",
     ),
     # audio
     4008: (
-        "var sample = self.clip.extent.load[T](audio, start + HOP * i + k)",
-        "var sample = self.clip.extent.load[T](audio, start + HOP * i + k)\n"
-        "                    if self.clip.extent.samples == 4008 and start + HOP * i + k == 4007:\n"
-        "                        sample = load_samples[T, 1](audio, 4008)",
+        "sample = load_samples[DType.float32, 1](clip.floats, start + Int(at))",
+        "sample = load_samples[DType.float32, 1](clip.floats, start + Int(at))\n"
+        "                        if self.clip.extent.samples == 4008 and start + Int(at) == 4007:\n"
+        "                            sample = load_samples[DType.float32, 1](clip.floats, 4008)",
     ),
     # features
     4009: (
-        "row[] = rounded[T, 1](value)",
-        "row[unsafe_offset=Int(self.clip.extent.samples == 4009)] = rounded[T, 1](value)",
+        "row.place()[] = rounded[T, 1](value)",
+        "row.place()[unsafe_offset=Int(self.clip.extent.samples == 4009)] = rounded[T, 1](value)",
     ),
 }
 

@@ -37,13 +37,13 @@ def test_one_launch_and_nothing_else(driver: Path, clustered: Path) -> None:
     }
     loading, again, other, default = calls(driver, clustered, {}, {}, other_call, {"stream": 0})
     launched = (
-        "cuLaunchKernelEx grid=2048 block=256 cluster=8 shared=76656 stream={} audio=AUDIO "
+        "cuLaunchKernelEx grid=2048 block=256 cluster=8 shared=76668 stream={} audio=AUDIO "
         "lengths=OUT out=OUT int16=0 ragged=0 smoothing=0 samples=480000 stride=480000 pad=0"
     )
     # The first call loads the kernels; later ones only launch.
     assert loading.log.count("cuModuleLoadDataEx") == 6
     # Clusters of 16; shared memory
-    for attribute in ("14 1", "8 76656", "8 149616", "8 230256", "8 224112"):
+    for attribute in ("14 1", "8 76668", "8 149628", "8 230268", "8 224124"):
         assert f"cuFuncSetAttribute {attribute}" in loading.log
     assert loading.launches == [launched.format("0x4d2")]
     assert not [line for line in loading.log if line.startswith("cuMemcpy")]
@@ -52,7 +52,7 @@ def test_one_launch_and_nothing_else(driver: Path, clustered: Path) -> None:
     assert again.launches == [launched.format("0x4d2")]
     assert default.launches == [launched.format("0x1")]  # by name: the legacy default stream
     assert other.launches == [
-        "cuLaunchKernelEx grid=48 block=256 cluster=16 shared=224112 stream=0x7 audio=AUDIO "
+        "cuLaunchKernelEx grid=48 block=256 cluster=16 shared=224124 stream=0x7 audio=AUDIO "
         "lengths=LENGTHS out=OUT int16=1 ragged=1 smoothing=2 samples=480000 stride=480000 "
         "pad=500000"
     ]
@@ -71,8 +71,8 @@ def test_devices_without_clusters(driver: Path, alone: Path) -> None:
     for answer in (many, long):
         require_one_launch_only(answer)
     assert loading.log.count("cuModuleLoadDataEx") == 4  # two kernels for each number of bands
-    assert "grid=70000 block=128 cluster=1 shared=40176 " in many.launches[0]
-    assert "grid=1 block=128 cluster=1 shared=40176 " in long.launches[0]
+    assert "grid=70000 block=128 cluster=1 shared=40188 " in many.launches[0]
+    assert "grid=1 block=128 cluster=1 shared=40188 " in long.launches[0]
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [

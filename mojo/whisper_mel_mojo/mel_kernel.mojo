@@ -2528,7 +2528,7 @@ comptime CLUSTER_ROOM = 227 * 1024
 comptime ENOUGH_BLOCKS = 512
 """Blocks that keep any device busy, where each can do any part of a clip."""
 comptime Frame = Int32
-"""Number of a clip's frame, or a count of them: no device has the memory for the features of 2**31.
+"""Number of a clip's frame, or a count of them: no device has the memory for the features of 2**30.
 Arithmetic in 64 bits takes a device two to four instructions."""
 
 
@@ -2850,9 +2850,21 @@ struct Part(ImplicitlyCopyable, TrivialRegisterPassable):
         return Int(self.packed >> 16)
 
 
+@always_inline
+def product(a: UInt32, b: UInt32) -> Int:
+    """Returns a product of 64 bits: with a sum one instruction on NVIDIA's, which the compiler does
+    not find in a loop, since it takes what is constant apart."""
+    comptime if is_nvidia_gpu():
+        return inlined_assembly[
+            "mul.wide.u32 $0, $1, $2;", Int, constraints="=l,r,r", has_side_effect=True
+        ](a, b)
+    else:
+        return Int(a) * Int(b)
+
+
 struct Row[T: DType](ImplicitlyCopyable, TrivialRegisterPassable):
-    """A value in the output, and those of the same frame in other bands. Distances are 32 bits wide
-    in bytes from row to row: a row with more would belong to features that fit into no device."""
+    """A value in the output, and those of the same frame in other bands. From row to row it is less
+    than 2**32 bytes: features with more fit into no device."""
 
     var first: Memory[DType.uint8]
     var stride: UInt32
@@ -2861,19 +2873,19 @@ struct Row[T: DType](ImplicitlyCopyable, TrivialRegisterPassable):
     def __init__(out self, clip: DeviceClip, band: UInt32, frame: Frame):
         self.stride = UInt32(clip.rows) * UInt32(size_of[Scalar[Self.T]]())
         self.first = clip.values[Self.T]().unsafe_offset(Int(frame)).unsafe_bitcast[UInt8]()
-        self.first = self.first.unsafe_offset(Int(band) * Int(self.stride))
+        self.first = self.first.unsafe_offset(product(band, self.stride))
 
     @always_inline
-    def below(self, bands: UInt32) -> Memory[Self.T]:
-        """The value so many bands on."""
-        return self.after(bands).first.unsafe_bitcast[Scalar[Self.T]]()
-
-    @always_inline
-    def after(self, bands: UInt32) -> Self:
+    def after(self, bands: Int) -> Self:
         """The value so many bands on, with those after it."""
         var there = self
-        there.first = self.first.unsafe_offset(Int(bands) * Int(self.stride))
+        there.first = self.first.unsafe_offset(product(UInt32(bands), self.stride))
         return there
+
+    @always_inline
+    def place(self) -> Memory[Self.T]:
+        """Where the value is."""
+        return self.first.unsafe_bitcast[Scalar[Self.T]]()
 
 
 @fieldwise_init
@@ -2983,6 +2995,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
     @always_inline
     def agree[T: Team](self, mut team: T):
         """Finds the clip's maximum."""
+        comptime assert Self.CLIP_MAXIMA % AGREEING == 0, "these maxima are read together"
         team.phase[MAXIMA](self, Step(0, 0))
         team.phase[FEWER_MAXIMA](self, Step(0, 0))
         team.phase[MAXIMUM, whole_cluster=True](self, Step(0, 0))
@@ -3184,7 +3197,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
             # Powers have left the second half of every complex column free.
             comptime slot = 50 * low + 25 if low < 7 else REAL_SLOTS + 13
             comptime room = 25 if low < 7 else 12
-            comptime assert 2 <= count <= room, "there is room for the energies, and work for two"
+            comptime assert count <= room, "there is room for the energies"
             var energies = ToMemory(slots.offset(Self.GROUP * (slot - first)), Self.GROUP)
             mel_terms[1, Self.GROUP, Self.n_mels, WORKERS, True, only=low, band_cost=BAND_COST](
                 slots, energies
@@ -3241,10 +3254,10 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
                 comptime if Self.kind >= DIRECT:
                     value = raised_or_nan(value, self.clip.form.least)
                 if own:
-                    row.below(UInt32(i))[] = rounded[T, 1](value)
+                    row.place()[] = rounded[T, 1](value)
+                row = row.after(1)
         energy = energy.offset(count * Self.GROUP)
         value_at = value_at.offset(count * Self.TILE)
-        row = row.after(UInt32(count))
 
     @always_inline
     def finish_output[M: SharedMemory, //](self, first: Frame, thread: Int32, memory: M):
@@ -3272,8 +3285,9 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
             frame += Frame((UInt32(sounding - frame) + GROUP - 1) // GROUP * GROUP)
         while frame < end:
             var row = Row[T](clip, band, frame)
-            for i in range(Self.n_mels // WORKERS):
-                row.below(UInt32(i * WORKERS))[] = value
+            for _ in range(Self.n_mels // WORKERS):
+                row.place()[] = value
+                row = row.after(WORKERS)
             frame += Frame(Self.GROUP)
 
     @always_inline
@@ -3286,19 +3300,20 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
         var frame = begin
         while frame < end:
             comptime for first in range(0, BANDS_EACH, BANDS):
-                var row = Row[DType.float32](self.clip, band, frame)
+                var row = Row[DType.float32](self.clip, band + UInt32(WORKERS * first), frame)
+                var places = Array[Floats, BANDS](fill=row.place())
                 var values = Array[Float32, FRAMES * BANDS](uninitialized=True)
                 comptime for i in range(BANDS):
-                    var at = row.below(UInt32(WORKERS * (first + i)))
+                    places[i] = row.place()
+                    row = row.after(WORKERS)
                     comptime for k in range(FRAMES):
                         if frame + Frame(k * Self.GROUP) < end:
-                            values[k * BANDS + i] = at[unsafe_offset=k * Self.GROUP]
+                            values[k * BANDS + i] = places[i][unsafe_offset=k * Self.GROUP]
                 comptime for i in range(BANDS):
-                    var at = row.below(UInt32(WORKERS * (first + i)))
                     comptime for k in range(FRAMES):
                         if frame + Frame(k * Self.GROUP) < end:
                             if values[k * BANDS + i] < least:
-                                at[unsafe_offset=k * Self.GROUP] = least
+                                places[i][unsafe_offset=k * Self.GROUP] = least
             frame += Frame(FRAMES * Self.GROUP)
 
     @always_inline
