@@ -282,7 +282,8 @@ TASKS = {
             "wheels": Task(
                 "wheels and sources of the packages: reference, golden, conformance, mojo",
                 "[PACKAGE …]",
-                "--accelerator NAME   with libraries for this GPU (repeatable); none: for none",
+                "--accelerator NAME   with libraries for this GPU (repeatable); none: for none\n"
+                "--target aarch64     the kernel's wheel alone, for ARM's 64-bit processors",
                 layer=build.layer,
                 compiles=build.compiles,
             ),

@@ -14,17 +14,17 @@ from .task import refuse
 
 def layer(arguments: list[str]) -> str:
     """Return the layer that a build needs; only libraries for GPUs need MAX."""
-    packages, accelerators = _wanted(arguments)
-    return "test" if "mojo" in packages and accelerators != [] else "default"
+    wanted = _wanted(arguments)
+    return "test" if "mojo" in wanted.packages and wanted.accelerators != [] else "default"
 
 
 def compiles(arguments: list[str]) -> bool:
     """Return whether a build needs a C compiler; only the kernel's package does."""
-    return "mojo" in _wanted(arguments)[0]
+    return "mojo" in _wanted(arguments).packages
 
 
-def _wanted(arguments: list[str]) -> tuple[list[str], list[str] | None]:
-    """Return packages and accelerators of ``[wheels] …``; end the program if they are invalid."""
+def _wanted(arguments: list[str]) -> wheels.Wanted:
+    """Return what ``[wheels] …`` asks for; end the program if it is invalid."""
     try:
         return wheels.parse(arguments[1:] if arguments[:1] == ["wheels"] else arguments)
     except ValueError as error:
@@ -46,5 +46,7 @@ def run(arguments: list[str]) -> int:
         return rehearsal.run()
     if what == "publish":
         return release.publish(dist, rest)
-    packages, accelerators = _wanted(rest)
-    return wheels.build(dist, packages, accelerators)
+    wanted = _wanted(rest)
+    if wanted.target:
+        return wheels.build_for(dist, wanted.target)
+    return wheels.build(dist, wanted.packages, wanted.accelerators)

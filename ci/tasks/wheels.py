@@ -11,10 +11,10 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .paths import PACKAGES, ROOT
 
@@ -24,6 +24,21 @@ if TYPE_CHECKING:
 # CPU types, for each kind of machine, among which the package chooses
 CPUS = {"x86_64": ["x86-64-v4", "x86-64-v3", "x86-64"]}
 
+# Processors of another kind, for which the kernel's wheel can be built here
+TARGETS = ("aarch64",)
+
+
+class Wanted(NamedTuple):
+    """What is to be built.
+
+    ``accelerators``: None for those of wheels. ``target``: a processor of another kind, empty for
+    this one.
+    """
+
+    packages: list[str]
+    accelerators: list[str] | None
+    target: str = ""
+
 
 def default_accelerators() -> list[str]:
     """List the targets whose libraries are in wheels."""
@@ -32,29 +47,39 @@ def default_accelerators() -> list[str]:
     return [target.name for target in NVIDIA.values() if target.wheel]
 
 
-def parse(arguments: list[str]) -> tuple[list[str], list[str] | None]:
-    """Return the names of packages, by default all, and of accelerators; None: those of wheels.
+def parse(arguments: list[str]) -> Wanted:
+    """Return the packages, by default all, and the accelerators that are named.
 
-    `--accelerator NAME` may be repeated; `none` stands for none. Raises ``ValueError`` for an
-    unknown package.
+    `--accelerator NAME` may be repeated; `none` stands for none. `--target NAME` stands for the
+    kernel's wheel alone, without accelerators. Raises ``ValueError`` for an unknown package or
+    target, and for what does not go together.
     """
     known = [package.name for package in PACKAGES]
     packages: list[str] = []
     accelerators: list[str] = []
+    targets: list[str] = []
     left = iter(arguments)
     for argument in left:
         option, equals, value = argument.partition("=")
         if option == "--accelerator":
             accelerators.append(value if equals else next(left, ""))
+        elif option == "--target":
+            targets.append(value if equals else next(left, ""))
         elif argument in known:
             packages.append(argument)
         else:
             raise ValueError(f"{argument}: expected a package, of {', '.join(known)}")
+    if targets:
+        if len(targets) > 1 or targets[0] not in TARGETS:
+            raise ValueError(f"--target {', '.join(targets)}: expected one of {', '.join(TARGETS)}")
+        if packages not in ([], ["mojo"]) or accelerators not in ([], ["none"]):
+            raise ValueError(f"--target {targets[0]}: it is for mojo alone, without accelerators")
+        return Wanted(["mojo"], [], targets[0])
     if "none" in accelerators:
         if accelerators != ["none"]:
             raise ValueError(f"--accelerator none: expected no other beside it, {accelerators}")
-        return packages or known, []
-    return packages or known, accelerators or None
+        return Wanted(packages or known, [])
+    return Wanted(packages or known, accelerators or None)
 
 
 def build(dist: Path, packages: list[str], accelerators: list[str] | None) -> int:
@@ -84,11 +109,24 @@ def build(dist: Path, packages: list[str], accelerators: list[str] | None) -> in
 
 def build_kernel(dist: Path, accelerators: list[str]) -> int:
     """Compile, pack and label the kernel's wheel; return 1 after a message if that fails."""
+    cpus = CPUS.get(platform.machine(), ["generic"])
+    return _made(dist, lambda folder: make(folder, accelerators, cpus))
+
+
+def build_for(dist: Path, target: str) -> int:
+    """Build the kernel's wheel for a processor of another kind, like :func:`build_kernel`."""
+    from whisper_mel_mojo.emulated.machines import MACHINES
+
+    return _made(dist, lambda folder: make_for(folder, MACHINES[target]))
+
+
+def _made(dist: Path, make_wheel: Callable[[Path], Path]) -> int:
+    """Make a wheel and label it; return 1 after a message if that fails."""
     from whisper_mel_mojo.builder import BuildError
 
     with tempfile.TemporaryDirectory() as name:
         try:
-            wheel = make(Path(name), accelerators, CPUS.get(platform.machine(), ["generic"]))
+            wheel = make_wheel(Path(name))
         except (BuildError, subprocess.CalledProcessError) as error:
             print(f"build wheels: {error}", file=sys.stderr)
             return 1

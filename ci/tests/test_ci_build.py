@@ -163,6 +163,9 @@ def test_the_libraries_need_libc_only_and_name_no_folder(dist: Path, tmp_path: P
     [
         ["wheels", "mjoo"],
         ["wheels", "--accelerator", "none", "--accelerator", "sm_90a"],
+        ["wheels", "--target", "mips"],
+        ["wheels", "golden", "--target", "aarch64"],
+        ["wheels", "--target", "aarch64", "--accelerator", "sm_90a"],
     ],
 )
 def test_wrong_usage_builds_nothing(
@@ -180,10 +183,28 @@ def test_an_unknown_accelerator_names_the_known_ones(capsys: pytest.CaptureFixtu
     assert "--accelerator sm_1: expected none, or of sm_75," in capsys.readouterr().err
     everything = [package.name for package in PACKAGES]
     two = ["--accelerator", "sm_89", "--accelerator=sm_75"]
-    assert wheels.parse(two) == (everything, ["sm_89", "sm_75"])
-    assert wheels.parse(["--accelerator", "none"]) == (everything, [])
-    assert wheels.parse([]) == (everything, None)
-    assert wheels.parse(["golden", "reference"]) == (["golden", "reference"], None)
+    assert wheels.parse(two) == (everything, ["sm_89", "sm_75"], "")
+    assert wheels.parse(["--accelerator", "none"]) == (everything, [], "")
+    assert wheels.parse([]) == (everything, None, "")
+    assert wheels.parse(["golden", "reference"]) == (["golden", "reference"], None, "")
+
+
+def test_another_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is the kernel's wheel alone, which test_ci_wheel_for_arm.py builds and executes."""
+    asked = []
+    monkeypatch.setattr(wheels, "build_for", lambda *given: asked.append(given) or 0)
+    for arguments in (["--target", "aarch64"], ["mojo", "--target=aarch64"]):
+        assert build.layer(["wheels", *arguments]) == "default"
+        assert build.compiles(["wheels", *arguments])
+        assert build.run(["wheels", *arguments]) == 0
+    assert asked == 2 * [(ROOT / "dist", "aarch64")]
+    monkeypatch.undo()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert wheels.build_for(tmp_path, "aarch64") == 1
+    assert "build wheels: there is no C compiler aarch64-linux-gnu-gcc" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_only_the_named_packages_are_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
