@@ -193,8 +193,13 @@ def test_another_processor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is the kernel's wheel alone, which test_ci_wheel_for_arm.py builds and executes."""
-    asked = []
-    monkeypatch.setattr(wheels, "build_for", lambda *given: asked.append(given) or 0)
+    asked: list[tuple[Path, str]] = []
+
+    def build_for(dist: Path, target: str) -> int:
+        asked.append((dist, target))
+        return 0
+
+    monkeypatch.setattr(wheels, "build_for", build_for)
     for arguments in (["--target", "aarch64"], ["mojo", "--target=aarch64"]):
         assert build.layer(["wheels", *arguments]) == "default"
         assert build.compiles(["wheels", *arguments])
