@@ -16,7 +16,7 @@ class Scale:
 
     ``longest`` is the largest number of samples of a call, ``clip`` that of a timed clip, ``graph``
     the number of calls in a captured graph. ``cases`` selects cases of the conformance suite; None
-    means all of the quick profile.
+    means all of the quick profile. ``patience`` multiplies every limit of time.
     """
 
     name: str
@@ -26,10 +26,11 @@ class Scale:
     rounds: int
     graph: int
     cases: str | None
+    patience: float
 
 
-_FULL = Scale("full", 1 << 62, 480_000, (1, 16, 256), 15, 20, None)
-_REHEARSAL = Scale("rehearsal", 16_100, 800, (1, 2), 2, 2, "length-400 or nan-at-2000")
+_FULL = Scale("full", 1 << 62, 480_000, (1, 16, 256), 15, 20, None, 1.0)
+_REHEARSAL = Scale("rehearsal", 16_100, 800, (1, 2), 2, 2, "length-400 or nan-at-2000", 30.0)
 
 
 def scale() -> Scale:
