@@ -42,7 +42,7 @@ def verdict(report: dict[str, Any]) -> Any:
 @pytest.mark.slow
 def test_the_verdict_is_the_same_in_any_number_of_processes(tmp_path: Path) -> None:
     names = ("--frontend", f"{CORRECT}:right", "--frontend", f"{QUIRKS}:offset")
-    words = (*names, "-k", "length-401 or left-behind-short/80 or gain")
+    words = (*names, "-k", "length-401 or left-behind-short/80 or property/gain")
     for n in "04":
         done = conformance(*words, "-n", n, "--report", f"r{n}", folder=tmp_path)
         assert done.returncode == 1, done.stdout + done.stderr

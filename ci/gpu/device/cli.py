@@ -25,6 +25,7 @@ from typing import Any
 from gpu.device import child_environment
 from gpu.device.record import document, environment, summary
 from gpu.device.run_section import write
+from gpu.device.scale import scale
 from gpu.device.sections import FAILED, NOT_RUN, PASSED, SECTIONS, Section
 
 LEAST = 15.0  # seconds: with less time left, no section is started
@@ -111,7 +112,9 @@ def run_one(section: Section, folder: Path, left: float | None) -> dict[str, Any
     if left is not None and left < LEAST:
         return {**ended(NOT_RUN, f"no time: {max(left, 0):.0f} s are left"), "seconds": 0.0}
     path.unlink(missing_ok=True)
-    limit = 2.0 * section.seconds if left is None else min(2.0 * section.seconds, left)
+    limit = 2.0 * section.seconds * scale().patience
+    if left is not None:
+        limit = min(limit, left)
     start = time.monotonic()
     log = path.with_suffix(".log")
     with log.open("wb") as stream:

@@ -17,7 +17,7 @@ class Scale:
     ``longest`` is the largest number of samples of a call, ``clip`` that of a timed clip, ``graph``
     the number of calls in a captured graph, ``copied`` the bytes of a copy within the device's
     memory (more than its caches hold). ``cases`` selects cases of the conformance suite; None
-    means all of the quick profile.
+    means all of the quick profile. ``patience`` multiplies every limit of time.
     """
 
     name: str
@@ -28,10 +28,13 @@ class Scale:
     graph: int
     copied: int
     cases: str | None
+    patience: float
 
 
-_FULL = Scale("full", 1 << 62, 480_000, (1, 16, 256), 15, 20, 256 << 20, None)
-_REHEARSAL = Scale("rehearsal", 16_100, 800, (1, 2), 2, 2, 1 << 20, "length-400 or nan-at-2000")
+_FULL = Scale("full", 1 << 62, 480_000, (1, 16, 256), 15, 20, 256 << 20, None, 1.0)
+_REHEARSAL = Scale(
+    "rehearsal", 16_100, 800, (1, 2), 2, 2, 1 << 20, "length-400 or nan-at-2000", 30.0
+)
 
 
 def scale() -> Scale:

@@ -62,7 +62,7 @@ def judge(name: str, report: Path) -> dict[str, Any]:
     """Run the suite on a front-end; return its class, counts and failures."""
     shutil.rmtree(report, ignore_errors=True)
     command = [sys.executable, "-m", "whisper_mel_conformance", f"--frontend={name}"]
-    command += ["-n", str(PROCESSES), f"--report={report}", "--timeout=60"]
+    command += ["-n", str(PROCESSES), f"--report={report}", f"--timeout={60 * scale().patience}"]
     cases = scale().cases
     if cases is not None:
         command += ["-k", cases]

@@ -53,17 +53,18 @@ def in_a_process(path: Path, result: Path) -> dict[str, Any]:
     result.parent.mkdir(exist_ok=True)
     result.unlink(missing_ok=True)
     command = [sys.executable, "-m", "gpu.device.sections.tuning", str(result)]
+    limit = LIMIT * scale().patience
     try:
         done = subprocess.run(
             command,
             env=launching(path),
             capture_output=True,
             text=True,
-            timeout=LIMIT,
+            timeout=limit,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return {"failed": f"not finished within {LIMIT:.0f} s"}
+        return {"failed": f"not finished within {limit:.0f} s"}
     if done.returncode != 0:
         return {"failed": f"exit status {done.returncode}: {done.stderr.strip()[-800:]}"}
     found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
