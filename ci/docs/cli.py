@@ -54,6 +54,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "models": models.section,
     "measured": gpu.section,
     "kernel-counts": gpu.counted,
+    "ptx-mutants": gpu.mutated,
     "versions": versions.section,
     "runs": runs.section,
 }

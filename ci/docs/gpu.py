@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from gpu.device.record import results
+from gpu.execute import mutants
 from gpu.keeping import read
 from tasks.paths import MEASUREMENTS
 
@@ -54,3 +57,42 @@ def counted(path: Path = COUNTS) -> str:
         row += [numbers["global_sectors"], kinds["barriers"]]
         rows.append([name, *(f"{it * _GROUP / _FRAMES:,.0f}" for it in row)])
     return table(head, rows)
+
+
+def mutated() -> str:
+    """Return the tables of mutants of the PTX: how many show, why others do not, barriers."""
+    kernels = mutants.recorded()
+    head, *rows = mutants.rows(kernels)
+    silent = [it for kernel in kernels.values() for it in kernel["silent"]]
+    reasons = Counter(it["why"] for it in silent)
+    examples = {it["why"]: it for it in reversed(silent)}
+    return "\n\n".join([
+        table([head[0], *(f"{it}:" for it in head[1:])], rows),
+        "Silent ones, and why nothing shows:",
+        table(
+            ["reason", "changes:", "for example"],
+            [[why, str(n), _change(examples[why])] for why, n in reasons.most_common()],
+        ),
+        "So many calls need the barrier after a phase (without it they end with a finding, or give "
+        "other bits):",
+        table(*_barriers(kernels)),
+    ])  # fmt: skip
+
+
+def _change(it: dict[str, str]) -> str:
+    new = f" → `{it['new']}`" if it["new"] else ""
+    where = f" ({it['where']})" if it["where"] else ""
+    return f"`{it['old']}`{new}{where}"
+
+
+def _barriers(kernels: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Return head and rows: of each kernel, the calls, and how many of them need each barrier."""
+    phases = list(dict.fromkeys(it["after"] for its in kernels.values() for it in its["barriers"]))
+    rows = []
+    for name, kernel in kernels.items():
+        needed = [
+            [str(len(it["calls"])) for it in kernel["barriers"] if it["after"] == phase]
+            for phase in phases
+        ]
+        rows.append([name, str(len(kernel["calls"])), *map(", ".join, needed)])
+    return ["kernel", "calls:", *(f"`{it}`:" for it in phases)], rows

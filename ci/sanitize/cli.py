@@ -9,6 +9,7 @@
                                 bits, the conformance suite; riscv likewise
     ./dev sanitize guard        guard pages around the audio of every front-end that is installed
     ./dev sanitize network      no socket to a network is opened, by whatever is judged
+    ./dev sanitize schedules    SentryWard on the kernels' PTX: no race in any order of threads
     ./dev sanitize memcheck     compute-sanitizer's tools on the kernel for GPUs (docs/gpu.md);
                                 racecheck, initcheck, synccheck likewise
     ./dev sanitize all          all lanes that this machine can run; says which it cannot
@@ -26,6 +27,7 @@ from collections.abc import Callable
 from sanitize import Absent, Finding, demand
 from sanitize.native import address, arm, riscv, thread, valgrind
 from sanitize.network import network
+from sanitize.schedules import schedules
 
 FOUND, ABSENT = 1, 3
 GUARD_CONTROLS = {  # quirks, and the case in which guard pages must end them
@@ -46,6 +48,7 @@ def run(arguments: list[str]) -> int:
         "riscv": riscv,
         "guard": _guard,
         "network": network,
+        "schedules": schedules,
         **{tool: _gpu(tool) for tool in GPU_TOOLS},
     }
     parser = argparse.ArgumentParser(

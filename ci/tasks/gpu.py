@@ -11,6 +11,8 @@ files (as `whisper_mel_mojo/gpu/code.py` returns it: the line of the mapping, th
 `count` counts what such code executes for a clip of 30 s, and compares the counts with
 docs/measurements/kernel-counts.json.
 
+`mutants` changes the compiled code, statement by statement, and says which changes show.
+
 `bundle` packs all that a machine with a GPU needs into one archive in dist/; `ci/gpu/run` in it, or
 `run` here, runs the sections that need a GPU, with the same arguments. `record` copies the gpu.json
 of such a run into docs/measurements/; `./dev docs` shows it in docs/gpu.md.
@@ -59,6 +61,9 @@ def run(arguments: list[str]) -> int:
     counting = commands.add_parser("count", help="what the code executes, held to the record")
     counting.add_argument("target", nargs="*", help="only these: sm_80, sm_90a, …")
     counting.add_argument("--record", action="store_true", help="make the counts the record")
+    changing = commands.add_parser("mutants", help="changes of the code: which show, and how")
+    changing.add_argument("target", nargs="*", help="only these: sm_80, sm_90a, …")
+    changing.add_argument("--record", action="store_true", help="make the results the record")
     bundling = commands.add_parser("bundle", help="an archive for machines with a GPU, into dist/")
     bundling.add_argument("--target", action="append", help="sm_90a, … (repeatable)")
     bundling.add_argument("--bare", action="store_true", help="no planted faults, no mappings")
@@ -85,6 +90,8 @@ def run(arguments: list[str]) -> int:
             return _execute(options)
         if options.command == "count":
             return _count(options.target, options.record)
+        if options.command == "mutants":
+            return _mutants(options.target, options.record)
         return _compile(options.target)
     except ValueError as error:
         parser.error(str(error))
@@ -104,7 +111,7 @@ def _compile(names: list[str]) -> int:
         (name, n_mels, kernel): budget_of(TARGETS[name], n_mels, kernel)
         for name in names or TARGETS
         for n_mels in BANDS
-        for kernel in TARGETS[name].kernels
+        for kernel in TARGETS[name].all_kernels
     }
     return report(budget, measure_all(list(budget)))
 
@@ -134,6 +141,16 @@ def _count(names: list[str], save: bool) -> int:
         if name not in NVIDIA:
             raise ValueError(f"count {name}: expected of {', '.join(NVIDIA)}")
     return run([(name, n) for name in names or ("sm_80", "sm_90a") for n in BANDS], save)
+
+
+def _mutants(names: list[str], save: bool) -> int:
+    from gpu.execute.mutants import TARGETS, run
+    from whisper_mel_mojo.gpu.targets import NVIDIA
+
+    for name in names:
+        if name not in NVIDIA:
+            raise ValueError(f"mutants {name}: expected of {', '.join(NVIDIA)}")
+    return run(names or TARGETS, save)
 
 
 def _bundle(targets: list[str] | None, bare: bool) -> int:

@@ -119,6 +119,7 @@ PLANTED = [
     ("docs/error-bound.md", r"\| openai-whisper \|.*\n", "", "calibration"),
     ("docs/gpu.md", r"(?=<!-- measured: up to here)", "more\n", "measured"),
     ("docs/emulator.md", r"(?=<!-- kernel-counts: up to here)", "more\n", "kernel-counts"),
+    ("docs/emulator.md", r"(?=<!-- ptx-mutants: up to here)", "more\n", "ptx-mutants"),
     ("docs/front-ends.md", r"None so far", "None", "handed-in"),
     ("docs/findings.md", r"\| \[lhotse\].*\n", "", "findings"),
     ("docs/findings.md", r"\| librosa \| [\d.]+ \| 0", "| librosa | 0.1 | 9", "worst-inputs"),

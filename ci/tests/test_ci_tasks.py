@@ -37,6 +37,7 @@ NEEDS = {
         golden calibrate | golden variants | golden models
         compare a.wav
         mutants --kernel | conformance --frontend mojo-ptx | gpu execute | gpu count
+        gpu mutants | gpu mutants sm_80
         gpu | gpu compile | gpu driver | gpu reproduce | gpu bundle
         build | build wheels | build wheels mojo | build wheels --accelerator sm_90a
         test | test mojo | test reference ci | test -k reference | test -m reference
@@ -50,7 +51,7 @@ NEEDS = {
         conformance --frontend transformers-js --frontend mojo-torch | repro x --frontend lhotse""",
     "cuda": """
         env cuda | gpu run | sanitize memcheck | sanitize racecheck | sanitize initcheck
-        sanitize synccheck""",
+        sanitize synccheck | sanitize schedules""",
     "site": "env site | docs --site",
 }
 CALLS = [
@@ -154,6 +155,7 @@ COMMANDS = {
     "gpu bundle": "tasks.gpu",
     "gpu count": "tasks.gpu",
     "gpu execute": "tasks.gpu",
+    "gpu mutants": "tasks.gpu",
     "gpu run": "gpu.device.cli",
     "mutants": "mutants.cli",
     "sanitize all": "sanitize.cli",

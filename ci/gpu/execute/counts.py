@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 from tasks.paths import MEASUREMENTS
 from whisper_mel_conformance.report.columns import aligned
-from whisper_mel_mojo.builder import SOURCE
 from whisper_mel_mojo.gpu.emulator.kernels import Kernels
-from whisper_mel_mojo.gpu.emulator.ptx import Module, Place, Statement, read
+from whisper_mel_mojo.gpu.emulator.ptx import Module, Statement, read
 from whisper_mel_mojo.gpu.emulator.translate import built
 from whisper_mel_mojo.gpu.targets import (
     DIRECT,
@@ -28,6 +27,8 @@ from whisper_mel_mojo.gpu.targets import (
     NVIDIA,
     SMOOTHED,
 )
+
+from gpu.execute.lines import functions_of
 
 RECORD = MEASUREMENTS / "kernel-counts.json"
 TOLERANCE = 0.02
@@ -84,13 +85,12 @@ def _read(library: ctypes.CDLL) -> np.ndarray[Any, np.dtype[np.uint64]]:
 
 
 def _summed(module: Module, statements: list[Statement], counts: Any) -> dict[str, Any]:
-    lines = SOURCE.read_text(encoding="utf-8").splitlines()
     kinds: Counter[str] = Counter()
     phases: Counter[str] = Counter()
     stored = 0
     for statement, row in zip(statements, counts.tolist(), strict=True):
         kinds[_kind(statement.opcode)] += row[0]
-        phases[_phase(module, statement.place, lines)] += row[0]
+        phases[_phase(functions_of(module, statement.place))] += row[0]
         if statement.opcode.startswith("st.global"):
             stored += row[_FIELDS.index("global_bytes")]
     totals = dict(zip(_FIELDS, counts.sum(0).tolist(), strict=True))
@@ -106,22 +106,11 @@ def _kind(opcode: str) -> str:
     return next((name for name, it in _KINDS.items() if re.match(it, opcode)), _OTHER)
 
 
-def _phase(module: Module, place: Place | None, lines: list[str]) -> str:
-    """Return the function that does a phase of ``Block.phase``, from a statement's line table."""
-    names = []
-    while place is not None:
-        if module.files.get(place.file, "").endswith(SOURCE.name) and place.line:
-            names.append(_function(lines, place.line))
-        place = place.inlined_at
+def _phase(names: list[str]) -> str:
+    """Return the function that does a phase of ``Block.phase``, from those around a statement."""
     if "phase" in names:
         return names[max(names.index("phase") - 1, 0)]
     return names[-1] if names else "no line"
-
-
-def _function(lines: list[str], number: int) -> str:
-    """Return the name of the function around a line of the kernel's source."""
-    found = (re.match(r"\s*def (\w+)", line) for line in reversed(lines[:number]))
-    return next((it[1] for it in found if it), "no function")
 
 
 def violations(counts: dict[str, Any], record: dict[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from whisper_mel_mojo.builder import cache_folder, kept, run_c_compiler
+from whisper_mel_mojo.gpu.emulator.library import c_compiler
 
 SOURCE = Path(__file__).with_name("driver.c")
 HEADER = SOURCE.with_name("launch.h")
@@ -24,8 +25,7 @@ def built_driver(name: str) -> Path:
 
     Raises ``BuildError`` if the C compiler (``$CC``, else ``cc``) fails.
     """
-    compiler = [*shlex.split(os.environ.get("CC", "cc")), *_FLAGS, f"-Wl,-soname,{name}"]
-    compiler.append(f"-I{SOURCE.parent}")
+    compiler = c_compiler(*_FLAGS, f"-Wl,-soname,{name}")
     stubs = "void note(const char *);\n" + "\n".join(
         f'__attribute__((weak)) int {name}() {{ note("{name}"); return 0; }}'
         for name in _asked_by_mojo()

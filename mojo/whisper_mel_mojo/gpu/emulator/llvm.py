@@ -8,19 +8,17 @@ known here raises ``IRError``.
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from whisper_mel_mojo.builder import BuildError, kept, run_c_compiler, target_cpu
+from whisper_mel_mojo.builder import BuildError, run_c_compiler, target_cpu
+from whisper_mel_mojo.gpu.emulator.library import RUNTIME, c_compiler, kept_library
 from whisper_mel_mojo.gpu.emulator.places import Place, described, quoted
 
-RUNTIME = Path(__file__).with_name("runtime.h")
-WATCHER = Path(__file__).with_name("watched.h")
+WATCHER = RUNTIME.with_name("watched.h")
 _C_FLAGS = ("-shared", "-fPIC", "-w", "-O1", "-std=gnu11", "-fno-strict-aliasing")
 _SHARED_BEGINS = 1 << 24
 """The address of a block's shared memory: ``RANK_SHIFT`` of ``runtime.h``."""
@@ -90,15 +88,7 @@ def built(text: str, *options: str) -> Path:
     ``options`` are of the C compiler, which is ``$CC``, else ``cc``. Raises ``IRError`` for what is
     unknown, ``BuildError`` if a compiler fails or llvmlite is missing.
     """
-    compiler = [*shlex.split(os.environ.get("CC", "cc")), *_C_FLAGS, *options]
-    compiler.append(f"-I{RUNTIME.parent}")
-    sources = sorted(it for it in RUNTIME.parent.iterdir() if it.suffix in (".py", ".h"))
-    parts = [
-        text.encode(),
-        target_cpu().encode(),
-        " ".join(compiler).encode(),
-        *(it.read_bytes() for it in sources),
-    ]
+    compiler = c_compiler(*_C_FLAGS, *options)
 
     def make(library: Path) -> None:
         program = _read(text)
@@ -108,7 +98,8 @@ def built(text: str, *options: str) -> Path:
         command = [*compiler, str(around), str(compiled), "-o", str(library), "-lm"]
         run_c_compiler(command)
 
-    return kept("a GPU's program for this machine", "llvm-", ".so", parts, make)
+    parts = (text, target_cpu(), " ".join(compiler))
+    return kept_library("a GPU's program for this machine", "llvm-", parts, make)
 
 
 def _compiled(ir: str) -> bytes:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from whisper_mel_mojo.builder import kept, run_c_compiler, target_cpu
+from whisper_mel_mojo.builder import run_c_compiler, target_cpu
 from whisper_mel_mojo.gpu.emulator.instructions import FORMS, c_type, width_of
+from whisper_mel_mojo.gpu.emulator.library import RUNTIME, c_compiler, kept_library
 from whisper_mel_mojo.gpu.emulator.places import described, quoted
 from whisper_mel_mojo.gpu.emulator.ptx import (
     REGISTER_WIDTHS,
@@ -25,7 +24,6 @@ from whisper_mel_mojo.gpu.emulator.ptx import (
 
 Variant = Sequence[tuple[int, str]]
 """Changed statements: the line, and the new text without its semicolon; empty: none."""
-RUNTIME = Path(__file__).with_name("runtime.h")
 # No rounding but those of the instructions; signed integers wrap around.
 FLAGS = (
     *("-shared", "-fPIC", "-w", "-Og", "-std=gnu11"),
@@ -77,22 +75,15 @@ def built(text: str, *options: str, variants: Sequence[Variant] = ()) -> Path:
     ``BuildError`` if the C compiler fails.
     """
     machine = [f"-march={target_cpu()}"] if target_cpu().startswith("x86-64") else []
-    compiler = [*shlex.split(os.environ.get("CC", "cc")), *FLAGS, *machine, *options]
-    compiler.append(f"-I{RUNTIME.parent}")
-    sources = sorted(it for it in RUNTIME.parent.iterdir() if it.suffix in (".py", ".h"))
-    parts = [
-        text.encode(),
-        repr(variants).encode(),
-        " ".join(compiler).encode(),
-        *(it.read_bytes() for it in sources),
-    ]
+    compiler = c_compiler(*FLAGS, *machine, *options)
 
     def make(library: Path) -> None:
         code = translated(read(text), variants)
         command = [*compiler, "-x", "c", "-", "-o", str(library), "-lm"]
         run_c_compiler(command, input=code)
 
-    return kept("a PTX program for this machine", "ptx-", ".so", parts, make)
+    parts = (text, repr(variants), " ".join(compiler))
+    return kept_library("a PTX program for this machine", "ptx-", parts, make)
 
 
 def translated(module: Module, variants: Sequence[Variant] = ()) -> str:

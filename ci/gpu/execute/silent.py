@@ -1,0 +1,43 @@
+"""Why some mutants of the PTX show nowhere: for each kind of change and place, the reason."""
+
+from __future__ import annotations
+
+import re
+
+REASONS = {
+    r"barrier: .*PREPARE": "`FETCH` ends with a barrier before anything of it is read",
+    r"barrier: .*MAXIMUM": "one block: the thread that wrote it is the one that reads it",
+    r"barrier: .*FINISH": "the kernel ends, or what was read is written three barriers later",
+    r"constant: shr\.[us]64 .*, 63;": "the sign of a number that is never negative",
+    r"(?:comparison|constant): .*, 9223372036854775\d+;": "the limit of 64 bits",
+    r"constant: setp\.eq\.b32 .*, 0;.*: mel_kernel": "a cluster has neither no block nor one",
+    r"comparison: .*, 0f412A209A; ": "a power would have to be exactly the largest float32",
+    r"comparison: setp\.\w+\.f32 .*: clamp": "values that are equal",
+    r"constant: add\.s\d\d .*: finish in": (
+        "one block: a tile has one frame for each thread, after which the loop ends"
+    ),
+    r"unreached .*fetch": (
+        "not reached: where one block does a clip, a tile is one group, and none is fetched ahead"
+    ),
+    r"constant: .*fetch_from": "samples that are fetched, and that no frame reaches",
+    r"comparison: setp\.eq\.b64 %p\d+, %rd\d+, %rd|constant: mul\.lo\.s64 .*, 160; .*frames in": (
+        "a quotient is rounded down that is never negative"
+    ),
+    r"constant: mul\.hi\.": "a reciprocal that is a little larger gives the same quotients",
+    r"comparison: setp\.\w+\.s64 .*, 1; .*: exists in": "a tile with its margins has three frames",
+    r"comparison: setp\.\w+\.s64 .*: exists in": (
+        "a group behind the clip's end is fetched, and not computed"
+    ),
+    r"constant: setp\.eq\.b64 .*, 0; .*: $": "a worker has at least six bands, so neither 0 nor 1",
+}
+"""Reasons by patterns of `kind: old statement -> new one: where`; the first that fits counts."""
+
+
+def reason(kind: str, old: str, new: str, where: str) -> str:
+    """Return why a mutant shows nowhere; empty if nothing is known.
+
+    ``where`` is the phase that a barrier ends, or else the functions around the statement, from the
+    inside out.
+    """
+    words = f"{kind}: {old} -> {new}: {where}"
+    return next((why for pattern, why in REASONS.items() if re.match(pattern, words)), "")

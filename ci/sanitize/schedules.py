@@ -1,0 +1,150 @@
+"""SentryWard on the kernels' PTX: no race and no wrong barrier, in any order of the threads.
+
+The emulator executes some orders of threads; SentryWard, a static verifier, follows the code of one
+launch with all that its parameters determine, and proves its barriers and accesses for every order.
+docs/emulator.md says what it assumes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from gpu.execute.lines import barrier_after, lines_of, source
+from gpu.execute.mutants import Mutant, mutants, variant
+from whisper_mel_mojo.gpu.emulator.kernels import Kernels
+from whisper_mel_mojo.gpu.emulator.ptx import Statement, read
+from whisper_mel_mojo.gpu.targets import KERNELS, MANY
+from whisper_mel_mojo.library import CLIP
+
+from sanitize import Absent, demand
+
+BANDS = 80
+SECONDS = 1800
+"""For one proof, which takes less than a minute on an idle machine."""
+PROVED = "race_free"
+_TABLE = "of_"
+"""Begin of the names of parameters that are addresses of tables."""
+
+
+class Launch(NamedTuple):
+    """A launch that is proved: so many samples that a block does two groups of frames.
+
+    ``needed`` are the phases after which a barrier must be missed, if it is removed.
+    """
+
+    target: str
+    kind: int
+    samples: int
+    needed: frozenset[str]
+
+
+_NEEDED = {"FETCH", "COLUMNS", "POWERS", "BANDS_OF_GROUP", "MAXIMA", "FEWER_MAXIMA", "AGREE"}
+LAUNCHES = (Launch("sm_80", MANY, 2720, frozenset(_NEEDED)),)
+
+
+def schedules(calls: int) -> int:
+    """Prove each launch, and find its removed barriers; return the number of proofs."""
+    if shutil.which("sentryward") is None:
+        raise Absent("SentryWard is not installed: ./dev env cuda installs it")
+    return sum(map(_judge, LAUNCHES))
+
+
+def _judge(launch: Launch) -> int:
+    name = f"{launch.target}, {KERNELS[launch.kind]}"
+    text = Kernels(launch.target, BANDS).text(launch.kind)
+    mapping, _, ptx = text.partition("\n")
+    module = read(ptx)
+    places = {it.line: it.place for it in module.body if isinstance(it, Statement)}
+    barriers = [it for it in mutants(ptx) if it.kind == "barrier"]
+    demand(barriers, f"{name}: there is no barrier")
+    missed = []
+    for barrier in barriers:
+        phase = barrier_after(module, places[barrier.line])
+        found = verdict(launch, mapping, without(ptx, barrier))
+        print(f"   planted: {name}: no barrier after {phase}: {found}", flush=True)
+        if found == PROVED and phase in launch.needed:
+            missed.append(phase)
+    demand(not missed, f"{name}: the planted fault is missed: no barrier after {missed}")
+    found = verdict(launch, mapping, ptx)
+    demand(found == PROVED, f"{name}: {found}")
+    print(f"   {name}: {found}", flush=True)
+    return 1 + len(barriers)
+
+
+def without(ptx: str, barrier: Mutant) -> str:
+    """Return PTX without one of its barriers."""
+    lines = ptx.splitlines()
+    for number, new in variant(ptx, barrier):
+        lines[number - 1] = new
+    return "\n".join(lines)
+
+
+def verdict(launch: Launch, mapping: str, ptx: str) -> str:
+    """Return what SentryWard says of a launch: ``race_free``, or what it found."""
+    with TemporaryDirectory() as folder:
+        code, config = Path(folder, "kernel.ptx"), Path(folder, "input.json")
+        text = with_tables_as_parameters(ptx)
+        code.write_text(text, encoding="utf-8")
+        config.write_text(json.dumps(described(launch, mapping, text)), encoding="utf-8")
+        command = ["sentryward", str(code), f"--input={config}", f"--timeout={SECONDS}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        result: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        raise RuntimeError(f"SentryWard: exit status {done.returncode}: {done.stderr}") from None
+    reasons = {it["code"] for it in result["diagnostics"]}
+    return " ".join([result["result"], *sorted(reasons)])
+
+
+def with_tables_as_parameters(ptx: str) -> str:
+    """Return PTX that is given the addresses of its tables, which SentryWard does not know."""
+    for name in re.findall(r"^\.global\s+\.align\s+\d+\s+\.b8\s+(\w+)\[", ptx, re.M):
+        taken = rf"mov\.[bu]64(\s+)(%\w+), {name};"
+        ptx = re.sub(taken, rf"ld.param.b64\1\2, [{_TABLE}{name}];", ptx)
+        end = ptx.index(")", ptx.index(".entry"))
+        ptx = f"{ptx[:end].rstrip()},\n.param .u64 {_TABLE}{name}\n{ptx[end:]}"
+    return ptx
+
+
+def described(launch: Launch, mapping: str, ptx: str) -> dict[str, Any]:
+    """Return SentryWard's input: the launch, its numbers, and that the clip is finite."""
+    words = mapping.split()
+    threads, cluster, shared = (int(words[i]) for i in (1, 3, 5))
+    module = read(ptx)
+    # As Program.log_mel passes them, behind three addresses
+    values = (0, 0, 0, launch.samples, launch.samples, 0, cluster, CLIP, 0, 0)
+    own = [it for name, it in module.parameters.items() if not name.startswith(_TABLE)]
+    return {
+        "schema": "spverify.kernel-input/v1",
+        "entry": module.kernel,
+        "launch": {
+            "grid_dim": [cluster, 1, 1],
+            "block_dim": [threads, 1, 1],
+            "cluster_dim": [cluster, 1, 1],
+            "dynamic_shared_bytes": shared,
+        },
+        "arguments": [
+            {"parameter": i, "type": kind, "value": value}
+            for i, (kind, value) in enumerate(zip(own[3:], values, strict=False), 3)
+        ],
+        "branch_decisions": [{"line": it, "taken": False} for it in damaged(ptx)],
+        "assumptions": {"representative_branches": True},
+    }
+
+
+def damaged(ptx: str) -> list[int]:
+    """Return the lines of branches that are taken for clips that are not finite."""
+    module = read(ptx)
+    statements = [it for it in module.body if isinstance(it, Statement)]
+    found = []
+    for i, statement in enumerate(statements):
+        lines = [source()[number - 1] for number in lines_of(module, statement.place)]
+        if re.match(r"setp\.\w+\.f32", statement.opcode) and any("OVERFLOW" in it for it in lines):
+            found += [next(it.line for it in statements[i:] if it.opcode == "bra")]
+    return found
