@@ -27,7 +27,7 @@ from bench.rows import HOUR, OURS, SAMPLE_RATE, Call, Row
 if TYPE_CHECKING:
     from whisper_mel_conformance.frontend.load import Loaded
 
-LONGEST_CALL = 10.0
+LONGEST_CALL = 5.0
 """Seconds. A row is skipped if the other call is expected to take longer."""
 _ESTIMATED_FROM = 30
 

@@ -13,6 +13,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from . import checkout
+from .lock import pins
 from .paths import ROOT
 from .process import become
 from .task import Task
@@ -46,8 +47,8 @@ REPORT_OPTIONS = """
 --output DIR       without it: the folder of the only PATH
 --benchmark FILE   a bench.json for the report to show (repeatable)
 --mutants FILE     a mutants.json for the report to show"""
-# Peers in the layer `test`; the other ones that are not light are in the layer `peers`.
-_OF_TEST = {"openai-whisper", "transformers-torch"}
+# The locks that each layer adds, of those that peers come from
+_LOCKS = {"default": ("default",), "test": ("golden", "torch"), "peers": ("peers",)}
 OURS = "mojo-cpu"
 _PREFIX = "mojo-"
 _OURS_OF_TEST = ("mojo-air", "mojo-amdgpu", "mojo-gpu", "mojo-max", "mojo-ptx", "mojo-torch")
@@ -69,17 +70,30 @@ def compiles(arguments: list[str]) -> bool:
 
 def layer_of(source: str) -> str:
     """Return the layer that a front-end needs if it is a registered name, else `default`."""
-    if source in _OF_TEST or source.startswith(_OURS_OF_TEST):
+    if source.startswith(_OURS_OF_TEST):
         return "test"
-    if ":" in source or not source:
+    adapter = PEERS / source.replace("-", "_")
+    if not re.fullmatch(r"[\w-]+", source) or not (
+        adapter.is_dir() or adapter.with_suffix(".py").exists()
+    ):
         return "default"
-    pattern = rf'^{re.escape(source)} = "whisper_mel_conformance\.peers\.(\w+):'
-    found = re.search(pattern, (CONFORMANCE / "pyproject.toml").read_text(), re.MULTILINE)
-    if found is None:
-        return "default"
-    module = PEERS / f"{found[1]}.py"
-    is_light = module.exists() and "\nLIGHT = True\n" in module.read_text(encoding="utf-8")
-    return "default" if is_light else "peers"
+    return _layer_of_peer(adapter.with_suffix(".py"))
+
+
+def _layer_of_peer(adapter: Path) -> str:
+    """Return the first layer that has all distributions whose versions an adapter states.
+
+    It is `peers` if the adapter states none, as those do that need more than Python's packages.
+    """
+    source = adapter.read_text(encoding="utf-8") if adapter.exists() else ""
+    stated = re.search(r"\bversions\((\"[^)]*)\)", source)
+    missing = set(re.findall(r'"([\w.-]+)"', stated[1])) if stated else {""}
+    for name, locks in _LOCKS.items():
+        for lock in locks:
+            missing -= pins(lock).keys()
+        if not missing:
+            return name
+    return "peers"
 
 
 def _values(arguments: list[str], *options: str) -> list[str]:

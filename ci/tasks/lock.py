@@ -18,9 +18,6 @@ UV = ["uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.1
 UV += ["--generate-hashes", "--no-emit-index-url", "--no-header", "--no-annotate"]
 # Each takes over the pins of those before it, on top of which it is installed.
 LOCK_FILES = ["default", "golden", "docs", "test", "torch", "peers", "cuda", "site"]
-# triton (1 GB, not used by log-Mel) is a dependency of openai-whisper and torch; torch itself has
-# its own lock. The others are dependencies of keras-hub, for TensorFlow and downloads.
-LEFT_OUT = ["torch", "triton", "tensorflow-text", "kagglehub", "kagglesdk"]
 
 
 def run(arguments: list[str]) -> int:
@@ -34,14 +31,21 @@ def run(arguments: list[str]) -> int:
     constraints: list[str] = []
     for name in LOCK_FILES:
         command = [*UV, f"{name}.in", f"--output-file={name}.txt", *constraints, "--excludes=-"]
-        left_out = "\n".join(package for package in LEFT_OUT if package != name)
-        status = subprocess.run([*command, *arguments], cwd=LOCKS, input=left_out, text=True)
+        excluded = "\n".join(package for package in left_out() if package != name)
+        status = subprocess.run([*command, *arguments], cwd=LOCKS, input=excluded, text=True)
         if status.returncode:
             return status.returncode
         print("\n".join([f"ci/locks/{name}.txt", *changes(before[name], pins(name))]), flush=True)
         constraints.append(f"--constraint={name}.txt")
     print(f"pixi.toml: {'written' if pixi.write() else 'as it was'}")
     return 0
+
+
+def left_out() -> list[str]:
+    """List the dependencies that no lock holds: ``PACKAGE  # without DEPENDENCY …`` in a *.in."""
+    text = "\n".join(path.read_text() for path in LOCKS.glob("*.in"))
+    found = re.findall(r"^[^#\n]+# without (.+)$", text, re.MULTILINE)
+    return sorted({word for words in found for word in words.split()})
 
 
 def pins(name: str) -> dict[str, str]:

@@ -298,11 +298,14 @@ def _fields(schema: Any, path: str, node: Any = None) -> Iterator[str]:
 
 
 def _entry_points() -> list[str]:
+    """Entry points of the packages, and the peers, which stand among those of front-ends."""
+    from whisper_mel_conformance.frontend.load import GROUP, peers
+
     return [
         f"{distribution} {entry.group} {entry.name}"
         for distribution in ("reference", "golden", "conformance", "mojo")
         for entry in importlib.metadata.distribution(f"whisper-mel-{distribution}").entry_points
-    ]
+    ] + [f"conformance {GROUP} {name}" for name in peers()]
 
 
 def _symbols() -> list[str]:

@@ -93,7 +93,9 @@ def score(front_end: FrontEnd, asked: Input) -> float | None:
         features = front_end.call(audio, n_mels=asked.n_mels, pad_to=pad_to)
     except (Failure, Refused, Unsupported):
         return None
-    expected = truth(audio, WHISPER.replace(n_mels=asked.n_mels, pad_to=pad_to))
+    maximum = (front_end.capabilities.model or {}).get("maximum", "clip")
+    spec = WHISPER.replace(n_mels=asked.n_mels, pad_to=pad_to, maximum=maximum)
+    expected = truth(audio, spec)
     if features.shape != expected.features.shape:
         return math.inf
     return compare_with(features, *expected).score

@@ -14,6 +14,7 @@ import whisper_mel_conformance.peers
 from programs import ran
 from running import CORRECT, QUIRKS
 from whisper_mel_conformance.cases.catalogue import all_cases
+from whisper_mel_conformance.frontend import load
 from whisper_mel_conformance.frontend.command import CommandFrontEnd
 from whisper_mel_conformance.frontend.load import peers
 from whisper_mel_conformance.run.judge import Judge
@@ -28,6 +29,31 @@ def test_light_peers_are_peers() -> None:
     light = {"faster-whisper", "kaldi-native-fbank", "librosa", "onnx-asr", "transformers"}
     assert {*light, "whisper-cpp"} == set(peers("light")) < set(peers())
     assert peers("none") == []
+
+
+def test_an_adapter_is_a_peer_by_its_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name is the file's; what defines no ``front_end`` helps others."""
+    (tmp_path / "heavy_peer.py").write_text("front_end = object()\n")
+    (tmp_path / "light_peer.py").write_text("LIGHT = True\nfront_end = object()\n")
+    (tmp_path / "light_peer.toml").write_text("front_end = 1\n")
+    (tmp_path / "helper.py").write_text("LIGHT = True\nother_front_end = 1\n")
+    (tmp_path / "in_a_folder").mkdir()
+    (tmp_path / "in_a_folder" / "__init__.py").write_text("front_end = object()\n")
+    (tmp_path / "node_modules").mkdir()
+    monkeypatch.setattr(load, "PEERS", tmp_path)
+    for cached in (load._adapters, load.registered):
+        cached.cache_clear()
+    try:
+        assert peers() == ["heavy-peer", "in-a-folder", "light-peer"]
+        assert peers("light") == ["light-peer"]
+        entry = load.registered()["heavy-peer"]
+        assert entry.value == "whisper_mel_conformance.peers.heavy_peer:front_end"
+        assert "mojo-cpu" in load.registered()
+    finally:
+        for cached in (load._adapters, load.registered):
+            cached.cache_clear()
 
 
 # --------------------------------------------------------------------------- known failures

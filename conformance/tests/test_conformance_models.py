@@ -51,6 +51,25 @@ def judged(front_end: Any, model: str | None, ids: Any = SOME) -> dict[str, str]
     return {id: judge_case(inside, find(id), profile="brief", seed=0).status for id in ids}
 
 
+@pytest.mark.slow
+def test_voxtral_realtimes_mask_counts_two_frames_fewer_than_it_returns() -> None:
+    """transformers' own extractor: see docs/findings.md."""
+    for module in ("torch", "transformers"):
+        pytest.importorskip(module, reason="in the layer `test`")
+    front_end = load("voxtral-realtime")
+    audio = 0.1 * np.random.default_rng(0).standard_normal((2, 16_000)).astype(np.float32)
+    assert front_end.with_lengths is not None
+    features, mask = front_end.with_lengths(audio, [16_000, 8_000])
+    assert features.shape == (2, 128, 100)
+    assert (mask.shape, [*mask.sum(axis=1)]) == ((2, 98), [98, 48])
+    inside = InProcess(front_end)
+    result = judge_case(inside, find("lengths/alone/128"), profile="brief", seed=0)
+    assert result.status == "failed"
+    assert "4077 of 4077 samples, and 23 valid frames: expected 25" in result.message
+    result = judge_case(inside, find("numerics/rising-noise/128"), profile="brief", seed=0)
+    assert result.status == "passed"  # the features are right
+
+
 @pytest.mark.parametrize("name", ["voxtral-realtime", "qwen3-asr", "whisper-large-v3", "whisper"])
 def test_a_front_end_is_judged_by_its_model(name: str) -> None:
     found = judged(of_model(name), name)

@@ -26,6 +26,8 @@ from typing import Any
 from whisper_mel_conformance.frontend.command import COMMAND_PREFIX, CommandFrontEnd
 
 GROUP = "whisper_mel.frontends"
+PEERS = Path(__file__).parents[1] / "peers"
+PEERS_PACKAGE = "whisper_mel_conformance.peers"
 MAXIMA = ("clip", "fixed", "chunk")
 """The kinds of maximum that a front-end can claim."""
 
@@ -192,12 +194,30 @@ class Loaded:
 @lru_cache(maxsize=1)  # a report asks for every failure
 def registered() -> dict[str, EntryPoint]:
     """Return the entry points of front-ends by name; a peer's name always means its adapter."""
-    entries = sorted(entry_points(group=GROUP), key=_is_own)
-    return {entry.name: entry for entry in entries}
+    found = {entry.name: entry for entry in entry_points(group=GROUP)}
+    for path in _adapters():
+        entry = f"{PEERS_PACKAGE}.{path.name.partition('.')[0]}:front_end"
+        found[_peer(path)] = EntryPoint(_peer(path), entry, GROUP)
+    return found
 
 
-def _is_own(entry: EntryPoint) -> bool:
-    return entry.value.startswith("whisper_mel_conformance.peers.")
+@lru_cache(maxsize=1)
+def _adapters() -> list[Path]:
+    """List the modules and folders of the package ``peers`` that define a ``front_end``."""
+    entries = sorted(PEERS.iterdir(), key=lambda path: path.stem)
+    return [path for path in entries if re.search(r"^front_end = ", _source(path), re.MULTILINE)]
+
+
+def _source(adapter: Path) -> str:
+    """Return the text of an adapter's module, which is not imported; empty if it is no module."""
+    module = adapter / "__init__.py" if adapter.is_dir() else adapter
+    is_module = module.suffix == ".py" and module.is_file()
+    return module.read_text(encoding="utf-8") if is_module else ""
+
+
+def _peer(adapter: Path) -> str:
+    """Return the name of the front-end that an adapter is named for."""
+    return adapter.stem.replace("_", "-")
 
 
 def peers(which: str = "all") -> list[str]:
@@ -206,19 +226,8 @@ def peers(which: str = "all") -> list[str]:
     ``which`` is ``"all"``, ``"light"`` (peers that every run judges, as their adapters say) or
     ``"none"``.
     """
-    found = {entry.name: entry.module for entry in registered().values() if _is_own(entry)}
-    if which == "light":
-        return [name for name, module in found.items() if _is_light(module)]
-    return list(found) if which == "all" else []
-
-
-def _is_light(module: str) -> bool:
-    """Return whether an adapter's source, which is not imported, says ``LIGHT = True``."""
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        return False
-    source = Path(spec.origin).read_text(encoding="utf-8")
-    return re.search(r"^LIGHT = True$", source, re.MULTILINE) is not None
+    wanted = {"all": r"", "light": r"^LIGHT = True$", "none": r"(?!)"}[which]
+    return [_peer(path) for path in _adapters() if re.search(wanted, _source(path), re.MULTILINE)]
 
 
 def needs_trust(source: str) -> bool:

@@ -1,6 +1,7 @@
 """Adapters of front-ends in the wild, which call each as its users do.
 
-An adapter is a module that is imported only when its peer is judged. Peers whose adapter says
+An adapter is a module of this package that defines ``front_end``; it is named as its peer, with
+underscores for hyphens, and imported only when that is judged. Peers whose adapter says
 ``LIGHT = True`` are judged in every run: they need neither PyTorch nor Node.js and start within
 seconds. ``--matrix`` judges the others, too.
 

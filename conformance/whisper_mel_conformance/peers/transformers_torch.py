@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_mel_conformance.peers import versions
-from whisper_mel_conformance.peers.transformers_numpy import extract, extract_with_lengths
+from whisper_mel_conformance.peers.transformers import extract, extract_with_lengths
 
 
 class _TransformersTorch:
