@@ -160,7 +160,6 @@ TASKS = {
 --output DIR        where compare.json and compare.png go (report)""",
         layer="test",
         compiles=True,
-        alone=False,
         run=conformance.compare,
     ),
     "worst": Task(

@@ -82,6 +82,8 @@ def find(tasks: Mapping[str, Task], arguments: list[str]) -> tuple[str, Task, li
             refuse(f"{name} {unknown[0]}: no such option; ./dev {name} --help lists what there is")
         if words and not task.arguments:
             refuse(f"{name} {words[0]}: expected {_one_of(task.subtasks) or 'no arguments'}")
+    if task.arguments and task.arguments[0] != "[" and not words:
+        refuse(f"{name}: expected {task.arguments}")
     if not (rest or task.alone):
         refuse(f"{name}: expected {_one_of(task.subtasks)}")
     return name, task, rest

@@ -265,6 +265,14 @@ def test_a_figure_of_another_shape_shows_no_difference() -> None:
     assert made is not None
     assert (made["error"], made["spectrum"], made["actual_shape"]) == (None, None, [80, 9])
     assert figure("nothing", {"actual": np.zeros((80, 9))}) is None
+    # Nor does its page say which colour is which difference.
+    wrong = document()
+    legend = '<ul class="steps"'
+    assert legend in page(wrong)
+    for entry in entries(wrong):
+        entry.data["figures"] = [made] if entry.data["figures"] else []
+    text = page(wrong)
+    assert "of shape 80 × 9" in text and legend not in text
 
 
 # --------------------------------------------------------------------------- other formats

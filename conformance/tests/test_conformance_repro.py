@@ -75,6 +75,11 @@ def test_on_another_machine_and_another_front_end(
     folder = failing(tmp_path, "pad-zero")
     moved = folder.rename(tmp_path / "elsewhere")
     assert repro.main([str(moved)]) == 1
+    out = capsys.readouterr().out
+    assert "fails again: value[" in out
+    assert "(then:" not in out, "it fails as it did"
+    assert repro.main([str(moved), "--frontend", f"{QUIRKS}:symmetric-window"]) == 1
+    assert re.search(r"fails again: value\[.*\n\(then: value\[", capsys.readouterr().out)
     assert repro.main([str(moved), "--frontend", f"{CORRECT}:Everything"]) == 0
     assert "passes now" in capsys.readouterr().out
     assert repro.main([str(moved), "--frontend", "nonesuch"]) == 2

@@ -16,6 +16,7 @@ from running import CORRECT
 from whisper_mel_conformance.__main__ import main
 from whisper_mel_conformance.cases.catalogue import CASES_VERSION
 from whisper_mel_conformance.report.documents import Document
+from whisper_mel_conformance.report.formats import markdown
 from whisper_mel_conformance.report.terminal import summary
 from whisper_mel_golden import vectors
 from whisper_mel_reference import BOUND_VERSION
@@ -46,6 +47,9 @@ def test_cause_and_fix_come_first_and_few_failures() -> None:
         "FAILED boundary/length-39/80",
     ]
     assert "Failed   41 cases: boundary 40, numerics 1" in text
+    one = document(failures=0)
+    assert "Failed   1 case: numerics 1" in summary(one, Path("report"), width=40)
+    assert ": 1 failure (numerics 1)" in markdown(one).replace("\\", "")
     assert "whisper-mel repro failures/x/boundary--length-39--80" in text
     assert "PROBLEM" in text
     assert "1 fails unexpectedly" in text

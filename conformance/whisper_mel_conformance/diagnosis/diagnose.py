@@ -553,6 +553,8 @@ def _agreement(
     )
     if not tried:
         return sentence
+    if len(failed) == 1 and all(tried):
+        return f"{sentence} The reference with it fails the same case."
     which = f"all {len(tried)}" if all(tried) else f"{sum(tried)} of {len(tried)}"
     of = "" if len(tried) == len(failed) else f", of {len(failed)} in all"
     return f"{sentence} The reference with it fails {which} failing cases that were tried{of}."

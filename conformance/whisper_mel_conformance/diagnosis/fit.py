@@ -41,7 +41,7 @@ def loss(models: Sequence[Model], variants: Variants) -> float:
 
 
 def loss_of(differences: Array) -> float:
-    """Compute the loss of given differences."""
+    """Return the mean of log(1 + |d|) over differences d, which are in bounds."""
     return float(np.log1p(np.abs(differences)).mean())
 
 

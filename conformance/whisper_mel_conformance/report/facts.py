@@ -12,7 +12,7 @@ from typing import Any
 from whisper_mel_conformance.cases.catalogue import FAMILIES
 from whisper_mel_conformance.frontend.load import needs_trust
 from whisper_mel_conformance.report.documents import Document
-from whisper_mel_conformance.report.verdict import Verdict, verdict
+from whisper_mel_conformance.report.verdict import Verdict, counted, verdict
 
 # Id of the benchmark that stands for speed: one clip of 30 s, 80 bands, one thread
 BENCHMARKED = "30s/80"
@@ -243,7 +243,7 @@ def _headline_of(entry: Entry) -> str:
     total, result = entry.total, entry.verdict
     if result.state == "wrong":
         ran = total.passed + total.failed + total.known
-        return f"{entry.name} fails {total.failed} of {ran} cases"
+        return f"{entry.name} fails {total.failed} of {counted(ran, 'case')}"
     return f"{entry.name} {'conforms: ' if result.conforms else ''}{result.words}"
 
 

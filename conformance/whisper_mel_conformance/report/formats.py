@@ -20,6 +20,7 @@ from whisper_mel_conformance.report.facts import (
     problems,
     shortened,
 )
+from whisper_mel_conformance.report.verdict import counted
 
 COMMENT_LIMIT = 65_536  # largest number of characters of a GitHub comment
 _FAILURES = 3  # failures of a front-end that the Markdown names
@@ -122,7 +123,8 @@ def _row(entry: Entry) -> str:
 
 def _details(entry: Entry) -> str:
     where = ", ".join(f"{family} {count}" for family, count in entry.failed_by_family.items())
-    lines = [f"\n#### {plain(entry.name, 80)}: {entry.total.failed} failures ({where})", ""]
+    failures = counted(entry.total.failed, "failure")
+    lines = [f"\n#### {plain(entry.name, 80)}: {failures} ({where})", ""]
     lines += [f"**{label}:** {plain(text, 600)}\n" for label, text in entry.findings[:_FINDINGS]]
     for case in entry.examples(_FAILURES):
         lines.append(f"- `{case['id']}`: {plain(case['message'], 200)}")

@@ -38,6 +38,7 @@ from whisper_mel_conformance.report.facts import (
     problems,
     shortened,
 )
+from whisper_mel_conformance.report.verdict import counted
 from whisper_mel_conformance.run.result import Result
 
 _SHOWN = 3  # failures that are shown of a front-end
@@ -167,7 +168,7 @@ def _wrong(console: Console, document: Document) -> None:
 def _failures(console: Console, entry: Entry) -> None:
     """Print how many cases failed in each family, and some of them with their commands."""
     counts = ", ".join(f"{family} {count}" for family, count in entry.failed_by_family.items())
-    _line(console, "  Failed  ", f"{entry.total.failed} cases: {counts}", "bold")
+    _line(console, "  Failed  ", f"{counted(entry.total.failed, 'case')}: {counts}", "bold")
     for case in entry.examples(_SHOWN):
         _line(console, "  FAILED", f"{case['id']}: {shortened(case['message'], _LENGTH)}")
         command = entry.replay(case)

@@ -66,7 +66,12 @@ def verdict(grade: str, families: Counts) -> Verdict:
     passed = sum(counts["passed"] for counts in families.values())
     lost = any(counts["known"] and not counts["passed"] for counts in families.values())
     if lost or known >= passed > 0:
-        return Verdict("fails*", f"fails, as declared: {known} cases", "apart")
+        return Verdict("fails*", f"fails, as declared: {counted(known, 'case')}", "apart")
     if known:
         return Verdict(f"{grade}*", f"class {grade}, {known} declared", "declared")
     return Verdict(grade, f"class {grade}", "right" if grade == "A" else "careless")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless there is one: ``"1 case"``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -123,7 +123,7 @@ def _lines(shown: Shown) -> list[str]:
     names = ("n_mels", "pad_to", "smoothing", "threads")
     given = [f"{n}={getattr(request, n)!r}" for n in names if getattr(request, n) is not None]
     lines = ["```python", "import numpy as np", "", shown.code]
-    lines += [f"y = log_mel(x, {', '.join(given)})  # the front-end's, of 16 kHz"]
+    lines += [f"y = log_mel(x, {', '.join(given)})  # the front-end's, of x at 16 kHz"]
     if isinstance(shown.actual, str):
         shape = shown.expected.shape
         return [

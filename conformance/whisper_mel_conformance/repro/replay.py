@@ -173,7 +173,9 @@ def _replay(
     if outcome.error is None:
         print(f"passes now, score {outcome.score} (then: {case['message']})", file=show)
         return 0
-    print(f"fails again: {outcome.error}\n(then: {case['message']})", file=show)
+    print(f"fails again: {outcome.error}", file=show)
+    if str(outcome.error) != case["message"]:
+        print(f"(then: {case['message']})", file=show)
     if options.shrink:
         given = case["arguments"]
         case = _shrunken(front_end, case, outcome)
