@@ -3,6 +3,7 @@
     ./dev mutants              every quirk of the catalogue by its killer (a minute)
     ./dev mutants --kernel     mutated copies of the kernel, too (each is compiled: up to an hour)
     ./dev mutants --full       quirks and kernels by every quick case, and idle cases (hours)
+    ./dev mutants --suite      the suite's own Python by its tests: see mutants.python (an hour)
 
 ``-k WORD`` takes only mutants whose id has the word in it; with ``--resume`` what the file has is
 kept: mutants that were tried by all short cases are left out, others are tried by their killer and
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tasks.paths import MEASUREMENTS, ROOT
 
+from mutants import python
 from mutants.kernel import kernel_mutants
 from mutants.matrix import GOOD, Row, idle, read, write
 
@@ -46,6 +48,8 @@ _PYTEST += ["--capture=no", "--dist=worksteal", str(Path(__file__).with_name("su
 def run(arguments: list[str]) -> int:
     """Run the mutants; return the exit status (see the module)."""
     options = _parser().parse_args(arguments)
+    if options.suite:
+        return python.run(options.word, record=options.record)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # small products; see whisper_mel_conformance
     from mutants.quirks import quick_cases
     from mutants.trial import planned
@@ -75,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--kernel", action="store_true", help="mutated copies of the kernel, too")
     parser.add_argument("--full", action="store_true", help="each by every case, kernels too")
+    parser.add_argument("--suite", action="store_true", help="the suite's own Python, instead")
     parser.add_argument("--record", action="store_true", help="write it to docs/measurements")
     parser.add_argument("--resume", action="store_true", help="only what the file lacks")
     parser.add_argument("-k", dest="word", default="", metavar="WORD", help="of a mutant's id")

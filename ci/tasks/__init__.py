@@ -175,10 +175,11 @@ TASKS = {
         run=_module("worst.cli", "run"),
     ),
     "mutants": Task(
-        "what the suite must reject: quirks, --kernel, --full",
+        "what the suite must reject: quirks, --kernel, --full, --suite",
         options="""
 --kernel   mutated copies of the kernel, too: each is compiled, up to an hour
 --full     quirks and kernels by every quick case, and idle cases: hours
+--suite    the suite's own Python by its tests instead: an hour
 --record   write it to docs/measurements, from where ./dev docs shows it
 --resume   only what the file lacks
 -k WORD    only mutants whose id has the word in it

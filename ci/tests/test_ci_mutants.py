@@ -336,3 +336,36 @@ def test_the_threads_do_not_race(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert "planted: no-wait-between-the-passes: found (data race)" in printed
     assert "cases executed, no finding" in printed
+
+
+# --------------------------------------------------------------------------- of the suite itself
+
+TRIED = """
+import sys
+sys.path.insert(0, {ci!r})
+from mutants import python
+module = "whisper_mel_conformance.cases.judging"
+print("unchanged", python._killed(module, None, sys.argv[1]))
+for place in range(len(list(python._changes(python._tree(module))))):
+    tree = python._tree(module)
+    said = list(python._changes(tree))[place]()
+    if said.endswith(("score < limit", "became 65")):
+        print(said, python._killed(module, tree, sys.argv[1]))
+"""
+
+
+@pytest.mark.slow
+def test_a_mutant_of_the_suite_is_found_by_a_test_that_looks_at_it(tmp_path: Path) -> None:
+    (tmp_path / "test_grade.py").write_text(
+        "from whisper_mel_conformance.cases.judging import grade\n"
+        "def test_the_limit_is_class_a() -> None: assert grade(1.0) == 'A'\n"
+    )
+    code = TRIED.format(ci=str(ROOT / "ci"))
+    done = ran([sys.executable, "-c", code, str(tmp_path / "test_grade.py")], cwd=tmp_path)
+    unchanged, *lines = done.stdout.splitlines()
+    assert unchanged == "unchanged False"
+    # The same comparison is in two functions, and the test looks at one of them.
+    compared = [line for line in lines if "score <= limit" in line]
+    assert [line.split()[-1] for line in compared] == ["True", "False"]
+    assert len(lines) > len(compared)
+    assert all(line.endswith("False") for line in lines if line not in compared)

@@ -26,6 +26,8 @@ def counts(passed: int, known: int = 0, skipped: int = 0) -> dict[str, int]:
         ("B", {"golden": counts(5)}, "B", "yellow"),
         ("A", {"golden": counts(5, known=4)}, "A*", "yellowgreen"),
         ("A", {"golden": counts(5, known=5)}, "fails*", "orange"),  # no minority
+        ("A", {"golden": counts(1, known=1)}, "fails*", "orange"),
+        ("A", {"golden": counts(0, skipped=9)}, "A", "brightgreen"),  # nothing is declared
         ("A", {"golden": counts(99), "errors": counts(0, known=1)}, "fails*", "orange"),  # lost
         ("B", {"golden": counts(9, known=1)}, "B*", "yellowgreen"),
         ("fails", {"golden": counts(99)}, "fails", "red"),
@@ -39,6 +41,7 @@ def test_a_star_is_for_a_minority_that_loses_no_family(
     assert (found.symbol, found.badge_colour) == (symbol, colour)
     assert found.conforms == (not symbol.startswith(("fails", "-")))
     assert ("green" in colour) == (symbol in ("A", "A*", "B*"))
+    assert ("red" in found.style) == (symbol == "fails")
 
 
 def late() -> Document:

@@ -412,10 +412,12 @@ def _required(function: Callable[..., Any]) -> bool:
 
 def _capabilities(offered: Mapping[str, Any], declared: Mapping[str, Any]) -> Capabilities:
     """Combine the declared capabilities with those that signatures offer."""
-    known = [field.name for field in dataclasses.fields(Capabilities) if field.name != "model"]
+    known = [field.name for field in dataclasses.fields(Capabilities)]
     for name in declared:
         if name not in known:
             raise ValueError(f"capabilities: {name!r} is unknown: expected of {', '.join(known)}")
+    if declared.get("model") is not None:
+        raise ValueError("capabilities: model: only the user says by which one it is judged")
     return Capabilities(**{**offered, **declared})
 
 

@@ -1,0 +1,168 @@
+"""Mutants of the suite's own Python: what no test notices is either equal, or not tested.
+
+    ./dev mutants --suite          30 mutants of each module, drawn by seed 0 (most of an hour)
+
+A mutant is a module in which one comparison, constant, condition, result or statement is another.
+It is compiled in a fork of this process, which runs the module's own tests: no file is changed.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import os
+import random
+import resource
+import sys
+from collections.abc import Callable, Iterator
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from typing import Any
+
+from tasks.paths import MEASUREMENTS
+
+RECORD = MEASUREMENTS / "suite-mutants.json"
+COUNT = 30
+_SECONDS = 300  # processor time of one mutant's tests; those that take longer have found it
+_TESTS = "conformance/tests/test_conformance_"
+MODULES: dict[str, str] = {
+    "whisper_mel_reference.bound": "reference/tests/test_reference_bound.py",
+    "whisper_mel_conformance.cases.judging": f"{_TESTS}judging.py",
+    "whisper_mel_conformance.run.known": f"{_TESTS}matrix.py -k declar",
+    "whisper_mel_conformance.report.verdict": f"{_TESTS}verdict.py",
+    "whisper_mel_conformance.frontend.wire": f"{_TESTS}hostile.py",
+    "whisper_mel_conformance.frontend.client": f"{_TESTS}hostile.py",
+    "whisper_mel_conformance.frontend.state": f"{_TESTS}state.py -k seen",
+    "whisper_mel_conformance.diagnosis.search": f"{_TESTS}fits.py",
+}
+"""Modules that decide a verdict or a diagnosis, each with its own tests."""
+
+Change = Callable[[], str]
+"""Changes one place of a syntax tree; returns what it says then."""
+
+
+def run(word: str, record: bool = False, seed: int = 0) -> int:
+    """Try mutants of the modules with ``word`` in their names; return the exit status.
+
+    It is 1 if fewer than nine of ten are found.
+    """
+    import hypothesis  # noqa: F401  what tests import is there before the forks, but what is tested
+    import numpy  # noqa: F401
+    import pytest  # noqa: F401
+
+    rows = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    status = 0
+    for module, tests in MODULES.items():
+        if word not in module:
+            continue
+        if _killed(module, None, tests):
+            print(f"{module}: its tests fail without a mutant: {tests}", file=sys.stderr)
+            return 2
+        count = len(list(_changes(_tree(module))))
+        drawn = sorted(random.Random(seed).sample(range(count), min(COUNT, count)))
+        live = []
+        for place in drawn:
+            tree = _tree(module)
+            said = list(_changes(tree))[place]()
+            if not _killed(module, tree, tests):
+                live.append(said)
+                print(f"{module}: not found: {said}", flush=True)
+        rows[module] = {"seed": seed, "places": count, "tried": len(drawn), "live": live}
+        print(f"{module}: {len(drawn) - len(live)} of {len(drawn)} found", flush=True)
+        status |= not len(live) <= 0.1 * len(drawn)
+    if record:
+        RECORD.write_text(json.dumps(rows, indent=1) + "\n")
+    return int(status)
+
+
+def _tree(module: str) -> ast.Module:
+    spec = importlib.util.find_spec(module.partition(".")[0])
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    path = Path(spec.submodule_search_locations[0], *module.split(".")[1:]).with_suffix(".py")
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def _killed(module: str, tree: ast.Module | None, tests: str) -> bool:
+    """Run tests in a fork, in which the module is ``tree`` (None: as it is); say if they fail."""
+    child = os.fork()
+    if child == 0:
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        for number in (1, 2):
+            os.dup2(quiet, number)
+        resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
+        status = 1
+        try:
+            if tree is not None:
+                _put_in_place(module, tree)
+            import pytest
+
+            # No rewritten assertions: they are for messages, which nobody reads here.
+            options = ["-x", "-q", "-n", "0", "--assert=plain", "-p", "no:cacheprovider"]
+            status = pytest.main([*options, *tests.split()])
+        finally:
+            os._exit(int(status))
+    _, ended = os.waitpid(child, 0)
+    return ended != 0
+
+
+def _put_in_place(module: str, tree: ast.Module) -> None:
+    """Make the import of the module execute ``tree``."""
+    before = SourceFileLoader.get_code
+
+    def get_code(self: SourceFileLoader, fullname: str) -> Any:
+        if fullname == module:
+            return compile(ast.fix_missing_locations(tree), module, "exec")
+        return before(self, fullname)
+
+    SourceFileLoader.get_code = get_code  # type: ignore[method-assign,assignment]
+
+
+# --------------------------------------------------------------------------- what is changed
+
+_PAIRS: list[tuple[type[ast.AST], type[ast.AST]]] = [
+    *((ast.Lt, ast.LtE), (ast.Gt, ast.GtE), (ast.Eq, ast.NotEq), (ast.In, ast.NotIn)),
+    *((ast.Is, ast.IsNot), (ast.And, ast.Or), (ast.Add, ast.Sub), (ast.Mult, ast.Div)),
+]
+_OTHER = {a: b for one, other in _PAIRS for a, b in ((one, other), (other, one))}
+
+
+def _changes(tree: ast.Module) -> Iterator[Change]:
+    """Yield every change that can be made in functions, in the order of the text."""
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef):
+            for node in ast.walk(function):
+                if node is not function and not isinstance(node, ast.FunctionDef):
+                    yield from _changes_of(node)
+
+
+def _changes_of(node: ast.AST) -> Iterator[Change]:
+    if isinstance(node, ast.Compare):
+        for i, op in enumerate(node.ops):
+            if type(op) in _OTHER:
+                yield _setter(node, "ops", [*node.ops[:i], _OTHER[type(op)](), *node.ops[i + 1 :]])
+    if isinstance(node, (ast.BoolOp, ast.BinOp)) and type(node.op) in _OTHER:
+        yield _setter(node, "op", _OTHER[type(node.op)]())
+    if isinstance(node, ast.Constant) and type(node.value) in (bool, int):
+        value = not node.value if isinstance(node.value, bool) else node.value + 1
+        yield _setter(node, "value", value)
+    if isinstance(node, (ast.If, ast.IfExp, ast.While)):
+        yield _setter(node, "test", ast.UnaryOp(ast.Not(), node.test))
+    if isinstance(node, ast.Return) and node.value is not None:
+        yield _setter(node, "value", ast.Constant(None))
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        yield _setter(node, "value", ast.Constant(None))
+
+
+def _setter(node: Any, field: str, value: Any) -> Change:
+    def change() -> str:
+        before = _first_line(node)
+        setattr(node, field, value)
+        return f"line {node.lineno}: {before} became {_first_line(node)}"
+
+    return change
+
+
+def _first_line(node: ast.AST) -> str:
+    return ast.unparse(ast.fix_missing_locations(node)).partition("\n")[0]
