@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -106,12 +106,11 @@ def find(
     kept: Iterable[Input],
     steps: int = STEPS,
     seed: int = SEED,
-    tried: Callable[[float], object] = lambda score: None,
 ) -> tuple[float, Input]:
     """Return the worst input among those that are kept and those of a search, with its score.
 
-    Every second input of the search is drawn, the others vary the worst one so far. ``tried`` is
-    called with each score. Raises ``ValueError`` if the front-end computes none of them.
+    Every second input of the search is drawn, the others vary the worst one so far. Raises
+    ``ValueError`` if the front-end computes none of them.
     """
     worst: tuple[float, Input] | None = None
     rng = np.random.default_rng(seed)
@@ -132,7 +131,6 @@ def find(
         found = score(front_end, asked)
         if found is None:
             continue
-        tried(found)
         if worst is None or found > worst[0]:
             worst = found, asked
     if worst is None:

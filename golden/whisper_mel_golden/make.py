@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from whisper_mel_reference import WHISPER, compare
+from numpy.typing import NDArray
+from whisper_mel_reference import WHISPER, FrontEndSpec, compare
 
 from whisper_mel_golden import openai
 from whisper_mel_golden.inputs import FLAGS, INPUTS, RECORDINGS, Input, case_variants
@@ -116,25 +117,43 @@ def _make_input(entry: Input, stage: Path) -> tuple[dict[str, Any], Entries]:
     own: Entries = {}
     for case_id, n_mels, (pad_to, smoothing) in case_variants(entry):
         features = openai.whisper_features(audio, n_mels, pad_to, smoothing)
-        write_features(features_path(case_id, stage), features)
         spec = WHISPER.replace(n_mels=n_mels, pad_to=pad_to, smoothing=smoothing)
-        own[case_id] = {
-            "input": entry.id,
-            "n_mels": n_mels,
-            "pad_to": pad_to,
-            "smoothing": smoothing,
-            "shape": list(features.shape),
-            "sha256": fingerprint(features),
-            "score": round(compare(features, audio, spec).score, 6),
-        }
-        print(f"{case_id}: score {own[case_id]['score']}", flush=True)
-    fields = {
+        own[case_id] = write_golden(case_id, entry, audio, features, spec, stage)
+    return input_fields(entry, audio), own
+
+
+def input_fields(entry: Input, audio: NDArray[np.generic]) -> dict[str, Any]:
+    """Return the manifest's entry of an input."""
+    return {
         "purpose": entry.purpose,
         "flags": list(entry.flags),
         "recipe": entry.recipe,
         "sha256": fingerprint(audio),
     }
-    return fields, own
+
+
+def write_golden(
+    case_id: str,
+    entry: Input,
+    audio: NDArray[np.generic],
+    features: NDArray[np.float32],
+    spec: FrontEndSpec,
+    folder: Path,
+) -> dict[str, Any]:
+    """Write the features of an input, and say their score; return the manifest's entry."""
+    write_features(features_path(case_id, folder), features)
+    score = round(compare(features, audio, spec).score, 6)
+    print(f"{case_id}: score {score}", flush=True)
+    return {
+        "input": entry.id,
+        "n_mels": spec.n_mels,
+        "pad_to": spec.pad_to,
+        "smoothing": spec.smoothing,
+        **({} if spec.maximum == WHISPER.maximum else {"maximum": spec.maximum}),
+        "shape": list(features.shape),
+        "sha256": fingerprint(features),
+        "score": score,
+    }
 
 
 def _others(made_with: dict[str, str], data: Path) -> dict[str, Any]:

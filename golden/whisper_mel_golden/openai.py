@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import platform
 from importlib import metadata
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_mel_golden.machine import cpu_model
+from whisper_mel_golden import machine
 
 VERSION = "20250625"
 
@@ -47,27 +46,17 @@ def whisper_features(
     if audio.dtype == np.int16:
         samples /= 32768.0
     padding = 0 if pad_to is None else pad_to - samples.size
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # clips are short, and bits must not depend on the number of cores
-    try:
+    with machine.one_thread():
         features = log_mel_spectrogram(samples, n_mels, padding=padding, device="cpu")
         if smoothing is not None:
             pad = {"valid": 0, "same": 1}[smoothing]
             features = torch.nn.functional.avg_pool2d(
                 features[None], 3, stride=1, padding=pad, count_include_pad=False
             )[0]
-    finally:
-        torch.set_num_threads(threads)
     result: NDArray[np.float32] = features.numpy()
     return result
 
 
 def made_with() -> dict[str, str]:
     """Return the versions and the processor that goldens made here come from."""
-    versions = {name: metadata.version(name) for name in ("openai-whisper", "torch", "numpy")}
-    return {
-        **versions,
-        "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "cpu": cpu_model(),
-    }
+    return machine.made_with("openai-whisper", "torch", "numpy")

@@ -50,6 +50,8 @@ INPUTS: dict[str, Any] = {
     "int16": PCM,
     "float16": CLIP.astype(np.float16),
     "bfloat16": TENSOR.bfloat16(),
+    "negative strides": CLIP[::-1].copy()[::-1],
+    "masked array": np.ma.masked_array(CLIP),
     "list of numbers": CLIP.tolist(),
     "tensor": TENSOR,
     "… with a gradient": TENSOR.clone().requires_grad_(),

@@ -28,7 +28,7 @@ from whisper_mel_conformance.frontend.effects import (
 )
 from whisper_mel_conformance.frontend.errors import Broken
 from whisper_mel_conformance.frontend.layouts import lay_out, output_memory
-from whisper_mel_conformance.frontend.streams import are_streams, stream, stream_growth
+from whisper_mel_conformance.frontend.streams import stream, stream_growth
 
 _OUT_SENTINEL = np.float32(-12345.0)
 
@@ -281,6 +281,21 @@ def _are_several(value: Any, given: Mapping[str, Any]) -> bool:
     )
 
 
+def _are_streams(value: Any, count: int) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == count
+        and all(
+            isinstance(one, dict)
+            and one.keys() == {"features", "counts"}
+            and _is_features(one["features"])
+            and isinstance(one["counts"], list)
+            and all(type(number) is int for number in one["counts"])
+            for one in value
+        )
+    )
+
+
 def _are_words(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
@@ -303,7 +318,7 @@ ANSWERS: dict[str, Callable[[Any, dict[str, Any]], bool]] = {
     "left_running": lambda value, _: _are_words(value),
     "growth": lambda value, _: _is_usage(value),
     "endure": lambda value, _: _is_usage(value),
-    "stream": lambda value, given: are_streams(value, len(given["streams"])),
+    "stream": lambda value, given: _are_streams(value, len(given["streams"])),
     "stream_growth": lambda value, _: isinstance(value, float),
     "with_lengths": lambda value, given: (
         isinstance(value, dict)

@@ -109,20 +109,3 @@ def _cut(audio: Array, lengths: Sequence[int]) -> Iterator[Array]:
     for length in lengths:
         yield audio[start : start + length]
         start += length
-
-
-def are_streams(value: Any, count: int) -> bool:
-    """Return whether an answer is what :func:`stream` returns for so many streams."""
-    return (
-        isinstance(value, list)
-        and len(value) == count
-        and all(
-            isinstance(one, dict)
-            and one.keys() == {"features", "counts"}
-            and isinstance(one["features"], np.ndarray)
-            and one["features"].dtype == np.float32
-            and isinstance(one["counts"], list)
-            and all(type(number) is int for number in one["counts"])
-            for one in value
-        )
-    )
