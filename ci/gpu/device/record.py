@@ -96,16 +96,19 @@ def results(made: dict[str, Any]) -> list[str]:
 def times(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Return a table of microseconds for each clip, with the ratio of each peer to ours.
 
-    Records from before 2026-11-28 have no share of a copy's bandwidth.
+    There is a column for shares of a copy's bandwidth if the record has any.
     """
     others = dict.fromkeys(name for row in rows for name in row["sides"] if name != "whisper-mel")
-    head = ["clips", "bands", "type", "in a graph", "of a copy", "whisper-mel", *others]
+    has_shares = any("copy_share" in row for row in rows)
+    shares = ["of a copy"] if has_shares else []
+    head = ["clips", "bands", "type", "in a graph", *shares, "whisper-mel", *others]
     lines = [f"| {' | '.join(head)} |", f"|{'--:|' * len(head)}"]
     for row in rows:
         sides = row["sides"]
         cells = [str(row["batch"]), str(row["n_mels"]), row["dtype"]]
         cells.append(f"{1e3 * row['graph_ms'] / row['batch']:.3g}")
-        cells.append(f"{row['copy_share']:.0%}" if "copy_share" in row else "")
+        if has_shares:
+            cells.append(f"{row['copy_share']:.0%}" if "copy_share" in row else "")
         cells.append(f"{sides['whisper-mel']['us_per_clip']:.3g}")
         for name in others:
             side = sides.get(name)

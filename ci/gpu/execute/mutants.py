@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tasks.columns import aligned
 from tasks.paths import MEASUREMENTS
+from whisper_mel_conformance.report.columns import aligned
 from whisper_mel_mojo.gpu.emulator.kernels import Kernels
 from whisper_mel_mojo.gpu.emulator.program import Finding, Program
 from whisper_mel_mojo.gpu.emulator.ptx import Module, Statement, read
