@@ -46,7 +46,7 @@ def run_worker(
     environment.update({f"{library}_NUM_THREADS": threads for library in _THREAD_SETTINGS})
     environment.update(_MALLOC[malloc])
     process = subprocess.Popen(
-        [sys.executable, "-c", _BOOTSTRAP.format(path=["", *sys.path], module=module)],
+        [sys.executable, "-c", _BOOTSTRAP.format(path=sys.path, module=module)],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
