@@ -145,8 +145,8 @@ def _changes_of(node: ast.AST) -> Iterator[Change]:
     if isinstance(node, (ast.BoolOp, ast.BinOp)) and type(node.op) in _OTHER:
         yield _setter(node, "op", _OTHER[type(node.op)]())
     if isinstance(node, ast.Constant) and type(node.value) in (bool, int):
-        value = not node.value if isinstance(node.value, bool) else node.value + 1
-        yield _setter(node, "value", value)
+        value: Any = node.value
+        yield _setter(node, "value", not value if isinstance(value, bool) else value + 1)
     if isinstance(node, (ast.If, ast.IfExp, ast.While)):
         yield _setter(node, "test", ast.UnaryOp(ast.Not(), node.test))
     if isinstance(node, ast.Return) and node.value is not None:
