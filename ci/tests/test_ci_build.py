@@ -14,6 +14,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock, call
 
 import numpy as np
 import pytest
@@ -193,18 +194,13 @@ def test_another_processor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is the kernel's wheel alone, which test_ci_wheel_for_arm.py builds and executes."""
-    asked: list[tuple[Path, str]] = []
-
-    def build_for(dist: Path, target: str) -> int:
-        asked.append((dist, target))
-        return 0
-
-    monkeypatch.setattr(wheels, "build_for", build_for)
+    made = Mock(return_value=0)
+    monkeypatch.setattr(wheels, "build_for", made)
     for arguments in (["--target", "aarch64"], ["mojo", "--target=aarch64"]):
         assert build.layer(["wheels", *arguments]) == "default"
         assert build.compiles(["wheels", *arguments])
         assert build.run(["wheels", *arguments]) == 0
-    assert asked == 2 * [(ROOT / "dist", "aarch64")]
+    assert made.call_args_list == 2 * [call(ROOT / "dist", "aarch64")]
     monkeypatch.undo()
     monkeypatch.setenv("PATH", str(tmp_path))
     assert wheels.build_for(tmp_path, "aarch64") == 1

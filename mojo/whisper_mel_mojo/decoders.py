@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
@@ -93,15 +93,17 @@ class _Libsndfile:
         guesses = self._file.subtype.startswith("MPEG") and not announces_length
         is_unknown = guesses or self._file.frames == 2**63 - 1
         self.length: int | None = None if is_unknown else self._file.frames
-        # One seek, to the beginning: without it Opus keeps what its encoder has put before the
-        # first sample. No others: MP3 is wrong after them, and FLAC of unknown length has none.
-        with suppress(self._error):
-            self._file.seek(0)
-        self._file.seekable = lambda: False
+        self._file.seekable = lambda: False  # it would seek before and after every block
 
     def blocks(self, frames: int) -> Iterator[NDArray[np.float32]]:
+        # One seek, to the beginning: without it Opus keeps what its encoder has put before the
+        # first sample. No others: MP3 is wrong after them. FLAC of unknown length does not seek.
+        seeks = self._file.format != "FLAC"
         while True:
             try:
+                if seeks:
+                    self._file.seek(0)
+                    seeks = False
                 block = self._file.read(frames, dtype="float32", always_2d=True)
             except (self._error, OSError) as error:
                 raise DecodingError(
