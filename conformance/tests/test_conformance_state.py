@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import decimal
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -94,6 +95,41 @@ def test_each_change_is_seen_and_named(name: str) -> None:
     assert [line.partition(": ")[0] for line in state.differences(before, during)] == [
         name.partition(": ")[0]
     ]
+    assert state.differences(before, state.snapshot()) == []
+
+
+@pytest.mark.parametrize("name", ["nearest", "flushed", "up", "down", "zero"])
+def test_a_mode_of_arithmetic_is_set_seen_and_put_back(name: str) -> None:
+    before = state.control()
+    with state.mode(name):
+        during = state.control()
+        quotients: Any = np.array([1, -1, 1e-310]) / np.array([3.0, 3.0, 2.0])
+    third, minus, tiny = quotients
+    assert state.control() == before
+    assert (during != before) == (name != "nearest")
+    assert (tiny == 0) == (name == "flushed")
+    nearest = 1 / 3
+    assert (third > nearest) == (name == "up")  # 1/3 is rounded down to the nearest
+    assert (minus < -nearest) == (name == "down")
+
+
+def test_descriptors_and_signals_are_seen() -> None:
+    before = state.snapshot()
+    kept = os.dup(0)
+    handler = signal.signal(signal.SIGUSR1, lambda *_: None)
+    try:
+        with open(os.devnull, "rb") as nothing, tempfile.TemporaryFile() as file:
+            os.dup2(
+                file.fileno() if os.readlink("/proc/self/fd/0") == os.devnull else nothing.fileno(),
+                0,
+            )
+            during = state.snapshot()
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+        signal.signal(signal.SIGUSR1, handler)
+    seen = {line.partition(": ")[0] for line in state.differences(before, during)}
+    assert seen == {"signals", "handler of SIGUSR1", "standard input, output and errors"}
     assert state.differences(before, state.snapshot()) == []
 
 
