@@ -73,7 +73,8 @@ def run() -> int:
             judge(folder, python)
             _say("vectors")
             with tarfile.open(next(dist.glob("*-quick.tar.gz"))) as archive:
-                archive.extractall(folder, filter="data")
+                archive.extraction_filter = getattr(tarfile, "data_filter", None)  # new Pythons
+                archive.extractall(folder)
             (unpacked,) = folder.glob("whisper-mel-vectors-*")
             _call([python, "-c", _LOADER], unpacked)
         except Failed as error:

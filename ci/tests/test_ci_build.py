@@ -108,7 +108,8 @@ def test_a_wheel_of_the_source_distribution_is_pure(dist: Path, tmp_path: Path) 
     """Whoever has no wheel for the platform compiles on first use, with the extra ``build``."""
     (source,) = dist.glob("whisper_mel_mojo-*.tar.gz")
     with tarfile.open(source) as packed:
-        packed.extractall(tmp_path, filter="data")
+        packed.extraction_filter = getattr(tarfile, "data_filter", None)  # new Pythons
+        packed.extractall(tmp_path)
     (folder,) = tmp_path.iterdir()
     subprocess.run(["hatchling", "build", "-t", "wheel"], cwd=folder, check=True)
     (wheel,) = (folder / "dist").glob("*.whl")
@@ -126,7 +127,8 @@ def test_the_source_distribution_works_where_a_compiler_is(dist: Path, tmp_path:
     """Unpacked elsewhere, in front of this checkout's packages, it compiles its kernel."""
     (source,) = dist.glob("whisper_mel_mojo-*.tar.gz")
     with tarfile.open(source) as packed:
-        packed.extractall(tmp_path, filter="data")
+        packed.extraction_filter = getattr(tarfile, "data_filter", None)  # new Pythons
+        packed.extractall(tmp_path)
     (folder,) = tmp_path.glob("whisper_mel_mojo-*/")
     audio = np.random.default_rng(3).standard_normal(16000).astype(np.float32)
     np.save(tmp_path / "audio.npy", audio)

@@ -7,7 +7,8 @@ import datetime
 
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure, Refused
-from whisper_mel_conformance.frontend.load import peers
+from whisper_mel_conformance.frontend.load import model_of, peers
+from whisper_mel_conformance.run.setup import fixed_by
 
 from worst import inputs
 
@@ -22,7 +23,7 @@ def run(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     missing = 0
     for name in options.name or peers():
-        front_end = FrontEnd(name)
+        front_end = FrontEnd(name, model=fixed_by(model_of(name)))
         try:
             front_end.start()
             found = _found(front_end, options.steps, options.seed)

@@ -81,6 +81,13 @@ CLIP = {"signal": "silence", "n": 1000}
         ({"max_samples": 999}, Request(recipes=[CLIP]), "takes 999 samples at most"),
         ({"max_samples": 1999}, Request({"parts": [CLIP, CLIP]}), "takes 1999 samples at most"),
         ({"max_samples": 1999}, Request(CLIP, pad_to=2000), "takes 1999 samples at most"),
+        ({"multiple_of": 160}, Request(recipes=[CLIP, CLIP]), "takes multiples of 160 samples"),
+        ({"multiple_of": 1000, "pad_to": True}, Request(CLIP), None),
+        (
+            {"multiple_of": 1000, "pad_to": True},
+            Request(CLIP, pad_to=1600),
+            "takes multiples of 1000 samples",
+        ),
     ],
 )
 def test_what_a_request_needs(able: dict[str, Any], request_: Request, why: str) -> None:

@@ -298,7 +298,8 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The vectors of some inputs, as in the archive."""
     folder = tmp_path_factory.mktemp("loaders")
     with tarfile.open(vectors.pack(folder, CASES)) as archive:
-        archive.extractall(folder, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # new Pythons
+        archive.extractall(folder)
     return folder / vectors.STEM
 
 

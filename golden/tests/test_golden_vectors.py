@@ -36,7 +36,8 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(f"no C compiler {COMPILER[0]!r}")
     folder = tmp_path_factory.mktemp("vectors")
     with tarfile.open(vectors.pack(folder, CASES)) as archive:
-        archive.extractall(folder, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # new Pythons
+        archive.extractall(folder)
     (stem,) = folder.glob("whisper-mel-vectors-*/")
     command = [*COMPILER, "-Werror", "-o", "verify", "verify.c", "-lm"]
     subprocess.run(command, cwd=stem, check=True)

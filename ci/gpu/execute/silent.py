@@ -19,7 +19,9 @@ REASONS = {
     r"unreached .*fetch": (
         "not reached: where one block does a clip, a tile is one group, and none is fetched ahead"
     ),
-    r"constant: .*fetch_from": "samples that are fetched, and that no frame reaches",
+    r"constant: .*fetch_from|constant: add\.s32 .*, (?:3380|3508); .*: $": (
+        "samples that are fetched, and that no frame reaches"
+    ),
     r"comparison: setp\.eq\.b64 %p\d+, %rd\d+, %rd|constant: mul\.lo\.s64 .*, 160; .*frames in": (
         "a quotient is rounded down that is never negative"
     ),

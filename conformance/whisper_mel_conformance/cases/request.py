@@ -84,6 +84,8 @@ class Request:
         longest = max([self.pad_to or 0, *map(length, clips)])
         if able.max_samples is not None and longest > able.max_samples:
             return f"takes {able.max_samples} samples at most"
+        if any((self.pad_to or length(clip)) % able.multiple_of for clip in clips):
+            return f"takes multiples of {able.multiple_of} samples"
         if self.recipes and not able.batch:
             return "does not claim batch"
         padded = (able.model or {}).get("pad_to")

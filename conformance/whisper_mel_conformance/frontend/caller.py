@@ -58,7 +58,7 @@ class Caller:
             raise Broken(
                 f"log_mel declines some clips and takes others (NotImplementedError: {why}): "
                 "expected the same of all clips with these options; capabilities can have "
-                "max_samples"
+                "max_samples and multiple_of"
             )
 
     def raw(self, audio: Any, **options: Any) -> Any:

@@ -58,6 +58,7 @@ class Capabilities:
     dtypes : supported dtypes of the audio: ``"float32"``, ``"float64"``, ``"int16"``.
     batch : whether it takes audio of shape ``(batch, n)``.
     max_samples : the number of samples of the longest clip that it takes, or None without a limit.
+    multiple_of : what a clip's number of samples, with the zeros of ``pad_to``, is a multiple of.
     errors : ``"strict"`` if it promises the error policy of docs/specification.md ("ours"), or
     None.
     out : whether it takes ``out``, an array to write the features to.
@@ -81,6 +82,7 @@ class Capabilities:
     dtypes: tuple[str, ...] = ("float32",)
     batch: bool = False
     max_samples: int | None = None
+    multiple_of: int = 1
     errors: str | None = None
     out: bool = False
     threads: bool = False
@@ -96,6 +98,7 @@ class Capabilities:
         object.__setattr__(self, "n_mels", tuple(_whole("n_mels", n) for n in self.n_mels))
         if self.max_samples is not None:
             object.__setattr__(self, "max_samples", _whole("max_samples", self.max_samples))
+        object.__setattr__(self, "multiple_of", _whole("multiple_of", self.multiple_of))
         for name, allowed in _ALLOWED.items():
             value = getattr(self, name)
             for item in value if isinstance(value, tuple) else (value,):
@@ -228,6 +231,18 @@ def peers(which: str = "all") -> list[str]:
     """
     wanted = {"all": r"", "light": r"^LIGHT = True$", "none": r"(?!)"}[which]
     return [_peer(path) for path in _adapters() if re.search(wanted, _source(path), re.MULTILINE)]
+
+
+def model_of(source: str) -> str | None:
+    """Return the model that a peer is judged by, as its adapter says; None for Whisper's front-end.
+
+    Other front-ends are judged by what the user names.
+    """
+    for path in _adapters():
+        said = re.search(r'^MODEL = "(.+)"$', _source(path), re.MULTILINE)
+        if said and _peer(path) == source:
+            return said[1]
+    return None
 
 
 def needs_trust(source: str) -> bool:

@@ -3,7 +3,8 @@
 An adapter is a module of this package that defines ``front_end``; it is named as its peer, with
 underscores for hyphens, and imported only when that is judged. Peers whose adapter says
 ``LIGHT = True`` are judged in every run: they need neither PyTorch nor Node.js and start within
-seconds. ``--matrix`` judges the others, too.
+seconds. ``--matrix`` judges the others, too. ``MODEL = "NAME"`` says which model's definition a
+peer is judged by, in place of Whisper's.
 
 An adapter keeps every difference between its peer and Whisper's front-end, because the judge is to
 find it. What a peer cannot do is not declared as a capability, or raises ``NotImplementedError``.

@@ -30,14 +30,17 @@ class _KerasHub:
     name = "keras-hub"
     device = "cpu"
     versions = versions("keras-hub", "keras", "numpy")
-    capabilities: ClassVar[dict[str, Any]] = {"n_mels": (80, 128), "pad_to": True, "batch": True}
+    capabilities: ClassVar[dict[str, Any]] = {
+        "n_mels": (80, 128),
+        "pad_to": True,
+        "batch": True,
+        "multiple_of": _SECOND,
+    }
 
     def log_mel(
         self, audio: NDArray[Any], n_mels: int = 80, *, pad_to: int | None = None
     ) -> NDArray[np.float32]:
         length = audio.shape[-1] if pad_to is None else pad_to
-        if length == 0 or length % _SECOND:
-            raise NotImplementedError("pads to a whole number of seconds")
         features = np.asarray(_converter(n_mels, length // _SECOND)(audio))
         return np.ascontiguousarray(features.swapaxes(-2, -1))
 

@@ -25,15 +25,17 @@ class _OnnxAsr:
     name = "onnx-asr"
     device = "cpu"
     versions = versions("onnx-asr", "numpy")
-    capabilities: ClassVar[dict[str, Any]] = {"n_mels": (80, 128), "pad_to": True, "batch": True}
+    capabilities: ClassVar[dict[str, Any]] = {
+        "n_mels": (80, 128),
+        "pad_to": True,
+        "batch": True,
+        "max_samples": _THIRTY_SECONDS,
+        "multiple_of": _THIRTY_SECONDS,
+    }
 
     def log_mel(
         self, audio: NDArray[Any], n_mels: int = 80, *, pad_to: int | None = None
     ) -> NDArray[np.float32]:
-        if pad_to is None and audio.shape[-1] != _THIRTY_SECONDS:
-            raise NotImplementedError("always pads to 30 s")
-        if pad_to not in (None, _THIRTY_SECONDS):
-            raise NotImplementedError("pads to 30 s only")
         clips = np.atleast_2d(audio)
         lengths = np.full(len(clips), clips.shape[1], np.int64)
         features, _ = _preprocessor(n_mels)(clips, lengths)

@@ -15,6 +15,8 @@ leave_out_torchaudio_library()
 
 from transformers import VoxtralRealtimeFeatureExtractor  # noqa: E402
 
+MODEL = "voxtral-realtime"
+
 _MAXIMUM = 1.5
 
 
@@ -39,7 +41,6 @@ class _VoxtralRealtime:
         "maximum": (_MAXIMUM,),
         "pad_to": True,
         "batch": True,
-        "model": {"name": name, "n_mels": 128, "maximum": _MAXIMUM, "pad_to": None},
     }
 
     def log_mel(

@@ -12,7 +12,7 @@ from whisper_mel_reference import FrontEndSpec
 
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure, Refused
-from whisper_mel_conformance.frontend.load import UnknownFrontEnd, peers, require_known
+from whisper_mel_conformance.frontend.load import UnknownFrontEnd, model_of, peers, require_known
 from whisper_mel_conformance.run import known as known_failures
 from whisper_mel_conformance.run.known import KnownFailure
 
@@ -125,6 +125,7 @@ def fixed_by(model: str | None) -> dict[str, Any] | None:
 
 
 def _described(source: str, timeout: float, model: dict[str, Any] | None) -> dict[str, Any]:
+    model = model or fixed_by(model_of(source))
     front_end = FrontEnd(source, timeout=timeout, model=model)
     try:
         front_end.start()

@@ -33,7 +33,7 @@ _REPLACED = (
     (r"call void @(?:air\.wg\.barrier|llvm\.amdgcn\.s\.barrier)\([^)]*\)",
      "call void @watch_barrier(i32 SITE)"),
 )  # fmt: skip
-_KNOWN = r"watch_\w+|llvm\.(?:fma|fabs|abs|maxnum|minnum|[su](?:max|min))\.\w+"
+_KNOWN = r"watch_\w+|llvm\.(?:fma|fabs|abs|maxnum|minnum|[su](?:max|min)|vector\.reduce\.fmax)\.\w+"
 _DECLARED = """
 declare void @watch_read_shared(ptr, i32, i32)
 declare void @watch_write_shared(ptr, i32, i32)
