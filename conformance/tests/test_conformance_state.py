@@ -114,9 +114,10 @@ def test_a_mode_of_arithmetic_is_set_seen_and_put_back(name: str) -> None:
 
 
 def test_descriptors_and_signals_are_seen() -> None:
+    handler = signal.signal(signal.SIGUSR1, signal.SIG_DFL)  # a library may have its own
     before = state.snapshot()
     kept = os.dup(0)
-    handler = signal.signal(signal.SIGUSR1, lambda *_: None)
+    signal.signal(signal.SIGUSR1, lambda *_: None)
     try:
         with open(os.devnull, "rb") as nothing, tempfile.TemporaryFile() as file:
             os.dup2(
@@ -127,10 +128,12 @@ def test_descriptors_and_signals_are_seen() -> None:
     finally:
         os.dup2(kept, 0)
         os.close(kept)
-        signal.signal(signal.SIGUSR1, handler)
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
     seen = {line.partition(": ")[0] for line in state.differences(before, during)}
+    after = state.snapshot()
+    signal.signal(signal.SIGUSR1, handler)
     assert seen == {"signals", "handler of SIGUSR1", "standard input, output and errors"}
-    assert state.differences(before, state.snapshot()) == []
+    assert state.differences(before, after) == []
 
 
 def test_what_comes_with_a_library_is_no_change(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,8 @@ CONTROLS = {
     "overrun": KernelMutant(
         "overrun",
         "gpu",
-        "clip.values()[unsafe_offset=at] = value\n                at +=",
-        "clip.values()[unsafe_offset=at + 1] = value\n                at +=",
+        "clip.values()[unsafe_offset=at] = value\n                    at +=",
+        "clip.values()[unsafe_offset=at + 1] = value\n                    at +=",
         "memcheck",
     ),
     "race": KernelMutant(
