@@ -163,6 +163,11 @@ def bind(call: Call, front_end: Loaded) -> Callable[[], Any]:
         raise NotImplementedError(f"has {capabilities.n_mels} bands only")
     if call.clips and not capabilities.batch:
         raise NotImplementedError("takes single clips")
+    length = call.pad_to or int(call.seconds * SAMPLE_RATE)
+    if capabilities.max_samples is not None and length > capabilities.max_samples:
+        raise NotImplementedError(f"takes {capabilities.max_samples} samples at most")
+    if length % capabilities.multiple_of:
+        raise NotImplementedError(f"takes multiples of {capabilities.multiple_of} samples")
     samples = audio(call.seconds, call.clips)
     options: dict[str, Any] = {}
     for name, value in (("pad_to", call.pad_to), ("smoothing", call.smoothing)):

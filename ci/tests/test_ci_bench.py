@@ -366,6 +366,10 @@ def test_what_a_peer_cannot_do_is_skipped_with_the_reason() -> None:
     starts = front_end(zeros, process_per_call=True)
     assert "takes single clips" in one_row(front_end(zeros), batch)["skipped"]
     assert "has (80,) bands only" in one_row(front_end(zeros), wide)["skipped"]
+    short = front_end(zeros, max_samples=15_999)
+    assert "takes 15999 samples at most" in one_row(short)["skipped"]
+    assert "multiples of 480000" in one_row(front_end(zeros, multiple_of=480_000))["skipped"]
+    assert "ratio" in one_row(front_end(zeros, max_samples=16_000, multiple_of=16_000))
     assert "starts a process for every call" in one_row(starts)["skipped"]
     elsewhere = front_end(zeros, own_process=True)
     assert "computes in another process" in one_row(elsewhere)["skipped"]
