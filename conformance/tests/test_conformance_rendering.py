@@ -413,7 +413,8 @@ def test_files_that_are_no_reports_are_named(
 def test_the_benchmark_of_this_checkout_is_shown(tmp_path: Path) -> None:
     path = ROOT / "docs" / "measurements" / "cpu.json"
     shown = read_benchmark(path)
-    assert {row["ours"] for row in shown["rows"]} == {"mojo-cpu"}
+    timed = {row["ours"] for row in shown["rows"] if not row["id"].startswith("drop-in/")}
+    assert timed == {"mojo-cpu"}
     document = Document([run(good("librosa"), good("mojo-cpu"))], [shown])
     [librosa, ours] = entries(document)
     assert librosa.milliseconds is not None
