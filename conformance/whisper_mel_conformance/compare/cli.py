@@ -17,7 +17,6 @@ from whisper_mel_reference import WHISPER, Truth, truth
 from whisper_mel_reference.bound import compare_with
 
 from whisper_mel_conformance.cases.judging import grade
-from whisper_mel_conformance.compare import devices
 from whisper_mel_conformance.compare.process import Result, run_worker
 from whisper_mel_conformance.compare.worker import ABSENT
 from whisper_mel_conformance.folder import write_whole
@@ -85,6 +84,8 @@ def main(arguments: list[str]) -> int:
     except (ValueError, OSError, ImportError) as error:  # too short, too loud, not to be read
         name = str(options.audio)
         return _unusable(str(error) if name in str(error) else f"{name}: {error}")
+    from whisper_mel_conformance.compare import devices  # which imports PyTorch
+
     device = devices.device()
     seconds = audio.size / WHISPER.sample_rate
     print(f"{options.audio}: {seconds:.2f} s at 16 kHz, {options.n_mels} bands")
@@ -204,7 +205,6 @@ def table(results: dict[str, Result]) -> list[str]:
         if "skipped" in it and name not in absent
     ]
     lines += [f"{name}: {why(name, it)}" for name, it in measured.items() if it["class"] != "A"]
-    return lines
     return lines
 
 
