@@ -198,29 +198,26 @@ class Loaded:
 def registered() -> dict[str, EntryPoint]:
     """Return the entry points of front-ends by name; a peer's name always means its adapter."""
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
-    for path in _adapters():
-        entry = f"{PEERS_PACKAGE}.{path.name.partition('.')[0]}:front_end"
-        found[_peer(path)] = EntryPoint(_peer(path), entry, GROUP)
+    for name in _adapters():
+        value = f"{PEERS_PACKAGE}.{name.replace('-', '_')}:front_end"
+        found[name] = EntryPoint(name, value, GROUP)
     return found
 
 
 @lru_cache(maxsize=1)
-def _adapters() -> list[Path]:
-    """List the modules and folders of the package ``peers`` that define a ``front_end``."""
-    entries = sorted(PEERS.iterdir(), key=lambda path: path.stem)
-    return [path for path in entries if re.search(r"^front_end = ", _source(path), re.MULTILINE)]
+def _adapters() -> dict[str, str]:
+    """Return the text of each adapter, which is not imported, by the name of its peer.
 
-
-def _source(adapter: Path) -> str:
-    """Return the text of an adapter's module, which is not imported; empty if it is no module."""
-    module = adapter / "__init__.py" if adapter.is_dir() else adapter
-    is_module = module.suffix == ".py" and module.is_file()
-    return module.read_text(encoding="utf-8") if is_module else ""
-
-
-def _peer(adapter: Path) -> str:
-    """Return the name of the front-end that an adapter is named for."""
-    return adapter.stem.replace("_", "-")
+    Adapters are the modules and folders of the package ``peers`` that define a ``front_end``.
+    """
+    found = {}
+    for path in sorted(PEERS.iterdir(), key=lambda path: path.stem):
+        module = path / "__init__.py" if path.is_dir() else path
+        is_module = module.suffix == ".py" and module.is_file()
+        text = module.read_text(encoding="utf-8") if is_module else ""
+        if re.search(r"^front_end = ", text, re.MULTILINE):
+            found[path.stem.replace("_", "-")] = text
+    return found
 
 
 def peers(which: str = "all") -> list[str]:
@@ -230,7 +227,7 @@ def peers(which: str = "all") -> list[str]:
     ``"none"``.
     """
     wanted = {"all": r"", "light": r"^LIGHT = True$", "none": r"(?!)"}[which]
-    return [_peer(path) for path in _adapters() if re.search(wanted, _source(path), re.MULTILINE)]
+    return [name for name, text in _adapters().items() if re.search(wanted, text, re.MULTILINE)]
 
 
 def model_of(source: str) -> str | None:
@@ -238,11 +235,8 @@ def model_of(source: str) -> str | None:
 
     Other front-ends are judged by what the user names.
     """
-    for path in _adapters():
-        said = re.search(r'^MODEL = "(.+)"$', _source(path), re.MULTILINE)
-        if said and _peer(path) == source:
-            return said[1]
-    return None
+    said = re.search(r'^MODEL = "(.+)"$', _adapters().get(source, ""), re.MULTILINE)
+    return said[1] if said else None
 
 
 def needs_trust(source: str) -> bool:
