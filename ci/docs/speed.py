@@ -53,7 +53,11 @@ def headline() -> str:
 
 def headline_of(rows: dict[str, Any]) -> str:
     """Return the ratio to the fastest front-end with our features; drop-ins; the baseline."""
-    names = [name for name in front_ends(rows) if same_work(rows.get(f"{name}/30s/80", NO_ROW))]
+    names = [
+        name
+        for name in front_ends(rows)
+        if (row := rows.get(f"{name}/30s/80")) is not None and same_work(row)
+    ]
     if not names:
         return "Nothing was measured with a clip of 30 s."
     fastest = names[0]
@@ -61,7 +65,9 @@ def headline_of(rows: dict[str, Any]) -> str:
     sentences = [f"For a clip of 30 s, one thread, the fastest other front-end, {fastest}, {took}."]
     drop_ins = sorted(_drop_in_rows(rows), key=lambda row: -row["ratio"])
     if drop_ins:
-        told = ", ".join(f"{_times(row)} {_original(row)}" for row in drop_ins)
+        told = ", ".join(
+            f"{_times(row)} as fast as {row['id'].split('/')[1]} ({_call(row)})" for row in drop_ins
+        )
         sentences.append(
             f"[Drop-ins](docs/using.md) on two threads, beside their originals: {told}."
         )
@@ -69,9 +75,6 @@ def headline_of(rows: dict[str, Any]) -> str:
         times = _times(rows[f"{BASELINE}/30s/80"])
         sentences.append(f"{BASELINE} itself takes {times} as long.")
     return " ".join(sentences)
-
-
-NO_ROW: dict[str, Any] = {"difference": None}
 
 
 def _times(row: dict[str, Any]) -> str:
@@ -82,11 +85,10 @@ def _drop_in_rows(rows: dict[str, Any]) -> list[dict[str, Any]]:
     return [row for name, row in rows.items() if name.startswith(f"{DROP_IN}/")]
 
 
-def _original(row: dict[str, Any]) -> str:
-    """Return whom a drop-in is as many times as fast as, with the call."""
+def _call(row: dict[str, Any]) -> str:
+    """Return what both sides of a row are called with."""
     clips = row["other"]["clips"]
-    call = f"a list of {clips} clips of 30 s" if clips else "a clip of 30 s"
-    return f"as fast as {row['id'].split('/')[1]} ({call})"
+    return f"a list of {clips} clips of 30 s" if clips else "a clip of 30 s"
 
 
 def _batches(rows: dict[str, Any]) -> str:
@@ -123,13 +125,12 @@ def _drop_ins(rows: dict[str, Any]) -> str:
     lines = [
         [
             row["id"].split("/")[1],
-            f"a list of {clips} clips of 30 s" if clips else "a clip of 30 s",
+            _call(row),
             milliseconds(row["ours"]["median_ms"]),
             milliseconds(row["other"]["median_ms"]),
             f"{number(row['ratio'])}×" + (" ~" if row["noisy"] else ""),
         ]
         for row in _drop_in_rows(rows)
-        for clips in [row["other"]["clips"]]
     ]
     title = "Through the drop-ins, as users call them and with malloc as it is, in milliseconds:"
     return f"{title}\n\n{table(head, lines)}" if lines else ""

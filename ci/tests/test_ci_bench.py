@@ -380,6 +380,16 @@ def test_what_a_peer_cannot_do_is_skipped_with_the_reason() -> None:
     assert one_row(front_end(broken))["skipped"] == "peer failed: OSError: no such library"
 
 
+def test_a_record_does_not_say_where_the_checkout_is(tmp_path: Path) -> None:
+    def skipping(rows: list[Row], budget: float) -> Any:
+        yield from ({"id": row.id, "skipped": f"peer: no {ROOT}/dist/x"} for row in rows)
+
+    assert cli.main(["--quick", "--output", str(tmp_path)], skipping) == 1
+    made = json.loads((tmp_path / "bench.json").read_text())
+    assert {row["skipped"] for row in made["rows"]} == {"peer: no dist/x"}
+    assert str(ROOT.parent) not in cli.RECORD.read_text()
+
+
 def test_what_always_pads_is_told_the_clips_length() -> None:
     seen = []
 
