@@ -11,7 +11,6 @@ import json
 import os
 import re
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -176,10 +175,7 @@ class Mutated:
         self.calls = list(calls(kind))[:most]
         self.count = len(them)
         traps = [[(it.line, "trap")] for it in them]
-        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-            json.dump([*(variant(ptx, it) for it in them), *traps], file)
-            file.flush()
-            self.program = Program(text, "--variants", file.name)
+        self.program = Program(text, variants=[*(variant(ptx, it) for it in them), *traps])
         self.expected = [self.run(0, it) for it in self.calls]
 
     def run(self, number: int, call: Call) -> bytes:

@@ -23,6 +23,7 @@ from whisper_mel_mojo.arguments import (
 )
 from whisper_mel_mojo.gpu.emulator import driver
 from whisper_mel_mojo.gpu.emulator.llvm import is_ir
+from whisper_mel_mojo.gpu.emulator.translate import Variant
 from whisper_mel_mojo.gpu.emulator.translator import library_of
 from whisper_mel_mojo.library import CHUNK, DTYPES, FIXED, SMOOTHING, Maximum, Smoothing
 
@@ -64,11 +65,11 @@ class _Config(ctypes.Structure):
 class Kernel:
     """A kernel whose first parameters are addresses: two of what it reads, one of what it writes.
 
-    ``options`` are those of ``library_of``, whose errors are raised, too. Raises ``Finding`` if the
-    library cannot be loaded.
+    ``options`` and ``variants`` are those of ``library_of``, whose errors are raised, too. Raises
+    ``Finding`` if the library cannot be loaded.
     """
 
-    def __init__(self, code: str, *options: str) -> None:
+    def __init__(self, code: str, *options: str, variants: Sequence[Variant] = ()) -> None:
         self._driver = driver.loaded()
         self._driver.cuGetErrorString.argtypes = [ctypes.c_int, ctypes.POINTER(ctypes.c_char_p)]
         target = re.search(r"^\.target sm_(\d+)", code, re.M)
@@ -78,8 +79,8 @@ class Kernel:
             raise ValueError("expected PTX with a .target, or LLVM IR with a target triple")
         self._ask("cuInit", 0)
         self._module = ctypes.c_void_p()
-        library = shlex.quote(str(library_of(code, *options)))  # here, and in no other process
-        os.environ["FAKE_DRIVER_TRANSLATOR"] = f"echo {library} #"
+        library = library_of(code, *options, variants=variants)  # here, and in no other process
+        os.environ["FAKE_DRIVER_TRANSLATOR"] = f"echo {shlex.quote(str(library))} #"
         try:
             self._ask("cuModuleLoadData", ctypes.byref(self._module), code.encode())
             # A kernel is translated when its parameters are asked for, or at its first launch.
@@ -138,11 +139,13 @@ class Program:
     """``mel_kernel`` for one target and number of bands.
 
     ``text`` is what ``targets.mojo`` prints: a line ``threads 256 cluster 8 shared 229456``, then
-    the PTX or LLVM IR. ``mapping`` replaces numbers of that line. ``options`` and errors are those
-    of :class:`Kernel`.
+    the PTX or LLVM IR. ``mapping`` replaces numbers of that line. ``options``,
+    ``variants`` and errors are those of :class:`Kernel`.
     """
 
-    def __init__(self, text: str, *options: str, **mapping: int) -> None:
+    def __init__(
+        self, text: str, *options: str, variants: Sequence[Variant] = (), **mapping: int
+    ) -> None:
         first, _, ptx = text.partition("\n")
         words = first.split()
         if words[::2] != ["threads", "cluster", "shared"]:
@@ -150,7 +153,7 @@ class Program:
         numbers = dict(zip(words[::2], map(int, words[1::2]), strict=True))
         self.launch = Launch(**{**numbers, **mapping})  # type: ignore[arg-type]
         self.ptx = ptx
-        self.kernel = Kernel(ptx, *options)
+        self.kernel = Kernel(ptx, *options, variants=variants)
 
     def log_mel(
         self,
