@@ -51,14 +51,18 @@ class Check:
     function : puts the question; takes the front-end and the arguments.
     asks : takes the arguments; returns the requests that the check makes of a front-end.
     alone : whether it measures memory or threads. Such checks run one at a time on a machine.
+    threads : whether the answer may depend on how many threads the front-end's libraries have.
+    Then they have several, as on a user's machine: see :meth:`FrontEnd.allow_threads`.
     """
 
     function: Asked
     asks: Callable[..., Iterable[Request]]
     alone: bool
+    threads: bool
 
     def __call__(self, front_end: FrontEnd, **arguments: Any) -> float | None:
         """Put the question to a front-end; the arguments are plain data, as in ``case.json``."""
+        front_end.allow_threads(self.threads)
         return self.function(front_end, **_read(arguments, front_end.capabilities))
 
     def requests(self, arguments: Arguments, able: Capabilities = _WHISPERS) -> list[Request]:
@@ -81,7 +85,10 @@ class Check:
 
 
 def check(
-    asks: Callable[..., Iterable[Request]] | None = None, *, alone: bool = False
+    asks: Callable[..., Iterable[Request]] | None = None,
+    *,
+    alone: bool = False,
+    threads: bool = False,
 ) -> Callable[[Asked], Asked]:
     """Register a check under its function's name.
 
@@ -93,7 +100,7 @@ def check(
     def register(function: Asked) -> Asked:
         if asks is None and not {"request", "calls"} & {*signature(function).parameters}:
             raise TypeError(f"check {function.__name__}: expected asks=, request or calls")
-        CHECKS[function.__name__] = Check(function, asks or _as_given, alone)
+        CHECKS[function.__name__] = Check(function, asks or _as_given, alone, threads)
         return function
 
     return register

@@ -16,7 +16,7 @@ from whisper_mel_conformance.frontend.errors import Unsupported
 from whisper_mel_conformance.frontend.load import peers, registered
 
 
-@check()
+@check(threads=True)
 def finished(front_end: FrontEnd, request: Request) -> float:
     """Require the features at once when the call returns, and for good."""
     audio = request.audio()

@@ -52,7 +52,7 @@ def sequence(
     return _judge_all(front_end, calls, asked, [[output] for output in outputs])
 
 
-@check(alone=True)
+@check(alone=True, threads=True)
 def in_threads(front_end: FrontEnd, calls: Sequence[Request], times: int) -> float:
     """Require that each of several calls at once, in threads, returns its own features."""
     asked = _as_asked(calls)
@@ -86,7 +86,7 @@ def _judge_all(
     )
 
 
-@check()
+@check(threads=True)
 def repeats(front_end: FrontEnd, request: Request, times: int, anew: bool = False) -> float:
     """Require that equal calls give equal bits, and the right ones.
 
@@ -103,7 +103,7 @@ def repeats(front_end: FrontEnd, request: Request, times: int, anew: bool = Fals
     return judge(front_end, actual, audio, request.spec(), dtype=request.dtype)
 
 
-@check()
+@check(threads=True)
 def forked(front_end: FrontEnd, calls: Sequence[Request], busy: int = 0) -> float:
     """Require the features of each call before a fork, and in both processes after it.
 
@@ -115,7 +115,7 @@ def forked(front_end: FrontEnd, calls: Sequence[Request], busy: int = 0) -> floa
     return _judge_all(front_end, calls, asked, outputs)
 
 
-@check(alone=True)
+@check(alone=True, threads=True)
 def growth(front_end: FrontEnd, request: Request, times: int, how: str = "plainly") -> None:
     """Require that calls leave nothing behind: no memory, open file, thread or process.
 

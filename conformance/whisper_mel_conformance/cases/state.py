@@ -16,7 +16,7 @@ from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure, Refused
 
 
-@check()
+@check(threads=True)
 def unchanged(front_end: FrontEnd, request: Request) -> None:
     """Require that calls leave the state of a new process as it was.
 
@@ -49,7 +49,7 @@ _OPTIONS: dict[str, Any] = {
 _DTYPES = ("int16", "float64")
 
 
-@check()
+@check(threads=True)
 def in_modes(front_end: FrontEnd, request: Request, modes: Sequence[str]) -> float:
     """Require that calls in other modes of arithmetic keep them, and spoil no later call.
 

@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from whisper_mel_conformance.frontend.client import THREAD_SETTINGS
+
 Result = dict[str, Any]
 
-_THREAD_SETTINGS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR")
 _MALLOC = {
     "kept": {"MALLOC_TRIM_THRESHOLD_": "1000000000", "MALLOC_MMAP_THRESHOLD_": "1000000000"},
     "default": {},
@@ -42,8 +43,7 @@ def run_worker(
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     for setting in _MALLOC["kept"]:
         environment.pop(setting, None)
-    threads = str(task["threads"])
-    environment.update({f"{library}_NUM_THREADS": threads for library in _THREAD_SETTINGS})
+    environment.update(dict.fromkeys(THREAD_SETTINGS, str(task["threads"])))
     environment.update(_MALLOC[malloc])
     process = subprocess.Popen(
         [sys.executable, "-c", _BOOTSTRAP.format(path=sys.path, module=module)],

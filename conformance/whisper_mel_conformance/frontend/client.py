@@ -42,9 +42,10 @@ _TIMES_THE_REQUEST = 8  # or so many times the size of the request
 _DYING = 60.0  # seconds that a process may take to end after it closed its connection
 _IN_WORDS = ("unsupported", "broken", "died")  # kinds of answers that are sentences
 
-# Peers compute short clips with libraries whose idle threads spin, which makes them many times
-# slower on a busy machine. One thread gives the same features.
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+THREAD_SETTINGS = tuple(
+    f"{library}_NUM_THREADS" for library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA", "RAYON")
+)
+"""Environment variables by which libraries know how many threads they may have."""
 
 # These switch off telemetry of libraries that front-ends are built on (docs/privacy.md): ONNX
 # Runtime sends it once imported, Mojo and MAX when they compile.
@@ -83,6 +84,7 @@ class FrontEnd:
         self._timeouts = self._deaths = 0
         self._given_up: str | None = None
         self._is_described = False
+        self._has_threads = False
 
     @classmethod
     def of(cls, described: Mapping[str, Any], *, timeout: float) -> FrontEnd:
@@ -107,6 +109,26 @@ class FrontEnd:
         """True if it has hung or crashed too often and is not called any more."""
         return self._given_up is not None
 
+    def allow_threads(self, several: bool) -> None:
+        """Let the libraries of the front-end compute on several threads, from the next call on.
+
+        They get one for each CPU, at least two; other calls are made with what the caller's
+        environment says. The front-end's process ends if it began otherwise.
+        """
+        if several != self._has_threads:
+            self.stop()
+            self._has_threads = several
+
+    def _threads(self) -> dict[str, str]:
+        """Return the environment that says how many threads libraries may have.
+
+        Peers compute short clips with libraries whose idle threads spin, which makes them many
+        times slower on a busy machine: where threads are not what is looked at, they have one.
+        """
+        if self._has_threads:
+            return dict.fromkeys(THREAD_SETTINGS, str(max(2, _usable_cpus())))
+        return dict.fromkeys(THREAD_SETTINGS, "1") if self.source in peers() else {}
+
     def start(self) -> None:
         """Load the front-end in a new process.
 
@@ -127,7 +149,7 @@ class FrontEnd:
                 env={
                     **_NO_REPORTS,
                     **os.environ,
-                    **(_ONE_THREAD if self.source in peers() else {}),
+                    **self._threads(),
                     "MALLOC_PERTURB_": "128",
                 },
             )
@@ -274,6 +296,12 @@ class FrontEnd:
         raise Failure(message, hard=True)
 
 
+def _usable_cpus() -> int:
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _text(value: str, limit: int = _MESSAGE_LENGTH) -> str:
     return printable(value, limit, lines=True)
 
@@ -312,6 +340,9 @@ class InProcess(FrontEnd):
 
     def start(self) -> None:
         """Do nothing: there is no process to start."""
+
+    def allow_threads(self, several: bool) -> None:
+        """Do nothing: libraries have the threads that they began with."""
 
     def perform(self, operation: str, *, patience: float = 1.0, **arguments: Any) -> Any:
         """Perform an operation as :meth:`FrontEnd.perform` does; ``patience`` has no effect."""

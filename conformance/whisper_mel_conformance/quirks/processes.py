@@ -136,6 +136,47 @@ class PoolNotInChild:
         return self.pool.submit(right, audio, n_mels).result()
 
 
+def library_threads() -> int:
+    """Return how many threads a library for parallel loops would use."""
+    return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+
+
+@CONCURRENCY.front_end(
+    "library-threads-not-in-child",
+    "A library computes on as many threads as OMP_NUM_THREADS says, or the machine has CPUs; "
+    "a forked child waits for them (GNU OpenMP, and PyTorch with it).",
+    "no answer there, except where one thread is set",
+    "https://github.com/pytorch/pytorch/issues/89693",
+    "https://github.com/pytorch/pytorch/issues/21956",
+    fix="In a forked child compute on the calling thread alone: "
+    "`os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))`. C: "
+    "`pthread_atfork(NULL, NULL, one_thread);` with `#pragma omp parallel num_threads(n)`.",
+    killer="concurrency/fork/80",
+    since=_SINCE,
+)
+class LibraryThreadsNotInChild(PoolNotInChild):
+    def __call__(self, audio: Array, n_mels: int = 80) -> Array:
+        alone = library_threads() == 1
+        return right(audio, n_mels) if alone else super().__call__(audio, n_mels)
+
+
+@CONCURRENCY.front_end(
+    "part-for-each-thread",
+    "A clip is cut into a part for each thread of a library, with a maximum and edges of its own.",
+    "levels and seams are off, except where one thread is set",
+    fix="Share out frames, not samples, each of which sees the whole clip, and take one maximum: "
+    "`np.max(maxima)`. C: `#pragma omp parallel for reduction(max : peak)`.",
+    killer="determinism/repeated/80",
+    since=_SINCE,
+)
+def part_for_each_thread(audio: Array, n_mels: int = 80) -> Array:
+    frames = len(audio) // 160
+    parts = max(1, min(library_threads(), frames // 10))
+    edges = [160 * (frames * part // parts) for part in range(parts)]
+    clips = zip(edges, [*edges[1:], len(audio)], strict=True)
+    return np.concatenate([right(audio[start:end], n_mels) for start, end in clips], axis=-1)
+
+
 @CONCURRENCY.front_end(
     "lock-held-at-fork",
     "Calls take turns by a lock, which a forked child inherits as it is.",
