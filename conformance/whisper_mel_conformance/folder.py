@@ -75,12 +75,25 @@ def slug(name: str) -> str:
     return f"{plain[:80].lstrip('.-') or 'x'}-{digest}"
 
 
+def require_no_link(path: Path) -> None:
+    """Raise ``ValueError`` if a path is a link: what is written there would be elsewhere."""
+    if path.is_symlink():
+        raise ValueError(f"{path} is a link to {os.readlink(path)}: expected none; remove it")
+
+
+def mark(path: Path) -> None:
+    """Mark a folder as made by the suite. Raises ``ValueError`` if its mark is a link."""
+    require_no_link(path / MARKER)
+    (path / MARKER).touch()
+
+
 def own_folder(path: Path) -> Path:
     """Make a folder of the suite, or accept one that it made; raise ``ValueError`` for others."""
+    require_no_link(path)
     if path.exists() and not (path / MARKER).is_file() and any(path.iterdir()):
         raise ValueError(f"{path} is not the suite's own (it has no file {MARKER}): move it away")
     path.mkdir(parents=True, exist_ok=True)
-    (path / MARKER).touch()
+    mark(path)
     return path
 
 
@@ -95,8 +108,10 @@ def write_whole(path: Path, data: bytes) -> None:
     """Write a file completely, or leave the old one untouched. Raises ``OSError``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)  # an interrupted run's, or a link
     try:
-        new.write_bytes(data)
+        with new.open("xb") as file:
+            file.write(data)
         os.replace(new, path)
     except BaseException:
         new.unlink(missing_ok=True)
@@ -107,12 +122,35 @@ def write_whole(path: Path, data: bytes) -> None:
 def whole_folder(path: Path) -> Iterator[Path]:
     """Yield a new folder to write to; at the end it replaces ``path``."""
     new = path.with_name(f".{path.name}.new")
-    shutil.rmtree(new, ignore_errors=True)
+    _remove(new)
     try:
         new.mkdir(parents=True)
         yield new
-        shutil.rmtree(path, ignore_errors=True)
+        _remove(path)
         os.replace(new, path)
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
         raise
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder with what is in it, or a link in its place."""
+    if path.is_symlink():
+        path.unlink()
+    shutil.rmtree(path, ignore_errors=True)
+
+
+LARGEST = 64 << 20
+"""Bytes of the largest file from elsewhere that is read: JSON takes twenty times as much memory."""
+
+
+def read_foreign(path: Path) -> str:
+    """Read a text file that anybody may have written.
+
+    Raises ``OSError``, and ``ValueError`` if it is too large or not UTF-8.
+    """
+    with path.open("rb") as file:
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise ValueError(f"it has more than {LARGEST >> 20} MiB: expected at most that")
+    return data.decode("utf-8")

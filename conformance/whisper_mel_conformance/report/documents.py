@@ -11,8 +11,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from whisper_mel_conformance.folder import read_foreign
 
 FORMAT = 1
 
@@ -46,15 +49,17 @@ def read(path: Path) -> Document:
 
 def merge(documents: Iterable[Document]) -> Document:
     """Merge documents into one, without duplicates."""
-    whole = Document()
-    for document in documents:
-        for target, source in (
-            (whole.runs, document.runs),
-            (whole.benchmarks, document.benchmarks),
-            (whole.mutants, document.mutants),
-        ):
-            target += [entry for entry in source if entry not in target]
-    return whole
+    every = [*documents]
+    return Document(
+        _distinct(run for document in every for run in document.runs),
+        _distinct(benchmark for document in every for benchmark in document.benchmarks),
+        _distinct(mutant for document in every for mutant in document.mutants),
+    )
+
+
+def _distinct(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """List entries in their order, of equal ones one. There may be very many."""
+    return [*{json.dumps(entry, sort_keys=True): entry for entry in entries}.values()]
 
 
 def beside(benchmarks: Iterable[str], mutants: str | None) -> Document:
@@ -123,7 +128,7 @@ def _by_family(signs: str, families: list[str]) -> dict[str, int] | None:
 
 def _load(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_foreign(path))
     except (OSError, ValueError, RecursionError) as error:
         raise Unreadable(f"{path}: {error}") from error
 
@@ -138,11 +143,13 @@ def _part(name: str) -> dict[str, Any]:
     return {"$ref": f"#/$defs/{name}", "$defs": _schema()["$defs"]}
 
 
+_MOST_ERRORS = 100  # of which the best is said: a file may have one in each of its million entries
+
+
 def _check(path: Path, data: Any, schema: dict[str, Any]) -> None:
     import jsonschema  # slow to import, and needed for files from elsewhere only
 
-    error = jsonschema.exceptions.best_match(
-        jsonschema.Draft202012Validator(schema).iter_errors(data)
-    )
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(data)
+    error = jsonschema.exceptions.best_match(islice(errors, _MOST_ERRORS))
     if error is not None:
         raise Unreadable(f"{path}: {error.json_path}: {error.message[:300]}")

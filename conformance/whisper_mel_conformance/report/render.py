@@ -11,7 +11,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from whisper_mel_conformance.folder import MARKER, claim, own_folder, write_whole
+from whisper_mel_conformance.folder import (
+    MARKER,
+    claim,
+    mark,
+    own_folder,
+    require_no_link,
+    write_whole,
+)
 from whisper_mel_conformance.options import settings_of
 from whisper_mel_conformance.report import documents, formats
 from whisper_mel_conformance.report.documents import Document
@@ -31,7 +38,7 @@ OUTPUTS: dict[str, Callable[[Document], str]] = {
 
 def require_own(folder: Path) -> None:
     """Mark a folder as the report's. Raises ``ValueError`` if it has files of such names from
-    elsewhere.
+    elsewhere, or links in place of folders.
     """
     found = [name for name in (*OUTPUTS, BADGES) if (folder / name).exists()]
     if found and not (folder / MARKER).exists() and not _is_report(folder / "report.json"):
@@ -39,9 +46,10 @@ def require_own(folder: Path) -> None:
             f"report folder {folder}: it has {found[0]}, which no run has written. Name another "
             "folder by --report"
         )
-    (folder / MARKER).touch()
+    require_no_link(folder / BADGES)
+    mark(folder)
     if (folder / BADGES).is_dir():
-        (folder / BADGES / MARKER).touch()
+        mark(folder / BADGES)
 
 
 def _is_report(path: Path) -> bool:

@@ -21,6 +21,7 @@ from whisper_mel_conformance.diagnosis.diagnose import Diagnosis
 from whisper_mel_conformance.folder import (
     own_folder,
     remove_own_folder,
+    require_no_link,
     slug,
     whole_folder,
     write_whole,
@@ -177,7 +178,11 @@ def write(diagnoses: Diagnoses, made: Document, folder: Path) -> None:
 
 
 def failure_folder(front_end: str, folder: Path) -> Path:
-    """Return the folder of a front-end's reproductions."""
+    """Return the folder of a front-end's reproductions.
+
+    Raises ``ValueError`` if the folder of all of them is a link.
+    """
+    require_no_link(folder / "failures")
     return folder / "failures" / slug(front_end)
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from whisper_mel_conformance.cases.catalogue import CHECKS, all_cases
 from whisper_mel_conformance.cases.regressions import FOLDER, Regression, write
-from whisper_mel_conformance.folder import slug, write_whole
+from whisper_mel_conformance.folder import read_foreign, require_no_link, slug, write_whole
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure, Refused, Unsupported
 from whisper_mel_conformance.frontend.load import UnknownFrontEnd, needs_trust, require_known
@@ -44,6 +44,10 @@ _FIELDS = {
     "front_end.source": str,
 }
 """Fields that a ``case.json`` must have, with their types."""
+
+
+_SHRUNKEN = "shrunken"
+"""Folder beside a ``case.json`` for what ``--shrink`` finds."""
 
 
 @dataclass
@@ -108,6 +112,7 @@ def main(given: list[str]) -> int:
     path: Path = options.path / "case.json" if options.path.is_dir() else options.path
     try:
         case = _read(path)
+        require_no_link(path.parent / _SHRUNKEN)
         model = fixed_by(case["front_end"].get("model"))
         if options.frontend:
             own = {"source": options.frontend, "name": options.frontend}
@@ -136,7 +141,7 @@ def main(given: list[str]) -> int:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        case: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        case: dict[str, Any] = json.loads(read_foreign(path))
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}: expected a folder with case.json") from error
     except (ValueError, RecursionError) as error:  # not UTF-8, or not JSON
@@ -181,7 +186,7 @@ def _replay(
         case = _shrunken(front_end, case, outcome)
         became = "shrunken" if case["arguments"] != given else "nothing smaller fails alike"
         outcome = attempt(front_end, case["check"], case["arguments"])
-        path = path.parent / "shrunken" / "case.json"
+        path = path.parent / _SHRUNKEN / "case.json"
         path.parent.mkdir(exist_ok=True)
         case["command"] = replay_command(
             str(path), case["front_end"]["source"], case["environment"]

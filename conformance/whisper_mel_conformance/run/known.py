@@ -35,6 +35,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from whisper_mel_conformance.folder import read_foreign
 from whisper_mel_conformance.frontend.load import peers
 
 if sys.version_info >= (3, 11):
@@ -111,7 +112,7 @@ def read(path: Path, *, of_adapter: bool = False) -> list[KnownFailure]:
     Raises ``ValueError`` that names the file and what is wrong in it.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(read_foreign(path))
     except (OSError, ValueError) as error:  # not UTF-8, or not TOML
         raise ValueError(f"{path}: {error}") from error
     name = data.pop("front-end", None)
