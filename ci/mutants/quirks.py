@@ -18,7 +18,10 @@ from whisper_mel_reference import CLASS_B
 MARGIN = 2.0 * CLASS_B
 """The least score of a quirk that is rejected by its values: a lower one would mean a weak case."""
 
-HANGING = ("hang", "deadlock", "pool-not-in-child", "lock-held-at-fork")
+HANGING = (
+    *("hang", "deadlock", "pool-not-in-child", "library-threads-not-in-child"),
+    "lock-held-at-fork",
+)
 _SHORT_TIMEOUT = 1.0  # seconds a call, for those that hang for ever: once they are loaded
 
 

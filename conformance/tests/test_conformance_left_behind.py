@@ -104,6 +104,46 @@ def test_daemons_are_named_and_ended(load: Load, kind: str, tmp_path: Path) -> N
     assert not running(tmp_path)
 
 
+# Reads a file that is there by its relative path, and leaves another.
+NOTES = """
+import json, sys
+import numpy as np
+from whisper_mel_conformance.quirks.table import right
+def f(audio, n_mels=80):
+    assert open("model.txt").read() == "a model"
+    {leave}
+    return right(audio, n_mels)
+if __name__ == "__main__":
+    y = f(np.fromfile(sys.argv[1], "<f4"), int(sys.argv[3]))
+    y.tofile(sys.argv[2])
+    print(json.dumps(dict(shape=y.shape)))
+"""
+
+
+@pytest.mark.parametrize("leave", ["pass", "open('notes.txt', 'a').write('.')"])
+@pytest.mark.parametrize("source", ["notes.py:f", "cmd:./notes {in} {out} {n_mels}"])
+def test_files_in_the_working_directory_are_named(
+    source: str, leave: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The front-end finds there what it needs, and what it leaves is gone afterwards."""
+    monkeypatch.chdir(tmp_path)
+    Path("model.txt").write_text("a model")
+    Path("notes.py").write_text(NOTES.format(leave=leave))
+    Path("notes").write_text(f'#!/bin/sh\nexec "{sys.executable}" notes.py "$@"\n')
+    Path("notes").chmod(0o700)
+    front_end = FrontEnd(source, timeout=1800.0)
+    try:
+        result = judge_case(front_end, find("memory/files-left"), profile="quick", seed=0)
+    finally:
+        front_end.stop()
+    if leave == "pass":
+        assert (result.status, result.message) == ("passed", "")
+    else:
+        assert result.status == "failed"
+        assert result.message == "calls leave files in the working directory: notes.txt"
+    assert {path.name for path in tmp_path.iterdir()} == {"model.txt", "notes.py", "notes"}
+
+
 # A process that is replaced by its child all the time, for two minutes.
 RESTLESS = """
 import os, time

@@ -150,6 +150,17 @@ def daemons(front_end: FrontEnd, request: Request, times: int) -> None:
         raise Failure(f"calls leave {len(left)} processes running: {', '.join(left[:5])}")
 
 
+@check()
+def files(front_end: FrontEnd, request: Request, times: int) -> None:
+    """Require that calls leave no file in the working directory."""
+    front_end.stop()
+    left = front_end.perform(
+        "files_left", audio=request.audio(), times=times, patience=2.0, **request.options()
+    )
+    if left:
+        raise Failure(f"calls leave files in the working directory: {', '.join(left[:5])}")
+
+
 @check(alone=True)
 def endurance(front_end: FrontEnd, request: Request, times: int, parts: int) -> None:
     """Require that nothing is left behind by ``parts`` times ``times`` calls of the same clip.
@@ -281,6 +292,7 @@ def _memory(profile: str) -> Iterator[Case]:
     threads = {"recipe": rising(1600, 115), "times": 40, "how": "in threads"}
     yield Case("memory/left-behind-by-threads", "growth", threads, ("in_process",))
     yield Case("memory/daemons", "daemons", {"recipe": rising(1600, 116), "times": 2})
+    yield Case("memory/files-left", "files", {"recipe": rising(1600, 119), "times": 2})
     if profile != "nightly":
         return
     day = {"recipe": rising(30 * SECOND, 112), "times": 120, "parts": 24}

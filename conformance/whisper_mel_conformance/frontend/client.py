@@ -62,8 +62,9 @@ _BOOTSTRAP = (
 class FrontEnd:
     """A front-end in a process of its own.
 
-    ``timeout`` is the time limit of a call in seconds; ``model``, if given, is what it is judged by
-    (see :class:`Capabilities`). ``name``, ``device``, ``capabilities`` and
+    ``timeout`` is the time limit of a call in seconds. It may be changed later, but for the limit
+    of loading, which is ``FIRST_CALL_PATIENCE`` times the first one. ``model``, if given, is what
+    it is judged by (see :class:`Capabilities`). ``name``, ``device``, ``capabilities`` and
     ``versions`` are known once it is started. ``calls`` counts the calls of ``log_mel``.
     """
 
@@ -78,6 +79,7 @@ class FrontEnd:
         self.versions: dict[str, str] = {}
         self.calls = 0
         self.timeout = timeout
+        self._loading = timeout * FIRST_CALL_PATIENCE
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
         self._output: Output | None = None
@@ -158,7 +160,7 @@ class FrontEnd:
         self._connection = ours
         setup = {"source": self.source, "memory": MEMORY_LIMIT, "model": self.model}
         try:
-            self._describe(self._ask(setup, self.timeout * FIRST_CALL_PATIENCE))
+            self._describe(self._ask(setup, self._loading))
         except BaseException:
             self.stop()
             raise

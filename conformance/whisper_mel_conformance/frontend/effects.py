@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -194,6 +195,28 @@ def left_running(caller: Caller, audio: Array, *, times: int, **options: Any) ->
 
 
 _LOOKS = 20
+
+
+def files_left(caller: Caller, audio: Array, *, times: int, **options: Any) -> list[str]:
+    """Name the files that calls leave in the working directory.
+
+    The calls are made in another one, which others do not write to: it has links to what is in the
+    first. There are ``times`` calls, and one with audio that is not finite.
+    """
+    before = os.getcwd()
+    with tempfile.TemporaryDirectory() as folder:
+        for entry in os.scandir(before):
+            os.symlink(entry.path, os.path.join(folder, entry.name))
+        were = {*os.listdir(folder)}
+        os.chdir(folder)
+        try:
+            for _ in range(times):
+                caller(np.array(audio), **options)
+            with contextlib.suppress(Exception):
+                caller.raw(np.full_like(audio, np.nan), **options)
+        finally:
+            os.chdir(before)
+        return sorted({*os.listdir(folder)} - were)
 
 
 def _in_thread(function: Any) -> None:

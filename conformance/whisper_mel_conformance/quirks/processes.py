@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import subprocess
@@ -310,6 +311,21 @@ def temporary_file_left(audio: Array, n_mels: int = 80) -> Array:
     file, _ = tempfile.mkstemp()
     os.write(file, audio.tobytes())
     os.close(file)
+    return right(audio, n_mels)
+
+
+@PROCESS.front_end(
+    "file-in-working-directory",
+    "The first call writes its tables to a file in the working directory, for the next process.",
+    "files in users' folders; an error where nobody may write",
+    fix="Keep such files in a folder of your own, such as `os.path.expanduser('~/.cache/mine')`, "
+    "or none.",
+    killer="memory/files-left",
+    since=_SINCE,
+)
+def file_in_working_directory(audio: Array, n_mels: int = 80) -> Array:
+    with contextlib.suppress(OSError), open("mel_filters.npz", "xb") as file:
+        np.savez(file, bands=n_mels)
     return right(audio, n_mels)
 
 
