@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from whisper_mel_conformance import folder
 from whisper_mel_conformance.folder import LARGEST, MARKER, own_folder, whole_folder, write_whole
 from whisper_mel_conformance.report import documents, render
 from whisper_mel_conformance.repro import replay
+from whisper_mel_conformance.run import own_files
 
 # --------------------------------------------------------------------------- links
 
@@ -99,7 +101,9 @@ def test_a_link_is_replaced_or_refused(
     (tmp_path / link).parent.mkdir(exist_ok=True)
     (tmp_path / link).symlink_to(outside / to)
     if refuses:
-        with pytest.raises(ValueError, match=r"is a link to|not the suite's own|no run has written"):
+        with pytest.raises(
+            ValueError, match=r"is a link to|not the suite's own|no run has written"
+        ):
             MAKERS[maker](tmp_path / "made")
     else:
         MAKERS[maker](tmp_path / "made")
@@ -126,6 +130,48 @@ def test_a_smaller_case_is_not_written_through_a_link(
     assert replay.main([str(tmp_path), "--shrink"]) == 2
     assert "shrunken is a link to" in capsys.readouterr().err
     assert untouched(outside)
+
+
+# --------------------------------------------------------------------------- the suite's own files
+
+
+def test_each_change_of_a_file_is_named(tmp_path: Path) -> None:
+    for name in ("kept", "changed", "removed", "sub/changed"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("text")
+    before = own_files.fingerprints([tmp_path])
+    assert own_files.changes(before, [tmp_path]) == []
+    for name in ("changed", "added", "sub/changed", ".hidden", "sub/__pycache__/a", "sub/.new/b"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("other")
+    (tmp_path / "removed").unlink()
+    assert own_files.changes(before, [tmp_path]) == [
+        str(tmp_path / name) for name in ("added", "changed", "removed", "sub/changed")
+    ]
+
+
+SPOILING = """
+import pathlib, whisper_mel_golden
+from whisper_mel_conformance.quirks.table import right
+def f(audio, n_mels=80):
+    (pathlib.Path(whisper_mel_golden.__file__).parent / "data" / "{name}").write_text("spoiled")
+    return right(audio, n_mels)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["manifest.json", "new.json"])
+def test_a_front_end_that_changes_goldens_does_not_conform(name: str, tmp_path: Path) -> None:
+    """In a copy of the packages, which it may spoil."""
+    for package in own_files.FOLDERS:
+        shutil.copytree(package, tmp_path / package.name, ignore=shutil.ignore_patterns("node_*"))
+    (tmp_path / "spoiling.py").write_text(SPOILING.format(name=name))
+    words = ("--frontend", "spoiling.py:f", "-k", "boundary/length-401/80")
+    done = conformance(*words, folder=tmp_path, env={"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 1
+    said = f"1 of the suite's own files changed while it ran: {tmp_path}/whisper_mel_golden/data"
+    assert report_of(tmp_path)["problems"] == [f"{said}/{name}"]
+    assert "conforms" not in done.stdout
 
 
 # --------------------------------------------------------------------------- sizes

@@ -86,9 +86,10 @@ def load(tmp_path: Path) -> Iterator[Load]:
 
 
 def running(folder: Path) -> list[int]:
-    """The daemons that are still there."""
+    """The daemons that are still there. A zombie has ended: whose child it is may not care."""
     pids = [int(line) for line in (folder / "numbers").read_text().split()]
-    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    files = [(pid, Path(f"/proc/{pid}/stat")) for pid in pids]
+    return [pid for pid, file in files if file.exists() and ") Z " not in file.read_text()]
 
 
 @pytest.mark.parametrize("kind", ["in-process", "once", "serving"])
@@ -177,6 +178,38 @@ def test_what_never_stays_is_found_and_ended(tmp_path: Path) -> None:
     then = last.read_text()
     time.sleep(0.3)
     assert last.read_text() == then, "it goes on"
+
+
+# Ends its warden, which cannot end others then.
+KILLING = """
+import signal, tempfile
+def f(audio, n_mels=80):
+    daemon({path!r})
+    tempfile.mkstemp()
+    open({path!r} + ".folder", "w").write(tempfile.gettempdir())
+    while not os.path.exists({path!r}) or not os.path.getsize({path!r}):
+        time.sleep(0.01)
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(3600)
+"""
+
+
+def test_a_killed_warden_s_work_is_done(tmp_path: Path) -> None:
+    numbers = tmp_path / "numbers"
+    (tmp_path / "killing.py").write_text(DAEMON + KILLING.format(path=str(numbers)))
+    front_end = FrontEnd(f"{tmp_path}/killing.py:f", timeout=1800.0)
+    try:
+        front_end.start()
+        front_end.timeout = 1.0  # the daemon holds the connection: nothing says that it has ended
+        with pytest.raises(Failure, match="no answer within 6 s"):
+            front_end.call(CLIP)
+    finally:
+        front_end.stop()
+    assert len(numbers.read_text().split()) == 1
+    assert not running(tmp_path)
+    folder = Path((tmp_path / "numbers.folder").read_text())
+    assert folder.name.startswith("whisper-mel-")
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("kind", ["in-process", "serving"])

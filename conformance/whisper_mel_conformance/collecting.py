@@ -20,6 +20,7 @@ from whisper_mel_conformance.options import value
 from whisper_mel_conformance.report.documents import Document, beside
 from whisper_mel_conformance.report.terminal import Live, summary
 from whisper_mel_conformance.report.write import Failures, document, forget, write
+from whisper_mel_conformance.run.own_files import changes, fingerprints
 from whisper_mel_conformance.run.result import Result, unpack
 from whisper_mel_conformance.run.run import Key, Run
 from whisper_mel_conformance.run.setup import prepare
@@ -60,6 +61,7 @@ class Collecting:
         if not self._options.collectonly:
             self._lock = claim(self.folder)
         self._beside = beside(option("benchmark"), option("mutants"))
+        self._own = fingerprints()
         setup = prepare(
             option("frontend"),
             names=option("name"),
@@ -153,6 +155,7 @@ class Collecting:
     def _end(self, session: pytest.Session) -> None:
         """Write the report, diagnose failures, and decide the exit status."""
         run = self.run
+        run.spoiled = changes(self._own)
         if run.planned:
             if not run.interrupted:
                 early = self._stopped or session.shouldfail or session.shouldstop

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -26,6 +27,7 @@ from whisper_mel_conformance.frontend.errors import Failure, Refused, Unsupporte
 from whisper_mel_conformance.frontend.load import Capabilities, Loaded, peers
 from whisper_mel_conformance.frontend.operations import ANSWERS
 from whisper_mel_conformance.frontend.output import Output, signal_name
+from whisper_mel_conformance.frontend.warden import MARK, end_marked
 from whisper_mel_conformance.frontend.wire import printable
 from whisper_mel_conformance.frontend.worker import answer
 
@@ -87,6 +89,7 @@ class FrontEnd:
         self._given_up: str | None = None
         self._is_described = False
         self._has_threads = False
+        self._mark = ""
 
     @classmethod
     def of(cls, described: Mapping[str, Any], *, timeout: float) -> FrontEnd:
@@ -138,6 +141,7 @@ class FrontEnd:
         then.
         """
         ours, theirs = socket.socketpair()
+        self._mark = secrets.token_hex(8)
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _BOOTSTRAP.format(path=sys.path), str(theirs.fileno())],
@@ -153,6 +157,7 @@ class FrontEnd:
                     **os.environ,
                     **self._threads(),
                     "MALLOC_PERTURB_": "128",
+                    MARK: self._mark,
                 },
             )
         assert self._process.stdout is not None
@@ -220,6 +225,8 @@ class FrontEnd:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
+            if self._process.returncode == -signal.SIGKILL:  # the warden, and it alone
+                end_marked(self._mark)
             self._process = None
         if self._connection is not None:
             self._connection.close()

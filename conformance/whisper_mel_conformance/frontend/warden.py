@@ -18,6 +18,8 @@ import tempfile
 from pathlib import Path
 from typing import NoReturn
 
+MARK = "WHISPER_MEL_MARK"
+"""Environment variable with the mark of a front-end's processes, which the judge chooses."""
 _WARDEN = "WHISPER_MEL_WARDEN"
 _FOLDER = "TMPDIR"
 
@@ -49,7 +51,8 @@ def watch(connection: int) -> None:
     # What torch.compile keeps for its next process is no temporary file.
     kept = os.path.join(tempfile.gettempdir(), f"torchinductor_{os.getuid()}")
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", kept)
-    os.environ[_FOLDER] = tempfile.mkdtemp(prefix="whisper-mel-")
+    os.environ[_FOLDER] = folder_of(os.environ[MARK])
+    os.mkdir(os.environ[_FOLDER], 0o700)
     tempfile.tempdir = None  # known anew from the environment
     child = os.fork()
     if child == 0:
@@ -60,6 +63,32 @@ def watch(connection: int) -> None:
     _end_all()
     shutil.rmtree(os.environ[_FOLDER], ignore_errors=True)
     _exit_as(status)
+
+
+def folder_of(mark: str) -> str:
+    """Return the folder of the temporary files of processes with this mark."""
+    return os.path.join(tempfile.gettempdir(), f"whisper-mel-{mark}")
+
+
+def end_marked(mark: str) -> None:
+    """Do the work of a warden that was killed: kill the processes with this mark (Linux).
+
+    Their temporary files are removed. Who has cleared its environment has no mark.
+    """
+    word = f"{MARK}={mark}".encode()
+    while left := [pid for pid in _parents() if word in _environment_of(pid)]:
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(folder_of(mark), ignore_errors=True)
+
+
+def _environment_of(pid: int) -> list[bytes]:
+    """List the environment variables that a process was started with; none if it cannot be seen."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def daemons() -> list[str]:

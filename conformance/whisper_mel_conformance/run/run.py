@@ -25,6 +25,7 @@ class Run:
         self.planned: dict[Key, None] = {}  # a set in the order of the plan
         self.interrupted: str | None = None  # the name of the signal, or None
         self.stopped: str | None = None  # why pytest ended the run before its last case, or None
+        self.spoiled: list[str] = []  # the suite's own files that were changed meanwhile
         self.unwritten: list[str] = []  # sentences about files that could not be written
         self._results: dict[Key, Result] = {}
 
@@ -79,17 +80,25 @@ class Run:
         return max(scored, key=lambda r: _rank(r.score), default=None)
 
     def class_of(self, name: str) -> str:
-        """Return ``A``, ``B`` or ``fails``; ``-`` if nothing was scored or a case is missing."""
+        """Return ``A``, ``B`` or ``fails``.
+
+        It is ``-`` if nothing was scored, a case is missing, or the suite itself was changed.
+        """
         worst = self.worst(name)
         if self.of(name, "failed"):
             return "fails"
-        if self.missing(name) or worst is None or worst.score is None:
+        if self.spoiled or self.missing(name) or worst is None or worst.score is None:
             return "-"
         return grade(worst.score)
 
     def problems(self) -> list[str]:
         """Return a sentence for each problem of the run other than failed cases."""
         sentences = list(self.unwritten)
+        if self.spoiled:
+            sentences.append(
+                f"{len(self.spoiled)} of the suite's own files changed while it ran: "
+                f"{', '.join(self.spoiled[:5])}"
+            )
         if self.interrupted:
             sentences.append(
                 f"interrupted by {self.interrupted} after {len(self._results)} cases: the others "
