@@ -101,9 +101,7 @@ def test_a_link_is_replaced_or_refused(
     (tmp_path / link).parent.mkdir(exist_ok=True)
     (tmp_path / link).symlink_to(outside / to)
     if refuses:
-        with pytest.raises(
-            ValueError, match=r"is a link to|not the suite's own|no run has written"
-        ):
+        with pytest.raises(ValueError, match=r"is a link to|suite's own|no run has"):
             MAKERS[maker](tmp_path / "made")
     else:
         MAKERS[maker](tmp_path / "made")

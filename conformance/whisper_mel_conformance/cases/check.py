@@ -9,7 +9,7 @@ unless the check says otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from inspect import signature
 from typing import Any
@@ -51,14 +51,15 @@ class Check:
     function : puts the question; takes the front-end and the arguments.
     asks : takes the arguments; returns the requests that the check makes of a front-end.
     alone : whether it measures memory or threads. Such checks run one at a time on a machine.
-    threads : whether the answer may depend on how many threads the front-end's libraries have.
-    Then they have several, as on a user's machine: see :meth:`FrontEnd.allow_threads`.
+    threads : the libraries on whose number of threads the answer may depend, of
+    ``THREAD_SETTINGS``. They have several, as on a user's machine:
+    see :meth:`FrontEnd.allow_threads`.
     """
 
     function: Asked
     asks: Callable[..., Iterable[Request]]
     alone: bool
-    threads: bool
+    threads: Collection[str]
 
     def __call__(self, front_end: FrontEnd, **arguments: Any) -> float | None:
         """Put the question to a front-end; the arguments are plain data, as in ``case.json``."""
@@ -88,7 +89,7 @@ def check(
     asks: Callable[..., Iterable[Request]] | None = None,
     *,
     alone: bool = False,
-    threads: bool = False,
+    threads: Collection[str] = (),
 ) -> Callable[[Asked], Asked]:
     """Register a check under its function's name.
 

@@ -11,12 +11,12 @@ from whisper_mel_conformance.cases.check import Remark, check, judge, judge_requ
 from whisper_mel_conformance.cases.properties import Property, any_clip
 from whisper_mel_conformance.cases.recipes import SECOND, noise, rising, signal
 from whisper_mel_conformance.cases.request import Request
-from whisper_mel_conformance.frontend.client import FrontEnd
+from whisper_mel_conformance.frontend.client import THREAD_SETTINGS, FrontEnd
 from whisper_mel_conformance.frontend.errors import Unsupported
 from whisper_mel_conformance.frontend.load import peers, registered
 
 
-@check(threads=True)
+@check(threads=THREAD_SETTINGS)
 def finished(front_end: FrontEnd, request: Request) -> float:
     """Require the features at once when the call returns, and for good."""
     audio = request.audio()

@@ -12,11 +12,11 @@ from whisper_mel_conformance.cases.case import Case, Family
 from whisper_mel_conformance.cases.check import check, judge, judge_request
 from whisper_mel_conformance.cases.recipes import SECOND, rising
 from whisper_mel_conformance.cases.request import Request
-from whisper_mel_conformance.frontend.client import FrontEnd
+from whisper_mel_conformance.frontend.client import THREAD_SETTINGS, FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure, Refused
 
 
-@check(threads=True)
+@check(threads=THREAD_SETTINGS)
 def unchanged(front_end: FrontEnd, request: Request) -> None:
     """Require that calls leave the state of a new process as it was.
 
@@ -49,7 +49,7 @@ _OPTIONS: dict[str, Any] = {
 _DTYPES = ("int16", "float64")
 
 
-@check(threads=True)
+@check(threads=THREAD_SETTINGS)
 def in_modes(front_end: FrontEnd, request: Request, modes: Sequence[str]) -> float:
     """Require that calls in other modes of arithmetic keep them, and spoil no later call.
 

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any, NoReturn
 
@@ -88,7 +88,7 @@ class FrontEnd:
         self._timeouts = self._deaths = 0
         self._given_up: str | None = None
         self._is_described = False
-        self._has_threads = False
+        self._threaded: Collection[str] = ()
         self._mark = ""
 
     @classmethod
@@ -114,15 +114,16 @@ class FrontEnd:
         """True if it has hung or crashed too often and is not called any more."""
         return self._given_up is not None
 
-    def allow_threads(self, several: bool) -> None:
-        """Let the libraries of the front-end compute on several threads, from the next call on.
+    def allow_threads(self, libraries: Collection[str]) -> None:
+        """Let libraries of the front-end compute on several threads, from the next call on.
 
-        They get one for each CPU, at least two; other calls are made with what the caller's
-        environment says. The front-end's process ends if it began otherwise.
+        ``libraries`` are of ``THREAD_SETTINGS``. They get a thread for each CPU, at least two, and
+        others get one; if there are none, the caller's environment says it. The front-end's process
+        ends if it began otherwise.
         """
-        if several != self._has_threads:
+        if {*libraries} != {*self._threaded}:
             self.stop()
-            self._has_threads = several
+            self._threaded = libraries
 
     def _threads(self) -> dict[str, str]:
         """Return the environment that says how many threads libraries may have.
@@ -130,9 +131,10 @@ class FrontEnd:
         Peers compute short clips with libraries whose idle threads spin, which makes them many
         times slower on a busy machine: where threads are not what is looked at, they have one.
         """
-        if self._has_threads:
-            return dict.fromkeys(THREAD_SETTINGS, str(max(2, _usable_cpus())))
-        return dict.fromkeys(THREAD_SETTINGS, "1") if self.source in peers() else {}
+        if not self._threaded and self.source not in peers():
+            return {}
+        several = dict.fromkeys(self._threaded, str(max(2, _usable_cpus())))
+        return {**dict.fromkeys(THREAD_SETTINGS, "1"), **several}
 
     def start(self) -> None:
         """Load the front-end in a new process.
@@ -350,7 +352,7 @@ class InProcess(FrontEnd):
     def start(self) -> None:
         """Do nothing: there is no process to start."""
 
-    def allow_threads(self, several: bool) -> None:
+    def allow_threads(self, libraries: Collection[str]) -> None:
         """Do nothing: libraries have the threads that they began with."""
 
     def perform(self, operation: str, *, patience: float = 1.0, **arguments: Any) -> Any:

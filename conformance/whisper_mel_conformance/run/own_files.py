@@ -6,13 +6,10 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import whisper_mel_golden
-import whisper_mel_reference
+from whisper_mel_golden import store
+from whisper_mel_reference import spec
 
-FOLDERS = (
-    *(Path(package.__file__).parent for package in (whisper_mel_reference, whisper_mel_golden)),
-    Path(__file__).parents[1],
-)
+FOLDERS = (Path(spec.__file__).parent, Path(store.__file__).parent, Path(__file__).parents[1])
 _OTHERS = ("__pycache__", "node_modules")  # written when something is imported or installed
 
 
