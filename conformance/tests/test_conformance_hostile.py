@@ -231,6 +231,19 @@ def test_output_without_end_is_not_kept(load: Load) -> None:
     assert len(str(error.value)) < 2000
 
 
+@pytest.mark.slow
+def test_why_a_process_died_is_not_lost_behind_the_list_of_its_modules(load: Load) -> None:
+    front_end = load(
+        "def f(audio):\n"
+        "    os.write(2, b'what(): overflow\\nFatal Python error: Aborted\\n\\n')\n"
+        "    os.write(2, b'Extension modules: ' + b'scipy.stats, ' * 300 + b'(total: 300)\\n')\n"
+        "    os.abort()"
+    )
+    with pytest.raises(Failure, match="SIGABRT; it said: …what\\(\\): overflow") as error:
+        front_end.call(CLIP)
+    assert "scipy" not in str(error.value)
+
+
 # --------------------------------------------------------------------------- what is said of itself
 
 ODD = """

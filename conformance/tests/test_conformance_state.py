@@ -156,7 +156,8 @@ def seen(when: Callable[[Any, int], bool], calls: list[Any]) -> list[str]:
         return np.zeros((80, audio.size // 160), np.float32)
 
     caller = Caller(inspect_front_end(f, "test"))
-    return effects.changes(caller, [{"audio": audio} for audio in calls])
+    short = {"audio": np.ones(400, np.float32)}
+    return effects.changes(caller, [{"audio": audio} for audio in calls], short)
 
 
 @pytest.mark.parametrize(
@@ -181,18 +182,26 @@ def test_a_change_is_seen_whatever_brings_it_about(when: Any, said: str) -> None
         np.random.set_state(before)  # noqa: NPY002
 
 
-def test_the_case_asks_for_all_that_is_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("multiple", "shortest"), [(1, 400), (160, 800), (16_000, 16_000)])
+def test_the_case_asks_for_all_that_is_claimed(
+    multiple: int, shortest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given: list[Any] = []
 
     class Front:
-        capabilities = {"dtypes": ("float32", "int16", "float64"), "batch": True}
+        capabilities = {
+            "dtypes": ("float32", "int16", "float64"),
+            "batch": True,
+            "multiple_of": multiple,
+        }
 
         def log_mel(self, audio: Any, n_mels: int = 80) -> Any:
             raise AssertionError("it is not called here")
 
     front_end = InProcess(inspect_front_end(Front(), "test"))
 
-    def perform(_operation: str, *, calls: list[Any], **_more: Any) -> list[str]:
+    def perform(_operation: str, *, calls: list[Any], short: Any, **_more: Any) -> list[str]:
+        assert short["audio"].size == shortest
         given.extend(calls)
         return []
 

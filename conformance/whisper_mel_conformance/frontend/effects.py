@@ -342,11 +342,13 @@ def _of_child(child: int, connection: socket.socket, seconds: float) -> Any:
 # --------------------------------------------------------------------------- state
 
 
-def changes(caller: Caller, calls: Sequence[Mapping[str, Any]]) -> list[str]:
+def changes(
+    caller: Caller, calls: Sequence[Mapping[str, Any]], short: Mapping[str, Any]
+) -> list[str]:
     """Say what calls change in the state of the process and of the calling thread.
 
     After each of ``calls`` follow one in a thread, and those with audio that may be refused; at the
-    end many short ones.
+    end ``short``, many times.
     """
     found: list[str] = []
     before = state.snapshot()
@@ -368,7 +370,6 @@ def changes(caller: Caller, calls: Sequence[Mapping[str, Any]]) -> list[str]:
             with contextlib.suppress(Exception):
                 caller.raw(audio, **options)
             look(f"{name}, but {what}")
-    short = {**calls[0], "audio": calls[0]["audio"][:400]}
     for _ in range(_MANY):
         _features(caller, short)
     look(f"{_MANY} short calls")

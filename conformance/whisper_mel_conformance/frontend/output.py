@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 from typing import IO
@@ -31,9 +32,13 @@ class Output:
         self._pipe.close()
 
     def end(self, characters: int, timeout: float = 5.0) -> str:
-        """Return the last characters; wait up to ``timeout`` seconds for those underway."""
+        """Return the last characters; wait up to ``timeout`` seconds for those underway.
+
+        Python's list of extension modules, with which the report of a crash ends, is left out.
+        """
         self._thread.join(timeout)
-        return bytes(self._kept).decode(errors="replace")[-characters:]
+        text = bytes(self._kept).decode(errors="replace")
+        return re.sub(r"\nExtension modules: .*", "", text)[-characters:]
 
     def close(self) -> None:
         """Wait up to a second until the end of the pipe is read."""
