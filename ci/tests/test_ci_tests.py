@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from daily import by_day
 from programs import ran
 from tasks import check
 from tasks.paths import ROOT
@@ -45,3 +47,22 @@ def test_what_takes_long_comes_first_and_its_cost_is_shown(tmp_path: Path) -> No
     assert costs["test_a.py::test_grouped"] >= 0.3
     assert costs["test_a.py"] >= costs["test_a.py::test_slow"] + costs["test_a.py::test_grouped"]
     assert costs["test_a.py::test_quick"] < 0.3
+
+
+def test_the_day_and_the_night_have_all_tests(pytestconfig: pytest.Config) -> None:
+    """By default nothing is left out but what is nightly, and the nightly workflow runs both."""
+    options = pytestconfig.getini("addopts")
+    chosen = [it for it in options if it not in ("-ra", "--durations=5")]
+    assert chosen == ["-m", "not nightly"]
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "nightly.yml").read_text())
+    jobs = workflow["jobs"]["checks"]["strategy"]["matrix"]["include"]
+    assert {"test", "test -m nightly"} <= {job["command"] for job in jobs}
+
+
+def test_what_is_not_chosen_for_the_day_is_nightly() -> None:
+    one, other = by_day(["a", "b"], ["b"])
+    assert [mark.name for mark in one.marks] == ["nightly"]
+    assert (one.values, other) == (("a",), "b")
+    for wrong in (["c"], ["a", "c"], []):
+        with pytest.raises(AssertionError, match="expected of"):
+            by_day(["a", "b"], wrong)
