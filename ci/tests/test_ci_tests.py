@@ -30,6 +30,28 @@ def test_slow():
 def test_grouped():
     subprocess.run([sys.executable, "-c", BUSY], check=True)
 """
+GROUPED = """
+import os
+import pytest
+
+@pytest.mark.xdist_group("group")
+@pytest.mark.parametrize("number", range(8))
+def test_grouped(number):
+    with open("processes", "a") as file:
+        print(os.getpid(), file=file)
+"""
+
+
+@pytest.mark.slow
+def test_a_group_is_run_by_one_process(tmp_path: Path) -> None:
+    """What its tests share is made once."""
+    (tmp_path / "conftest.py").write_text((ROOT / "conftest.py").read_text())
+    (tmp_path / "test_a.py").write_text(GROUPED)
+    words = [it if it != "logical" else "2" for it in check.SPREAD]
+    done = ran([sys.executable, "-m", "pytest", *words], cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    processes = (tmp_path / "processes").read_text().split()
+    assert (len(processes), len({*processes})) == (8, 1)
 
 
 @pytest.mark.slow

@@ -25,13 +25,15 @@ leave_out_torchaudio_library()
 import transformers  # noqa: E402  its classes are imported when they are used: for seconds
 from whisper_mel_mojo.drop_in.transformers import WhisperFeatureExtractor, register  # noqa: E402
 
-pytestmark = [pytest.mark.torch, pytest.mark.xdist_group("transformers")]
+pytestmark = pytest.mark.torch
 
 Original = transformers.WhisperFeatureExtractor
 CLIP = load_recording("cards").astype(np.float32) / np.float32(32768)
 
 
 # --------------------------------------------------------------------- whatever loads by name
+
+by_name = pytest.mark.xdist_group("transformers")  # importing its models takes seconds
 
 
 @pytest.fixture
@@ -62,10 +64,12 @@ def loaded(folder: Path) -> list[Any]:
     ]
 
 
+@by_name
 def test_without_register_others_load_the_original(folder: Path) -> None:
     assert {type(it) for it in loaded(folder)} == {Original}
 
 
+@by_name
 @pytest.mark.usefixtures("registered")
 def test_register_makes_others_load_ours(folder: Path, tmp_path: Path) -> None:
     for extractor in loaded(folder):
@@ -77,6 +81,7 @@ def test_register_makes_others_load_ours(folder: Path, tmp_path: Path) -> None:
     assert type(again) is WhisperFeatureExtractor
 
 
+@by_name
 @pytest.mark.usefixtures("registered")
 def test_servers_get_the_kernels_features(folder: Path) -> None:
     """vLLM and SGLang call the processor that AutoProcessor loads; these are their calls of it."""
