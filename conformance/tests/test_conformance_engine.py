@@ -76,7 +76,7 @@ def test_machines_are_other_interpreters(tmp_path: Path) -> None:
     )
     assert done.returncode == 1, done.stdout + done.stderr
     [front_end] = report_of(tmp_path, "there")["front_ends"]
-    assert front_end["counts"]["failed"] == len(front_end["cases"]) == 5
+    assert front_end["counts"]["failed"] == 5
     assert [*(tmp_path / "there" / "failures").glob("*/*/case.json")]
 
 
