@@ -82,9 +82,9 @@ def test_the_day_and_the_night_have_all_tests(pytestconfig: pytest.Config) -> No
 
 
 def test_what_is_not_chosen_for_the_day_is_nightly() -> None:
-    one, other = by_day(["a", "b"], ["b"])
+    one, other = by_day([("a", 1), "b"], ["b"])
     assert [mark.name for mark in one.marks] == ["nightly"]
-    assert (one.values, other) == (("a",), "b")
+    assert (one.values, other.values, [*other.marks]) == (("a", 1), ("b",), [])
     for wrong in (["c"], ["a", "c"], []):
         with pytest.raises(AssertionError, match="expected of"):
             by_day(["a", "b"], wrong)

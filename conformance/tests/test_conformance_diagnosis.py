@@ -318,7 +318,9 @@ GUESSED = [
 ]
 
 
-@pytest.mark.parametrize("ids", by_day(GUESSED, GUESSED[:2]), ids="-and-".join)
+@pytest.mark.parametrize(
+    "ids", by_day([(it,) for it in GUESSED], [(it,) for it in GUESSED[:2]]), ids="-and-".join
+)
 def test_guesses_keep_what_is_likely(ids: tuple[str, str]) -> None:
     choice = random.Random(6)
     source = faulty([CATALOGUE[id] for id in ids], choice)

@@ -79,7 +79,7 @@ def test_a_faulty_front_end_fails_and_can_be_replayed(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
-    by_day([("diagnose",), ("judge", "--diagnose", "--frontend")], [("diagnose",)]),
+    by_day([(("diagnose",),), (("judge", "--diagnose", "--frontend"),)], [(("diagnose",),)]),
 )
 def test_a_diagnosis_asks_little(words: tuple[str, ...], tmp_path: Path) -> None:
     """Of a front-end that takes 20 ms a clip, these calls and the diagnosis take seconds."""

@@ -39,7 +39,7 @@ OTHERS = ("apple-m4", "gfx942")
 # block computes the plain form, and a cluster all. `./dev gpu compile` compiles the rest, other
 # vendors' too; faults are planted in the compiled program.
 NIGHTLY = pytest.mark.nightly
-FORMED_ON = by_day([CLUSTERS, TARGETS], [CLUSTERS])
+FORMED_ON = by_day([(CLUSTERS,), (TARGETS,)], [(CLUSTERS,)])
 
 
 kernels = lru_cache(Kernels)
@@ -59,7 +59,7 @@ def both(
     return first
 
 
-@pytest.fixture(params=by_day([(), OTHERS], [()]), ids=str)
+@pytest.fixture(params=by_day([((),), (OTHERS,)], [((),)]), ids=str)
 def everywhere(request: pytest.FixtureRequest) -> Callable[..., Array]:
     """The features for all targets, other vendors' among them."""
     return partial(both, targets=TARGETS + request.param)
