@@ -29,6 +29,7 @@ from bench.rows import (
     select,
     thread_counts,
 )
+from daily import by_day
 from programs import ran
 from tasks.paths import ROOT
 from whisper_mel_conformance.compare import pairing
@@ -455,11 +456,7 @@ def test_an_hours_memory_is_measured() -> None:
 @pytest.mark.compiles
 @pytest.mark.parametrize(
     "name",
-    [
-        "faster-whisper",
-        pytest.param("transformers", marks=pytest.mark.slow),
-        pytest.param("openai-whisper", marks=pytest.mark.slow),
-    ],
+    by_day(["faster-whisper", "transformers", "openai-whisper"], ["faster-whisper"]),
 )
 def test_drop_ins_do_the_work_of_their_originals(name: str) -> None:
     """The real ones, a second of audio."""

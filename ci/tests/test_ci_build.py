@@ -19,6 +19,7 @@ from unittest.mock import Mock, call
 import numpy as np
 import pytest
 import yaml
+from daily import by_day
 from installed import closure
 from programs import ran
 from tasks import build, wheels
@@ -321,7 +322,10 @@ def make():
 """
 
 
-@pytest.mark.parametrize(("factor", "status"), [("1", 0), ("1.001", 1)])
+RIGHT_BY_DAY = by_day([("1", 0), ("1.001", 1)], [("1", 0)])
+
+
+@pytest.mark.parametrize(("factor", "status"), RIGHT_BY_DAY)
 def test_a_foreign_front_end_is_judged_from_wheels_only(
     factor: str, status: int, elsewhere: Elsewhere
 ) -> None:
@@ -371,9 +375,7 @@ def steps(inputs: dict[str, str]) -> list[tuple[str, dict[str, str]]]:
     ]
 
 
-@pytest.mark.parametrize(
-    ("factor", "status"), [("1", 0), pytest.param("1.001", 1, marks=pytest.mark.nightly)]
-)
+@pytest.mark.parametrize(("factor", "status"), RIGHT_BY_DAY)
 def test_the_github_action_judges(factor: str, status: int, elsewhere: Elsewhere) -> None:
     """Its own commands, in bash, in an environment with pip that has no index."""
     (elsewhere.folder / "theirs.py").write_text(MYPKG.replace("FACTOR", factor))

@@ -20,6 +20,7 @@ from typing import Any
 
 import fake_driver
 import pytest
+from daily import by_day
 from gpu.pack import bundle, extras, run_time
 from installed import closure
 from programs import ran
@@ -164,6 +165,7 @@ def test_what_is_in_it(archive: Path, unpacked: Path) -> None:
             assert all(Path(it, name).exists() for it in folders for name in run_time.NAMES)
 
 
+@pytest.mark.nightly
 def test_the_rehearsal(unpacked: Path, environment: dict[str, str], tmp_path: Path) -> None:
     """Every section that a stand-in for the driver can carry passes; others say what they lack."""
     passing = ("values", "streams", "memory", "timing", "tuning", "conformance")
@@ -196,6 +198,7 @@ def test_the_rehearsal(unpacked: Path, environment: dict[str, str], tmp_path: Pa
         keeping.keep(tmp_path / "gpu.json")
 
 
+@pytest.mark.nightly
 def test_without_what_the_suite_needs(
     unpacked: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -230,15 +233,15 @@ def faulty(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
     }
 
 
-@pytest.mark.parametrize(
-    ("fault", "section", "finding"),
-    [
-        ("wrong", "values", "worst score"),
-        ("each time more", "conformance", "mojo-gpu: golden/length-400/80: value["),
-        ("overrun", "values", "out: 1 words before it were written"),
-        ("none", "values", ""),
-    ],
-)
+FAULTS = [
+    ("wrong", "values", "worst score"),
+    ("each time more", "conformance", "mojo-gpu: golden/length-400/80: value["),
+    ("overrun", "values", "out: 1 words before it were written"),
+    ("none", "values", ""),
+]
+
+
+@pytest.mark.parametrize(("fault", "section", "finding"), by_day(FAULTS, [FAULTS[0], FAULTS[-1]]))
 def test_a_planted_fault_is_found(
     fault: str,
     section: str,

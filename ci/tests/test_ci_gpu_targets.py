@@ -1,6 +1,6 @@
 """What the compiler makes of the kernel for devices that need not be there: `./dev gpu compile`.
 
-One target of each kind is compiled here; the whole matrix by the workflow.
+By day NVIDIA's are compiled that the emulator executes, too; the whole matrix by the workflow.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import dataclasses
 import importlib.util
 import itertools
 import re
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
 
 import pytest
 import tasks.gpu
+from daily import by_day
 from gpu.compile.budget import BANDS, Key, budget_of, report, violations
 from gpu.compile.code import Measured, find_ptxas, measure
 from gpu.pack import bundle
@@ -25,15 +25,14 @@ from whisper_mel_mojo.gpu.targets import DIRECT, FEW, FORMED, FORMS, MANY, NVIDI
 
 pytestmark = [pytest.mark.compiles, pytest.mark.torch, pytest.mark.xdist_group("gpu-code")]
 
-QUICK = (
-    ("sm_80", 80, MANY),
+EXECUTED = (("sm_80", 80, MANY), ("sm_90a", 80, MANY), ("sm_90a", 80, DIRECT))
+"""Kernels that the emulator executes by day."""
+OTHERS = (
     ("sm_90a", 128, MANY),
     ("sm_80", 80, FORMED),
-    ("sm_90a", 80, DIRECT),
     ("gfx942", 80, MANY),
     ("apple-m4", 128, SMOOTHED),
 )
-"""One target of each kind: what is compiled here."""
 
 if importlib.util.find_spec("max") is None:
     pytest.skip("compiling for GPUs takes the package max", allow_module_level=True)
@@ -41,23 +40,16 @@ if importlib.util.find_spec("max") is None:
 needs_ptxas = pytest.mark.skipif(find_ptxas() is None, reason="ptxas is not installed")
 
 
-@pytest.fixture(scope="module")
-def code() -> Iterator[Callable[..., str]]:
-    """Each is compiled once; all of them have been started before the first is needed."""
-
-    def one(target: str, n_mels: int, kernel: int) -> str:
-        if target in NVIDIA:
-            # Those that the emulator executes, too
-            return texts(target, n_mels, None, kernel >= FORMED)[n_mels, kernel]
-        return compiled(target, n_mels, kernel)[n_mels, kernel]
-
-    with ThreadPoolExecutor(2) as pool:
-        started: dict[Key, Future[str]] = {it: pool.submit(one, *it) for it in QUICK}
-        yield lambda *it: started[it].result()
+@lru_cache
+def code(target: str, n_mels: int, kernel: int) -> str:
+    """Of NVIDIA's what the emulator executes, which is kept; each of the others once."""
+    if target in NVIDIA:
+        return texts(target, n_mels, None, kernel >= FORMED)[n_mels, kernel]
+    return compiled(target, n_mels, kernel)[n_mels, kernel]
 
 
-@pytest.mark.parametrize(("target", "n_mels", "kernel"), QUICK)
-def test_within_the_budget(target: str, n_mels: int, kernel: int, code: Callable[..., str]) -> None:
+@pytest.mark.parametrize(("target", "n_mels", "kernel"), by_day([*EXECUTED, *OTHERS], EXECUTED))
+def test_within_the_budget(target: str, n_mels: int, kernel: int) -> None:
     measured = measure(target, code(target, n_mels, kernel))
     assert violations(measured, budget_of(TARGETS[target], n_mels, kernel)) == []
 
@@ -111,8 +103,8 @@ def test_maxs_operation_has_the_same_clusters() -> None:
     assert named == {it.name.removesuffix("a") for it in TARGETS.values() if it.clusters}
 
 
-def test_clusters_exchange_through_shared_memory(code: Callable[..., str]) -> None:
-    for target, n_mels, kernel in QUICK[:2]:
+def test_clusters_exchange_through_shared_memory() -> None:
+    for target, n_mels, kernel in EXECUTED[:2]:
         ptx = code(target, n_mels, kernel)
         in_cluster = target == "sm_90a"
         assert ("mapa.shared::cluster" in ptx) == in_cluster
@@ -165,7 +157,7 @@ def test_what_was_not_measured_fails(capsys: pytest.CaptureFixture[str]) -> None
 
 
 @needs_ptxas
-def test_a_planted_spill(code: Callable[..., str]) -> None:
+def test_a_planted_spill() -> None:
     """The same code with half of the registers has to spill, and is found to."""
     ptx = code("sm_80", 80, MANY)
     assert ptx.count(".maxntid 128") == 1
@@ -178,7 +170,7 @@ def test_a_planted_spill(code: Callable[..., str]) -> None:
     assert any(line.startswith("local ") for line in missed)
 
 
-def test_planted_words_in_the_code(code: Callable[..., str]) -> None:
+def test_planted_words_in_the_code() -> None:
     """Each word for which the code is searched is one that is found there."""
     another = """
 .visible .entry another()
@@ -192,6 +184,10 @@ def test_planted_words_in_the_code(code: Callable[..., str]) -> None:
     measured = measure("sm_80", code("sm_80", 80, MANY) + another)
     assert (measured.kernels, measured.approximate) == (2, 1)
     assert measured.local
+
+
+@pytest.mark.nightly
+def test_planted_words_in_the_code_for_other_vendors() -> None:
     amd = code("gfx942", 80, MANY)
     assert amd.count(".vgpr_spill_count: 0") == 1
     spilled = measure("gfx942", amd.replace(".vgpr_spill_count: 0", ".vgpr_spill_count: 3"))

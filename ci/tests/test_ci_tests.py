@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from daily import by_day
 from programs import ran
 from tasks import check
 from tasks.paths import ROOT
@@ -28,6 +30,28 @@ def test_slow():
 def test_grouped():
     subprocess.run([sys.executable, "-c", BUSY], check=True)
 """
+GROUPED = """
+import os
+import pytest
+
+@pytest.mark.xdist_group("group")
+@pytest.mark.parametrize("number", range(8))
+def test_grouped(number):
+    with open("processes", "a") as file:
+        print(os.getpid(), file=file)
+"""
+
+
+@pytest.mark.slow
+def test_a_group_is_run_by_one_process(tmp_path: Path) -> None:
+    """What its tests share is made once."""
+    (tmp_path / "conftest.py").write_text((ROOT / "conftest.py").read_text())
+    (tmp_path / "test_a.py").write_text(GROUPED)
+    words = [it if it != "logical" else "2" for it in check.SPREAD]
+    done = ran([sys.executable, "-m", "pytest", *words], cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    processes = (tmp_path / "processes").read_text().split()
+    assert (len(processes), len({*processes})) == (8, 1)
 
 
 @pytest.mark.slow
@@ -45,3 +69,22 @@ def test_what_takes_long_comes_first_and_its_cost_is_shown(tmp_path: Path) -> No
     assert costs["test_a.py::test_grouped"] >= 0.3
     assert costs["test_a.py"] >= costs["test_a.py::test_slow"] + costs["test_a.py::test_grouped"]
     assert costs["test_a.py::test_quick"] < 0.3
+
+
+def test_the_day_and_the_night_have_all_tests(pytestconfig: pytest.Config) -> None:
+    """By default nothing is left out but what is nightly, and the nightly workflow runs both."""
+    options = pytestconfig.getini("addopts")
+    chosen = [it for it in options if it not in ("-ra", "--durations=5")]
+    assert chosen == ["-m", "not nightly"]
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "nightly.yml").read_text())
+    jobs = workflow["jobs"]["checks"]["strategy"]["matrix"]["include"]
+    assert {"test", "test -m nightly"} <= {job["command"] for job in jobs}
+
+
+def test_what_is_not_chosen_for_the_day_is_nightly() -> None:
+    one, other = by_day([("a", 1), "b"], ["b"])
+    assert [mark.name for mark in one.marks] == ["nightly"]
+    assert (one.values, other.values, [*other.marks]) == (("a", 1), ("b",), [])
+    for wrong in (["c"], ["a", "c"], []):
+        with pytest.raises(AssertionError, match="expected of"):
+            by_day(["a", "b"], wrong)

@@ -29,6 +29,7 @@ def started(source: str) -> Iterator[FrontEnd]:
     front_end.stop()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", peers("light"))
 def test_a_front_end_that_was_updated_is_replayed(name: str) -> None:
     """The installed version is in the record, and its input is as bad as the record says.

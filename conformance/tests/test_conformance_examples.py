@@ -35,6 +35,7 @@ def test_the_javascript_example_is_right(tmp_path: Path) -> None:
     assert re.search(r"\d +A *$", done.stdout, re.MULTILINE), done.stdout
 
 
+@pytest.mark.nightly
 @needs_node
 def test_a_wrong_window_in_javascript_is_found(tmp_path: Path) -> None:
     """And called by its name."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import whisper_mel_conformance.run.quiet_blas  # noqa: F401  before anything imports NumPy
+from daily import by_day
 from running import CORRECT, QUIRKS, conformance
 from whisper_mel_conformance.cases import very_long
 from whisper_mel_conformance.cases.catalogue import CHECKS, find
@@ -71,7 +72,10 @@ def late(count: int, change: str) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("change", ["nothing", "repeated", "late", "quieter", "no last frame"])
+@pytest.mark.parametrize(
+    "change",
+    by_day(["nothing", "repeated", "late", "quieter", "no last frame"], ["nothing", "late"]),
+)
 def test_what_is_wrong_beyond_2_to_the_24_is_found(
     change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,10 +168,13 @@ def test_a_remark_is_in_the_terminal_and_on_the_page(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [
-        *("small-leak", "600th-call-wrong", "numpy-errors-silenced", "denormals-left-flushed"),
-        *("daemon-left", "warnings-silenced", "leak-by-errors", "file-leak-now-and-then"),
-    ],
+    by_day(
+        (
+            *("small-leak", "600th-call-wrong", "numpy-errors-silenced", "denormals-left-flushed"),
+            *("daemon-left", "warnings-silenced", "leak-by-errors", "file-leak-now-and-then"),
+        ),
+        ["small-leak", "daemon-left", "warnings-silenced"],
+    ),
 )
 def test_the_verdict_is_the_same_after_other_cases(name: str) -> None:
     before = ("memory/left-behind-long/80", "determinism/repeated/80", "errors/nan-at-5")

@@ -64,9 +64,7 @@ def test_what_was_judged_is_reported(name: str, status: int, tmp_path: Path) -> 
     assert front_end["class"] == "-"  # of two cases nothing follows
     assert "interrupted" in (tmp_path / "report" / "summary.md").read_text()
     assert not is_running(worker)
-    again = conformance("--frontend", f"{QUIRKS}:all-zero", "-k", FEW, folder=tmp_path)
-    assert again.returncode == 1, again.stderr  # nobody has the folder
-    assert report_of(tmp_path)["interrupted"] is None
+    os.close(claim(tmp_path / "report"))  # nobody has the folder
 
 
 WRONG = """

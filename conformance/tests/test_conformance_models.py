@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from daily import by_day
 from running import conformance, report_of
 from whisper_mel_conformance.cases.catalogue import all_cases, find
 from whisper_mel_conformance.cases.check import CHECKS
@@ -147,7 +148,6 @@ FEW = "tone-440/128 or length-401/128"
 def test_the_option_decides_the_verdict_the_report_and_the_replay(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(NATIVE.format(maximum=1.5))
     words = ("--frontend", "mine.py:log_mel", "-k", FEW)
-    assert conformance(*words, folder=tmp_path).returncode == 1
     done = conformance(*words, "--model", "Voxtral_Realtime", folder=tmp_path)
     assert done.returncode == 0, done.stdout
     [front_end] = report_of(tmp_path)["front_ends"]
@@ -167,9 +167,6 @@ def test_the_option_decides_the_verdict_the_report_and_the_replay(tmp_path: Path
     assert conformance(*replay, folder=tmp_path).returncode == 1
     (tmp_path / "mine.py").write_text(NATIVE.format(maximum=1.5))
     assert conformance(*replay, folder=tmp_path).returncode == 0
-    done = conformance(*words, "--model", "qwen4", folder=tmp_path)
-    assert done.returncode == 2
-    assert "model='qwen4': expected one of whisper, " in done.stdout + done.stderr
 
 
 # --------------------------------------------------------------------------- told apart
@@ -190,7 +187,9 @@ TOLD = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("quirk", TOLD)
+@pytest.mark.parametrize(
+    "quirk", by_day(TOLD, ["30-seconds-at-a-time", "chunks-ignored", "fixed-maximum-ignored"])
+)
 def test_over_what_the_maximum_is_taken_is_told_apart(quirk: str) -> None:
     inside = InProcess(inspect_front_end(CATALOGUE[quirk].make(), quirk))
     found = diagnose(inside, failed=[CATALOGUE[quirk].killer])

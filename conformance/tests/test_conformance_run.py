@@ -12,6 +12,7 @@ from typing import cast
 
 import numpy as np
 import pytest
+from daily import by_day
 from running import CORRECT, FEW, QUIRKS, conformance, module, report_of
 from whisper_mel_conformance.cases.catalogue import BRIEF, FAMILIES, all_cases
 from whisper_mel_conformance.frontend.client import MAX_TIMEOUTS, MEMORY_LIMIT, FrontEnd
@@ -76,7 +77,10 @@ def test_a_faulty_front_end_fails_and_can_be_replayed(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [("diagnose",), ("judge", "--diagnose", "--frontend")])
+@pytest.mark.parametrize(
+    "words",
+    by_day([(("diagnose",),), (("judge", "--diagnose", "--frontend"),)], [(("diagnose",),)]),
+)
 def test_a_diagnosis_asks_little(words: tuple[str, ...], tmp_path: Path) -> None:
     """Of a front-end that takes 20 ms a clip, these calls and the diagnosis take seconds."""
     source = f"{QUIRKS}:htk-mel"

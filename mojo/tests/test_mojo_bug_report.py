@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from launching import calls, require_one_launch_only
 from plants import planted, run_sanitized
 from whisper_mel_mojo.builder import built_library
@@ -80,6 +81,7 @@ def test_the_repaired_one_is_clean(sanitizer: str, tmp_path: Path) -> None:
     assert (result.returncode, result.stdout) == (0, "[98, 98]\ndone\n"), result.stderr
 
 
+@pytest.mark.nightly
 def test_our_launch_without_its_checks(driver: Path, alone: Path) -> None:
     """The launch as the report had it goes through with any address; with its checks, none does."""
     second = {"clips": 1, "samples": 16_000, "out_len": 80 * 100}

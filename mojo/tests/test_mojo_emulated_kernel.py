@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from clips import noise
+from daily import by_day
 from gpu.execute import counts, mutants
 from numpy.typing import NDArray
 from plants import GALLERY, OFF_BY_ONE, planted
@@ -34,12 +35,11 @@ TARGETS = ("sm_80", "sm_90a")
 CLUSTERS = TARGETS[1:]
 OTHERS = ("apple-m4", "gfx942")
 """LLVM IR for other vendors' devices: one block for each clip."""
-# Compiling and translating a target's kernels is what takes long. By day, one block computes 80
-# bands in the plain form, and a cluster all; of other vendors one is tried, without faults.
+# Compiling and translating a target's kernels is what takes long. By day, they are of 80 bands: one
+# block computes the plain form, and a cluster all. `./dev gpu compile` compiles the rest, other
+# vendors' too; faults are planted in the compiled program.
 NIGHTLY = pytest.mark.nightly
-BANDS = [(80, TARGETS), (128, CLUSTERS), pytest.param(128, TARGETS, marks=NIGHTLY)]
-FORMED_ON = [CLUSTERS, pytest.param(TARGETS, marks=NIGHTLY)]
-FAULTY = [*TARGETS, *(pytest.param(it, marks=NIGHTLY) for it in OTHERS)]
+FORMED_ON = by_day([(CLUSTERS,), (TARGETS,)], [(CLUSTERS,)])
 
 
 kernels = lru_cache(Kernels)
@@ -59,7 +59,7 @@ def both(
     return first
 
 
-@pytest.fixture(params=[OTHERS[:1], pytest.param(OTHERS, marks=NIGHTLY)], ids=str)
+@pytest.fixture(params=by_day([((),), (OTHERS,)], [((),)]), ids=str)
 def everywhere(request: pytest.FixtureRequest) -> Callable[..., Array]:
     """The features for all targets, other vendors' among them."""
     return partial(both, targets=TARGETS + request.param)
@@ -83,12 +83,15 @@ def require_right(actual: Array, audio: Array, **options: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", golden_cases(), ids=lambda case: case.id)
+@pytest.mark.parametrize(
+    "case",
+    by_day(golden_cases(), [case for case in golden_cases() if case.n_mels == 80]),
+    ids=lambda case: case.id,
+)
 def test_goldens(case: GoldenCase) -> None:
     audio = case.audio()
     smoothing: Any = case.smoothing
-    targets = TARGETS if case.n_mels == 80 else CLUSTERS
-    features = both(audio, case.n_mels, targets=targets, pad_to=case.pad_to, smoothing=smoothing)
+    features = both(audio, case.n_mels, pad_to=case.pad_to, smoothing=smoothing)
     require_right(features, audio, n_mels=case.n_mels, pad_to=case.pad_to, smoothing=smoothing)
 
 
@@ -104,37 +107,30 @@ def test_goldens_of_other_targets(target: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("smoothing", SMOOTHING)
-@pytest.mark.parametrize(("n_mels", "targets"), BANDS)
-def test_every_number_of_frames_in_the_last_group(
-    n_mels: int, targets: tuple[str, ...], smoothing: Any
-) -> None:
+@pytest.mark.parametrize("n_mels", by_day([80, 128], [80]))
+def test_every_number_of_frames_in_the_last_group(n_mels: int, smoothing: Any) -> None:
     for n_frames in (*range(1 if smoothing != "valid" else 3, 20), 31, 32, 33, 34, 35):
         n = max(201, 160 * n_frames + n_frames * 37 % 160)
         audio = noise(n, seed=n)
-        features = both(audio, n_mels, targets=targets, smoothing=smoothing)
+        features = both(audio, n_mels, smoothing=smoothing)
         require_right(features, audio, n_mels=n_mels, smoothing=smoothing)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("n_mels", "seconds", "smoothing", "targets"),
-    [
-        *((80, 45, smoothing, TARGETS) for smoothing in (None, "same")),
-        (128, 47, "same", CLUSTERS),
-        pytest.param(80, 45, "valid", TARGETS, marks=NIGHTLY),
-        pytest.param(128, 47, "same", TARGETS, marks=NIGHTLY),
-    ],
+    ("n_mels", "seconds", "smoothing"),
+    by_day(
+        [*((80, 45, it) for it in SMOOTHING), (128, 47, "same")], [(80, 45, None), (80, 45, "same")]
+    ),
 )
-def test_more_than_a_cluster_holds(
-    n_mels: int, seconds: int, smoothing: Any, targets: tuple[str, ...]
-) -> None:
+def test_more_than_a_cluster_holds(n_mels: int, seconds: int, smoothing: Any) -> None:
     """Then it sweeps twice, as a single block does."""
     audio = noise(seconds * SECOND + 123)
-    features = both(audio, n_mels, targets=targets, smoothing=smoothing)
+    features = both(audio, n_mels, smoothing=smoothing)
     require_right(features, audio, n_mels=n_mels, smoothing=smoothing)
 
 
-@pytest.mark.slow
+@NIGHTLY
 def test_more_frames_than_16_bits_count() -> None:
     """A grid has no more than 65,535 blocks in its smaller dimensions."""
     tail = render({"signal": "noise", "n": SECOND, "dtype": "int16"})
@@ -147,7 +143,7 @@ def test_more_frames_than_16_bits_count() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", by_day(TARGETS, CLUSTERS))
 def test_hours(target: str) -> None:
     """360,000 frames, most of which nothing reaches: cheap here, and the same indices."""
     audio = (noise(20 * SECOND) * 32768).astype(np.int16)
@@ -184,7 +180,7 @@ FORMS: list[dict[str, Any]] = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("targets", FORMED_ON, ids=str)
-@pytest.mark.parametrize("form", FORMS, ids=str)
+@pytest.mark.parametrize("form", by_day(FORMS, FORMS[1:5]), ids=str)
 def test_forms_have_the_bits_of_a_cpu(form: dict[str, Any], targets: tuple[str, ...]) -> None:
     """Other maxima and types: one clip and several, padded, of lengths of their own."""
     if form.get("dtype") == "bfloat16":
@@ -204,22 +200,15 @@ def test_forms_have_the_bits_of_a_cpu(form: dict[str, Any], targets: tuple[str, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("dtype", "targets"),
-    [
-        ("float32", TARGETS),
-        ("float16", CLUSTERS),
-        pytest.param("float16", TARGETS, marks=NIGHTLY),
-    ],
-)
-def test_chunks_have_the_bits_of_a_cpu(dtype: str, targets: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("dtype", by_day(["float32", "float16"], ["float32"]))
+def test_chunks_have_the_bits_of_a_cpu(dtype: str) -> None:
     """A clip and a half of 30 s, the second part quieter; and one that ends in its first chunk."""
     clip = noise(45 * SECOND)
     clip[30 * SECOND :] *= np.float32(1e-4)
     options: dict[str, Any] = {"maximum": "chunk", "dtype": dtype}
-    assert both(clip, targets=targets, **options).tobytes() == on_cpu(clip, **options).tobytes()
+    assert both(clip, **options).tobytes() == on_cpu(clip, **options).tobytes()
     batch, lengths = np.stack([clip, clip]), [45 * SECOND, 20 * SECOND]
-    features = both(batch, targets=targets, **options, lengths=lengths)
+    features = both(batch, **options, lengths=lengths)
     assert features.tobytes() == on_cpu(batch, **options, lengths=lengths).tobytes()
 
 
@@ -282,10 +271,8 @@ def test_bits_depend_neither_on_order_nor_on_neighbours(
 # --------------------------------------------------------------------- counts
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("target", "most"), [("sm_90a", 1.1), pytest.param("sm_80", 1.15, marks=NIGHTLY)]
-)
+@NIGHTLY
+@pytest.mark.parametrize(("target", "most"), [("sm_90a", 1.1), ("sm_80", 1.15)])
 def test_audio_is_read_once_and_values_are_written_once(target: str, most: float) -> None:
     """Loads of audio, neighbouring groups' overlap included; values are read again."""
     counted = counts.count(target, 80)
@@ -333,7 +320,8 @@ def shown(kernels: Kernels, n: int, order: str = "forwards") -> str:
     return "\n".join(found)
 
 
-@pytest.mark.parametrize("target", FAULTY)
+@NIGHTLY
+@pytest.mark.parametrize("target", [*TARGETS, *OTHERS])
 @pytest.mark.parametrize("n", [4000, 60_000])
 def test_clips_without_a_fault(n: int, target: str, faulty: Callable[[str], Kernels]) -> None:
     assert shown(faulty(target), n) == ""
@@ -343,12 +331,10 @@ ONLY_IN_CLUSTERS = (4003, 60_007, 60_008, 60_013)
 """Faults of the gallery by which a block alone can do no wrong."""
 
 
+@NIGHTLY
 @pytest.mark.parametrize(
     ("n", "targets"),
-    [
-        *((n, CLUSTERS if n in ONLY_IN_CLUSTERS else TARGETS) for n in GALLERY),
-        *(pytest.param(n, OTHERS, marks=NIGHTLY) for n in GALLERY if n not in ONLY_IN_CLUSTERS),
-    ],
+    [(n, CLUSTERS if n in ONLY_IN_CLUSTERS else (*TARGETS, *OTHERS)) for n in GALLERY],
 )
 def test_the_gallery_of_faults(
     n: int, targets: tuple[str, ...], faulty: Callable[[str], Kernels]
@@ -361,7 +347,8 @@ def test_the_gallery_of_faults(
         assert "`" not in found or f"{SOURCE.name}:" in found, found
 
 
-@pytest.mark.parametrize("target", [it for it in FAULTY if it not in CLUSTERS])
+@NIGHTLY
+@pytest.mark.parametrize("target", ["sm_80", *OTHERS])
 @pytest.mark.parametrize("n", OFF_BY_ONE)
 def test_an_index_that_is_off_by_one(
     n: int, target: str, faulty_folder: Path, faulty: Callable[[str], Kernels]

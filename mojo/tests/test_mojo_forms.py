@@ -17,7 +17,7 @@ from whisper_mel_mojo import c_library, log_mel
 from whisper_mel_mojo.arguments import array_dtype
 from whisper_mel_mojo.builder import SOURCE, built_for
 from whisper_mel_mojo.library import DTYPES as CODES
-from whisper_mel_mojo.library import LOG_MEL_AS, Maximum
+from whisper_mel_mojo.library import LOG_MEL, Maximum
 
 Array = NDArray[Any]
 NOWHERE = -100.0  # a maximum that raises nothing
@@ -202,7 +202,8 @@ def test_rounding_of_every_number(dtype: str, target: str) -> None:
     if target not in _runnable_cpus():
         pytest.skip(f"this CPU does not run {target}")
     function = ctypes.CDLL(str(built_for(target, SOURCE, ()))).whisper_mel_log_mel_as
-    function.argtypes, function.restype = LOG_MEL_AS, ctypes.c_ssize_t
+    form = ctypes.c_ssize_t, ctypes.c_double, ctypes.c_ssize_t  # maximum, fixed, dtype
+    function.argtypes, function.restype = [*LOG_MEL, *form], ctypes.c_ssize_t
     silence, out = np.zeros(240, np.float32), np.empty(80, np.uint16)
     values = halfway(HALVES[dtype])
     fixed = 4 + 4 * values.astype(np.float64)

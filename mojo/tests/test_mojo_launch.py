@@ -58,6 +58,7 @@ def test_one_launch_and_nothing_else(driver: Path, clustered: Path) -> None:
     ]
 
 
+@pytest.mark.nightly
 def test_devices_without_clusters(driver: Path, alone: Path) -> None:
     """One block for each clip, however many they are, and however long."""
     changes = {"clips": 70_000, "samples": 300, "clip_stride": 160, "out_len": 70_000 * 80}
@@ -142,6 +143,7 @@ def test_arguments_that_are_wrong_are_not_launched(driver: Path, clustered: Path
     assert [answer.log for answer in answers] == [[]] * 4
 
 
+@pytest.mark.nightly
 def test_more_than_a_launch_is_seen(driver: Path, alone: Path) -> None:
     """What `require_one_launch_only` requires can fail: here are launches that do more."""
     _, *answers = calls(driver, alone, {}, *({"stream": stream} for stream in PLANTS))

@@ -82,6 +82,7 @@ def as_numpy(result: Any) -> Array:
     return np.from_dlpack(result)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("clips", "n"), [(1, 480), (3, 4077), (2, 16_000)])
 def test_values_are_the_kernels(run: Run, clips: int, n: int) -> None:
     batch = np.stack([noise(n, seed) for seed in range(clips)])
@@ -95,6 +96,7 @@ def test_values_are_the_kernels(run: Run, clips: int, n: int) -> None:
     np.testing.assert_array_equal(of_pcm, log_mel(pcm))
 
 
+@pytest.mark.nightly
 def test_what_only_running_shows(run: Run) -> None:
     pcm = np.zeros((2, 16_000), np.int16)
     clip = noise(480).astype(np.float64)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from daily import by_day
 from programs import ran
 from whisper_mel_mojo import builder
 from whisper_mel_mojo.library import LOG_MEL
@@ -19,9 +20,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("x86-64", "x86-64-v3", "x86-64-v4"), ()),
     **dict.fromkeys(("x86-64-v3 wide", "x86-64-v4 wide"), WIDE),
 }
-BUILDS = [
-    pytest.param(it, marks=pytest.mark.nightly if it == "x86-64-v4 wide" else ()) for it in TARGETS
-]
+BUILDS = by_day(TARGETS, [it for it in TARGETS if TARGETS[it] != WIDE])
 LIBC = re.compile(r"(calloc|free|malloc|memcpy|memset|getpid|sched_yield|pthread_\w+)(@|$)")
 
 
@@ -99,6 +98,7 @@ def test_vectors_stay_in_registers(target: str, monkeypatch: pytest.MonkeyPatch)
     assert spills(code) <= SPILLS[target]
 
 
+@pytest.mark.nightly
 def test_spills_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twice as many frames to a group as registers are wide: every vector takes two of them."""
     code = disassembly(build("x86-64-v3 wide", monkeypatch), "power_spectrum[")
@@ -123,6 +123,7 @@ def test_libc_is_all_it_needs(target: str, monkeypatch: pytest.MonkeyPatch) -> N
     assert [name for name in needed if not LIBC.match(name)] == []
 
 
+@pytest.mark.nightly
 def test_arm_has_neon_and_no_library_calls_for_arithmetic(tmp_path: Path) -> None:
     """Cross-compiled and read: there is no such CPU here."""
     made = tmp_path / "kernel.s"

@@ -19,36 +19,31 @@ from whisper_mel_golden.speech import load_recording
 from whisper_mel_mojo import log_mel
 from whisper_mel_mojo.drop_in import log_mel_spectrogram
 
-pytestmark = pytest.mark.torch
-
 # Where the peers are installed besides, transformers imports torchaudio.
 leave_out_torchaudio_library()
 
-from transformers import (  # noqa: E402
-    AutoFeatureExtractor,
-    AutoProcessor,
-    WhisperConfig,
-    WhisperModel,
-    WhisperProcessor,
-    WhisperTokenizerFast,
-)
-from transformers import WhisperFeatureExtractor as Original  # noqa: E402
+import transformers  # noqa: E402  its classes are imported when they are used: for seconds
 from whisper_mel_mojo.drop_in.transformers import WhisperFeatureExtractor, register  # noqa: E402
 
+pytestmark = pytest.mark.torch
+
+Original = transformers.WhisperFeatureExtractor
 CLIP = load_recording("cards").astype(np.float32) / np.float32(32768)
 
 
 # --------------------------------------------------------------------- whatever loads by name
 
+by_name = pytest.mark.xdist_group("transformers")  # importing its models takes seconds
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A model's configuration, extractor and tokenizer, as transformers saves them."""
-    WhisperConfig().save_pretrained(tmp_path)
-    tokenizer = WhisperTokenizerFast(
+    transformers.WhisperConfig().save_pretrained(tmp_path)
+    tokenizer = transformers.WhisperTokenizerFast(
         tokenizer_file=str(tiny_en.MODEL / "tokenizer.json"), pad_token="<|endoftext|>"
     )
-    WhisperProcessor(Original(), tokenizer).save_pretrained(tmp_path)
+    transformers.WhisperProcessor(Original(), tokenizer).save_pretrained(tmp_path)
     return tmp_path
 
 
@@ -62,17 +57,19 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def loaded(folder: Path) -> list[Any]:
     """The extractors that others get from a folder."""
-    found = [AutoFeatureExtractor.from_pretrained(folder)]
-    found += [
-        it.from_pretrained(folder).feature_extractor for it in (AutoProcessor, WhisperProcessor)
+    processors = transformers.AutoProcessor, transformers.WhisperProcessor
+    return [
+        transformers.AutoFeatureExtractor.from_pretrained(folder),
+        *(it.from_pretrained(folder).feature_extractor for it in processors),
     ]
-    return found
 
 
+@by_name
 def test_without_register_others_load_the_original(folder: Path) -> None:
     assert {type(it) for it in loaded(folder)} == {Original}
 
 
+@by_name
 @pytest.mark.usefixtures("registered")
 def test_register_makes_others_load_ours(folder: Path, tmp_path: Path) -> None:
     for extractor in loaded(folder):
@@ -80,14 +77,15 @@ def test_register_makes_others_load_ours(folder: Path, tmp_path: Path) -> None:
         assert isinstance(extractor, Original)
     assert import_module("transformers").WhisperFeatureExtractor is WhisperFeatureExtractor
     extractor.save_pretrained(tmp_path / "saved")
-    again = AutoFeatureExtractor.from_pretrained(tmp_path / "saved")
+    again = transformers.AutoFeatureExtractor.from_pretrained(tmp_path / "saved")
     assert type(again) is WhisperFeatureExtractor
 
 
+@by_name
 @pytest.mark.usefixtures("registered")
 def test_servers_get_the_kernels_features(folder: Path) -> None:
     """vLLM and SGLang call the processor that AutoProcessor loads; these are their calls of it."""
-    processor = AutoProcessor.from_pretrained(folder)
+    processor = transformers.AutoProcessor.from_pretrained(folder)
     expected = log_mel(CLIP, 80, pad_to=480_000)
     text = "<|startoftranscript|>"
     for made in (
@@ -169,8 +167,9 @@ def test_maxs_encoder_hears_by_the_kernel(tmp_path: Path) -> None:
     """examples/max_encoder.py does what transformers does, on a small Whisper of random weights."""
     small = {"d_model": 64, "encoder_layers": 2, "encoder_attention_heads": 2}
     small |= {"encoder_ffn_dim": 128, "decoder_layers": 1, "decoder_ffn_dim": 64}
+    small |= {"decoder_attention_heads": 2}
     torch.manual_seed(1)
-    model = WhisperModel(WhisperConfig(**small, decoder_attention_heads=2)).eval()
+    model = transformers.WhisperModel(transformers.WhisperConfig(**small)).eval()
     model.save_pretrained(tmp_path / "model")
     soundfile.write(tmp_path / "cards.wav", CLIP, 16_000, subtype="FLOAT")
     program = Path(__file__).parents[2] / "examples" / "max_encoder.py"

@@ -12,6 +12,7 @@ import pytest
 import tiny_en
 import torch
 import whisper
+from daily import by_day
 from faster_whisper import BatchedInferencePipeline, WhisperModel
 from faster_whisper.feature_extractor import FeatureExtractor
 from numpy.typing import NDArray
@@ -115,23 +116,14 @@ BY_FASTER_WHISPER: dict[str, tuple[Array, Pipeline, str]] = {
 }
 
 
-OF_THE_DECODER = {"beams", "sampled", "prompt", "language", "no timestamps", "words"}
-"""Scenarios that ask nothing new of the front-end."""
-OF_OTHERS = {
-    *("long, VAD, words", "batched, long", "batched, words", "1 samples", "41 samples"),
-    *("silence, VAD", "batched, silence"),
+FASTER_BY_DAY = {
+    *("plain", "chunk_length", "float64", "clips, 1 ms", "VAD", "0 samples", "40 samples"),
+    *("199 samples", "batched, clips, 1 ms", "batched, 0 samples"),
 }
-"""Scenarios that ask of the front-end what others ask it together."""
+"""Scenarios that each ask something new of the front-end; long ones do so at night."""
 
 
-def by_day(scenarios: dict[str, Any], nightly: set[str]) -> list[Any]:
-    """The names of the scenarios as parameters, some marked for the nightly run."""
-    return [
-        pytest.param(it, marks=pytest.mark.nightly if it in nightly else ()) for it in scenarios
-    ]
-
-
-@pytest.mark.parametrize("scenario", by_day(BY_FASTER_WHISPER, OF_THE_DECODER | OF_OTHERS))
+@pytest.mark.parametrize("scenario", by_day(BY_FASTER_WHISPER, FASTER_BY_DAY))
 def test_faster_whisper_writes_the_same(
     faster: WhisperModel, scenario: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,10 +168,11 @@ BY_OPENAI_WHISPER: dict[str, tuple[Any, dict[str, Any], str]] = {
     "language": (CARDS, {"language": "en", "initial_prompt": "A card game."}, "of spades"),
     "long": (long(), {}, "Mr. John Dashwood had then leisure"),
 }
+OPENAI_BY_DAY = {"plain", "float16", "clips", "0 samples", "1 samples", "200 samples"}
 
 
 @pytest.mark.filterwarnings("ignore:unclosed file .*tiktoken:ResourceWarning")  # openai-whisper's
-@pytest.mark.parametrize("scenario", by_day(BY_OPENAI_WHISPER, {"long", *OF_THE_DECODER}))
+@pytest.mark.parametrize("scenario", by_day(BY_OPENAI_WHISPER, OPENAI_BY_DAY))
 def test_openai_whisper_writes_the_same(
     openai: whisper.Whisper, scenario: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,10 +245,10 @@ def test_encoders_make_the_same_of_our_features(encoders: Encoders, heard: Array
 
 @pytest.mark.parametrize(
     "quirk",
-    [
-        *("symmetric-window", "first-frame-dropped"),
-        *(pytest.param(it, marks=pytest.mark.nightly) for it in ("natural-logarithm", "no-centre")),
-    ],
+    by_day(
+        ["symmetric-window", "first-frame-dropped", "natural-logarithm", "no-centre"],
+        ["symmetric-window"],
+    ),
 )
 def test_encoders_hear_a_wrong_front_end(encoders: Encoders, heard: Array, quirk: str) -> None:
     audio = np.pad(speech("cards"), (0, THIRTY_SECONDS - speech("cards").size))

@@ -38,7 +38,7 @@ MAX_SAMPLES = 2**48  # including zeros; the features of so many would fill any a
 MAX_THREADS = 2**31 - 1  # an int in C; the kernel uses the first 64
 # five seconds of audio: waking a thread for less takes longer than it saves
 FRAMES_PER_THREAD = 500
-SAMPLING_RATE = 16_000
+SAMPLE_RATE = 16_000
 
 
 class Form(NamedTuple):

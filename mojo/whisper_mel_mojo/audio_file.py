@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_mel_mojo.arguments import SAMPLE_RATE
 from whisper_mel_mojo.decoders import (
     HOW_TO_INSTALL,
     DecodingError,
@@ -20,7 +21,6 @@ from whisper_mel_mojo.decoders import (
 
 __all__ = ["SAMPLE_RATE", "AudioError", "AudioWarning", "decode_audio", "load_audio"]
 
-SAMPLE_RATE = 16_000
 RATES = (1_000, 1_000_000)
 """Lowest and highest rate in samples a second that a file can mean; others are spoiled headers."""
 BLOCK = 131_072

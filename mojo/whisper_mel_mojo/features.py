@@ -17,7 +17,7 @@ from whisper_mel_mojo.arguments import (
     INT16,
     PLAIN,
     RANGE,
-    SAMPLING_RATE,
+    SAMPLE_RATE,
     Form,
     address,
     array_dtype,
@@ -113,9 +113,9 @@ def log_mel(
     BuildError
         the kernel could not be compiled (first call only).
     """
-    if sampling_rate is not None and sampling_rate != SAMPLING_RATE:
+    if sampling_rate is not None and sampling_rate != SAMPLE_RATE:
         raise ValueError(
-            f"sampling_rate={sampling_rate!r}: expected {SAMPLING_RATE}. Resample first: "
+            f"sampling_rate={sampling_rate!r}: expected {SAMPLE_RATE}. Resample first: "
             "whisper_mel_mojo.audio_file.load_audio reads a file of any rate"
         )
     torch = None if type(audio) is np.ndarray else sys.modules.get("torch")

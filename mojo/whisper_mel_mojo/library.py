@@ -30,9 +30,6 @@ LOG_MEL: list[Any] = [
 ]
 
 
-LOG_MEL_AS: list[Any] = [*LOG_MEL, _count, ctypes.c_double, _count]  # maximum, fixed, dtype
-
-
 class Common(ctypes.Structure):
     """Arguments that many calls have in common, as ``whisper_mel_log_mel_alike`` reads them."""
 

@@ -20,6 +20,7 @@ from whisper_mel_mojo.arguments import (
     CHUNK_FRAMES,
     HOP,
     PLAIN,
+    RANGE,
     Form,
     Prepared,
     failure,
@@ -33,7 +34,7 @@ from whisper_mel_mojo.library import CHUNK, CLIP, FIXED, Maximum, library
 
 _N_FFT, _REACH = 400, 200
 _FLOOR = 1e-10
-_RANGE = 8.0
+_RANGE = 4 * float(RANGE)  # of the logarithm
 
 
 def log_mel(

@@ -29,7 +29,6 @@ class Form(NamedTuple):
 
 
 _ORDERED = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
-_OPPOSITE = {"eq": "ne", "ne": "eq", "lt": "ge", "le": "gt", "gt": "le", "ge": "lt"}
 _UNSIGNED_NAMES = {"lo": "<", "ls": "<=", "hi": ">", "hs": ">="}
 
 
