@@ -159,6 +159,8 @@ def test_failures_that_a_fault_does_not_explain_are_counted() -> None:
         {"symmetric-window": None, "no-mel-norm": None, "last-frame-kept": None},
         {"symmetric-window": None, "htk-mel": None, "natural-logarithm": None},
         {"last-frame-kept": None, "htk-mel": None, "natural-logarithm": None},
+        # One that scales the features hides the others.
+        {"magnitude": None, "natural-logarithm": None, "maximum-of-each-frame": None},
         # The first two explain loud clips to the last bit; the third shows in quiet ones alone.
         {"float-as-int16": None, "no-mel-norm": None, "floor": 1.0},
         # Two kinds of pre-emphasis and of zeros are alike but where a clip ends in the last frame.

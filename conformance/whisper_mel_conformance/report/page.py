@@ -147,7 +147,7 @@ def _seen(diagnosis: dict[str, Any] | None) -> list[tuple[str, list[str]]]:
 
 def _steps() -> list[tuple[str, str]]:
     """List the errors that each colour stands for."""
-    named = [(f"up to {limit:,g}", colour) for limit, colour in STEPS[:-1]]
+    named = [(f"up to {limit:,.0f}", colour) for limit, colour in STEPS[:-1]]
     return [*named, ("more, or not finite", STEPS[-1][1])]
 
 
