@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import re
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from whisper_mel_conformance.cases.catalogue import all_cases
 from whisper_mel_conformance.diagnosis.diagnose import diagnose
 from whisper_mel_conformance.frontend.client import InProcess
 from whisper_mel_conformance.frontend.load import inspect_front_end
@@ -150,6 +152,17 @@ def test_failures_that_a_fault_does_not_explain_are_counted() -> None:
     front_end = InProcess(inspect_front_end(quirk.make(), quirk.id))
     failed = ["golden/reading/80", "numerics/silence/80"]
     assert "fails 1 of 2 failing cases" in diagnose(front_end, failed=failed).evidence[0]
+
+
+def test_cases_that_fork_are_not_tried_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside threads in calls that hangs for ever: NumPy's BLAS holds its locks in both."""
+    monkeypatch.setattr(os, "fork", lambda: pytest.fail("a fork of the judging process"))
+    quirk = CATALOGUE["symmetric-window"]
+    front_end = InProcess(inspect_front_end(quirk.make(), quirk.id))
+    failed = [case.id for case in all_cases("quick") if case.check == "forked"]
+    assert len(failed) > 2
+    evidence = diagnose(front_end, failed=failed).evidence[0]
+    assert "With this put into the reference" in evidence and "tried" not in evidence
 
 
 @pytest.mark.slow
