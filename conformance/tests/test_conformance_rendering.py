@@ -220,7 +220,7 @@ def test_a_figure_shows_where_features_are_wrong() -> None:
     assert error.shape == (80, 50, 3)
     colours = [tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for _, c in STEPS]
     assert tuple(error[79 - 3, 7]) == colours[-1]  # NaN; low bands are below
-    assert tuple(error[0, 7]) == colours[-1]
+    assert tuple(error[0, 7]) == colours[-2]  # finite, below a million bounds
     assert tuple(error[0, 8]) == colours[0]
     expected, actual = decoded(made["expected"]), decoded(made["actual"])
     assert (expected[:, 8] == actual[:, 8]).all()
@@ -335,6 +335,13 @@ def test_markdown_is_short_and_inert() -> None:
     many = Document([run(*[good(f"front-end-{i}") for i in range(3000)])])
     assert len(formats.markdown(many)) <= formats.COMMENT_LIMIT
     assert "parts are left out" in formats.markdown(many)
+
+
+def test_code_of_a_fix_is_code_in_markdown() -> None:
+    made = document()
+    made.runs[0]["front_ends"][1]["diagnosis"]["fix"] = ["Write `f(x_1, x_2)`, not @all: `"]
+    right = "**Fix:** Write `f(x_1, x_2)`, not @\N{ZERO WIDTH SPACE}all: \\`\n"
+    assert right in formats.markdown(made)
 
 
 def test_every_report_names_what_judged() -> None:
