@@ -183,11 +183,12 @@ def test_the_report_of_front_ends_that_fail_everything_is_small(
             result = Result(name, case, "failed", "x" * 300, 9e9, arguments={}, arrays=arrays)
             failures.write(result, cast(FrontEnd, front_end))
         stored = list((tmp_path / "failures" / name).rglob("arrays.npz"))
-        assert 10 // len(names) <= len(stored) < len(cases) / 10
-    files = {path: path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()}
-    assert sum(path.name == "case.json" for path in files) == len(names) * len(cases)
-    assert sum(size for path, size in files.items() if path.name == "arrays.npz") <= ARRAYS
-    assert sum(files.values()) <= 20e6
+        assert 9 // len(names) <= len(stored) < len(cases) / 10
+    sizes = {path: path.stat().st_size for path in tmp_path.rglob("*")}
+    assert sum(path.name == "case.json" for path in sizes) == len(names) * len(cases)
+    assert sum(size for path, size in sizes.items() if path.name == "arrays.npz") <= ARRAYS
+    # As most file systems count, in blocks; page, report.json and junit.xml take 2 MB more.
+    assert sum(-(-size // 4096) * 4096 for size in sizes.values()) <= 18e6
 
 
 # --------------------------------------------------------------------------- programs

@@ -204,7 +204,7 @@ def forget(names: Iterable[str], folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-ARRAYS = 10 << 20
+ARRAYS = 6 << 20
 """Bytes of arrays that are stored, shared by all front-ends of a run; ``./dev repro`` computes
 others again.
 """
