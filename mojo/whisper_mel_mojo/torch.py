@@ -76,7 +76,7 @@ def log_mel(
     NotImplementedError
         ``audio`` is on another kind of device.
     """
-    if audio.layout is not torch.strided:
+    if isinstance(audio, torch.Tensor) and audio.layout is not torch.strided:
         raise TypeError(f"audio has layout {audio.layout}: expected torch.strided, a dense tensor")
     options = _options(maximum, dtype)
     result: Tensor = torch.ops.whisper_mel.log_mel(
