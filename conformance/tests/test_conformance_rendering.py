@@ -110,6 +110,17 @@ def test_of_one_front_end_cause_and_fix_come_first() -> None:
         assert first < then
 
 
+def test_runs_that_are_alike_are_one_line() -> None:
+    several = document().runs * 2
+    later = "2026-11-26T09:00:00+00:00"
+    text = page(Document([several[0], {**several[1], "created": later}]))
+    assert text.count(" UTC</time>") == 2
+    assert f'12:00 UTC</time> to <time datetime="{later}"' in text
+    assert text.count('<br><span class="muted">') == 0  # one processor, named once
+    elsewhere = {**several[0], "environment": {**several[0]["environment"], "cpu": "another"}}
+    assert page(Document([several[0], elsewhere])).count('<br><span class="muted">') == 4
+
+
 def test_nothing_that_a_front_end_says_becomes_markup() -> None:
     outline = Outline(page(document()))
     assert outline.faults == []
