@@ -82,12 +82,15 @@ def stage(root: Path, folder: Path) -> None:
         for link, place in links(text, path):
             if not place.exists() or not place.is_relative_to(root):
                 dead.append(f"{path.relative_to(root)} links to {link}, which does not exist")
-            elif place.is_dir() and not (place / "README.md").exists():
+            elif not place.is_dir():
+                left.append(place)
+            else:
+                text = text.replace(f"]({link})", f"]({link.rstrip('/')}/README.md)")
+                if (place / "README.md").exists():
+                    left.append(place / "README.md")
+                    continue
                 left += [it for it in place.iterdir() if it.is_file()]
                 _list(place, folder / place.relative_to(root))
-                text = text.replace(f"]({link})", f"]({link.rstrip('/')}/README.md)")
-            else:
-                left.append(place / "README.md" if place.is_dir() else place)
         target.write_text(text, encoding="utf-8")
     if dead:
         raise ValueError("; ".join(sorted(dead)))

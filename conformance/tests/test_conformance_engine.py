@@ -259,6 +259,25 @@ def test_results_and_setups_survive_the_way() -> None:
     assert len(setup.known) > 0
 
 
+def test_a_peer_that_no_selected_case_is_for_is_no_problem() -> None:
+    """The front-end that the user named is one, and a peer that runs none of all cases."""
+    ids = [case.id for case in all_cases("quick")]
+    setup = prepare([f"{QUIRKS}:all-zero"])
+    [name] = setup.named
+
+    def problems(planned: list[str]) -> list[str]:
+        run = Run(setup)
+        run.plan((name, id) for id in planned)
+        for id in planned:
+            run.add(Result(name, id, "skipped"))
+        return run.problems()
+
+    assert problems(ids[:3]) == [f"{name} was never called"]
+    setup.named = []
+    assert problems(ids[:3]) == []
+    assert problems(ids) == [f"{name} was never called"]
+
+
 # --------------------------------------------------------------------------- whose declarations
 
 ZEROS = """

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import re
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from daily import by_day
+from whisper_mel_conformance.cases.catalogue import all_cases
 from whisper_mel_conformance.diagnosis.diagnose import diagnose
 from whisper_mel_conformance.frontend.client import InProcess
 from whisper_mel_conformance.frontend.load import inspect_front_end
@@ -153,10 +155,23 @@ def test_failures_that_a_fault_does_not_explain_are_counted() -> None:
     assert "fails 1 of 2 failing cases" in diagnose(front_end, failed=failed).evidence[0]
 
 
+def test_cases_that_fork_are_not_tried_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside threads in calls that hangs for ever: NumPy's BLAS holds its locks in both."""
+    monkeypatch.setattr(os, "fork", lambda: pytest.fail("a fork of the judging process"))
+    quirk = CATALOGUE["symmetric-window"]
+    front_end = InProcess(inspect_front_end(quirk.make(), quirk.id))
+    failed = [case.id for case in all_cases("quick") if case.check == "forked"]
+    assert len(failed) > 2
+    evidence = diagnose(front_end, failed=failed).evidence[0]
+    assert "With this put into the reference" in evidence and "tried" not in evidence
+
+
 THREE: list[dict[str, float | None]] = [
     {"symmetric-window": None, "no-mel-norm": None, "last-frame-kept": None},
     {"symmetric-window": None, "htk-mel": None, "natural-logarithm": None},
     {"last-frame-kept": None, "htk-mel": None, "natural-logarithm": None},
+    # One that scales the features hides the others.
+    {"magnitude": None, "natural-logarithm": None, "maximum-of-each-frame": None},
     # The first two explain loud clips to the last bit; the third shows in quiet ones alone.
     {"float-as-int16": None, "no-mel-norm": None, "floor": 1.0},
     # Two kinds of pre-emphasis and of zeros are alike but where a clip ends in the last frame.

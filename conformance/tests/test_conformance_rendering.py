@@ -100,6 +100,27 @@ def test_the_page_says_it_all() -> None:
     assert EVIL in text  # as text, in full
 
 
+def test_of_one_front_end_cause_and_fix_come_first() -> None:
+    several = document()
+    one = Document([{**several.runs[0], "front_ends": several.runs[0]["front_ends"][1:]}])
+    for report, parts in ((several, ("verdicts", "front-ends")), (one, ("front-ends", "verdicts"))):
+        made = page(report)
+        assert [made.count(f'<h2 id="{part}">') for part in parts] == [1, 1]
+        first, then = (made.index(f'<h2 id="{part}">') for part in parts)
+        assert first < then
+
+
+def test_runs_that_are_alike_are_one_line() -> None:
+    several = document().runs * 2
+    later = "2026-11-26T09:00:00+00:00"
+    text = page(Document([several[0], {**several[1], "created": later}]))
+    assert text.count(" UTC</time>") == 2
+    assert f'12:00 UTC</time> to <time datetime="{later}"' in text
+    assert text.count('<br><span class="muted">') == 0  # one processor, named once
+    elsewhere = {**several[0], "environment": {**several[0]["environment"], "cpu": "another"}}
+    assert page(Document([several[0], elsewhere])).count('<br><span class="muted">') == 4
+
+
 def test_nothing_that_a_front_end_says_becomes_markup() -> None:
     outline = Outline(page(document()))
     assert outline.faults == []
@@ -210,11 +231,24 @@ def test_a_figure_shows_where_features_are_wrong() -> None:
     assert error.shape == (80, 50, 3)
     colours = [tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for _, c in STEPS]
     assert tuple(error[79 - 3, 7]) == colours[-1]  # NaN; low bands are below
-    assert tuple(error[0, 7]) == colours[-1]
+    assert tuple(error[0, 7]) == colours[-2]  # finite, below a million bounds
     assert tuple(error[0, 8]) == colours[0]
     expected, actual = decoded(made["expected"]), decoded(made["actual"])
     assert (expected[:, 8] == actual[:, 8]).all()
     assert (expected[:, 7] != actual[:, 7]).any()
+
+
+def test_wrong_values_are_seen_on_white_and_on_black() -> None:
+    """3 times the contrast, as WCAG 2 wants it of drawings; what is nearly right may be pale."""
+
+    def light(colour: str) -> float:
+        values = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+        linear = (v / 12.92 if v <= 0.04 else ((v + 0.055) / 1.055) ** 2.4 for v in values)
+        return float(np.dot(tuple(linear), (0.2126, 0.7152, 0.0722))) + 0.05
+
+    for limit, colour in STEPS:
+        assert light(colour) / light("#12161b") >= 3.0, colour
+        assert light("#ffffff") / light(colour) >= 3.0 or limit < 100.0, colour
 
 
 def test_a_figure_of_a_long_clip_is_what_is_around_the_worst_frame() -> None:
@@ -312,6 +346,13 @@ def test_markdown_is_short_and_inert() -> None:
     many = Document([run(*[good(f"front-end-{i}") for i in range(3000)])])
     assert len(formats.markdown(many)) <= formats.COMMENT_LIMIT
     assert "parts are left out" in formats.markdown(many)
+
+
+def test_code_of_a_fix_is_code_in_markdown() -> None:
+    made = document()
+    made.runs[0]["front_ends"][1]["diagnosis"]["fix"] = ["Write `f(x_1, x_2)`, not @all: `"]
+    right = "**Fix:** Write `f(x_1, x_2)`, not @\N{ZERO WIDTH SPACE}all: \\`\n"
+    assert right in formats.markdown(made)
 
 
 def test_every_report_names_what_judged() -> None:

@@ -164,11 +164,20 @@ def test_shrinking_finds_the_one_sample_that_matters() -> None:
 @pytest.mark.slow
 def test_it_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # many small products: see quiet_blas
+    monkeypatch.setenv("WHISPER_MEL_LOCKS", "of a checkout")
+    monkeypatch.setenv("WHISPER_MEL_DEV", "/where/it/is")
     folder = failing(tmp_path, "symmetric-window")
+    case = json.loads((folder / "case.json").read_text())
+    case["front_end"]["name"] = "mine"
+    (folder / "case.json").write_text(json.dumps(case))
     done = conformance("repro", folder, "--issue", folder=tmp_path)
     assert done.returncode == 1
-    for words in ("## symmetric-window", "**Cause:** The Hann", "**Fix:**", "- numpy ", "```json"):
+    for words in ("## mine: ", "**Cause:** The Hann", "**Fix:**", "- numpy ", "```json"):
         assert words in done.stdout
+    assert "/where/it/is" not in done.stdout
+    # The command is for the reader, who has no checkout, and not this folder.
+    assert done.stdout.count("whisper-mel repro case.json") == 2
+    assert "./dev" not in done.stdout
     [code] = re.findall(r"```python\n(.*?)```", done.stdout, re.DOTALL)
     assert len(code.splitlines()) <= 6
     printed: list[Any] = []

@@ -13,7 +13,9 @@ from typing import cast
 import numpy as np
 import pytest
 from daily import by_day
+from programs import ran
 from running import CORRECT, FEW, QUIRKS, conformance, module, report_of
+from whisper_mel_conformance.__main__ import main
 from whisper_mel_conformance.cases.catalogue import BRIEF, FAMILIES, all_cases
 from whisper_mel_conformance.frontend.client import MAX_TIMEOUTS, MEMORY_LIMIT, FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure, Refused
@@ -55,7 +57,7 @@ def test_everything_passes_and_is_reported(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_faulty_front_end_fails_and_can_be_replayed(tmp_path: Path) -> None:
     source = f"{QUIRKS}:all-zero"
-    done = conformance("--frontend", source, "-k", FEW, folder=tmp_path)
+    done = conformance("judge", source, "-k", FEW, folder=tmp_path)
     assert done.returncode == 1
     [front_end] = report_of(tmp_path)["front_ends"]
     assert front_end["class"] == "fails"
@@ -127,6 +129,30 @@ def test_unknown_front_ends_are_errors_that_name_what_exists(tmp_path: Path) -> 
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_what_is_no_command_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["mine.py:log_mel", "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert "'mine.py:log_mel': expected one of judge, diagnose, compare, repro, report" in error
+    assert error.endswith("by --frontend mine.py:log_mel\n")
+
+
+@pytest.mark.slow
+def test_nothing_to_judge_is_no_success(tmp_path: Path) -> None:
+    """Where no front-end is named and no peer is installed."""
+    source = tmp_path / "alone.py"
+    source.write_text(
+        "import sys\n"
+        "from whisper_mel_conformance import __main__\n"
+        "from whisper_mel_conformance.run import setup\n"
+        "setup.peers = lambda which='all': []\n"
+        "sys.exit(__main__.main(sys.argv[1:]))\n"
+    )
+    for words in (("judge",), ("diagnose",), ("--diagnose", "-n", "0")):
+        done = ran([sys.executable, source, *words], cwd=tmp_path)
+        assert done.returncode == 2, done.stdout
+        assert "no front-end is named (--frontend SOURCE)" in done.stdout + done.stderr
+
+
 @pytest.mark.slow
 def test_a_front_end_that_is_never_called_fails(tmp_path: Path) -> None:
     source = tmp_path / "lazy.py"
@@ -144,24 +170,29 @@ def test_a_front_end_that_is_never_called_fails(tmp_path: Path) -> None:
     assert "passed no case" in done.stdout
 
 
-def test_the_report_of_a_front_end_that_fails_everything_is_small(tmp_path: Path) -> None:
-    """Of each case there is a case.json; of arrays only as many as there is room for."""
-    front_end = SimpleNamespace(
-        name="wrong", source="wrong", device="cpu", versions={}, capabilities=Capabilities()
-    )
+@pytest.mark.parametrize("names", [("wrong",), ("wrong", "worse", "worst")])
+def test_the_report_of_front_ends_that_fail_everything_is_small(
+    names: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Of each case there is a case.json; of arrays only as many as there is room for, of each."""
     rng = np.random.default_rng(0)
-    failures = Failures(tmp_path)
-    cases = [case.id for case in all_cases("quick")]
-    for i, case in enumerate(cases):
-        arrays = {"actual": rng.normal(size=(80, 1000))} if i % 10 == 0 else {}
-        result = Result("wrong", case, "failed", "x" * 300, 9e9, arguments={}, arrays=arrays)
-        failures.write(result, cast(FrontEnd, front_end))
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert sum(path.name == "case.json" for path in files) == len(cases)
-    stored = [path.stat().st_size for path in files if path.name == "arrays.npz"]
-    assert 10 <= len(stored) < len(cases) / 10
-    assert sum(stored) <= ARRAYS
-    assert sum(path.stat().st_size for path in files) <= 20e6
+    failures = Failures(tmp_path, len(names))
+    cases = [case.id for case in all_cases("quick")][:: len(names)]
+    for name in names:
+        front_end = SimpleNamespace(
+            name=name, source=name, device="cpu", versions={}, capabilities=Capabilities()
+        )
+        for i, case in enumerate(cases):
+            arrays = {"actual": rng.normal(size=(80, 1000))} if i % 10 == 0 else {}
+            result = Result(name, case, "failed", "x" * 300, 9e9, arguments={}, arrays=arrays)
+            failures.write(result, cast(FrontEnd, front_end))
+        stored = list((tmp_path / "failures" / name).rglob("arrays.npz"))
+        assert 9 // len(names) <= len(stored) < len(cases) / 10
+    sizes = {path: path.stat().st_size for path in tmp_path.rglob("*")}
+    assert sum(path.name == "case.json" for path in sizes) == len(names) * len(cases)
+    assert sum(size for path, size in sizes.items() if path.name == "arrays.npz") <= ARRAYS
+    # As most file systems count, in blocks; page, report.json and junit.xml take 2 MB more.
+    assert sum(-(-size // 4096) * 4096 for size in sizes.values()) <= 18e6
 
 
 # --------------------------------------------------------------------------- programs
@@ -373,6 +404,30 @@ def test_silent_beside_a_foreign_suite(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
     assert "whisper" not in done.stdout
     assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.slow
+def test_options_of_others_stay_theirs(tmp_path: Path) -> None:
+    """Beside a project with a ``--frontend`` of its own, ours has its prefix only."""
+    (tmp_path / "conftest.py").write_text(
+        "def pytest_addoption(parser):\n"
+        "    parser.addoption('--frontend', choices=('qt', 'gtk'), default='qt')\n"
+        "    parser.addoption('--frontend-report', action='store_true')\n"
+    )
+    (tmp_path / "test_theirs.py").write_text(
+        "def test_theirs(request):\n"
+        "    assert request.config.getoption('--frontend') == 'gtk'\n"
+        "    assert request.config.getoption('--frontend-report') is True\n"
+    )
+    theirs = ("-p", PLUGIN, "-q", "test_theirs.py", "--frontend", "gtk", "--frontend-report")
+    done = module("pytest", *theirs, folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not (tmp_path / "report").exists()
+    ours = ("--pyargs", "whisper_mel_conformance", "--mel-frontend", f"{CORRECT}:right")
+    done = module("pytest", *theirs, *ours, "-k", f"theirs or {FEW}", folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "conforms: class A" in done.stdout
+    assert report_of(tmp_path)["front_ends"][0]["counts"]["passed"]
 
 
 def test_a_name_is_required() -> None:

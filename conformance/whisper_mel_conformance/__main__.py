@@ -1,8 +1,8 @@
 """``whisper-mel``, or ``python -m whisper_mel_conformance``: judge front-ends, and what follows.
 
-Without a command it judges, as ``judge`` does. ``diagnose SOURCE`` is short for ``judge --diagnose
---frontend SOURCE``. Other packages add commands by entry points of the group
-``whisper_mel.commands``.
+Without a command it judges, as ``judge`` does; ``diagnose`` is short for ``judge --diagnose``. Both
+take front-ends as ``--frontend SOURCE``, or at once behind the command. Other packages add commands
+by entry points of the group ``whisper_mel.commands``.
 
 The exit status is 0 if every front-end reaches its required class and has no failures but declared
 ones; 1 if not; 2 for wrong usage; 130 or 143 if SIGINT or SIGTERM ended the run early.
@@ -11,6 +11,7 @@ ones; 1 if not; 2 for wrong usage; 130 or 143 if SIGINT or SIGTERM ended the run
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 from importlib.metadata import entry_points
@@ -28,6 +29,7 @@ from whisper_mel_conformance.repro.replay import main as repro
 
 PROGRAM = "whisper-mel"
 _COMMANDS = {"compare": compare, "repro": repro, "report": report}
+_JUDGING: dict[str, tuple[str, ...]] = {"judge": (), "diagnose": ("--diagnose",)}
 _EXIT = {
     pytest.ExitCode.OK: 0,
     pytest.ExitCode.TESTS_FAILED: 1,
@@ -44,13 +46,16 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] and given[0] in _COMMANDS:
         return _COMMANDS[given[0]](given[1:])
+    for entry in entry_points(group="whisper_mel.commands", name=(given or [""])[0]):
+        return entry.load()(given[1:])
     if given and not given[0].startswith("-"):
-        for command in entry_points(group="whisper_mel.commands", name=given[0]):
-            return command.load()(given[1:])
-    if given[:1] == ["diagnose"]:
-        sources = [word for word in given[1:2] if not word.startswith("-")]
-        given = ["--diagnose", *(f"--frontend={it}" for it in sources), *given[1 + len(sources) :]]
-    options, others = _parser().parse_known_args(given[given[:1] == ["judge"] :])
+        command, *given = given
+        if command not in _JUDGING:
+            return _unknown(command)
+        sources = list(itertools.takewhile(lambda word: not word.startswith("-"), given))
+        named = [f"--frontend={source}" for source in sources]
+        given = [*_JUDGING[command], *named, *given[len(sources) :]]
+    options, others = _parser().parse_known_args(given)
     if not value(options, "frontend") and value(options, "peers") == "none":
         options.mel_peers = "light"
     # pytest runs as in an empty folder: configuration and plugins of the current folder must not
@@ -65,10 +70,22 @@ def main(arguments: list[str] | None = None) -> int:
     return _EXIT.get(pytest.main(words, [_Chosen(options)]), 2)
 
 
+def _unknown(command: str) -> int:
+    """Say that there is no such command, and what was perhaps meant."""
+    added = entry_points(group="whisper_mel.commands").names
+    known = ", ".join([*_JUDGING, *_COMMANDS, *sorted(added)])
+    print(
+        f"{PROGRAM}: {command!r}: expected one of {known}, or options: a front-end is named by "
+        f"--frontend {command if ':' in command else 'SOURCE'}",
+        file=sys.stderr,
+    )
+    return 2
+
+
 def _parser() -> argparse.ArgumentParser:
     added = entry_points(group="whisper_mel.commands").names
     parser = argparse.ArgumentParser(
-        prog=f"{PROGRAM} [judge]",
+        prog=f"{PROGRAM} [judge [SOURCE …]]",
         description="Judge implementations of Whisper's log-Mel front-end: those that are named, "
         "or the installed peers that need neither PyTorch nor Node.js.",
         epilog="All other options are pytest's: -n 0 (one process; as many as there are "

@@ -36,7 +36,6 @@ class Collecting:
         self._config = config
         self._options = config.option
         self.folder = Path(value(config.option, "report"))
-        self._failures = Failures(self.folder)
         self._lock: int | None = None
         self._document: Document | None = None
         self._diagnoses: dict[str, Diagnosis] = {}
@@ -44,6 +43,7 @@ class Collecting:
         self._stopped: str | None = None
         try:
             self.run = self._prepare()
+            self._failures = Failures(self.folder, len(self.run.front_ends))
         except ValueError as error:
             self._release()
             raise pytest.UsageError(str(error)) from error

@@ -86,7 +86,12 @@ OPTIONS = (
     ),
     Option(
         "seed",
-        {"type": int, "default": None, "help": "the seed of drawn cases (default: 0)"},
+        {
+            "type": int,
+            "default": None,
+            "metavar": "N",
+            "help": "the seed of drawn cases (default: 0)",
+        },
     ),
     Option(
         "report",

@@ -43,12 +43,18 @@ def add_earlier_spellings(parser: pytest.Parser) -> None:
     group = _group(parser)
     for option in OPTIONS:
         for spelling in option.old:
-            try:
-                group.addoption(
-                    spelling, dest=option.attribute, **{**option.settings, "help": "the same"}
-                )
-            except ValueError:
-                continue
+            if _is_free(parser, spelling):
+                settings = {**option.settings, "help": "the same"}
+                group.addoption(spelling, dest=option.attribute, **settings)
+
+
+def _is_free(parser: pytest.Parser, spelling: str) -> bool:
+    """Whether nobody has this option. Some versions of pytest tell of a second one too late."""
+    try:
+        _, unknown = parser.parse_known_and_unknown_args([f"{spelling}=x"])
+    except pytest.UsageError:  # theirs, which takes another value or none
+        return False
+    return bool(unknown)
 
 
 def _group(parser: pytest.Parser) -> Any:

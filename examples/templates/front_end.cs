@@ -1,6 +1,6 @@
 // Template: lets the conformance suite judge a front-end in C#. Replace `LogMel` by your own.
 //
-//     mcs front_end.cs && whisper-mel judge --frontend "cmd:mono front_end.exe"
+//     mcs front_end.cs && whisper-mel judge "cmd:mono front_end.exe"
 //     dotnet new console, this as Program.cs, dotnet build -c Release: the same with .NET
 //
 // It serves: one line of JSON asks for one call, one line answers

@@ -1,7 +1,7 @@
 // Template: lets the conformance suite judge a front-end in Swift. Replace `logMel` by your own.
 //
 //     swiftc -O front_end.swift
-//     whisper-mel judge --frontend "cmd:./front_end"
+//     whisper-mel judge "cmd:./front_end"
 //
 // It serves: one line of JSON asks for one call, one line answers
 // (docs/writing-a-front-end.md#programs).

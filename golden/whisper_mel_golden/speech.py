@@ -36,7 +36,7 @@ def read_wav(path: Path) -> NDArray[np.int16]:
             form = file.getnchannels(), file.getsampwidth(), file.getframerate()
             samples = file.readframes(file.getnframes())
     except (wave.Error, EOFError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        raise ValueError(f"{path} is damaged, or no WAV file: {error}") from error
     if form != (1, 2, WHISPER.sample_rate):
         raise ValueError(f"{path} has {form}: expected 1 channel of 2 bytes at 16000 Hz")
     return np.frombuffer(samples, "<i2")

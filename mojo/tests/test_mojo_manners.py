@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import importlib.metadata
+import io
 import re
 import sys
 import threading
@@ -39,7 +40,20 @@ STEREO = np.stack([CLIP, CLIP], axis=1)
             ValueError,
             "has clips of different lengths. Call",
         ),
-        (CLIP, {"pad_to": 30}, ValueError, "It is in samples: 30 s are 480000"),
+        (STEREO[:, :1], {}, ValueError, "(16000, 1): expected (n,) or (batch, n). If this is one"),
+        ("x" * 1000, {}, TypeError, "xxx: expected samples. whisper"),
+        (bytes(4000), {}, TypeError, "audio is of type bytes: expected samples, of 16-bit PCM"),
+        (bytearray(4000), {}, TypeError, "np.frombuffer(audio, np.int16)"),
+        (
+            memoryview(bytes(4000)),
+            {},
+            TypeError,
+            "audio is of type memoryview: expected samples, of 16",
+        ),
+        ((x for x in CLIP), {}, TypeError, "audio is of type generator: expected an array"),
+        (io.BytesIO(), {}, TypeError, "audio is of type BytesIO: expected an array of samples"),
+        (CLIP, {"pad_to": 30}, ValueError, "pad_to=30, a number of samples: 30 s are 480000"),
+        (CLIP, {"pad_to": 3000}, ValueError, "pad_to=3000, a number of samples (30 s: 480000)"),
         (CLIP, {"pad_to": 30.0}, TypeError, "a number of samples (30 s: 480000)"),
         (
             CLIP,
@@ -59,6 +73,8 @@ STEREO = np.stack([CLIP, CLIP], axis=1)
             ValueError,
             "Give the samples alone: audio[0]",
         ),
+        ((16_000, CLIP), {}, ValueError, "Give the samples alone: audio[1]"),
+        (torch.tensor(CLIP).to_sparse(), {}, TypeError, "layout torch.sparse_coo: expected"),
         (None, {}, TypeError, "audio is None: expected samples"),
         (
             {"array": CLIP, "sampling_rate": 16_000},
@@ -94,8 +110,9 @@ STEREO = np.stack([CLIP, CLIP], axis=1)
     ],
 )
 def test_a_mistake_is_named(audio: Any, more: dict[str, Any], kind: Any, words: str) -> None:
-    with pytest.raises(kind, match=re.escape(words)):
+    with pytest.raises(kind, match=re.escape(words)) as caught:
         log_mel(audio, **more)
+    assert len(str(caught.value)) < 400
 
 
 def test_a_batch_of_few_samples_is_no_stereo() -> None:

@@ -39,6 +39,7 @@ MAX_THREADS = 2**31 - 1  # an int in C; the kernel uses the first 64
 # five seconds of audio: waking a thread for less takes longer than it saves
 FRAMES_PER_THREAD = 500
 SAMPLE_RATE = 16_000
+_30_SECONDS = " (30 s: 480000)"
 
 
 class Form(NamedTuple):
@@ -128,9 +129,10 @@ def plan(n_samples: int, n_mels: int, pad_to: int | None, smoothing: str | None)
         if length < 1:
             raise ValueError(f"pad_to={length}: expected at least {MIN_SAMPLES} samples, or None")
         if n_samples > length:
+            hint = f": {length} s are {16_000 * length}" if length < MIN_SAMPLES else _30_SECONDS
             raise ValueError(
-                f"audio has {n_samples} samples: expected at most pad_to={length}"
-                + (f". It is in samples: {length} s are {16_000 * length}" if length < 201 else "")
+                f"audio has {n_samples} samples: expected at most pad_to={length}, a number of "
+                f"samples{hint}"
             )
         if length > MAX_SAMPLES:
             raise ValueError(f"pad_to={length}: expected at most {MAX_SAMPLES}")
@@ -151,15 +153,22 @@ def plan(n_samples: int, n_mels: int, pad_to: int | None, smoothing: str | None)
 def as_array(audio: ArrayLike, dtype: Any = None) -> NDArray[Any]:
     """Convert audio to an array; copy it only if necessary.
 
-    Raises ``ValueError`` for text and for lists of different lengths, ``TypeError`` for masked
-    arrays and for other objects that NumPy cannot read, such as PyTorch's tensors with a gradient.
+    Raises ``ValueError`` for lists of different lengths, ``TypeError`` for text, bytes, masked
+    arrays and other objects that NumPy cannot read, such as PyTorch's tensors with a gradient.
     """
     if type(audio) is np.ndarray and dtype is None:
         return audio
-    if isinstance(audio, (str, bytes, os.PathLike)):
+    if isinstance(audio, (str, os.PathLike)):
         raise TypeError(
-            f"audio={audio!r}: expected samples. whisper_mel_mojo.audio_file.load_audio reads them "
-            "from a file"
+            f"audio={audio!r:.200}: expected samples. whisper_mel_mojo.audio_file.load_audio reads "
+            "them from a file"
+        )
+    if isinstance(audio, (bytes, bytearray)) or (
+        isinstance(audio, memoryview) and audio.format in "Bbc"
+    ):
+        raise TypeError(
+            f"audio is of type {type(audio).__name__}: expected samples, of 16-bit PCM "
+            "np.frombuffer(audio, np.int16)"
         )
     if isinstance(audio, _MASKED):
         raise TypeError("audio is a masked array: expected samples without a mask")
@@ -167,15 +176,19 @@ def as_array(audio: ArrayLike, dtype: Any = None) -> NDArray[Any]:
         what = "None" if audio is None else "a mapping"
         raise TypeError(f"audio is {what}: expected samples{_of_mapping(audio)}")
     try:
-        return np.asarray(audio, dtype)
+        array = np.asarray(audio, dtype)
     except (TypeError, ValueError, RuntimeError) as error:
         kind = ValueError if isinstance(error, ValueError) else TypeError
         name = type(audio).__name__
         why = str(error)
         if isinstance(audio, (list, tuple)) and "inhomogeneous" in why:
-            is_pair = len(audio) == 2 and np.ndim(audio[1]) == 0
-            why = _PAIR if is_pair else _RAGGED
+            arrays = [i for i, it in enumerate(audio) if not np.isscalar(it)]
+            is_pair = len(audio) == 2 and len(arrays) == 1
+            why = f"{_PAIR}: audio[{arrays[0]}]" if is_pair else _RAGGED
         raise kind(f"audio, a {name}, cannot be read as an array: {why}") from error
+    if array.dtype == object and array.ndim == 0:  # a generator, a file, anything
+        raise TypeError(f"audio is of type {type(audio).__name__}: expected an array of samples")
+    return array
 
 
 def _of_mapping(audio: Any) -> str:
@@ -188,7 +201,7 @@ _RAGGED = (
     "it has clips of different lengths. Call log_mel for each, or make a batch of them, filled up "
     "by zeros, and give lengths=[…]"
 )
-_PAIR = "it is a pair, perhaps of samples and their rate. Give the samples alone: audio[0]"
+_PAIR = "it is a pair, perhaps of samples and their rate. Give the samples alone"
 _FEW = 8  # channels
 
 
@@ -205,10 +218,12 @@ def kernel_samples(given: NDArray[Any]) -> NDArray[Any]:
         )
     if given.ndim not in (1, 2):
         raise ValueError(f"audio has shape {given.shape}: expected (n,) or (batch, n)")
-    if given.ndim == 2 and 1 < given.shape[1] <= _FEW and given.shape[0] >= MIN_SAMPLES:
+    if given.ndim == 2 and 1 <= given.shape[1] <= _FEW and given.shape[0] >= MIN_SAMPLES:
+        n = given.shape[1]
+        these = f"these are {n} channels, average them first" if n > 1 else "this is one channel"
         raise ValueError(
-            f"audio has shape {given.shape}: expected (n,) or (batch, n). If these are "
-            f"{given.shape[1]} channels, average them first: audio.mean(axis=1)"
+            f"audio has shape {given.shape}: expected (n,) or (batch, n). If {these}: "
+            "audio.mean(axis=1)"
         )
     if given.size == 0:
         raise ValueError(f"audio is empty (shape {given.shape}): expected at least one sample")
@@ -289,9 +304,9 @@ def integer(name: str, value: object) -> int:
         return index(value)  # type: ignore[arg-type]
     except TypeError:
         of_samples = name == "pad_to" or name.startswith("lengths[")
-        hint = ", a number of samples (30 s: 480000)" if of_samples else ""
+        hint = f", a number of samples{_30_SECONDS}" if of_samples else ""
         raise TypeError(
-            f"{name}={value!r}: expected an int, not {type(value).__name__}{hint}"
+            f"{name}={value!r:.200}: expected an int, not {type(value).__name__}{hint}"
         ) from None
 
 

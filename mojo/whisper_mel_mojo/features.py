@@ -165,7 +165,7 @@ def _of_lengths(
     given = as_array(audio)
     if given.ndim != 2:
         raise ValueError(
-            f"lengths={lengths!r}: expected with audio of shape (batch, n), not {given.shape}"
+            f"lengths={lengths!r:.200}: expected with audio of shape (batch, n), not {given.shape}"
         )
     if len(lengths) != len(given):
         raise ValueError(

@@ -77,6 +77,8 @@ def log_mel(
     NotImplementedError
         ``audio`` is on another kind of device.
     """
+    if isinstance(audio, torch.Tensor) and audio.layout is not torch.strided:
+        raise TypeError(f"audio has layout {audio.layout}: expected torch.strided, a dense tensor")
     options = _options(maximum, dtype)
     result: Tensor = torch.ops.whisper_mel.log_mel(
         audio, n_mels, pad_to=pad_to, smoothing=smoothing, threads=threads, **options

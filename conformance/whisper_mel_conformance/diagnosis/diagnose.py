@@ -582,7 +582,8 @@ def _tried_again(
 ) -> list[bool]:
     """Return of some failing cases whether the reference with the explanation's faults fails them.
 
-    They are taken from all families, without those that measure, and without drawn ones.
+    They are taken from all families, without those that measure, drawn ones, and those that fork:
+    BLAS's locks, which other threads of this process hold, would never be released.
     """
     faulty = QuirkyFrontEnd([variant.variation for variant in explanation.variants], "faulty")
     front_end = InProcess(inspect_front_end(faulty, "faulty", model))
@@ -590,7 +591,9 @@ def _tried_again(
     for case in map(find, failed):
         of_family = outcomes.setdefault(case.family, [])
         check = CHECKS[case.check]
-        if isinstance(case, Property) or check.alone or len(of_family) == _TRIED:
+        if isinstance(case, Property) or check.alone or case.check == "forked":
+            continue
+        if len(of_family) == _TRIED:
             continue
         if case.beyond(front_end.capabilities) is not None:
             continue

@@ -164,9 +164,11 @@ class _Search:
         near = self._wrong[:1]
         everything = [v for quirk in _path_quirks() for v in _coarse(quirk, self._wrong[0])]
         losses: _Losses = {(): (math.inf, ())}
-        for _ in range(_FAULTS):
+        for count in range(_FAULTS):
             least = min(value for value, _ in losses.values())
             kept = [v for v in _least(losses, _KEPT) if losses[_ids(v)][0] <= least + _NEAR]
+            if count == 1:
+                kept += [v for v in self._but_scaled(everything) if v not in kept]
             if least <= PROMISING:
                 near = self._least_explained(kept[0])
             losses = {_ids(variants): (math.inf, variants) for variants in kept}
@@ -183,6 +185,17 @@ class _Search:
             if found:
                 break
         return _ranked(found)
+
+    def _but_scaled(self, everything: Sequence[Variant]) -> list[Variants]:
+        """Return the quirks that come nearest where a fault behind them scales the features."""
+        model = self._wrong[0]
+        losses: _Losses = {}
+        for variant in everything:
+            predicted = model.features((variant,))
+            if predicted is not None:
+                left = model.differences_but_trend(predicted, with_slope=True)
+                _keep_least(losses, loss_of(left), (variant,))
+        return _least(losses, _KEPT // 2)
 
     def _least_explained(self, variants: Variants) -> list[Model]:
         """Return the wrong answers that quirks are farthest from, of those with the right shape.

@@ -21,7 +21,7 @@ def seconds(first_frame: int, count: int) -> Ticks:
     low, high = first_frame / 100.0, (first_frame + count) / 100.0
     return [
         (round(100.0 * (value - low) / (high - low), 2), f"{value:g} s")
-        for value in round_numbers(low, high, 5)
+        for value in round_numbers(low, high, 4)
     ]
 
 

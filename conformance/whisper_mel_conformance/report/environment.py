@@ -40,6 +40,7 @@ _FLAGS = (
     "TORCH_",
     "WHISPER_MEL_",
 )
+_PLACE = "WHISPER_MEL_DEV"  # where ./dev has its environment: it changes nothing
 
 
 def environment() -> dict[str, Any]:
@@ -50,7 +51,11 @@ def environment() -> dict[str, Any]:
         "cpu": cpu(),
         "cpus": os.cpu_count(),
         "accelerators": _accelerators(),
-        "flags": {k: _homeless(v) for k, v in sorted(os.environ.items()) if k.startswith(_FLAGS)},
+        "flags": {
+            name: _homeless(value)
+            for name, value in sorted(os.environ.items())
+            if name.startswith(_FLAGS) and name != _PLACE
+        },
         "versions": versions(),
         "packages": _packages(),
     }

@@ -161,9 +161,9 @@ def _badness(case: dict[str, Any]) -> float:
     return float("inf") if score != score else score
 
 
-def _program(environment: Mapping[str, Any], command: str) -> str:
-    """Return the program with a command, as it is called where a run was made."""
-    if CHECKOUT not in environment["flags"]:
+def _program(environment: Mapping[str, Any] | None, command: str) -> str:
+    """Return the program with a command, as it is called where a run was made; None: anywhere."""
+    if environment is None or CHECKOUT not in environment["flags"]:
         return f"whisper-mel {command}"
     return f"./dev {'conformance' if command == 'judge' else command}"
 
@@ -172,9 +172,9 @@ CHECKOUT = "WHISPER_MEL_LOCKS"
 """The variable that ``./dev`` sets, so that commands are given as they are in a checkout."""
 
 
-def replay_command(path: str, source: str, environment: Mapping[str, Any]) -> str:
+def replay_command(path: str, source: str, environment: Mapping[str, Any] | None) -> str:
     """Return the command that replays the failure in ``path`` of the front-end from ``source``,
-    where a run had this environment.
+    where a run had this environment; None: where only the suite is installed.
     """
     trust = " --trust" if needs_trust(source) else ""
     return f"{_program(environment, 'repro')} {shlex.quote(path)}{trust}"

@@ -14,16 +14,17 @@ from whisper_mel_conformance.report.picture import encode, shades
 Array = NDArray[Any]
 
 FRAMES = 240  # largest number of frames in a figure, to keep the report small
-# Steps of the error: the upper limit in units of the bound, and the colour. The last one is for
-# larger errors and for values that are not finite.
+# Steps of the error: the upper limit in units of the bound, and the colour, which both a white and
+# a black page show. The last one is for larger errors and for values that are not finite.
 STEPS = (
     (1.0, "#dfe5ec"),
     (4.0, "#f2cb57"),
     (10.0, "#ef9a3f"),
     (100.0, "#e0602f"),
-    (1e3, "#b82a45"),
-    (1e4, "#7c1852"),
-    (np.inf, "#330c3a"),
+    (1e3, "#c62f4e"),
+    (1e4, "#b1318f"),
+    (1e6, "#8850cf"),
+    (np.inf, "#4a78d6"),
 )
 _SHADES = 64
 _DARK_TO_LIGHT = [

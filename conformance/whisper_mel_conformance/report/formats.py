@@ -98,7 +98,7 @@ def markdown(document: Document) -> str:
     """
     judged = entries(document)
     mark = "✅" if is_right(document) else "❌"
-    blocks = [f"### {mark} whisper-mel conformance: {headline(document)}\n"]
+    blocks = [f"### {mark} whisper-mel conformance: {plain(headline(document), 300)}\n"]
     blocks.append(
         "| front-end | device | passed | failed | declared | worst | class |\n"
         "|---|---|--:|--:|--:|--:|---|\n"
@@ -125,7 +125,7 @@ def _details(entry: Entry) -> str:
     where = ", ".join(f"{family} {count}" for family, count in entry.failed_by_family.items())
     failures = counted(entry.total.failed, "failure")
     lines = [f"\n#### {plain(entry.name, 80)}: {failures} ({where})", ""]
-    lines += [f"**{label}:** {plain(text, 600)}\n" for label, text in entry.findings[:_FINDINGS]]
+    lines += [f"**{label}:** {_coded(text, 600)}\n" for label, text in entry.findings[:_FINDINGS]]
     for case in entry.examples(_FAILURES):
         lines.append(f"- `{case['id']}`: {plain(case['message'], 200)}")
         command = entry.replay(case)
@@ -143,7 +143,17 @@ def code(text: str) -> str:
 
 def plain(text: str, length: int) -> str:
     """Escape a text for one line of Markdown, without HTML and mentions."""
-    escaped = _MARKUP.sub(r"\\\1", shortened(" ".join(text.split()), length))
+    return _escaped(shortened(" ".join(text.split()), length))
+
+
+def _coded(text: str, length: int) -> str:
+    """Escape a text as :func:`plain` does, with what is in backticks as code."""
+    parts = re.split("`([^`]+)`", shortened(" ".join(text.split()), length))
+    return "".join(code(part) if i % 2 else _escaped(part) for i, part in enumerate(parts))
+
+
+def _escaped(text: str) -> str:
+    escaped = _MARKUP.sub(r"\\\1", text)
     return escaped.replace(r"\@", "@\N{ZERO WIDTH SPACE}").replace(r"\<", "&lt;")
 
 

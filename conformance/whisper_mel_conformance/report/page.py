@@ -70,6 +70,8 @@ def page(document: Document) -> str:
         script_hash=_hash(script),
         document=document,
         headline=facts.headline(document),
+        made=_made(document),
+        cpus=len({run["environment"]["cpu"] for run in document.runs}),
         is_right=facts.is_right(document),
         problems=facts.problems(document),
         families=facts.families(document),
@@ -79,6 +81,19 @@ def page(document: Document) -> str:
         benchmarks=[_benchmark(b) for b in document.benchmarks],
         mutants=_mutants(document.mutants),
     )
+
+
+def _made(document: Document) -> list[tuple[dict[str, Any], list[str]]]:
+    """List runs that are alike as one, each with the time when the first and the last was made."""
+    alike: dict[Any, list[dict[str, Any]]] = {}
+    for run in document.runs:
+        key = run["profile"], run["seed"], run["environment"]["cpu"]
+        alike.setdefault(key, []).append(run)
+    found = []
+    for runs in alike.values():
+        times = sorted(run["created"] for run in runs)
+        found.append((runs[0], list(dict.fromkeys([times[0], times[-1]]))))
+    return found
 
 
 def _printable(value: Any) -> Any:
@@ -147,7 +162,7 @@ def _seen(diagnosis: dict[str, Any] | None) -> list[tuple[str, list[str]]]:
 
 def _steps() -> list[tuple[str, str]]:
     """List the errors that each colour stands for."""
-    named = [(f"up to {limit:,g}", colour) for limit, colour in STEPS[:-1]]
+    named = [(f"up to {limit:,.0f}", colour) for limit, colour in STEPS[:-1]]
     return [*named, ("more, or not finite", STEPS[-1][1])]
 
 

@@ -209,20 +209,23 @@ def forget(names: Iterable[str], folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-ARRAYS = 10 << 20
-"""Bytes of arrays that are stored of each front-end; ``./dev repro`` computes others again."""
+ARRAYS = 6 << 20
+"""Bytes of arrays that are stored, shared by all front-ends of a run; ``./dev repro`` computes
+others again.
+"""
 
 
 class Failures:
-    """The reproductions of a run in the folder of its report."""
+    """The reproductions of a run of so many front-ends in the folder of its report."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, front_ends: int) -> None:
         self._folder = folder
+        self._share = ARRAYS // max(front_ends, 1)
         self._room: dict[str, int] = {}
 
     def write(self, result: Result, front_end: FrontEnd) -> None:
         """Write a failure as :func:`write_failure` does, with its arrays while there is room."""
-        room = self._room.setdefault(front_end.name, ARRAYS)
+        room = self._room.setdefault(front_end.name, self._share)
         arrays = write_failure(result, front_end, self._folder, room=room).with_name(STORED)
         if arrays.exists():
             self._room[front_end.name] -= arrays.stat().st_size

@@ -171,6 +171,7 @@ def issue(front_end: FrontEnd, case: Mapping[str, Any], error: Exception | None,
         lines += [f"![expected, actual, error]({picture.name}) (attach {picture})", ""]
         (path.parent / "arrays.npz").write_bytes(compressed(arrays))
     here = environment()
+    command = replay_command("case.json", front_end.source, None)  # where it is read
     versions = {**here["versions"], **front_end.versions}
     return "\n".join(
         [
@@ -184,11 +185,13 @@ def issue(front_end: FrontEnd, case: Mapping[str, Any], error: Exception | None,
             "<details><summary>case.json, for whisper-mel-conformance</summary>",
             "",
             "```json",
-            json.dumps({**case, "environment": here}, indent=1, ensure_ascii=False),
+            json.dumps(
+                {**case, "environment": here, "command": command}, indent=1, ensure_ascii=False
+            ),
             "```",
             "",
             "```sh",
-            replay_command(str(path), front_end.source, here),
+            command,
             "```",
             "",
             "</details>",

@@ -130,6 +130,8 @@ def main(given: list[str]) -> int:
         front_end.stop()
         print(f"the front-end cannot be loaded: {error}", file=sys.stderr)
         return 2
+    if isinstance(name := case["front_end"].get("name"), str) and not options.frontend:
+        front_end.name = printable(name, 200)  # as --name said
     try:
         return _replay(front_end, case, path, options)
     except Unfit as error:

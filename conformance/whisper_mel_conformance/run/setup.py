@@ -101,6 +101,11 @@ def prepare(
             setup.front_ends.append(_described(source, timeout, fixed))
         except _Missing as missing:
             setup.unavailable[source] = str(missing)
+    if not setup.front_ends:
+        raise ValueError(
+            "there is nothing to judge: no front-end is named (--frontend SOURCE), and none of the "
+            f"peers can be imported ({', '.join(setup.unavailable) or with_peers})"
+        )
     names = [description["name"] for description in setup.front_ends]
     for name in names:
         if names.count(name) > 1:

@@ -100,7 +100,7 @@ FILTERBANK.add(
     "0.4 to 0.6 too high",
     "https://github.com/pytorch/audio/issues/287",
     fix=f'Triangles with an area of 1: {SLANEY_BANK}, `norm="slaney"` in torchaudio and '
-    "transformers.",
+    "transformers. C: `weight *= 2 / (f[m + 2] - f[m])`, of the band's edges in Hz.",
     spec={"mel_norm": None},
 )
 FILTERBANK.add(

@@ -51,5 +51,5 @@
   words.addEventListener("input", apply);
   failing.addEventListener("change", apply);
   apply();
-  tools.hidden = false;
+  tools.hidden = rows.length < 2;
 })();
