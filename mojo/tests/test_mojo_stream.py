@@ -187,7 +187,6 @@ def test_pieces_that_are_refused_change_nothing() -> None:
     same(np.concatenate(parts, axis=1), log_mel(audio, maximum=1.5))
     with pytest.raises(ValueError, match="the stream is finished: expected no more samples"):
         stream.push(audio)
-    same(stream.finish(), parts[-1])
     same(stream.features(), log_mel(audio, maximum=1.5))
 
 
@@ -238,7 +237,8 @@ def test_too_short() -> None:
     with pytest.raises(ValueError, match="audio has 200 samples: expected at most pad_to=100"):
         stream.features(pad_to=100)
     stream.push(levels(201)[200:])
-    same(stream.finish(), log_mel(levels(201)))
+    for _ in range(2):  # the second time it is the same again
+        same(stream.finish(), log_mel(levels(201)))
 
 
 def test_a_stream_keeps_fewer_than_400_samples() -> None:
