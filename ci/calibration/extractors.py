@@ -67,7 +67,11 @@ EXTRACTORS = (
         options={**_NOT_PADDED, "n_window": 0},
     ),
     Model("voxtral", note="zeros up to a multiple of 30 s; one maximum for the whole clip"),
-    Model("voxtral-realtime", "VoxtralRealtimeFeatureExtractor", "maximum fixed at 1.5"),
+    Model(
+        "voxtral-realtime",
+        "VoxtralRealtimeFeatureExtractor",
+        "maximum fixed at 1.5; silence before and behind a clip comes from mistral-common",
+    ),
     Model("audioflamingo3", note=_WINDOWS),
     Model("musicflamingo", note=_WINDOWS),
     Model("glmasr", note=_WINDOWS),

@@ -29,9 +29,13 @@ pytestmark = pytest.mark.torch
 leave_out_torchaudio_library()
 
 from transformers import AutoFeatureExtractor, BatchFeature  # noqa: E402
+from transformers import VoxtralRealtimeFeatureExtractor as Realtime  # noqa: E402
 from transformers import WhisperFeatureExtractor as Original  # noqa: E402
 from transformers.models.whisper import feature_extraction_whisper  # noqa: E402
 from whisper_mel_mojo.drop_in.transformers import WhisperFeatureExtractor  # noqa: E402
+from whisper_mel_mojo.drop_in.voxtral_realtime import (  # noqa: E402
+    VoxtralRealtimeFeatureExtractor,
+)
 
 Array = NDArray[Any]
 LIMIT = 1800  # seconds: a guard against hanging
@@ -403,3 +407,83 @@ def test_errors() -> None:
     for wrong in ({"feature_size": 64}, {"hop_length": 320}, {"sampling_rate": 8000}):
         with pytest.raises(ValueError, match=r"expected \(16000, 160, 400\) and 80 or 128"):
             faster_whisper_feature_extractor(**wrong)
+
+
+# --------------------------------------------------------------------- Voxtral Realtime
+
+
+def realtime(
+    raw_speech: Any, made: dict[str, Any] | None = None, **options: Any
+) -> tuple[BatchFeature, BatchFeature]:
+    """What ours and the original return."""
+    options = {"sampling_rate": 16_000, "return_attention_mask": True, **options}
+    ours, theirs = (
+        extractor(**made or {})(raw_speech, **options)
+        for extractor in (VoxtralRealtimeFeatureExtractor, Realtime)
+    )
+    assert list(ours) == list(theirs)
+    assert ours.input_features.dtype == theirs.input_features.dtype == torch.float32
+    assert ours.input_features.shape == theirs.input_features.shape
+    assert torch.equal(ours.attention_mask, theirs.attention_mask)
+    return ours, theirs
+
+
+@pytest.mark.parametrize("centre", [True, False])
+@pytest.mark.parametrize("n", [560, 719, 720, 16_077])
+@pytest.mark.parametrize("maximum", [1.5, -0.5])
+def test_voxtral_realtime(centre: bool, n: int, maximum: float) -> None:
+    """Clips above and below the fixed maximum, of two lengths, with their masks."""
+    clips = [30 * speech(n), 1e-2 * speech(n)[: n - 100]]
+    ours, theirs = realtime(clips, {"global_log_mel_max": maximum}, center=centre)
+    spec = WHISPER.replace(n_mels=128, maximum=maximum, centre=centre)
+    for clip, mine, other in zip(clips, ours.input_features, theirs.input_features, strict=True):
+        audio = np.pad(clip, (0, n - len(clip)))
+        assert score(mine.numpy(), audio, spec) <= CLASS_A
+        assert ((mine - other).abs().numpy() <= 2 * error_bound(audio, spec)).all()
+
+
+def test_voxtral_realtime_in_pieces() -> None:
+    """As its processor cuts a stream: the pieces' frames are those of the whole."""
+    audio = speech(16_000)
+    extractor = VoxtralRealtimeFeatureExtractor()
+    first, step = 160 * 20 + 200, 160 * 8
+    pieces = [extractor(audio[:first], sampling_rate=16_000, center=True).input_features[..., :20]]
+    for begin in range(160 * 20 - 200, len(audio) - step - 400, step):
+        piece = audio[begin : begin + step + 400]
+        pieces.append(extractor(piece, sampling_rate=16_000, center=False).input_features)
+    joined = torch.cat(pieces, dim=-1)
+    whole = extractor(audio, sampling_rate=16_000).input_features
+    assert joined.shape[-1] > 80
+    assert torch.equal(joined, whole[..., : joined.shape[-1]])
+
+
+@pytest.mark.parametrize(
+    "made",
+    [{"global_log_mel_max": None}, {"n_fft": 512}, {"hop_length": 100}, {"feature_size": 64}],
+)
+def test_what_voxtral_realtime_does_not_use_is_left_to_the_original(made: dict[str, Any]) -> None:
+    ours, theirs = realtime(speech(2000), made)
+    assert torch.equal(ours.input_features, theirs.input_features)
+
+
+def test_voxtral_realtimes_short_and_damaged_clips() -> None:
+    for n, centre in ((200, True), (399, False)):
+        for extractor in (VoxtralRealtimeFeatureExtractor(), Realtime()):
+            with pytest.raises(RuntimeError):
+                extractor(speech(n), sampling_rate=16_000, center=centre)
+    assert realtime(speech(401), center=False)[0].input_features.shape == (1, 128, 0)
+    damaged = speech(2000).copy()
+    damaged[3] = np.nan
+    features = realtime([speech(2000), damaged])[0].input_features
+    assert features[1].isnan().all()
+    assert torch.equal(features[0], realtime(speech(2000))[0].input_features[0])
+
+
+def test_voxtral_realtime_replaces_a_processors() -> None:
+    made = Realtime(feature_size=80, global_log_mel_max=1.25).to_dict()
+    ours = VoxtralRealtimeFeatureExtractor.from_dict(made)
+    assert (ours.feature_size, ours.global_log_mel_max) == (80, 1.25)
+    again = pickle.loads(pickle.dumps(ours))
+    features = [one(speech(2000), sampling_rate=16_000).input_features for one in (ours, again)]
+    assert features[0].shape == (1, 80, 12)
+    assert torch.equal(*features)

@@ -175,14 +175,29 @@ def test_pieces_that_are_refused_change_nothing() -> None:
         stream.push(bad)
     with pytest.raises(ValueError, match=r"samples have shape \(2, 3\): expected \(n,\)"):
         stream.push(np.zeros((2, 3), np.float32))
-    with pytest.raises(TypeError, match="audio has dtype float16"):
-        stream.push(audio.astype(np.float16))
+    for some in (audio, audio[:0]):
+        with pytest.raises(TypeError, match="audio has dtype float16"):
+            stream.push(some.astype(np.float16))
+    with pytest.raises(ValueError, match="n_samples=-1: expected at least 0"):
+        stream.ready(-1)
+    assert stream.push([]).shape == (80, 0)
     with pytest.raises(ValueError, match=r"out has shape \(80, 3\): expected \(80, 13\)"):
         stream.push(audio[3000:], out=np.empty((80, 3), np.float32))
     parts += [stream.push(audio[3000:]), stream.finish()]
     same(np.concatenate(parts, axis=1), log_mel(audio, maximum=1.5))
     with pytest.raises(ValueError, match="the stream is finished: expected no more samples"):
         stream.push(audio)
+    same(stream.features(), log_mel(audio, maximum=1.5))
+
+
+@pytest.mark.parametrize("maximum", MAXIMA)
+def test_finished_twice_gives_the_same_again(maximum: Any) -> None:
+    audio = levels(4010)  # the last of 25 frames is not final before
+    stream = Stream(maximum=maximum)
+    stream.push(audio)
+    rest = stream.finish()
+    same(rest, log_mel(audio, maximum=maximum)[:, 0 if maximum == "clip" else 24 :])
+    same(stream.finish(), rest)
 
 
 def test_power_that_overflows_ends_the_stream() -> None:
@@ -222,6 +237,8 @@ def test_wrong(kind: type[Exception], message: str, arguments: dict[str, Any]) -
 def test_too_short() -> None:
     """As offline: 200 samples cannot be mirrored, but padded."""
     stream = Stream()
+    for silence in (stream.window(25), stream.features(pad_to=4000)):
+        same(silence, np.full((80, 25), -1.5, np.float32))
     stream.push(levels(200))
     for call in (stream.features, stream.finish):
         with pytest.raises(ValueError, match="audio has 200 samples: expected at least 201"):

@@ -1310,6 +1310,52 @@ def load_group[W: Int, T: DType](job: Job, clip: Int, frame: Int, scratch: Float
         transpose[W, DType.float32](edge, scratch)
 
 
+comptime PAGE = 4096
+"""Bytes of memory whose addresses are translated together, unless the system has larger pages."""
+comptime KNOWN_FRAMES = 1024
+"""Frames whose pages are asked for at once."""
+comptime WORTH_ASKING = 128
+"""Frames from which on it pays."""
+
+
+@always_inline
+def ask_for_pages(first: Int, last: Int):
+    """Prefetches a line of each page that the bytes `first` to `last` lie in."""
+    comptime options = PrefetchOptions().for_read().medium_locality().to_data_cache()
+    var address = first
+    while address <= last:
+        prefetch[options](Floats(unsafe_from_address=address))
+        address = (address | (PAGE - 1)) + 1
+
+
+@no_inline
+def know_pages[T: DType, //](job: Job, clip: Int, features: Features[T], begin: Int, end: Int):
+    """Asks for the pages that the frames `begin` to `end` are read from and written to.
+
+    So the processor translates their addresses side by side. One by one, as the groups come to
+    them, each would take the time of several accesses to memory, where the tables of pages are not
+    in the cache.
+    """
+    var audio = job.clip_audio(clip)
+    var sample_bytes = 2 if job.is_int16 else 4
+    ask_for_pages(
+        audio + max(HOP * begin - REACH, 0) * sample_bytes,
+        audio + (min(HOP * end + REACH, job.extent.samples) - 1) * sample_bytes,
+    )
+    var row = features.row(0)
+    var stride = features.stride()
+    var bands = features.n_mels - features.trim  # the borders are small
+    var together = max(PAGE // (stride * size_of[T]()), 1)
+    var band = 0
+    while band < bands:
+        var after = min(band + together, bands)
+        ask_for_pages(
+            Int(row.unsafe_offset(band * stride + begin)),
+            Int(row.unsafe_offset((after - 1) * stride + end - 1)),
+        )
+        band = after
+
+
 @no_inline
 def analyse[
     T: DType, //, bounded: Bool
@@ -1330,6 +1376,8 @@ def analyse[
     var sounding = max(begin, min(end, job.extent.sounding_frames()))
 
     for next in range(begin, sounding, W):
+        if (next - begin) % KNOWN_FRAMES == 0 and sounding - next >= WORTH_ASKING:
+            know_pages(job, clip, features, next, min(next + KNOWN_FRAMES, sounding))
         # The last group computes some frames again rather than be a part of one: to the same bits.
         var frame = min(next, max(sounding - W, begin))
         if job.is_int16:

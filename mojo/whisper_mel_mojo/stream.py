@@ -86,7 +86,9 @@ class Stream:
 
     def ready(self, n_samples: int) -> int:
         """Return the number of frames that become final with so many more samples."""
-        return int(self._kernel.stream_ready(self._state, integer("n_samples", n_samples)))
+        if integer("n_samples", n_samples) < 0:
+            raise ValueError(f"n_samples={n_samples}: expected at least 0")
+        return int(self._kernel.stream_ready(self._state, n_samples))
 
     def push(
         self, samples: ArrayLike, *, out: NDArray[np.float32] | None = None
@@ -108,7 +110,8 @@ class Stream:
         given = as_array(samples)
         if given.ndim != 1:
             raise ValueError(f"samples have shape {given.shape}: expected (n,)")
-        piece = kernel_samples(given) if given.size > 0 else given
+        # Of no samples the type is checked by one in their place.
+        piece = kernel_samples(given if given.size > 0 else np.zeros(1, given.dtype))[: given.size]
         count = self.ready(piece.size)
         shape = (self.n_mels, count if self._form.maximum == FIXED else 0)
         if out is not None:
@@ -163,7 +166,8 @@ class Stream:
         """Return the rest of the features; there can be no more samples then.
 
         With a fixed maximum it is the frames after those that :meth:`push` returned; with
-        ``"clip"`` all that are kept and the rest. Raises ``ValueError`` for fewer than 201 samples.
+        ``"clip"`` all that are kept and the rest. Called again, it returns the same again. Raises
+        ``ValueError`` for fewer than 201 samples, and there can be more then.
         """
         kept = 0 if self._form.maximum == FIXED else self._end - self._begin
         features = self._joined(kept, 0, out)
@@ -176,7 +180,8 @@ class Stream:
         """Return ``log_mel(audio, n_mels, pad_to=pad_to, maximum=maximum)`` of all audio so far.
 
         ``out`` is as there. Only the frames after those that are final, at most two without
-        ``pad_to``, are computed. Raises ``ValueError`` as there, or if frames are no longer kept.
+        ``pad_to``, are computed. Before the first sample they are silence, with ``pad_to``. Raises
+        ``ValueError`` as there, or if frames are no longer kept.
         """
         if self._frames > self._end - self._begin:
             raise ValueError(

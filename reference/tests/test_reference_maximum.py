@@ -134,3 +134,6 @@ def test_models_are_what_they_are() -> None:
 def test_an_unknown_model_is_refused() -> None:
     with pytest.raises(ValueError, match=r"model='parakeet': expected one of whisper, .*qwen3-asr"):
         FrontEndSpec.for_model("parakeet")
+    for wrong in (None, 80):
+        with pytest.raises(TypeError, match=f"model={wrong}: expected a name"):
+            FrontEndSpec.for_model(wrong)  # type: ignore[arg-type]

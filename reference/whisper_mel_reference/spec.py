@@ -119,8 +119,10 @@ class FrontEndSpec:
         appends to a clip (``pad_to``).
 
         Capitals, dashes, dots and underscores in ``name`` do not matter: ``Qwen2.5-Omni``. Raises
-        ``ValueError`` for an unknown name, and lists the known ones.
+        ``ValueError`` for an unknown name, and lists the known ones; ``TypeError`` for no text.
         """
+        if not isinstance(name, str):
+            raise TypeError(f"model={name!r}: expected a name, not {type(name).__name__}")
         for known, spec in MODELS.items():
             if _letters(known) == _letters(name):
                 return spec
