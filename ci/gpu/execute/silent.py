@@ -5,9 +5,6 @@ from __future__ import annotations
 import re
 
 REASONS = {
-    r"barrier: .*PREPARE": "`FETCH` ends with a barrier before anything of it is read",
-    r"barrier: .*MAXIMUM": "one block: the thread that wrote it is the one that reads it",
-    r"barrier: .*FINISH": "the kernel ends, or what was read is written three barriers later",
     r"constant: shr\.[us]64 .*, 63;": "the sign of a number that is never negative",
     r"(?:comparison|constant): .*, 9223372036854775\d+;": "the limit of 64 bits",
     r"constant: setp\.eq\.b32 .*, 0;.*: mel_kernel": "a cluster has neither no block nor one",
