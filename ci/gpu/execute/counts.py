@@ -128,7 +128,7 @@ def _phase(names: list[str]) -> str:
 
 
 def violations(counts: dict[str, Any], record: dict[str, Any]) -> list[str]:
-    """Name each number that differs from the record's by more than ``TOLERANCE``, or is too large."""
+    """Name each number that is more than ``TOLERANCE`` from the record's, or above its limit."""
     found = []
     for program, numbers in counts.items():
         kept = record.get(program)
