@@ -89,6 +89,12 @@ RIGHT = {
         HALVES + "bar.sync 0; ld.shared.u16 %v, [%next+2];",
         passed_on(),
     ),
+    "signed half words": (
+        """neg.s32 %w, %v; cvt.u16.u32 %h, %w; st.shared.b32 [%at], 0;
+st.shared.b16 [%at+2], %h; bar.sync 0; ld.shared.s16 %w, [%next+2]; neg.s32 %v, %w;
+""",
+        passed_on(),
+    ),
     # What the half words hold is overwritten at the end; they are allowed.
     "half words of the result": (
         "cvt.u16.u32 %h, %v; st.global.b16 [%out+2], %h; st.global.b16 [%out], %h;",
