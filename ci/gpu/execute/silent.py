@@ -6,7 +6,13 @@ import re
 
 REASONS = {
     r"constant: shr\.[us]64 .*, 63;": "the sign of a number that is never negative",
-    r"(?:comparison|constant): .*, 9223372036854775\d+;": "the limit of 64 bits",
+    r"(?:comparison|constant): .*, (?:9223372036854775|21474836)\d+;": "the limit of 64 or 32 bits",
+    r"comparison: setp\.gt\.u32 .*, (?:17|33|65); .*: fetch_edge": (
+        "there are fewer warps than hops of samples"
+    ),
+    r"comparison: setp\.ne\.b32 .*, 0; .*: look_at_unused": (
+        "the other blocks of the cluster look at them instead of the first"
+    ),
     r"constant: setp\.eq\.b32 .*, 0;.*: mel_kernel": "a cluster has neither no block nor one",
     r"comparison: .*, 0f412A209A; ": "a power would have to be exactly the largest float32",
     r"comparison: setp\.\w+\.f32 .*: clamp": "values that are equal",
