@@ -16,14 +16,26 @@ REASONS = {
     r"constant: setp\.eq\.b32 .*, 0;.*: mel_kernel": "a cluster has neither no block nor one",
     r"comparison: .*, 0f412A209A; ": "a power would have to be exactly the largest float32",
     r"comparison: setp\.\w+\.f32 .*: clamp": "values that are equal",
-    r"constant: add\.s\d\d .*: finish in": (
+    r"constant: add\.s\d\d .*: finish in|comparison: setp\.lt\.s32 .*: finish in": (
         "one block: a tile has one frame for each thread, after which the loop ends"
     ),
     r"unreached .*fetch": (
         "not reached: where one block does a clip, a tile is one group, and none is fetched ahead"
     ),
-    r"constant: .*fetch_from|constant: add\.s32 .*, (?:3380|3508); .*: $": (
+    r"constant: setp\.gt\.u32 .*, 63; .*: fetch_inside": (
         "samples that are fetched, and that no frame reaches"
+    ),
+    r"constant: add\.s32 .*, (?:18|34|66); .*: fetch in": (
+        "more is fetched as samples at an edge are, which is right for all"
+    ),
+    r"comparison: setp\.gt\.s32 .*, 1; .*: fetch in": (
+        "no group of a clip so long begins with frame 1"
+    ),
+    r"comparison: setp\.gt\.s32 .*: fetch_edge": (
+        "the clip begins before any group that is fetched ahead"
+    ),
+    r"comparison: setp\.le\.s32 .*: smoothed in": (
+        "the frame before one of the clip's is one of the clip's"
     ),
     r"comparison: setp\.eq\.b64 %p\d+, %rd\d+, %rd|constant: mul\.lo\.s64 .*, 160; .*frames in": (
         "a quotient is rounded down that is never negative"
