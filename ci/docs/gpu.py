@@ -9,15 +9,13 @@ from typing import Any
 
 from gpu.device.record import results
 from gpu.execute import mutants
+from gpu.execute.counts import RECORD, accesses, per_group
 from gpu.keeping import read
 from tasks.paths import MEASUREMENTS
 
 from docs.sections import table
 
 NOTHING = "Not yet run: no GPU was at hand."
-COUNTS = MEASUREMENTS / "kernel-counts.json"
-_FRAMES = 3000  # of the clip that is counted
-_GROUP = 32  # frames that a warp does together
 
 
 def section(folder: Path = MEASUREMENTS) -> str:
@@ -43,19 +41,19 @@ def _device(path: Path) -> str:
     return "\n".join(lines)
 
 
-def counted(path: Path = COUNTS) -> str:
+def counted(path: Path = RECORD) -> str:
     """Return the table of what each kernel executes for 32 of the frames of a clip of 30 s."""
     head = ["kernel", "instructions:", "multiply-adds:", "other floats:", "integers:"]
-    head += ["wavefronts:", "of them conflicts:", "sectors:", "barriers:"]
+    head += ["accesses:", "wavefronts:", "of them conflicts:", "sectors:", "barriers:"]
     rows = []
     for name, numbers in json.loads(path.read_text(encoding="utf-8")).items():
         kinds = numbers["kinds"]
         wavefronts = numbers["shared_wavefronts"]
         row = [numbers["instructions"], kinds["multiply-adds"], kinds["other floats"]]
-        row += [kinds["integers"], wavefronts]
+        row += [kinds["integers"], accesses(numbers), wavefronts]
         row += [wavefronts - numbers["shared_wavefronts_without_conflicts"]]
         row += [numbers["global_sectors"], kinds["barriers"]]
-        rows.append([name, *(f"{it * _GROUP / _FRAMES:,.0f}" for it in row)])
+        rows.append([name, *(f"{per_group(it):,.0f}" for it in row)])
     return table(head, rows)
 
 

@@ -19,7 +19,7 @@ from gpu.compile.code import Measured, find_ptxas, measure
 from gpu.pack import bundle
 from tasks import wheels
 from whisper_mel_mojo.builder import MAX_SOURCE
-from whisper_mel_mojo.gpu.code import compiled
+from whisper_mel_mojo.gpu.code import OTHER_FORMS, compiled
 from whisper_mel_mojo.gpu.emulator.kernels import texts
 from whisper_mel_mojo.gpu.targets import DIRECT, FEW, FORMED, FORMS, MANY, NVIDIA, SMOOTHED, TARGETS
 
@@ -195,3 +195,16 @@ def test_planted_words_in_the_code_for_other_vendors() -> None:
     assert measure("gfx942", amd + "\tv_log_f32_e32 v0, v1\n").approximate == 1
     air = code("apple-m4", 128, SMOOTHED)
     assert measure("apple-m4", air + "declare float @air.fast_log.f32(float)\n").approximate == 1
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("forms", [False, True])
+def test_there_is_nothing_to_fuse(forms: bool) -> None:
+    """So MAX, which lets the compiler fuse, gives the same bits: one word is another."""
+    options = OTHER_FORMS if forms else ()
+    fixed = compiled("sm_90a", 80, options=options)
+    free = compiled("sm_90a", 80, options=(*options, "--fp-mode", "contract=fast"))
+    assert fixed.keys() == free.keys()
+    for key, code in free.items():
+        assert "add.rn.f32" not in code
+        assert code == fixed[key].replace(".rn.f32", ".f32").replace("fma.f32", "fma.rn.f32")

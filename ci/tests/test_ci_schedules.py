@@ -38,7 +38,6 @@ result = {answers!r}[barriers]
 reasons = [] if "_" in result else [{{"code": "why"}}]
 print(json.dumps({{"result": result, "diagnostics": reasons}}))
 """
-LAUNCH = schedules.Launch("sm_80", MANY, 2720, frozenset({""}))
 
 
 class Kernels:
@@ -59,7 +58,6 @@ def lane(folder: Path, monkeypatch: pytest.MonkeyPatch, *answers: str) -> int:
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
     monkeypatch.setattr(schedules, "Kernels", Kernels)
-    monkeypatch.setattr(schedules, "LAUNCHES", (LAUNCH,))
     return schedules.schedules(0)
 
 

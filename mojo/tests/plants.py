@@ -40,11 +40,11 @@ GALLERY: dict[int, tuple[str, str, str]] = {
     # The blocks of a cluster do not wait for each other's maxima.
     4003: (
         "may not have begun|race|was not written",
-        "        team.phase[MAXIMUM, whole_cluster=True](self, Step(0, 0))\n",
+        "        team.phase[MAXIMUM, READERS](self, Step(0, 0))\n",
         """        if self.clip.extent.samples == 4003:
             team.phase[MAXIMUM](self, Step(0, 0))
         else:
-            team.phase[MAXIMUM, whole_cluster=True](self, Step(0, 0))
+            team.phase[MAXIMUM, READERS](self, Step(0, 0))
 """,
     ),
     # The filterbank's powers are those of the neighbouring frame.
@@ -105,11 +105,11 @@ GALLERY: dict[int, tuple[str, str, str]] = {
     60_007: (
         "race|was not written|may have ended",
         # a block may have ended when another reads its maximum
-        "        team.phase[AGREE, whole_cluster=True](self, Step(0, 0))\n",
+        "        team.phase[AGREE, WHOLE_CLUSTER](self, Step(0, 0))\n",
         """        if self.clip.extent.samples == 60_007:
             team.phase[AGREE](self, Step(0, 0))
         else:
-            team.phase[AGREE, whole_cluster=True](self, Step(0, 0))
+            team.phase[AGREE, WHOLE_CLUSTER](self, Step(0, 0))
 """,
     ),
     60_008: (

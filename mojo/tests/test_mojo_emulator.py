@@ -6,9 +6,10 @@ import ctypes
 
 import numpy as np
 import pytest
+from gpu.execute import counts
 from whisper_mel_mojo.gpu.emulator.program import Finding, Kernel, Launch
 from whisper_mel_mojo.gpu.emulator.ptx import PTXError, Statement, read
-from whisper_mel_mojo.gpu.emulator.translate import describe, translated
+from whisper_mel_mojo.gpu.emulator.translate import built, describe, translated
 
 THREADS = 64
 ORDERS = ("forwards", "backwards", "warps:1", "shuffled:1", "shuffled:2")
@@ -60,6 +61,14 @@ def run(
     return list(map(int, out))
 
 
+def counted(text: str, opcode: str) -> dict[str, int]:
+    """What a kernel that has been run with -DCOUNT, and no other time, counted of an opcode."""
+    rows = counts.read_counts(ctypes.CDLL(str(built(text, "-DCOUNT"))))
+    statements = [it for it in read(text).body if isinstance(it, Statement)]
+    [site] = [i for i, it in enumerate(statements) if it.opcode == opcode]
+    return dict(zip(counts.FIELDS, rows[site].tolist(), strict=True))
+
+
 def passed_on(by: int = 1) -> list[int]:
     return [(t + by) % THREADS for t in range(THREADS)]
 
@@ -78,6 +87,12 @@ RIGHT = {
     "shared memory": (STORE + "bar.sync 0;\n" + LOAD, passed_on()),
     "half words": (
         HALVES + "bar.sync 0; ld.shared.u16 %v, [%next+2];",
+        passed_on(),
+    ),
+    "signed half words": (
+        """neg.s32 %w, %v; cvt.u16.u32 %h, %w; st.shared.b32 [%at], 0;
+st.shared.b16 [%at+2], %h; bar.sync 0; ld.shared.s16 %w, [%next+2]; neg.s32 %v, %w;
+""",
         passed_on(),
     ),
     # What the half words hold is overwritten at the end; they are allowed.
@@ -398,3 +413,25 @@ mov.u32 %y, 1;
         "kernel.mojo:7:3 in kernel.mojo:20:5)",
         "",
     ]
+
+
+@pytest.mark.parametrize(
+    ("which", "wavefronts"),
+    [
+        ("mov.u32 %w, %t;", 4),
+        ("mov.u32 %w, 3;", 2),
+        ("shr.u32 %w, %t, 1;", 2),  # as the neighbour
+        ("shr.u32 %w, %t, 1; and.b32 %x, %t, 1; and.b32 %w, %w, 6; or.b32 %w, %w, %x;", 2),
+        ("add.u32 %w, %t, 1; shr.u32 %w, %w, 1;", 4),  # as the one before, or the one behind
+        ("shl.b32 %w, %t, 3;", 4),  # two of these in a bank
+    ],
+)
+def test_wavefronts_of_a_vector(which: str, wavefronts: int) -> None:
+    """A quarter of a warp each; half, where lanes in pairs want the same sixteen bytes."""
+    body = STORE + f"bar.sync 0; {which} and.b32 %w, %w, 15; shl.b32 %w, %w, 4;"
+    text = ptx(body + "ld.shared.v4.b32 {%v, %w, %x, %y}, [%w];")
+    words = np.zeros(THREADS, np.uint32)
+    launch = Launch(THREADS, 1, 256, 1)
+    Kernel(text, "-DCOUNT").run((words, words), words, (ctypes.c_uint32(0),), launch, words.nbytes)
+    found = counted(text, "ld.shared.v4.b32")
+    assert (found["shared_requests"], found["shared_wavefronts"]) == (2, 2 * wavefronts)

@@ -318,14 +318,17 @@ def real_dft5[W: Int](x: Array[Vec[W], 5]) -> Array[Complex[W], 3]:
     var difference = sum1 - sum2
     var middle = mul_add(Vec[W](-0.25), total, x[0])
     var ratio = Vec[W](SIN_36_BY_72)
+    # A sum with 0, so that no compiler that may fuse takes a product for a part of the next sum.
+    var sine = Vec[W](SIN_72)
+    var zero = Vec[W](0)
     var y = Array[Complex[W], 3](fill=Complex[W](x[0] + total, 0))
     y[1] = Complex[W](
         mul_add(Vec[W](SQRT5_4), difference, middle),
-        Vec[W](SIN_72) * mul_add(ratio, odd2, odd1),
+        mul_add(sine, mul_add(ratio, odd2, odd1), zero),
     )
     y[2] = Complex[W](
         mul_add(Vec[W](-SQRT5_4), difference, middle),
-        Vec[W](SIN_72) * mul_add(ratio, odd1, -odd2),
+        mul_add(sine, mul_add(ratio, odd1, -odd2), zero),
     )
     return y^
 
@@ -2812,7 +2815,13 @@ comptime FEWER_MAXIMA = 6
 comptime MAXIMUM = 7
 comptime AGREE = 8
 comptime FINISH = 9
-"""Phases: all threads of a block end one before any of them begins the next."""
+"""Phases: all threads of a block end one before any of them begins the next, unless said otherwise.
+"""
+
+comptime NOBODY = 0
+comptime WHOLE_BLOCK = 1
+comptime WHOLE_CLUSTER = 2
+"""Those for whom a thread waits after a phase. Without clusters the last one is the block."""
 
 
 @fieldwise_init
@@ -2835,10 +2844,9 @@ trait Team:
         kind: Int,
         //,
         phase: Int,
-        whole_cluster: Bool = False,
+        wait_for: Int = WHOLE_BLOCK,
     ](mut self, block: Block[n_mels, group, tile, kind], step: Step):
-        """Runs a phase by all threads of the block, who then wait for each other, or for those of
-        the `whole_cluster`."""
+        """Runs a phase by all threads of the block, who then wait for others."""
         ...
 
 
@@ -3008,14 +3016,15 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
 
     @always_inline
     def run[T: Team](self, mut team: T):
-        """Runs the whole program. Between two phases all threads wait for each other."""
-        team.phase[PREPARE](self, Step(0, 0))
+        """Runs the whole program."""
+        # `FETCH` comes next, and all threads end it before one reads the table.
+        team.phase[PREPARE, NOBODY](self, Step(0, 0))
         comptime if Self.TILE == 0:
             var first = self.first_frame(0)
             self.compute(team, first)
             comptime if Self.kind < DIRECT:
                 self.agree(team)
-            team.phase[FINISH](self, Step(first, 0))
+            team.phase[FINISH, NOBODY](self, Step(first, 0))
         else:
             var fixed = self.is_fixed()
             for sweep in range(1 if fixed else 0, 2):
@@ -3024,7 +3033,9 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
                     if sweep == 0 or self.rounds > 1 or fixed:
                         self.compute(team, first)
                     if sweep == 1:
-                        team.phase[FINISH](self, Step(first, 0))
+                        # What it reads is written again by the next tile's `BANDS_OF_GROUP`, which
+                        # no thread begins before all have ended `FETCH`, `COLUMNS` and `POWERS`.
+                        team.phase[FINISH, NOBODY](self, Step(first, 0))
                 if sweep == 0:
                     self.agree(team)
 
@@ -3046,8 +3057,10 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
         comptime assert Self.CLIP_MAXIMA % AGREEING == 0, "these maxima are read together"
         team.phase[MAXIMA](self, Step(0, 0))
         team.phase[FEWER_MAXIMA](self, Step(0, 0))
-        team.phase[MAXIMUM, whole_cluster=True](self, Step(0, 0))
-        team.phase[AGREE, whole_cluster=True](self, Step(0, 0))
+        # The maximum of one block is read by the thread that wrote it.
+        comptime READERS = WHOLE_CLUSTER if has_clusters() else NOBODY
+        team.phase[MAXIMUM, READERS](self, Step(0, 0))
+        team.phase[AGREE, WHOLE_CLUSTER](self, Step(0, 0))
 
     @always_inline
     def phase[
@@ -3308,21 +3321,25 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
         value_at = value_at.offset(count * Self.TILE)
 
     @always_inline
+    def least[M: SharedMemory, //](self, memory: M) -> Tuple[Float32, Bool]:
+        """Returns the least final value, and whether all are NaN instead."""
+        var damaged = self.clip.too_short()
+        if self.is_fixed():
+            return (self.clip.form.least, damaged)
+        var clip_maximum = memory.load[AGREEING](Self.CLIP_MAXIMA).reduce_max()
+        return (clip_maximum - RANGE, damaged or not clip_maximum < OVERFLOW)
+
+    @always_inline
     def finish_output[M: SharedMemory, //](self, first: Frame, thread: Int32, memory: M):
         """Clamps the block's own frames, from `first` on, in the output; sets those for which
         nothing was computed: silent frames, and all frames of a damaged clip."""
         var clip = self.clip
         var end = min(first + self.tile_frames, clip.end)
         var sounding = min(end, clip.sounding())
-        var damaged = clip.too_short()
-        var least = clip.form.least
+        var least, damaged = self.least(memory)
         comptime T = output_of(Self.kind)
         var band = UInt32(Self.worker_of(thread))
         var frame = first + Self.frame_of(thread)
-        comptime if Self.kind < DIRECT:
-            var clip_maximum = memory.load[AGREEING](Self.CLIP_MAXIMA).reduce_max()
-            least = clip_maximum - RANGE
-            damaged = damaged or not clip_maximum < OVERFLOW
         if damaged:
             sounding = 0
         comptime if Self.kind < DIRECT:
@@ -3369,12 +3386,7 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
         """Writes the tile's own frames to the output, clamped and smoothed."""
         var clip = self.clip
         var edge = Frame(1 if clip.smoothing == VALID else 0)
-        var least = clip.form.least
-        var damaged = clip.too_short()
-        if not self.is_fixed():
-            var clip_maximum = memory.load[AGREEING](Self.CLIP_MAXIMA).reduce_max()
-            least = clip_maximum - RANGE
-            damaged = damaged or not clip_maximum < OVERFLOW
+        var least, damaged = self.least(memory)
         var begin = step.tile + clip.margin()
         var end = min(begin + self.tile_frames, clip.end - edge)
         var width = Int(clip.rows - 2 * edge)
@@ -3453,13 +3465,14 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
 
 @fieldwise_init
 struct OnChip(SharedMemory):
-    """Shared memory of a device."""
+    """Shared memory of a device. Several numbers that are loaded together lie at a multiple of
+    their size."""
 
     var start: SharedFloats
 
     @always_inline
     def load[W: Int](self, at: Int) -> Vec[W]:
-        return self.start.unsafe_load[width=W](at)
+        return self.start.unsafe_load[width=W, alignment=4 * W](at)
 
     @always_inline
     def store[W: Int](self, at: Int, value: Vec[W]):
@@ -3542,12 +3555,12 @@ struct DeviceTeam(Team):
         kind: Int,
         //,
         phase: Int,
-        whole_cluster: Bool = False,
+        wait_for: Int = WHOLE_BLOCK,
     ](mut self, block: Block[n_mels, group, tile, kind], step: Step):
         block.phase[phase](step, self.thread, self.memory, self.maximum)
-        comptime if whole_cluster and has_clusters():
+        comptime if wait_for == WHOLE_CLUSTER and has_clusters():
             cluster_sync()
-        else:
+        elif wait_for != NOBODY:
             barrier()
 
 
@@ -3563,7 +3576,7 @@ def shared_memory[floats: Int]() -> OnChip:
     else:
         return OnChip(
             rebind[SharedFloats](
-                stack_allocation[floats, Float32, address_space=AddressSpace.SHARED]()
+                stack_allocation[floats, Float32, alignment=16, address_space=AddressSpace.SHARED]()
             )
         )
 

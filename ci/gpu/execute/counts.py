@@ -34,7 +34,10 @@ RECORD = MEASUREMENTS / "kernel-counts.json"
 TOLERANCE = 0.02
 """The largest relative difference from the record, in either direction."""
 SAMPLES = 480_000
-_FIELDS = (
+MOST_ACCESSES = {"sm_90a, 80 bands, many clips": 2000}
+"""The most loads and stores of shared memory for 32 frames, which a multiprocessor serves one by
+one, by kernel."""
+FIELDS = (
     *("instructions", "shared_requests", "shared_bytes"),
     *("shared_wavefronts", "shared_wavefronts_without_conflicts"),
     *("global_requests", "global_bytes", "global_sectors"),
@@ -67,7 +70,7 @@ def count(target: str, n_mels: int, kind: int = MANY) -> dict[str, Any]:
     program = Kernels(target, n_mels, None, "-DCOUNT").program(kind)
     library = ctypes.CDLL(str(built(program.ptx, "-DCOUNT")))
     clip = np.random.default_rng(0).uniform(-0.1, 0.1, SAMPLES).astype(np.float32)
-    counts = _read(library)
+    counts = read_counts(library)
     before = counts.copy()
     program.log_mel(clip, n_mels, **_CALLS.get(kind, {}))
     module = read(program.ptx)
@@ -75,12 +78,12 @@ def count(target: str, n_mels: int, kind: int = MANY) -> dict[str, Any]:
     return _summed(module, statements, counts - before)
 
 
-def _read(library: ctypes.CDLL) -> np.ndarray[Any, np.dtype[np.uint64]]:
+def read_counts(library: ctypes.CDLL) -> np.ndarray[Any, np.dtype[np.uint64]]:
     """Return the library's own counts, by statement and field."""
     sites = ctypes.c_uint32.in_dll(library, "site_count").value
-    size = len(_FIELDS) * sites
+    size = len(FIELDS) * sites
     return np.ctypeslib.as_array((ctypes.c_uint64 * size).in_dll(library, "counts")).reshape(
-        sites, len(_FIELDS)
+        sites, len(FIELDS)
     )
 
 
@@ -92,14 +95,25 @@ def _summed(module: Module, statements: list[Statement], counts: Any) -> dict[st
         kinds[_kind(statement.opcode)] += row[0]
         phases[_phase(functions_of(module, statement.place))] += row[0]
         if statement.opcode.startswith("st.global"):
-            stored += row[_FIELDS.index("global_bytes")]
-    totals = dict(zip(_FIELDS, counts.sum(0).tolist(), strict=True))
+            stored += row[FIELDS.index("global_bytes")]
+    totals = dict(zip(FIELDS, counts.sum(0).tolist(), strict=True))
     return {
         **totals,
         "global_bytes_stored": stored,
         "kinds": dict(kinds.most_common()),
         "phases": dict(phases.most_common()),
     }
+
+
+def accesses(numbers: dict[str, Any]) -> int:
+    """Return the loads and stores of shared memory, each of a warp, without asynchronous copies."""
+    kinds = numbers["kinds"]
+    return int(kinds["shared loads"] + kinds["shared stores"])
+
+
+def per_group(count: int) -> float:
+    """Return a count of the clip for 32 of its 3000 frames, which a warp does together."""
+    return count * 32 / 3000
 
 
 def _kind(opcode: str) -> str:
@@ -114,7 +128,7 @@ def _phase(names: list[str]) -> str:
 
 
 def violations(counts: dict[str, Any], record: dict[str, Any]) -> list[str]:
-    """Name each number that differs from the record's by more than ``TOLERANCE``."""
+    """Name each number that is more than ``TOLERANCE`` from the record's, or above its limit."""
     found = []
     for program, numbers in counts.items():
         kept = record.get(program)
@@ -128,6 +142,10 @@ def violations(counts: dict[str, Any], record: dict[str, Any]) -> list[str]:
                     f"{program}: {name} {numbers[name]:,}, {change:+.1%} against the record's "
                     f"{kept[name]:,}"
                 )
+        most = MOST_ACCESSES.get(program)
+        count = per_group(accesses(numbers))
+        if most is not None and not count <= most:
+            found.append(f"{program}: {count:,.0f} accesses of shared memory, at most {most:,}")
     return found
 
 
@@ -159,5 +177,5 @@ def rows(numbers: dict[str, Any]) -> list[list[str]]:
     ]
     return [
         ["", "clip", "32 frames"],
-        *([name, f"{it:,}", f"{it * 32 / 3000:,.0f}"] for name, it in plain + parts if it),
+        *([name, f"{it:,}", f"{per_group(it):,.0f}"] for name, it in plain + parts if it),
     ]

@@ -5,22 +5,37 @@ from __future__ import annotations
 import re
 
 REASONS = {
-    r"barrier: .*PREPARE": "`FETCH` ends with a barrier before anything of it is read",
-    r"barrier: .*MAXIMUM": "one block: the thread that wrote it is the one that reads it",
-    r"barrier: .*FINISH": "the kernel ends, or what was read is written three barriers later",
     r"constant: shr\.[us]64 .*, 63;": "the sign of a number that is never negative",
-    r"(?:comparison|constant): .*, 9223372036854775\d+;": "the limit of 64 bits",
+    r"(?:comparison|constant): .*, (?:9223372036854775|21474836)\d+;": "the limit of 64 or 32 bits",
+    r"comparison: setp\.gt\.u32 .*, (?:17|33|65); .*: fetch_edge": (
+        "there are fewer warps than hops of samples"
+    ),
+    r"comparison: setp\.ne\.b32 .*, 0; .*: look_at_unused": (
+        "the other blocks of the cluster look at them instead of the first"
+    ),
     r"constant: setp\.eq\.b32 .*, 0;.*: mel_kernel": "a cluster has neither no block nor one",
     r"comparison: .*, 0f412A209A; ": "a power would have to be exactly the largest float32",
     r"comparison: setp\.\w+\.f32 .*: clamp": "values that are equal",
-    r"constant: add\.s\d\d .*: finish in": (
+    r"constant: add\.s\d\d .*: finish in|comparison: setp\.lt\.s32 .*: finish in": (
         "one block: a tile has one frame for each thread, after which the loop ends"
     ),
     r"unreached .*fetch": (
         "not reached: where one block does a clip, a tile is one group, and none is fetched ahead"
     ),
-    r"constant: .*fetch_from|constant: add\.s32 .*, (?:3380|3508); .*: $": (
+    r"constant: setp\.gt\.u32 .*, 63; .*: fetch_inside": (
         "samples that are fetched, and that no frame reaches"
+    ),
+    r"constant: add\.s32 .*, (?:18|34|66); .*: fetch in": (
+        "more is fetched as samples at an edge are, which is right for all"
+    ),
+    r"comparison: setp\.gt\.s32 .*, 1; .*: fetch in": (
+        "no group of a clip so long begins with frame 1"
+    ),
+    r"comparison: setp\.gt\.s32 .*: fetch_edge": (
+        "the clip begins before any group that is fetched ahead"
+    ),
+    r"comparison: setp\.le\.s32 .*: smoothed in": (
+        "the frame before one of the clip's is one of the clip's"
     ),
     r"comparison: setp\.eq\.b64 %p\d+, %rd\d+, %rd|constant: mul\.lo\.s64 .*, 160; .*frames in": (
         "a quotient is rounded down that is never negative"

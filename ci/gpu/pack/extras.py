@@ -26,17 +26,18 @@ CONTROLS = {
     "race": KernelMutant(
         "race",
         "gpu",
-        "            cluster_sync()\n        else:\n            barrier()",
-        "            cluster_sync()\n        elif phase != COLUMNS:\n            barrier()",
+        "            cluster_sync()\n        elif wait_for != NOBODY:\n            barrier()",
+        "            cluster_sync()\n"
+        "        elif wait_for != NOBODY and phase != COLUMNS:\n            barrier()",
         "racecheck",
     ),
     "barrier": KernelMutant(
         "barrier",
         "gpu",
-        "            cluster_sync()\n        else:\n            barrier()",
+        "            cluster_sync()\n        elif wait_for != NOBODY:\n            barrier()",
         "            cluster_sync()\n        elif phase == MAXIMA:\n"
         "            if self.thread < 40:\n                barrier()\n"
-        "        else:\n            barrier()",
+        "        elif wait_for != NOBODY:\n            barrier()",
         "synccheck",
     ),
 }

@@ -60,9 +60,19 @@ static uint32_t distinct(uint64_t *them, uint32_t n) {
         found += i == 0 || them[i] != them[i - 1];
     return found;
 }
-/* 32 banks of 4 bytes; larger accesses go in halves and quarters of a warp. */
+static bool is_alike(const struct request *it, uint32_t distance) {
+    for (uint32_t i = 0; i < it->lanes; i++)
+        if (it->lanes < 32 || it->at[i] != it->at[i ^ distance])
+            return false;
+    return true;
+}
+/* 32 banks of 4 bytes. Larger accesses go in halves and quarters of a warp; in half as many where
+   each lane wants the same as its neighbour, or the next but one: what NVIDIA says of Volta
+   (forums.developer.nvidia.com/t/77228), and a user's counters of CC 8.6 and 9.0 (…/t/373160). */
 static uint32_t wavefronts(const struct request *it, uint32_t *least) {
     uint32_t words = (it->size + 3) / 4, together = 32 / words, sum = 0;
+    if (words > 1 && (is_alike(it, 1) || is_alike(it, 2)))
+        together *= 2;
     *least = 0;
     for (uint32_t first = 0; first < it->lanes; first += together) {
         uint64_t in_bank[32][32];
