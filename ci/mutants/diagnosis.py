@@ -52,8 +52,9 @@ right, whether it misleads, and the processor seconds of the diagnosis."""
 def run(group: str, count: int, seed: int, *, processes: int, record: bool) -> int:
     """Diagnose ``count`` front-ends of each group whose name has ``group`` in it.
 
-    Prints what came of them, and returns 1 if the diagnosis is right about fewer than it shall be,
-    or misleads; 2 if there is no such group. With ``record`` the groups are put into the record.
+    Prints what came of them (of the first ones, if SIGINT ends it). Returns 1 if the diagnosis is
+    right about fewer than it shall be, or misleads; 2 if there is no such group. With ``record``
+    the groups are put into the record.
     """
     groups = [name for name in GROUPS if group in name]
     if not groups:
@@ -61,10 +62,16 @@ def run(group: str, count: int, seed: int, *, processes: int, record: bool) -> i
         return 2
     each = [(name, seed, index) for name in groups for index in range(count)]
     rows: list[Row] = []
-    with ProcessPoolExecutor(max(processes, 1)) as pool:
+    pool = ProcessPoolExecutor(max(processes, 1))
+    try:
         for row in pool.map(_told, each):
             rows.append(row)
             print(_line(row), flush=True)
+    except KeyboardInterrupt:
+        print("interrupted: these are the first ones alone")
+    finally:
+        pool.shutdown(cancel_futures=True)
+    groups = [name for name in groups if any(row["group"] == name for row in rows)]
     sums = [counted(rows, name) for name in groups]
     for of_group in sums:
         print(

@@ -201,6 +201,15 @@ def test_guesses_keep_what_is_likely(ids: tuple[str, str]) -> None:
     assert any({v.id for v in pair} == set(ids) for pair in kept)
 
 
+def test_pairs_that_change_one_field_may_have_any_shape() -> None:
+    """Each of these keeps the last frame; together they do, and drop the first one."""
+    ids = ("no-centre", "first-frame-dropped")
+    source = front_end(QuirkyFrontEnd([CATALOGUE[id].variation() for id in ids], "faulty"))
+    audio = np.random.default_rng(6).normal(0.0, 0.1, 3000).astype(np.float32)
+    model = Model(Answer("noise", audio, WHISPER, source.call(audio, n_mels=80)))
+    assert likely(model, [(Variant(ids[0]), Variant(ids[1]))])
+
+
 def test_memory_does_not_grow_with_the_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of features of 30 s, all that might explain them would be gigabytes."""
     audio = np.random.default_rng(4).normal(0.0, 0.1, 1600)

@@ -46,7 +46,7 @@ STAGE_IS_NAMED = (
     *(outside.wrong_sign_of_halves, outside.gaussian_window, outside.soft_floor),
     *(outside.curved_logarithm, outside.polynomial_logarithm, outside.drifting_frames),
     *(outside.half_spectra, outside.mel_powers_in_few_bits, outside.few_bits_of_audio),
-    *(outside.unreduced_bluestein, outside.coarse_sines),
+    *(outside.unreduced_bluestein, outside.coarse_sines, outside.rounded_spectrum),
 )
 
 
@@ -128,7 +128,7 @@ def test_the_bits_that_are_left_are_counted(bits: int) -> None:
         scale = 2.0 ** (bits - 1)
         return (np.round(samples * scale) / scale).astype(samples.dtype)
 
-    assert f"in the audio: about {bits} bits are left" in _said({"audio": audio})
+    assert f"or the spectrum, in fixed point: about {bits} bits are left" in _said({"audio": audio})
 
 
 @pytest.mark.usefixtures("_catalogue_is_short")

@@ -229,8 +229,8 @@ _MODELS = (
         ),
     ),
     _Noise(
-        "the audio",
-        ("input",),
+        "the audio, the frames or the spectrum, in fixed point",
+        ("input", "window", "spectrum"),
         lambda part, level: _of_spectrum(
             part, level * np.sqrt(_SQUARES / 2.0) * np.ones(part.power.shape[1])
         ),
