@@ -23,6 +23,7 @@ from tasks.paths import ROOT
 from docs import (
     calibration,
     catalogue,
+    diagnosis,
     findings,
     front_ends,
     gpu,
@@ -48,6 +49,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "handed-in": handed_in.section,
     "families": catalogue.families,
     "kill-matrix": quirks.killed,
+    "diagnosis": diagnosis.section,
     "quirk-tables": quirks.tables,
     "calibration": calibration.section,
     "variants": calibration.variants_section,

@@ -4,6 +4,8 @@
     ./dev mutants --kernel     mutated copies of the kernel, too (each is compiled: up to an hour)
     ./dev mutants --full       quirks and kernels by every quick case, and idle cases (hours)
     ./dev mutants --suite      the suite's own Python by its tests: see mutants.python (an hour)
+    ./dev mutants --diagnosis N  what the diagnosis says of N drawn front-ends of each group: see
+                               mutants.diagnosis (an hour for 50)
 
 ``-k WORD`` takes only mutants whose id has the word in it; with ``--resume`` what the file has is
 kept: mutants that were tried by all short cases are left out, others are tried by their killer and
@@ -51,6 +53,17 @@ def run(arguments: list[str]) -> int:
     if options.suite:
         return python.run(options.word, record=options.record)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # small products; see whisper_mel_conformance
+    if options.diagnosis is not None:
+        from mutants import diagnosis
+
+        number = options.processes
+        return diagnosis.run(
+            options.word,
+            options.diagnosis,
+            options.seed,
+            processes=(os.cpu_count() or 1) if number == "auto" else int(number),
+            record=options.record,
+        )
     from mutants.quirks import quick_cases
     from mutants.trial import planned
 
@@ -80,9 +93,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--kernel", action="store_true", help="mutated copies of the kernel, too")
     parser.add_argument("--full", action="store_true", help="each by every case, kernels too")
     parser.add_argument("--suite", action="store_true", help="the suite's own Python, instead")
+    parser.add_argument(
+        "--diagnosis", type=_positive, metavar="N", help="diagnose N drawn front-ends, instead"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn (0)")
     parser.add_argument("--record", action="store_true", help="write it to docs/measurements")
     parser.add_argument("--resume", action="store_true", help="only what the file lacks")
-    parser.add_argument("-k", dest="word", default="", metavar="WORD", help="of a mutant's id")
+    parser.add_argument(
+        "-k", dest="word", default="", metavar="WORD", help="of an id, or of a group"
+    )
     parser.add_argument(
         "-n",
         dest="processes",
@@ -92,6 +111,12 @@ def _parser() -> argparse.ArgumentParser:
         help="processes that judge: as many as there are processors without it; 0: this one",
     )
     return parser
+
+
+def _positive(text: str) -> int:
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of front-ends, 1 or more")
+    return int(text)
 
 
 def _processes(text: str) -> str:

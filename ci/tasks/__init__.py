@@ -175,14 +175,16 @@ TASKS = {
         run=_module("worst.cli", "run"),
     ),
     "mutants": Task(
-        "what the suite must reject: quirks, --kernel, --full, --suite",
+        "what the suite must reject, and explain: quirks, --kernel, --full, --suite, --diagnosis",
         options="""
 --kernel   mutated copies of the kernel, too: each is compiled, up to an hour
 --full     quirks and kernels by every quick case, and idle cases: hours
 --suite    the suite's own Python by its tests instead: an hour
+--diagnosis N  what the diagnosis says of N drawn front-ends of each group instead: an hour for 50
+--seed N   of what is drawn (0)
 --record   write it to docs/measurements, from where ./dev docs shows it
 --resume   only what the file lacks
--k WORD    only mutants whose id has the word in it
+-k WORD    only mutants whose id, or groups whose name, has the word in it
 -n N       processes that judge: as many as there are processors without it; 0: one""",
         # Mutated code for GPUs is launched, which takes MAX.
         layer=lambda arguments: "test" if {"--kernel", "--full"} & {*arguments} else "default",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
@@ -22,12 +22,21 @@ from whisper_mel_conformance.cases.catalogue import CHECKS, FAMILIES, find
 from whisper_mel_conformance.cases.properties import Property
 from whisper_mel_conformance.cases.request import Request
 from whisper_mel_conformance.diagnosis.answer import Answer, Model, Variant
+from whisper_mel_conformance.diagnosis.condition import (
+    LONG,
+    Asked,
+    Condition,
+    every,
+    find_condition,
+    option_of,
+    samples,
+)
 from whisper_mel_conformance.diagnosis.curve import free_curve
 from whisper_mel_conformance.diagnosis.free import Explained, Fit, explain_by, learn
 from whisper_mel_conformance.diagnosis.linear import free_input, free_window
 from whisper_mel_conformance.diagnosis.positions import free_positions
 from whisper_mel_conformance.diagnosis.precision import Imprecise, imprecise
-from whisper_mel_conformance.diagnosis.search import Explanation, explain
+from whisper_mel_conformance.diagnosis.search import Explanation, Search
 from whisper_mel_conformance.diagnosis.weights import free_bank, may_be_slightly_off
 from whisper_mel_conformance.frontend.client import FrontEnd, InProcess
 from whisper_mel_conformance.frontend.errors import Failure, Refused, Unsupported
@@ -117,6 +126,9 @@ class Diagnosis:
     evidence : sentences about how that is known, and about what else was seen.
     fix : what to write instead, a text for each fault; empty where nobody can say.
     shown : the answer to look at, if it has features: real speech where that is wrong.
+    kinds : the kinds of quirks (see :data:`quirks.KINDS`) that the cause names, of a loss of
+        precision those that it may be; empty where it names no stage.
+    condition : what wrong calls share and right ones lack; None if nothing is known.
     """
 
     explanations: list[Explanation]
@@ -124,6 +136,8 @@ class Diagnosis:
     evidence: list[str] = field(default_factory=list)
     fix: list[str] = field(default_factory=list)
     shown: Answer | None = None
+    kinds: frozenset[str] = frozenset()
+    condition: Condition | None = None
 
     @property
     def sentences(self) -> list[str]:
@@ -201,42 +215,208 @@ def diagnose(
     if sentence:
         return Diagnosis([], sentence, fix=_fixes("cached-by-beginning"), shown=given[0])
     for answer in [given[0], *(a for a in wrong for _ in range(_AGAIN))]:
-        sentence = _differing(answer, _ask(front_end, answer.name, asked[answer.name]))
+        sentence = _differing(front_end, asked[answer.name], answer)
         if sentence:
             return Diagnosis([], sentence, fix=_fixes("sometimes-wrong"), shown=answer)
     degenerate = _degenerate(given[0])
     if degenerate:
         return Diagnosis([], degenerate, fix=_fixes("all-zero"), shown=given[0])
     refusals = _refusals(answers)
+    calls = Asked(partial(_ask, front_end), front_end.capabilities)
+    for answer in answers:
+        calls.note(asked[answer.name], answer)
     if not wrong:
-        return _of_30_seconds(front_end, failed) or _right_here(given, failed, refusals)
-    worst = max(wrong, key=lambda a: (a.score, a.audio.size))
-    shown = _speech(front_end, worst)
-    condition = _condition(given)
-    freed = _Stages(front_end, wrong if condition else given, shown)
-    # Hundreds of weights fit what is one number, too: a single quirk is the better explanation.
-    is_slight = may_be_slightly_off(given)
-    bank = freed.by([free_bank]) if is_slight else None
-    explanations = explain(given, in_pairs=bank is None, apart=bool(condition))
-    if explanations:
-        best = explanations[0]
-        model = front_end.capabilities.model
-        agreement = _agreement(best, worst, failed, model)
-        evidence = [agreement, *_alternatives(explanations), *condition]
-        fix = _fixes(*(variant.id for variant in best.variants))
-        return Diagnosis(explanations, _cause(best), evidence + refusals, fix, shown)
-    others = [fit for fit in FITS if not (is_slight and fit is free_bank)]
-    explained = bank or freed.by(others)
-    if explained is not None:
-        evidence = [explained.free.shown, _fitted(explained, worst), *condition, *refusals]
-        return Diagnosis([], explained.free.cause, evidence, [explained.free.fix], shown)
-    noise = freed.noise()
-    if noise is not None:
-        evidence = [noise.shown, _located(wrong), *condition, *refusals]
-        return Diagnosis([], noise.cause, evidence, [_PRECISE], shown)
-    located = [_located(wrong), *condition, *refusals]
-    return Diagnosis([], "Nothing known explains its features.", located, [], shown)
+        calls.ask_again(_asked_by(failed, front_end.capabilities))
+        return (
+            _of_30_seconds(front_end, failed)
+            or _under_a_condition(front_end, asked, calls, failed)
+            or _in_some_calls(front_end, failed)
+            or _right_here(given, failed, refusals)
+        )
+    causes = _Causes(front_end, given, failed)
+    found = causes.simple()
+    if found is None:
+        found = _under_a_condition(front_end, asked, calls, failed)
+    elif found.explanations and _is_right_elsewhere(front_end, calls, found.explanations[0]):
+        found.condition = find_condition(calls)
+        if found.condition is not None:
+            found.evidence.append(found.condition.sentence)
+    found = found or causes.combined() or causes.unexplained()
+    found.evidence.extend(refusals)
+    return found
 
+
+def _is_right_elsewhere(front_end: FrontEnd, calls: Asked, explanation: Explanation) -> bool:
+    """Return whether a front-end is right on clips of other lengths, which by its explanation it
+    should not be."""
+    able = front_end.capabilities
+    is_right = False
+    for n in _OTHER_LENGTHS:
+        recipe = _signal("noise_ramp", n, seed=935)
+        request = Request(recipe, n_mels=able.n_mels[0]).of_model(able)
+        if request.lacking(able) is None:
+            answer = _ask(front_end, f"{n} samples", request)
+            if calls.note(request, answer) is False:
+                is_right |= not Model(answer).score_of(explanation.variants) <= CLASS_B
+    return is_right
+
+
+_OTHER_LENGTHS = (240, 801, 16_000)
+
+
+def _under_a_condition(
+    front_end: FrontEnd,
+    asked: Mapping[str, Request],
+    calls: Asked,
+    failed: Sequence[str],
+) -> Diagnosis | None:
+    """Return the diagnosis of what is wrong under a condition, by clips that have it.
+
+    None if there is no condition.
+    """
+    condition = find_condition(calls)
+    if condition is None:
+        return None
+    requests = {name: condition.put(request) for name, request in asked.items()}
+    if max(map(samples, requests.values())) > LONG:
+        requests = {name: requests[name] for name in _WHERE_LONG if name in requests}
+    answers = [
+        _ask(front_end, name, request)
+        for name, request in requests.items()
+        if calls.can_ask(request)
+    ]
+    wrong = [a for a in answers if a.actual is not None and not a.score <= CLASS_B]
+    if not wrong:
+        whys = [answer.error for answer in answers if answer.error]
+        cause = f"It gives no features: {whys[0]}." if whys else "Nothing known explains it."
+        return Diagnosis([], cause, [condition.sentence], condition=condition)
+    causes = _Causes(front_end, wrong, failed, condition)
+    return causes.simple() or causes.combined() or causes.unexplained()
+
+
+_WHERE_LONG = ("loud", "late")
+"""The clips that are asked for where they are long: fewer tell enough then."""
+
+
+def _asked_by(failed: Sequence[str], able: Capabilities) -> list[Request]:
+    """Return the single calls that failed cases make, without those of drawn ones."""
+    return [
+        request
+        for case in map(find, failed)
+        if not isinstance(case, Property)
+        for request in CHECKS[case.check].requests(case.arguments, able)
+        if not request.streamed and request.dtype is None
+    ]
+
+
+class _Causes:
+    """Looks for the cause of wrong answers, in the order in which causes are likely."""
+
+    def __init__(
+        self,
+        front_end: FrontEnd,
+        given: Sequence[Answer],
+        failed: Sequence[str],
+        condition: Condition | None = None,
+    ) -> None:
+        self._given = given
+        self._wrong = [answer for answer in given if not answer.score <= CLASS_B]
+        self._failed, self._condition = failed, condition
+        self._model = front_end.capabilities.model
+        self._worst = max(self._wrong, key=lambda a: (a.score, a.audio.size))
+        put = (lambda request: request) if condition is None else condition.put
+        self._shown = _speech(front_end, self._worst, put)
+        self._freed = _Stages(front_end, given, self._shown, put)
+        self._search = Search(given)
+        self._is_slight = may_be_slightly_off(given)
+
+    def simple(self) -> Diagnosis | None:
+        """Return the diagnosis of one quirk, or of a bank that is slightly off.
+
+        Hundreds of weights fit what is one number, too: a quirk is the better explanation.
+        """
+        explanations = self._search.singles()
+        if explanations:
+            return self._explained(explanations)
+        return self._fitted([free_bank]) if self._is_slight else None
+
+    def combined(self) -> Diagnosis | None:
+        """Return the diagnosis of several quirks, of one stage left free, or of noise."""
+        explanations = self._search.combined()
+        if explanations:
+            return self._explained(explanations)
+        others = [fit for fit in FITS if not (self._is_slight and fit is free_bank)]
+        return self._fitted(others) or self._noisy() or self._nearly()
+
+    def _nearly(self) -> Diagnosis | None:
+        """Return the diagnosis of quirks that explain all answers but those with an option."""
+        best = self._search.partial
+        words = None if best is None else option_of(best.but, self._given)
+        if best is None or words is None:
+            return None
+        agreement = _agreement(best, self._worst, self._failed, self._model)
+        names = ", ".join(f"“{answer.name}”" for answer in best.but)
+        return self._of(
+            [best],
+            _cause(best),
+            f"This explains all clips of the diagnosis but {names}: {words} something else is "
+            "wrong, besides.",
+            *(agreement, _located(best.but)),
+            fix=_fixes(*(variant.id for variant in best.variants)),
+            kinds=(variant.quirk.kind for variant in best.variants),
+        )
+
+    def unexplained(self) -> Diagnosis:
+        """Return the diagnosis that says where values are off."""
+        return self._of([], "Nothing known explains its features.", _located(self._wrong))
+
+    def _of(
+        self,
+        explanations: list[Explanation],
+        cause: str,
+        *evidence: str,
+        fix: Sequence[str] = (),
+        kinds: Iterable[str] = (),
+    ) -> Diagnosis:
+        return Diagnosis(
+            explanations,
+            cause,
+            [*evidence, *([] if self._condition is None else [self._condition.sentence])],
+            list(fix),
+            self._shown,
+            frozenset(kinds),
+            self._condition,
+        )
+
+    def _explained(self, explanations: list[Explanation]) -> Diagnosis:
+        best = explanations[0]
+        agreement = _agreement(best, self._worst, self._failed, self._model)
+        return self._of(
+            explanations,
+            _cause(best),
+            *(agreement, *_alternatives(explanations)),
+            fix=_fixes(*(variant.id for variant in best.variants)),
+            kinds=(variant.quirk.kind for variant in best.variants),
+        )
+
+    def _fitted(self, fits: Sequence[Fit]) -> Diagnosis | None:
+        explained = self._freed.by(fits)
+        if explained is None:
+            return None
+        free = explained.free
+        shown = (free.shown, _fitted(explained, self._worst))
+        return self._of([], free.cause, *shown, fix=[free.fix], kinds=[free.kind])
+
+    def _noisy(self) -> Diagnosis | None:
+        noise = self._freed.noise()
+        if noise is None:
+            return None
+        evidence = (noise.shown, _located(self._wrong))
+        return self._of([], noise.cause, *evidence, fix=[_PRECISE], kinds=noise.kinds)
+
+
+Put = Callable[[Request], Request]
+"""Returns a request that has what is under examination, otherwise like the given one."""
 
 FITS = (free_positions, free_input, free_curve, free_window, free_bank)
 """Fits of one stage each, those with few numbers first: what these explain, more would, too."""
@@ -245,14 +425,16 @@ FITS = (free_positions, free_input, free_curve, free_window, free_bank)
 class _Stages:
     """Explains answers by one stage left free; asks for more clips when the first is tried."""
 
-    def __init__(self, front_end: FrontEnd, unseen: Sequence[Answer], shown: Answer) -> None:
-        self._front_end = front_end
+    def __init__(
+        self, front_end: FrontEnd, unseen: Sequence[Answer], shown: Answer, put: Put
+    ) -> None:
+        self._front_end, self._put = front_end, put
         self._unseen = unseen if shown.name != SPEECH else [*unseen, shown]
 
     @cached_property
     def _learnt(self) -> dict[int, dict[str, Answer]]:
         return learn(
-            partial(_ask, self._front_end),
+            lambda name, request: _ask(self._front_end, name, self._put(request)),
             self._front_end.capabilities,
             list(dict.fromkeys(answer.spec.n_mels for answer in self._unseen)),
         )
@@ -291,9 +473,10 @@ def _fixes(*quirks: str) -> list[str]:
     return [CATALOGUE[quirk].fix for quirk in quirks]
 
 
-def _speech(front_end: FrontEnd, worst: Answer) -> Answer:
+def _speech(front_end: FrontEnd, worst: Answer, put: Put) -> Answer:
     """Return the front-end's answer to real speech, or ``worst`` if that shows nothing."""
-    request = Request(_SPEECH, n_mels=worst.spec.n_mels).of_model(front_end.capabilities)
+    plain = Request(_SPEECH, n_mels=worst.spec.n_mels).of_model(front_end.capabilities)
+    request = put(plain)
     if request.lacking(front_end.capabilities) is not None:
         return worst
     answer = _ask(front_end, SPEECH, request)
@@ -411,8 +594,9 @@ def _differ(answer: Answer, other: Answer) -> bool:
     return not other.score_of_features(answer.expected) <= CLASS_B
 
 
-def _differing(first: Answer, again: Answer) -> str:
+def _differing(front_end: FrontEnd, request: Request, first: Answer) -> str:
     """Say how the answers to two equal calls differ; empty if they do not."""
+    again = _ask(front_end, first.name, request)
     if again.actual is None or first.actual is None:
         return (
             f"Of two equal calls, of the clip “{first.name}”, one gives features, the other none: "
@@ -425,7 +609,8 @@ def _differing(first: Answer, again: Answer) -> str:
         return (
             f"What is wrong comes and goes: of two equal calls, of the clip “{first.name}”, one "
             f"gives features with score {min(scores):.2g}, the other with {max(scores):.3g}. "
-            "State that calls leave behind, unwritten memory, or threads."
+            f"{_how_often(front_end, request)}State that calls leave behind, unwritten memory, or "
+            "threads."
         )
     by = ""
     if again.actual.shape == first.actual.shape:
@@ -438,34 +623,67 @@ def _differing(first: Answer, again: Answer) -> str:
 
 
 _AGAIN = 2  # times, one after the other: once, every n-th call may be the one that is wrong
-
-_CONDITIONS: dict[str, Callable[[Answer], bool | float | str | None]] = {
-    "clips of dtype {}": lambda answer: str(answer.audio.dtype),
-    "{} bands": lambda answer: answer.spec.n_mels,
-    "pad_to={}": lambda answer: answer.spec.pad_to,
-    "smoothing={}": lambda answer: answer.spec.smoothing,
-    "maximum={}": lambda answer: answer.spec.maximum,
-    "clips in a batch": lambda answer: answer.audio.ndim == 2 or None,
-}
-"""Properties of a call, in words, with functions that return their value, or None without it."""
+_CALLS = 130  # equal calls, of which some may be wrong
+_CALLS_OF_PROGRAMS = 12
 
 
-def _condition(given: Sequence[Answer]) -> list[str]:
-    """Name a property that all wrong answers and no right ones have, in at most one sentence."""
-    wrong = [answer for answer in given if not answer.score <= CLASS_B]
-    if len(wrong) == len(given):
-        return []
-    for words, of in _CONDITIONS.items():
-        values = {of(answer) for answer in wrong}
-        value = values.pop()
-        if values or value is None:
-            continue
-        if [answer for answer in given if of(answer) == value] == wrong:
-            return [
-                f"It is wrong with {words.format(value)} only: on {len(wrong)} of {len(wrong)} "
-                f"such clips of the diagnosis, and on none of {len(given) - len(wrong)} others."
-            ]
-    return []
+def _how_often(front_end: FrontEnd, request: Request) -> str:
+    """Say which of many equal calls are wrong, if they follow each other evenly; else nothing."""
+
+    def asks() -> bool:
+        return not _ask(front_end, "", request).score <= CLASS_B
+
+    times = _CALLS_OF_PROGRAMS if front_end.capabilities.process_per_call else _CALLS
+    of = every(asks, times)
+    return "" if of is None else f"Of {times} equal calls one in {of} was wrong, each time. "
+
+
+def _in_some_calls(front_end: FrontEnd, failed: Sequence[str]) -> Diagnosis | None:
+    """Return the diagnosis of what is wrong in some calls alone, whatever they ask for.
+
+    None if none is found: many equal calls are made, and, where a case with threads has failed,
+    calls in new threads.
+    """
+    if not failed:
+        return None
+    able = front_end.capabilities
+    recipe = _signal("noise_ramp", max(640, able.multiple_of), seed=920)
+    request = Request(recipe, n_mels=able.n_mels[0]).of_model(able)
+    if request.lacking(able) is not None:
+        return None
+    often = _how_often(front_end, request)
+    if often:
+        cause = f"What is wrong comes and goes. {often}Something counts the calls."
+        return Diagnosis([], cause, fix=_fixes("sometimes-wrong"))
+    if any(case.startswith("concurrency/") for case in failed) and able.in_process:
+        return _in_new_threads(front_end, request)
+    return None
+
+
+_THREADS = 3
+
+
+def _in_new_threads(front_end: FrontEnd, request: Request) -> Diagnosis | None:
+    """Return the diagnosis of what is wrong in the first call of each thread; None if it is not.
+
+    Calls of a thread that differ are told apart in the order in which they first occur.
+    """
+    call = {"audio": request.audio(), **request.options()}
+    try:
+        outputs = front_end.perform("in_threads", calls=[call] * _THREADS, times=4, patience=4.0)
+    except (Failure, Refused):
+        return None
+    right = [
+        [Answer("", call["audio"], request.spec(), y).score <= CLASS_B for y in of_thread]
+        for of_thread in outputs
+    ]
+    if any(of_thread != [False, True] for of_thread in right):
+        return None
+    cause = (
+        f"The first call of a thread is wrong: in each of {_THREADS} new threads; later calls "
+        "there are right."
+    )
+    return Diagnosis([], cause, fix=_fixes("thread-first-call-wrong"))
 
 
 def _refusals(answers: Sequence[Answer]) -> list[str]:

@@ -59,6 +59,11 @@ class Free:
     variation: Variation
     fix: str
 
+    @property
+    def kind(self) -> str:
+        """The kind of quirks that it is one of: see :data:`quirks.KINDS`."""
+        return "spectrum" if self.stage == "transform" else self.stage
+
 
 class Explained(NamedTuple):
     """A free stage that explains answers, and the worst score that is left, of ``n`` answers."""

@@ -71,11 +71,15 @@ class _Guess:
     def has_shape(self, pair: Variants) -> bool:
         """Whether a pair may have the answer's shape, by the shapes that each alone has.
 
-        Of two that change it, anything may come; else the one that does must make the answer's.
+        Of two that change it, or the same field of the specification, anything may come; else the
+        one that does must make the answer's.
         """
         shapes = [self._shape(variant) for variant in pair]
         changed = [shape for shape in shapes if shape != self._expected.shape]
-        return len(changed) == 2 or (changed or shapes)[0] == self._model.actual.shape
+        first, second = (variant.variation.spec.keys() for variant in pair)
+        if len(changed) == 2 or first & second:
+            return True
+        return (changed or shapes)[0] == self._model.actual.shape
 
     def frames(self, pair: Variants) -> int:
         """Count the frames before the logarithm, the most that a quirk of the pair makes alone."""

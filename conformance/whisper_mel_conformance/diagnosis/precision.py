@@ -60,19 +60,21 @@ class _Part(NamedTuple):
 
 class _Noise(NamedTuple):
     """A model of noise: ``size`` returns a clip's errors of the logarithms of the mel powers, by a
-    level; ``words`` says what that level means."""
+    level; ``words`` says what that level means; ``kinds`` are those of quirks in the stage."""
 
     stage: str
+    kinds: tuple[str, ...]
     size: Callable[[_Part, float], Array]
     words: Callable[[float], str]
 
 
 class Imprecise(NamedTuple):
     """Precision that is lost, in words: ``cause`` says where and how much, ``shown`` how that is
-    known."""
+    known. ``kinds`` are those of quirks there."""
 
     cause: str
     shown: str
+    kinds: frozenset[str]
 
 
 def imprecise(
@@ -106,15 +108,18 @@ def _imprecise(
     if noise.stage != _TRANSFORM and not _is_chance(noise, level, louder, softer):
         return None
     stages = dict.fromkeys(noise.stage for noise, _ in alike)
+    kinds = frozenset(kind for noise, _ in alike for kind in noise.kinds)
     shown = "How errors grow and shrink over frames and bands is what such noise makes"
     if len(stages) > 1:
         return Imprecise(
             f"Too little precision in {' or in '.join(stages)}: {noise.words(level)}.",
             f"{shown}; these stages explain it alike.",
+            kinds,
         )
     return Imprecise(
         f"Too little precision in {noise.stage}: {noise.words(level)}.",
         f"{shown}; noise of no other stage explains it as well.",
+        kinds,
     )
 
 
@@ -207,6 +212,7 @@ _TRANSFORM, _EACH = (
 _MODELS = (
     _Noise(
         _TRANSFORM,
+        ("window", "spectrum"),
         lambda part, level: _of_spectrum(part, level * np.sqrt(part.power.max(axis=0))),
         lambda level: (
             f"about {-np.log2(level):.0f} bits are left; errors are 2^-{-np.log2(level):.1f} of "
@@ -215,6 +221,7 @@ _MODELS = (
     ),
     _Noise(
         _TRANSFORM,
+        ("window", "spectrum"),
         lambda part, level: _of_spectrum(part, level * np.linalg.norm(part.frames, axis=1)),
         lambda level: (
             f"about {-np.log2(level):.0f} bits are left; errors are 2^-{-np.log2(level):.1f} of "
@@ -222,7 +229,8 @@ _MODELS = (
         ),
     ),
     _Noise(
-        "the audio",
+        "the audio, the frames or the spectrum, in fixed point",
+        ("input", "window", "spectrum"),
         lambda part, level: _of_spectrum(
             part, level * np.sqrt(_SQUARES / 2.0) * np.ones(part.power.shape[1])
         ),
@@ -233,6 +241,7 @@ _MODELS = (
     ),
     _Noise(
         _EACH,
+        ("spectrum",),
         lambda part, level: (
             level * np.sqrt(np.square(part.bank) @ np.square(part.power)) / part.mel
         ),
@@ -243,16 +252,19 @@ _MODELS = (
     ),
     _Noise(
         "the mel powers or an approximation of their logarithms",
+        ("filterbank", "logarithm"),
         lambda part, level: np.full(part.mel.shape, level),
         lambda level: f"{_bits(level)}; errors are 2^-{-np.log2(level):.1f} of each mel power",
     ),
     _Noise(
         "the logarithm",
+        ("logarithm",),
         lambda part, level: level * np.log(10.0) * np.abs(np.log10(part.mel)),
         lambda level: f"{_bits(level)}; errors are 2^-{-np.log2(level):.1f} of each logarithm",
     ),
     _Noise(
         "the features",
+        ("output",),
         lambda part, level: level * 4.0 * np.log(10.0) * np.abs(part.feature),
         lambda level: f"{_bits(level)}; errors are 2^-{-np.log2(level):.1f} of each feature",
     ),

@@ -40,9 +40,10 @@ _SCANNED = 8  # of those, pairs whose whole numbers are tried far from the grid'
 _FITTED_TO = 3  # answers that a quirk's number is fitted to, each alone
 _ALIKE = 2  # of those, pairs with one loss: a quirk that does nothing here goes with any other
 _FEW = 300  # whole numbers, of which each may be tried
-_WORK = 100_000  # evaluations, see Model: then the search ends, with what it has found
+_WORK = 80_000  # evaluations, see Model: then the search ends, with what it has found
 _WITH_THREES = 1.15  # times that work, after which a search for three quirks ends
 _FAULTS = 3
+_BUT = 2  # answers that an explanation of nearly all may leave out, none of the first ones
 _KEPT = 12  # combinations that go on to the next step of that search, if their loss is
 _NEAR = 1.0  # at most so much more than the least
 _SCREENED = 0.85  # of that work, after which pairs that are known must do
@@ -59,35 +60,28 @@ class Explanation:
         return " and ".join(map(str, self.variants))
 
 
-def explain(
-    answers: Sequence[Answer], *, in_pairs: bool = True, apart: bool = False
-) -> list[Explanation]:
-    """Find the quirks, else (``in_pairs``) the pairs, else three quirks, that make every answer.
+@dataclass
+class Partial(Explanation):
+    """Quirks that make all answers ``but`` a few."""
 
-    ``apart`` says that the wrong answers come from a branch of the front-end's own: then quirks
-    count, too, that make those alone. The best come first; there are several where the answers
-    cannot tell them apart. Empty if nothing known makes them.
+    but: list[Answer]
+
+
+class Search:
+    """A search for quirks that make every answer, and leave right ones right.
+
+    What it finds begins with the best; there is more than one where the answers cannot tell them
+    apart. At least one answer must be wrong.
     """
-    models = [Model(answer) for answer in answers if answer.actual is not None]
-    wrong = [model for model in models if not model.answer.score <= CLASS_B]
-    if not wrong:
-        return []
-    right = [model for model in models if model.answer.score <= CLASS_B]
-    search = _Search(wrong, right)
-    found = search.singles()
-    if not found and apart:
-        found = _Search(wrong, []).singles()
-    if found or not in_pairs:
-        return found
-    return search.pairs() or search.threes()
 
-
-class _Search:
-    def __init__(self, wrong: Sequence[Model], right: Sequence[Model]) -> None:
-        self._wrong = wrong
-        self._models = [*wrong, *right]
-        self._worst = max(model.answer.score for model in wrong)
+    def __init__(self, answers: Sequence[Answer]) -> None:
+        models = [Model(answer) for answer in answers if answer.actual is not None]
+        self._wrong = [model for model in models if not model.answer.score <= CLASS_B]
+        right = [model for model in models if model.answer.score <= CLASS_B]
+        self._models = [*self._wrong, *right]
+        self._worst = max(model.answer.score for model in self._wrong)
         self._explained: dict[int, list[Variant]] = {}  # by the index of the wrong answer
+        self._nearly: list[Partial] = []
 
     def _is_over(self, part: float = 1.0) -> bool:
         """Whether a part of the work that a search may take is done. No clock: verdicts must not
@@ -147,7 +141,16 @@ class _Search:
                 losses[options[int(np.argmin(each))]] = min(each)
         return losses
 
-    def pairs(self) -> list[Explanation]:
+    def combined(self) -> list[Explanation]:
+        """Find pairs, else three quirks, that make all answers, after the single ones."""
+        return self._pairs() or self._threes()
+
+    @property
+    def partial(self) -> Partial | None:
+        """The best explanation so far of all answers but a few; None if there is none."""
+        return min(self._nearly, key=lambda it: len(it.but) + len(it.variants), default=None)
+
+    def _pairs(self) -> list[Explanation]:
         """Find pairs that make all answers."""
         for candidates in self._likely_pairs():
             found = [explanation for pair in candidates for explanation in self._checked(pair)]
@@ -155,7 +158,7 @@ class _Search:
                 return _ranked(found)
         return []
 
-    def threes(self) -> list[Explanation]:
+    def _threes(self) -> list[Explanation]:
         """Find three quirks that make all answers, one after the other.
 
         The quirks that come nearest are put into the path, and others tried beside them. Where
@@ -279,13 +282,18 @@ class _Search:
 
     def _checked(self, variants: Variants) -> list[Explanation]:
         """List the explanation by these quirks, or nothing if they are none."""
-        worst = 0.0
-        for model in self._models:
+        worst, but = 0.0, []
+        for i, model in enumerate(self._models):
             score = model.score_of(variants)
-            if not score <= self._limit(model.answer):
+            if score <= self._limit(model.answer):
+                worst = max(worst, score)
+                continue
+            but.append(model.answer)
+            if i < _FITTED_TO or len(but) > _BUT:
                 return []
-            worst = max(worst, score)
-        return [Explanation(variants, worst)] if worst > 0.0 else []
+        if but and worst > 0.0:
+            self._nearly.append(Partial(variants, worst, but))
+        return [Explanation(variants, worst)] if worst > 0.0 and not but else []
 
     def _limit(self, answer: Answer) -> float:
         """Return the largest score with which an answer counts as explained."""

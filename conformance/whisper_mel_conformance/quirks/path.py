@@ -67,6 +67,11 @@ class Variation:
         return not (set(self.spec) & _TAIL_FIELDS or set(self.stages) & set(TAIL))
 
 
+@lru_cache(maxsize=4096)  # the diagnosis varies the same specifications thousands of times
+def _varied(spec: FrontEndSpec, variation: Variation) -> FrontEndSpec:
+    return spec.replace(**variation.spec)
+
+
 class Call:
     """One clip on its way through the stages.
 
@@ -88,7 +93,7 @@ class Call:
         self.variations = variations
         for variation in variations:
             if variation.spec:
-                self.spec = self.spec.replace(**variation.spec)
+                self.spec = _varied(self.spec, variation)
         self.fft_size = max([self.spec.n_fft, *(v.fft_size or 0 for v in variations)])
         self.seen = _Seen(self)
         self.batch: list[Array] = []
