@@ -20,7 +20,7 @@ MARGIN = 2.0 * CLASS_B
 
 HANGING = (
     *("hang", "deadlock", "pool-not-in-child", "library-threads-not-in-child"),
-    "lock-held-at-fork",
+    *("asked-threads-not-in-child", "lock-held-at-fork"),
 )
 _SHORT_TIMEOUT = 1.0  # seconds a call, for those that hang for ever: once they are loaded
 

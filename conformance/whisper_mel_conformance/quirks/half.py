@@ -16,19 +16,25 @@ HALF = Table("output")
 
 
 class _HalfFrontEnd:
-    """A front-end that gives float32 or float16 features; ``halved`` spoils the latter."""
+    """A front-end that gives float32 or half features; ``halved`` spoils the latter."""
 
-    capabilities = {"out_dtypes": ("float32", "float16")}
+    capabilities = {
+        "out_dtypes": ("float32", "float16"),
+        "dtypes": ("float32", "int16"),
+        "batch": True,
+    }
 
     def log_mel(
         self,
         audio: Array,
         n_mels: int = 80,
         *,
+        pad_to: int | None = None,
         smoothing: Any = None,
+        maximum: Any = "clip",
         dtype: str = "float32",
     ) -> Array:
-        y = right(audio, n_mels, smoothing=smoothing)
+        y = right(audio, n_mels, pad_to=pad_to, smoothing=smoothing, maximum=maximum)
         return y if dtype == "float32" else self.halved(y, audio)
 
     def halved(self, y: Array, audio: Array) -> Array:
@@ -107,6 +113,8 @@ def _flushed(y: Array, audio: Array) -> Array:
     killer="half/float16-quiet/80",
 )
 def _mel_powers(y: Array, audio: Array) -> Array:
+    if audio.ndim == 2:
+        return y.astype(np.float16)
     spec = WHISPER.replace(n_mels=y.shape[0])
     real = np.dtype(np.float32)
     mel = np.concatenate([b.mel for b in mel_blocks(audio.astype(np.float32), spec, real)], axis=1)
@@ -127,5 +135,28 @@ def _mel_powers(y: Array, audio: Array) -> Array:
     since="2026-11-27",
 )
 class HalfIgnored(_HalfFrontEnd):
+    capabilities = {
+        **_HalfFrontEnd.capabilities,
+        "out_dtypes": ("float32", "float16", "bfloat16"),
+    }
+
     def halved(self, y: Array, audio: Array) -> Array:
         return y
+
+
+@HALF.front_end(
+    "bfloat16-truncated",
+    "bfloat16 features are the upper half of the bits of float32: cut, not rounded.",
+    "up to a whole unit in the last place, towards zero",
+    fix="Round to nearest even: `y.astype(ml_dtypes.bfloat16)`, `y.bfloat16()`. C: "
+    "`__float2bfloat16_rn(y)`, not `bits >> 16`.",
+    killer="half/bfloat16-rising-noise/80",
+    since="2026-11-28",
+)
+class BFloat16Truncated(_HalfFrontEnd):
+    capabilities = {**_HalfFrontEnd.capabilities, "out_dtypes": ("float32", "bfloat16")}
+
+    def halved(self, y: Array, audio: Array) -> Array:
+        from ml_dtypes import bfloat16
+
+        return (y.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32).astype(bfloat16)

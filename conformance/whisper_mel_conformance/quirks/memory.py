@@ -123,14 +123,18 @@ def input_modified(audio: Array, n_mels: int = 80) -> Array:
     killer="buffers/never-written-400/80",
     since="2026-11-27",
 )
-def input_modified_and_restored(audio: Array, n_mels: int = 80) -> Array:
-    if not audio.flags.writeable:
-        return right(audio, n_mels)
-    before = audio.copy()
-    audio *= 0.5
-    y = right(before, n_mels)
-    audio[...] = before
-    return y
+class InputModifiedAndRestored:
+    capabilities = {"batch": True}
+
+    def log_mel(self, audio: Array, n_mels: int = 80) -> Array:
+        if not audio.flags.writeable:
+            return right(audio, n_mels)
+        before = audio.copy()
+        audio *= 0.5
+        try:
+            return right(before, n_mels)
+        finally:
+            audio[...] = before
 
 
 @MEMORY.front_end(

@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
@@ -133,7 +134,7 @@ class PoolNotInChild:
 
     def __call__(self, audio: Array, n_mels: int = 80) -> Array:
         if self.pool is None:
-            self.pool = ThreadPoolExecutor(2)
+            self.pool = ThreadPoolExecutor(1)  # it never makes another thread in a child
         return self.pool.submit(right, audio, n_mels).result()
 
 
@@ -159,6 +160,41 @@ class LibraryThreadsNotInChild(PoolNotInChild):
     def __call__(self, audio: Array, n_mels: int = 80) -> Array:
         alone = library_threads() == 1
         return right(audio, n_mels) if alone else super().__call__(audio, n_mels)
+
+
+@CONCURRENCY.front_end(
+    "asked-threads-not-in-child",
+    "A pool is made at the first call that asks for threads; a forked child does not have it.",
+    "no answer there to calls that ask for threads",
+    fix="Make the pool anew in a forked child: `os.register_at_fork(after_in_child=make_pool)`. C: "
+    "`pthread_atfork(NULL, NULL, make_pool);`.",
+    killer="concurrency/fork-beside-two-threads-each",
+    since="2026-11-28",
+)
+class AskedThreadsNotInChild(PoolNotInChild):
+    def __call__(self, audio: Array, n_mels: int = 80, *, threads: int | None = None) -> Array:
+        alone = threads in (None, 1)
+        return right(audio, n_mels) if alone else super().__call__(audio, n_mels)
+
+
+@CONCURRENCY.front_end(
+    "asked-threads-forget-maximum",
+    "Calls that ask for threads have a path of their own, which takes the clip's maximum.",
+    "levels are off there where another maximum is asked for",
+    fix="Give every path the maximum that is asked for: `np.maximum(log, maximum - 8)`.",
+    killer="maximum/1.5-two-threads/80",
+    since="2026-11-28",
+)
+class AskedThreadsForgetMaximum:
+    def __call__(
+        self,
+        audio: Array,
+        n_mels: int = 80,
+        *,
+        maximum: Any = "clip",
+        threads: int | None = None,
+    ) -> Array:
+        return right(audio, n_mels, maximum=maximum if threads in (None, 1) else "clip")
 
 
 @CONCURRENCY.front_end(
@@ -297,6 +333,39 @@ class LeakByInt16:
         if audio.dtype == np.int16:
             self.kept.append(np.ones(5000, np.float32))
         return right(audio, n_mels)
+
+
+@PROCESS.front_end(
+    "leak-by-options",
+    "Each call with an option, or with float64 audio, leaves 20 kB behind: those of its own path.",
+    "memory runs out where the option is used",
+    fix="Free what each call takes, on every path out of it: valgrind "
+    "--leak-check=full, or tracemalloc in Python, shows where it was taken.",
+    killer="memory/left-behind-padded",
+    since="2026-11-28",
+)
+class LeakByOptions:
+    capabilities = {"dtypes": ("float32", "float64"), "out_dtypes": ("float32", "float16")}
+
+    def __init__(self) -> None:
+        self.kept: list[Array] = []
+
+    def log_mel(
+        self,
+        audio: Array,
+        n_mels: int = 80,
+        *,
+        pad_to: int | None = None,
+        smoothing: str | None = None,
+        maximum: Any = "clip",
+        dtype: str = "float32",
+        threads: int | None = None,
+    ) -> Array:
+        asked = (audio.dtype.name, pad_to, smoothing, maximum, dtype, threads)
+        if asked != ("float32", None, None, "clip", "float32", None):
+            self.kept.append(np.ones(5000, np.float32))
+        y = right(audio, n_mels, pad_to=pad_to, smoothing=smoothing, maximum=maximum)
+        return y.astype(dtype)
 
 
 @PROCESS.front_end(

@@ -149,11 +149,15 @@ class CachedByRoundedSamples(_Cache):
     since=_SINCE,
 )
 class CachedWithoutOptions:
+    capabilities = {"out_dtypes": ("float32", "float16")}
+
     def __init__(self) -> None:
         self.kept: dict[Any, Array] = {}
 
-    def __call__(self, audio: Array, n_mels: int = 80, *, pad_to: int | None = None) -> Array:
-        y = right(audio, n_mels, pad_to=pad_to)
+    def log_mel(
+        self, audio: Array, n_mels: int = 80, *, pad_to: int | None = None, dtype: str = "float32"
+    ) -> Array:
+        y = right(audio, n_mels, pad_to=pad_to).astype(dtype)
         kept: Array = self.kept.setdefault((audio.tobytes(), y.shape), y)
         return kept.copy()
 
