@@ -309,6 +309,26 @@ same(on_host(two), shorts[:2])
     )
 
 
+@pytest.mark.parametrize("value", [None, b"FASTEST_FIRST"])
+def test_the_order_of_devices_stays_as_it_is(
+    driver: Path, value: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Child processes would inherit what Modular's library sets in C's environment."""
+    if value is None:
+        monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_DEVICE_ORDER", value.decode())
+    run(
+        driver,
+        f"""
+get = ctypes.CDLL(None).getenv
+get.restype = ctypes.c_char_p
+gpu.log_mel(audio, out=out)
+assert get(b"CUDA_DEVICE_ORDER") == {value!r}, get(b"CUDA_DEVICE_ORDER")
+""",
+    )
+
+
 def test_arrays_of_other_libraries_are_not_imported(driver: Path) -> None:
     fake_driver.run(
         driver,

@@ -30,7 +30,11 @@ _LAUNCH_TYPES: list[Any] = [
 ]
 _FIRST_OF_LAUNCH = 100  # lower statuses are the kernel's own
 _NOT_AN_ERROR_OF_THE_DRIVER = 110
+_ORDER = "CUDA_DEVICE_ORDER"
+"""A variable that Modular's library sets in C's environment when it first opens a device."""
 _lock = threading.Lock()
+_opened: set[int] = set()
+"""Devices on which a launch has been tried."""
 
 
 def launch(
@@ -71,8 +75,21 @@ def launch(
             stream,
             *(form.maximum, form.fixed, DTYPES[form.dtype]),
         )
+        if device not in _opened:
+            _opened.add(device)
+            _put_back(_ORDER)
         if status != 0:
             raise _error(launching, status, arrays)
+
+
+def _put_back(name: str) -> None:
+    """Give a variable of C's environment, which child processes inherit, the value that Python's
+    ``os.environ`` has."""
+    value = os.environ.get(name)
+    if value is None:
+        os.unsetenv(name)
+    else:
+        os.putenv(name, value)
 
 
 def _device_of(audio: DeviceArray) -> int:
