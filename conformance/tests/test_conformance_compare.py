@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from whisper_mel_conformance.compare import cli, devices
+from correct_front_ends import right
+from whisper_mel_conformance.compare import cli, devices, worker
+from whisper_mel_conformance.frontend.load import inspect_front_end
 from whisper_mel_golden.speech import SPEECH, load_recording, write_wav
 from whisper_mel_reference import WHISPER, log_mel, truth
 
@@ -177,6 +179,19 @@ def test_what_reads_recordings(
     entry = SimpleNamespace(load=lambda: reader)
     monkeypatch.setattr(cli, "entry_points", lambda group: [entry] if group == cli.READERS else [])
     assert cli.read(Path("other.m4a")).size == len("other.m4a")
+
+
+@pytest.mark.parametrize(
+    ("able", "words"),
+    [({"multiple_of": 1600}, "multiples of 1,600"), ({"max_samples": 1999}, "1,999 samples at")],
+)
+def test_who_would_fill_up_or_cut_the_recording_is_left_out(
+    able: dict[str, Any], words: str
+) -> None:
+    front_end = inspect_front_end(SimpleNamespace(log_mel=right, capabilities=able), "some")
+    with pytest.raises(NotImplementedError, match=words):
+        worker.bind(front_end, np.zeros(2000, np.float32), 80)
+    assert worker.bind(front_end, np.zeros(1600, np.float32), 80)().shape == (80, 10)
 
 
 def test_what_is_declared_of_a_peer_is_said_beside_its_failure() -> None:

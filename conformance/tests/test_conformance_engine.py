@@ -8,14 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import correct_front_ends
 import pytest
 from daily import by_day
 from running import CORRECT, FEW, QUIRKS, conformance, module, report_of
 from whisper_mel_conformance.cases.catalogue import CHECKS, all_cases
 from whisper_mel_conformance.cases.properties import Property
 from whisper_mel_conformance.folder import MARKER, own_folder, remove_own_folder, slug
-from whisper_mel_conformance.frontend.client import FrontEnd
-from whisper_mel_conformance.frontend.load import Capabilities
+from whisper_mel_conformance.frontend.client import FrontEnd, InProcess
+from whisper_mel_conformance.frontend.load import Capabilities, inspect_front_end
+from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_conformance.report.render import OUTPUTS, require_own
 from whisper_mel_conformance.run import judge as judging
 from whisper_mel_conformance.run.known import KnownFailure, of_peers
@@ -276,6 +278,24 @@ def test_a_peer_that_no_selected_case_is_for_is_no_problem() -> None:
     setup.named = []
     assert problems(ids[:3]) == []
     assert problems(ids) == [f"{name} was never called"]
+
+
+@pytest.mark.slow
+def test_a_failing_case_asks_no_more_than_a_passing_one() -> None:
+    """So a run that fails takes about as long as one that passes, but for its diagnosis."""
+    right = InProcess(inspect_front_end(correct_front_ends.right, "right"))
+    wrong = InProcess(inspect_front_end(CATALOGUE["symmetric-window"].make(), "wrong"))
+    calls = []
+    for case in all_cases("brief"):
+        if CHECKS[case.check].alone or case.check == "forked":
+            continue
+        passed, failed = (
+            judging.judge_case(f, case, profile="brief", seed=0) for f in (right, wrong)
+        )
+        if (passed.status, failed.status) == ("passed", "failed"):
+            assert failed.calls <= passed.calls, case.id
+            calls.append(failed.calls)
+    assert len(calls) > 10 and max(calls) > 1
 
 
 # --------------------------------------------------------------------------- whose declarations

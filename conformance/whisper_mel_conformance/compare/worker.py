@@ -28,14 +28,19 @@ ABSENT = "is not installed"
 def bind(front_end: Loaded, audio: Array, n_mels: int) -> Callable[[], Any]:
     """Return the call as users make it, on one thread; if a front-end always pads, pass the length.
 
-    Raises ``NotImplementedError`` if the front-end cannot do it.
+    Raises ``NotImplementedError`` if the front-end cannot do it, or would fill up or cut the clip.
     """
-    options: dict[str, Any] = {"threads": 1} if front_end.capabilities.threads else {}
+    able = front_end.capabilities
+    if audio.size % able.multiple_of:
+        raise NotImplementedError(f"takes whole multiples of {able.multiple_of:,} samples")
+    if audio.size > (able.max_samples or audio.size):
+        raise NotImplementedError(f"takes {able.max_samples:,} samples at most")
+    options: dict[str, Any] = {"threads": 1} if able.threads else {}
     call = functools.partial(front_end.call, audio, n_mels, **options)
     try:
         call()
     except NotImplementedError:
-        if not front_end.capabilities.pad_to:
+        if not able.pad_to:
             raise
         call = functools.partial(call, pad_to=audio.size)
         call()
@@ -58,7 +63,7 @@ def compare(task: dict[str, Any]) -> Result:
     audio, n_mels = np.load(task["audio"]), task["n_mels"]
     # A second of audio first, so that imports and compilation of a first call do not count.
     front_end = load(task["path"])
-    bind(front_end, audio[: WHISPER.sample_rate], n_mels)
+    bind(front_end, audio[: max(WHISPER.sample_rate, front_end.capabilities.multiple_of)], n_mels)
     give_back()
     before = resident("VmRSS") if reset_peak() else None
     call = bind(front_end, audio, n_mels)
