@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import jsonschema
-from programs import ran
+from programs import interruptible, ran
 
 CORRECT = Path(__file__).with_name("correct_front_ends.py")
 QUIRKS = "whisper_mel_conformance.quirks"
@@ -23,12 +22,8 @@ def module(name: str, *words: str | Path, folder: Path, **more: Any) -> Any:
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **more.pop("env", {})}
     environment.pop("PYTEST_ADDOPTS", None)
     command = [sys.executable, "-m", name, *map(str, words)]
-    # A shell lets what it starts in the background ignore SIGINT, and processes inherit that.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
+    with interruptible():
         return ran(command, cwd=folder, env=environment, **more)
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def conformance(*words: str | Path, folder: Path, **more: Any) -> Any:

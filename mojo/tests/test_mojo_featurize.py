@@ -15,7 +15,7 @@ from unittest.mock import Mock
 
 import pytest
 from corpora import assert_complete, corpus, featurize, reasons, times
-from programs import ran
+from programs import interruptible, ran
 from whisper_mel_mojo.corpus import engine
 from whisper_mel_mojo.corpus.files import CorpusError
 from whisper_mel_mojo.data import Features
@@ -36,9 +36,10 @@ def environment(**more: str) -> dict[str, str]:
 def started(arguments: list[str]) -> Iterator[subprocess.Popen[str]]:
     """The program in a group of its own, which is ended at the end."""
     pipe = subprocess.PIPE
-    with subprocess.Popen(
-        arguments, env=environment(), stdout=pipe, stderr=pipe, text=True, start_new_session=True
-    ) as process:
+    options: dict[str, Any] = {"stdout": pipe, "stderr": pipe, "text": True}
+    with interruptible():
+        process = subprocess.Popen(arguments, env=environment(), start_new_session=True, **options)
+    with process:
         try:
             yield process
         finally:
