@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,12 @@ from whisper_mel_conformance.frontend.load import inspect_front_end
 from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_conformance.quirks.quirk import QuirkyFrontEnd
 
+Quirks = Mapping[str, float | None]
 SEED = 20_000
 """Of the tests. Whoever changes the diagnosis looks at other seeds."""
 
 
-def _about(
-    ids: dict[str, float | None], named: list[dict[str, float | None]], kinds: str
-) -> dict[str, bool]:
+def _about(ids: Quirks, named: list[Quirks], kinds: str) -> dict[str, bool]:
     """Return what is said of a diagnosis that names these, of a front-end with those quirks."""
     variants = tuple(Variant(*pair) for pair in ids.items())
     source = QuirkyFrontEnd([variant.variation for variant in variants], "drawn")
