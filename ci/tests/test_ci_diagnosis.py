@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mutants import diagnosis as measured
-from mutants.draws import GROUPS, PATH, Call, Drawn, When, calls, drawn
+from mutants.draws import GROUPS, PATH, Call, Conditional, Drawn, When, calls, drawn
 from whisper_mel_conformance.cases.recipes import noise, rising
 from whisper_mel_conformance.cases.request import Request
 from whisper_mel_conformance.diagnosis.answer import Variant
@@ -21,13 +22,12 @@ from whisper_mel_conformance.frontend.load import inspect_front_end
 from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_conformance.quirks.quirk import QuirkyFrontEnd
 
+Quirks = Mapping[str, float | None]
 SEED = 20_000
 """Of the tests. Whoever changes the diagnosis looks at other seeds."""
 
 
-def _about(
-    ids: dict[str, float | None], named: list[dict[str, float | None]], kinds: str
-) -> dict[str, bool]:
+def _about(ids: Quirks, named: list[Quirks], kinds: str) -> dict[str, bool]:
     """Return what is said of a diagnosis that names these, of a front-end with those quirks."""
     variants = tuple(Variant(*pair) for pair in ids.items())
     source = QuirkyFrontEnd([variant.variation for variant in variants], "drawn")
@@ -76,8 +76,20 @@ def test_a_condition_is_right_if_it_is_true_of_the_same_calls(more: int) -> None
     when = When("n > 1000", lambda call: call.n > 1000, (999, 1000, 1001))
     part = Part("", lambda request: request.audio().shape[-1] > 1000 + more, lambda it: it)
     diagnosis = Diagnosis([], "", condition=Condition([part], ""))
-    assert measured._states(diagnosis, when, random.Random(2)) is (more == 0)
-    assert not measured._states(Diagnosis([], ""), when, random.Random(2))
+    source = Conditional([CATALOGUE["frames-reversed"].variation()], when.holds)
+    front_end = InProcess(inspect_front_end(source, "drawn"))
+    assert measured._states(diagnosis, when, front_end, random.Random(2)) is (more == 0)
+    assert not measured._states(Diagnosis([], ""), when, front_end, random.Random(2))
+
+
+def test_a_fault_need_not_show_in_each_call_that_has_it() -> None:
+    """Of one frame the order is right."""
+    when = When("", lambda call: True, (240, 319, 320))
+    part = Part("", lambda request: request.audio().shape[-1] >= 320, lambda it: it)
+    source = Conditional([CATALOGUE["frames-reversed"].variation()], when.holds)
+    front_end = InProcess(inspect_front_end(source, "drawn"))
+    diagnosis = Diagnosis([], "", condition=Condition([part], ""))
+    assert measured._states(diagnosis, when, front_end, random.Random(4)) is True
 
 
 def test_drawn_calls_are_calls() -> None:

@@ -11,6 +11,7 @@ import whisper_mel_conformance.run.quiet_blas  # noqa: F401  before anything imp
 import math
 import random
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -397,6 +398,60 @@ def test_the_condition_of_a_fault_is_said(condition: str) -> None:
     assert said
     assert said[0].startswith(f"It is wrong {condition} only: on ")
     assert ["offset"] in names(diagnosis)
+
+
+def test_lengths_that_are_few_in_a_case_are_found() -> None:
+    """None of the diagnosis' own clips has one, and of the case's 160 lengths four have."""
+    source = _only(lambda audio, spec: audio.shape[-1] % 42 == 0, lambda y: y + np.float32(0.25))
+    diagnosis = diagnose(front_end(source()), failed=["boundary/every-remainder/80"])
+    said = "It is wrong with a number of samples that is a multiple of 42 only: on "
+    assert any(sentence.startswith(said) for sentence in diagnosis.sentences)
+    assert names(diagnosis) == [["offset"]]
+
+
+@pytest.mark.parametrize("every", [7, 50])
+def test_calls_that_are_wrong_now_and_then_are_counted(every: int) -> None:
+    calls: list[Any] = []
+
+    def f(audio: Array, n_mels: int = 80) -> Array:
+        calls.append(1)
+        y = right(audio, n_mels)
+        return y + np.float32(0.25) if len(calls) % every == 0 else y
+
+    diagnosis = diagnose(front_end(f), failed=["determinism/first-1000-calls"])
+    assert f"Of 130 equal calls one in {every} was wrong, each time." in diagnosis.cause
+
+
+def test_the_first_call_of_a_thread_is_named() -> None:
+    own = threading.local()
+
+    def f(audio: Array, n_mels: int = 80) -> Array:
+        is_first, own.called = not hasattr(own, "called"), True
+        y = right(audio, n_mels)
+        return y + np.float32(0.25) if is_first else y
+
+    source = front_end(f)
+    source.call(np.zeros(400, np.float32), n_mels=80)
+    assert not diagnose(source).cause.startswith("The first call of a thread")
+    diagnosis = diagnose(source, failed=["concurrency/one-thread/80"])
+    assert diagnosis.cause.startswith("The first call of a thread is wrong: in each of 3 new")
+
+
+def test_what_is_left_of_three_faults_is_said() -> None:
+    """Pre-emphasis, zeros at both ends, another window; zeros of pad_to before all of these."""
+
+    def f(audio: Array, n_mels: int = 80, *, pad_to: int | None = None) -> Array:
+        x = np.asarray(audio, np.float64)
+        x = np.pad(x, (0, 0 if pad_to is None else pad_to - x.size))
+        x = np.pad(np.append(x[:1], x[1:] - 0.97 * x[:-1]), 200)
+        frames = np.lib.stride_tricks.sliding_window_view(x, 400)[::160][:-1]
+        power = np.abs(np.fft.rfft(frames * np.hanning(400))) ** 2
+        log = np.log10(np.maximum(mel_filterbank(n_mels) @ power.T, 1e-10))
+        return ((np.maximum(log, log.max() - 8) + 4) / 4).astype(np.float32)
+
+    diagnosis = diagnose(front_end(f))
+    assert names(diagnosis) == [["pad-zero", "pre-emphasis", "symmetric-window"]]
+    assert "all clips of the diagnosis but “padded”: with pad_to something" in diagnosis.evidence[0]
 
 
 def test_what_is_wrong_everywhere_has_no_condition() -> None:

@@ -2,6 +2,7 @@
 
 diagnose     asks the front-end, and says what was found
 answer       a front-end's answer to a clip, and what quirks would have made of it
+condition    under which it is wrong, found by further calls
 search       for quirks and pairs of them that make all answers
 guess        leaves out pairs that are not worth computing
 fit          finds the numbers that quirks have

@@ -29,7 +29,7 @@ _PERIODS = (*range(1, 201), 256, 320, 384, 400, 480, 500, 512, 640, 768, 800, 96
 _PERIODS += (1280, 1600, 2000, 2048, 3200, 4000, 4096, 4800, 8000, 8192, 16_000)
 _SHOWN = 0.7  # part of the calls with the condition that must be wrong: not every clip shows it
 _LONG_CALLS = 3  # of longer clips that are asked again
-_FAILED_CALLS = 60  # of failed cases that are asked again
+_ASKED_AGAIN = 600_000  # samples, together, of calls of failed cases that are made again
 _QUIET = 1e-3  # gain of what is put behind a clip
 
 
@@ -107,7 +107,9 @@ class Asked:
     def ask_again(self, requests: Sequence[Request]) -> None:
         """Ask for the clips of cases that failed, short ones first, until one is wrong."""
         by_size = sorted(dict.fromkeys(map(_hashable, requests)), key=lambda it: it.size)
-        some = [it for it in by_size if it.size <= LONG][:_FAILED_CALLS]
+        short = [it for it in by_size if it.size <= LONG]
+        sizes = itertools.accumulate(it.size for it in short)
+        some = [it for it, size in zip(short, sizes, strict=True) if size <= _ASKED_AGAIN]
         for one in (*some, *[it for it in by_size if it.size > LONG][:_LONG_CALLS]):
             if self.is_wrong(one.request):
                 return

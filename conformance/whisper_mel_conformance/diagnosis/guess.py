@@ -19,7 +19,7 @@ from whisper_mel_conformance.diagnosis.answer import Model, Variant, Variants
 
 Array = NDArray[Any]
 
-_KEPT = 250  # pairs of each of two rankings
+_KEPT = 250  # pairs of each ranking
 _EVERY = 5  # of so many values one is guessed
 _BATCH = 256  # pairs that are guessed at a time: their values fit into a cache
 _LEAST = 1e-30  # of mel powers: below, rounding decides
@@ -28,28 +28,34 @@ _LEAST = 1e-30  # of mel powers: below, rounding decides
 def likely(model: Model, pairs: Iterable[Variants]) -> list[Variants]:
     """Leave out pairs that by a guess are far from the answer, or have another shape.
 
-    Kept are the nearest pairs, those that could be brought nearest by numbers that shift and scale
-    features, all without a number, and all that cannot be guessed: where a quirk changes something
-    after the mel powers, or the shape. Those of many frames, which take long, come last.
+    Kept are, in this order, the nearest pairs without a number, the nearest with numbers, those
+    that could be brought nearest by numbers that shift and scale features, all that cannot be
+    guessed (where a quirk changes something after the mel powers, or the shape), and the others
+    without a number. Those of many frames, which take long, come last.
     """
     guess = _Guess(model)
-    kept: list[Variants] = []
+    unknown: list[Variants] = []
     to_guess: dict[Variant, list[Variants]] = {}
     for pair in filter(guess.has_shape, pairs):
-        has_number = any(variant.value is not None for variant in pair)
-        if has_number and all(map(guess.is_possible, pair)):
+        if all(map(guess.is_possible, pair)):
             to_guess.setdefault(pair[0], []).append(pair)
         else:
-            kept.append(pair)
+            unknown.append(pair)
+    plain: list[tuple[float, Variants]] = []
     near: list[tuple[float, Variants]] = []
     freed: list[tuple[float, Variants]] = []
     for first, some in to_guess.items():
         for pair, loss, loss_freed in guess.losses(first, some):
-            near.append((loss, pair))
-            freed.append((loss_freed, pair))
+            if all(variant.value is None for variant in pair):
+                plain.append((loss, pair))
+            else:
+                near.append((loss, pair))
+                freed.append((loss_freed, pair))
+    nearest = [pair for _, pair in sorted(plain, key=itemgetter(0))]
+    kept = nearest[:_KEPT]
     for guesses in (near, freed):
         kept += [pair for _, pair in heapq.nsmallest(_KEPT, guesses, key=itemgetter(0))]
-    return sorted(dict.fromkeys(kept), key=guess.frames)
+    return sorted(dict.fromkeys([*kept, *unknown, *nearest[_KEPT:]]), key=guess.frames)
 
 
 class _Guess:
