@@ -19,7 +19,7 @@ from whisper_mel_conformance.frontend import load
 from whisper_mel_conformance.frontend.command import CommandFrontEnd
 from whisper_mel_conformance.frontend.load import peers
 from whisper_mel_conformance.run.judge import Judge
-from whisper_mel_conformance.run.known import read
+from whisper_mel_conformance.run.known import of_peers, read
 from whisper_mel_conformance.run.run import Run
 from whisper_mel_conformance.run.setup import prepare
 
@@ -244,7 +244,7 @@ def test_the_javascript_lock_is_hashed_and_without_address() -> None:
 
 
 def test_what_is_declared_of_an_adapter_is_of_it_alone() -> None:
-    [entry] = [entry for entry in known.of_peers() if entry.front_end == "librosa"]
+    [entry] = [entry for entry in of_peers() if entry.front_end == "librosa"]
     assert entry.is_about("librosa", "librosa")
     assert entry.is_about("another name", "librosa")
     assert not entry.is_about("librosa", "mine.py:f")
@@ -256,6 +256,6 @@ def test_a_declared_score_may_be_any_above_zero(tmp_path: Path) -> None:
     text = 'front-end = "f"\n[[failure]]\ncases = ["a/*"]\nsince = 2026-11-28\nmechanism = "m"\n'
     path = tmp_path / "known.toml"
     path.write_text(f"{text}worst = 0.5\n")
-    [entry] = known.read(path)
+    [entry] = read(path)
     assert entry.declares("a/b", 0.5)
     assert not entry.declares("a/b", 0.6)
