@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from whisper_mel_conformance.frontend import load
 from whisper_mel_conformance.frontend.command import CommandFrontEnd
 from whisper_mel_conformance.frontend.load import peers
 from whisper_mel_conformance.run.judge import Judge
-from whisper_mel_conformance.run.known import read
+from whisper_mel_conformance.run.known import of_peers, read
 from whisper_mel_conformance.run.run import Run
 from whisper_mel_conformance.run.setup import prepare
 
@@ -240,3 +241,21 @@ def test_the_javascript_lock_is_hashed_and_without_address() -> None:
     assert len(packages) > 10
     assert all("integrity" in package for name, package in packages.items() if name)
     assert not {"resolved"} & {key for package in packages.values() for key in package}
+
+
+def test_what_is_declared_of_an_adapter_is_of_it_alone() -> None:
+    [entry] = [entry for entry in of_peers() if entry.front_end == "librosa"]
+    assert entry.is_about("librosa", "librosa")
+    assert entry.is_about("another name", "librosa")
+    assert not entry.is_about("librosa", "mine.py:f")
+    assert not entry.is_about("lhotse", "lhotse")
+    assert not replace(entry, front_end="mine").is_about("mine", "mine")  # no adapter of the suite
+
+
+def test_a_declared_score_may_be_any_above_zero(tmp_path: Path) -> None:
+    text = 'front-end = "f"\n[[failure]]\ncases = ["a/*"]\nsince = 2026-11-28\nmechanism = "m"\n'
+    path = tmp_path / "known.toml"
+    path.write_text(f"{text}worst = 0.5\n")
+    [entry] = read(path)
+    assert entry.declares("a/b", 0.5)
+    assert not entry.declares("a/b", 0.6)
