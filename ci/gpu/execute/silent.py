@@ -31,7 +31,7 @@ REASONS = {
     r"comparison: setp\.gt\.s32 .*, 1; .*: fetch in": (
         "no group of a clip so long begins with frame 1"
     ),
-    r"comparison: setp\.gt\.s32 .*: fetch_edge": (
+    r"comparison: setp\.gt\.s32 .*: fetch_edge|constant: mul\.lo\.s32 .*, -160; .*: phase": (
         "the clip begins before any group that is fetched ahead"
     ),
     r"comparison: setp\.le\.s32 .*: smoothed in": (
