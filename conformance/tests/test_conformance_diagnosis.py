@@ -419,7 +419,7 @@ def test_calls_that_are_wrong_now_and_then_are_counted(every: int) -> None:
         return y + np.float32(0.25) if len(calls) % every == 0 else y
 
     diagnosis = diagnose(front_end(f), failed=["determinism/first-1000-calls"])
-    assert f"Of 130 equal calls one in {every} was wrong, each time." in diagnosis.cause
+    assert f"Of 160 equal calls one in {every} was wrong, each time." in diagnosis.cause
 
 
 def test_the_first_call_of_a_thread_is_named() -> None:

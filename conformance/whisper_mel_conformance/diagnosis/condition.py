@@ -172,7 +172,10 @@ def find_condition(asked: Asked) -> Condition | None:
     for property in _PROPERTIES:
         look(_of_values(property))
     look(_of_maximum, _of_length)
-    return _verified(parts, asked.calls)
+    # A property may go with another one in some clips alone: quiet ones are silent as int16.
+    fewer = ([*parts[:i], *parts[i + 1 :]] for i in range(len(parts)))
+    verified = (_verified(some, asked.calls) for some in (parts, *fewer))
+    return next((condition for condition in verified if condition is not None), None)
 
 
 def _verified(parts: Sequence[Part], calls: Sequence[tuple[Request, bool]]) -> Condition | None:

@@ -623,7 +623,7 @@ def _differing(front_end: FrontEnd, request: Request, first: Answer) -> str:
 
 
 _AGAIN = 2  # times, one after the other: once, every n-th call may be the one that is wrong
-_CALLS = 130  # equal calls, of which some may be wrong
+_CALLS = 160  # equal calls, of which some may be wrong
 _CALLS_OF_PROGRAMS = 12
 
 
