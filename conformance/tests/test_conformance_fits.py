@@ -53,7 +53,9 @@ ONE_EACH = [*{frozenset(outside.FAULTS[fault]): fault for fault in STAGE_IS_NAME
 
 
 @pytest.mark.usefixtures("_catalogue_is_short")
-@pytest.mark.parametrize("fault", by_day(STAGE_IS_NAMED, ONE_EACH), ids=lambda fault: fault.__name__)
+@pytest.mark.parametrize(
+    "fault", by_day(STAGE_IS_NAMED, ONE_EACH), ids=lambda fault: fault.__name__
+)
 def test_the_stage_of_a_fault_is_named(fault: Callable[[Draw], dict[str, Hook]]) -> None:
     diagnosis = diagnose(front_end(fault(Draw(HELD_OUT))))
     assert diagnosis.explanations == []
