@@ -229,13 +229,14 @@ def _of_values(property: _Property) -> Finder:
                 request, plain
             ) if plain in tried and plain != own else request
         wrong = [value for value, is_wrong in tried.items() if is_wrong]
+        plainest = next((it for it in property.values(asked.able) if it in wrong), own)
 
         def holds(other: Request) -> bool:
             value = property.of(other)
             return value in wrong if value in tried else _nearest(value, tried) in wrong
 
         def put(other: Request) -> Request:
-            return other if property.of(other) in wrong else property.put(other, wrong[0])
+            return other if property.of(other) in wrong else property.put(other, plainest)
 
         return Part(property.words(wrong, list(tried)), holds, put), request
 

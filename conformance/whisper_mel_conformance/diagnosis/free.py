@@ -80,7 +80,8 @@ Fit = Callable[[Mapping[int, Mapping[str, Answer]]], Iterator[Free]]
 def learn(ask: Ask, able: Capabilities, n_mels: Sequence[int]) -> dict[int, dict[str, Answer]]:
     """Ask for the clips that stages are fitted to, by numbers of bands and names.
 
-    Empty if any of them is not supported, or has no features or features of another shape.
+    Empty if any of them is not supported, becomes a batch, or has no features or ones of another
+    shape.
     """
     asked: dict[int, dict[str, Answer]] = {}
     for bands in n_mels:
@@ -90,6 +91,8 @@ def learn(ask: Ask, able: Capabilities, n_mels: Sequence[int]) -> dict[int, dict
             if request.lacking(able) is not None:
                 return {}
             answer = of_bands[name] = ask(name, request)
+            if answer.audio.ndim != 1:
+                return {}
             if answer.actual is None or answer.actual.shape != answer.expected.shape:
                 return {}
             if not np.isfinite(answer.actual).all():
