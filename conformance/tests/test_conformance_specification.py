@@ -14,10 +14,10 @@ IDS = [case.id for case in all_cases("quick")]
 
 
 def named_cases(page: str) -> list[str]:
-    """The ids and patterns in the last column of the table of policies."""
+    """The ids and patterns in the last column of the table of policies, each once."""
     rows = [line.split("|") for line in page.splitlines() if line.startswith("| ")]
     cells = [row[4] for row in rows if len(row) == 6 and "cases" not in row[4]]
-    return [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+    return [*dict.fromkeys(name for cell in cells for name in re.findall(r"`([^`]+)`", cell))]
 
 
 def exists(name: str) -> bool:

@@ -177,7 +177,8 @@ class Collecting:
         """Diagnose the front-ends that failed; a signal ends the diagnosis and loses nothing else.
 
         A front-end with declared failures only is diagnosed if it was named or if all peers are
-        judged.
+        judged. Cases that no call came back from are left out: they ended the process that judged
+        them, and may end this one.
         """
         run = self.run
         if self._live is not None and any(r.status == "failed" for r in run.results):
@@ -188,7 +189,7 @@ class Collecting:
                 wanted = name in run.setup.named or value(self._options, "peers") == "all"
                 failed = run.of(name, "failed") or (run.of(name, "known") if wanted else [])
                 if failed and run.calls(name):
-                    ids = [result.case for result in failed]
+                    ids = [result.case for result in failed if result.calls]
                     self._diagnoses[name] = diagnose(front_end, failed=ids)
                     front_end.stop()
         except KeyboardInterrupt:
