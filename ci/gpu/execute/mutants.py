@@ -163,7 +163,7 @@ def calls(kind: int) -> Iterator[Call]:
         yield Call("chunks, int16", chunks, {**one, "maximum": "chunk"})
 
 
-SHORT = 6
+SHORT = 7
 """Number of the calls that take little."""
 
 
