@@ -113,6 +113,7 @@ def test_quirks_are_killed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_rows_are_the_same_in_any_number_of_processes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -355,6 +356,7 @@ for place in range(len(list(python._changes(python._tree(module))))):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_mutant_of_the_suite_is_found_by_a_test_that_looks_at_it(tmp_path: Path) -> None:
     (tmp_path / "test_grade.py").write_text(
         "from whisper_mel_conformance.cases.judging import grade\n"
