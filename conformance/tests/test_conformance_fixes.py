@@ -148,6 +148,15 @@ def test_a_diagnosis_says_cause_fix_and_evidence(quirk: str, failed: list[str]) 
         assert found.title == "two seconds of speech"
 
 
+def test_what_has_no_features_is_not_asked_for_again() -> None:
+    """Of failed cases: what is not finite, refused lengths, and what else a front-end refuses."""
+    quirk = CATALOGUE["nan-swallowed"]
+    front_end = InProcess(inspect_front_end(quirk.make(), quirk.id))
+    failed = [case.id for case in all_cases("quick") if case.family == "errors"]
+    assert quirk.killer in failed and len(failed) > 50
+    assert quirk.mechanism in diagnose(front_end, failed=failed).cause
+
+
 def test_failures_that_a_fault_does_not_explain_are_counted() -> None:
     quirk = CATALOGUE["symmetric-window"]
     front_end = InProcess(inspect_front_end(quirk.make(), quirk.id))

@@ -291,9 +291,10 @@ class Search:
             but.append(model.answer)
             if i < _FITTED_TO or len(but) > _BUT:
                 return []
-        if but and worst > 0.0:
+        if but:
             self._nearly.append(Partial(variants, worst, but))
-        return [Explanation(variants, worst)] if worst > 0.0 and not but else []
+            return []
+        return [Explanation(variants, worst)]
 
     def _limit(self, answer: Answer) -> float:
         """Return the largest score with which an answer counts as explained."""
