@@ -133,6 +133,7 @@ def test_the_steps_that_fixes_name_make_whisper_s_features() -> None:
         ("htk-mel", ["numerics/dc/80"]),
         ("nan-swallowed", ["errors/nan-at-2000"]),
         ("strides-ignored", ["buffers/stride-2-400"]),
+        ("read-beyond-end", ["buffers/guard-behind/80"]),
     ],
 )
 def test_a_diagnosis_says_cause_fix_and_evidence(quirk: str, failed: list[str]) -> None:

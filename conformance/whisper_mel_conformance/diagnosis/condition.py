@@ -100,8 +100,9 @@ class Asked:
 
     def can_ask(self, request: Request) -> bool:
         """Return whether the front-end claims to support a request, and the reference knows its
-        features: it refuses neither samples nor their number."""
-        if request.lacking(self.able) is not None:
+        features: it refuses neither samples nor their number. Guarded memory is left out, which
+        ends the process that reads beyond it."""
+        if request.lacking(self.able) is not None or request.layout.startswith("guard-"):
             return False
         try:
             # Of what is asked for then, this is kept.
@@ -377,7 +378,7 @@ _BATCHES = _Property(
     _batch_words,
 )
 _LAYOUTS = _Property(
-    lambda able: ("plain", *_APART, "guard-behind"),
+    lambda able: ("plain", *_APART),
     lambda request: request.layout,
     lambda request, value: replace(request, layout=value),
     _layout_words,
