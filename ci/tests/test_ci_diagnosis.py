@@ -14,7 +14,7 @@ from mutants.draws import GROUPS, PATH, Call, Conditional, Drawn, When, calls, d
 from whisper_mel_conformance.cases.recipes import noise, rising
 from whisper_mel_conformance.cases.request import Request
 from whisper_mel_conformance.diagnosis.answer import Variant
-from whisper_mel_conformance.diagnosis.condition import Condition, Part
+from whisper_mel_conformance.diagnosis.condition import Condition, Part, samples
 from whisper_mel_conformance.diagnosis.diagnose import Diagnosis
 from whisper_mel_conformance.diagnosis.search import Explanation
 from whisper_mel_conformance.frontend.client import InProcess
@@ -85,11 +85,19 @@ def test_a_condition_is_right_if_it_is_true_of_the_same_calls(more: int) -> None
 def test_a_fault_need_not_show_in_each_call_that_has_it() -> None:
     """Of one frame the order is right."""
     when = When("", lambda call: True, (240, 319, 320))
-    part = Part("", lambda request: request.audio().shape[-1] >= 320, lambda it: it)
     source = Conditional([CATALOGUE["frames-reversed"].variation()], when.holds)
     front_end = InProcess(inspect_front_end(source, "drawn"))
-    diagnosis = Diagnosis([], "", condition=Condition([part], ""))
-    assert measured._states(diagnosis, when, front_end, random.Random(4)) is True
+
+    def states(least: int) -> bool:
+        """Return whether it is right to say: of so many frames or more."""
+
+        def holds(request: Request) -> bool:
+            return request.spec().n_frames(samples(request)) >= least
+
+        diagnosis = Diagnosis([], "", condition=Condition([Part("", holds, lambda it: it)], ""))
+        return measured._states(diagnosis, when, front_end, random.Random(4))
+
+    assert [states(least) for least in (1, 2, 3)] == [True, True, False]
 
 
 def test_drawn_calls_are_calls() -> None:

@@ -116,6 +116,7 @@ PLANTED = [
     ("docs/quirks.md", r"-->\d+ ways", "-->7 ways", "quirks"),
     ("docs/quirks.md", r"has \d+ mutants", "has 7 mutants", "kill-matrix"),
     ("docs/writing-a-front-end.md", r"a clip's features depend", "features depend", "families"),
+    ("docs/writing-a-front-end.md", r"\d+ of \d+ \| \d+% to", "7 of 7 | 1% to", "diagnosis"),
     ("docs/error-bound.md", r"\| openai-whisper \|.*\n", "", "calibration"),
     ("docs/gpu.md", r"(?=<!-- measured: up to here)", "more\n", "measured"),
     ("docs/emulator.md", r"(?=<!-- kernel-counts: up to here)", "more\n", "kernel-counts"),

@@ -133,6 +133,7 @@ def test_the_steps_that_fixes_name_make_whisper_s_features() -> None:
         ("htk-mel", ["numerics/dc/80"]),
         ("nan-swallowed", ["errors/nan-at-2000"]),
         ("strides-ignored", ["buffers/stride-2-400"]),
+        ("read-beyond-end", ["buffers/guard-behind/80"]),
     ],
 )
 def test_a_diagnosis_says_cause_fix_and_evidence(quirk: str, failed: list[str]) -> None:
@@ -146,6 +147,15 @@ def test_a_diagnosis_says_cause_fix_and_evidence(quirk: str, failed: list[str]) 
         words = of_all if len(failed) > 1 else "fails the same case."
         assert words in found.evidence[0]
         assert found.title == "two seconds of speech"
+
+
+def test_what_has_no_features_is_not_asked_for_again() -> None:
+    """Of failed cases: what is not finite, refused lengths, and what else a front-end refuses."""
+    quirk = CATALOGUE["nan-swallowed"]
+    front_end = InProcess(inspect_front_end(quirk.make(), quirk.id))
+    failed = [case.id for case in all_cases("quick") if case.family == "errors"]
+    assert quirk.killer in failed and len(failed) > 50
+    assert quirk.mechanism in diagnose(front_end, failed=failed).cause
 
 
 def test_failures_that_a_fault_does_not_explain_are_counted() -> None:

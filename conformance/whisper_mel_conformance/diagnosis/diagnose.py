@@ -7,6 +7,7 @@ free, if any explains it, or by too little precision; else where values are off 
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -42,7 +43,7 @@ from whisper_mel_conformance.frontend.client import FrontEnd, InProcess
 from whisper_mel_conformance.frontend.errors import Failure, Refused, Unsupported
 from whisper_mel_conformance.frontend.load import Capabilities, inspect_front_end
 from whisper_mel_conformance.quirks import CATALOGUE
-from whisper_mel_conformance.quirks.quirk import QuirkyFrontEnd
+from whisper_mel_conformance.quirks.quirk import Quirk, QuirkyFrontEnd
 
 Array = NDArray[Any]
 
@@ -227,12 +228,16 @@ def diagnose(
         calls.note(asked[answer.name], answer)
     if not wrong:
         calls.ask_again(_asked_by(failed, front_end.capabilities))
-        return (
-            _of_30_seconds(front_end, failed)
-            or _under_a_condition(front_end, asked, calls, failed)
-            or _in_some_calls(front_end, failed)
-            or _right_here(given, failed, refusals)
+        suspects = _named_by(failed)
+        found = _of_30_seconds(front_end, failed) or _under_a_condition(
+            front_end, asked, calls, failed, with_pairs=not suspects
         )
+        if found is None:
+            found = _in_some_calls(front_end, failed)
+        elif suspects and not found.kinds:
+            # Features that nothing explains are no better evidence than the cases of a fault.
+            return _right_here(given, failed, refusals, suspects, found.condition)
+        return found or _right_here(given, failed, refusals, suspects)
     causes = _Causes(front_end, given, failed)
     found = causes.simple()
     if found is None:
@@ -269,10 +274,12 @@ def _under_a_condition(
     asked: Mapping[str, Request],
     calls: Asked,
     failed: Sequence[str],
+    *,
+    with_pairs: bool = True,
 ) -> Diagnosis | None:
     """Return the diagnosis of what is wrong under a condition, by clips that have it.
 
-    None if there is no condition.
+    None if there is no condition. ``with_pairs`` looks for more than one quirk, too.
     """
     condition = find_condition(calls)
     if condition is None:
@@ -291,7 +298,7 @@ def _under_a_condition(
         cause = f"It gives no features: {whys[0]}." if whys else "Nothing known explains it."
         return Diagnosis([], cause, [condition.sentence], condition=condition)
     causes = _Causes(front_end, wrong, failed, condition)
-    return causes.simple() or causes.combined() or causes.unexplained()
+    return causes.simple() or (causes.combined() if with_pairs else None) or causes.unexplained()
 
 
 _WHERE_LONG = ("loud", "late")
@@ -546,25 +553,42 @@ def _long_clips(able: Capabilities) -> dict[str, Request]:
     }
 
 
-def _right_here(given: Sequence[Answer], failed: Sequence[str], refusals: list[str]) -> Diagnosis:
-    """Return the diagnosis of a front-end whose features of the clips are right."""
+def _right_here(
+    given: Sequence[Answer],
+    failed: Sequence[str],
+    refusals: list[str],
+    suspects: Sequence[Quirk],
+    condition: Condition | None = None,
+) -> Diagnosis:
+    """Return the diagnosis of a front-end whose features of the clips are right.
+
+    ``suspects`` are the faults that its failing cases name.
+    """
     names = ", ".join(answer.name for answer in given)
     right = (
         f"It is right on the clips of the diagnosis ({names}): its failures come from what "
         "differs from those, as memory, order, threads, lengths or bad input."
     )
     shown_by = _shown_by(failed)
-    suspects = [
+    if not suspects:
+        return Diagnosis([], right, refusals + shown_by)
+    cause = " ".join(f"{quirk.mechanism} [{quirk.id}]" for quirk in suspects)
+    cases = [f"It fails {quirk.killer}, which is there for {quirk.id}." for quirk in suspects]
+    where = [] if condition is None else [condition.sentence]
+    fix = [quirk.fix for quirk in suspects]
+    evidence = [*cases, *where, right, *refusals, *shown_by]
+    return Diagnosis([], cause, evidence, fix, condition=condition)
+
+
+def _named_by(failed: Sequence[str]) -> list[Quirk]:
+    """Return the first faults that are no variation of the path and have a failed case of their
+    own."""
+    suspects = (
         quirk
         for quirk in CATALOGUE.values()
         if quirk.vary is None and quirk.killer in failed and _is_telling(quirk.killer)
-    ]
-    if not suspects:
-        return Diagnosis([], right, refusals + shown_by)
-    cause = " ".join(f"{quirk.mechanism} [{quirk.id}]" for quirk in suspects[:_SUSPECTS])
-    cases = [f"It fails {quirk.killer}, which is there for {quirk.id}." for quirk in suspects]
-    fix = [quirk.fix for quirk in suspects[:_SUSPECTS]]
-    return Diagnosis([], cause, [*cases[:_SUSPECTS], right, *refusals, *shown_by], fix)
+    )
+    return list(itertools.islice(suspects, _SUSPECTS))
 
 
 _SUSPECTS = 3  # faults that are named because of the cases that fail

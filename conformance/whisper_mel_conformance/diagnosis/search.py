@@ -159,7 +159,7 @@ class Search:
         return []
 
     def _threes(self) -> list[Explanation]:
-        """Find three quirks that make all answers, one after the other.
+        """Find up to three quirks that make all answers, one after the other.
 
         The quirks that come nearest are put into the path, and others tried beside them. Where
         features have another shape, the first are those that make that shape.
@@ -179,15 +179,22 @@ class Search:
                 if self._is_over(_WITH_THREES):
                     break
                 _keep_least(losses, loss(near, variants), variants)
-        found: list[Explanation] = []
+            # Two may do, of which one hides what the other does alone: no guess keeps those.
+            found = self._very_close(_least(losses, _KEPT))
+            if found:
+                return _ranked(found)
         for variants in _least(losses, _KEPT):
             if self._is_over(_WITH_THREES):
                 break
-            for fitted in dict.fromkeys((variants, refine(near, variants, scan=True))):
-                found += [e for e in self._checked(fitted) if e.score <= CLASS_B]
+            found = self._very_close([refine(near, variants, scan=True)])
             if found:
-                break
-        return _ranked(found)
+                return _ranked(found)
+        return []
+
+    def _very_close(self, combinations: Iterable[Variants]) -> list[Explanation]:
+        """List the explanations, of these quirks, that leave nothing careless."""
+        found = (explanation for it in combinations for explanation in self._checked(it))
+        return [explanation for explanation in found if explanation.score <= CLASS_B]
 
     def _but_scaled(self, everything: Sequence[Variant]) -> list[Variants]:
         """Return the quirks that come nearest where a fault behind them scales the features."""
@@ -291,9 +298,10 @@ class Search:
             but.append(model.answer)
             if i < _FITTED_TO or len(but) > _BUT:
                 return []
-        if but and worst > 0.0:
+        if but:
             self._nearly.append(Partial(variants, worst, but))
-        return [Explanation(variants, worst)] if worst > 0.0 and not but else []
+            return []
+        return [Explanation(variants, worst)]
 
     def _limit(self, answer: Answer) -> float:
         """Return the largest score with which an answer counts as explained."""
