@@ -12,6 +12,7 @@ import correct_front_ends
 import pytest
 from daily import by_day
 from running import CORRECT, FEW, QUIRKS, conformance, module, report_of
+from whisper_mel_conformance import collecting
 from whisper_mel_conformance.cases.catalogue import CHECKS, all_cases
 from whisper_mel_conformance.cases.properties import Property
 from whisper_mel_conformance.folder import MARKER, own_folder, remove_own_folder, slug
@@ -133,6 +134,15 @@ def test_a_case_whose_process_was_killed_is_a_failure(tmp_path: Path) -> None:
     assert [case["id"] for case in failed] == ["boundary/every-remainder/80"]
     assert front_end["counts"]["passed"] == 2
     assert all("internal error of the suite" in case["message"] for case in failed)
+
+
+def test_an_error_in_the_diagnosis_costs_the_cause_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collecting, "diagnose", lambda *_, **__: {}["a stage"])
+    front_end = InProcess(inspect_front_end(correct_front_ends.right, "test"))
+    found = collecting._diagnosed(front_end, ["golden/reading/80"])
+    assert "internal error of the suite" in found.cause
+    assert "KeyError: 'a stage'" in found.evidence[0]
+    assert "test_conformance_engine.py" in found.evidence[0]
 
 
 @pytest.mark.slow

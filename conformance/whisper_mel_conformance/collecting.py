@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from random import SystemRandom
@@ -15,6 +16,7 @@ import whisper_mel_conformance.run.quiet_blas  # noqa: F401  before anything imp
 from whisper_mel_conformance.cases.catalogue import all_cases
 from whisper_mel_conformance.diagnosis.diagnose import Diagnosis, diagnose
 from whisper_mel_conformance.folder import claim
+from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.keys import LIVE, SENT
 from whisper_mel_conformance.options import value
 from whisper_mel_conformance.report.documents import Document, beside
@@ -190,7 +192,7 @@ class Collecting:
                 failed = run.of(name, "failed") or (run.of(name, "known") if wanted else [])
                 if failed and run.calls(name):
                     ids = [result.case for result in failed if result.calls]
-                    self._diagnoses[name] = diagnose(front_end, failed=ids)
+                    self._diagnoses[name] = _diagnosed(front_end, ids)
                     front_end.stop()
         except KeyboardInterrupt:
             run.interrupted = run.interrupted or "SIGINT"
@@ -240,6 +242,16 @@ class Collecting:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _diagnosed(front_end: FrontEnd, failed: Sequence[str]) -> Diagnosis:
+    """Return the diagnosis; an error in it costs the cause, not the verdict."""
+    try:
+        return diagnose(front_end, failed=failed)
+    except Exception:
+        *_, last = traceback.format_exc().strip().rsplit("\n  File ", 2)
+        cause = "The cause is not known: the diagnosis ended in an internal error of the suite."
+        return Diagnosis([], cause, evidence=[f"Please report it: {' '.join(last.split())}"])
 
 
 def _reason(error: OSError | ValueError) -> str:
