@@ -74,10 +74,10 @@ TARGETS = {
     target.name: target
     for target in (
         Target("sm_75", (7, 5), (114, 152, 150, 104)),  # RTX 20, T4
-        Target("sm_80", (8, 0), (113, 152, 151, 104), wheel=True, archive=True),  # A100
-        Target("sm_86", (8, 6), (149, 168, 181, 128), wheel=True, archive=True),  # RTX 30, A10
+        Target("sm_80", (8, 0), (114, 152, 151, 104), wheel=True, archive=True),  # A100
+        Target("sm_86", (8, 6), (116, 148, 154, 106), wheel=True, archive=True),  # RTX 30, A10
         Target("sm_87", (8, 7), (147, 168, 183, 128)),  # Orin
-        Target("sm_89", (8, 9), (149, 168, 181, 128), wheel=True, archive=True),  # RTX 40, L4
+        Target("sm_89", (8, 9), (116, 148, 154, 106), wheel=True, archive=True),  # RTX 40, L4
         Target(
             "sm_90a", (9, 0), (72, 113, 148, 160, 80), clusters=True, wheel=True, archive=True
         ),  # H100
