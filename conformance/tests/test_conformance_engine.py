@@ -137,7 +137,10 @@ def test_a_case_whose_process_was_killed_is_a_failure(tmp_path: Path) -> None:
 
 
 def test_an_error_in_the_diagnosis_costs_the_cause_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collecting, "diagnose", lambda *_, **__: {}["a stage"])
+    def broken(*_: Any, **__: Any) -> None:
+        raise KeyError("a stage")
+
+    monkeypatch.setattr(collecting, "diagnose", broken)
     front_end = InProcess(inspect_front_end(correct_front_ends.right, "test"))
     found = collecting._diagnosed(front_end, ["golden/reading/80"])
     assert "internal error of the suite" in found.cause
