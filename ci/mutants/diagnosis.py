@@ -215,9 +215,8 @@ def _where_wrong(when: When | None, requests: Iterable[Request]) -> list[Request
 def _is_equal(front_end: FrontEnd, variants: Variants, requests: Sequence[Request]) -> bool:
     """Return whether the reference with these quirks gives a front-end's features."""
     for request in requests:
-        audio = request.audio()
         try:
-            answer = Answer("", audio, request.spec(), front_end.call(audio, **request.options()))
+            answer = _answer(front_end, request)
         except (Failure, Refused):
             return False
         if not Model(answer).score_of(variants) <= CLASS_B:
@@ -236,12 +235,13 @@ def _states(diagnosis: Diagnosis, when: When, front_end: FrontEnd, choice: rando
         return False
     for request in calls(when, choice):
         holds = diagnosis.condition.holds(request)
-        if holds != when.holds(Call.of(request)) and holds != _is_wrong(front_end, request):
+        if holds == when.holds(Call.of(request)):
+            continue
+        if holds == (_answer(front_end, request).score <= CLASS_B):
             return False
     return True
 
 
-def _is_wrong(front_end: FrontEnd, request: Request) -> bool:
+def _answer(front_end: FrontEnd, request: Request) -> Answer:
     audio = request.audio()
-    features = front_end.call(audio, **request.options())
-    return not Answer("", audio, request.spec(), features).score <= CLASS_B
+    return Answer("", audio, request.spec(), front_end.call(audio, **request.options()))

@@ -641,7 +641,7 @@ def _maximum_part(place: int, is_late: bool, *, from_end: bool) -> Part:
 # --------------------------------------------------------------------------- calls
 
 
-def every(asks: Callable[[], bool], times: int = 130) -> int | None:
+def every(asks: Callable[[], bool], times: int) -> int | None:
     """Return the number of calls of which one is wrong, always; None if they are not so.
 
     ``asks`` makes the same call again, and says whether it is wrong.
