@@ -2620,11 +2620,12 @@ struct Mapping[n_mels: Int, clusters: Bool, kind: Int, group_alone: Int = BLOCK_
     smoothing a block keeps a tile of values, since a mean takes its neighbours' as well. So it does
     if halves have to wait, for which the output has no room. With a fixed maximum nothing waits.
 
-    `-D KIND=`, `BLOCKS=` and `RESIDENT=` change it for clusters, to be timed (`./dev gpu bundle`).
+    `-D KIND=`, `BLOCKS=`, `FEW_GROUPS=` and `RESIDENT=` change it for clusters, to be timed
+    (`./dev gpu bundle`).
     """
 
     comptime GROUP = (
-        2 * CLUSTER_GROUP if Self.kind == FEW else CLUSTER_GROUP
+        get_defined_int["FEW_GROUPS", 2]() * CLUSTER_GROUP if Self.kind == FEW else CLUSTER_GROUP
     ) if Self.clusters else Self.group_alone
     comptime RESIDENT = get_defined_int["RESIDENT", 3]() if Self.clusters and (
         Self.kind == MANY or Self.kind >= DIRECT
@@ -3488,7 +3489,17 @@ struct OnChip(SharedMemory):
 
     @always_inline
     def copy[T: DType](self, at: Int, source: Memory[T]):
-        comptime if T == DType.float32 and copies_by_itself():
+        comptime if T == DType.float32 and copies_by_itself() and get_defined_int["EVICT", 0]() > 0:
+            inlined_assembly[
+                (
+                    "{ .reg .b64 p; createpolicy.fractional.L2::evict_first.b64 p, 1.0;"
+                    " cp.async.ca.shared.global.L2::cache_hint [$0], [$1], 4, p; }"
+                ),
+                NoneType,
+                constraints="r,l",
+                has_side_effect=True,
+            ](Int32(Int(self.start.unsafe_offset(at))), Int(source))
+        elif T == DType.float32 and copies_by_itself():
             inlined_assembly[
                 "cp.async.ca.shared.global [$0], [$1], 4;",
                 NoneType,

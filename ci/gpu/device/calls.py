@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from whisper_mel_mojo import gpu, log_mel
+from whisper_mel_mojo.arguments import array_dtype
 from whisper_mel_mojo.gpu.cuda import LEGACY_STREAM
 from whisper_mel_reference import CLASS_A, WHISPER, score
 
@@ -16,8 +18,8 @@ from gpu.device.driver import DEVICE, Device, device
 from gpu.device.scale import scale
 
 CANARY = 0x5AC3A5C3
-POISON = 0x7FB5A5A5
-"""The bits of a NaN that no computation gives."""
+POISON = 0x7FB57FB5
+"""The bits of a NaN that no computation gives, in float32 and in each half in float16, bfloat16."""
 GUARD = 1024
 """Number of canary words on each side, larger than any rounding of allocations."""
 
@@ -72,7 +74,10 @@ class Memory:
 
 @dataclass(frozen=True)
 class Call:
-    """One call of ``gpu.log_mel``; ``lengths`` are of a ragged batch, some of them invalid."""
+    """One call of ``gpu.log_mel``; ``lengths`` are of a ragged batch, some of them invalid.
+
+    ``dtype`` is the type of the audio; that of the features is one of the ``options``.
+    """
 
     name: str
     clips: int
@@ -88,6 +93,11 @@ class Call:
         trim = 2 if self.options.get("smoothing") == "valid" else 0
         frames = max(self.samples, self.options.get("pad_to", 0)) // 160
         return self.clips, self.n_mels - trim, frames - trim
+
+    @property
+    def features_dtype(self) -> np.dtype[Any]:
+        """The type of the features."""
+        return array_dtype(self.options.get("dtype", "float32"))
 
     def audio(self) -> NDArray[Any]:
         """Return noise of changing level, the same in each run."""
@@ -124,8 +134,30 @@ _ALL = (
     Call("30 s, int16, smoothed", 1, 480_000, 80, "int16", {"smoothing": "same"}),
     Call("two sweeps", 1, 800_000),
     Call("two sweeps, smoothed", 1, 800_003, 128, options={"smoothing": "same"}),
+    # Other forms, each by a kernel of its own
+    Call("fixed", 3, 16_000, options={"maximum": 1.5}),
+    Call("fixed, 30 s", 1, 480_000, 128, "int16", {"maximum": 1.5}),
+    Call("fixed, ragged", 4, 16_000, 128, "int16", {"maximum": -2.5}, (16_000, 201, 0, 7_777)),
+    Call("fixed, float16", 2, 16_160, options={"maximum": 1.5, "dtype": "float16"}),
+    Call("fixed, bfloat16", 2, 7_001, 128, options={"maximum": 1.5, "dtype": "bfloat16"}),
+    Call("fixed, smoothed", 1, 480_000, 80, "int16", {"maximum": 1.5, "smoothing": "same"}),
+    Call("float16", 2, 16_160, options={"dtype": "float16"}),
+    Call("float16, 30 s", 2, 480_000, 128, options={"dtype": "float16"}),
+    Call("bfloat16, valid", 2, 16_079, 128, options={"dtype": "bfloat16", "smoothing": "valid"}),
+    Call("chunks", 2, 800_000, options={"maximum": "chunk"}),
+    Call("chunks, ragged", 2, 960_160, 128, "float32", {"maximum": "chunk"}, (960_160, 500_001)),
+    Call("chunks, float16", 1, 960_000, options={"maximum": "chunk", "dtype": "float16"}),
 )
-CALLS = tuple(it for it in _ALL if max(it.samples, it.options.get("pad_to", 0)) <= scale().longest)
+
+
+def possible(call: Call) -> bool:
+    """Whether a call is of the scale's size, and NumPy has the type of its features here."""
+    if call.options.get("dtype") == "bfloat16" and find_spec("ml_dtypes") is None:
+        return False
+    return max(call.samples, call.options.get("pad_to", 0)) <= scale().longest
+
+
+CALLS = tuple(call for call in _ALL if possible(call))
 SETS = {
     "values": CALLS,
     # For a checker that slows a device down a thousand times
@@ -137,7 +169,7 @@ SETS = {
 def perform(call: Call, guard: int, stream: int = LEGACY_STREAM) -> tuple[NDArray[Any], list[str]]:
     """Make a call and wait for it; return the features and a sentence for each finding."""
     audio = Memory((call.clips, call.samples), call.dtype, guard).upload(call.audio())
-    out = Memory(call.shape, np.float32, guard)
+    out = Memory(call.shape, call.features_dtype, guard)
     out.poison()
     lengths = None
     if call.lengths is not None:
@@ -149,10 +181,16 @@ def perform(call: Call, guard: int, stream: int = LEGACY_STREAM) -> tuple[NDArra
     findings += [f"out: {it}" for it in out.damaged()]
     if not np.array_equal(audio.download(), call.audio()):
         findings.append("the audio was changed")
-    omitted = int((features.view(np.uint32) == POISON).sum())
+    bits = bits_of(features)
+    omitted = int((bits == bits.dtype.type(POISON & (1 << 8 * bits.itemsize) - 1)).sum())
     if omitted > 0:
         findings.append(f"{omitted} values were not written")
     return features, findings
+
+
+def bits_of(features: NDArray[Any]) -> NDArray[Any]:
+    """Return the features' bits as unsigned integers."""
+    return features.view(np.uint16 if features.dtype.itemsize == 2 else np.uint32)
 
 
 def different_bits(call: Call, features: NDArray[Any]) -> int:
@@ -162,21 +200,24 @@ def different_bits(call: Call, features: NDArray[Any]) -> int:
         if 201 <= n <= call.samples:
             expected = log_mel(call.audio()[i, :n], call.n_mels, **call.options)
             got = features[i, :, : expected.shape[-1]]
-            different += int((got.view(np.uint32) != expected.view(np.uint32)).sum())
+            different += int((bits_of(got) != bits_of(expected)).sum())
     return different
 
 
 def worst_score(call: Call, features: NDArray[Any]) -> float:
     """Return the worst score of all clips; infinite if a clip that must be NaN is not."""
-    spec = WHISPER.replace(n_mels=call.n_mels, **call.options)
+    options = dict(call.options)
+    dtype = options.pop("dtype", "float32")
+    spec = WHISPER.replace(n_mels=call.n_mels, **options)
     if call.lengths is None:
-        return float(score(features, call.audio(), spec))
+        return float(score(features, call.audio(), spec, dtype=dtype))
     possible = [i for i, n in enumerate(call.lengths) if 201 <= n <= call.samples]
     impossible = [i for i in range(call.clips) if i not in possible]
-    if not np.isnan(features[impossible]).all():
+    if not np.isnan(features[impossible].astype(np.float32)).all():
         return float("inf")
     lengths = [call.lengths[i] for i in possible]
-    return float(score(features[possible], call.audio()[possible], spec, lengths=lengths))
+    audio = call.audio()[possible]
+    return float(score(features[possible], audio, spec, lengths=lengths, dtype=dtype))
 
 
 def check(call: Call, guard: int = GUARD) -> tuple[str, float, list[str]]:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 class Scale:
     """The sizes of a run.
 
-    ``longest`` is the largest number of samples of a call, ``clip`` that of a timed clip, ``graph``
-    the number of calls in a captured graph, ``copied`` the bytes of a copy within the device's
+    ``longest`` is the largest number of samples of a call, ``clip`` that of a timed clip,
+    ``batches`` the numbers of clips that are timed, ``tuned`` those by which mappings are compared,
+    ``graph`` the number of calls in a captured graph, ``copied`` the bytes of a copy within the device's
     memory (more than its caches hold). ``cases`` selects cases of the conformance suite; None
     means all of the quick profile. ``patience`` multiplies every limit of time.
     """
@@ -24,6 +25,7 @@ class Scale:
     longest: int
     clip: int
     batches: tuple[int, ...]
+    tuned: tuple[int, ...]
     rounds: int
     graph: int
     copied: int
@@ -31,9 +33,12 @@ class Scale:
     patience: float
 
 
-_FULL = Scale("full", 1 << 62, 480_000, (1, 16, 256), 15, 20, 256 << 20, None, 1.0)
+_FULL = Scale(
+    *("full", 1 << 62, 480_000, (1, 16, 256)),
+    *((1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 128, 256), 15, 20, 256 << 20, None, 1.0),
+)
 _REHEARSAL = Scale(
-    "rehearsal", 16_100, 800, (1, 2), 2, 2, 1 << 20, "length-400 or nan-at-2000", 30.0
+    "rehearsal", 16_100, 800, (1, 2), (1, 2), 2, 2, 1 << 20, "length-400 or nan-at-2000", 30.0
 )
 
 

@@ -45,16 +45,20 @@ CONTROLS = {
 
 VARIANTS = {
     "as-shipped": {},
-    "4-blocks": {"BLOCKS": 4},
-    "8-blocks": {"BLOCKS": 8},
-    "16-blocks": {"BLOCKS": 16},
-    "always-many": {"KIND": 0},
-    "always-few": {"KIND": 1},
+    "3-blocks": {"KIND": 0, "BLOCKS": 3},
+    "4-blocks": {"KIND": 0, "BLOCKS": 4},
+    "5-blocks": {"KIND": 0, "BLOCKS": 5},
+    "6-blocks": {"KIND": 0, "BLOCKS": 6},
+    "8-blocks": {"KIND": 0, "BLOCKS": 8},
+    "12-blocks": {"KIND": 0, "BLOCKS": 12},
+    "16-blocks": {"KIND": 0, "BLOCKS": 16},
+    "always-few": {"KIND": 1, "BLOCKS": 16},
+    "always-96-frames": {"KIND": 1, "BLOCKS": 16, "FEW_GROUPS": 3},
+    "96-frames-of-8": {"KIND": 1, "BLOCKS": 8, "FEW_GROUPS": 3},
+    "samples-leave-first": {"EVICT": 1},
     "two-a-multiprocessor": {"RESIDENT": 2},
-    "one-block": {},
 }
 """Mappings to be timed, by the options ``-D`` of ``mel_kernel.mojo``."""
-NO_CLUSTERS = "one-block"
 
 
 def options_of(variant: str) -> tuple[str, ...]:
@@ -68,11 +72,10 @@ def variants(target: str) -> dict[str, Built]:
     kind = NVIDIA[target]
     if not kind.clusters:
         return {"as-shipped": functools.partial(built, LAUNCH, *kind.options)}
-    found: dict[str, Built] = {}
-    for name in VARIANTS:
-        options = kind.options if name != NO_CLUSTERS else kind._replace(clusters=False).options
-        found[name] = functools.partial(built, LAUNCH, *options, *options_of(name))
-    return found
+    return {
+        name: functools.partial(built, LAUNCH, *kind.options, *options_of(name))
+        for name in VARIANTS
+    }
 
 
 def controls(target: str) -> dict[str, Built]:

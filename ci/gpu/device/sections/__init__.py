@@ -45,12 +45,12 @@ SECTIONS = {
         Section("memory", "peak device memory; too little is a clear error", "memory", 60),
         Section("conformance", "the suite on mojo-gpu and its relatives", "conformance", 240),
         Section("memcheck", "compute-sanitizer: addresses", "sanitizers", 150, ("memcheck",)),
-        Section("racecheck", "compute-sanitizer: races", "sanitizers", 240, ("racecheck",)),
         Section(
             "initcheck", "compute-sanitizer: unwritten memory", "sanitizers", 150, ("initcheck",)
         ),
         Section("synccheck", "compute-sanitizer: barriers", "sanitizers", 150, ("synccheck",)),
         Section("counters", "DRAM bytes, occupancy, issue rate by ncu", "counters", 120),
+        Section("racecheck", "compute-sanitizer: races", "sanitizers", 240, ("racecheck",)),
     )
 }
 """Ordered by importance: a run that is cut short has finished the most important sections."""

@@ -65,7 +65,7 @@ def graph(cuda: Device, call: Call) -> list[str]:
     """Launch a captured call with one input after another; return the findings."""
     stream = cuda.new_stream()
     audio = Memory((call.clips, call.samples), call.dtype).upload(call.audio())
-    out = Memory(call.shape, np.float32)
+    out = Memory(call.shape, call.features_dtype)
     findings: list[str] = []
     expected = alone(call, findings)  # loads the kernel, which cannot be captured
 

@@ -30,6 +30,16 @@ MOST_OF_A_COPY = 1.25
 copying; a call that moves its samples and features faster than this cannot have done it.
 """
 
+FORMS: dict[str, dict[str, Any]] = {
+    "maximum of the clip": {},
+    "fixed maximum": {"maximum": 1.5},
+    "fixed maximum, float16": {"maximum": 1.5, "dtype": "float16"},
+    "float16": {"dtype": "float16"},
+    "smoothed": {"smoothing": "same"},
+    "smoothed, fixed maximum": {"smoothing": "same", "maximum": 1.5},
+}
+"""Forms of the features that are timed beside each other: 80 bands of float32 samples."""
+
 Side = Callable[[int], object]
 """A call on the i-th input."""
 Clock = Callable[[Callable[[], object]], float]
@@ -50,6 +60,7 @@ def run() -> dict[str, Any]:
         data["rows"].append(row)
         findings += wrong(row)
         print(line(row), flush=True)
+    data["forms"] = forms(cuda)
     data["goals"] = goals(cuda.name(), data["rows"])
     if findings:
         raise Found(findings, data)
@@ -81,6 +92,16 @@ def measured(
         "sides": summarised(times, batch, scores),
         "graph_ms": graph_milliseconds(cuda, inputs, n_mels),
     }
+
+
+def forms(cuda: Device) -> list[dict[str, Any]]:
+    """Time each of ``FORMS`` by itself, in a graph; return rows."""
+    rows = []
+    for (name, options), batch in itertools.product(FORMS.items(), scale().batches):
+        ms = graph_milliseconds(cuda, inputs_of("float32", batch), 80, **options)
+        rows.append({"form": name, "batch": batch, "graph_ms": ms})
+        print(f"{batch:>4} clips, {name}: {1e3 * ms / batch:.2f} µs a clip in a graph", flush=True)
+    return rows
 
 
 def copy_bytes_per_ms(cuda: Device) -> float:
@@ -224,15 +245,17 @@ def quartiles(values: Sequence[float]) -> list[float]:
     return [low, high]
 
 
-def graph_milliseconds(cuda: Device, inputs: Sequence[Memory], n_mels: int) -> float:
+def graph_milliseconds(
+    cuda: Device, inputs: Sequence[Memory], n_mels: int, **options: Any
+) -> float:
     """Return the milliseconds of one of our calls without the host, from a graph of many."""
     batch, n = inputs[0].shape
-    out = Memory((batch, n_mels, n // 160), np.float32)
+    out = Memory((batch, n_mels, n // 160), options.get("dtype", "float32"))
     stream = cuda.new_stream()
 
     def calls() -> None:
         for i in range(scale().graph):
-            gpu.log_mel(inputs[i % len(inputs)], n_mels, out=out, stream=stream)
+            gpu.log_mel(inputs[i % len(inputs)], n_mels, out=out, stream=stream, **options)
 
     calls()  # a stream's first use cannot be captured
     cuda.wait_for(stream)
