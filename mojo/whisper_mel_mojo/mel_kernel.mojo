@@ -2797,6 +2797,10 @@ trait SharedMemory(Scratch):
         """Copies a sample to float `at`, where the thread sees it after `wait_for_copies`."""
         ...
 
+    def copy_if[T: DType](self, exists: Bool, at: Int, source: Memory[T], other: Memory[T]):
+        """As `copy`, but stores 0 where there is no sample; `other` can be read in any case."""
+        ...
+
     def wait_for_copies(self):
         """Waits for the copies of this thread."""
         ...
@@ -3018,8 +3022,6 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
     @always_inline
     def run[T: Team](self, mut team: T):
         """Runs the whole program."""
-        # `FETCH` comes next, and all threads end it before one reads the table.
-        team.phase[PREPARE, NOBODY](self, Step(0, 0))
         comptime if Self.TILE == 0:
             var first = self.first_frame(0)
             self.compute(team, first)
@@ -3027,6 +3029,8 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
                 self.agree(team)
             team.phase[FINISH, NOBODY](self, Step(first, 0))
         else:
+            # `FETCH` comes next, and all threads end it before one reads the table.
+            team.phase[PREPARE, NOBODY](self, Step(0, 0))
             var fixed = self.is_fixed()
             for sweep in range(1 if fixed else 0, 2):
                 for round in range(Int(self.rounds)):
@@ -3072,6 +3076,8 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
             self.prepare(thread, memory)
         elif phase == FETCH:
             self.fetch(step, thread, memory)
+            comptime if Self.TILE == 0:
+                self.prepare(thread, memory)  # while samples are under way
             memory.wait_for_copies()
         elif phase == COLUMNS:
             self.columns(thread, memory)
@@ -3165,7 +3171,10 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
         var samples = memory.offset(Self.SAMPLES)
         comptime UNMIRRORED = Frame(REACH // HOP + 1)
         if step.group < UNMIRRORED or step.group + Frame(Self.ROWS) >= self.clip.reached():
-            self.fetch_edge(step.group, Int32(warp), Int32(lane), samples)
+            if self.clip.is_int16:
+                self.fetch_edge(self.clip.shorts, step.group, Int32(warp), Int32(lane), samples)
+            else:
+                self.fetch_edge(self.clip.floats, step.group, Int32(warp), Int32(lane), samples)
         elif self.clip.is_int16:
             self.fetch_inside(self.clip.shorts, step.group, warp, lane, samples)
         else:
@@ -3193,7 +3202,9 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
                 there.copy(k, source.unsafe_offset(k))
 
     @always_inline
-    def fetch_edge[M: SharedMemory, //](self, group: Frame, warp: Int32, lane: Int32, to: M):
+    def fetch_edge[
+        T: DType, M: SharedMemory, //
+    ](self, audio: Memory[T], group: Frame, warp: Int32, lane: Int32, to: M):
         """Copies a warp's part of a group's samples, mirrored at both ends of the clip."""
         # Where the clip begins and ends, and its samples end, from the group's first sample on,
         # unless it is FAR away.
@@ -3204,19 +3215,16 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
         length += Int32(clip.extent.length - HOP * Int(clip.frames()))
         var samples = HOP * min(clip.reached() - group, FAR) + REACH
         samples -= Int32(HOP * Int(clip.reached()) - clip.extent.samples)
-        var start = HOP * Int(group) - REACH
+        var start = audio.unsafe_offset(HOP * Int(group) - REACH)
         for row in range(warp, Int32(Self.ROWS), Int32(Self.THREADS // 32)):
-            for k in range(lane, Int32(HOP), Int32(32)):
-                var at = HOP * row + k
+            var there = to.offset(Int(Int32(Self.PITCH) * row + lane))
+            # Together, so that a thread waits for all five at the same time.
+            comptime for k in range(0, HOP, 32):
+                var at = HOP * row + lane + Int32(k)
                 at = max(at, 2 * begin - at)
                 at = min(at, 2 * (length - 1) - at)
-                var sample = Float32(0)
-                if begin <= at < samples:
-                    if clip.is_int16:
-                        sample = load_samples[DType.int16, 1](clip.shorts, start + Int(at))
-                    else:
-                        sample = load_samples[DType.float32, 1](clip.floats, start + Int(at))
-                to.store[1](Int(Int32(Self.PITCH) * row + k), sample)
+                var exists = begin <= at < samples
+                there.copy_if(exists, k, start.unsafe_offset(Int(at)), audio)
 
     @always_inline
     def columns[M: SharedMemory, //](self, thread: Int32, memory: M):
@@ -3489,25 +3497,33 @@ struct OnChip(SharedMemory):
 
     @always_inline
     def copy[T: DType](self, at: Int, source: Memory[T]):
-        comptime if T == DType.float32 and copies_by_itself() and get_defined_int["EVICT", 0]() > 0:
+        comptime if T == DType.float32 and copies_by_itself():
             inlined_assembly[
-                (
-                    "{ .reg .b64 p; createpolicy.fractional.L2::evict_first.b64 p, 1.0;"
-                    " cp.async.ca.shared.global.L2::cache_hint [$0], [$1], 4, p; }"
-                ),
+                "cp.async.ca.shared.global.L2::cache_hint [$0], [$1], 4, $2;",
                 NoneType,
-                constraints="r,l",
+                constraints="r,l,l",
                 has_side_effect=True,
-            ](Int32(Int(self.start.unsafe_offset(at))), Int(source))
-        elif T == DType.float32 and copies_by_itself():
-            inlined_assembly[
-                "cp.async.ca.shared.global [$0], [$1], 4;",
-                NoneType,
-                constraints="r,l",
-                has_side_effect=True,
-            ](Int32(Int(self.start.unsafe_offset(at))), Int(source))
+            ](Int32(Int(self.start.unsafe_offset(at))), Int(source), read_once())
         else:
             self.store[1](at, load_samples[T, 1](source, 0))
+
+    @always_inline
+    def copy_if[T: DType](self, exists: Bool, at: Int, source: Memory[T], other: Memory[T]):
+        comptime if T == DType.float32 and copies_by_itself():
+            inlined_assembly[
+                "cp.async.ca.shared.global.L2::cache_hint [$0], [$1], 4, $2, $3;",
+                NoneType,
+                constraints="r,l,r,l",
+                has_side_effect=True,
+            ](
+                Int32(Int(self.start.unsafe_offset(at))),
+                Int(source),
+                Int32(4 if exists else 0),
+                read_once(),
+            )
+        else:
+            var sample = load_samples[T, 1](source if exists else other, 0)
+            self.store[1](at, sample if exists else Float32(0))
 
     @always_inline
     def wait_for_copies(self):
@@ -3548,6 +3564,18 @@ def copies_by_itself() -> Bool:
         return _is_sm_8x_or_newer()
     else:
         return False
+
+
+@always_inline
+def read_once() -> Int:
+    """A policy for the cache (L2) of NVIDIA's, from Ampere on: what is read leaves it first, and makes
+    room for values that wait there for the clip's maximum."""
+    return inlined_assembly[
+        "createpolicy.fractional.L2::evict_first.b64 $0, 1.0;",
+        Int,
+        constraints="=l",
+        has_side_effect=False,
+    ]()
 
 
 @fieldwise_init

@@ -452,6 +452,13 @@ static inline void write_local(uint64_t at, const void *from, uint32_t size, con
 
 /* ------------------------------------------------------------------ copies under way */
 
+/* What a policy of the cache is, in place of a device's own numbers: it changes no value. */
+#define CACHE_POLICY 0x706F6C696379
+static void need_policy(uint64_t policy, uint32_t site) {
+    if (policy != CACHE_POLICY)
+        found(site, "a cache policy that no createpolicy has made");
+}
+
 /* They take place as late as they may: when the thread that asked for them waits for them. */
 static void copy_async(uint64_t to, uint64_t from, uint32_t size, uint32_t source, uint32_t site) {
     struct thread *me = &threads[current];

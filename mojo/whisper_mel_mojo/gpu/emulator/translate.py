@@ -57,7 +57,10 @@ _STORE = re.compile(
     r"st\.(?P<space>global|local|shared(?:::c(?:ta|luster))?)"
     rf"{_CACHES}{_HINTS}(?:\.v(?P<n>[24]))?\.(?P<kind>[bsu](?:8|16|32|64)|f32|f64)$"
 )
-_COPY = re.compile(r"cp\.async\.c[ag]\.shared(?:::cta)?\.global(?:\.L2::\w+)?$")
+_COPY = re.compile(
+    r"cp\.async\.c[ag]\.shared(?:::cta)?\.global(?P<hint>\.L2::cache_hint)?(?:\.L2::(?:64|128|256)B)?$"
+)
+_POLICY = re.compile(r"createpolicy\.fractional\.L2::evict_(?:first|last|normal)\.b64$")
 _SYNC = re.compile(r"(?:bar|barrier)(?:\.cta)?\.(?P<what>sync|arrive)(?:\.aligned)?$")
 _CLUSTER = re.compile(
     r"barrier\.cluster\.(?:(?P<arrive>arrive)(?P<relaxed>\.relaxed|\.release)?|wait(?:\.acquire)?)"
@@ -350,13 +353,25 @@ class _Translation:
         return f"memcpy(v, {at}, {size});"
 
     def copy(self, found: re.Match[str], operands: tuple[str, ...]) -> str:
+        policy = ""
+        if found["hint"]:
+            if len(operands) < 4:
+                raise self.fail("expected a cache policy")
+            policy = f"need_policy({self.value(operands[-1], 'u64')}, SITE); "
+            operands = operands[:-1]
         if len(operands) not in (3, 4) or operands[2] not in ("4", "8", "16"):
             raise self.fail("unknown operands")
         if ".cg." in found[0] and operands[2] != "16":
             raise self.fail("expected 16 bytes")
         source = self.value(operands[3], "u32") if len(operands) == 4 else operands[2]
         where = f"{self.address(operands[0])}, {self.address(operands[1])}"
-        return f"copy_async({where}, {operands[2]}, {source}, SITE);"
+        return f"{policy}copy_async({where}, {operands[2]}, {source}, SITE);"
+
+    def make_policy(self, found: re.Match[str], operands: tuple[str, ...]) -> str:
+        self.need(2)
+        if operands[1] not in ("1.0", "0f3F800000"):
+            raise self.fail("unknown operands: expected a policy for all of the memory, 1.0")
+        return self.put(operands[0], "u64", "CACHE_POLICY")
 
     def synchronise(self, found: re.Match[str], operands: tuple[str, ...]) -> str:
         if len(operands) not in ((2,) if found["what"] == "arrive" else (1, 2)):
@@ -404,6 +419,7 @@ _OTHERS: list[tuple[re.Pattern[str], Callable[..., str]]] = [
     (_LOAD, _Translation.load),
     (_STORE, _Translation.store),
     (_COPY, _Translation.copy),
+    (_POLICY, _Translation.make_policy),
     (re.compile(r"cp\.async\.commit_group$"), _fixed("commit_group(SITE);")),
     (re.compile(r"cp\.async\.wait_group$"), _fixed("wait_group({0});", 1)),
     (re.compile(r"cp\.async\.wait_all$"), _fixed("wait_all_copies();")),
