@@ -2624,15 +2624,17 @@ struct Mapping[n_mels: Int, clusters: Bool, kind: Int, group_alone: Int = BLOCK_
     (`./dev gpu bundle`).
     """
 
-    comptime GROUP = (
-        get_defined_int["FEW_GROUPS", 2]() * CLUSTER_GROUP if Self.kind == FEW else CLUSTER_GROUP
-    ) if Self.clusters else Self.group_alone
+    comptime TILED = Self.kind == SMOOTHED or Self.kind == FORMED
+    comptime GROUPS = get_defined_int["FEW_GROUPS", 2]() if Self.kind == FEW else (
+        2 if Self.TILED and Self.n_mels == 80 else 1
+    )
+    comptime GROUP = Self.GROUPS * CLUSTER_GROUP if Self.clusters else Self.group_alone
     comptime RESIDENT = get_defined_int["RESIDENT", 3]() if Self.clusters and (
         Self.kind == MANY or Self.kind >= DIRECT
     ) else 1
     """Blocks for which a multiprocessor must have registers."""
     comptime SPACE = CLUSTER_ROOM // 4 - Block[Self.n_mels, Self.GROUP, 0, MANY].SIZE
-    comptime TILE = 0 if Self.kind != SMOOTHED and Self.kind != FORMED else (
+    comptime TILE = 0 if not Self.TILED else (
         (
             Self.SPACE // Self.n_mels // Self.GROUP * Self.GROUP
         ) if Self.clusters else Self.group_alone
@@ -2661,9 +2663,8 @@ struct Mapping[n_mels: Int, clusters: Bool, kind: Int, group_alone: Int = BLOCK_
             return (groups + each - 1) // each
         elif not Self.clusters:
             return 1
-        elif Self.kind == SMOOTHED or Self.kind == FORMED:
-            # Their tiles together hold the values of a clip of 30 s.
-            return 8 if Self.n_mels == 80 else 16
+        elif Self.TILED:
+            return 16  # their tiles together hold the values of a clip of 30 s
         elif forced > 0:
             return forced
         else:
@@ -3392,32 +3393,72 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
 
     @always_inline
     def finish[M: SharedMemory, //](self, step: Step, thread: Int32, memory: M):
-        """Writes the tile's own frames to the output, clamped and smoothed."""
+        """Writes the tile's own frames to the output, clamped and smoothed: each worker a range of
+        bands."""
         var clip = self.clip
         var edge = Frame(1 if clip.smoothing == VALID else 0)
         var least, damaged = self.least(memory)
         var begin = step.tile + clip.margin()
         var end = min(begin + self.tile_frames, clip.end - edge)
         var width = Int(clip.rows - 2 * edge)
-        var values = memory.offset(Self.VALUES)
-        var first = Int(edge + Self.worker_of(thread))
-        var top = (first - Int(edge)) * width - Int(edge)
+        comptime EACH = Self.n_mels // WORKERS
+        var first = Int(edge) + EACH * Int(Self.worker_of(thread))
+        var last = min(first + EACH, Self.n_mels - Int(edge))
         var frame = begin + Self.frame_of(thread)
         while frame < end:
             if frame >= edge:
-                var at = top + Int(frame)
-                for band in range(first, Self.n_mels - Int(edge), WORKERS):
-                    var value = max(SILENCE, least)
-                    if damaged:
-                        value = NAN
-                    elif frame < clip.frames() - edge:
-                        value = self.smoothed(values, band, frame, -step.tile, least)
-                    comptime if Self.kind == FORMED:
-                        self.store_formed(at, value)
-                    else:
-                        clip.values()[unsafe_offset=at] = value
-                    at += WORKERS * width
+                var at = (first - Int(edge)) * width + Int(frame - edge)
+                if damaged or frame >= clip.frames() - edge:
+                    var value = NAN if damaged else max(SILENCE, least)
+                    for _ in range(first, last):
+                        self.store(at, value)
+                        at += width
+                else:
+                    var values = memory.offset(Self.VALUES + Int(frame - step.tile))
+                    self.finish_frame(values, frame, first, last, at, width, least)
             frame += Frame(Self.GROUP)
+
+    @always_inline
+    def finish_frame[
+        M: SharedMemory, //
+    ](self, values: M, frame: Frame, first: Int, last: Int, at: Int, width: Int, least: Float32):
+        """Writes the bands from `first` to `last` of a frame, whose values are in `values`."""
+        var place = at
+        comptime if Self.kind == FORMED:
+            if self.clip.smoothing == NONE:
+                for band in range(first, last):
+                    self.store(place, self.clamped(values, band, frame, least))
+                    place += width
+                return
+        # Means over those of the nine neighbours that exist, added up in the CPU's order: three
+        # bands of each of three frames, of which a thread goes from band to band.
+        var frames = 3 - Int(frame == 0) - Int(frame == self.clip.frames() - 1)
+        var of_three = 1 / Float32(3 * frames)
+        var of_two = 1 / Float32(2 * frames)
+        var upper = Array[Float32, 3](fill=0)
+        var middle = Array[Float32, 3](fill=0)
+        comptime for i in range(3):
+            upper[i] = self.clamped(values.offset(i - 1), first - 1, frame + Frame(i - 1), least)
+            middle[i] = self.clamped(values.offset(i - 1), first, frame + Frame(i - 1), least)
+        for band in range(first, last):
+            var sums = Array[Float32, 3](fill=0)
+            comptime for i in range(3):
+                var near = frame + Frame(i - 1)
+                var lower = self.clamped(values.offset(i - 1), band + 1, near, least)
+                sums[i] = upper[i] + middle[i] + lower
+                upper[i] = middle[i]
+                middle[i] = lower
+            var inside = 0 < band < Self.n_mels - 1
+            self.store(place, (sums[0] + sums[1] + sums[2]) * (of_three if inside else of_two))
+            place += width
+
+    @always_inline
+    def store(self, at: Int, value: Float32):
+        """Stores a value in the output, in its type."""
+        comptime if Self.kind == FORMED:
+            self.store_formed(at, value)
+        else:
+            self.clip.values()[unsafe_offset=at] = value
 
     @always_inline
     def store_formed(self, at: Int, value: Float32):
@@ -3434,37 +3475,18 @@ struct Block[n_mels: Int, GROUP: Int, TILE: Int, kind: Int](
     @always_inline
     def clamped[
         M: SharedMemory, //
-    ](self, values: M, band: Int, frame: Frame, place: Frame, least: Float32) -> Float32:
-        """Clamped value of the tile, in which frame i lies at `place + i`; 0 where there is none.
+    ](self, values: M, band: Int, frame: Frame, least: Float32) -> Float32:
+        """Clamped value of a band of the frame whose values are in `values`; 0 where there is none.
         """
         if not (0 <= band < Self.n_mels and Frame(0) <= frame < self.clip.frames()):
             return 0
         if frame >= self.clip.sounding():
             return max(SILENCE, least)
-        var value = values.load[1](Self.TILE * band + Int(place + frame))
+        var value = values.load[1](Self.TILE * band)
         comptime if Self.kind == FORMED:
             if self.is_fixed():
                 return raised_or_nan(value, least)
         return max(value, least)
-
-    @always_inline
-    def smoothed[
-        M: SharedMemory, //
-    ](self, values: M, band: Int, frame: Frame, place: Frame, least: Float32) -> Float32:
-        """Mean over those of the nine neighbours that exist, added up in the CPU's order."""
-        comptime if Self.kind == FORMED:
-            if self.clip.smoothing == NONE:
-                return self.clamped(values, band, frame, place, least)
-        var bands = 3 - Int(band == 0) - Int(band == Self.n_mels - 1)
-        var frames = 3 - Int(frame == 0) - Int(frame == self.clip.frames() - 1)
-        var sums = Array[Float32, 3](fill=0)
-        comptime for i in range(3):
-            var near = frame + Frame(i - 1)
-            var upper = self.clamped(values, band - 1, near, place, least) + self.clamped(
-                values, band, near, place, least
-            )
-            sums[i] = upper + self.clamped(values, band + 1, near, place, least)
-        return (sums[0] + sums[1] + sums[2]) * (1 / Float32(bands * frames))
 
 
 # ===--------------------------------------------------------------------------------------=== #

@@ -162,6 +162,8 @@ SETS = {
     "values": CALLS,
     # For a checker that slows a device down a thousand times
     "short": tuple(it for it in CALLS if max(it.samples, it.options.get("pad_to", 0)) <= 16_100),
+    "few": tuple(it for it in CALLS if it.name in ("ragged", "8 blocks each", "fixed", "valid")),
+    "one": CALLS[:1],
 }
 """Sets of calls that ``exercise`` makes, by name."""
 

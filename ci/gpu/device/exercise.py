@@ -1,8 +1,8 @@
 """Calls of every kind, each made once on memory of exactly its size, for checkers and profilers.
 
-``python -m gpu.device.exercise [values|short|unwritten|CLIPS]`` makes every kind of call, those on
-short clips, one call on unwritten memory, or two calls of so many clips. It prints the number of
-calls.
+``python -m gpu.device.exercise [values|short|few|one|unwritten|CLIPS]`` makes every kind of call,
+those on short clips, some of these, the first, one call on unwritten memory, or two calls of so
+many clips. It prints the number of calls.
 """
 
 from __future__ import annotations

@@ -16,9 +16,9 @@ class Scale:
 
     ``longest`` is the largest number of samples of a call, ``clip`` that of a timed clip,
     ``batches`` the numbers of clips that are timed, ``tuned`` those by which mappings are compared,
-    ``graph`` the number of calls in a captured graph, ``copied`` the bytes of a copy within the device's
-    memory (more than its caches hold). ``cases`` selects cases of the conformance suite; None
-    means all of the quick profile. ``patience`` multiplies every limit of time.
+    ``graph`` the number of calls in a captured graph, ``copied`` the bytes of a copy within the
+    device's memory (more than its caches hold). ``cases`` selects cases of the conformance suite;
+    None means all of the quick profile. ``patience`` multiplies every limit of time.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Scale:
 
 _FULL = Scale(
     *("full", 1 << 62, 480_000, (1, 16, 256)),
-    *((1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 128, 256), 15, 20, 256 << 20, None, 1.0),
+    *((1, 2, 4, 5, 6, 7, 8, 12, 16, 24, 32, 48, 64, 128, 256), 15, 20, 256 << 20, None, 1.0),
 )
 _REHEARSAL = Scale(
     "rehearsal", 16_100, 800, (1, 2), (1, 2), 2, 2, 1 << 20, "length-400 or nan-at-2000", 30.0

@@ -19,8 +19,8 @@ CONTROLS = {
     "overrun": KernelMutant(
         "overrun",
         "gpu",
-        "clip.values()[unsafe_offset=at] = value\n                    at +=",
-        "clip.values()[unsafe_offset=at + 1] = value\n                    at +=",
+        "self.clip.values()[unsafe_offset=at] = value",
+        "self.clip.values()[unsafe_offset=at + 1] = value",
         "memcheck",
     ),
     "race": KernelMutant(
@@ -45,8 +45,6 @@ CONTROLS = {
 
 VARIANTS = {
     "as-shipped": {},
-    "3-blocks": {"KIND": 0, "BLOCKS": 3},
-    "4-blocks": {"KIND": 0, "BLOCKS": 4},
     "5-blocks": {"KIND": 0, "BLOCKS": 5},
     "6-blocks": {"KIND": 0, "BLOCKS": 6},
     "8-blocks": {"KIND": 0, "BLOCKS": 8},
@@ -54,9 +52,6 @@ VARIANTS = {
     "16-blocks": {"KIND": 0, "BLOCKS": 16},
     "always-few": {"KIND": 1, "BLOCKS": 16},
     "always-96-frames": {"KIND": 1, "BLOCKS": 16, "FEW_GROUPS": 3},
-    "96-frames-of-8": {"KIND": 1, "BLOCKS": 8, "FEW_GROUPS": 3},
-    "samples-leave-first": {"EVICT": 1},
-    "two-a-multiprocessor": {"RESIDENT": 2},
 }
 """Mappings to be timed, by the options ``-D`` of ``mel_kernel.mojo``."""
 

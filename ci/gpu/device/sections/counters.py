@@ -21,7 +21,13 @@ METRICS = {
     "sm__warps_active.avg.pct_of_peak_sustained_active": "occupancy_percent",
     "smsp__issue_active.avg.pct_of_peak_sustained_active": "issue_percent",
     "smsp__inst_executed.sum": "warp_instructions",
+    "smsp__sass_inst_executed_op_shared_ld.sum": "shared_loads",
+    "smsp__sass_inst_executed_op_shared_st.sum": "shared_stores",
+    "smsp__sass_l1tex_data_pipe_lsu_wavefronts_mem_shared_op_ldgsts.sum": "shared_copies",
     "l1tex__data_pipe_lsu_wavefronts_mem_shared.sum": "shared_wavefronts",
+    "l1tex__data_bank_conflicts_pipe_lsu_mem_shared.sum": "shared_conflicts",
+    "l1tex__t_sectors_pipe_lsu_mem_global_op_ld.sum": "sectors_read",
+    "l1tex__t_sectors_pipe_lsu_mem_global_op_st.sum": "sectors_written",
     "launch__registers_per_thread": "registers",
     "launch__occupancy_limit_shared_mem": "blocks_by_shared_memory",
 }

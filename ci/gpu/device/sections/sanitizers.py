@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from glob import glob
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from gpu.device.calls import SETS
@@ -46,7 +47,8 @@ TOOLS = {
         ("--report-api-errors", "no"), "overrun", "Invalid __global__ write", "ERROR SUMMARY: 0"
     ),
     "racecheck": Tool(
-        ("--racecheck-report", "all"), "race", "hazard", "RACECHECK SUMMARY: 0 hazards", "short"
+        ("--racecheck-report", "all", "--show-backtrace", "no", "--print-limit", "20"),
+        *("race", "hazard", "RACECHECK SUMMARY: 0 hazards", "few"),
     ),
     "initcheck": Tool((), None, "Uninitialized __global__ memory read", "ERROR SUMMARY: 0"),
     "synccheck": Tool((), "barrier", "Barrier error detected", "ERROR SUMMARY: 0"),
@@ -82,7 +84,7 @@ def planted_fault(tool: Tool) -> tuple[str, Mapping[str, str]]:
     """Return the argument and the environment with which ``exercise`` shows the planted fault."""
     if tool.control is None:
         return "unwritten", dict(os.environ)
-    return "short", launching(library("controls", tool.control))
+    return "one" if tool.calls == "few" else "short", launching(library("controls", tool.control))
 
 
 def find() -> str:
@@ -99,18 +101,23 @@ def find() -> str:
 def sanitize(
     program: str, tool: str, what: str, environment: Mapping[str, str]
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``exercise`` under a tool; return the run, with all output in ``stdout``."""
+    """Run ``exercise`` under a tool; return the run, with all output in ``stdout``.
+
+    The output goes to a file as it comes, which is there still if the section is stopped.
+    """
     command = [program, "--tool", tool, "--error-exitcode", str(_ERRORS), *TOOLS[tool].options]
     command += ["--target-processes", "all", sys.executable, "-m", "gpu.device.exercise", what]
-    done = subprocess.run(
-        command,
-        env={**environment, **WITHOUT_POOLS},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    print(done.stdout, flush=True)
+    log = Path(f"{tool}-{what}.log")
+    with log.open("w", encoding="utf-8") as output:
+        done = subprocess.run(
+            command,
+            env={**environment, **WITHOUT_POOLS},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+    done.stdout = log.read_text(encoding="utf-8", errors="replace")
     return done
 
 
