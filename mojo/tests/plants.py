@@ -164,10 +164,9 @@ OFF_BY_ONE = {
     ),
     # audio
     4008: (
-        "sample = load_samples[DType.float32, 1](clip.floats, start + Int(at))",
-        "sample = load_samples[DType.float32, 1](clip.floats, start + Int(at))\n"
-        "                        if self.clip.extent.samples == 4008 and start + Int(at) == 4007:\n"
-        "                            sample = load_samples[DType.float32, 1](clip.floats, 4008)",
+        "there.copy_if(exists, k, start.unsafe_offset(Int(at)), audio)",
+        "var past = Int(self.clip.extent.samples == 4008 and at == samples - 1)\n"
+        "                there.copy_if(exists, k, start.unsafe_offset(Int(at) + past), audio)",
     ),
     # features
     4009: (

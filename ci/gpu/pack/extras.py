@@ -19,8 +19,8 @@ CONTROLS = {
     "overrun": KernelMutant(
         "overrun",
         "gpu",
-        "self.clip.values()[unsafe_offset=at] = value",
-        "self.clip.values()[unsafe_offset=at + 1] = value",
+        "        else:\n            self.clip.values()[unsafe_offset=at] = value",
+        "        else:\n            self.clip.values()[unsafe_offset=at + 1] = value",
         "memcheck",
     ),
     "race": KernelMutant(
