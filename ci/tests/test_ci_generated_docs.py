@@ -466,5 +466,6 @@ def test_a_run_is_recorded_for_its_target(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_device_is_in_the_row_of_its_target() -> None:
     [row] = (row for row in runs.section().splitlines() if row.startswith("| `sm_90a`"))
-    assert "[NVIDIA H200, 2026-11-27: class A" in row
+    made = json.loads((MEASUREMENTS / "gpu-nvidia-h200.json").read_text(encoding="utf-8"))
+    assert f"[NVIDIA H200, {made['created'][:10]}: class A" in row
     assert "the CPU's bits](gpu.md#measured)" in row

@@ -464,6 +464,9 @@ def made(**changes: Any) -> dict[str, Any]:
     """A document as a run on a device leaves it; the numbers are invented."""
     timed = {"rows": [row(1, 0.02), row(256, 0.5, torch_stft=25.0)], "absent": {}, "notes": {}}
     timed["goals"] = timing.goals("H100", timed["rows"])  # type: ignore[arg-type]
+    timed["forms"] = [{"form": "smoothed", "batch": 256, "graph_ms": 0.96}]
+    variants = {"as-shipped": {"graph_ms": {"1 x 80": 0.02}}}
+    variants["16-blocks"] = {"graph_ms": {"1 x 80": 0.015}}
     best = [{"case": "1 x 80", "best": "16-blocks", "ms": 0.015, "shipped_ms": 0.02}]
     done = {"status": PASSED, "findings": [], "seconds": 1.0}
     about = {"device": "NVIDIA H100 80GB HBM3", "why_no_device": None, "cuda": "13.0"}
@@ -475,7 +478,7 @@ def made(**changes: Any) -> dict[str, Any]:
         "environment": {**about, "clocks": {"driver": "580.1", "sm_mhz": "1980"}},
         "sections": {
             "timing": {**done, "data": timed},
-            "tuning": {**done, "data": {"variants": {"x": {}}, "best": best}},
+            "tuning": {**done, "data": {"variants": variants, "best": best}},
             "racecheck": {
                 "status": FAILED,
                 "findings": ["hazard\nmore"],
@@ -504,7 +507,9 @@ def test_a_run_is_kept_and_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "### NVIDIA H100 80GB HBM3",
         "| 256 | 80 | float32 | 1.95 | 51% | 3.91 | 97.7 (25×) |",
         "- µs per clip of 256: 1.95, wanted 2: met",
-        "16-blocks, 15 µs a call (as shipped 20)",
+        "| smoothed | 3.75 |",
+        "| as-shipped | 20 |",
+        "| 16-blocks | **15** |",
         "racecheck failed",
     ):
         assert words in text, words

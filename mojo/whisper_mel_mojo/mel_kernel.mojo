@@ -2609,7 +2609,7 @@ def kind_of(clusters: Bool, clips: Int, smoothing: Int, form: Form) -> Int:
         return MANY
     comptime if forced >= 0:
         return forced
-    return FEW if clips <= 8 else MANY
+    return FEW if clips <= 7 else MANY
 
 
 struct Mapping[n_mels: Int, clusters: Bool, kind: Int, group_alone: Int = BLOCK_GROUP]:
@@ -2620,18 +2620,16 @@ struct Mapping[n_mels: Int, clusters: Bool, kind: Int, group_alone: Int = BLOCK_
     smoothing a block keeps a tile of values, since a mean takes its neighbours' as well. So it does
     if halves have to wait, for which the output has no room. With a fixed maximum nothing waits.
 
-    `-D KIND=`, `BLOCKS=`, `FEW_GROUPS=` and `RESIDENT=` change it for clusters, to be timed
-    (`./dev gpu bundle`).
+    `-D KIND=` and `BLOCKS=` change it for clusters, to be timed (`./dev gpu bundle`).
     """
 
     comptime TILED = Self.kind == SMOOTHED or Self.kind == FORMED
-    comptime GROUPS = get_defined_int["FEW_GROUPS", 2]() if Self.kind == FEW else (
-        2 if Self.TILED and Self.n_mels == 80 else 1
-    )
-    comptime GROUP = Self.GROUPS * CLUSTER_GROUP if Self.clusters else Self.group_alone
-    comptime RESIDENT = get_defined_int["RESIDENT", 3]() if Self.clusters and (
-        Self.kind == MANY or Self.kind >= DIRECT
-    ) else 1
+    comptime WIDE = Self.kind == FEW or (Self.TILED and Self.n_mels == 80)
+    """Whether a block has a multiprocessor for itself, and twice the threads."""
+    comptime GROUP = (
+        2 * CLUSTER_GROUP if Self.WIDE else CLUSTER_GROUP
+    ) if Self.clusters else Self.group_alone
+    comptime RESIDENT = 3 if Self.clusters and not Self.WIDE and not Self.TILED else 1
     """Blocks for which a multiprocessor must have registers."""
     comptime SPACE = CLUSTER_ROOM // 4 - Block[Self.n_mels, Self.GROUP, 0, MANY].SIZE
     comptime TILE = 0 if not Self.TILED else (
@@ -2668,7 +2666,7 @@ struct Mapping[n_mels: Int, clusters: Bool, kind: Int, group_alone: Int = BLOCK_
         elif forced > 0:
             return forced
         else:
-            return 16 if clips <= 24 else 8
+            return 16 if clips <= 64 else 8
 
 
 # ===--------------------------------------------------------------------------------------=== #
@@ -3645,8 +3643,7 @@ def shared_memory[floats: Int]() -> OnChip:
 @__llvm_metadata(
     MAX_THREADS_PER_BLOCK_METADATA=StaticTuple[Int32, 1](Int32(WORKERS * group)),
     # Without it, some devices' assembler takes fewer registers, to have more blocks, and spills.
-    `nvvm.minctasm`=__mlir_attr.`1 : i32` if resident
-    == 1 else (__mlir_attr.`2 : i32` if resident == 2 else __mlir_attr.`3 : i32`),
+    `nvvm.minctasm`=__mlir_attr.`1 : i32` if resident == 1 else __mlir_attr.`3 : i32`,
 )
 def mel_kernel[
     n_mels: Int, group: Int, tile: Int, kind: Int, resident: Int

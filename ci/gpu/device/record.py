@@ -81,16 +81,49 @@ def results(made: dict[str, Any]) -> list[str]:
         for goal in timing["goals"]:
             word = "met" if goal["met"] else "missed"
             lines.append(f"- {goal['what']}: {goal['got']:.3g}, wanted {goal['wanted']:g}: {word}")
-    for row in data.get("tuning", {}).get("best", []):
-        shipped = "-" if row["shipped_ms"] is None else f"{1e3 * row['shipped_ms']:.4g}"
-        lines.append(
-            f"- best mapping for {row['case']} bands: {row['best']}, {1e3 * row['ms']:.4g} µs "
-            f"a call (as shipped {shipped})"
-        )
-    for batch, counters in data.get("counters", {}).items():
-        words = ", ".join(f"{name} {value:.6g}" for name, value in counters.items())
-        lines.append(f"- counters, batch {batch}: {words}")
+    for name, made_of in (("timing", forms), ("tuning", mappings), ("counters", counters)):
+        if name in data:
+            lines += [*made_of(data[name]), ""]
     return lines
+
+
+def forms(timing: dict[str, Any]) -> list[str]:
+    """Return a table of microseconds for each clip, by the form of the features."""
+    rows: dict[str, dict[str, str]] = {}
+    for it in timing.get("forms", []):
+        cells = rows.setdefault(it["form"], {})
+        cells[f"{it['batch']} at once"] = f"{1e3 * it['graph_ms'] / it['batch']:.3g}"
+    return aligned("80 bands, float32 samples, in a graph", rows)
+
+
+def mappings(tuning: dict[str, Any]) -> list[str]:
+    """Return a table of microseconds for each call, by mapping; the fastest is in bold."""
+    best = {it["case"]: it["best"] for it in tuning["best"]}
+    rows = {}
+    for name, it in tuning["variants"].items():
+        cells = {case: f"{1e3 * ms:.4g}" for case, ms in it["graph_ms"].items()}
+        rows[name] = {
+            case: f"**{cell}**" if best.get(case) == name else cell for case, cell in cells.items()
+        }
+    return aligned("mapping, clips x bands", rows)
+
+
+def counters(read: dict[str, dict[str, float]]) -> list[str]:
+    """Return a table of what ncu has read, by batch."""
+    rows = {
+        f"{batch} clips": {name.replace("_", " "): f"{value:,.6g}" for name, value in it.items()}
+        for batch, it in read.items()
+    }
+    return aligned("one launch", rows)
+
+
+def aligned(corner: str, rows: dict[str, dict[str, str]]) -> list[str]:
+    """Return a table of cells by row and column; no row means no table."""
+    columns = list(dict.fromkeys(name for cells in rows.values() for name in cells))
+    lines = [f"| {' | '.join([corner, *columns])} |", f"|---|{'--:|' * len(columns)}"]
+    for name, cells in rows.items():
+        lines.append(f"| {' | '.join([name, *(cells.get(it, '') for it in columns)])} |")
+    return lines if rows else []
 
 
 def times(rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -34,11 +34,28 @@ class Scale:
 
 
 _FULL = Scale(
-    *("full", 1 << 62, 480_000, (1, 16, 256)),
-    *((1, 2, 4, 5, 6, 7, 8, 12, 16, 24, 32, 48, 64, 128, 256), 15, 20, 256 << 20, None, 1.0),
+    name="full",
+    longest=1 << 62,
+    clip=480_000,
+    batches=(1, 16, 256),
+    tuned=(1, 2, 4, 7, 8, 12, 16, 24, 32, 48, 64, 128, 256),
+    rounds=15,
+    graph=20,
+    copied=256 << 20,
+    cases=None,
+    patience=1.0,
 )
 _REHEARSAL = Scale(
-    "rehearsal", 16_100, 800, (1, 2), (1, 2), 2, 2, 1 << 20, "length-400 or nan-at-2000", 30.0
+    name="rehearsal",
+    longest=16_100,
+    clip=800,
+    batches=(1, 2),
+    tuned=(1, 2),
+    rounds=2,
+    graph=2,
+    copied=1 << 20,
+    cases="length-400 or nan-at-2000",
+    patience=30.0,
 )
 
 

@@ -51,7 +51,6 @@ VARIANTS = {
     "12-blocks": {"KIND": 0, "BLOCKS": 12},
     "16-blocks": {"KIND": 0, "BLOCKS": 16},
     "always-few": {"KIND": 1, "BLOCKS": 16},
-    "always-96-frames": {"KIND": 1, "BLOCKS": 16, "FEW_GROUPS": 3},
 }
 """Mappings to be timed, by the options ``-D`` of ``mel_kernel.mojo``."""
 
