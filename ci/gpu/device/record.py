@@ -77,13 +77,14 @@ def results(made: dict[str, Any]) -> list[str]:
     lines = []
     timing = data.get("timing")
     if timing:
-        lines += [*times(timing["rows"]), ""]
+        lines += times(timing["rows"])
+        lines += [""] * bool(timing["goals"])
         for goal in timing["goals"]:
             word = "met" if goal["met"] else "missed"
             lines.append(f"- {goal['what']}: {goal['got']:.3g}, wanted {goal['wanted']:g}: {word}")
     for name, made_of in (("timing", forms), ("tuning", mappings), ("counters", counters)):
-        if name in data:
-            lines += [*made_of(data[name]), ""]
+        part = made_of(data[name]) if name in data else []
+        lines += [""] * bool(lines and part) + part
     return lines
 
 

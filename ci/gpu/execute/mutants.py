@@ -143,7 +143,7 @@ def calls(kind: int) -> Iterator[Call]:
     quieter = np.where(np.arange(500_000) < 480_000, 32768, 32)
     several = 10 * noise[: 2 * 9000].reshape(2, 9000)
     yield Call("one frame", noise[:240], one)
-    yield Call("short", noise[:4001], one)
+    yield Call("short", noise[:5121], one)  # 32 frames: whole groups, to the last hop
     yield Call("int16", shorts, two)
     yield Call("ragged", damaged, {"lengths": [3000, 3000, 2000, 200, 201], **one})
     yield Call("impossible lengths", damaged, {"lengths": [480, 479, 0, -5, 3001], **two})
