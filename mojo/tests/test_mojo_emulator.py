@@ -81,6 +81,8 @@ ABROAD = """xor.b32 %rank, %rank, 1;
   ld.shared::cluster.b32 %v, [there]; }
 """
 COPY = "cp.async.ca.shared.global [%at], [%b], 4;\n"
+POLICY = "createpolicy.fractional.L2::evict_first.b64 %d, 1.0;\n"
+HINTED = "cp.async.ca.shared.global.L2::cache_hint [%at], [%b], 4"
 HALVES = "cvt.u16.u32 %h, %v; st.shared.b16 [%at+2], %h; st.shared.b16 [%at], %h;\n"
 
 RIGHT = {
@@ -133,6 +135,14 @@ $END:
         + "cp.async.commit_group; cp.async.commit_group; cp.async.wait_group 1;"
         + " ld.shared.b32 %v, [%at];",
         [100 + t for t in range(THREADS)],
+    ),
+    "a copy with a cache policy": (
+        POLICY + HINTED + ", %d; cp.async.wait_all; ld.shared.b32 %v, [%at];",
+        [100 + t for t in range(THREADS)],
+    ),
+    "fewer bytes, with a cache policy": (
+        POLICY + HINTED + ", 0, %d; cp.async.wait_all; ld.shared.b32 %v, [%at];",
+        [0] * THREADS,
     ),
     "fewer bytes than are copied": (
         "cp.async.ca.shared.global [%at], [%b], 4, 0; cp.async.wait_all; ld.shared.b32 %v, [%at];",
@@ -238,6 +248,10 @@ WRONG = {
     ),
     "a write into a copy": (COPY + STORE, r"write of offset \d+ while it is copied"),
     "a copy that is left": (COPY, "a copy that was not waited for"),
+    "a number as a cache policy": (
+        "mov.b64 %d, 1;" + HINTED + ", %d; cp.async.wait_all;",
+        "a cache policy that no createpolicy has made",
+    ),
     "a division by zero": ("div.u32 %v, %v, %n;", "division by zero"),
     "a trap": ("trap;", "a trap"),
     "local memory unwritten": (
@@ -361,6 +375,9 @@ UNKNOWN = {
     "a shuffle": ("shfl.sync.idx.b32 %v, %v, 0, 31, -1;", "unknown instruction shfl.sync.idx.b32"),
     "a reduction": ("bar.red.popc.u32 %v, 0, %p;", "unknown instruction bar.red.popc.u32"),
     "a bulk copy": ("cp.async.bulk.wait_group 0;", "unknown instruction cp.async.bulk.wait_group"),
+    "a cache policy for a part": (POLICY.replace("1.0", "0.5"), "expected a policy for all"),
+    "a copy without its cache policy": (HINTED + ";", "expected a cache policy"),
+    "a cache policy without a hint": (COPY.replace(";", ", 0, %d;"), "unknown operands"),
     "a wide move": ("mov.b128 %d, %e;", "unknown instruction mov.b128"),
     "a generic address": ("cvta.shared.u64 %d, %e;", "unknown instruction cvta.shared.u64"),
     "a space": ("ld.b32 %v, [%a];", "unknown instruction ld.b32"),
