@@ -73,23 +73,23 @@ class Target(NamedTuple):
 TARGETS = {
     target.name: target
     for target in (
-        Target("sm_75", (7, 5), (114, 152, 150, 104)),  # RTX 20, T4
-        Target("sm_80", (8, 0), (114, 152, 151, 104), wheel=True, archive=True),  # A100
-        Target("sm_86", (8, 6), (116, 148, 154, 106), wheel=True, archive=True),  # RTX 30, A10
-        Target("sm_87", (8, 7), (116, 148, 154, 106)),  # Orin
-        Target("sm_89", (8, 9), (116, 148, 154, 106), wheel=True, archive=True),  # RTX 40, L4
+        Target("sm_75", (7, 5), (112, 149, 160, 96)),  # RTX 20, T4
+        Target("sm_80", (8, 0), (112, 149, 164, 96), wheel=True, archive=True),  # A100
+        Target("sm_86", (8, 6), (113, 152, 164, 96), wheel=True, archive=True),  # RTX 30, A10
+        Target("sm_87", (8, 7), (113, 149, 164, 96)),  # Orin
+        Target("sm_89", (8, 9), (113, 152, 164, 96), wheel=True, archive=True),  # RTX 40, L4
         Target(
-            "sm_90a", (9, 0), (72, 115, 145, 156, 78), clusters=True, wheel=True, archive=True
+            "sm_90a", (9, 0), (72, 113, 149, 161, 80), clusters=True, wheel=True, archive=True
         ),  # H100
         Target(
-            "sm_100a", (10, 0), (72, 115, 147, 156, 72), clusters=True, wheel=True, archive=True
+            "sm_100a", (10, 0), (72, 113, 152, 161, 80), clusters=True, wheel=True, archive=True
         ),  # B200
-        Target("sm_103a", (10, 3), (72, 115, 147, 156, 72), clusters=True),  # B300
+        Target("sm_103a", (10, 3), (72, 113, 152, 161, 80), clusters=True),  # B300
         # 99 KiB of shared memory, clusters of up to 8 blocks
-        Target("sm_120a", (12, 0), (115, 154, 160, 108), wheel=True),  # RTX 50
-        Target("sm_121a", (12, 1), (115, 154, 160, 108)),  # DGX Spark
-        Target("gfx942", None, (130, 147, 148, 128), scalar_spills=84),  # MI300X
-        Target("gfx1100", None, (92, 104, 104, 89)),  # RX 7900
+        Target("sm_120a", (12, 0), (113, 152, 167, 96), wheel=True),  # RTX 50
+        Target("sm_121a", (12, 1), (113, 152, 167, 96)),  # DGX Spark
+        Target("gfx942", None, (133, 158, 164, 131), scalar_spills=86),  # MI300X
+        Target("gfx1100", None, (91, 112, 120, 88)),  # RX 7900
         Target("apple-m4", None, None),
     )
 }
