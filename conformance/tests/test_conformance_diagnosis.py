@@ -24,18 +24,20 @@ from daily import by_day
 from mutants import outside
 from mutants.draws import PATH, another_value
 from PIL import Image
+from whisper_mel_conformance.cases.request import Request
 from whisper_mel_conformance.diagnosis import answer as answers
 from whisper_mel_conformance.diagnosis import search
 from whisper_mel_conformance.diagnosis.answer import Answer, Model, Variant
-from whisper_mel_conformance.diagnosis.diagnose import Diagnosis, diagnose
+from whisper_mel_conformance.diagnosis.diagnose import Diagnosis, clips, diagnose
 from whisper_mel_conformance.diagnosis.guess import likely
 from whisper_mel_conformance.frontend.client import InProcess
+from whisper_mel_conformance.frontend.errors import Failure
 from whisper_mel_conformance.frontend.load import inspect_front_end
 from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_conformance.quirks.path import FRONT, TAIL, Variation
 from whisper_mel_conformance.quirks.quirk import QuirkyFrontEnd
 from whisper_mel_conformance.report.picture import comparison
-from whisper_mel_reference import WHISPER, log_mel, mel_filterbank
+from whisper_mel_reference import CLASS_B, WHISPER, log_mel, mel_filterbank
 
 pytestmark = pytest.mark.slow
 
@@ -120,6 +122,56 @@ def test_a_band_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "The filterbank has other weights" in diagnosis.sentences[0]
     assert "differ in 1 of 80 bands" in diagnosis.sentences[1]
     assert "in band 17, bin" in diagnosis.sentences[1]
+
+
+def _spoiled(*where: Any) -> Any:
+    def log_mel(audio: Array, n_mels: int = 80) -> Array:
+        y = right(audio, n_mels).copy()
+        y[where] = np.sin(7.0 * y[where]) - 1.0
+        return y
+
+    return log_mel
+
+
+_SPOILED: dict[str, Any] = {
+    "the last frame is": CATALOGUE["last-frame-off"].make(),
+    "the last 2 frames are": _spoiled(..., slice(-2, None)),
+    "the first frame is": _spoiled(..., 0),
+    "frames from 8 on are": _spoiled(..., slice(8, None)),
+    "one frame in 5, from 3 on, is": _spoiled(..., slice(3, None, 5)),
+    "bands 40-47 are": _spoiled(..., slice(40, 48), slice(None)),
+}
+
+
+@pytest.mark.parametrize("place", by_day(_SPOILED, ["the last frame is", "bands 40-47 are"]))
+def test_where_alone_values_are_off_is_the_cause(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "_WORK", 500)
+    diagnosis = diagnose(front_end(_SPOILED[place]))
+    assert diagnosis.cause == f"Of its features only {place} off, in every clip that is wrong."
+    assert not diagnosis.kinds
+    assert bool(diagnosis.fix) is place.startswith("the last")
+
+
+def test_the_clips_show_every_quirk_of_the_path() -> None:
+    """With each value of its grid; long clips are asked for where cases of those fail."""
+    asked = clips(front_end(QuirkyFrontEnd([], "right")).capabilities)
+    for quirk in PATH:
+        for value in [None] if quirk.parameter is None else quirk.parameter.grid:
+            spoiled = front_end(QuirkyFrontEnd([quirk.variation(value)], "faulty"))
+            assert any(
+                not _answer(spoiled, request).score <= CLASS_B for request in asked.values()
+            ), (quirk.id, value)
+
+
+def _answer(source: InProcess, request: Request) -> Answer:
+    audio, options = request.audio(), request.options()
+    try:
+        features = source.call(audio, **options)
+    except Failure:
+        features = None
+    return Answer("", audio, request.spec(), features)
 
 
 def _with_weights_off(relative: float, n_mels: int) -> Any:

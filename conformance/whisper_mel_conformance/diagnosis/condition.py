@@ -27,6 +27,7 @@ LONG = 60_000
 
 _LEAST = 240  # samples of the shortest clip that is asked for
 _LENGTHS = (240, 321, 480, 801, 1000, 1600, 2112, 3203, 4080, 6401, 10_007, 16_000, 30_011)
+_LONGER = (64_003, 160_000, 481_111)
 _PERIODS = (*range(1, 201), 256, 320, 384, 400, 480, 500, 512, 640, 768, 800, 960, 1000, 1024)
 _PERIODS += (1280, 1600, 2000, 2048, 3200, 4000, 4096, 4800, 8000, 8192, 16_000)
 _SHOWN = 0.7  # part of the calls with the condition that must be wrong: not every clip shows it
@@ -120,6 +121,29 @@ class Asked:
         some = [it for it, size in zip(short, sizes, strict=True) if size <= _ASKED_AGAIN]
         for one in (*some, *[it for it in by_size if it.size > LONG][:_LONG_CALLS]):
             if self.is_wrong(one.request):
+                return
+
+    def ask_around(self) -> None:
+        """Ask for a plain clip with each value of each property, until a call is wrong.
+
+        Nothing is asked for where one is wrong already, and of programs that start for each call.
+        """
+        if self.able.process_per_call or self.witness is not None:
+            return
+        clip = rising(2112, 937)
+        plain = Request(clip, n_mels=self.able.n_mels[0]).of_model(self.able)
+        for property in (_BATCHES, _LAYOUTS, *_PROPERTIES):
+            for value in property.values(self.able):
+                if self.is_wrong(property.put(plain, value)):
+                    return
+        for layout in _OFFSETS.values():
+            if self.is_wrong(replace(plain, layout=layout)):
+                return
+        for at in _PLACES:
+            if self.is_wrong(_with_loudest(plain, _CLIP, at)):
+                return
+        for n in (*_LENGTHS, *_LONGER):
+            if self.is_wrong(replace(plain, recipe=with_length(clip, n))):
                 return
 
     @property
@@ -580,19 +604,24 @@ _ANY_LENGTH = frozenset(
 
 
 _CLIP = 4000  # samples
+_PLACES: list[int] = np.linspace(0, _CLIP - 1, 9).astype(int).tolist()
+
+
+def _with_loudest(request: Request, n: int, at: int) -> Request:
+    """Return a request of clips of ``n`` quiet samples, but for a loud one at a place."""
+    click = {"signal": "dc", "n": 1, "gain": 0.9, "dtype": _dtype(request)}
+    quiet = (noise(m, 931, _QUIET, dtype=_dtype(request)) for m in (at, n - at - 1))
+    recipe = {"parts": [it for it in (next(quiet), click, next(quiet)) if it["n"]]}
+    return _each(request, lambda _: recipe)
 
 
 def _of_maximum(asked: Asked, request: Request) -> Found:
     """Find where the loudest sample must lie: up to a place, or from one on."""
 
     def is_wrong(n: int, at: int) -> bool:
-        click = {"signal": "dc", "n": 1, "gain": 0.9, "dtype": _dtype(request)}
-        quiet = (noise(m, 931, _QUIET, dtype=_dtype(request)) for m in (at, n - at - 1))
-        recipe = {"parts": [it for it in (next(quiet), click, next(quiet)) if it["n"]]}
-        return bool(asked.is_wrong(_each(request, lambda _: recipe)))
+        return bool(asked.is_wrong(_with_loudest(request, n, at)))
 
-    places = np.linspace(0, _CLIP - 1, 9).astype(int).tolist()
-    tried = [is_wrong(_CLIP, at) for at in places]
+    tried = [is_wrong(_CLIP, at) for at in _PLACES]
     changes = [i for i in range(8) if tried[i] != tried[i + 1]]
     if len(changes) != 1:
         return None, request
@@ -602,7 +631,7 @@ def _of_maximum(asked: Asked, request: Request) -> Found:
         """Return the first place from which it is wrong, or, if early ones are, right."""
         return _border(lambda at: is_wrong(n, at) is is_late, low, high) + 1
 
-    at = border(_CLIP, places[first], places[first + 1])
+    at = border(_CLIP, _PLACES[first], _PLACES[first + 1])
     further = _CLIP + 2000
     if is_wrong(further, at + 2000) is is_late and is_wrong(further, at + 1999) is not is_late:
         return _maximum_part(_CLIP - at, is_late, from_end=True), request

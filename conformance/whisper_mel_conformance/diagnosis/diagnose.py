@@ -101,7 +101,8 @@ def clips(able: Capabilities) -> dict[str, Request]:
     for n_mels in able.n_mels[1:]:
         asked[f"{n_mels} bands"] = replace(asked["loud"], n_mels=n_mels)
     for dtype in able.dtypes[1:]:
-        asked[dtype] = replace(noise, recipe={**recipe, "dtype": dtype})
+        lowest = {"poke": [1000, -32_768]} if dtype == "int16" else {}
+        asked[dtype] = replace(noise, recipe={**recipe, **lowest, "dtype": dtype})
     for smoothing in able.smoothing:
         if smoothing is not None:
             asked[f"smoothing {smoothing}"] = replace(noise, smoothing=smoothing)
@@ -111,6 +112,7 @@ def clips(able: Capabilities) -> dict[str, Request]:
             recipe = {"parts": _CLAMPED}
             asked[f"maximum {value}"] = replace(plain, recipe=recipe, maximum=value)
     asked["padded"] = replace(noise, pad_to=4000)
+    asked["exact fit"] = replace(noise, pad_to=2111)
     pair = (_signal("noise", 1777, seed=915, gain=1e-5), _signal("noise", 1777, seed=916))
     asked["batch"] = replace(plain, recipes=pair)
     return {name: request for name, request in asked.items() if request.lacking(able) is None}
@@ -228,6 +230,7 @@ def diagnose(
         calls.note(asked[answer.name], answer)
     if not wrong:
         calls.ask_again(_asked_by(failed, front_end.capabilities))
+        calls.ask_around()
         suspects = _named_by(failed)
         found = _of_30_seconds(front_end, failed) or _under_a_condition(
             front_end, asked, calls, failed, with_pairs=not suspects
@@ -375,6 +378,11 @@ class _Causes:
 
     def unexplained(self) -> Diagnosis:
         """Return the diagnosis that says where values are off."""
+        place = _only_place(self._wrong)
+        if place:
+            cause = f"Of its features only {place} off, in every clip that is wrong."
+            fix = _fixes("last-frame-off") if place.startswith("the last") else []
+            return self._of([], cause, _located(self._wrong), fix=fix)
         return self._of([], "Nothing known explains its features.", _located(self._wrong))
 
     def _of(
@@ -862,15 +870,48 @@ def _located(wrong: Sequence[Answer]) -> str:
             f"On {names} values or shapes are off; on “{answer.name}” it gives shape "
             f"{answer.actual.shape[1:]} where {answer.expected.shape[1:]} is expected."
         )
-    with np.errstate(invalid="ignore"):
-        right = np.abs(answer.actual - answer.expected) <= CLASS_B * answer.bound
-    off: Array = np.asarray(~right.all(axis=0))
+    off = _off(answer)
     bands, frames = np.flatnonzero(off.any(axis=1)), np.flatnonzero(off.any(axis=0))
     return (
         f"Values are off on {names}; on “{answer.name}” {off.sum()} of {off.size}: frames "
         f"{_runs(frames)} of {off.shape[1]}, bands {_runs(bands)} of {off.shape[0]}"
         f"{_only(answer, off)}; score {answer.score:.3g}."
     )
+
+
+def _off(answer: Answer) -> Array:
+    """Return which features are off, in any of the clips: shape ``(bands, frames)``."""
+    assert answer.actual is not None
+    with np.errstate(invalid="ignore"):
+        right = np.abs(answer.actual - answer.expected) <= CLASS_B * answer.bound
+    return np.asarray(~right.all(axis=0))
+
+
+def _only_place(wrong: Sequence[Answer]) -> str:
+    """Name the frames or bands that are off alone, the same in all answers, with a verb; empty if
+    there are none, or too few answers to tell."""
+    if len(wrong) < _TELLING or any(a.actual.shape != a.expected.shape for a in wrong):
+        return ""
+    masks = [_off(answer) for answer in wrong]
+    frames = [np.flatnonzero(off.any(axis=0)).tolist() for off in masks]
+    each = [*zip(frames, (off.shape[1] for off in masks), strict=True)]
+    first, k = frames[0][0], len(frames[0])
+    step = frames[0][1] - first if k > 1 else 0
+    if all(of == [*range(n - k, n)] for of, n in each):
+        return "the last frame is" if k == 1 else f"the last {k} frames are"
+    if all(of == [*range(k)] for of in frames):
+        return "the first frame is" if k == 1 else f"the first {k} frames are"
+    if first and all(of == [*range(first, n)] for of, n in each):
+        return f"frames from {first} on are"
+    if step > 1 and all(of == [*range(first, n, step)] for of, n in each):
+        return f"one frame in {step}, from {first} on, is"
+    bands = {tuple(np.flatnonzero(off.any(axis=1)).tolist()) for off in masks}
+    if len(bands) == 1 and len(*bands) < min(off.shape[0] for off in masks):
+        return f"bands {_runs(np.array(*bands))} are"
+    return ""
+
+
+_TELLING = 3  # answers whose wrong values lie in one place alone tell that it is there
 
 
 def _only(answer: Answer, off: Array) -> str:

@@ -25,37 +25,58 @@ _BATCH = 256  # pairs that are guessed at a time: their values fit into a cache
 _LEAST = 1e-30  # of mel powers: below, rounding decides
 
 
-def likely(model: Model, pairs: Iterable[Variants]) -> list[Variants]:
+def likely(
+    model: Model, pairs: Iterable[Variants], finer: Iterable[Variants] = ()
+) -> list[Variants]:
     """Leave out pairs that by a guess are far from the answer, or have another shape.
 
-    Kept are, in this order, the nearest pairs without a number, the nearest with numbers, those
-    that could be brought nearest by numbers that shift and scale features, all that cannot be
-    guessed (where a quirk changes something after the mel powers, or the shape), and the others
-    without a number. Those of many frames, which take long, come last.
+    ``finer`` are the same pairs with more values, for those that can be guessed. Kept are, in this
+    order, the nearest pairs without a number, the nearest with numbers, those that could be brought
+    nearest by numbers that shift and scale features, all ``pairs`` that cannot be guessed (where a
+    quirk changes something after the mel powers, or the shape), and the others without a number.
+    Of pairs with numbers only the values that are nearest are kept. Those of many frames, which
+    take long, come last.
     """
     guess = _Guess(model)
     unknown: list[Variants] = []
     to_guess: dict[Variant, list[Variants]] = {}
-    for pair in filter(guess.has_shape, pairs):
-        if all(map(guess.is_possible, pair)):
-            to_guess.setdefault(pair[0], []).append(pair)
-        else:
-            unknown.append(pair)
+    for some, rest in ((pairs, unknown), (finer, [])):
+        for pair in filter(guess.has_shape, some):
+            if all(map(guess.is_possible, pair)):
+                to_guess.setdefault(pair[0], []).append(pair)
+            else:
+                rest.append(pair)
     plain: list[tuple[float, Variants]] = []
-    near: list[tuple[float, Variants]] = []
-    freed: list[tuple[float, Variants]] = []
-    for first, some in to_guess.items():
-        for pair, loss, loss_freed in guess.losses(first, some):
+    near: Losses = {}
+    freed: Losses = {}
+    for first, those in to_guess.items():
+        for pair, loss, loss_freed in guess.losses(first, those):
             if all(variant.value is None for variant in pair):
                 plain.append((loss, pair))
             else:
-                near.append((loss, pair))
-                freed.append((loss_freed, pair))
+                keep_least(near, loss, pair)
+                keep_least(freed, loss_freed, pair)
     nearest = [pair for _, pair in sorted(plain, key=itemgetter(0))]
     kept = nearest[:_KEPT]
     for guesses in (near, freed):
-        kept += [pair for _, pair in heapq.nsmallest(_KEPT, guesses, key=itemgetter(0))]
+        kept += [pair for _, pair in heapq.nsmallest(_KEPT, guesses.values(), key=itemgetter(0))]
     return sorted(dict.fromkeys([*kept, *unknown, *nearest[_KEPT:]]), key=guess.frames)
+
+
+Losses = dict[tuple[str, ...], tuple[float, Variants]]
+"""The least loss of the same quirks with any values, and those values."""
+
+
+def ids_of(variants: Variants) -> tuple[str, ...]:
+    """Return the ids of quirks."""
+    return tuple(variant.id for variant in variants)
+
+
+def keep_least(losses: Losses, loss: float, variants: Variants) -> None:
+    """Keep a loss if it is the least of these quirks."""
+    ids = ids_of(variants)
+    if ids not in losses or loss < losses[ids][0]:
+        losses[ids] = loss, variants
 
 
 class _Guess:

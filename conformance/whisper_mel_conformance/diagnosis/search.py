@@ -23,7 +23,7 @@ from whisper_mel_reference import CLASS_A, CLASS_B
 
 from whisper_mel_conformance.diagnosis.answer import Answer, Model, Variant, Variants
 from whisper_mel_conformance.diagnosis.fit import PROMISING, loss, loss_of, refine
-from whisper_mel_conformance.diagnosis.guess import likely
+from whisper_mel_conformance.diagnosis.guess import Losses, ids_of, keep_least, likely
 from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_conformance.quirks.quirk import Parameter, Quirk
 
@@ -166,19 +166,19 @@ class Search:
         """
         near = self._wrong[:1]
         everything = [v for quirk in _path_quirks() for v in _coarse(quirk, self._wrong[0])]
-        losses: _Losses = {(): (math.inf, ())}
+        losses: Losses = {(): (math.inf, ())}
         for count in range(_FAULTS):
             least = min(value for value, _ in losses.values())
-            kept = [v for v in _least(losses, _KEPT) if losses[_ids(v)][0] <= least + _NEAR]
+            kept = [v for v in _least(losses, _KEPT) if losses[ids_of(v)][0] <= least + _NEAR]
             if count == 1:
                 kept += [v for v in self._but_scaled(everything) if v not in kept]
             if least <= PROMISING:
                 near = self._least_explained(kept[0])
-            losses = {_ids(variants): (math.inf, variants) for variants in kept}
+            losses = {ids_of(variants): (math.inf, variants) for variants in kept}
             for variants in dict.fromkeys(_added(kept, everything)):
                 if self._is_over(_WITH_THREES):
                     break
-                _keep_least(losses, loss(near, variants), variants)
+                keep_least(losses, loss(near, variants), variants)
             # Two may do, of which one hides what the other does alone: no guess keeps those.
             found = self._very_close(_least(losses, _KEPT))
             if found:
@@ -199,12 +199,12 @@ class Search:
     def _but_scaled(self, everything: Sequence[Variant]) -> list[Variants]:
         """Return the quirks that come nearest where a fault behind them scales the features."""
         model = self._wrong[0]
-        losses: _Losses = {}
+        losses: Losses = {}
         for variant in everything:
             predicted = model.features((variant,))
             if predicted is not None:
                 left = model.differences_but_trend(predicted, with_slope=True)
-                _keep_least(losses, loss_of(left), (variant,))
+                keep_least(losses, loss_of(left), (variant,))
         return _least(losses, _KEPT // 2)
 
     def _least_explained(self, variants: Variants) -> list[Model]:
@@ -221,13 +221,14 @@ class Search:
         if self._is_over():
             return
         everything = [v for q in _path_quirks() for v in _coarse(q, self._wrong[0])]
+        finer = [v for q in _path_quirks() for v in _of_grid(q)]
         if self._explained:
             index = min(self._explained, key=lambda i: len(self._explained[i]))
             others = [m for i, m in enumerate(self._wrong) if i not in self._explained]
-            first = _combine(self._explained[index], everything)
+            first = _combine(self._explained[index], [*everything, *finer])
             yield self._best(first, others or self._wrong)
-        likely_ones = likely(self._wrong[0], _combine(everything, everything))
-        yield self._best(likely_ones, self._wrong[:1])
+        guessed = _combine(everything, everything), _combine(finer, finer)
+        yield self._best(likely(self._wrong[0], *guessed), self._wrong[:1])
 
     def _best(self, pairs: Iterable[Variants], screen: Sequence[Model]) -> Iterator[Variants]:
         """Find the pairs with the least loss on some answers, each fitted to all wrong ones.
@@ -235,8 +236,8 @@ class Search:
         Those with numbers, which are far from their values on the grids, are chosen by the loss and
         by what it might become, if the numbers only scaled and shifted the features.
         """
-        near: _Losses = {}
-        might: _Losses = {}
+        near: Losses = {}
+        might: Losses = {}
         for pair in pairs:
             if self._is_over(_SCREENED):
                 break
@@ -249,12 +250,12 @@ class Search:
             if not numbers and mean < PROMISING:
                 yield pair
             if numbers:
-                _keep_least(near, mean, pair)
+                keep_least(near, mean, pair)
                 left = [m.differences_but_trend(p, with_slope=numbers > 1) for m, p in fits]
-                _keep_least(might, sum(map(loss_of, left)) / len(left), pair)
+                keep_least(might, sum(map(loss_of, left)) / len(left), pair)
         # Of a pair that might become near, the values that are nearest now: far ones are far from
         # the numbers' own, where the unit of differences has grown with the features.
-        promising = [near[_ids(pair)][1] for pair in _least(might, _REFINED)]
+        promising = [near[ids_of(pair)][1] for pair in _least(might, _REFINED)]
         in_turn = itertools.zip_longest(promising, _least(near, _REFINED))
         chosen = [pair for pair in itertools.chain.from_iterable(in_turn) if pair is not None]
         yield from self._refined(list(dict.fromkeys(chosen)), screen[:1])
@@ -312,21 +313,7 @@ class Search:
         return max(min(LIMIT, answer.score / _GAIN), 1.0)
 
 
-_Losses = dict[tuple[str, ...], tuple[float, Variants]]
-"""The least loss of the same quirks with any values, and those values."""
-
-
-def _ids(variants: Variants) -> tuple[str, ...]:
-    return tuple(variant.id for variant in variants)
-
-
-def _keep_least(losses: _Losses, loss: float, variants: Variants) -> None:
-    ids = _ids(variants)
-    if ids not in losses or loss < losses[ids][0]:
-        losses[ids] = loss, variants
-
-
-def _least(losses: _Losses, n: int) -> list[Variants]:
+def _least(losses: Losses, n: int) -> list[Variants]:
     """Return the ``n`` pairs with the least losses, at most ``_ALIKE`` of those with equal ones."""
     alike: Counter[float] = Counter()
     chosen = []
@@ -413,6 +400,13 @@ def _coarse(quirk: Quirk, model: Model) -> Sequence[Variant]:
     if quirk.parameter.whole and not _of_one_shape(quirk, values, model):
         values = _thinned(_of_one_shape(quirk, _all(quirk.parameter), model)) or values
     return [Variant(quirk.id, value) for value in values]
+
+
+def _of_grid(quirk: Quirk) -> Sequence[Variant]:
+    """Return the quirk with every value of its grid: between far ones a pair's loss has no slope
+    towards its own."""
+    grid = (None,) if quirk.parameter is None else quirk.parameter.grid
+    return [Variant(quirk.id, value) for value in grid]
 
 
 def _thinned(values: Sequence[float]) -> Sequence[float]:
