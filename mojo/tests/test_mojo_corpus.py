@@ -10,8 +10,10 @@ import os
 import resource
 import shutil
 import socket
+import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -577,6 +579,64 @@ def test_a_cut_manifest_is_named_and_made_anew(
     path.write_text("")
     assert featurize(sources, output, "--n-mels", "128") == 2
     assert "was begun with n_mels=80, this is n_mels=128" in capsys.readouterr().err
+
+
+def places(content: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The places of a JSON value, of lists the first entry's."""
+    some = content.items() if isinstance(content, dict) else enumerate(content[:1])
+    for name, inner in some:
+        yield (*at, name)
+        if isinstance(inner, (dict, list)):
+            yield from places(inner, (*at, name))
+
+
+STRANGE = (None, -1, 2**70, "../../x", "\0", "\ud800", [], [[1]], {"a": 1}, float("nan"))
+
+
+@pytest.mark.parametrize("kind", ["manifest", "report"])
+def test_what_a_stranger_has_written_is_named(
+    finished: tuple[Path, Path], kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a seal of its own, but other values than a run writes: no traceback."""
+    sources, output = finished
+    path = output / "manifest.json" if kind == "manifest" else shard_of(output, "0003")[1]
+    written = path.read_text()
+    right = files.read_json(path)
+    for i, at in enumerate(places(right)):
+        for value in STRANGE[i % 2 :: 2]:
+            content = json.loads(written)
+            inner = content
+            for name in at[:-1]:
+                inner = inner[name]
+            if inner[at[-1]] == value:
+                continue
+            inner[at[-1]] = value
+            del content["sha256"]
+            files.write_json(path, content)
+            assert main([str(sources), "-o", str(output), "--verify"]) in (0, 1, 2), (at, value)
+    assert f"{path} has values that no run writes" in capsys.readouterr().err
+    for content in ({}, {"format": 1}, right | {"settings": {}}):
+        files.write_json(path, content)
+        assert main([str(sources), "-o", str(output), "--verify"]) == 1
+
+
+def test_what_has_no_end_is_not_read(finished: tuple[Path, Path]) -> None:
+    """Pipes in place of files, and a device that a report names: none is waited for."""
+    sources, output = finished
+    path, other = (shard_of(output, name)[1] for name in ("0003", "0020"))
+    report = files.read_json(path)
+    described = {"size": 0, "mtime_ns": 1, "sha256": "0" * 64}
+    files.write_json(path, report | {"inputs": report["inputs"] | {"/dev/zero": described}})
+    pipes = output / "manifest.json", other
+    for pipe in pipes:
+        pipe.unlink()
+        os.mkfifo(pipe)
+    verify = [str(sources), "-o", str(output), "--verify"]
+    command = [sys.executable, "-m", "whisper_mel_mojo.featurize", *verify]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    for said in ("/dev/zero is no file any more", *(f"{pipe} is no file" for pipe in pipes)):
+        assert said in done.stderr
 
 
 def test_what_size_and_time_do_not_show_takes_a_hash(finished: tuple[Path, Path]) -> None:

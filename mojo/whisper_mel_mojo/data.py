@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from whisper_mel_mojo.corpus import manifest
+from whisper_mel_mojo.corpus.forms import MANIFEST
 
 if TYPE_CHECKING:
     from whisper_mel_mojo.corpus.stream import FeatureStream
@@ -174,7 +175,7 @@ def _finished(folder: Path) -> dict[str, Any]:
     path = manifest.Output(folder).manifest
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: expected an output of featurize")
-    found = manifest.load(path)
+    found = manifest.load(path, MANIFEST)
     if not found["complete"]:
         raise ValueError(f"{folder} is not finished: the same command continues it")
     if found["settings"]["format"] != "parquet":

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,7 +45,7 @@ def stamp(path: str | Path) -> Stamp | None:
         status = os.stat(path)
     except OSError:
         return None
-    digest = _digest(path, status)
+    digest = _digest(path, status) if stat.S_ISREG(status.st_mode) else None
     return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": digest}
 
 
@@ -67,6 +68,8 @@ def difference(path: str | Path, was: Stamp | None, *, rehash: bool = False) -> 
         return f"is gone ({error.strerror})" if was else None
     if was is None:
         return "is there now"
+    if not stat.S_ISREG(status.st_mode):
+        return "is no file any more"  # a pipe or a device has no end
     if status.st_size != was["size"]:
         return f"has {status.st_size} bytes, and had {was['size']}"
     if was["sha256"] is None or rehash or status.st_mtime_ns != was["mtime_ns"]:
@@ -115,6 +118,8 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read what :func:`write_json` has written. Raises ``ValueError`` if anything was changed."""
+    if not path.is_file():
+        raise ValueError(f"{shown(path)} is no file")
     written = path.read_bytes()
     if written != _sealed(written[len(_sealed(b"")) :]):
         raise ValueError(f"{shown(path)} is cut off or spoiled")

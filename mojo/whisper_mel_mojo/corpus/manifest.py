@@ -18,7 +18,6 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -37,12 +36,11 @@ from whisper_mel_mojo.corpus.files import (
     whole,
     write_json,
 )
+from whisper_mel_mojo.corpus.forms import MANIFEST, NAME, REPORT, Form
 from whisper_mel_mojo.corpus.inputs import Clip, Corpus
 from whisper_mel_mojo.decoders import shown
 
 FORMAT = 1
-NAME = re.compile(r"\d{6,}-[0-9a-f]{8}")
-"""Names of shards. What else is in the folders is not ours, and stays."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +96,13 @@ class Output:
             yield
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path, form: Form) -> dict[str, Any]:
     """Read a manifest or report. Raises ``ValueError`` if it is spoiled, or of another format."""
     content = read_json(path)
-    if content["format"] != FORMAT:
-        raise ValueError(f"{shown(path)} has format {content['format']}: expected {FORMAT}")
+    if content.get("format") != FORMAT:
+        raise ValueError(f"{shown(path)} has format {content.get('format')!r}: expected {FORMAT}")
+    if not form(content):
+        raise ValueError(f"{shown(path)} has values that no run writes: expected those of featurize")
     return content
 
 
@@ -142,14 +142,14 @@ def opened(output: Output) -> State:
     """Read the manifest and the reports of an output; nothing is compared with files yet."""
     state = State()
     try:
-        state.earlier = load(output.manifest) if output.manifest.exists() else {}
+        state.earlier = load(output.manifest, MANIFEST) if output.manifest.exists() else {}
     except ValueError as error:
         state.problems[str(error)] = None
     for path in sorted(output.reports.glob("*.json")):
         if not NAME.fullmatch(path.stem):
             continue
         try:
-            state.valid[path.stem] = load(path)
+            state.valid[path.stem] = load(path, REPORT)
         except ValueError as error:
             state.invalid.append(path.stem)
             state.problems[str(error)] = None
@@ -312,7 +312,7 @@ def report(
 def take_in(state: State, output: Output, names: Iterable[str]) -> list[dict[str, Any]]:
     """Add the reports of shards that have been made to the valid ones; return them."""
     paths = [output.reports / f"{name}.json" for name in names]
-    made = {path.stem: load(path) for path in paths if path.exists()}
+    made = {path.stem: load(path, REPORT) for path in paths if path.exists()}
     state.valid |= made
     return list(made.values())
 
