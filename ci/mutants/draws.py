@@ -204,7 +204,10 @@ def _is_plain(source: Any) -> bool:
         Request(recipes=[rising(1777, 944), rising(1777, 945)]),
     ):
         audio, options = request.audio(), request.options()
-        made, expected = (it.log_mel(audio, **options) for it in (source, right))
+        try:
+            made, expected = (it.log_mel(audio, **options) for it in (source, right))
+        except ValueError:  # a clip that it makes longer may be longer than pad_to
+            return False
         if made.shape == expected.shape and not np.abs(made - expected).max() > _PLAIN:
             return False
     return True

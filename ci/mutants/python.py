@@ -149,7 +149,7 @@ def _changes_of(node: ast.AST) -> Iterator[Change]:
         yield _setter(node, "value", not value if isinstance(value, bool) else value + 1)
     if isinstance(node, (ast.If, ast.IfExp, ast.While)):
         yield _setter(node, "test", ast.UnaryOp(ast.Not(), node.test))
-    if isinstance(node, ast.Return) and node.value is not None:
+    if isinstance(node, ast.Return) and ast.unparse(node) not in ("return", "return None"):
         yield _setter(node, "value", ast.Constant(None))
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         yield _setter(node, "value", ast.Constant(None))

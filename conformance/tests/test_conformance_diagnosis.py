@@ -435,6 +435,18 @@ BRANCHES = {
         lambda audio, spec: np.abs(np.atleast_2d(audio)[0]).argmax() >= audio.shape[-1] - 321
     ),
 }
+UNSEEN: dict[str, Callable[[Array, Any], bool]] = {
+    "with more than 22,475 samples": lambda audio, spec: audio.shape[-1] > 22_475,
+    "with pad_to equal to the number of samples": (
+        lambda audio, spec: spec.pad_to == audio.shape[-1]
+    ),
+    "with samples at an address that is no multiple of 8 bytes": (
+        lambda audio, spec: audio.ctypes.data % 8 != 0
+    ),
+    "if the loudest sample is among the first 300": (
+        lambda audio, spec: np.abs(np.atleast_2d(audio)[0]).argmax() < 300
+    ),
+}
 FAILED = (
     *("boundary/length-480/80", "boundary/pad-1637-to-1637/80", "buffers/stride-2-400"),
     *("batch/three/80", "boundary/length-560/80"),
@@ -450,6 +462,14 @@ def test_the_condition_of_a_fault_is_said(condition: str) -> None:
     assert said
     assert said[0].startswith(f"It is wrong {condition} only: on ")
     assert ["offset"] in names(diagnosis)
+
+
+@pytest.mark.parametrize("condition", UNSEEN)
+def test_a_condition_is_found_without_a_case_that_shows_it(condition: str) -> None:
+    """A plain clip is asked for in every way where the clips are right."""
+    source = _only(UNSEEN[condition], lambda y: y + np.float32(0.25))
+    diagnosis = diagnose(front_end(source()), failed=["memory/files-left"])
+    assert any(it.startswith(f"It is wrong {condition} only") for it in diagnosis.sentences)
 
 
 def test_lengths_that_are_few_in_a_case_are_found() -> None:
@@ -503,7 +523,8 @@ def test_what_is_left_of_three_faults_is_said() -> None:
 
     diagnosis = diagnose(front_end(f))
     assert names(diagnosis) == [["pad-zero", "pre-emphasis", "symmetric-window"]]
-    assert "all clips of the diagnosis but “padded”: with pad_to something" in diagnosis.evidence[0]
+    said = "but “padded”: with pad_to beyond the number of samples something else is wrong"
+    assert said in diagnosis.evidence[0]
 
 
 def test_what_is_wrong_everywhere_has_no_condition() -> None:

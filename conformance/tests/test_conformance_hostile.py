@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import socket
 import struct
 import sys
@@ -174,6 +175,29 @@ def test_arrays_arrive_as_they_were_sent(array: Any) -> None:
     assert received["calls"][1:] == [1.5, None, "x", float("inf")]
 
 
+def test_the_size_of_a_message_is_returned() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert wire.send(ours, [CLIP, "x"], 1800.0) == len(theirs.recv(1 << 20)) > CLIP.nbytes
+
+
+def test_only_what_cannot_be_shown_is_escaped() -> None:
+    assert wire.printable("é\x1b\n\t\u202ex\ud800") == "é\\x1b\\n\\t\\u202ex\\ud800"
+    assert wire.printable("é\x1b\n\t", lines=True) == "é\\x1b\n\t"
+
+
+@pytest.mark.parametrize("command", ["::error::x", "  ::stop-commands::x", "a ##[add-mask]x"])
+def test_no_word_of_a_front_end_is_a_command_of_a_workflow(command: str) -> None:
+    """GitHub's runners obey lines of a log that begin with two colons, behind spaces, too."""
+    for text in (command, f"first\n{command}"):
+        shown = wire.printable(text, lines=True)
+        assert not any(
+            line.lstrip().startswith("::") or "##[" in line for line in shown.split("\n")
+        )
+        assert shown == wire.printable(shown, lines=True)
+    assert wire.printable("std::bad_alloc: ::new") == "std::bad_alloc: ::new"
+
+
 def test_a_message_cut_short_is_an_end() -> None:
     ours, theirs = socket.socketpair()
     with theirs:
@@ -264,6 +288,7 @@ f = F()
         "name = 'x' * 10_000_000",
         "device = 3",
         "capabilities = {'n_mels': (np.int64(80),)}",
+        "import itertools; versions = zip(map(str, itertools.count()), itertools.repeat('1'))",
     ],
 )
 def test_oddities_become_plain_text(load: Load, what: str) -> None:
@@ -279,6 +304,7 @@ def test_oddities_become_plain_text(load: Load, what: str) -> None:
     "what",
     [
         "capabilities = {'n_mels': object()}",
+        "import itertools; capabilities = {'n_mels': itertools.repeat(80)}",
         "capabilities = {'n_mels': ('80',)}",
         "capabilities = {'n_mels': (0,)}",
         "capabilities = {'n_mels': ()}",

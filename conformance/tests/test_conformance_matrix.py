@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from whisper_mel_conformance.frontend import load
 from whisper_mel_conformance.frontend.command import CommandFrontEnd
 from whisper_mel_conformance.frontend.load import peers
 from whisper_mel_conformance.run.judge import Judge
-from whisper_mel_conformance.run.known import of_peers, read
+from whisper_mel_conformance.run.known import KnownFailure, of_peers, read
 from whisper_mel_conformance.run.run import Run
 from whisper_mel_conformance.run.setup import prepare
 
@@ -250,6 +251,21 @@ def test_what_is_declared_of_an_adapter_is_of_it_alone() -> None:
     assert not entry.is_about("librosa", "mine.py:f")
     assert not entry.is_about("lhotse", "lhotse")
     assert not replace(entry, front_end="mine").is_about("mine", "mine")  # no adapter of the suite
+
+
+@pytest.mark.parametrize("value", ["9" * 6000, "[" * 100_000 + "]" * 100_000])
+def test_a_declaration_that_no_parser_takes_is_said(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "known.toml"
+    path.write_text(f'front-end = "f"\n[[failure]]\ncases = {value}\n')
+    with pytest.raises(ValueError, match=f"^{path}: "):
+        read(path)
+
+
+@pytest.mark.parametrize("worst", [0.5, math.inf])
+def test_a_declaration_travels_as_plain_data(worst: float) -> None:
+    """To the processes of pytest-xdist, which judge."""
+    entry = replace(of_peers()[0], exceptions=("a/*",), worst=worst)
+    assert KnownFailure.of_json(json.loads(json.dumps(entry.as_json()))) == entry
 
 
 def test_a_declared_score_may_be_any_above_zero(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import decimal
 import os
+import platform
 import signal
 import sys
 import tempfile
@@ -134,6 +135,38 @@ def test_descriptors_and_signals_are_seen() -> None:
     signal.signal(signal.SIGUSR1, handler)
     assert seen == {"signals", "handler of SIGUSR1", "standard input, output and errors"}
     assert state.differences(before, after) == []
+
+
+def test_numbers_of_threads_of_loaded_libraries_are_seen() -> None:
+    before = state.snapshot()
+    counts = {name: value for name, value in before.items() if "openblas_get_num_threads" in name}
+    assert counts, "NumPy computes with OpenBLAS"
+    name, value = counts.popitem()
+    function = name.rpartition("(")[2].rstrip(")").replace("get", "set")
+    (path,) = (it for it in state._libraries() if Path(it).name == name.split()[2])
+    put = getattr(ctypes.CDLL(path), function)
+    put(int(value) % 2 + 1)
+    during = state.snapshot()
+    put(int(value))
+    assert f"{name}: {value} became {int(value) % 2 + 1}" in state.differences(before, during)
+
+
+def test_exceptions_of_arithmetic_that_have_occurred_are_not_seen_as_its_mode() -> None:
+    math = ctypes.CDLL("libm.so.6")
+    math.feclearexcept(0x3D)
+    before = state.control()
+    math.feraiseexcept(0x20 if platform.machine() == "x86_64" else 0x10)
+    assert state.control() == before
+    math.feclearexcept(0x3D)
+
+
+def test_what_is_seen_of_a_value_has_an_end() -> None:
+    lines = state.differences({"a": "x" * 100}, {"a": "y" * 100})
+    assert lines == [f"a: {'x' * 80} became {'y' * 80}"]
+
+
+def test_the_name_of_the_process_is_seen() -> None:
+    assert state.snapshot()["name"] == Path("/proc/self/comm").read_text()
 
 
 def test_what_comes_with_a_library_is_no_change(monkeypatch: pytest.MonkeyPatch) -> None:

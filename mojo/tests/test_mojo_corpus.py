@@ -590,7 +590,18 @@ def places(content: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
             yield from places(inner, (*at, name))
 
 
-STRANGE = (None, -1, 2**70, "../../x", "\0", "\ud800", [], [[1]], {"a": 1}, float("nan"))
+STRANGE: tuple[Any, ...] = (
+    None,
+    -1,
+    2**70,
+    "../../x",
+    "\0",
+    "\ud800",
+    [],
+    [[1]],
+    {"a": 1},
+    float("nan"),
+)
 
 
 @pytest.mark.parametrize("kind", ["manifest", "report"])
@@ -614,10 +625,13 @@ def test_what_a_stranger_has_written_is_named(
             del content["sha256"]
             files.write_json(path, content)
             assert main([str(sources), "-o", str(output), "--verify"]) in (0, 1, 2), (at, value)
-    assert f"{path} has values that no run writes" in capsys.readouterr().err
+    assert f"{path} has values that featurize does not write" in capsys.readouterr().err
     for content in ({}, {"format": 1}, right | {"settings": {}}):
         files.write_json(path, content)
         assert main([str(sources), "-o", str(output), "--verify"]) == 1
+    path.write_bytes(files._sealed(b'\n "format": ' + b"[" * 100_000))
+    assert main([str(sources), "-o", str(output), "--verify"]) == 1
+    assert f"{path} is no JSON" in capsys.readouterr().err
 
 
 def test_what_has_no_end_is_not_read(finished: tuple[Path, Path]) -> None:

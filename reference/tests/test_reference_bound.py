@@ -19,7 +19,7 @@ from whisper_mel_reference import (
     stages,
     truth,
 )
-from whisper_mel_reference.bound import compare_with
+from whisper_mel_reference.bound import compare_with, half_ulp, spectrum_error
 
 Signal = Callable[[np.random.Generator], np.ndarray]
 SECOND = np.arange(16000)
@@ -247,3 +247,38 @@ def test_bad_input_is_named() -> None:
         error_bound(np.full(400, 1e17))
     with pytest.raises(ValueError, match=r"audio\[3\] is nan"):
         score(np.zeros((80, 2)), np.r_[0.0, 0.0, 0.0, np.nan, np.zeros(400)])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "half"),
+    [
+        ("float16", 1.0, 2.0**-11),
+        ("float16", -1.999, 2.0**-11),
+        ("float16", 0.75, 2.0**-12),
+        ("float16", 2.0**-14, 2.0**-25),
+        ("float16", 0.0, 2.0**-25),  # subnormals lie as far apart as the smallest normal numbers
+        ("bfloat16", 1.0, 2.0**-8),
+        ("bfloat16", 0.75, 2.0**-9),
+        ("bfloat16", 0.0, 2.0**-134),
+    ],
+)
+def test_rounding_to_half_precision_changes_half_a_last_place(
+    dtype: str, value: float, half: float
+) -> None:
+    assert half_ulp(np.array([value]), dtype) == [half]
+
+
+def test_numpy_rounds_to_half_precision_as_it_is_said() -> None:
+    exact = np.random.default_rng(9).uniform(-4.0, 4.0, 10_000)
+    rounded = exact.astype(np.float16)
+    part = np.abs(rounded - exact) / half_ulp(rounded, "float16")
+    assert 0.999 < part.max() <= 1.0
+    with pytest.raises(ValueError, match="dtype='float8': expected one of float32, float16"):
+        half_ulp(exact, "float8")
+
+
+def test_a_window_s_error_grows_with_its_weights() -> None:
+    frames, none = np.ones((3, 400)), np.zeros((3, 400))
+    errors = [spectrum_error(frames, none, np.zeros(3), gain=gain) for gain in (1.0, 2.0, 4.0)]
+    np.testing.assert_allclose(errors[1], 2.0 * errors[0])
+    np.testing.assert_allclose(errors[2], 4.0 * errors[0])

@@ -449,25 +449,13 @@ _PROPERTIES = (
 )
 
 
-_OPTIONS: dict[str, Callable[[Answer], Any]] = {
-    "with pad_to": lambda answer: answer.spec.pad_to,
-    "in a batch": lambda answer: answer.audio.ndim == 2 or None,
-    "with clips of dtype {}": lambda answer: str(answer.audio.dtype),
-    "with {} bands": lambda answer: answer.spec.n_mels,
-    "with smoothing={}": lambda answer: answer.spec.smoothing,
-    "with maximum={}": lambda answer: answer.spec.maximum,
-}
-
-
-def option_of(some: Sequence[Answer], answers: Sequence[Answer]) -> str | None:
-    """Return, in words, the option that these answers have and no other has; None if none is."""
-    for words, of in _OPTIONS.items():
-        values = {of(answer) for answer in some}
-        value = values.pop()
-        if values or value is None:
-            continue
-        if [it for it in answers if of(it) == value] == list(some):
-            return words.format(value)
+def option_of(some: Sequence[Request], every: Sequence[Request]) -> str | None:
+    """Return, in words, the property that these requests have and no other has; None if none is."""
+    for property in (_BATCHES, *_PROPERTIES):
+        own = {property.of(request) for request in some}
+        values = [property.of(request) for request in every]
+        if len(some) == sum(value in own for value in values) < len(every):
+            return property.words([*own], [*dict.fromkeys(values)])
     return None
 
 
@@ -492,24 +480,61 @@ def _of_length(asked: Asked, request: Request) -> Found:
     right = [n for n, it in tried.items() if not it]
     if not wrong:
         return None, request  # the witness is wrong by what it holds
-    if max(right) < min(wrong):
-        most = _border(is_wrong, max(right), min(wrong))
-        if _agree(is_wrong, most + 1, 2 * most + 500, True):
-            return _length_part(
-                f"with more than {most:,} samples",
-                lambda n: n > most,
-                lambda n: max(n, most + 1 + n // 8),
-            ), request
-    if max(wrong) < min(right):
-        least = _border(lambda n: not is_wrong(n), max(wrong), min(right)) + 1
-        if _agree(is_wrong, _LEAST, least - 1, True):
-            return _length_part(
-                f"with fewer than {least:,} samples",
-                lambda n: n < least,
-                lambda n: min(n, max(least - 1 - n % 40, _LEAST)),
-            ), request
-    found = _remainder(is_wrong, wrong, right)
-    return found, request
+    found = _interval(is_wrong, wrong, right)
+    if found is not None and found.is_open:
+        return found.part, request
+    part = _remainder(is_wrong, wrong, right)
+    return part or (found.part if found is not None else None), request
+
+
+@dataclass(frozen=True)
+class _Interval:
+    """Numbers of samples from ``low`` on and up to ``high``; None means without an end."""
+
+    low: int | None
+    high: int | None
+
+    @property
+    def is_open(self) -> bool:
+        return self.low is None or self.high is None
+
+    @property
+    def part(self) -> Part:
+        low, high = self.low, self.high
+        if high is None:
+            assert low is not None
+            words = f"with more than {low - 1:,} samples"
+        elif low is None:
+            words = f"with fewer than {high + 1:,} samples"
+        else:
+            words = f"with {low:,} to {high:,} samples"
+
+        def nearest(n: int) -> int:
+            """Return a length within it, not always the same."""
+            if high is not None and n > high:
+                return max(high - n % 40, low or _LEAST)
+            assert low is not None
+            return min(low + n // 8, high or low + n // 8)
+
+        return _length_part(
+            words, lambda n: (low is None or n >= low) and (high is None or n <= high), nearest
+        )
+
+
+def _interval(
+    is_wrong: Callable[[int], bool], wrong: Sequence[int], right: Sequence[int]
+) -> _Interval | None:
+    """Find an interval that all wrong lengths lie in, and no right one; None if there is none."""
+    below, above = ([n for n in right if n < min(wrong)], [n for n in right if n > max(wrong)])
+    if len(below) + len(above) < len(right) or (below and above and len(wrong) < _TELLING):
+        return None
+    low = _border(is_wrong, max(below), min(wrong)) + 1 if below else None
+    high = _border(lambda n: not is_wrong(n), max(wrong), min(above)) if above else None
+    first, last = low or _LEAST, high or 2 * (low or 0) + 500
+    return _Interval(low, high) if _agree(is_wrong, first, last, True) else None
+
+
+_TELLING = 3  # wrong lengths between right ones tell that those between them are wrong, too
 
 
 def _around(n: int) -> Sequence[int]:
@@ -671,12 +696,13 @@ def _maximum_part(place: int, is_late: bool, *, from_end: bool) -> Part:
 
 
 def every(asks: Callable[[], bool], times: int) -> int | None:
-    """Return the number of calls of which one is wrong, always; None if they are not so.
+    """Return the number of calls of which one is wrong, always; None if they are not so, or if all
+    are wrong.
 
     ``asks`` makes the same call again, and says whether it is wrong.
     """
     wrong = [i for i in range(times) if asks()]
     apart = set(np.diff(wrong).tolist())
-    if len(wrong) >= 3 and len(apart) == 1:
-        return int(apart.pop())
-    return None
+    if len(wrong) < 3 or len(apart) > 1 or apart == {1}:
+        return None
+    return int(apart.pop())

@@ -241,7 +241,7 @@ def diagnose(
             # Features that nothing explains are no better evidence than the cases of a fault.
             return _right_here(given, failed, refusals, suspects, found.condition)
         return found or _right_here(given, failed, refusals, suspects)
-    causes = _Causes(front_end, given, failed)
+    causes = _Causes(front_end, asked, given, failed)
     found = causes.simple()
     if found is None:
         found = _under_a_condition(front_end, asked, calls, failed)
@@ -300,7 +300,7 @@ def _under_a_condition(
         whys = [answer.error for answer in answers if answer.error]
         cause = f"It gives no features: {whys[0]}." if whys else "Nothing known explains it."
         return Diagnosis([], cause, [condition.sentence], condition=condition)
-    causes = _Causes(front_end, wrong, failed, condition)
+    causes = _Causes(front_end, requests, wrong, failed, condition)
     return causes.simple() or (causes.combined() if with_pairs else None) or causes.unexplained()
 
 
@@ -325,11 +325,12 @@ class _Causes:
     def __init__(
         self,
         front_end: FrontEnd,
+        asked: Mapping[str, Request],
         given: Sequence[Answer],
         failed: Sequence[str],
         condition: Condition | None = None,
     ) -> None:
-        self._given = given
+        self._asked = {answer.name: asked[answer.name] for answer in given}
         self._wrong = [answer for answer in given if not answer.score <= CLASS_B]
         self._failed, self._condition = failed, condition
         self._model = front_end.capabilities.model
@@ -361,8 +362,11 @@ class _Causes:
     def _nearly(self) -> Diagnosis | None:
         """Return the diagnosis of quirks that explain all answers but those with an option."""
         best = self._search.partial
-        words = None if best is None else option_of(best.but, self._given)
-        if best is None or words is None:
+        if best is None:
+            return None
+        but = [self._asked[answer.name] for answer in best.but]
+        words = option_of(but, [*self._asked.values()])
+        if words is None:
             return None
         agreement = _agreement(best, self._worst, self._failed, self._model)
         names = ", ".join(f"“{answer.name}”" for answer in best.but)
@@ -841,7 +845,7 @@ def _tried_again(
     for case in map(find, failed):
         of_family = outcomes.setdefault(case.family, [])
         check = CHECKS[case.check]
-        if isinstance(case, Property) or check.alone or case.check == "forked":
+        if isinstance(case, Property) or check.alone or "forks" in case.claims:
             continue
         if len(of_family) == _TRIED:
             continue
@@ -890,7 +894,8 @@ def _off(answer: Answer) -> Array:
 def _only_place(wrong: Sequence[Answer]) -> str:
     """Name the frames or bands that are off alone, the same in all answers, with a verb; empty if
     there are none, or too few answers to tell."""
-    if len(wrong) < _TELLING or any(a.actual.shape != a.expected.shape for a in wrong):
+    alike = [a for a in wrong if a.actual is not None and a.actual.shape == a.expected.shape]
+    if not len(alike) == len(wrong) >= _TELLING:
         return ""
     masks = [_off(answer) for answer in wrong]
     frames = [np.flatnonzero(off.any(axis=0)).tolist() for off in masks]
@@ -905,9 +910,9 @@ def _only_place(wrong: Sequence[Answer]) -> str:
         return f"frames from {first} on are"
     if step > 1 and all(of == [*range(first, n, step)] for of, n in each):
         return f"one frame in {step}, from {first} on, is"
-    bands = {tuple(np.flatnonzero(off.any(axis=1)).tolist()) for off in masks}
-    if len(bands) == 1 and len(*bands) < min(off.shape[0] for off in masks):
-        return f"bands {_runs(np.array(*bands))} are"
+    bands = [np.flatnonzero(off.any(axis=1)).tolist() for off in masks]
+    if all(of == bands[0] for of in bands) and len(bands[0]) < min(map(len, masks)):
+        return f"bands {_runs(np.array(bands[0]))} are"
     return ""
 
 

@@ -13,10 +13,11 @@ import dataclasses
 import importlib
 import importlib.util
 import inspect
+import itertools
 import operator
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -94,7 +95,7 @@ class Capabilities:
 
     def __post_init__(self) -> None:
         for name in ("n_mels", "smoothing", "dtypes", "maximum", "out_dtypes", "stream"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            object.__setattr__(self, name, _few(f"capabilities: {name}", getattr(self, name)))
         object.__setattr__(self, "n_mels", tuple(_whole("n_mels", n) for n in self.n_mels))
         if self.max_samples is not None:
             object.__setattr__(self, "max_samples", _whole("max_samples", self.max_samples))
@@ -135,6 +136,17 @@ class Capabilities:
     @property
     def same_process(self) -> bool:
         return not self.own_process
+
+
+_MOST = 1000
+
+
+def _few(name: str, values: Iterable[Any]) -> tuple[Any, ...]:
+    """Return values, which a front-end may give without end; raise ``ValueError`` for too many."""
+    few = tuple(itertools.islice(values, _MOST + 1))
+    if len(few) > _MOST:
+        raise ValueError(f"{name}: more than {_MOST} values: expected at most that")
+    return few
 
 
 def _whole(name: str, value: Any) -> int:
@@ -389,13 +401,15 @@ def inspect_front_end(value: Any, source: str, model: Mapping[str, Any] | None =
     )
     offered = _offered(parameters or {}, None if stream is None else _parameters(stream) or {})
     offered["lengths"] = with_lengths is not None
+    versions = getattr(value, "versions", {})
+    pairs = versions.items() if isinstance(versions, Mapping) else versions
     loaded = Loaded(
         name=str(getattr(value, "name", source)) if is_object else source,
         device=device,
         capabilities=_capabilities({**offered, "forks": device == "cpu"}, declared),
         log_mel=log_mel,
         n_mels_as=n_mels_as,
-        versions=dict(getattr(value, "versions", {})),
+        versions=dict(itertools.islice(pairs, _MOST)),
         stream=stream,
         with_lengths=with_lengths,
     )

@@ -82,15 +82,27 @@ def printable(text: str, limit: int | None = None, *, lines: bool = False) -> st
     """Return ``text`` in a form that can be shown and stored anywhere, XML and HTML included.
 
     Control characters, lone surrogates and others that cannot be printed are escaped; ``lines``
-    keeps line feeds and tabs. A text of more than ``limit`` characters loses its middle.
+    keeps line feeds and tabs. What GitHub's runners would obey as a command in a log is escaped,
+    too. A text of more than ``limit`` characters loses its middle.
     """
     if limit is not None and len(text) > limit:
         half = limit // 2
         text = f"{text[:half]}…{text[len(text) - (limit - half - 1) :]}"
+    text = _COMMAND.sub(lambda found: _hexadecimal(found[0]), text)
     if text.isprintable():
         return text
     kept = "\n\t" if lines else ""
     return "".join(c if c.isprintable() or c in kept else _escaped(c) for c in text)
+
+
+_COMMAND = re.compile(r"^\s*::|##\[", re.MULTILINE)
+"""The beginning of a workflow command, in both of its forms."""
+
+
+def _hexadecimal(command: str) -> str:
+    """Escape the first character of a command, which follows the line's spaces."""
+    words = command.lstrip()
+    return command[: len(command) - len(words)] + f"\\x{ord(words[0]):x}{words[1:]}"
 
 
 def _escaped(character: str) -> str:

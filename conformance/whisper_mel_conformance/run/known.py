@@ -113,7 +113,7 @@ def read(path: Path, *, of_adapter: bool = False) -> list[KnownFailure]:
     """
     try:
         data = tomllib.loads(read_foreign(path))
-    except (OSError, ValueError) as error:  # not UTF-8, or not TOML
+    except (OSError, ValueError, RecursionError) as error:  # not UTF-8, or not TOML
         raise ValueError(f"{path}: {error}") from error
     name = data.pop("front-end", None)
     entries = data.pop("failure", [])

@@ -123,7 +123,10 @@ def read_json(path: Path) -> dict[str, Any]:
     written = path.read_bytes()
     if written != _sealed(written[len(_sealed(b"")) :]):
         raise ValueError(f"{shown(path)} is cut off or spoiled")
-    content: dict[str, Any] = json.loads(written)
+    try:
+        content: dict[str, Any] = json.loads(written)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{shown(path)} is no JSON: {error}") from None
     del content["sha256"]
     return content
 

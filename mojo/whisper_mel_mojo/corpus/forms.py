@@ -75,9 +75,7 @@ def having(**forms: Form) -> Form:
 
 
 _nothing = one_of(None)
-_STAMP = having(
-    size=is_count, mtime_ns=is_count, sha256=either(_nothing, matches("[0-9a-f]{64}"))
-)
+_STAMP = having(size=is_count, mtime_ns=is_count, sha256=either(_nothing, matches("[0-9a-f]{64}")))
 _SETTINGS = having(
     n_mels=one_of(80, 128),
     window=is_count,
