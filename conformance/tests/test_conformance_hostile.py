@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import json
 import os
-import re
 import socket
 import struct
 import sys

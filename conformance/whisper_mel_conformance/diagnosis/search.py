@@ -35,7 +35,7 @@ _GAIN = 10.0  # an explanation must be better than the reference by this factor
 _SLIGHT = 2.0 * CLASS_B  # an answer need not become better than this if another is far worse
 _COARSE = 4  # values of a grid that are tried in pairs
 _REFINED_ALONE = 6  # quirks with a number that are fitted to each answer
-_REFINED = 24  # pairs that are fitted, of each of two rankings
+_REFINED = 24  # pairs that are fitted, of each of three rankings
 _SCANNED = 8  # of those, pairs whose whole numbers are tried far from the grid's, too
 _FITTED_TO = 3  # answers that a quirk's number is fitted to, each alone
 _ALIKE = 2  # of those, pairs with one loss: a quirk that does nothing here goes with any other
@@ -234,10 +234,10 @@ class Search:
         """Find the pairs with the least loss on some answers, each fitted to all wrong ones.
 
         Those with numbers, which are far from their values on the grids, are chosen by the loss and
-        by what it might become, if the numbers only scaled and shifted the features.
+        by what it might become, if the numbers only scaled or shifted the features.
         """
         near: Losses = {}
-        might: Losses = {}
+        might: dict[bool, Losses] = {True: {}, False: {}}  # with a scale, or a shift alone
         for pair in pairs:
             if self._is_over(_SCREENED):
                 break
@@ -251,13 +251,14 @@ class Search:
                 yield pair
             if numbers:
                 keep_least(near, mean, pair)
-                left = [m.differences_but_trend(p, with_slope=numbers > 1) for m, p in fits]
-                keep_least(might, sum(map(loss_of, left)) / len(left), pair)
+                for scaled in {True, numbers > 1}:
+                    left = [m.differences_but_trend(p, with_slope=scaled) for m, p in fits]
+                    keep_least(might[scaled], sum(map(loss_of, left)) / len(left), pair)
         # Of a pair that might become near, the values that are nearest now: far ones are far from
         # the numbers' own, where the unit of differences has grown with the features.
-        promising = [near[ids_of(pair)][1] for pair in _least(might, _REFINED)]
-        in_turn = itertools.zip_longest(promising, _least(near, _REFINED))
-        chosen = [pair for pair in itertools.chain.from_iterable(in_turn) if pair is not None]
+        rankings = [_least(losses, _REFINED) for losses in (*might.values(), near)]
+        rankings = [[near[ids_of(pair)][1] for pair in ranking] for ranking in rankings]
+        chosen = [it for row in itertools.zip_longest(*rankings) for it in row if it is not None]
         yield from self._refined(list(dict.fromkeys(chosen)), screen[:1])
 
     def _refined(self, pairs: Sequence[Variants], screen: Sequence[Model]) -> Iterator[Variants]:
