@@ -172,6 +172,21 @@ def test_a_front_end_that_changes_goldens_does_not_conform(name: str, tmp_path: 
     assert "conforms" not in done.stdout
 
 
+@pytest.mark.slow
+def test_a_run_whose_files_nobody_else_may_read(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        words = ("--frontend", f"{QUIRKS}:all-zero", "-k", "length-401/80")
+        done = conformance(*words, folder=tmp_path)
+    finally:
+        os.umask(before)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert report_of(tmp_path)["problems"] == []
+    modes = {path.stat().st_mode & 0o077 for path in (tmp_path / "report").rglob("*")}
+    assert modes == {0}
+
+
 # --------------------------------------------------------------------------- sizes
 
 

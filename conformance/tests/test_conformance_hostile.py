@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import socket
 import struct
 import sys
@@ -229,6 +230,8 @@ def test_every_operation_has_a_form_of_answer() -> None:
         ("os._exit(0)", "exited with status 0"),
         ("sys.exit(0)", "SystemExit"),
         ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        # The whole group, which the judge is not in.
+        ("os.kill(0, signal.SIGTERM); time.sleep(3600)", "exited|killed"),
     ],
 )
 def test_odd_ends_are_failures(
@@ -510,7 +513,7 @@ def test_serving_programs_are_held_to_it_too(tmp_path: Path, answer: str, messag
 
 # --------------------------------------------------------------------------- files from elsewhere
 
-GOOD = {
+GOOD: dict[str, Any] = {
     "format": 1,
     "case": "numerics/x",
     "check": "scored",
@@ -549,6 +552,7 @@ def test_a_good_file_is_replayed(tmp_path: Path) -> None:
         {"front_end": {}},
         {"front_end": {"source": 1}},
         {"front_end": {"source": "nonesuch"}},
+        {"front_end": {**GOOD["front_end"], "model": {"name": "x"}}},
         {"front_end": {"source": "cmd:touch owned {in} {out}"}},
         {"front_end": {"source": "os:getcwd"}},
     ],
@@ -561,6 +565,20 @@ def test_a_file_that_is_no_case_is_said_in_a_sentence(
     assert said
     assert "Traceback" not in said
     assert not Path("owned").exists()
+
+
+@pytest.mark.parametrize("options", [[], ["--issue"]])
+def test_the_words_of_a_file_are_shown_escaped(
+    options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "\x1b[2J\n::stop-commands::x"
+    case = {**GOOD, "case": words, "message": words, "environment": {words: words}}
+    (tmp_path / "case.json").write_text(json.dumps(case))
+    assert replay.main([str(tmp_path), *options]) == 1
+    shown = "".join(capsys.readouterr())
+    assert "\\x1b[2J" in shown
+    assert "\x1b" not in shown
+    assert not re.search(r"(?m)^\s*::", shown)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{", "\x00", "[" * 100_000])

@@ -158,7 +158,20 @@ def _read(path: Path) -> dict[str, Any]:
             raise ValueError(f"{path}: {names}={value!r:.100}: expected {kind.__name__}")
     if case["check"] not in CHECKS:
         raise ValueError(f"{path}: check={case['check']!r:.100}: expected of {', '.join(CHECKS)}")
-    return case
+    model = case["front_end"].get("model")
+    if not (model is None or isinstance(model, str)):
+        raise ValueError(f"{path}: front_end.model={model!r:.100}: expected str")
+    shown = {name: value for name, value in case.items() if name not in ("arguments", "front_end")}
+    return case | _plain(shown)
+
+
+def _plain(value: Any) -> Any:
+    """Return plain data with texts that can be shown."""
+    if isinstance(value, dict):
+        return {printable(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return printable(value, lines=True) if isinstance(value, str) else value
 
 
 def _require_trusted(source: str, path: Path) -> None:
