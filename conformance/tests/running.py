@@ -15,6 +15,15 @@ from programs import interruptible, ran
 CORRECT = Path(__file__).with_name("correct_front_ends.py")
 QUIRKS = "whisper_mel_conformance.quirks"
 FEW = "length-401 or rising-noise/80"
+CASE: dict[str, Any] = {
+    "format": 1,
+    "case": "boundary/length-401/80",
+    "check": "scored",
+    "arguments": {"recipe": {"signal": "noise", "n": 401, "seed": 1}},
+    "message": "",
+    "front_end": {"source": f"{QUIRKS}:all-zero", "name": "all-zero"},
+}
+"""A case.json of a front-end that fails."""
 
 
 def module(name: str, *words: str | Path, folder: Path, **more: Any) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from running import QUIRKS, conformance, report_of
+from running import CASE, QUIRKS, conformance, report_of
 from whisper_mel_conformance import folder
 from whisper_mel_conformance.folder import LARGEST, MARKER, own_folder, whole_folder, write_whole
 from whisper_mel_conformance.report import documents, render
@@ -108,16 +108,6 @@ def test_a_link_is_replaced_or_refused(
         assert (tmp_path / "made").exists()
         assert not (tmp_path / "made").is_symlink()
     assert untouched(outside)
-
-
-CASE = {
-    "format": 1,
-    "case": "boundary/length-401/80",
-    "check": "scored",
-    "arguments": {"recipe": {"signal": "noise", "n": 401, "seed": 1}},
-    "message": "",
-    "front_end": {"source": f"{QUIRKS}:all-zero", "name": "all-zero"},
-}
 
 
 def test_a_smaller_case_is_not_written_through_a_link(

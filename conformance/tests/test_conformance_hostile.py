@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from running import CASE
 from whisper_mel_conformance.frontend import client, wire
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.effects import USAGE
@@ -513,15 +514,6 @@ def test_serving_programs_are_held_to_it_too(tmp_path: Path, answer: str, messag
 
 # --------------------------------------------------------------------------- files from elsewhere
 
-GOOD: dict[str, Any] = {
-    "format": 1,
-    "case": "numerics/x",
-    "check": "scored",
-    "arguments": {"recipe": {"signal": "noise", "n": 400, "seed": 1}},
-    "message": "",
-    "front_end": {"source": "whisper_mel_conformance.quirks:all-zero"},
-}
-
 
 def replayed(folder: Path, case: Any) -> int:
     (folder / "case.json").write_text(json.dumps(case))
@@ -529,7 +521,7 @@ def replayed(folder: Path, case: Any) -> int:
 
 
 def test_a_good_file_is_replayed(tmp_path: Path) -> None:
-    assert replayed(tmp_path, GOOD) == 1
+    assert replayed(tmp_path, CASE) == 1
 
 
 @pytest.mark.parametrize(
@@ -552,7 +544,7 @@ def test_a_good_file_is_replayed(tmp_path: Path) -> None:
         {"front_end": {}},
         {"front_end": {"source": 1}},
         {"front_end": {"source": "nonesuch"}},
-        {"front_end": {**GOOD["front_end"], "model": {"name": "x"}}},
+        {"front_end": {**CASE["front_end"], "model": {"name": "x"}}},
         {"front_end": {"source": "cmd:touch owned {in} {out}"}},
         {"front_end": {"source": "os:getcwd"}},
     ],
@@ -560,7 +552,7 @@ def test_a_good_file_is_replayed(tmp_path: Path) -> None:
 def test_a_file_that_is_no_case_is_said_in_a_sentence(
     change: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert replayed(tmp_path, {**GOOD, **change}) == 2
+    assert replayed(tmp_path, {**CASE, **change}) == 2
     said = capsys.readouterr().err.strip()
     assert said
     assert "Traceback" not in said
@@ -572,7 +564,7 @@ def test_the_words_of_a_file_are_shown_escaped(
     options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = "\x1b[2J\n::stop-commands::x"
-    case = {**GOOD, "case": words, "message": words, "environment": {words: words}}
+    case = {**CASE, "case": words, "message": words, "environment": {words: words}}
     (tmp_path / "case.json").write_text(json.dumps(case))
     assert replay.main([str(tmp_path), *options]) == 1
     shown = "".join(capsys.readouterr())
@@ -591,7 +583,7 @@ def test_a_stranger_s_code_runs_only_if_trusted(tmp_path: Path) -> None:
     marker = tmp_path / "executed"
     code = tmp_path / "code.py"
     code.write_text(f"open({str(marker)!r}, 'w')\ndef f(audio): raise ValueError\n")
-    case = {**GOOD, "front_end": {"source": f"{code}:f"}}
+    case = {**CASE, "front_end": {"source": f"{code}:f"}}
     assert replayed(tmp_path, case) == 2
     assert not marker.exists()
     assert replay.main([str(tmp_path), "--trust"]) == 1
