@@ -102,9 +102,7 @@ def load(path: Path, form: Form) -> dict[str, Any]:
     if content.get("format") != FORMAT:
         raise ValueError(f"{shown(path)} has format {content.get('format')!r}: expected {FORMAT}")
     if not form(content):
-        raise ValueError(
-            f"{shown(path)} has values that no run writes: expected those of featurize"
-        )
+        raise ValueError(f"{shown(path)} has values that featurize does not write")
     return content
 
 
