@@ -8,6 +8,7 @@ from __future__ import annotations
 import whisper_mel_conformance.run.quiet_blas  # noqa: F401  before anything imports NumPy
 
 # isort: split
+import itertools
 import math
 import random
 import re
@@ -28,6 +29,7 @@ from whisper_mel_conformance.cases.request import Request
 from whisper_mel_conformance.diagnosis import answer as answers
 from whisper_mel_conformance.diagnosis import search
 from whisper_mel_conformance.diagnosis.answer import Answer, Model, Variant
+from whisper_mel_conformance.diagnosis.condition import every
 from whisper_mel_conformance.diagnosis.diagnose import Diagnosis, clips, diagnose
 from whisper_mel_conformance.diagnosis.guess import likely
 from whisper_mel_conformance.frontend.client import InProcess
@@ -437,6 +439,7 @@ BRANCHES = {
 }
 UNSEEN: dict[str, Callable[[Array, Any], bool]] = {
     "with more than 22,475 samples": lambda audio, spec: audio.shape[-1] > 22_475,
+    "with 320 to 1,555 samples": lambda audio, spec: 320 <= audio.shape[-1] <= 1555,
     "with pad_to equal to the number of samples": (
         lambda audio, spec: spec.pad_to == audio.shape[-1]
     ),
@@ -464,7 +467,10 @@ def test_the_condition_of_a_fault_is_said(condition: str) -> None:
     assert ["offset"] in names(diagnosis)
 
 
-@pytest.mark.parametrize("condition", UNSEEN)
+@pytest.mark.parametrize(
+    "condition",
+    by_day(UNSEEN, ["with 320 to 1,555 samples", "with pad_to equal to the number of samples"]),
+)
 def test_a_condition_is_found_without_a_case_that_shows_it(condition: str) -> None:
     """A plain clip is asked for in every way where the clips are right."""
     source = _only(UNSEEN[condition], lambda y: y + np.float32(0.25))
@@ -492,6 +498,12 @@ def test_calls_that_are_wrong_now_and_then_are_counted(every: int) -> None:
 
     diagnosis = diagnose(front_end(f), failed=["determinism/first-1000-calls"])
     assert f"Of 160 equal calls one in {every} was wrong, each time." in diagnosis.cause
+
+
+def test_calls_that_are_all_wrong_are_not_counted() -> None:
+    assert every(lambda: True, 9) is None
+    turns = itertools.cycle([True, False])
+    assert every(lambda: next(turns), 9) == 2
 
 
 def test_the_first_call_of_a_thread_is_named() -> None:
