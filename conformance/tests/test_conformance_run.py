@@ -8,19 +8,27 @@ import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from correct_front_ends import right
 from daily import by_day
 from programs import ran
 from running import CORRECT, FEW, QUIRKS, conformance, module, report_of
 from whisper_mel_conformance.__main__ import main
-from whisper_mel_conformance.cases.catalogue import BRIEF, FAMILIES, all_cases
-from whisper_mel_conformance.frontend.client import MAX_TIMEOUTS, MEMORY_LIMIT, FrontEnd
+from whisper_mel_conformance.cases.catalogue import BRIEF, FAMILIES, all_cases, find
+from whisper_mel_conformance.frontend.client import MAX_TIMEOUTS, MEMORY_LIMIT, FrontEnd, InProcess
 from whisper_mel_conformance.frontend.errors import Failure, Refused
-from whisper_mel_conformance.frontend.load import Capabilities, UnknownFrontEnd, require_known
+from whisper_mel_conformance.frontend.load import (
+    Capabilities,
+    UnknownFrontEnd,
+    inspect_front_end,
+    require_known,
+)
+from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_conformance.report.write import ARRAYS, Failures
+from whisper_mel_conformance.run.judge import judge_case
 from whisper_mel_conformance.run.known import matching_nothing, of_peers
 from whisper_mel_conformance.run.result import Result
 from whisper_mel_conformance.run.setup import prepare
@@ -102,6 +110,28 @@ def test_a_diagnosis_asks_little(words: tuple[str, ...], tmp_path: Path) -> None
 
 def test_the_brief_profile_names_cases_that_exist() -> None:
     assert {case.id for case in all_cases("brief")} == set(BRIEF)
+
+
+def test_the_brief_profile_has_a_long_clip_and_one_that_fills_what_it_is_padded_to() -> None:
+    """What is wrong beyond 10 s or 30 s only, or only there, does not conform by it."""
+
+    def full(audio: Any, n_mels: int = 80, pad_to: int | None = None) -> Any:
+        features = right(audio, n_mels, pad_to=pad_to)
+        return features + (len(audio) == pad_to)
+
+    def late(audio: Any, n_mels: int = 80, pad_to: int | None = None) -> Any:
+        features = right(audio, n_mels, pad_to=pad_to)
+        features[:, 3001:] = features[:, 3001:] + 0.01
+        return features
+
+    for wrong in (full, late, *(CATALOGUE[id].make() for id in OF_30_SECONDS)):
+        inside = InProcess(inspect_front_end(wrong, "wrong"))
+        judged = (judge_case(inside, find(id), profile="brief", seed=0) for id in LONG_OR_FULL)
+        assert any(result.status == "failed" for result in judged), wrong
+
+
+OF_30_SECONDS = ("maximum-of-30-seconds", "edges-of-30-seconds", "cut-to-30-seconds")
+LONG_OR_FULL = [id for id in BRIEF if id.startswith(("boundary/61-seconds", "boundary/pad-"))]
 
 
 @pytest.mark.slow

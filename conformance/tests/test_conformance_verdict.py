@@ -62,3 +62,11 @@ def test_all_outputs_have_the_same_verdict(tmp_path: Path) -> None:
     assert "fails*" in table[0]
     assert "| fails\\* |" in formats.markdown(late())
     assert 'name="class" value="fails*"' in formats.junit(late())
+
+
+def test_a_front_end_that_few_cases_found_right_is_told_how_to_ask_all() -> None:
+    judged = front_end("mine", [case("golden/silence/80", "passed", 0.3)])
+    assert headline(Document([run(judged)])) == "mine conforms: class A"
+    words = headline(Document([run(judged, profile="brief")]))
+    assert words.startswith("mine conforms: class A, by the 1 case of --diagnose; all are asked by")
+    assert words.endswith("judge --frontend module:mine")
