@@ -126,7 +126,7 @@ def test_shapes_that_are_told_early_are_right() -> None:
     for quirk in PATH:
         for spec in (WHISPER, WHISPER.replace(smoothing="valid")):
             reference = Answer("noise", audio, spec, log_mel(audio, spec))
-            variants = (Variant(quirk.id, quirk.parameter and quirk.parameter.example),)
+            variants = (Variant(quirk.id, quirk.parameter.example if quirk.parameter else None),)
             made = Model(reference).predict(variants, with_bound=False)
             if made is not None:
                 own = Model(Answer("own", audio, spec, made[0][0]))

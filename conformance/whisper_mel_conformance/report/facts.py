@@ -78,8 +78,16 @@ class Entry:
 
     @property
     def remarks(self) -> list[str]:
-        """What cases that pass have to say."""
-        return [case["message"] for case in self.cases("passed") if case["message"]]
+        """What cases that pass have to say, and how many failures are not stored."""
+        said = [case["message"] for case in self.cases("passed") if case["message"]]
+        lacking = [case for case in self.cases("failed") if case["reproduction"] is None]
+        if lacking:
+            command = f"{self.command_for_all} -k {shlex.quote(lacking[0]['id'])}"
+            said.append(
+                f"has {counted(len(lacking), 'failure')} without a reproduction, to keep the "
+                f"report small: {command} makes that one"
+            )
+        return said
 
     @property
     def worst(self) -> str:
