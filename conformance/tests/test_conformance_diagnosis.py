@@ -108,11 +108,20 @@ def test_work_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 3000 < sum(model.work for model in Counting.all) < 6000
 
 
-def test_three_quirks_that_hide_each_other_are_found_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "quirks",
+    [
+        {"symmetric-window": None, "magnitude": None, "range-width": 9.5},
+        {"float-as-int16": None, "no-mel-norm": None, "natural-logarithm": None},
+    ],
+    ids="-and-".join,
+)
+def test_three_quirks_that_hide_each_other_are_found_soon(
+    quirks: dict[str, float | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Within half of the work that the search may do: not after all pairs."""
     monkeypatch.setattr(search, "Model", Counting)
     monkeypatch.setattr(Counting, "all", [])
-    quirks = {"symmetric-window": None, "magnitude": None, "range-width": 9.5}
     variations = [CATALOGUE[id].variation(value) for id, value in quirks.items()]
     diagnosis = diagnose(front_end(QuirkyFrontEnd(variations, "faulty")))
     assert names(diagnosis) == [sorted(quirks)]

@@ -184,24 +184,29 @@ class Search:
     def _step_by_step(self) -> list[Explanation]:
         """Find up to three quirks that make all answers, one after the other.
 
-        The quirks that come nearest are put into the path, and others tried beside them. Where
-        features have another shape, the first are those that make that shape.
+        The quirks that come nearest are put into the path, and others tried beside them; so are
+        those that come nearest but for what a fault behind them may scale and shift. Where features
+        have another shape, the first are those that make that shape.
         """
         near = self._wrong[:1]
         end = self._done() + _STEPPED
         losses: _Losses = {(): (math.inf, ())}
+        might: _Losses = {}
         for count in range(_FAULTS):
             least = min(value for value, _ in losses.values())
             kept = [v for v in _least(losses, _KEPT) if losses[_ids(v)][0] <= least + _NEAR]
-            if count == 1:
-                kept += [v for v in self._but_scaled(self._everything) if v not in kept]
+            scaled = [v for v in _least(might, _KEPT // 2) if might[_ids(v)][0] < least]
+            kept = _in_turn(kept, scaled)
             if least <= PROMISING:
                 near = self._least_explained(kept[0])
             losses = {_ids(variants): (math.inf, variants) for variants in kept}
+            might = {}
             for variants in dict.fromkeys(_added(kept, self._everything)):
                 if self._is_over(end):
                     break
-                _keep_least(losses, loss(near, variants), variants)
+                nearness, but_scaled = _both_losses(near, variants, with_slope=True)
+                _keep_least(losses, nearness, variants)
+                _keep_least(might, but_scaled, variants)
             # Two may do, of which one hides what the other does alone: no guess keeps those.
             found = self._very_close(_least(losses, _KEPT))
             if found:
@@ -227,17 +232,6 @@ class Search:
         found = (explanation for it in combinations for explanation in self._checked(it))
         return [explanation for explanation in found if explanation.score <= CLASS_B]
 
-    def _but_scaled(self, everything: Sequence[Variant]) -> list[Variants]:
-        """Return the quirks that come nearest where a fault behind them scales the features."""
-        model = self._wrong[0]
-        losses: _Losses = {}
-        for variant in everything:
-            predicted = model.features((variant,))
-            if predicted is not None:
-                left = model.differences_but_trend(predicted, with_slope=True)
-                _keep_least(losses, loss_of(left), (variant,))
-        return _least(losses, _KEPT // 2)
-
     def _least_explained(self, variants: Variants) -> list[Model]:
         """Return the wrong answers that quirks are farthest from, of those with the right shape.
 
@@ -258,24 +252,17 @@ class Search:
         for pair in pairs:
             if self._is_over(_SCREENED):
                 break
-            both = [(model, model.features(pair)) for model in screen]
-            fits = [(model, predicted) for model, predicted in both if predicted is not None]
-            if len(fits) < len(both):
-                continue
-            mean = sum(loss_of(m.differences(p)) for m, p in fits) / len(fits)
             numbers = sum(variant.value is not None for variant in pair)
+            mean, but_scaled = _both_losses(screen, pair, with_slope=numbers > 1)
             if not numbers and mean < PROMISING:
                 yield pair
-            if numbers:
+            if numbers and mean < math.inf:
                 _keep_least(near, mean, pair)
-                left = [m.differences_but_trend(p, with_slope=numbers > 1) for m, p in fits]
-                _keep_least(might, sum(map(loss_of, left)) / len(left), pair)
+                _keep_least(might, but_scaled, pair)
         # Of a pair that might become near, the values that are nearest now: far ones are far from
         # the numbers' own, where the unit of differences has grown with the features.
         promising = [near[_ids(pair)][1] for pair in _least(might, _REFINED)]
-        in_turn = itertools.zip_longest(promising, _least(near, _REFINED))
-        chosen = [pair for pair in itertools.chain.from_iterable(in_turn) if pair is not None]
-        yield from self._refined(list(dict.fromkeys(chosen)), screen[:1])
+        yield from self._refined(_in_turn(promising, _least(near, _REFINED)), screen[:1])
 
     def _refined(self, pairs: Sequence[Variants], screen: Sequence[Model]) -> Iterator[Variants]:
         """Fit pairs to an answer, the best with whole numbers scanned; then to more answers."""
@@ -342,6 +329,26 @@ def _keep_least(losses: _Losses, loss: float, variants: Variants) -> None:
     ids = _ids(variants)
     if ids not in losses or loss < losses[ids][0]:
         losses[ids] = loss, variants
+
+
+def _both_losses(
+    models: Sequence[Model], variants: Variants, *, with_slope: bool
+) -> tuple[float, float]:
+    """Return the loss, and what is left of it where a shift, and ``with_slope`` a scale, is free."""
+    total = but_scaled = 0.0
+    for model in models:
+        predicted = model.features(variants)
+        if predicted is None:
+            return math.inf, math.inf
+        total += loss_of(model.differences(predicted))
+        but_scaled += loss_of(model.differences_but_trend(predicted, with_slope=with_slope))
+    return total / len(models), but_scaled / len(models)
+
+
+def _in_turn(first: Sequence[Variants], second: Sequence[Variants]) -> list[Variants]:
+    """Return the combinations of both, one of each in turn, each once."""
+    pairs = itertools.chain.from_iterable(itertools.zip_longest(first, second))
+    return list(dict.fromkeys(pair for pair in pairs if pair is not None))
 
 
 def _least(losses: _Losses, n: int) -> list[Variants]:
