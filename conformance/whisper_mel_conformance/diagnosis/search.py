@@ -334,7 +334,7 @@ def _keep_least(losses: _Losses, loss: float, variants: Variants) -> None:
 def _both_losses(
     models: Sequence[Model], variants: Variants, *, with_slope: bool
 ) -> tuple[float, float]:
-    """Return the loss, and what is left of it where a shift, and ``with_slope`` a scale, is free."""
+    """Return the loss, and what a free shift, and ``with_slope`` a free scale, leave of it."""
     total = but_scaled = 0.0
     for model in models:
         predicted = model.features(variants)
