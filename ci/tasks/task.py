@@ -116,7 +116,8 @@ def _split(arguments: list[str], known: Mapping[str, bool]) -> tuple[list[str], 
 
 def help_of(name: str, task: Task) -> str:
     """Return the text that ``./dev NAME --help`` prints."""
-    words = [f"{name}", "[options]" if task.options else "", task.arguments]
+    subtask = ("[SUBTASK]" if task.alone else "SUBTASK") if task.subtasks else ""
+    words = [name, subtask, "[options]" if task.options else "", task.arguments]
     words += [f"[{task.passed_to}'s options]"] if task.passed_to else []
     return _help(" ".join(filter(None, words)), task.summary, task.subtasks, task.options)
 

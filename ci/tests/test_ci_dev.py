@@ -269,6 +269,16 @@ def test_an_environment_is_finished_though_nobody_reads_what_dev_says(
     assert installers.of(DEFAULT) == []
 
 
+def test_help_that_nobody_reads_ends_quietly() -> None:
+    """As of `./dev sanitize --help | head -1`."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, str(DEV), "sanitize", "--help"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, b"")
+
+
 @pytest.fixture
 def waiting(dev: Any, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Set when ./dev says that it waits."""

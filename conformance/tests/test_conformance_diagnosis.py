@@ -112,6 +112,42 @@ def test_work_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 3000 < sum(model.work for model in Counting.all) < 6000
 
 
+@pytest.mark.parametrize(
+    "quirks",
+    [
+        {"symmetric-window": None, "magnitude": None, "range-width": 9.5},
+        {"float-as-int16": None, "no-mel-norm": None, "natural-logarithm": None},
+    ],
+    ids="-and-".join,
+)
+def test_three_quirks_that_hide_each_other_are_found_soon(
+    quirks: dict[str, float | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within half of the work that the search may do: not after all pairs."""
+    monkeypatch.setattr(search, "Model", Counting)
+    monkeypatch.setattr(Counting, "all", [])
+    variations = [CATALOGUE[id].variation(value) for id, value in quirks.items()]
+    diagnosis = diagnose(front_end(QuirkyFrontEnd(variations, "faulty")))
+    assert names(diagnosis) == [sorted(quirks)]
+    assert sum(model.work for model in Counting.all) < 0.5 * search._WORK
+
+
+def test_shapes_that_are_told_early_are_right() -> None:
+    """A quirk's own features are never taken for ones of another shape."""
+    audio = np.random.default_rng(7).normal(0.0, 0.1, 1234).astype(np.float32)
+    told = 0
+    for quirk in PATH:
+        for spec in (WHISPER, WHISPER.replace(smoothing="valid")):
+            reference = Answer("noise", audio, spec, log_mel(audio, spec))
+            variants = (Variant(quirk.id, quirk.parameter.example if quirk.parameter else None),)
+            made = Model(reference).predict(variants, with_bound=False)
+            if made is not None:
+                own = Model(Answer("own", audio, spec, made[0][0]))
+                assert own.predict(variants, with_bound=False, of_shape=True) is not None, variants
+                told += Model(reference).predict(variants, with_bound=False, of_shape=True) is None
+    assert told > 10
+
+
 def test_a_band_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "_WORK", 500)
 

@@ -8,19 +8,27 @@ import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from correct_front_ends import right
 from daily import by_day
 from programs import ran
 from running import CORRECT, FEW, QUIRKS, conformance, module, report_of
 from whisper_mel_conformance.__main__ import main
-from whisper_mel_conformance.cases.catalogue import BRIEF, FAMILIES, all_cases
-from whisper_mel_conformance.frontend.client import MAX_TIMEOUTS, MEMORY_LIMIT, FrontEnd
+from whisper_mel_conformance.cases.catalogue import BRIEF, FAMILIES, all_cases, find
+from whisper_mel_conformance.frontend.client import MAX_TIMEOUTS, MEMORY_LIMIT, FrontEnd, InProcess
 from whisper_mel_conformance.frontend.errors import Failure, Refused
-from whisper_mel_conformance.frontend.load import Capabilities, UnknownFrontEnd, require_known
-from whisper_mel_conformance.report.write import ARRAYS, Failures
+from whisper_mel_conformance.frontend.load import (
+    Capabilities,
+    UnknownFrontEnd,
+    inspect_front_end,
+    require_known,
+)
+from whisper_mel_conformance.quirks import CATALOGUE
+from whisper_mel_conformance.report.write import ARRAYS, REPRODUCTIONS, Failures, case_path
+from whisper_mel_conformance.run.judge import judge_case
 from whisper_mel_conformance.run.known import matching_nothing, of_peers
 from whisper_mel_conformance.run.result import Result
 from whisper_mel_conformance.run.setup import prepare
@@ -104,6 +112,28 @@ def test_the_brief_profile_names_cases_that_exist() -> None:
     assert {case.id for case in all_cases("brief")} == set(BRIEF)
 
 
+def test_the_brief_profile_has_a_long_clip_and_one_that_fills_what_it_is_padded_to() -> None:
+    """What is wrong beyond 10 s or 30 s only, or only there, does not conform by it."""
+
+    def full(audio: Any, n_mels: int = 80, pad_to: int | None = None) -> Any:
+        features = right(audio, n_mels, pad_to=pad_to)
+        return features + (len(audio) == pad_to)
+
+    def late(audio: Any, n_mels: int = 80, pad_to: int | None = None) -> Any:
+        features = right(audio, n_mels, pad_to=pad_to)
+        features[:, 3001:] = features[:, 3001:] + 0.01
+        return features
+
+    for wrong in (full, late, *(CATALOGUE[id].make() for id in OF_30_SECONDS)):
+        inside = InProcess(inspect_front_end(wrong, "wrong"))
+        judged = (judge_case(inside, find(id), profile="brief", seed=0) for id in LONG_OR_FULL)
+        assert any(result.status == "failed" for result in judged), wrong
+
+
+OF_30_SECONDS = ("maximum-of-30-seconds", "edges-of-30-seconds", "cut-to-30-seconds")
+LONG_OR_FULL = [id for id in BRIEF if id.startswith(("boundary/61-seconds", "boundary/pad-"))]
+
+
 @pytest.mark.slow
 def test_unknown_front_ends_are_errors_that_name_what_exists(tmp_path: Path) -> None:
     done = conformance("--frontend", "nonesuch", folder=tmp_path)
@@ -170,26 +200,28 @@ def test_a_front_end_that_is_never_called_fails(tmp_path: Path) -> None:
     assert "passed no case" in done.stdout
 
 
-@pytest.mark.parametrize("names", [("wrong",), ("wrong", "worse", "worst")])
-def test_the_report_of_front_ends_that_fail_everything_is_small(
-    names: tuple[str, ...], tmp_path: Path
-) -> None:
-    """Of each case there is a case.json; of arrays only as many as there is room for, of each."""
+@pytest.mark.parametrize("count", [1, 3, 20])
+def test_the_report_of_front_ends_that_fail_everything_is_small(count: int, tmp_path: Path) -> None:
+    """Of each case there is a case.json, of several front-ends of as many as there is room for; of
+    arrays only as many as there is room for."""
     rng = np.random.default_rng(0)
-    failures = Failures(tmp_path, len(names))
-    cases = [case.id for case in all_cases("quick")][:: len(names)]
-    for name in names:
+    failures = Failures(tmp_path, count)
+    cases = [case.id for case in all_cases("quick")]
+    for name in (f"wrong-{i}" for i in range(count)):
         front_end = SimpleNamespace(
             name=name, source=name, device="cpu", versions={}, capabilities=Capabilities()
         )
         for i, case in enumerate(cases):
-            arrays = {"actual": rng.normal(size=(80, 1000))} if i % 10 == 0 else {}
+            arrays = {"actual": rng.normal(size=(80, 1000))} if i % 10 == 0 and i < 400 else {}
             result = Result(name, case, "failed", "x" * 300, 9e9, arguments={}, arrays=arrays)
             failures.write(result, cast(FrontEnd, front_end))
-        stored = list((tmp_path / "failures" / name).rglob("arrays.npz"))
-        assert 9 // len(names) <= len(stored) < len(cases) / 10
+            assert (result.reproduction is None) == (not case_path(name, case, tmp_path).exists())
+        folder = tmp_path / "failures" / name
+        assert 9 // count <= len(list(folder.rglob("arrays.npz"))) < 40
+        stored = [path.parent.name for path in folder.rglob("case.json")]
+        assert len(stored) == min(len(cases), REPRODUCTIONS // count)
+        assert {case.partition("--")[0] for case in stored} == set(FAMILIES)
     sizes = {path: path.stat().st_size for path in tmp_path.rglob("*")}
-    assert sum(path.name == "case.json" for path in sizes) == len(names) * len(cases)
     assert sum(size for path, size in sizes.items() if path.name == "arrays.npz") <= ARRAYS
     # As most file systems count, in blocks; page, report.json and junit.xml take 2 MB more.
     assert sum(-(-size // 4096) * 4096 for size in sizes.values()) <= 18e6

@@ -55,6 +55,20 @@ def test_cause_and_fix_come_first_and_few_failures() -> None:
     assert "1 fails unexpectedly" in text
 
 
+@pytest.mark.slow
+def test_a_run_whose_output_nobody_reads_ends_as_any_other(tmp_path: Path) -> None:
+    """As of `whisper-mel judge … | head -1`: no traceback, a report, the verdict's status."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [*COMMAND, "-n", "0", "--frontend", f"{CORRECT}:right"]
+    done = subprocess.run(
+        command, stdout=write, stderr=subprocess.PIPE, text=True, cwd=tmp_path, check=False
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "report" / "index.html").exists()
+
+
 def test_all_versions_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     """Of the package, and of what verdicts depend on and that has a version of its own."""
     with pytest.raises(SystemExit) as ended:

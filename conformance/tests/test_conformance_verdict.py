@@ -62,3 +62,20 @@ def test_all_outputs_have_the_same_verdict(tmp_path: Path) -> None:
     assert "fails*" in table[0]
     assert "| fails\\* |" in formats.markdown(late())
     assert 'name="class" value="fails*"' in formats.junit(late())
+
+
+def test_a_front_end_that_few_cases_found_right_is_told_how_to_ask_all() -> None:
+    judged = front_end("mine", [case("golden/silence/80", "passed", 0.3)])
+    assert headline(Document([run(judged)])) == "mine conforms: class A"
+    words = headline(Document([run(judged, profile="brief")]))
+    assert words.startswith("mine conforms: class A, by the 1 case of --diagnose; all are asked by")
+    assert words.endswith("judge --frontend module:mine")
+
+
+def test_failures_that_are_not_stored_are_counted_and_can_be_made(tmp_path: Path) -> None:
+    """Of two failures one has a reproduction; the other is named, and how to make its own."""
+    stored, lacking = (case(f"golden/{id}/80", "failed", 9.0, "off") for id in ("a", "b"))
+    stored["reproduction"], lacking["reproduction"] = "failures/mine/golden--a--80", None
+    text = summary(Document([run(front_end("mine", [stored, lacking]))]), tmp_path)
+    assert "mine has 1 failure without a reproduction, to keep the report small" in text
+    assert "judge --frontend module:mine -k golden/b/80 makes that one" in text

@@ -58,6 +58,7 @@ BRIEF = (
     *("golden/reading/80", "golden/reading/128", "golden/reading/80-pad480000"),
     *("boundary/length-0", "boundary/length-160", "boundary/length-400/80"),
     *("boundary/length-401/80", "boundary/length-401/128", "boundary/every-remainder/80"),
+    *("boundary/61-seconds/80", "boundary/pad-1637-to-1637/80"),
     *("numerics/rising-noise/80", "numerics/rising-noise-e3/80", "numerics/near-floor-noise/80"),
     *("numerics/dc/80", "numerics/square/80", "numerics/quiet-noise-int16/80"),
     *("buffers/stride-2-400", "buffers/offset-20-400", "buffers/results-kept/80"),

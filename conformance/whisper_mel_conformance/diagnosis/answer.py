@@ -143,11 +143,13 @@ class Model:
         *,
         with_bound: bool = False,
         calls: Sequence[Call] | None = None,
+        of_shape: bool = False,
     ) -> list[Mel]:
         """Compute the mel powers of each clip, in given calls or in new ones, or look them up.
 
         Those that one quirk makes are kept, as far as memory allows; others until the next call.
-        Raises ``ValueError`` if the quirks cannot be put together or make too many frames.
+        Raises ``ValueError`` if the quirks cannot be put together or make too many frames; with
+        ``of_shape``, before most of the work, if they make another number than the answer has.
         """
         front = tuple(v for v in variants if v.variation.is_front)
         key = front, with_bound
@@ -156,9 +158,8 @@ class Model:
         if key in self._fronts:
             self._fronts.move_to_end(key)
             return self._fronts[key]
-        most = max(self.actual.shape) + _FRAMES_LOST
         mels = [
-            mel_powers(call, with_bound=with_bound, max_frames=most)
+            mel_powers(call, with_bound=with_bound, n_frames=self._n_frames(call, of_shape))
             for call in (self._calls(front) if calls is None else calls)
         ]
         self.work += 2 * _cost(mels)
@@ -176,16 +177,27 @@ class Model:
         dtype, spec = self.answer.audio.dtype, self.answer.spec
         return [Call(clip, dtype, real, spec, variations) for clip in self.answer.clips]
 
-    def predict(self, variants: Changes, *, with_bound: bool) -> tuple[Array, Array] | None:
+    def _n_frames(self, call: Call, of_shape: bool) -> range:
+        """Return how many frames a call may cut, ``of_shape`` to end with the answer's number."""
+        if not of_shape or not all(variation.keeps_frames for variation in call.variations):
+            return range(max(self.actual.shape) + _FRAMES_LOST + 1)
+        lost = int(call.spec.drop_last_frame) + 2 * (call.spec.smoothing == "valid")
+        n = self.actual.shape[-1] + lost
+        return range(n, n + 1)
+
+    def predict(
+        self, variants: Changes, *, with_bound: bool, of_shape: bool = False
+    ) -> tuple[Array, Array] | None:
         """Compute the features that these quirks make, and how far off float32 ones may be.
 
-        None where the quirks cannot be put together. Without ``with_bound`` the bound is that of
-        the reference.
+        None where the quirks cannot be put together; ``of_shape`` gives None for most that have
+        another shape than the answer's, too, and sooner. Without ``with_bound`` the bound is that
+        of the reference.
         """
         with np.errstate(all="ignore"):
             try:
                 calls = self._calls(variants)
-                mels = self.mels(variants, with_bound=with_bound, calls=calls)
+                mels = self.mels(variants, with_bound=with_bound, calls=calls, of_shape=of_shape)
                 self.work += _cost(mels)
                 exact = np.stack(finish_batch([mel.exact for mel in mels], calls))
                 if not with_bound:
@@ -200,7 +212,7 @@ class Model:
 
     def score_of(self, variants: Changes) -> float:
         """Compute how far the answer is from what these quirks make, in bounds."""
-        prediction = self.predict(variants, with_bound=True)
+        prediction = self.predict(variants, with_bound=True, of_shape=True)
         if prediction is None or self._says_nothing(prediction[0]):
             return math.inf
         return _score(self.actual, *prediction)
@@ -214,7 +226,7 @@ class Model:
     def features(self, variants: Changes) -> Array | None:
         """Compute the features that these quirks make; None if of another shape than the answer's,
         or mostly NaN."""
-        prediction = self.predict(variants, with_bound=False)
+        prediction = self.predict(variants, with_bound=False, of_shape=True)
         if prediction is None or prediction[0].shape != self.actual.shape:
             return None
         return None if self._says_nothing(prediction[0]) else prediction[0]

@@ -16,7 +16,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from whisper_mel_reference import CLASS_A, CLASS_B
@@ -40,13 +40,14 @@ _SCANNED = 8  # of those, pairs whose whole numbers are tried far from the grid'
 _FITTED_TO = 3  # answers that a quirk's number is fitted to, each alone
 _ALIKE = 2  # of those, pairs with one loss: a quirk that does nothing here goes with any other
 _FEW = 300  # whole numbers, of which each may be tried
-_WORK = 80_000  # evaluations, see Model: then the search ends, with what it has found
-_WITH_THREES = 1.15  # times that work, after which a search for three quirks ends
+_WORK = 92_000  # evaluations, see Model: then the search ends, with what it has found
+_STEPPED = 0.26  # of that work, for the search that adds one quirk after the other
 _FAULTS = 3
 _BUT = 2  # answers that an explanation of nearly all may leave out, none of the first ones
-_KEPT = 12  # combinations that go on to the next step of that search, if their loss is
+_FITTED_IN_STEP = (0, 6, 12)  # combinations that are fitted with one, two, three quirks
+_KEPT = 12  # combinations that go on to the next step, if their loss is
 _NEAR = 1.0  # at most so much more than the least
-_SCREENED = 0.85  # of that work, after which pairs that are known must do
+_SCREENED = 0.87  # of the whole work, after which pairs that are known must do
 
 
 @dataclass
@@ -83,10 +84,13 @@ class Search:
         self._explained: dict[int, list[Variant]] = {}  # by the index of the wrong answer
         self._nearly: list[Partial] = []
 
-    def _is_over(self, part: float = 1.0) -> bool:
-        """Whether a part of the work that a search may take is done. No clock: verdicts must not
+    def _done(self) -> float:
+        """Return which part of the work that a search may take is done. No clock: verdicts must not
         depend on how busy the machine is."""
-        return sum(model.work for model in self._models) > part * _WORK
+        return sum(model.work for model in self._models) / _WORK
+
+    def _is_over(self, part: float = 1.0) -> bool:
+        return self._done() > part
 
     def singles(self) -> list[Explanation]:
         """Find quirks that make all answers. Notes, besides, those that make some."""
@@ -142,70 +146,97 @@ class Search:
         return losses
 
     def combined(self) -> list[Explanation]:
-        """Find pairs, else three quirks, that make all answers, after the single ones."""
-        return self._pairs() or self._threes()
+        """Find pairs, or three quirks, that make all answers, after the single ones.
+
+        What is likely, and found within seconds, is tried first; then all pairs, one by one.
+        """
+        return self._beside_explained() or self._step_by_step() or self._pairs()
 
     @property
     def partial(self) -> Partial | None:
         """The best explanation so far of all answers but a few; None if there is none."""
         return min(self._nearly, key=lambda it: len(it.but) + len(it.variants), default=None)
 
-    def _pairs(self) -> list[Explanation]:
-        """Find pairs that make all answers."""
-        for candidates in self._likely_pairs():
-            found = [explanation for pair in candidates for explanation in self._checked(pair)]
-            if found:
-                return _ranked(found)
-        return []
+    @cached_property
+    def _everything(self) -> list[Variant]:
+        """All quirks of the path, with a few values of each number."""
+        return [v for quirk in _path_quirks() for v in _coarse(quirk, self._wrong[0])]
 
-    def _threes(self) -> list[Explanation]:
+    @cached_property
+    def _finer(self) -> list[Variant]:
+        """All quirks of the path, with all values of their grids."""
+        return [v for quirk in _path_quirks() for v in _of_grid(quirk)]
+
+    def _beside_explained(self) -> list[Explanation]:
+        """Find, where an answer shows one quirk alone, that one and any other."""
+        if self._is_over() or not self._explained:
+            return []
+        index = min(self._explained, key=lambda i: len(self._explained[i]))
+        others = [m for i, m in enumerate(self._wrong) if i not in self._explained]
+        pairs = _combine(self._explained[index], [*self._everything, *self._finer])
+        return self._those_that_explain(self._best(pairs, others or self._wrong))
+
+    def _pairs(self) -> list[Explanation]:
+        """Find any two, those first that are likely by a guess."""
+        if self._is_over():
+            return []
+        guessed = (_combine(each, each) for each in (self._everything, self._finer))
+        pairs = likely(self._wrong[0], *guessed)
+        return self._those_that_explain(self._best(pairs, self._wrong[:1]))
+
+    def _those_that_explain(self, combinations: Iterable[Variants]) -> list[Explanation]:
+        return _ranked([found for it in combinations for found in self._checked(it)])
+
+    def _step_by_step(self) -> list[Explanation]:
         """Find up to three quirks that make all answers, one after the other.
 
-        The quirks that come nearest are put into the path, and others tried beside them. Where
-        features have another shape, the first are those that make that shape.
+        The quirks that come nearest are put into the path, and others tried beside them; so are
+        those that come nearest but for what a fault behind them may scale and shift. Where features
+        have another shape, the first are those that make that shape.
         """
         near = self._wrong[:1]
-        everything = [v for quirk in _path_quirks() for v in _coarse(quirk, self._wrong[0])]
+        end = self._done() + _STEPPED
         losses: Losses = {(): (math.inf, ())}
+        might: Losses = {}
         for count in range(_FAULTS):
             least = min(value for value, _ in losses.values())
             kept = [v for v in _least(losses, _KEPT) if losses[ids_of(v)][0] <= least + _NEAR]
-            if count == 1:
-                kept += [v for v in self._but_scaled(everything) if v not in kept]
+            scaled = [v for v in _least(might, _KEPT // 2) if might[ids_of(v)][0] < least]
+            kept = _in_turn(kept, scaled)
             if least <= PROMISING:
                 near = self._least_explained(kept[0])
             losses = {ids_of(variants): (math.inf, variants) for variants in kept}
-            for variants in dict.fromkeys(_added(kept, everything)):
-                if self._is_over(_WITH_THREES):
+            might = {}
+            for variants in dict.fromkeys(_added(kept, self._everything)):
+                if self._is_over(end):
                     break
-                keep_least(losses, loss(near, variants), variants)
+                nearness, but_scaled = _nearness(near, variants, [True])
+                keep_least(losses, nearness, variants)
+                keep_least(might, but_scaled[True], variants)
             # Two may do, of which one hides what the other does alone: no guess keeps those.
             found = self._very_close(_least(losses, _KEPT))
             if found:
                 return _ranked(found)
-        for variants in _least(losses, _KEPT):
-            if self._is_over(_WITH_THREES):
-                break
-            found = self._very_close([refine(near, variants, scan=True)])
-            if found:
-                return _ranked(found)
+            for variants in _least(losses, _FITTED_IN_STEP[count]):
+                if self._is_over(end):
+                    break
+                fitted = refine(near, variants, scan=count == _FAULTS - 1)
+                keep_least(losses, loss(near, fitted), fitted)
+                found = self._very_close([fitted])
+                if found:
+                    return self._without_idle(found[0]) or found
         return []
+
+    def _without_idle(self, found: Explanation) -> list[Explanation]:
+        """List the explanations by less quirks than ``found``, whose numbers leave one idle."""
+        fewer = itertools.combinations(found.variants, len(found.variants) - 1)
+        near = self._wrong[:_FITTED_TO]
+        return _ranked(self._very_close(refine(near, variants, scan=False) for variants in fewer))
 
     def _very_close(self, combinations: Iterable[Variants]) -> list[Explanation]:
         """List the explanations, of these quirks, that leave nothing careless."""
         found = (explanation for it in combinations for explanation in self._checked(it))
         return [explanation for explanation in found if explanation.score <= CLASS_B]
-
-    def _but_scaled(self, everything: Sequence[Variant]) -> list[Variants]:
-        """Return the quirks that come nearest where a fault behind them scales the features."""
-        model = self._wrong[0]
-        losses: Losses = {}
-        for variant in everything:
-            predicted = model.features((variant,))
-            if predicted is not None:
-                left = model.differences_but_trend(predicted, with_slope=True)
-                keep_least(losses, loss_of(left), (variant,))
-        return _least(losses, _KEPT // 2)
 
     def _least_explained(self, variants: Variants) -> list[Model]:
         """Return the wrong answers that quirks are farthest from, of those with the right shape.
@@ -215,20 +246,6 @@ class Search:
         losses = [(loss([model], variants), i) for i, model in enumerate(self._wrong)]
         farthest = sorted((it for it in losses if math.isfinite(it[0])), reverse=True)
         return [self._wrong[i] for _, i in farthest[:_FITTED_TO]]
-
-    def _likely_pairs(self) -> Iterator[Iterator[Variants]]:
-        """Yield, where an answer shows one quirk alone, that one and any other; then any two."""
-        if self._is_over():
-            return
-        everything = [v for q in _path_quirks() for v in _coarse(q, self._wrong[0])]
-        finer = [v for q in _path_quirks() for v in _of_grid(q)]
-        if self._explained:
-            index = min(self._explained, key=lambda i: len(self._explained[i]))
-            others = [m for i, m in enumerate(self._wrong) if i not in self._explained]
-            first = _combine(self._explained[index], [*everything, *finer])
-            yield self._best(first, others or self._wrong)
-        guessed = _combine(everything, everything), _combine(finer, finer)
-        yield self._best(likely(self._wrong[0], *guessed), self._wrong[:1])
 
     def _best(self, pairs: Iterable[Variants], screen: Sequence[Model]) -> Iterator[Variants]:
         """Find the pairs with the least loss on some answers, each fitted to all wrong ones.
@@ -241,25 +258,19 @@ class Search:
         for pair in pairs:
             if self._is_over(_SCREENED):
                 break
-            both = [(model, model.features(pair)) for model in screen]
-            fits = [(model, predicted) for model, predicted in both if predicted is not None]
-            if len(fits) < len(both):
-                continue
-            mean = sum(loss_of(m.differences(p)) for m, p in fits) / len(fits)
             numbers = sum(variant.value is not None for variant in pair)
+            mean, but_scaled = _nearness(screen, pair, {True, numbers > 1} if numbers else ())
             if not numbers and mean < PROMISING:
                 yield pair
-            if numbers:
+            if numbers and mean < math.inf:
                 keep_least(near, mean, pair)
-                for scaled in {True, numbers > 1}:
-                    left = [m.differences_but_trend(p, with_slope=scaled) for m, p in fits]
-                    keep_least(might[scaled], sum(map(loss_of, left)) / len(left), pair)
+                for slope, left in but_scaled.items():
+                    keep_least(might[slope], left, pair)
         # Of a pair that might become near, the values that are nearest now: far ones are far from
         # the numbers' own, where the unit of differences has grown with the features.
         rankings = [_least(losses, _REFINED) for losses in (*might.values(), near)]
         rankings = [[near[ids_of(pair)][1] for pair in ranking] for ranking in rankings]
-        chosen = [it for row in itertools.zip_longest(*rankings) for it in row if it is not None]
-        yield from self._refined(list(dict.fromkeys(chosen)), screen[:1])
+        yield from self._refined(_in_turn(*rankings), screen[:1])
 
     def _refined(self, pairs: Sequence[Variants], screen: Sequence[Model]) -> Iterator[Variants]:
         """Fit pairs to an answer, the best with whole numbers scanned; then to more answers."""
@@ -312,6 +323,27 @@ class Search:
         if answer.score <= _SLIGHT < LIMIT < self._worst:
             return _SLIGHT  # a careless front-end, too: not what makes it so wrong elsewhere
         return max(min(LIMIT, answer.score / _GAIN), 1.0)
+
+
+def _nearness(
+    models: Sequence[Model], variants: Variants, slopes: Iterable[bool]
+) -> tuple[float, dict[bool, float]]:
+    """Return the loss, and what a free shift leaves of it, with a free scale and without."""
+    total, left = 0.0, dict.fromkeys(slopes, 0.0)
+    for model in models:
+        predicted = model.features(variants)
+        if predicted is None:
+            return math.inf, dict.fromkeys(left, math.inf)
+        total += loss_of(model.differences(predicted))
+        for slope in left:
+            left[slope] += loss_of(model.differences_but_trend(predicted, with_slope=slope))
+    return total / len(models), {slope: it / len(models) for slope, it in left.items()}
+
+
+def _in_turn(*rankings: Sequence[Variants]) -> list[Variants]:
+    """Return the combinations of all rankings, one of each in turn, each once."""
+    rows = itertools.chain.from_iterable(itertools.zip_longest(*rankings))
+    return list(dict.fromkeys(it for it in rows if it is not None))
 
 
 def _least(losses: Losses, n: int) -> list[Variants]:
@@ -401,6 +433,17 @@ def _coarse(quirk: Quirk, model: Model) -> Sequence[Variant]:
     if quirk.parameter.whole and not _of_one_shape(quirk, values, model):
         values = _thinned(_of_one_shape(quirk, _all(quirk.parameter), model)) or values
     return [Variant(quirk.id, value) for value in values]
+
+
+def _thinned(values: Sequence[float]) -> Sequence[float]:
+    n = min(_COARSE, len(values))
+    places = ((np.arange(n) + 0.5) / max(n, 1) * (len(values) - 1)).round().astype(int)
+    return [values[i] for i in sorted(set(places.tolist()))]
+
+
+def _of_one_shape(quirk: Quirk, values: Sequence[float], model: Model) -> Sequence[float]:
+    """Return the values with which the quirk alone makes features of the answer's shape."""
+    return [v for v in values if math.isfinite(loss([model], (Variant(quirk.id, v),)))]
 
 
 def _of_grid(quirk: Quirk) -> Sequence[Variant]:

@@ -66,6 +66,12 @@ class Variation:
         """Whether all that is changed lies before the logarithm."""
         return not (set(self.spec) & _TAIL_FIELDS or set(self.stages) & set(TAIL))
 
+    @property
+    def keeps_frames(self) -> bool:
+        """Whether all frames that are cut, and no others, become features, as the specification
+        says."""
+        return not {"kept", "features"} & set(self.stages)
+
 
 @lru_cache(maxsize=4096)  # the diagnosis varies the same specifications thousands of times
 def _varied(spec: FrontEndSpec, variation: Variation) -> FrontEndSpec:
@@ -153,19 +159,19 @@ class Mel(NamedTuple):
     high: Array
 
 
-def mel_powers(call: Call, *, with_bound: bool = False, max_frames: int | None = None) -> Mel:
+def mel_powers(call: Call, *, with_bound: bool = False, n_frames: range | None = None) -> Mel:
     """Compute the stages up to the mel powers.
 
     With ``with_bound``, ``low`` and ``high`` differ from the powers by the error bound
     (docs/error-bound.md); without it they are equal to them. Raises ``ValueError``, before any
-    work, if there are more than ``max_frames`` frames.
+    work, if the number of frames, with the one that is dropped later, is not in ``n_frames``.
     """
     call.seen.has_front = True
 
     def tap(name: str, value: Any) -> Any:
         value = call.stage(name, value)
-        if name == "frames" and max_frames is not None and len(value) > max_frames:
-            raise ValueError(f"{len(value)} frames: expected at most {max_frames}")
+        if name == "frames" and n_frames is not None and len(value) not in n_frames:
+            raise ValueError(f"{len(value)} frames: expected one of {n_frames}")
         return value
 
     # The last frame is dropped later, because some front-ends keep it.

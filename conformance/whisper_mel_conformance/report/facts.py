@@ -78,8 +78,16 @@ class Entry:
 
     @property
     def remarks(self) -> list[str]:
-        """What cases that pass have to say."""
-        return [case["message"] for case in self.cases("passed") if case["message"]]
+        """What cases that pass have to say, and how many failures are not stored."""
+        said = [case["message"] for case in self.cases("passed") if case["message"]]
+        lacking = [case for case in self.cases("failed") if case["reproduction"] is None]
+        if lacking:
+            command = f"{self.command_for_all} -k {shlex.quote(lacking[0]['id'])}"
+            said.append(
+                f"has {counted(len(lacking), 'failure')} without a reproduction, to keep the "
+                f"report small: {command} makes that one"
+            )
+        return said
 
     @property
     def worst(self) -> str:
@@ -103,11 +111,20 @@ class Entry:
     @property
     def command(self) -> str:
         """The command that judges the front-end again, with the same cases."""
-        words = f"--frontend {shlex.quote(self.data['source'])}"
-        brief = self.run["profile"] == "brief"
-        words += " --diagnose" if brief else f" --profile {self.run['profile']}"
+        profile = "--diagnose" if self.is_brief else f"--profile {self.run['profile']}"
         seed = f" --seed {self.run['seed']}" if self.run["seed"] else ""
-        return f"{_program(self.run['environment'], 'judge')} {words}{seed}"
+        return f"{self.command_for_all} {profile}{seed}"
+
+    @property
+    def command_for_all(self) -> str:
+        """The command that judges the front-end with every case of the usual profile."""
+        program = _program(self.run["environment"], "judge")
+        return f"{program} --frontend {shlex.quote(self.data['source'])}"
+
+    @property
+    def is_brief(self) -> bool:
+        """Whether it was asked for few cases only, those of ``--diagnose``."""
+        return bool(self.run["profile"] == "brief")
 
     @property
     def failed_by_family(self) -> dict[str, int]:
@@ -241,10 +258,14 @@ def _of_problems(document: Document) -> str:
 
 def _headline_of(entry: Entry) -> str:
     total, result = entry.total, entry.verdict
+    ran = counted(total.passed + total.failed + total.known, "case")
     if result.state == "wrong":
-        ran = total.passed + total.failed + total.known
-        return f"{entry.name} fails {total.failed} of {counted(ran, 'case')}"
-    return f"{entry.name} {'conforms: ' if result.conforms else ''}{result.words}"
+        return f"{entry.name} fails {total.failed} of {ran}"
+    few = f", by the {ran} of --diagnose; all are asked by: {entry.command_for_all}"
+    return (
+        f"{entry.name} {'conforms: ' if result.conforms else ''}{result.words}"
+        f"{few if entry.is_brief and result.conforms else ''}"
+    )
 
 
 def is_right(document: Document) -> bool:

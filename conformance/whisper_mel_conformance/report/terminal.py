@@ -48,11 +48,18 @@ _LENGTH = 160  # characters of a failure's message
 # --------------------------------------------------------------------------- while it runs
 
 
+class _Output(Console):
+    """Standard output, which may be closed before the end, as by ``| head``: nothing else ends."""
+
+    def on_broken_pipe(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class Live:
     """The progress: a bar for each front-end in a terminal, else a line when it is done."""
 
     def __init__(self, *, quiet: bool) -> None:
-        self._console = Console(highlight=False)
+        self._console = _Output(highlight=False)
         self._quiet = quiet
         shows_bars = self._console.is_interactive and not os.environ.get("CI")
         self._shown: dict[str, _Progress] = {}
@@ -106,8 +113,11 @@ class Live:
         self._progress.stop()
         for name, shown in self._shown.items():
             self._say(name, shown)
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            self._console.on_broken_pipe()
 
     def _say(self, name: str, shown: _Progress) -> None:
         """Print a front-end's line once, if no bar shows it."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from whisper_mel_conformance.cases.catalogue import CHECKS, find
+from whisper_mel_conformance.cases.catalogue import CHECKS, FAMILIES, find
 from whisper_mel_conformance.diagnosis.diagnose import Diagnosis
 from whisper_mel_conformance.folder import (
     own_folder,
@@ -215,20 +215,46 @@ others again.
 """
 
 
+REPRODUCTIONS = 1400
+"""Failures of a run that are stored, of all front-ends together: of one front-end every case.
+
+Each takes 8 KB, in blocks of a file system.
+"""
+_OF_FAMILY = 2  # failures of each front-end and family that have a place kept for them
+
+
 class Failures:
-    """The reproductions of a run of so many front-ends in the folder of its report."""
+    """The reproductions of a run of so many front-ends in the folder of its report.
+
+    Each front-end has an equal share of what may be stored.
+    """
 
     def __init__(self, folder: Path, front_ends: int) -> None:
         self._folder = folder
         self._share = ARRAYS // max(front_ends, 1)
         self._room: dict[str, int] = {}
+        kept = _OF_FAMILY * len(FAMILIES)
+        self._freely = max(REPRODUCTIONS // max(front_ends, 1) - kept, 0)
+        self._stored: Counter[tuple[str, str]] = Counter()  # by front-end and family
 
     def write(self, result: Result, front_end: FrontEnd) -> None:
-        """Write a failure as :func:`write_failure` does, with its arrays while there is room."""
+        """Write a failure as :func:`write_failure` does, with its arrays while there is room.
+
+        Nothing is written beyond the front-end's share, but for the first failures of a family.
+        """
+        of = front_end.name, result.family
+        beyond = self._stored[of] >= _OF_FAMILY
+        if beyond and self._free_places_taken(front_end.name) >= self._freely:
+            return
+        self._stored[of] += 1
         room = self._room.setdefault(front_end.name, self._share)
         arrays = write_failure(result, front_end, self._folder, room=room).with_name(STORED)
         if arrays.exists():
             self._room[front_end.name] -= arrays.stat().st_size
+
+    def _free_places_taken(self, front_end: str) -> int:
+        counts = (count for (name, _), count in self._stored.items() if name == front_end)
+        return sum(max(count - _OF_FAMILY, 0) for count in counts)
 
 
 STORED = "arrays.npz"
