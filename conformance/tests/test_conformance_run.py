@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -127,6 +129,16 @@ def test_unknown_front_ends_are_errors_that_name_what_exists(tmp_path: Path) -> 
     assert done.returncode == 2
     assert (done.stdout + done.stderr).count("has no nonesuch") == 1
     assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["__main__", "plugin, pytest, whisper_mel_conformance.collecting"])
+def test_the_judging_process_multiplies_on_one_thread(name: str) -> None:
+    """Idle threads of BLAS spin: a diagnosis took four times as long."""
+    program = f"import os, whisper_mel_conformance.{name}; print(os.listdir('/proc/self/task'))"
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "4"}
+    done = ran([sys.executable, "-c", program], env=environment, check=True)
+    assert len(ast.literal_eval(done.stdout)) == 1
 
 
 def test_what_is_no_command_is_said(capsys: pytest.CaptureFixture[str]) -> None:
