@@ -15,9 +15,10 @@ import jsonschema
 import pytest
 from daily import by_day
 from mutants import cli as mutants
-from mutants import quirks, trial
-from mutants.kernel import KERNEL, LANE, KernelMutant, kernel_mutants
+from mutants import trial
 from mutants.matrix import Row, idle, read, write
+from planted import quirks
+from planted.kernel import KERNEL, LANE, KernelMutant, kernel_mutants
 from programs import ran
 from sanitize import cli as sanitize
 from sanitize import native
@@ -270,7 +271,7 @@ def test_a_lane_that_misses_its_planted_fault_fails(
 
 MISSED = """
 import sys
-from mutants import quirks
+from planted import quirks
 from sanitize import cli
 
 class Result:
