@@ -68,7 +68,7 @@ def test_the_verdict_is_the_same_in_any_number_of_processes(n: str, tmp_path: Pa
     assert "reproduction: by-pytest/failures/" in (tmp_path / "junit.xml").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_machines_are_other_interpreters(tmp_path: Path) -> None:
     """As ``--tx ssh=…`` would: each is given the setup, and sends back what it has judged."""
     done = module(
