@@ -39,7 +39,7 @@ def started(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FrontEnd]:
     """The front-end in a process of its own; tests are skipped where it cannot be had."""
     for variable, value in FRONT_ENDS.get(name, {}).items():
         monkeypatch.setenv(variable, value)
-    front_end = FrontEnd(name.split()[0], timeout=300)
+    front_end = FrontEnd(name.split()[0], timeout=1800.0)
     try:
         front_end.start()
     except Refused as error:
