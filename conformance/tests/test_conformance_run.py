@@ -120,7 +120,7 @@ def test_unknown_front_ends_are_errors_that_name_what_exists(tmp_path: Path) -> 
     ):
         with pytest.raises(ValueError, match=message):
             require_known(source)
-    front_end = FrontEnd(f"{CORRECT}:nonesuch")
+    front_end = FrontEnd(f"{CORRECT}:nonesuch", timeout=1800.0)
     with pytest.raises(Refused, match=r"has no nonesuch; it has .*Everything"):
         front_end.start()  # what it began is ended: a process left to the collector warns
     del front_end
@@ -255,7 +255,7 @@ def test_programs_are_front_ends(tmp_path: Path, placeholders: str) -> None:
 
 @pytest.mark.slow
 def test_a_crash_is_reported_and_the_process_replaced() -> None:
-    front_end = FrontEnd(f"{QUIRKS}:crash-on-empty")
+    front_end = FrontEnd(f"{QUIRKS}:crash-on-empty", timeout=1800.0)
     with pytest.raises(Failure, match="SIGABRT"):
         front_end.call(np.empty(0, np.float32))
     assert front_end.call(np.ones(400, np.float32)).shape == (80, 2)
@@ -290,7 +290,7 @@ def test_a_front_end_that_hangs_is_given_up() -> None:
 
 @pytest.mark.slow
 def test_memory_is_limited() -> None:
-    front_end = FrontEnd(f"{QUIRKS}:memory-eaten")
+    front_end = FrontEnd(f"{QUIRKS}:memory-eaten", timeout=1800.0)
     with pytest.raises(Refused, match="MemoryError"):
         front_end.call(np.ones(400, np.float32))
     front_end.stop()
@@ -313,7 +313,7 @@ class FrontEnd:
         mapped = mmap.mmap(-1, {MEMORY_LIMIT} + (1 << 30), flags=flags)
         return np.zeros((n_mels, 2), np.float32)
 """)
-    front_end = FrontEnd(f"{path}:FrontEnd")
+    front_end = FrontEnd(f"{path}:FrontEnd", timeout=1800.0)
     try:
         if device == "cuda":
             assert front_end.call(np.ones(400, np.float32)).shape == (80, 2)
