@@ -115,16 +115,17 @@ def _side(call: Call, seconds: tuple[float, ...], peak: int | None) -> Result:
         **dataclasses.asdict(call),
         "median_ms": 1e3 * statistics.median(seconds),
         "quartiles_ms": [1e3 * value for value in quartiles(seconds)],
-        "least_ms": 1e3 * _reading_seconds(call) / call.threads,
+        "least_ms": 1e3 * _reading_seconds(call.seconds, call.clips) / call.threads,
         "peak_bytes": peak,
     }
 
 
-def _reading_seconds(call: Call) -> float:
+@functools.lru_cache(maxsize=4)
+def _reading_seconds(seconds: float, clips: int) -> float:
     """Return the seconds that one thread takes at least to read the samples of a call once."""
     import numpy as np
 
-    samples = audio(call.seconds, call.clips).ravel()
+    samples = audio(seconds, clips).ravel()
     read = functools.partial(np.dot, samples, samples)
     return min(timed(read, time.perf_counter) for _ in range(5))
 

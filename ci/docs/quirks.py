@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import cache
 
-from mutants.kernel import kernel_mutants
 from mutants.matrix import ACCEPTS, REJECTS, Row, idle, read
+from planted.kernel import kernel_mutants
 from tasks.paths import MEASUREMENTS
 from whisper_mel_conformance.quirks import CATALOGUE, KINDS, Quirk
 

@@ -30,10 +30,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from planted.kernel import kernel_mutants
 from tasks.paths import MEASUREMENTS, ROOT
 
 from mutants import python
-from mutants.kernel import kernel_mutants
 from mutants.matrix import GOOD, Row, idle, read, write
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def run(arguments: list[str]) -> int:
             processes=(os.cpu_count() or 1) if number == "auto" else int(number),
             record=options.record,
         )
-    from mutants.quirks import quick_cases
+    from planted.quirks import quick_cases
+
     from mutants.trial import planned
 
     path = RECORD if options.record else REPORT

@@ -24,6 +24,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from typing import Any
 
+from planted.quirks import quick_cases
 from tasks.paths import MEASUREMENTS
 from whisper_mel_conformance.cases.case import Case
 from whisper_mel_conformance.cases.catalogue import CHECKS
@@ -38,7 +39,6 @@ from whisper_mel_conformance.run.judge import judge_case
 from whisper_mel_reference import CLASS_B
 
 from mutants.draws import GROUPS, Call, Drawn, When, calls, drawn, held_out
-from mutants.quirks import quick_cases
 
 RECORD = MEASUREMENTS / "diagnosis.json"
 WANTED = {"single": 0.97, "pair": 0.85, "condition": 0.95, "outside": 1.0}

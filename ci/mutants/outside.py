@@ -20,7 +20,7 @@ Fault = Callable[[Draw], dict[str, Hook]]
 
 
 def exclusive_bounds(draw: Draw) -> dict[str, Hook]:
-    """Bins from the first to before the last of each band, and none at its last."""
+    """Leave the last bin out of each band."""
 
     def bank(weights: Array, call: Call) -> Array:
         weights = weights.copy()
@@ -80,8 +80,9 @@ def wrong_sign_of_halves(draw: Draw) -> dict[str, Hook]:
 
 
 def wrong_sign_of_folding(draw: Draw) -> dict[str, Hook]:
-    """Cosines of differences of samples n and 400 - n, not of their sums; or sines of their sums;
-    or both."""
+    """Transform differences of samples n and 400 - n by cosines, which take their sums; or their
+    sums by sines, which take differences; or both.
+    """
     turns = 2.0 * np.pi * (np.outer(np.arange(201), np.arange(201)) % 400) / 400
     even, odd = draw.choice([(-1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])
 
@@ -114,7 +115,7 @@ def soft_floor(draw: Draw) -> dict[str, Hook]:
 
 
 def curved_logarithm(draw: Draw) -> dict[str, Hook]:
-    """With a floor at which it breaks off."""
+    """Use another curve for a logarithm, with a floor at which it breaks off."""
     curve, least = draw.uniform(0.01, 0.05), 10.0 ** draw.uniform(-8.0, -6.0)
 
     def log(values: Array, call: Call) -> Array:
@@ -160,7 +161,7 @@ def to_bits(values: Array, bits: int) -> Array:
 
 
 def mel_powers_in_few_bits(draw: Draw) -> dict[str, Hook]:
-    """As bfloat16, which has 8."""
+    """Keep few bits of the mel powers, as bfloat16 does, which has 8."""
     bits = draw.choice([7, 8, 8, 9])
     return {"mel": lambda mel, call: to_bits(mel, bits)}
 
@@ -235,7 +236,7 @@ def soft_clipping(draw: Draw) -> dict[str, Hook]:
 
 
 def companded(draw: Draw) -> dict[str, Hook]:
-    """To 8 bits by a curve and back, as telephones do."""
+    """Round samples to 8 bits on a curve, as telephones do."""
     curve = draw.choice([100.0, 255.0])
 
     def audio(x: Array, call: Call) -> Array:
@@ -247,7 +248,7 @@ def companded(draw: Draw) -> dict[str, Hook]:
 
 
 def blocked_offset(draw: Draw) -> dict[str, Hook]:
-    """By a filter that never ends: ``y[n] = x[n] - x[n - 1] + pole y[n - 1]``."""
+    """Remove the mean by a filter: ``y[n] = x[n] - x[n - 1] + pole y[n - 1]``."""
     pole = draw.uniform(0.9, 0.995)
 
     def audio(x: Array, call: Call) -> Array:
@@ -261,7 +262,7 @@ def blocked_offset(draw: Draw) -> dict[str, Hook]:
 
 
 def swapped_samples(draw: Draw) -> dict[str, Hook]:
-    """Each two neighbours, as the bytes of words in the wrong order may be."""
+    """Swap each two neighbours, as the halves of words in the wrong order may be."""
 
     def audio(x: Array, call: Call) -> Array:
         x = x.copy()
@@ -293,7 +294,7 @@ def kaiser_window(draw: Draw) -> dict[str, Hook]:
 
 
 def tapered_window(draw: Draw) -> dict[str, Hook]:
-    """Flat in the middle."""
+    """Use a window that is flat in the middle."""
     part = draw.uniform(0.2, 0.8)
 
     def window(weights: Array, call: Call) -> Array:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from planted import kernel, quirks
+from planted.kernel import KernelMutant, kernel_mutants
 from sanitize import Absent
 from sanitize.native import find
 from whisper_mel_conformance.cases.case import Case
@@ -18,8 +20,6 @@ from whisper_mel_conformance.run.judge import judge_case
 from whisper_mel_conformance.run.result import Result
 from whisper_mel_mojo.builder import BuildError
 
-from mutants import kernel, quirks
-from mutants.kernel import KernelMutant, kernel_mutants
 from mutants.matrix import SIGNS, Row
 
 _LONG = 160_000  # samples

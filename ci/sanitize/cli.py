@@ -90,7 +90,7 @@ def _report(name: str, lane: Callable[[int], int], calls: int) -> int:
 
 
 def _guard(calls: int) -> int:
-    from mutants.quirks import kill
+    from planted.quirks import kill
     from whisper_mel_conformance.run.judge import Judge
     from whisper_mel_conformance.run.run import Run
     from whisper_mel_conformance.run.setup import prepare

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mutants.kernel import KernelMutant, compiled_for_c, sources
+from planted.kernel import KernelMutant, compiled_for_c, sources
 from whisper_mel_mojo.emulated.library import Crashed, emulated
 from whisper_mel_mojo.emulated.machines import MACHINES, Machine
 

@@ -1,6 +1,6 @@
 """Lanes for the kernel on a CPU: AddressSanitizer, ThreadSanitizer, valgrind, other processors.
 
-Each first has to reject the mutants that name it as their killer (``ci/mutants/kernel.toml``), with
+Each first has to reject the mutants that name it as their killer (``ci/planted/kernel.toml``), with
 the words of ``CONTROLS``.
 """
 
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import instructions
-from mutants.kernel import KERNEL, KernelMutant, compiled, kernel_mutants, sources
+from planted.kernel import KERNEL, KernelMutant, compiled, kernel_mutants, sources
 from tasks.paths import ROOT
 
 from sanitize import Absent, demand, emulated

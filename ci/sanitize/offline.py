@@ -38,7 +38,10 @@ class _Program(ctypes.Structure):
 
 
 def _filter(architecture: int, socket: int, io_uring: int) -> bytes:
-    """Return the program, as ``struct sock_filter``: code, jumps if true and if not, operand."""
+    """Return seccomp's program, which kills a process that makes a socket beyond its machine.
+
+    It is in the form of ``struct sock_filter``: code, jumps if true and if not, operand.
+    """
     steps = [
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_EQUAL, 1, 0, architecture),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 
 from . import lint
 from .paths import ROOT
@@ -30,7 +31,17 @@ def layer(arguments: list[str]) -> str:
 
 # What pytest does in one process only, or for the person who sits before it.
 _ALONE = {"-s", "--capture=no", "--pdb", "--trace", "--co", "--collect-only"}
-SPREAD = ["-n", "logical", "--dist", "loadgroup", "--slow-first"]
+
+
+def _processors() -> int:
+    """Return the number of processors that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+# One process more than processors: while a test waits, another one works.
+SPREAD = ["-n", str(_processors() + 1), "--dist", "loadgroup", "--slow-first"]
 
 
 def command(arguments: list[str]) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from daily import by_day
 from mutants import diagnosis as measured
 from mutants.draws import GROUPS, PATH, Call, Conditional, Drawn, When, calls, drawn
 from whisper_mel_conformance.cases.recipes import noise, rising
@@ -143,7 +144,7 @@ def test_groups_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("group", by_day(GROUPS, ["single", "condition"]))
 def test_the_diagnosis_is_right_about_what_is_drawn(group: str) -> None:
     row = measured.told(group, SEED, 0)
     assert row["right"], row

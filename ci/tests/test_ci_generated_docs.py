@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from whisper_mel_mojo.emulated.machines import MACHINES
 from whisper_mel_mojo.gpu.targets import TARGETS
 
 from docs import catalogue, cli, findings, front_ends, pictures, quirks, runs, speed, versions
+
+pytestmark = pytest.mark.xdist_group("docs")
 
 # --------------------------------------------------------------------------- sections
 
@@ -68,26 +71,40 @@ def test_columns_of_numbers_are_aligned_to_the_right() -> None:
 # --------------------------------------------------------------------------- the command
 
 
-@pytest.fixture
-def checkout(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Path]:
+@contextmanager
+def documents_in(folder: Path) -> Iterator[None]:
+    """The command's documents and records are those of another folder."""
+    record = folder / "docs" / "measurements" / "front-ends.json"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli, "ROOT", folder)
+        patch.setattr(speed, "RECORD", record.with_name("cpu.json"))
+        patch.setattr(front_ends, "RECORD", record)
+        patch.setattr(runs, "RECORD", record.with_name("runs.json"))
+        front_ends.read.cache_clear()
+        yield
+    front_ends.read.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the documents, of their pictures and records, with nothing out of date."""
+    folder = tmp_path_factory.mktemp("written")
     for pattern in (*cli.DOCUMENTS, "docs/*.png", "docs/measurements/*"):
         for path in ROOT.glob(pattern):
-            copy = tmp_path / path.relative_to(ROOT)
+            copy = folder / path.relative_to(ROOT)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, copy)
-    monkeypatch.setattr(cli, "ROOT", tmp_path)
-    monkeypatch.setattr(speed, "RECORD", tmp_path / "docs" / "measurements" / "cpu.json")
-    record = tmp_path / "docs" / "measurements" / "front-ends.json"
-    monkeypatch.setattr(front_ends, "RECORD", record)
-    monkeypatch.setattr(runs, "RECORD", record.with_name("runs.json"))
-    front_ends.read.cache_clear()
-    assert cli.run([]) == 0
-    capsys.readouterr()
-    yield tmp_path
-    front_ends.read.cache_clear()
+    with documents_in(folder):
+        assert cli.run([]) == 0
+    return folder
+
+
+@pytest.fixture
+def checkout(written: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of these for one test."""
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
+    with documents_in(tmp_path):
+        yield tmp_path
 
 
 def _edit(path: Path, pattern: str, new: str) -> None:

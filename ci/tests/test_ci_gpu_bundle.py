@@ -241,7 +241,7 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "section", "finding"), by_day(FAULTS, [FAULTS[0], FAULTS[-1]]))
+@pytest.mark.parametrize(("fault", "section", "finding"), by_day(FAULTS, FAULTS[:1]))
 def test_a_planted_fault_is_found(
     fault: str,
     section: str,

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from daily import by_day
 from mutants import cli as mutants
-from mutants import quirks, trial
-from mutants.kernel import KERNEL, LANE, KernelMutant, kernel_mutants
+from mutants import trial
 from mutants.matrix import Row, idle, read, write
+from planted import quirks
+from planted.kernel import KERNEL, LANE, KernelMutant, kernel_mutants
 from programs import ran
 from sanitize import cli as sanitize
 from sanitize import native
@@ -90,8 +92,15 @@ def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
 
 
+def quirks_by_day() -> list[str]:
+    """All that need no process of their own, and one for each check."""
+    checks = {id: quirks.quick_cases()[quirk.killer].check for id, quirk in CATALOGUE.items()}
+    first = {check: id for id, check in reversed(checks.items())}
+    return [id for id, it in CATALOGUE.items() if it.vary is not None or first[checks[id]] == id]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", by_day(CATALOGUE, quirks_by_day()))
 def test_a_quirk_is_rejected_by_its_case(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quirks, "_SHORT_TIMEOUT", 0.2)  # those that hang do so for ever
     result = quirks.kill(name)
@@ -262,7 +271,7 @@ def test_a_lane_that_misses_its_planted_fault_fails(
 
 MISSED = """
 import sys
-from mutants import quirks
+from planted import quirks
 from sanitize import cli
 
 class Result:

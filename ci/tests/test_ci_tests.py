@@ -42,12 +42,18 @@ def test_grouped(number):
 """
 
 
+def spread_over(processes: int) -> list[str]:
+    """The options with which all tests are run, with so many processes."""
+    n, _, *others = check.SPREAD
+    return [n, str(processes), *others]
+
+
 @pytest.mark.slow
 def test_a_group_is_run_by_one_process(tmp_path: Path) -> None:
     """What its tests share is made once."""
     (tmp_path / "conftest.py").write_text((ROOT / "conftest.py").read_text())
     (tmp_path / "test_a.py").write_text(GROUPED)
-    words = [it if it != "logical" else "2" for it in check.SPREAD]
+    words = spread_over(2)
     done = ran([sys.executable, "-m", "pytest", *words], cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     processes = (tmp_path / "processes").read_text().split()
@@ -59,7 +65,7 @@ def test_what_takes_long_comes_first_and_its_cost_is_shown(tmp_path: Path) -> No
     """The cost of a test is that of its processes, too."""
     (tmp_path / "conftest.py").write_text((ROOT / "conftest.py").read_text())
     (tmp_path / "test_a.py").write_text(TESTS)
-    words = [it if it != "logical" else "1" for it in check.SPREAD]
+    words = spread_over(1)
     done = ran([sys.executable, "-m", "pytest", "-v", "--cost", *words], cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     order = re.findall(r"PASSED test_a\.py::test_(\w+)", done.stdout)

@@ -20,7 +20,7 @@ ENTRY = inputs.Worst("mine", "1.0", 0.5, inputs.Input(RECIPE, 80, 0), "2026-11-2
 
 
 def started(source: str) -> Iterator[FrontEnd]:
-    front_end = FrontEnd(source)
+    front_end = FrontEnd(source, timeout=1800.0)
     try:
         front_end.start()
     except Refused as error:

@@ -23,7 +23,8 @@ def run(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     missing = 0
     for name in options.name or peers():
-        front_end = FrontEnd(name, model=fixed_by(model_of(name)))
+        # How long a call takes is not what is searched: half an hour is a guard against hanging.
+        front_end = FrontEnd(name, timeout=1800.0, model=fixed_by(model_of(name)))
         try:
             front_end.start()
             found = _found(front_end, options.steps, options.seed)

@@ -557,6 +557,7 @@ def test_the_first_call_of_a_thread_is_named() -> None:
     assert diagnosis.cause.startswith("The first call of a thread is wrong: in each of 3 new")
 
 
+@pytest.mark.nightly
 def test_what_is_left_of_three_faults_is_said() -> None:
     """Pre-emphasis, zeros at both ends, another window; zeros of pad_to before all of these."""
 

@@ -97,7 +97,7 @@ def every_7001st_differs() -> Any:
 
 
 def endure(name: str) -> None:
-    front_end = FrontEnd(f"{Path(__file__)}:{name}")
+    front_end = FrontEnd(f"{Path(__file__)}:{name}", timeout=1800.0)
     front_end.start()
     try:
         CHECKS["endurance"](front_end, recipe=TINY, times=1000, parts=12)
@@ -134,7 +134,7 @@ def test_a_day_is_a_day_and_a_million_a_million() -> None:
 
 
 def test_front_ends_that_do_not_pad_endure_them_too() -> None:
-    able = FrontEnd(f"{Path(__file__)}:Leaving")
+    able = FrontEnd(f"{Path(__file__)}:Leaving", timeout=1800.0)
     able.start()
     try:
         for case in all_cases("nightly"):

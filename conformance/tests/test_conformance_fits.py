@@ -153,32 +153,32 @@ def test_what_explains_only_what_it_was_fitted_to_is_not_named() -> None:
     assert diagnose(front_end(triangle)).kinds == {"window"}
 
 
+def _epsilon(values: Array, call: Call) -> Array:
+    return np.log10(call.seen["mel"] + 1e-6).astype(values.dtype)
+
+
+SMOOTH: dict[str, dict[str, Hook]] = {
+    "epsilon": {"log": _epsilon},
+    "gain": {"audio": lambda x, call: x * x.dtype.type(1.0003)},
+    "waves": {"mel": lambda mel, call: mel * (1.0 + 1e-3 * np.sin(np.arange(len(mel))))[:, None]},
+    "ramp": {"mel": lambda mel, call: mel * (1.0 + 1e-5 * np.arange(mel.shape[1]))},
+    "power": {"mel": lambda mel, call: mel**1.0005},
+    "pedestal": {"window": lambda w, call: w + w.dtype.type(1e-3)},
+    "leak": {"power": lambda power, call: power + 1e-6 * power.max(axis=1, keepdims=True)},
+    "window": outside.gaussian_window(Draw(3)),
+    "bounds": outside.exclusive_bounds(Draw(3)),
+}
+
+
 @pytest.mark.usefixtures("_catalogue_is_short")
-def test_errors_that_are_smooth_are_no_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", by_day(SMOOTH, ["epsilon", "waves", "window"]))
+def test_errors_that_are_smooth_are_no_noise(error: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small as they are: no fit explains them, as none is tried here. The first is a quirk."""
     monkeypatch.setattr(diagnosing, "FITS", ())
     monkeypatch.setattr(diagnosing, "may_be_slightly_off", lambda answers: False)
-
-    def log(values: Array, call: Call) -> Array:
-        return np.log10(call.seen["mel"] + 1e-6).astype(values.dtype)
-
-    smooth: list[dict[str, Hook]] = [
-        {"log": log},
-        {"audio": lambda x, call: x * x.dtype.type(1.0003)},
-        {"mel": lambda mel, call: mel * (1.0 + 1e-3 * np.sin(np.arange(len(mel))))[:, None]},
-        {"mel": lambda mel, call: mel * (1.0 + 1e-5 * np.arange(mel.shape[1]))},
-        {"mel": lambda mel, call: mel**1.0005},
-        {"window": lambda w, call: w + w.dtype.type(1e-3)},
-        {"power": lambda power, call: power + 1e-6 * power.max(axis=1, keepdims=True)},
-    ]
-    for stages in (
-        *smooth,
-        outside.gaussian_window(Draw(3)),
-        outside.exclusive_bounds(Draw(3)),
-    ):
-        found = diagnose(front_end(stages))
-        names = {variant.id for it in found.explanations for variant in it.variants}
-        assert names == {"epsilon-added"} if stages is smooth[0] else not found.kinds
+    found = diagnose(front_end(SMOOTH[error]))
+    names = {variant.id for it in found.explanations for variant in it.variants}
+    assert names == {"epsilon-added"} if error == "epsilon" else not found.kinds
 
 
 def test_a_front_end_that_takes_no_further_clips_has_no_stage_named() -> None:

@@ -35,7 +35,7 @@ KEPT = pytest.mark.parametrize("entry", regressions(), ids=lambda entry: entry.c
 def test_a_bug_of_the_corpus_fails_and_what_is_right_passes(entry: Regression) -> None:
     assert entry.quirk is not None
     quirk = CATALOGUE[entry.quirk]
-    faulty = FrontEnd(f"{QUIRKS}:{quirk.id}")
+    faulty = FrontEnd(f"{QUIRKS}:{quirk.id}", timeout=1800.0)
     if quirk.vary is not None:
         faulty = InProcess(inspect_front_end(quirk.make(), quirk.id))
     assert entry.link in quirk.seen
@@ -58,7 +58,7 @@ def test_the_corpus_is_of_several_projects() -> None:
 def failing(tmp_path: Path, quirk: str, case_id: str | None = None) -> Path:
     """The folder of a reproduction, of the quirk's killer if no case is named."""
     wanted = case_id or CATALOGUE[quirk].killer
-    front_end = FrontEnd(f"{QUIRKS}:{quirk}")
+    front_end = FrontEnd(f"{QUIRKS}:{quirk}", timeout=1800.0)
     front_end.start()
     case = next(c for c in all_cases("quick") if c.id == wanted)
     result = judge_case(front_end, case, profile="quick", seed=0)
@@ -97,7 +97,7 @@ def test_in_another_checkout(
         f"from {QUIRKS} import CATALOGUE\ndef f():\n    return CATALOGUE['pad-zero'].make()\n"
     )
     monkeypatch.chdir(here)
-    front_end = FrontEnd("code/mine.py:f")
+    front_end = FrontEnd("code/mine.py:f", timeout=1800.0)
     front_end.start()
     case = next(c for c in all_cases("quick") if c.id == "boundary/length-401/80")
     result = judge_case(front_end, case, profile="quick", seed=0)

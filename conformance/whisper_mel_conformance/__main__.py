@@ -10,6 +10,9 @@ ones; 1 if not; 2 for wrong usage; 130 or 143 if SIGINT or SIGTERM ended the run
 
 from __future__ import annotations
 
+import whisper_mel_conformance.run.quiet_blas  # noqa: F401  before anything imports NumPy
+
+# isort: split
 import argparse
 import itertools
 import os

@@ -1,4 +1,4 @@
-"""``python -m whisper_mel_golden make|voxtral|verify|list|vectors``."""
+"""Make, verify and list goldens: ``python -m whisper_mel_golden make|verify|list|…``."""
 
 from __future__ import annotations
 

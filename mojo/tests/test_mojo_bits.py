@@ -13,6 +13,7 @@ from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.errors import Refused
 from whisper_mel_conformance.frontend.load import registered
 from whisper_mel_mojo import builder
+from whisper_mel_mojo.library import library
 
 CPU, ACCELERATOR = "WHISPER_MEL_TARGET_CPU", "WHISPER_MEL_ACCELERATOR"
 FRONT_ENDS: dict[str, dict[str, str]] = {
@@ -38,7 +39,7 @@ def started(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FrontEnd]:
     """The front-end in a process of its own; tests are skipped where it cannot be had."""
     for variable, value in FRONT_ENDS.get(name, {}).items():
         monkeypatch.setenv(variable, value)
-    front_end = FrontEnd(name.split()[0], timeout=300)
+    front_end = FrontEnd(name.split()[0], timeout=1800.0)
     try:
         front_end.start()
     except Refused as error:
@@ -67,6 +68,14 @@ def marked(name: str) -> Any:
     """What takes long is nightly: MAX compiles a graph for each kind of call."""
     takes_long = name.startswith(("mojo-max", *EMULATED))
     return pytest.param(name, marks=[pytest.mark.nightly] if takes_long else [])
+
+
+@pytest.fixture(autouse=True)
+def _of_this_cpu() -> None:
+    """This process's library, with which bits are compared, is loaded before the environment of a
+    front-end says another one.
+    """
+    library()
 
 
 @pytest.mark.slow

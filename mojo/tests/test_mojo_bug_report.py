@@ -65,6 +65,7 @@ def test_97_frames_computed_where_98_are_promised(sanitizer: str, tmp_path: Path
     assert re.search(r"bug_report\.mojo:\d+", result.stderr)
 
 
+@pytest.mark.nightly
 def test_a_host_pointer_is_handed_to_the_kernel(sanitizer: str, tmp_path: Path) -> None:
     """To the threads of a device it is an illegal address; here, poisoned memory."""
     result = run_sanitized(built(tmp_path, "-D", "REPAIRED"), "host", program=USE)
@@ -75,6 +76,7 @@ def test_a_host_pointer_is_handed_to_the_kernel(sanitizer: str, tmp_path: Path) 
     assert "energy" in result.stderr.split("Shadow bytes")[0]
 
 
+@pytest.mark.nightly
 def test_the_repaired_one_is_clean(sanitizer: str, tmp_path: Path) -> None:
     """Device memory, and as many frames as promised: the sanitizer has nothing to say."""
     result = run_sanitized(built(tmp_path, "-D", "REPAIRED"), "device", program=USE)

@@ -15,6 +15,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from daily import by_day
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -410,11 +411,16 @@ def test_any_other_modifier_is_an_error(
         translated(read(text))
 
 
-def test_every_opcode_of_the_kernels_is_compared_with_its_definition() -> None:
+TEXTS = [*itertools.product(("sm_80", "sm_90a"), (False, True))]
+
+
+@pytest.mark.parametrize(("target", "forms"), by_day(TEXTS, [it for it in TEXTS if it != TEXTS[1]]))
+def test_every_opcode_of_the_kernels_is_compared_with_its_definition(
+    target: str, forms: bool
+) -> None:
     """What computes is in the table, whose entries are all tried; the rest moves and orders."""
     used = {
         statement.opcode
-        for target, forms in itertools.product(("sm_80", "sm_90a"), (False, True))
         for text in texts(target, 80, None, forms).values()
         for statement in read(text.partition("\n")[2]).body
         if isinstance(statement, Statement)

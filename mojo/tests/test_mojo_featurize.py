@@ -62,7 +62,7 @@ def test_an_interrupted_run_is_continued(tmp_path: Path) -> None:
     with started(command(sources, output, 1)) as process:
         wait_for(lambda: made(output) >= 5, process)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=600)
+        out, err = process.communicate(timeout=1800)
     assert process.returncode == 130
     assert not out
     assert "featurize: interrupted; the same command continues\n" in err

@@ -8,10 +8,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from programs import ran
 from whisper_mel_golden.signals import render
 from whisper_mel_mojo import log_mel
-from whisper_mel_mojo.builder import SOURCE
+from whisper_mel_mojo.builder import SOURCE, run_compiler
+
+MODULE = SOURCE.with_name("mel.mojo")
 
 USE = """
 import mojo.importer
@@ -30,9 +33,20 @@ for wrong in ((audio[:200], 80), (audio, 81), (audio.astype(np.int16), 80), (aud
 """
 
 
+def test_the_compiler_understands_both_files(tmp_path: Path) -> None:
+    """Names and types, which takes two seconds; code is made at night."""
+    (tmp_path / "mel").mkdir()
+    (tmp_path / "mel" / "__init__.mojo").write_text("from .mel import log_mel\n")
+    shutil.copy(MODULE, tmp_path / "mel")
+    place = ["-I", str(SOURCE.parent), str(tmp_path / "mel")]
+    done = run_compiler(["precompile", *place, "-o", str(tmp_path / "mel.mojoc")])
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.nightly
 def test_two_files_and_the_importer(tmp_path: Path) -> None:
-    for name in (SOURCE.name, "mel.mojo"):
-        shutil.copy(SOURCE.with_name(name), tmp_path)
+    for file in (SOURCE, MODULE):
+        shutil.copy(file, tmp_path)
     audio = render({"signal": "noise", "n": 4077, "seed": 0, "gain": 0.1})
     np.save(tmp_path / "audio.npy", audio)
     (tmp_path / "use.py").write_text(USE)

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_mel_mojo import endings
+from whisper_mel_mojo.endings import ending
 from whisper_mel_mojo.wav import open_wav
 
 HOW_TO_INSTALL = 'pip install "whisper-mel-mojo[audio]"'
@@ -81,8 +81,7 @@ class _Libsndfile:
     def __init__(self, file: BinaryIO, opened: ExitStack) -> None:
         import soundfile
 
-        self.doubt = endings.doubt(file)
-        announces_length = endings.announces_length(file)
+        self.doubt, announces_length = ending(file)
         self._error = soundfile.LibsndfileError
         try:
             self._file: Any = opened.enter_context(soundfile.SoundFile(file))
@@ -120,7 +119,7 @@ class _PyAV:
     def __init__(self, file: BinaryIO, opened: ExitStack) -> None:
         import av
 
-        self.doubt = endings.doubt(file)
+        self.doubt = ending(file).doubt
         self._error = av.FFmpegError
         try:
             self._container: Any = opened.enter_context(av.open(file))

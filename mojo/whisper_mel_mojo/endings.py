@@ -33,10 +33,22 @@ _MP3_FRAME = re.compile(rb"\xff[\xe2-\xff]")
 _MP3_TAG = re.compile(rb"Xing|Info")
 
 
-def doubt(file: BinaryIO) -> str:
-    """Return what should be known of the end of a file, or an empty string; rewind it."""
+class Ending(NamedTuple):
+    """What a file says of its end.
+
+    ``doubt`` is what should be known of it, or an empty string. ``announces_length``: an MP3 file
+    says how long it is, where decoders guess.
+    """
+
+    doubt: str
+    announces_length: bool
+
+
+def ending(file: BinaryIO) -> Ending:
+    """Return what a file says of its end; rewind it."""
     size = file.seek(0, os.SEEK_END)
     head = _read(file, 0, 32)
+    place, frames = _first_of_mp3(file)
     kind = head[:4]
     said = ""
     if kind == b"OggS":
@@ -47,21 +59,14 @@ def doubt(file: BinaryIO) -> str:
         length = int.from_bytes(head[8:12], "big")
         said = _of_size(length, int.from_bytes(head[4:8], "big"), size)
     elif kind in _SIZES:
-        place, width, order, before = _SIZES[kind]
-        said = _of_size(int.from_bytes(head[place : place + width], order), before, size)
-    elif (end := _end_of_mp3(file)) and end < size:
+        at, width, order, before = _SIZES[kind]
+        said = _of_size(int.from_bytes(head[at : at + width], order), before, size)
+    elif (end := _end_of_mp3(place, frames)) and end < size:
         rest = _read(file, end, 131)
         rest = rest[128:] if rest[:3] == b"TAG" else rest  # ID3v1
         said = FOLLOWED if rest[:3] == b"ID3" or _MP3_FRAME.match(rest) else ""
     file.seek(0)
-    return said
-
-
-def announces_length(file: BinaryIO) -> bool:
-    """Return whether an MP3 file says how long it is, where decoders guess; rewind it."""
-    _, head = _first_of_mp3(file)
-    file.seek(0)
-    return bool(_MP3_TAG.search(head))
+    return Ending(said, bool(_MP3_TAG.search(frames)))
 
 
 def _read(file: BinaryIO, place: int, size: int) -> bytes:
@@ -110,9 +115,11 @@ def _first_of_mp3(file: BinaryIO) -> tuple[int, bytes]:
     return place, _read(file, place, 4096)
 
 
-def _end_of_mp3(file: BinaryIO) -> int | None:
-    """Return where the frames of an MP3 file end, as it says; None if it does not."""
-    place, head = _first_of_mp3(file)
+def _end_of_mp3(place: int, head: bytes) -> int | None:
+    """Return where the frames of an MP3 file end, as it says; None if it does not.
+
+    ``place`` is where they begin, ``head`` what is there.
+    """
     frame, tag = _MP3_FRAME.search(head), _MP3_TAG.search(head)
     if not frame or not tag:
         return None

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from mutants.kernel import KernelMutant
+from planted.kernel import KernelMutant
 from whisper_mel_mojo.builder import SOURCE, built_for, distributed_cpu
 from whisper_mel_mojo.gpu.launcher import LAUNCH
 from whisper_mel_mojo.gpu.targets import NVIDIA

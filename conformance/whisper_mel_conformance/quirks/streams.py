@@ -12,7 +12,6 @@ from whisper_mel_conformance.quirks.table import Array, Table, right
 
 STREAM = Table("stream")
 
-_UNCENTRED = WHISPER.replace(centre=False, drop_last_frame=False)
 _REACH, _HOP, _N_FFT = WHISPER.reach, WHISPER.hop, WHISPER.n_fft
 _SPAN = np.float32(WHISPER.dynamic_range / WHISPER.divisor)
 _BELOW_ALL = -30.0  # a maximum that clamps nothing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -17,10 +18,11 @@ def fingerprints(folders: Iterable[Path] = FOLDERS) -> dict[Path, bytes]:
     """Return a digest of every file by its path; hidden ones are half made, and left out."""
     found = {}
     for folder in folders:
-        for path in sorted(folder.rglob("*")):
-            parts = path.relative_to(folder).parts
-            if not any(part in _OTHERS or part[0] == "." for part in parts) and path.is_file():
-                found[path] = hashlib.blake2b(path.read_bytes()).digest()
+        for place, inner, names in os.walk(folder):
+            inner[:] = [name for name in inner if name not in _OTHERS and name[0] != "."]
+            for path in (Path(place, name) for name in names if name[0] != "."):
+                if path.is_file():
+                    found[path] = hashlib.blake2b(path.read_bytes()).digest()
     return found
 
 

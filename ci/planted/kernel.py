@@ -25,7 +25,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-MUTANTS = ROOT / "ci" / "mutants"
+HERE = Path(__file__).parent
 KERNEL = ROOT / "mojo" / "whisper_mel_mojo" / "mel_kernel.mojo"
 LANE = "sanitize "
 """Prefix of a killer that is a lane of ``./dev sanitize``."""
@@ -63,8 +63,8 @@ class KernelMutant:
 
 
 def kernel_mutants() -> dict[str, KernelMutant]:
-    """Return the mutants of ``ci/mutants/kernel.toml`` by id."""
-    data = tomllib.loads((MUTANTS / "kernel.toml").read_text(encoding="utf-8"))
+    """Return the mutants of ``ci/planted/kernel.toml`` by id."""
+    data = tomllib.loads((HERE / "kernel.toml").read_text(encoding="utf-8"))
     mutants = [KernelMutant(**entry) for entry in data["mutant"]]
     return {mutant.id: mutant for mutant in mutants}
 
@@ -108,7 +108,7 @@ def started(mutant: KernelMutant) -> Iterator[FrontEnd]:
             compiled_for_c(kernel, MACHINES[mutant.target])
         else:
             compiled(kernel.with_name(LAUNCH.name), *NVIDIA[mutant.target].options)
-        beside = shutil.copy(MUTANTS / "front_end.py", name)
+        beside = shutil.copy(HERE / "front_end.py", name)
         front_end = FrontEnd(f"{beside}:{mutant.target}")
         try:
             front_end.start()
