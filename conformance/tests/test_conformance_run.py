@@ -195,7 +195,6 @@ def test_nothing_to_judge_is_no_success(tmp_path: Path) -> None:
         assert "no front-end is named (--frontend SOURCE)" in done.stdout + done.stderr
 
 
-ONE, THREE = ("wrong",), ("wrong", "worse", "worst")
 
 
 @pytest.mark.slow
