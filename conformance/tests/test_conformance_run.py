@@ -195,8 +195,6 @@ def test_nothing_to_judge_is_no_success(tmp_path: Path) -> None:
         assert "no front-end is named (--frontend SOURCE)" in done.stdout + done.stderr
 
 
-
-
 @pytest.mark.slow
 def test_a_front_end_that_is_never_called_fails(tmp_path: Path) -> None:
     source = tmp_path / "lazy.py"

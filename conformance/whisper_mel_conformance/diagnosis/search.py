@@ -451,14 +451,3 @@ def _of_grid(quirk: Quirk) -> Sequence[Variant]:
     towards its own."""
     grid = (None,) if quirk.parameter is None else quirk.parameter.grid
     return [Variant(quirk.id, value) for value in grid]
-
-
-def _thinned(values: Sequence[float]) -> Sequence[float]:
-    n = min(_COARSE, len(values))
-    places = ((np.arange(n) + 0.5) / max(n, 1) * (len(values) - 1)).round().astype(int)
-    return [values[i] for i in sorted(set(places.tolist()))]
-
-
-def _of_one_shape(quirk: Quirk, values: Sequence[float], model: Model) -> Sequence[float]:
-    """Return the values with which the quirk alone makes features of the answer's shape."""
-    return [v for v in values if math.isfinite(loss([model], (Variant(quirk.id, v),)))]
