@@ -81,6 +81,7 @@ def test_every_barrier_is_removed_before_the_whole_is_proved(
     ("answers", "finding"),
     [
         (("", "race_free", "race_free"), "the planted fault is missed: no barrier after"),
+        (("", "unsupported", "race_free"), "the planted fault is missed: no barrier after"),
         (("", "potential_race", "potential_race"), "sm_80, many clips: potential_race"),
         (("", "potential_race", "unsupported"), "sm_80, many clips: unsupported why"),
     ],

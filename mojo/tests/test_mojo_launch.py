@@ -43,7 +43,7 @@ def test_one_launch_and_nothing_else(driver: Path, clustered: Path) -> None:
     # The first call loads the kernels; later ones only launch.
     assert loading.log.count("cuModuleLoadDataEx") == 6
     # Clusters of 16; shared memory
-    for attribute in ("14 1", "8 76668", "8 149628", "8 230268", "8 224124"):
+    for attribute in ("14 1", "8 76668", "8 149628", "8 231548", "8 224124"):
         assert f"cuFuncSetAttribute {attribute}" in loading.log
     assert loading.launches == [launched.format("0x4d2")]
     assert not [line for line in loading.log if line.startswith("cuMemcpy")]

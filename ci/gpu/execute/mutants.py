@@ -140,7 +140,7 @@ def calls(kind: int) -> Iterator[Call]:
     shorts = (noise[:9000] * 32768).astype(np.int16).reshape(2, 4500)
     damaged = np.stack([noise[:3000]] * 5)
     damaged[1, 700], damaged[2, 1999], damaged[4, 600] = np.nan, np.inf, np.nan
-    quieter = np.where(np.arange(500_000) < 480_000, 32768, 32)
+    quieter = np.where(np.arange(500_000) < 480_000, 1, 1e-3).astype(np.float32)
     several = 10 * noise[: 2 * 9000].reshape(2, 9000)
     yield Call("one frame", noise[:240], one)
     yield Call("short", noise[:5121], one)  # 32 frames: whole groups, to the last hop
@@ -148,6 +148,16 @@ def calls(kind: int) -> Iterator[Call]:
     yield Call("ragged", damaged, {"lengths": [3000, 3000, 2000, 200, 201], **one})
     yield Call("impossible lengths", damaged, {"lengths": [480, 479, 0, -5, 3001], **two})
     yield Call("padded", noise[:640], {"pad_to": 7000, **one})
+    # Samples end in each fifth of a hop: in the first group, where one of 64 frames ends, and in a
+    # tile's second group of 64. The first of these has none: its first group ends with the samples.
+    ends = [605, 637, 669, 701, 733, 9885, 9915, 9950, 9985, 10_015]
+    later = [9800, 10_045, 10_075, 10_110, 10_145, 10_175]
+    for lengths, pad_to in ((ends, 20_000), (later, 168_960)):
+        size = len(lengths), lengths[-1]
+        samples = noise[: size[0] * size[1]].reshape(size)
+        ragged = {"lengths": lengths, "pad_to": pad_to, **one}
+        yield Call(f"ends at {size[1]}", samples, ragged)
+        yield Call(f"ends at {size[1]}, int16", (samples * 32768).astype(np.int16), ragged)
     yield Call("loud end", loud_end, one)
     yield Call("loud start", loud_start, two)
     yield Call("several", several, {"order": "shuffled:1", **one})
@@ -156,11 +166,12 @@ def calls(kind: int) -> Iterator[Call]:
     # ends with a whole group.
     many = (noise[:20_500] * 32768).astype(np.int16)
     yield Call("several groups, int16", many, {"pad_to": 42_000, **one})
-    yield Call("50 s, int16", (noise * 32768).astype(np.int16), one)
-    yield Call("49 s", noise[:780_000], {"order": "backwards", **two})
+    # Whole groups of 64 frames, of which the last block has several
+    yield Call("50 s, int16", (noise[:798_720] * 32768).astype(np.int16), two)
+    yield Call("50 s", noise[:798_730], {"order": "backwards", **one})
     if kind in (MANY, FEW, FORMED):
-        chunks = (noise[:500_000] * quieter).astype(np.int16)
-        yield Call("chunks, int16", chunks, {**one, "maximum": "chunk"})
+        chunks = noise[:500_000] * quieter
+        yield Call("chunks", chunks, {**one, "maximum": "chunk"})
 
 
 SHORT = 7

@@ -10,6 +10,20 @@ REASONS = {
     r"comparison: setp\.gt\.u32 .*, (?:17|33|65); .*: fetch_edge": (
         "there are fewer warps than hops of samples"
     ),
+    r"comparison: setp\.le\.s32 .*: fetch_edge": (
+        "a clip begins in the second fifth of a hop; this is the code for another"
+    ),
+    r"constant: add\.s32 .*, -(?:640|1280|2560); .*: fetch_edge": (
+        "the clip begins before any group that is fetched ahead"
+    ),
+    r"comparison: setp\.ge\.s32 .*: fetch in": (
+        "a group behind the clip's end is fetched, and not computed"
+    ),
+    r"comparison: setp\.eq\.b32 .*, 7; ": "two workers do each other's part",
+    r"constant: max\.u32 .*, 786163455; ": "four units in the last place of 1e-10 change no value",
+    r"comparison: setp\.gt\.s32 .*, -2; .*: clamped in finish_frame": (
+        "the frame after one of the clip's is not before its first"
+    ),
     r"comparison: setp\.ne\.b32 .*, 0; .*: look_at_unused": (
         "the other blocks of the cluster look at them instead of the first"
     ),
@@ -19,7 +33,7 @@ REASONS = {
     r"constant: add\.s\d\d .*: finish in|comparison: setp\.lt\.s32 .*: finish in": (
         "one block: a tile has one frame for each thread, after which the loop ends"
     ),
-    r"unreached .*fetch": (
+    r"unreached (?:.*fetch|constant: add\.s64 .*, -800; .*: $)": (
         "not reached: where one block does a clip, a tile is one group, and none is fetched ahead"
     ),
     r"constant: setp\.gt\.u32 .*, 63; .*: fetch_inside": (

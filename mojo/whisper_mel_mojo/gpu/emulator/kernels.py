@@ -19,7 +19,7 @@ from whisper_mel_mojo.gpu.host import require_finite
 from whisper_mel_mojo.gpu.targets import DIRECT, FEW, FORMED, MANY, SMOOTHED, TARGETS
 from whisper_mel_mojo.library import DTYPES, FIXED, Maximum, Smoothing
 
-FEWEST = 8
+FEWEST = 7
 """The largest number of clips that are few."""
 
 
