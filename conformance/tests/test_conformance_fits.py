@@ -34,7 +34,7 @@ HELD_OUT = 61_000
 @pytest.fixture
 def _catalogue_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     """None of these is in the catalogue, nor a pair of what is: little of it need be tried."""
-    monkeypatch.setattr(search, "_WORK", 2500)
+    monkeypatch.setattr(search, "_WORK", 5000)
 
 
 def front_end(*hooks: dict[str, Hook]) -> InProcess:
