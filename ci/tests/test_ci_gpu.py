@@ -176,6 +176,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPa
     program.write_text(STAND_IN)
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.chdir(tmp_path)  # as a section, in the folder of its results
     monkeypatch.setattr(sanitizers, "device", lambda: None)
     monkeypatch.setattr(sanitizers, "library", lambda kind, name: Path("/planted.so"))
     calls = f"calls executed: {len(sanitizers.SETS['values'])}"

@@ -107,7 +107,8 @@ def sanitize(
     """
     command = [program, "--tool", tool, "--error-exitcode", str(_ERRORS), *TOOLS[tool].options]
     command += ["--target-processes", "all", sys.executable, "-m", "gpu.device.exercise", what]
-    log = Path(f"{tool}-{what}.log")
+    log = Path("sections", f"{tool}-{what}.log")
+    log.parent.mkdir(exist_ok=True)
     with log.open("w", encoding="utf-8") as output:
         done = subprocess.run(
             command,
