@@ -20,7 +20,7 @@ from whisper_mel_golden.cases import GoldenCase, golden_cases
 from whisper_mel_golden.signals import render
 from whisper_mel_mojo import log_mel as on_cpu
 from whisper_mel_mojo.builder import SOURCE, target_cpu
-from whisper_mel_mojo.gpu.emulator.kernels import Kernels
+from whisper_mel_mojo.gpu.emulator.kernels import FEWEST, Kernels
 from whisper_mel_mojo.gpu.emulator.program import Finding
 from whisper_mel_mojo.gpu.targets import KERNELS, MANY, NVIDIA
 from whisper_mel_reference import CLASS_A, WHISPER, score
@@ -227,6 +227,10 @@ def test_only_what_sees_a_bad_sample_is_nan(targets: tuple[str, ...]) -> None:
     ragged = both(two, targets=targets, maximum=1.5, lengths=[6000, 200])
     assert np.isnan(ragged).all((1, 2)).tolist() == [False, True]
     assert not np.isnan(ragged[0]).any()
+
+
+def test_the_emulator_takes_the_kernel_that_a_launch_takes() -> None:
+    assert f"return FEW if clips <= {FEWEST} else MANY" in SOURCE.read_text(encoding="utf-8")
 
 
 def test_damaged_clips_of_a_ragged_batch_are_nan(everywhere: Callable[..., Array]) -> None:

@@ -94,7 +94,7 @@ def forms(timing: dict[str, Any]) -> list[str]:
     for it in timing.get("forms", []):
         cells = rows.setdefault(it["form"], {})
         cells[f"{it['batch']} at once"] = f"{1e3 * it['graph_ms'] / it['batch']:.3g}"
-    return aligned("80 bands, float32 samples, in a graph", rows)
+    return table("80 bands, float32 samples, in a graph", rows)
 
 
 def mappings(tuning: dict[str, Any]) -> list[str]:
@@ -106,7 +106,7 @@ def mappings(tuning: dict[str, Any]) -> list[str]:
         rows[name] = {
             case: f"**{cell}**" if best.get(case) == name else cell for case, cell in cells.items()
         }
-    return aligned("mapping, clips x bands", rows)
+    return table("mapping, clips x bands", rows)
 
 
 def counters(read: dict[str, dict[str, float]]) -> list[str]:
@@ -115,10 +115,10 @@ def counters(read: dict[str, dict[str, float]]) -> list[str]:
         f"{batch} clips": {name.replace("_", " "): f"{value:,.6g}" for name, value in it.items()}
         for batch, it in read.items()
     }
-    return aligned("one launch", rows)
+    return table("one launch", rows)
 
 
-def aligned(corner: str, rows: dict[str, dict[str, str]]) -> list[str]:
+def table(corner: str, rows: dict[str, dict[str, str]]) -> list[str]:
     """Return a table of cells by row and column; no row means no table."""
     columns = list(dict.fromkeys(name for cells in rows.values() for name in cells))
     lines = [f"| {' | '.join([corner, *columns])} |", f"|---|{'--:|' * len(columns)}"]
