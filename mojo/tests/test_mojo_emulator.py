@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -350,6 +352,44 @@ def test_a_copy_that_a_finding_interrupted() -> None:
         with pytest.raises(Finding, match="a trap"):
             run(body, n=1)
         assert run(body) == [100 + t for t in range(THREADS)]
+
+
+def test_launches_of_different_sizes_leave_nothing_behind() -> None:
+    """As few clips and many do in turn. Each size's threads have megabytes of stack."""
+    kernel = Kernel(ptx(""))
+    sizes = []
+    for _ in range(8):
+        for cluster in (8, 1, 4):
+            words = np.zeros(cluster * THREADS, np.uint32)
+            launch = Launch(THREADS, cluster, 256, cluster)
+            kernel.run((words, words), words, (ctypes.c_uint32(0),), launch, words.nbytes)
+        sizes.append(_address_space())
+    assert sizes[-1] - sizes[0] <= 1 << 20
+
+
+def test_no_memory_for_the_threads() -> None:
+    """Where the address space ends, a launch fails, and the next one that fits is executed."""
+    before, most = resource.getrlimit(resource.RLIMIT_AS)
+    kernel = Kernel(ptx(""))
+
+    def launch(threads: int) -> None:
+        words = np.zeros(8 * threads, np.uint32)
+        values = (ctypes.c_uint32(0),)
+        kernel.run((words, words), words, values, Launch(threads, 8, 256, 8), words.nbytes)
+
+    resource.setrlimit(resource.RLIMIT_AS, (_address_space() + (128 << 20), most))
+    try:
+        with pytest.raises(Finding, match="no memory for 8192 threads"):
+            launch(1024)
+        launch(THREADS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (before, most))
+
+
+def _address_space() -> int:
+    """Return this process's address space, in bytes."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return pages * resource.getpagesize()
 
 
 def test_launches_that_do_not_fit() -> None:

@@ -271,15 +271,28 @@ static void release(struct barrier *it, uint32_t thread) {
     it->pending->of[thread] = me->now++;
     me->passed++;
 }
-/* joined: clocks that are contained in those. */
+/* The last clocks that were joined: most threads that pass a barrier know the same before it. */
+static struct {
+    struct clocks *from, *known, *both;
+} joined_last;
+/* Returns the later of both times of each thread. `joined`: clocks that are contained in `from`. */
+static struct clocks *joined_of(struct clocks *from, struct clocks *known, const struct clocks *joined) {
+    if (joined_last.from == from && joined_last.known == known)
+        return joined_last.both;
+    bool is_more = true;
+    for (uint32_t i = 0; i < threads_in_all && is_more && known != joined; i++)
+        is_more = from->of[i] >= known->of[i];
+    struct clocks *both = is_more ? own(from) : copy_of(from);
+    if (!is_more)
+        merge(both, known);
+    own(from), own(known); /* so that no others come to lie where they are */
+    disown(joined_last.from), disown(joined_last.known), disown(joined_last.both);
+    joined_last.from = from, joined_last.known = known, joined_last.both = both;
+    return both;
+}
 static void acquire(uint32_t thread, struct clocks *from, const struct clocks *joined) {
     struct thread *me = &threads[thread];
-    bool is_more = true;
-    for (uint32_t i = 0; i < threads_in_all && is_more && me->known != joined; i++)
-        is_more = from->of[i] >= me->known->of[i];
-    struct clocks *known = is_more ? own(from) : copy_of(from);
-    if (!is_more)
-        merge(known, me->known);
+    struct clocks *known = own(joined_of(from, me->known, joined));
     disown(me->known);
     me->known = known;
 }
@@ -740,35 +753,68 @@ static void run_cluster(uint32_t *order) {
         launch->time = threads[i].now > launch->time ? threads[i].now : launch->time;
 }
 
-static void *room(size_t size) {
-    void *made = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                      -1, 0);
-    if (made == MAP_FAILED)
-        abort();
-    return made;
+/* Memory for threads and blocks: pages that are zero, and there when they are touched. */
+static struct room {
+    void *at;
+    size_t size;
+} rooms[8];
+static int room_count;
+static void leave_rooms(void) {
+    while (room_count) {
+        struct room *it = &rooms[--room_count];
+        if (it->at != MAP_FAILED)
+            munmap(it->at, it->size);
+    }
 }
-/* Makes threads and blocks of the launch's sizes; they stay for launches of the same sizes. */
-static void make(uint32_t count, uint32_t cluster) {
-    static uint32_t made_shared;
-    if (count == block_threads && cluster == cluster_size && launch->shared <= made_shared)
-        return;
-    /* A process has few kinds of launches: what was made for another is left. */
+static void *room(size_t count, size_t size) {
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    struct room it = {mmap(NULL, count * size, PROT_READ | PROT_WRITE, flags, -1, 0), count * size};
+    return (rooms[room_count++] = it).at;
+}
+/* Makes threads and blocks for the launch. They stay for launches that need no more of anything.
+   Returns whether there was memory for them. */
+static bool make(uint32_t count, uint32_t cluster) {
+    static struct {
+        uint32_t threads, blocks, shared;
+    } made;
     block_threads = count;
     cluster_size = cluster;
     threads_in_all = count * cluster;
-    made_shared = launch->shared;
-    threads = calloc(threads_in_all, sizeof *threads);
-    blocks = calloc(cluster, sizeof *blocks);
-    stacks = room((size_t)STACK * threads_in_all);
-    whole.warp_sites = calloc((threads_in_all + 31) / 32, 4);
-    for (uint32_t i = 0; i < cluster; i++) {
-        blocks[i].shared = room(made_shared + 16);
-        blocks[i].words = room((made_shared / 2 + 8) * sizeof(struct half_word));
-        blocks[i].visits = calloc(threads_in_all, 8);
-        blocks[i].visit_sites = calloc(threads_in_all, 4);
-        for (int j = 0; j < BARRIERS; j++)
-            blocks[i].barriers[j].warp_sites = calloc((count + 31) / 32, 4);
+    if (threads_in_all <= made.threads && cluster <= made.blocks && launch->shared <= made.shared)
+        return true;
+    for (uint32_t i = 0; i < made.threads; i++) {
+        disown(threads[i].known);
+        free(threads[i].copies);
     }
+    leave_rooms();
+    uint32_t most = threads_in_all > made.threads ? threads_in_all : made.threads;
+    uint32_t most_blocks = cluster > made.blocks ? cluster : made.blocks;
+    uint32_t most_shared = launch->shared > made.shared ? launch->shared : made.shared;
+    uint32_t half_words = most_shared / 2 + 8, warps = (most + 31) / 32;
+    memset(&made, 0, sizeof made);
+    threads = room(most, sizeof *threads);
+    blocks = room(most_blocks, sizeof *blocks);
+    stacks = room(most, STACK);
+    uint32_t *warp_sites = room(1 + most_blocks * BARRIERS, 4 * warps);
+    uint8_t *shared = room(most_blocks, 2 * half_words);
+    struct half_word *words = room(most_blocks, half_words * sizeof *words);
+    uint64_t *visits = room(most_blocks, 8 * most);
+    uint32_t *visit_sites = room(most_blocks, 4 * most);
+    for (int i = 0; i < room_count; i++)
+        if (rooms[i].at == MAP_FAILED)
+            return false;
+    made.threads = most, made.blocks = most_blocks, made.shared = most_shared;
+    whole.warp_sites = warp_sites;
+    for (uint32_t i = 0; i < most_blocks; i++) {
+        struct block *it = &blocks[i];
+        it->shared = shared + 2 * half_words * i;
+        it->words = words + half_words * i;
+        it->visits = visits + most * i;
+        it->visit_sites = visit_sites + most * i;
+        for (int j = 0; j < BARRIERS; j++)
+            it->barriers[j].warp_sites = warp_sites + warps * (1 + i * BARRIERS + j);
+    }
+    return true;
 }
 
 /* Runs a launch; returns NULL, or what was found first. */
@@ -785,7 +831,10 @@ const char *run_launch(struct launch *it) {
                  it->grid, count, it->cluster, it->shared, most_threads, static_shared);
         return finding;
     }
-    make(count, it->cluster);
+    if (!make(count, it->cluster)) {
+        snprintf(finding, sizeof finding, "the emulator has no memory for %u threads", threads_in_all);
+        return finding;
+    }
     start_counting();
     launch_began = ++it->time;
     random_state = it->seed;
