@@ -68,6 +68,7 @@ def take(report: Mapping[str, Any]) -> None:
         runs[target] = {
             **{key: judged[key] for key in ("name", "class", "counts", "worst")},
             **{key: report[key] for key in ("created", "profile")},
+            "families": sorted({case["id"].partition("/")[0] for case in judged["cases"]}),
             "catalogue": identity(case["id"] for case in judged["cases"]),
         }
     known = [target for target in (*CPUS, *GPUS) if target in runs]
@@ -106,6 +107,9 @@ def _said(run: Mapping[str, Any]) -> str:
     how = HOW[run["name"]]
     worst = run["worst"]
     when = as_of(run["created"][:10], run["profile"], run["catalogue"])
+    if len(run["families"]) == 1:  # of a run with -k
+        [family] = run["families"]
+        when = f"{run['created'][:10]}, the {run['catalogue']['cases']:,} cases `{family}/…`"
     found = _judged(run)
     found += f", worst {float(worst['score']):.2f}" if worst else ""
     return f"{how + ': ' if how else ''}{found} (`{run['name']}`, {when})"

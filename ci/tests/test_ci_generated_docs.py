@@ -456,10 +456,13 @@ def test_every_target_has_a_row() -> None:
     assert [row.split("`")[1] for row in rows] == [*runs.CPUS, *runs.GPUS]
 
 
-def run_of(name: str, versions: dict[str, str], failed: int = 0) -> dict[str, Any]:
+def run_of(
+    name: str, versions: dict[str, str], failed: int = 0, families: str = "ab"
+) -> dict[str, Any]:
     counts = {"passed": 7, "failed": failed, "skipped": 0, "known": 0}
-    judged = {"name": name, "versions": versions, "class": "A", "counts": counts, "cases": []}
-    judged |= {"worst": {"case": "a/b", "score": 0.25}}
+    judged: dict[str, Any] = {"name": name, "versions": versions, "class": "A", "counts": counts}
+    judged["cases"] = [{"id": f"{family}/a"} for family in families]
+    judged["worst"] = {"case": "a/b", "score": 0.25}
     return {"created": "2026-11-27T01:02:03+00:00", "profile": "quick", "front_ends": [judged]}
 
 
@@ -469,15 +472,17 @@ def test_a_run_is_recorded_for_its_target(tmp_path: Path, monkeypatch: pytest.Mo
     runs.take(run_of("mojo-arm", {"target": "aarch64"}))
     runs.take(run_of("mojo-arm", {"target": "aarch64"}, failed=2))
     runs.take(run_of("mojo-cpu", {"target": "x86-64-v3"}))
+    runs.take(run_of("mojo-ptx", {"target": "sm_86"}, families="g"))
     runs.take(run_of("librosa", {"librosa": "1"}))
-    assert [*runs.read()] == ["x86-64-v3", "aarch64"]
+    assert [*runs.read()] == ["x86-64-v3", "aarch64", "sm_86"]
     text = runs.section(tmp_path)
     cells = {row.split("`")[1]: row.split(" | ") for row in text.splitlines()[2:]}
-    said = "class A, 7 passed, worst 0.25 (`mojo-cpu`, 2026-11-27, profile quick, 0 cases then"
+    said = "class A, 7 passed, worst 0.25 (`mojo-cpu`, 2026-11-27, profile quick, 2 cases then"
     assert cells["x86-64-v3"][3] == "as on the right"
     assert cells["x86-64-v3"][4].startswith(said)
     assert cells["aarch64"][3].startswith("by qemu: class A, 7 passed, **2 failed**, worst 0.25")
     assert cells["aarch64"][4].startswith("not yet")
+    assert cells["sm_86"][3].endswith("worst 0.25 (`mojo-ptx`, 2026-11-27, the 1 cases `g/…`)")
     assert cells["sm_90a"][3:] == ["not yet", "not yet |"]
 
 

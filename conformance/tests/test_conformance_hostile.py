@@ -12,6 +12,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from whisper_mel_conformance.frontend import client, wire
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.effects import USAGE
 from whisper_mel_conformance.frontend.errors import Failure, Refused, Unsupported
+from whisper_mel_conformance.frontend.load import inspect_front_end
 from whisper_mel_conformance.frontend.operations import ANSWERS, OPERATIONS
 from whisper_mel_conformance.repro import replay
 from whisper_mel_conformance.run import judge
@@ -321,6 +323,32 @@ def test_oddities_become_plain_text(load: Load, what: str) -> None:
 def test_what_cannot_be_used_is_refused_when_it_is_loaded(load: Load, what: str) -> None:
     with pytest.raises((Failure, Refused)):
         load(ODD.format(what=what)).start()
+
+
+CLAIMS = {
+    "pad_to": True,
+    "smoothing": (None, "valid"),
+    "maximum": ("clip", 1.5),
+    "out_dtypes": ("float32", "float16"),
+    "out": True,
+    "threads": True,
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_what_is_claimed_and_cannot_be_asked_for_is_refused_when_it_is_loaded(claim: str) -> None:
+    """Each such call would fail, and the suite would look for the reason in the features."""
+    parameter = "dtype" if claim == "out_dtypes" else claim
+
+    def source(log_mel: Callable[..., Any]) -> Any:
+        return SimpleNamespace(log_mel=log_mel, capabilities={claim: CLAIMS[claim]})
+
+    with pytest.raises(ValueError, match=rf"{claim}=.*log_mel has no parameter '{parameter}'"):
+        inspect_front_end(source(lambda audio, n_mels=80: audio), "some")
+    takes_any = source(lambda audio, n_mels=80, **options: audio)
+    inspect_front_end(takes_any, "some")
+    takes_it = eval(f"lambda audio, n_mels=80, *, {parameter}=None: audio")
+    inspect_front_end(source(takes_it), "some")
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.xdist_group("emulator-llvm")
 
 AMD = """
 target triple = "amdgcn-amd-amdhsa"
-@tile = internal addrspace(3) global [64 x float] undef, align 4
+@tile = internal addrspace(3) global [64 x float] undef, align 16
 @factors = internal constant { [2 x float] } { [2 x float] [float 5.000000e-01, float f0x3F000000] }
 define dso_local amdgpu_kernel void @reversed(ptr %0, ptr %1, ptr %2, i32 noundef %3) #0 {
   %5 = alloca { i64 }, i64 1, align 8, addrspace(5)
@@ -76,6 +76,30 @@ def run(code: str, size: int = 64) -> np.ndarray:
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_program_computes_what_it_says(name: str) -> None:
     np.testing.assert_array_equal(run(PROGRAMS[name]), np.arange(64)[::-1] * 0.5 + 3)
+
+
+def test_either_of_two_addresses_of_a_threads_own_memory() -> None:
+    """What is chosen of a thread's own memory is its own memory, too; it is not watched."""
+    code = AMD.replace("  %7 =", "  %more = alloca { i64 }, i64 1, align 8\n  %7 =").replace(
+        "%15 = load i64, ptr %6",
+        "%which = select i1 true, ptr %6, ptr %more\n  %15 = load i64, ptr %which",
+    )
+    np.testing.assert_array_equal(run(code), np.arange(64)[::-1] * 0.5 + 3)
+
+
+def test_halves() -> None:
+    """Each float32 is rounded to nearest even where it is stored."""
+    code = AMD.replace(
+        "  store float %20, ptr %21",
+        "  %half = fptrunc float %10 to half\n  %to = getelementptr inbounds half, ptr %2, i64 %8\n"
+        "  store half %half, ptr %to",
+    ).replace("store half %half, ptr %to, align 4", "store half %half, ptr %to, align 2")
+    given = np.array([1 + 2.0**-11, 1 + 3 * 2.0**-11, 65519, 1e-7, -0.0, np.inf] + [0.5] * 58)
+    out = np.zeros(64, np.float16)
+    launch = Launch(threads=64, shared=256)
+    inputs = (given.astype(np.float32), np.zeros(1, np.int64))
+    Kernel(code).run(inputs, out, [ctypes.c_int32(3)], launch, out.nbytes)
+    np.testing.assert_array_equal(out.view(np.uint16), given.astype(np.float16).view(np.uint16))
 
 
 FAULTS = {

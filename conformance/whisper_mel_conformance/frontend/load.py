@@ -394,6 +394,8 @@ def inspect_front_end(value: Any, source: str, model: Mapping[str, Any] | None =
         takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
         takes_it = "n_mels" in parameters or (takes_any and "n_mels" in declared)
         n_mels_as = "keyword" if takes_it else None
+        if not takes_any:
+            _require_parameters(parameters, declared)
     device = str(getattr(value, "device", "cpu"))
     stream, with_lengths = (
         method if is_object and callable(method := getattr(value, name, None)) else None
@@ -442,6 +444,32 @@ def _capabilities(offered: Mapping[str, Any], declared: Mapping[str, Any]) -> Ca
     if declared.get("model") is not None:
         raise ValueError("capabilities: model: only the user says by which one it is judged")
     return Capabilities(**{**offered, **declared})
+
+
+_DEFAULTS = {
+    "smoothing": ("smoothing", (None,)),
+    "pad_to": ("pad_to", False),
+    "maximum": ("maximum", ("clip",)),
+    "out_dtypes": ("dtype", ("float32",)),
+    "out": ("out", False),
+    "threads": ("threads", False),
+}
+"""For each capability the parameter of ``log_mel`` that it needs, and what needs none."""
+
+
+def _require_parameters(parameters: Mapping[str, Any], declared: Mapping[str, Any]) -> None:
+    """Require that a function without ``**options`` takes what is declared.
+
+    Raises ``ValueError``.
+    """
+    for name, (parameter, default) in _DEFAULTS.items():
+        value = declared.get(name, default)
+        value = tuple(value) if isinstance(value, (list, tuple)) else value
+        if value and value != default and parameter not in parameters:
+            raise ValueError(
+                f"capabilities: {name}={value!r}: log_mel has no parameter {parameter!r}: expected "
+                f"one, or {name}={default!r}"
+            )
 
 
 def _offered(log_mel: Mapping[str, Any], stream: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -10,18 +10,18 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from whisper_mel_mojo import c_library
 from whisper_mel_mojo.emulated.machines import Machine
-from whisper_mel_mojo.library import Smoothing
+from whisper_mel_mojo.library import CLIP, DTYPES, Maximum, Smoothing
 
-_REQUEST = struct.Struct("<12q")
+_REQUEST = struct.Struct("<15qd")
 _ANSWER = struct.Struct("<2q")
 _NULL = -1  # a size
+_SIZES = {DTYPES[name]: 4 if name == "float32" else 2 for name in DTYPES}  # in bytes, by C's number
 
 
 class Crashed(BaseException):
@@ -45,6 +45,10 @@ class _Request(NamedTuple):
     audio_size: int
     audio_start: int
     out_size: int
+    has_form: int
+    maximum: int
+    dtype: int
+    fixed: float
 
 
 class EmulatedLibrary:
@@ -59,6 +63,8 @@ class EmulatedLibrary:
         self._errors = threading.local()
         self.whisper_mel_log_mel_f32 = partial(self._log_mel, 0)
         self.whisper_mel_log_mel_s16 = partial(self._log_mel, 1)
+        self.whisper_mel_log_mel_f32_as = partial(self._log_mel, 0)
+        self.whisper_mel_log_mel_s16_as = partial(self._log_mel, 1)
         self._turn = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = self._started()  # a failure shows at once
         os.register_at_fork(after_in_child=self._begin)
@@ -89,15 +95,21 @@ class EmulatedLibrary:
         out: int,
         out_len: int,
         threads: int,
+        *form: Any,
     ) -> int:
         size = 2 if is_int16 else 4
         last = (max(clips, 1) - 1) * stride
         first, end = size * min(last, 0), size * (max(last, 0) + max(samples, 0))
+        maximum, fixed, dtype = form or (CLIP, 0.0, DTYPES["float32"])
         request = _Request(
             *(is_int16, clips, samples, stride, pad_to, n_mels, smoothing, out_len, threads),
             audio_size=end - first if audio else _NULL,
             audio_start=-first,
-            out_size=4 * max(out_len, 0) if out else _NULL,
+            out_size=_SIZES[dtype] * max(out_len, 0) if out else _NULL,
+            has_form=bool(form),
+            maximum=maximum,
+            dtype=dtype,
+            fixed=fixed,
         )
         with self._turn:
             process = self._process = self._process or self._started()
@@ -135,7 +147,7 @@ def _ask(
     return status, bytes(message)
 
 
-def emulated(machine: Machine, path: Path | None = None) -> Callable[..., NDArray[np.float32]]:
+def emulated(machine: Machine, path: Path | None = None) -> Callable[..., NDArray[Any]]:
     """Return ``c_library.log_mel`` of a library in a process of another machine.
 
     ``path`` is the library; None means that of the machine. Raises ``BuildError``.
@@ -148,10 +160,14 @@ def emulated(machine: Machine, path: Path | None = None) -> Callable[..., NDArra
         *,
         pad_to: int | None = None,
         smoothing: Smoothing | None = None,
-        out: NDArray[np.float32] | None = None,
+        out: NDArray[Any] | None = None,
         threads: int = 1,
-    ) -> NDArray[np.float32]:
-        return c_library.compute(library, audio, n_mels, pad_to, smoothing, out, threads)
+        maximum: Maximum = "clip",
+        dtype: str = "float32",
+    ) -> NDArray[Any]:
+        return c_library.compute(
+            library, audio, n_mels, pad_to, smoothing, out, threads, maximum, dtype
+        )
 
     return log_mel
 

@@ -10,10 +10,13 @@
 #include <unistd.h>
 
 /* A call: its arguments, then how many bytes of audio follow and where in them clip 0 begins, and
-   how many bytes of features are answered. -1 bytes stand for NULL. */
+   how many bytes of features are answered. -1 bytes stand for NULL. With has_form it is a call of
+   the functions `..._as`, with three arguments more. */
 struct request {
     int64_t is_int16, clips, samples, clip_stride, pad_to, n_mels, smoothing, out_len, threads;
     int64_t audio_size, audio_start, out_size;
+    int64_t has_form, maximum, dtype;
+    double fixed;
 };
 /* The answer, followed by the bytes of the message and of the features. */
 struct answer {
@@ -22,6 +25,8 @@ struct answer {
 
 typedef int log_mel(const void *, int64_t, int64_t, int64_t, int64_t, int, int, float *, int64_t,
                     int);
+typedef int log_mel_as(const void *, int64_t, int64_t, int64_t, int64_t, int, int, void *, int64_t,
+                       int, int, double, int);
 typedef const char *last_error(void);
 
 static void fail(const char *what) {
@@ -90,15 +95,23 @@ int main(int count, char **arguments) {
         fail(count == 2 ? dlerror() : "expected the path of the library");
     log_mel *floats = (log_mel *)symbol(library, "whisper_mel_log_mel_f32");
     log_mel *shorts = (log_mel *)symbol(library, "whisper_mel_log_mel_s16");
+    log_mel_as *floats_as = (log_mel_as *)symbol(library, "whisper_mel_log_mel_f32_as");
+    log_mel_as *shorts_as = (log_mel_as *)symbol(library, "whisper_mel_log_mel_s16_as");
     last_error *error = (last_error *)symbol(library, "whisper_mel_last_error");
     struct request it;
     while (take(&it, sizeof it)) {
         struct memory audio = allocate(it.audio_size), out = allocate(it.out_size);
         if (audio.size > 0 && !take(audio.begin, audio.size))
             fail("a request without its audio");
-        int status = (it.is_int16 ? shorts : floats)(
-            audio.begin ? audio.begin + it.audio_start : NULL, it.clips, it.samples, it.clip_stride,
-            it.pad_to, it.n_mels, it.smoothing, (float *)out.begin, it.out_len, it.threads);
+        char *begin = audio.begin ? audio.begin + it.audio_start : NULL;
+        int status =
+            it.has_form
+                ? (it.is_int16 ? shorts_as : floats_as)(
+                      begin, it.clips, it.samples, it.clip_stride, it.pad_to, it.n_mels,
+                      it.smoothing, out.begin, it.out_len, it.threads, it.maximum, it.fixed, it.dtype)
+                : (it.is_int16 ? shorts : floats)(
+                      begin, it.clips, it.samples, it.clip_stride, it.pad_to, it.n_mels,
+                      it.smoothing, (float *)out.begin, it.out_len, it.threads);
         const char *message = status ? error() : "";
         struct answer answer = {status, strlen(message)};
         give(&answer, sizeof answer);

@@ -1,7 +1,8 @@
 """The instructions that compute: what each makes of its operands, as the PTX ISA defines it.
 
-``FORMS`` has one entry for each opcode with all its modifiers and types; there is no other way for
-an instruction to be known. Memory and barriers are in ``translate.py``.
+``FORMS`` has one entry for each opcode with all its modifiers and types, and one more where it
+takes three sources as well as two (:func:`form_of`); there is no other way for an instruction to be
+known. Memory and barriers are in ``translate.py``.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ class Form(NamedTuple):
     value: str
 
 
+_OF_THREE = " of three"
+"""The end of a key of ``FORMS``, of the minimum or maximum of three (since PTX ISA 8.8)."""
 _ORDERED = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 _UNSIGNED_NAMES = {"lo": "<", "ls": "<=", "hi": ">", "hs": ">="}
 
@@ -134,6 +137,10 @@ def _floats() -> Iterator[tuple[str, Form]]:
     for name in ("min", "max"):
         yield f"{name}.f32", Form("f32", two, f"{name}imum(a, b)")
         yield f"{name}.NaN.f32", Form("f32", two, f"isnan(a) || isnan(b) ? NAN : {name}imum(a, b)")
+        least = f"{name}imum({name}imum(a, b), c)"
+        any_nan = "isnan(a) || isnan(b) || isnan(c)"
+        yield f"{name}.f32{_OF_THREE}", Form("f32", three, least)
+        yield f"{name}.NaN.f32{_OF_THREE}", Form("f32", three, f"{any_nan} ? NAN : {least}")
 
 
 def _conversions() -> Iterator[tuple[str, Form]]:
@@ -148,3 +155,9 @@ def _conversions() -> Iterator[tuple[str, Form]]:
 FORMS: dict[str, Form] = {}
 for _table in (_arithmetic, _bits, _comparisons, _floats, _conversions):
     FORMS.update(_table())
+
+
+def form_of(opcode: str, sources: int) -> Form | None:
+    """Return what an opcode makes of so many sources; None if the opcode is unknown."""
+    of_three = FORMS.get(opcode + _OF_THREE) if sources == 3 else None
+    return of_three or FORMS.get(opcode)

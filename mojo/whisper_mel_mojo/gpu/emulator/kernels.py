@@ -6,13 +6,21 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, lru_cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from whisper_mel_mojo.arguments import as_array, check_out, form_of, kernel_samples, plan
+from whisper_mel_mojo.arguments import (
+    array_dtype,
+    as_array,
+    check_out,
+    form_of,
+    kernel_samples,
+    plan,
+)
 from whisper_mel_mojo.gpu.code import LLVM_IR, OTHER_FORMS, Code, kept_code
 from whisper_mel_mojo.gpu.emulator.program import Program
 from whisper_mel_mojo.gpu.host import require_finite
@@ -80,7 +88,7 @@ class Kernels:
         return self.program(kind).log_mel(audio, self.n_mels, **options)
 
 
-def executed(target: str) -> Callable[..., NDArray[np.float32]]:
+def executed(target: str) -> Callable[..., NDArray[Any]]:
     """Return a function like ``log_mel`` that executes a target's kernels; compile them first.
 
     ``$FAKE_DRIVER_ORDER`` is the order of threads. The function raises ``Finding`` if the emulator
@@ -88,9 +96,11 @@ def executed(target: str) -> Callable[..., NDArray[np.float32]]:
     """
     by_bands = {n_mels: Kernels(target, n_mels) for n_mels in (80, 128)}
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        list(pool.map(lambda n_mels: texts(target, n_mels), by_bands))
+        list(
+            pool.map(lambda it: texts(target, it[0], forms=it[1]), product(by_bands, (False, True)))
+        )
     for kernels in by_bands.values():
-        for kind in kernels.kinds:
+        for kind in (*kernels.kinds, FORMED, *(DIRECT + dtype for dtype in DTYPES.values())):
             kernels.program(kind)
 
     def log_mel(
@@ -99,15 +109,25 @@ def executed(target: str) -> Callable[..., NDArray[np.float32]]:
         *,
         pad_to: int | None = None,
         smoothing: Smoothing | None = None,
-        out: NDArray[np.float32] | None = None,
-    ) -> NDArray[np.float32]:
+        out: NDArray[Any] | None = None,
+        maximum: Maximum = "clip",
+        dtype: str = "float32",
+    ) -> NDArray[Any]:
+        form = form_of(maximum, dtype)
         given = as_array(audio)
         samples = kernel_samples(given)
         planned = plan(samples.shape[-1], n_mels, pad_to, smoothing)
         if out is not None:
-            check_out(out, (*samples.shape[:-1], *planned.shape), given)
-        kernels = by_bands[planned.n_mels]
-        features = kernels.log_mel(samples, pad_to=pad_to, smoothing=smoothing, order="")
+            shape = (*samples.shape[:-1], *planned.shape)
+            check_out(out, shape, given, array_dtype(form.dtype))
+        features = by_bands[planned.n_mels].log_mel(
+            samples,
+            pad_to=pad_to,
+            smoothing=smoothing,
+            order="",
+            maximum=maximum,
+            dtype=form.dtype,
+        )
         require_finite(features, samples, given)
         if out is None:
             return features

@@ -44,7 +44,7 @@ declare i32 @watch_thread()
 declare i32 @watch_block()
 @watched = external global [4 x i64]
 """
-_SIZES = {"i16": 2, "i32": 4, "i64": 8, "float": 4, "ptr": 8}
+_SIZES = {"i16": 2, "half": 2, "i32": 4, "i64": 8, "float": 4, "ptr": 8}
 _PARAMETERS = {
     "ptr": ("void *", 8),
     "i32": ("int32_t", 4),
@@ -52,7 +52,8 @@ _PARAMETERS = {
     "float": ("float", 4),
 }
 _SHARED = re.compile(
-    r"@(?P<name>\S+) = internal addrspace\(3\) global \[(?P<count>\d+) x float\] undef, align 4$"
+    r"@(?P<name>\S+) = internal addrspace\(3\) global \[(?P<count>\d+) x float\] undef, "
+    r"align (?:4|16)$"
 )
 _CONSTANT = re.compile(
     r"@(?P<name>[\w.]+) = internal constant "
@@ -237,7 +238,7 @@ class _Reader:
         used |= set(re.findall(r"\[ (%\S+),", line)) if " phi ptr" in line else set()
         own = used & self.local
         if made[2] == "alloca" or own:
-            if made[2] in ("phi", "select") and own:
+            if made[2] in ("phi", "select") and own != used:
                 raise self.fail("an address that may be a thread's own memory, or not")
             self.local.add(made[1])
 

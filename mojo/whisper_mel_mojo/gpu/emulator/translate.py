@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from whisper_mel_mojo.builder import run_c_compiler, target_cpu
-from whisper_mel_mojo.gpu.emulator.instructions import FORMS, c_type, width_of
+from whisper_mel_mojo.gpu.emulator.instructions import c_type, form_of, width_of
 from whisper_mel_mojo.gpu.emulator.library import RUNTIME, c_compiler, kept_library
 from whisper_mel_mojo.gpu.emulator.places import described, quoted
 from whisper_mel_mojo.gpu.emulator.ptx import (
@@ -256,7 +256,7 @@ class _Translation:
     # ---------------------------------------------------------------- instructions
 
     def instruction(self, opcode: str, operands: tuple[str, ...]) -> str:
-        form = FORMS.get(opcode)
+        form = form_of(opcode, len(operands) - 1)
         if form is not None:
             self.need(1 + len(form.sources))
             wider = opcode.startswith("cvt.")
