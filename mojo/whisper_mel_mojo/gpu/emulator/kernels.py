@@ -21,6 +21,7 @@ from whisper_mel_mojo.arguments import (
     kernel_samples,
     plan,
 )
+from whisper_mel_mojo.gpu.checks import check_form
 from whisper_mel_mojo.gpu.code import LLVM_IR, OTHER_FORMS, Code, kept_code
 from whisper_mel_mojo.gpu.emulator.program import Program
 from whisper_mel_mojo.gpu.host import require_finite
@@ -92,7 +93,8 @@ def executed(target: str) -> Callable[..., NDArray[Any]]:
     """Return a function like ``log_mel`` that executes a target's kernels; compile them first.
 
     ``$FAKE_DRIVER_ORDER`` is the order of threads. The function raises ``Finding`` if the emulator
-    finds something. Raises ``BuildError``.
+    finds something, and ``NotImplementedError`` for what only the kernel for CPUs can do. Raises
+    ``BuildError``.
     """
     by_bands = {n_mels: Kernels(target, n_mels) for n_mels in (80, 128)}
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
@@ -114,6 +116,7 @@ def executed(target: str) -> Callable[..., NDArray[Any]]:
         dtype: str = "float32",
     ) -> NDArray[Any]:
         form = form_of(maximum, dtype)
+        check_form(form, smoothing)
         given = as_array(audio)
         samples = kernel_samples(given)
         planned = plan(samples.shape[-1], n_mels, pad_to, smoothing)
