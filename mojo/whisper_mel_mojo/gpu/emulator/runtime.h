@@ -285,9 +285,15 @@ static struct clocks *joined_of(struct clocks *from, struct clocks *known, const
     struct clocks *both = is_more ? own(from) : copy_of(from);
     if (!is_more)
         merge(both, known);
-    own(from), own(known); /* so that no others come to lie where they are */
-    disown(joined_last.from), disown(joined_last.known), disown(joined_last.both);
-    joined_last.from = from, joined_last.known = known, joined_last.both = both;
+    /* They are kept, so that no others come to lie where they are. */
+    own(from);
+    own(known);
+    disown(joined_last.from);
+    disown(joined_last.known);
+    disown(joined_last.both);
+    joined_last.from = from;
+    joined_last.known = known;
+    joined_last.both = both;
     return both;
 }
 static void acquire(uint32_t thread, struct clocks *from, const struct clocks *joined) {
@@ -803,7 +809,9 @@ static bool make(uint32_t count, uint32_t cluster) {
     for (int i = 0; i < room_count; i++)
         if (rooms[i].at == MAP_FAILED)
             return false;
-    made.threads = most, made.blocks = most_blocks, made.shared = most_shared;
+    made.threads = most;
+    made.blocks = most_blocks;
+    made.shared = most_shared;
     whole.warp_sites = warp_sites;
     for (uint32_t i = 0; i < most_blocks; i++) {
         struct block *it = &blocks[i];
