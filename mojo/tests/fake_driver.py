@@ -9,11 +9,18 @@ from pathlib import Path
 from programs import ran
 from whisper_mel_mojo.gpu.emulator.driver import NAMES, built_driver, translator
 
+_ASSEMBLER = "assembler"
+
 
 def make(folder: Path) -> Path:
-    """The folder, with the stand-ins for the driver's libraries in it."""
+    """The folder, with the stand-ins for the driver's libraries in it, and for MAX's assembler:
+    what reaches the driver is the PTX.
+    """
     for name in NAMES:
         (folder / name).symlink_to(built_driver(name))
+    assembler = folder / _ASSEMBLER
+    assembler.write_text('#!/bin/sh\n[ "$2" = -o ] && cp "$1" "$3"\n')
+    assembler.chmod(0o755)
     return folder
 
 
@@ -25,6 +32,7 @@ def environment(driver: Path, *, computes: bool = False) -> dict[str, str]:
         **inherited,
         "LD_LIBRARY_PATH": str(driver),
         "FAKE_DRIVER_LOG": str(driver / "log"),
+        "MODULAR_NVPTX_COMPILER_PATH": str(driver / _ASSEMBLER),
     }
     if computes:
         result["FAKE_DRIVER_TRANSLATOR"] = translator()

@@ -12,8 +12,8 @@ from whisper_mel_mojo.builder import SOURCE
 from whisper_mel_mojo.gpu.launcher import run_time
 
 # Each with what the emulator says of it (a pattern), or "values": they are not of class A. The
-# clips of the later ones are so long that a block of a cluster has two groups, and their last
-# frames are mirrored.
+# clips of the later ones, 1,019 frames, are so long that each of 16 blocks has two groups of 32
+# frames, the last block the last one, and that their last frames are mirrored.
 GALLERY: dict[int, tuple[str, str, str]] = {
     # A phase does the next one's work, too: the barrier between them is missing.
     4001: (
@@ -60,98 +60,98 @@ GALLERY: dict[int, tuple[str, str, str]] = {
         "var own = at < min(step.tile + self.tile_frames, self.clip.end) "
         "- Frame(self.clip.extent.samples == 16_000)",
     ),
-    60_001: (
+    163_041: (
         "race|while it is copied",  # a group's samples lie without the gaps between their rows
         "UInt32(Self.PITCH * EACH) * warp",
-        "UInt32((Self.PITCH - Int(self.clip.extent.samples == 60_001)) * EACH) * warp",
+        "UInt32((Self.PITCH - Int(self.clip.extent.samples == 163_041)) * EACH) * warp",
     ),
-    60_002: (
+    163_042: (
         "never written",  # every tile belongs to the next block
         "return self.clip.first + (round * self.blocks + self.rank) * self.tile_frames",
         "return self.clip.first + self.tile_frames "
-        "* (round * self.blocks + self.rank + Frame(self.clip.extent.samples == 60_002))",
+        "* (round * self.blocks + self.rank + Frame(self.clip.extent.samples == 163_042))",
     ),
-    60_003: (
+    163_043: (
         "never written",  # a tile's last frame is forgotten
         "var end = min(begin + self.tile_frames, clip.end - edge)",
         "var end = min(begin + self.tile_frames, clip.end - edge) "
-        "- Frame(clip.extent.samples == 60_003)",
+        "- Frame(clip.extent.samples == 163_043)",
     ),
-    60_004: (
+    163_044: (
         "beyond|race",  # the last bands lie behind the block's memory
         "value_at.store[1](Self.TILE * i, value)",
-        "value_at.store[1](Self.TILE * (i + Int(self.clip.extent.samples == 60_004)), value)",
+        "value_at.store[1](Self.TILE * (i + Int(self.clip.extent.samples == 163_044)), value)",
     ),
-    60_005: (
+    163_045: (
         "race|while it is copied",
         # samples of the next group come before this one's have been used
         "            self.columns(thread, memory)\n        elif",
         """            self.columns(thread, memory)
-            if self.clip.extent.samples == 60_005:
+            if self.clip.extent.samples == 163_045:
                 self.fetch(Step(step.tile, step.group + Frame(Self.GROUP)), thread, memory)
         elif""",
     ),
-    60_006: (
+    163_046: (
         "race|was not written|may have ended",
         # no barrier between a block's maxima and fewer of them
         "            memory.store[1](Self.PARTS + Int(thread), maximum)\n",
         """            memory.store[1](Self.PARTS + Int(thread), maximum)
-            if self.clip.extent.samples == 60_006:
+            if self.clip.extent.samples == 163_046:
                 maximum = greater[1](
                     maximum, memory.load[1](Self.PARTS + (Int(thread) + 1) % Self.THREADS)
                 )
 """,
     ),
-    60_007: (
+    163_047: (
         "race|was not written|may have ended",
         # a block may have ended when another reads its maximum
         "        team.phase[AGREE, WHOLE_CLUSTER](self, Step(0, 0))\n",
-        """        if self.clip.extent.samples == 60_007:
+        """        if self.clip.extent.samples == 163_047:
             team.phase[AGREE](self, Step(0, 0))
         else:
             team.phase[AGREE, WHOLE_CLUSTER](self, Step(0, 0))
 """,
     ),
-    60_008: (
+    163_048: (
         "was not written",  # only the first block writes the clip's maximum
         "                memory.store[1](Self.CLIP_MAXIMA + Int(thread), maximum)\n",
-        """                if self.rank == 0 or self.clip.extent.samples != 60_008:
+        """                if self.rank == 0 or self.clip.extent.samples != 163_048:
                     memory.store[1](Self.CLIP_MAXIMA + Int(thread), maximum)
 """,
     ),
-    60_009: (
+    163_049: (
         "was not written",  # the last sample's place is not written
         "for i in range(UInt32(thread), 25 * ROW, ",
         "for i in range(\n            UInt32(thread), "
-        "25 * ROW - UInt32(self.clip.extent.samples == 60_009), ",
+        "25 * ROW - UInt32(self.clip.extent.samples == 163_049), ",
     ),
-    60_010: (
+    163_050: (
         "values",  # a clip's end is mirrored around its last sample and half
         "at = min(at, 2 * (length - 1) - at)",
-        "at = min(at, 2 * (length - 1) - at + Int32(clip.extent.length == 60_010))",
+        "at = min(at, 2 * (length - 1) - at + Int32(clip.extent.length == 163_050))",
     ),
-    60_011: (
+    163_051: (
         "values",  # odd groups keep the samples of the group before
         "        if step.group >= self.end_of(step):",
         "        var odd = (step.group - step.tile) // Frame(Self.GROUP) % 2 == 1\n"
         "        if step.group >= self.end_of(step) "
-        "or (odd and self.clip.extent.samples == 60_011):",
+        "or (odd and self.clip.extent.samples == 163_051):",
     ),
-    60_012: (
+    163_052: (
         "values",  # the last worker's bands are not in the maximum
         "for worker in range(1, WORKERS):",
-        "for worker in range(1, WORKERS - Int(self.clip.extent.samples == 60_012)):",
+        "for worker in range(1, WORKERS - Int(self.clip.extent.samples == 163_052)):",
     ),
-    60_013: (
+    163_053: (
         "values",  # nor are the last block's
         "for other in range(thread, Int32(self.blocks), ",
         "for other in range(\n                    thread, "
-        "max(self.blocks - Frame(self.clip.extent.samples == 60_013), 1), ",
+        "max(self.blocks - Frame(self.clip.extent.samples == 163_053), 1), ",
     ),
-    60_014: (
+    163_054: (
         "values",  # the powers of two columns are not computed
         "        if worker == 0:\n            for i in range(2):",
-        "        if worker == 0 and self.clip.extent.samples == 60_014:\n            return\n"
+        "        if worker == 0 and self.clip.extent.samples == 163_054:\n            return\n"
         "        if worker == 0:\n            for i in range(2):",
     ),
 }

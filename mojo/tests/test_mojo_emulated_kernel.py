@@ -337,12 +337,12 @@ def shown(kernels: Kernels, n: int, order: str = "forwards") -> str:
 
 @NIGHTLY
 @pytest.mark.parametrize("target", [*TARGETS, *OTHERS])
-@pytest.mark.parametrize("n", [4000, 60_000])
+@pytest.mark.parametrize("n", [4000, 163_040])
 def test_clips_without_a_fault(n: int, target: str, faulty: Callable[[str], Kernels]) -> None:
     assert shown(faulty(target), n) == ""
 
 
-ONLY_IN_CLUSTERS = (4003, 60_007, 60_008, 60_013)
+ONLY_IN_CLUSTERS = (4003, 163_047, 163_048, 163_053)
 """Faults of the gallery by which a block alone can do no wrong."""
 
 

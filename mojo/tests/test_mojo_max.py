@@ -343,9 +343,12 @@ def test_on_an_emulated_gpu(tmp_path: Path) -> None:
         fake_driver.make(tmp_path),
         """
 import numpy as np
+from whisper_mel_mojo import max as operation
 from whisper_mel_reference import CLASS_A, WHISPER, score
 from whisper_mel_mojo.frontends import mojo_max_gpu
 
+# One of the cache may have been assembled for a device that is there.
+operation.load = lambda session, graph: session.load(graph)
 front_end = mojo_max_gpu()
 assert (front_end.name, front_end.device) == ("mojo-max-gpu", "cuda")
 pcm = np.random.default_rng(7).normal(0, 0.1, (2, 7000)).astype(np.float32)

@@ -175,14 +175,32 @@ int cuMemAddressReserve(void **address, size_t size, size_t alignment, uintptr_t
     *address = pages(size);
     return *address == MAP_FAILED ? OUT_OF_MEMORY : OK;
 }
-/* Two ranges of 2 MiB one after the other, as cuMemMap makes them. */
-void *fake_mapped(void) {
+/* Memory in a range of addresses that was reserved: MAX's engine takes all of it so. */
+int cuMemMap(uintptr_t address, size_t size, size_t offset, uint64_t handle, uint64_t flags) {
+    note("cuMemMap");
     ALONE;
+    if (memories == 1000)
+        return OUT_OF_MEMORY;
+    memory[memories++] =
+        (struct allocation){address, size, 2, current_device(), pages(4 * size + 8)};
+    return OK;
+}
+int cuMemUnmap(uintptr_t address, size_t size) {
+    note("cuMemUnmap");
+    ALONE;
+    struct allocation *it = memory_at(address);
+    if (!it || it->base != address || it->size != size)
+        return INVALID_VALUE;
+    munmap(it->stamps, 4 * size + 8);
+    *it = memory[--memories];
+    return OK;
+}
+/* Two ranges of 2 MiB one after the other. */
+void *fake_mapped(void) {
     const size_t granule = 2 << 20;
     uintptr_t base = ((uintptr_t)pages(4 * granule) / granule + 1) * granule;
     for (int i = 0; i < 2; i++)
-        memory[memories++] = (struct allocation){base + i * granule, granule, 2, current_device(),
-                                                 pages(4 * granule)};
+        cuMemMap(base + i * granule, granule, 0, 0, 0);
     return (void *)base;
 }
 int cuMemAlloc_v2(void **address, size_t size) { note("cuMemAlloc"); return allocate(address, size, 2); }
