@@ -10,7 +10,6 @@ import os
 import resource
 import shutil
 import socket
-import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -647,7 +646,7 @@ def test_what_has_no_end_is_not_read(finished: tuple[Path, Path]) -> None:
         os.mkfifo(pipe)
     verify = [str(sources), "-o", str(output), "--verify"]
     command = [sys.executable, "-m", "whisper_mel_mojo.featurize", *verify]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = ran(command)
     assert done.returncode == 1
     for said in ("/dev/zero is no file any more", *(f"{pipe} is no file" for pipe in pipes)):
         assert said in done.stderr
