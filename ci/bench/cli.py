@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tasks.checkout import commit
+from checkout.commit import commit
 
 from bench import instructions, machine, results, table
 from bench.rows import BASELINE, DROP_IN, QUICK, Row, all_rows, select

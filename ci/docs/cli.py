@@ -18,7 +18,7 @@ from typing import Any
 
 from bench import results
 from calibration import calibrate
-from tasks.paths import ROOT
+from checkout.paths import ROOT
 
 from docs import (
     calibration,

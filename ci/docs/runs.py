@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from checkout.paths import MEASUREMENTS
 from gpu.keeping import read as read_gpu
-from tasks.paths import MEASUREMENTS
 from whisper_mel_mojo.gpu.targets import TARGETS, target_of
 
 from docs.catalogue import as_of, identity

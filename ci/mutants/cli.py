@@ -30,8 +30,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from checkout.paths import MEASUREMENTS, ROOT
 from planted.kernel import kernel_mutants
-from tasks.paths import MEASUREMENTS, ROOT
 
 from mutants import python
 from mutants.matrix import GOOD, Row, idle, read, write

@@ -20,7 +20,7 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
-from tasks.paths import MEASUREMENTS
+from checkout.paths import MEASUREMENTS
 
 RECORD = MEASUREMENTS / "suite-mutants.json"
 COUNT = 30

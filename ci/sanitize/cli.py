@@ -124,7 +124,8 @@ def _guard(calls: int) -> int:
 
 def _gpu(tool: str) -> Callable[[int], int]:
     def lane(calls: int) -> int:
-        from gpu.device.sections import Found, NotHere, sanitizers
+        from gpu.device.plan import Found, NotHere
+        from gpu.device.sections import sanitizers
 
         try:
             return int(sanitizers.run(tool)["calls"])

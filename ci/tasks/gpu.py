@@ -25,8 +25,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .paths import ROOT
-from .process import become
+from checkout.paths import ROOT
+from checkout.process import become
 
 RUN_OPTIONS = """
 --only SECTION     these sections alone, with commas between them

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from bench import results
+from checkout.paths import MEASUREMENTS, ROOT
 from docs.sections import rewritten, table
-from tasks.paths import MEASUREMENTS, ROOT
 from whisper_mel_conformance.cases.case import Family
 from whisper_mel_conformance.cases.catalogue import CASES_VERSION, FAMILIES
 from whisper_mel_conformance.frontend.load import peers, registered

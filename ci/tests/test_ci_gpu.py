@@ -17,20 +17,8 @@ from docs.gpu import NOTHING
 from docs.gpu import section as shown
 from gpu import device, keeping
 from gpu.device import cli, libraries, record, run_section
-from gpu.device.sections import (
-    FAILED,
-    NOT_RUN,
-    PASSED,
-    SECTIONS,
-    Found,
-    NotHere,
-    Section,
-    counters,
-    launches,
-    sanitizers,
-    timing,
-    tuning,
-)
+from gpu.device.plan import FAILED, NOT_RUN, PASSED, SECTIONS, Found, NotHere, Section
+from gpu.device.sections import counters, launches, sanitizers, timing, tuning
 from gpu.device.sections import peers as peers_module
 from gpu.pack import extras
 from whisper_mel_conformance.peers import leave_out_torchaudio_library

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+from checkout.paths import PACKAGES, ROOT
 from programs import ran
 from tasks import TASKS
-from tasks.paths import PACKAGES, ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 ACTIONS = sorted((ROOT / ".github" / "actions").glob("*/action.yml"))

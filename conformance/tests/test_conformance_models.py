@@ -13,6 +13,7 @@ from daily import by_day
 from running import conformance, report_of
 from whisper_mel_conformance.cases.catalogue import all_cases, find
 from whisper_mel_conformance.cases.check import CHECKS
+from whisper_mel_conformance.cases.properties import EXAMPLES
 from whisper_mel_conformance.diagnosis.diagnose import diagnose
 from whisper_mel_conformance.frontend.client import InProcess
 from whisper_mel_conformance.frontend.load import (
@@ -36,6 +37,11 @@ SOME = (
     *("numerics/tone-440/128", "errors/nan-at-2000", "determinism/interleaved"),
     *("golden/reading/128", "property/gain", "property/delay", "property/locality"),
 )
+
+
+@pytest.fixture(autouse=True)
+def _few_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(EXAMPLES, "brief", 10)
 
 
 def of_model(name: str) -> Any:

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from gpu.device import ROOT, child_environment
-from gpu.device.sections import FAILED, SECTIONS
+from gpu.device.plan import FAILED, SECTIONS
 
 FORMAT = 1
 BUNDLE = ROOT / "bundle.json"

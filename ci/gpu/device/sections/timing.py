@@ -14,8 +14,8 @@ from whisper_mel_reference import CLASS_A, WHISPER, score
 
 from gpu.device.calls import Memory
 from gpu.device.driver import Device, device
+from gpu.device.plan import Found, NotHere
 from gpu.device.scale import scale
-from gpu.device.sections import Found, NotHere
 from gpu.device.sections.launches import usable_torch
 from gpu.device.sections.peers import BASELINE, NOTES, ON_HOST, SUBSTITUTE, peers
 

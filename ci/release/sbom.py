@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .paths import LOCKS, PACKAGES
+from checkout.paths import LOCKS, PACKAGES
 
 Component = dict[str, Any]
 
