@@ -1,4 +1,4 @@
-"""Mutants of the suite's own Python: what no test notices is either equal, or not tested.
+"""Mutants of the suite's own Python. One that no test notices does the same, or is not tested.
 
     ./dev mutants --suite          30 mutants of each module, drawn by seed 0 (most of an hour)
 

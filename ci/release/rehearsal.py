@@ -54,7 +54,7 @@ sys.exit(not score <= 1)
 
 
 class Failed(Exception):
-    """A step of the rehearsal went wrong; the message says what."""
+    """Failure of a step of the rehearsal; the message says what went wrong."""
 
 
 def run() -> int:

@@ -9,11 +9,11 @@ PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
 
 
 class NotHere(Exception):
-    """A section cannot be run on this machine; the message says why."""
+    """The reason why a section cannot be run on this machine, in words."""
 
 
 class Found(Exception):
-    """A section has findings; ``data`` are its measurements nevertheless."""
+    """Findings of a section, in words; ``data`` are the measurements that it made nevertheless."""
 
     def __init__(self, findings: list[str], data: dict[str, Any] | None = None) -> None:
         super().__init__("; ".join(findings))
