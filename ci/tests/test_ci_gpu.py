@@ -494,7 +494,7 @@ def test_a_run_is_kept_and_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     text = shown(tmp_path)
     for words in (
         "### NVIDIA H100 80GB HBM3",
-        "| 256 | 80 | float32 | 1.95 | 51% | 3.91 | 97.7 (25×) |",
+        "| 256, 80 bands, float32 | 1.95 | 51% | 3.91 | 97.7 (25×) |",
         "- µs per clip of 256: 1.95, wanted 2: met",
         "| smoothed | 3.75 |",
         "| as-shipped | 20 |",
