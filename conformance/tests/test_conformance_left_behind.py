@@ -189,14 +189,14 @@ def test_what_never_stays_is_found_and_ended(tmp_path: Path) -> None:
     assert last.read_text() == then, "it goes on"
 
 
-# Ends its warden in the second call, which cannot end others then.
+# Ends its warden, which cannot end others then.
 KILLING = """
 import signal, tempfile
 import numpy as np
 calls = []
 def f(audio, n_mels=80):
     calls.append(n_mels)
-    if len(calls) == 2:
+    if len(calls) == 2:  # the daemon is there
         os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(3600)
     daemon({path!r})
