@@ -69,34 +69,19 @@ class Target(NamedTuple):
         return ("--target-accelerator", self.name, *defined)
 
 
+_SHIPPED = {"wheel": True, "archive": True}
 # To add a GPU, add its row; `./dev gpu compile NAME` tells how many registers it needs. Code for
 # one GPU may not run on the next: only listed ones are built.
 TARGETS = {
     target.name: target
     for target in (
         Target("sm_75", "RTX 20, T4", (7, 5), (112, 149, 160, 96)),
-        Target("sm_80", "A100", (8, 0), (112, 149, 164, 96), wheel=True, archive=True),
-        Target("sm_86", "RTX 30, A10", (8, 6), (113, 152, 164, 96), wheel=True, archive=True),
+        Target("sm_80", "A100", (8, 0), (112, 149, 164, 96), **_SHIPPED),
+        Target("sm_86", "RTX 30, A10", (8, 6), (113, 152, 164, 96), **_SHIPPED),
         Target("sm_87", "Orin", (8, 7), (113, 149, 164, 96)),
-        Target("sm_89", "RTX 40, L4", (8, 9), (113, 152, 164, 96), wheel=True, archive=True),
-        Target(
-            "sm_90a",
-            "H100, H200",
-            (9, 0),
-            (72, 113, 149, 161, 80),
-            clusters=True,
-            wheel=True,
-            archive=True,
-        ),
-        Target(
-            "sm_100a",
-            "B200",
-            (10, 0),
-            (72, 113, 152, 161, 80),
-            clusters=True,
-            wheel=True,
-            archive=True,
-        ),
+        Target("sm_89", "RTX 40, L4", (8, 9), (113, 152, 164, 96), **_SHIPPED),
+        Target("sm_90a", "H100, H200", (9, 0), (72, 113, 149, 161, 80), clusters=True, **_SHIPPED),
+        Target("sm_100a", "B200", (10, 0), (72, 113, 152, 161, 80), clusters=True, **_SHIPPED),
         Target("sm_103a", "B300", (10, 3), (72, 113, 152, 161, 80), clusters=True),
         # 99 KiB of shared memory, clusters of up to 8 blocks
         Target("sm_120a", "RTX 50", (12, 0), (113, 152, 167, 96), wheel=True),
