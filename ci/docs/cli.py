@@ -69,12 +69,10 @@ def run(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="./dev docs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--check", action="store_true", help="write nothing, name what is stale")
-    parser.add_argument("--site", action="store_true", help="build the site in dist/site")
-    parser.add_argument(
-        "--release", action="store_true", help="record what this version of the package has"
-    )
-    parser.add_argument("report", nargs="*", type=Path, help="report.json: recorded first")
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--site", action="store_true")
+    parser.add_argument("--release", action="store_true")
+    parser.add_argument("report", nargs="*", type=Path)
     options = parser.parse_args(arguments)
     if options.site:
         if options.check or options.report or options.release:

@@ -44,9 +44,8 @@ _TESTS = {
 
 def run(arguments: list[str]) -> int:
     """Run one of the subcommands; return 1 if a check fails."""
-    parser = argparse.ArgumentParser(prog="./dev gpu", description=__doc__)
+    parser = argparse.ArgumentParser(prog="./dev gpu")
     commands = parser.add_subparsers(dest="command", required=True)
-    # What each does is said by the table of tasks, which answers --help.
     names = ("compile", "execute", "count", "mutants", "bundle", "run", "record", *_TESTS)
     of = {name: commands.add_parser(name) for name in names}
     for name in ("compile", "count", "mutants"):
