@@ -66,9 +66,7 @@ UP_TO_DATE = "every generated part is up to date"
 
 def run(arguments: list[str]) -> int:
     """Write or check; return 1 if a part is out of date or cannot be made."""
-    parser = argparse.ArgumentParser(
-        prog="./dev docs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(prog="./dev docs")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--site", action="store_true")
     parser.add_argument("--release", action="store_true")

@@ -51,11 +51,7 @@ def run(arguments: list[str]) -> int:
         "schedules": schedules,
         **{tool: _gpu(tool) for tool in GPU_TOOLS},
     }
-    parser = argparse.ArgumentParser(
-        prog="./dev sanitize",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = argparse.ArgumentParser(prog="./dev sanitize")
     parser.add_argument("lane", choices=(*lanes, "all"))
     parser.add_argument("--nightly", action="store_true")
     options = parser.parse_args(arguments)

@@ -513,18 +513,14 @@ def test_what_runs_before_the_environment_is_made_needs_the_standard_library_onl
 
 def imported_at_once(path: Path) -> list[str]:
     """What a module imports when it is imported itself: not in its functions, nor for its types."""
-    module = ast.parse(path.read_text())
-    later = set()
-    if path != DEV:
-        functions = [node for node in module.body if isinstance(node, ast.FunctionDef)]
-        typing = [
-            node
-            for node in module.body
-            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        ]
-        later = {inner for node in (*functions, *typing) for inner in ast.walk(node)}
+
+    def is_later(node: ast.stmt) -> bool:
+        typing = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        return path != DEV and (typing or isinstance(node, ast.FunctionDef))
+
+    body = [node for node in ast.parse(path.read_text()).body if not is_later(node)]
     names = []
-    for node in set(ast.walk(module)) - later:
+    for node in (inner for outer in body for inner in ast.walk(outer)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level == 0:

@@ -15,7 +15,7 @@ from worst import inputs
 
 def run(arguments: list[str]) -> int:
     """Search for every named front-end; return 1 if one could not be asked."""
-    parser = argparse.ArgumentParser(prog="./dev worst", description=__doc__)
+    parser = argparse.ArgumentParser(prog="./dev worst")
     parser.add_argument("name", nargs="*")
     parser.add_argument("--steps", type=int, default=inputs.STEPS)
     parser.add_argument("--seed", type=int, default=inputs.SEED)
