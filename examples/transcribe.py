@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 class ModelError(Exception):
-    """The model does not exist, or needs a network; the message says which."""
+    """A model that does not exist, or needs a network; the message says which."""
 
 
 def load_model(name: str, *, offline: bool) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tasks.checkout import commit
+from checkout.commit import commit
 
 from bench import instructions, machine, results, table
 from bench.rows import BASELINE, DROP_IN, QUICK, Row, all_rows, select
@@ -23,39 +23,14 @@ SECONDS, QUICK_SECONDS = 1.0, 0.5
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="./dev bench",
-        description="Times the kernel and other front-ends in alternation. What counts is the "
-        "ratio of both, measured in one process, on one CPU for each thread.",
-        epilog="./dev bench instructions [--record] counts the kernel's instructions instead, and "
-        "holds them to the budget (or makes them the budget).",
-    )
-    parser.add_argument("--quick", action="store_true", help="fewer rows, less time for each")
-    parser.add_argument(
-        "--only",
-        action="append",
-        default=[],
-        metavar="PATTERN",
-        help="rows by id, as `openai-whisper/30s/*`; several times for several",
-    )
-    parser.add_argument(
-        "--seconds",
-        type=float,
-        help=f"for each row (by default {SECONDS}, with --quick {QUICK_SECONDS})",
-    )
-    parser.add_argument(
-        "--against",
-        type=Path,
-        metavar="FILE",
-        help="an earlier bench.json: status 1 if a ratio fell by more than its noise",
-    )
+    parser = argparse.ArgumentParser(prog="./dev bench")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", action="append", default=[], metavar="PATTERN")
+    parser.add_argument("--seconds", type=float)
+    parser.add_argument("--against", type=Path, metavar="FILE")
     parser.add_argument("--output", type=Path, default=ROOT / "report", metavar="DIR")
-    parser.add_argument(
-        "--record",
-        action="store_true",
-        help="make this run docs/measurements/cpu.json, which `./dev docs` shows in README",
-    )
-    parser.add_argument("--readme", action="store_true", help="replaced by ./dev docs")
+    parser.add_argument("--record", action="store_true")
+    parser.add_argument("--readme", action="store_true")
     return parser
 
 
@@ -94,7 +69,7 @@ def main(arguments: list[str], measure: Callable[..., Iterator[Any]] = measure_i
 
 def _instructions(arguments: list[str]) -> int:
     counting = argparse.ArgumentParser(prog="./dev bench instructions")
-    counting.add_argument("--record", action="store_true", help="make the counts the budget")
+    counting.add_argument("--record", action="store_true")
     return instructions.run(counting.parse_args(arguments).record)
 
 

@@ -29,7 +29,7 @@ CASES = {"80": (80, 0), "128": (128, 0), "80 same": (80, 2)}
 
 
 class NotCounted(RuntimeError):
-    """The instructions could not be counted; the message says why and what to do."""
+    """Failure to count the instructions; the message says why and what to do."""
 
 
 def require_valgrind() -> str:

@@ -21,7 +21,7 @@ Document = dict[str, Any]
 
 
 class Unreadable(ValueError):
-    """A file is not a valid ``bench.json``; the message says why."""
+    """Refusal of a file that is no valid ``bench.json``; the message says why."""
 
 
 def save(document: Document, path: Path) -> None:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from checkout.paths import MEASUREMENTS
 from numpy.typing import NDArray
-from tasks.paths import MEASUREMENTS
 from whisper_mel_golden.inputs import INPUTS, N_MELS, SECOND
 from whisper_mel_golden.machine import cpu_model
 from whisper_mel_golden.signals import render

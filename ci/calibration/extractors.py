@@ -14,8 +14,8 @@ from importlib import metadata
 from typing import Any
 
 import numpy as np
+from checkout.paths import MEASUREMENTS
 from numpy.typing import NDArray
-from tasks.paths import MEASUREMENTS
 from whisper_mel_golden.inputs import INPUTS
 from whisper_mel_golden.signals import render
 from whisper_mel_reference import CLASS_A, MODELS, truth

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from checkout.paths import MEASUREMENTS
 from numpy.typing import NDArray
-from tasks.paths import MEASUREMENTS
 from whisper_mel_golden.inputs import N_MELS
 from whisper_mel_golden.signals import render
 from whisper_mel_reference import CLASS_A, CLASS_B, WHISPER, truth

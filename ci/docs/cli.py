@@ -18,7 +18,7 @@ from typing import Any
 
 from bench import results
 from calibration import calibrate
-from tasks.paths import ROOT
+from checkout.paths import ROOT
 
 from docs import (
     calibration,
@@ -66,15 +66,11 @@ UP_TO_DATE = "every generated part is up to date"
 
 def run(arguments: list[str]) -> int:
     """Write or check; return 1 if a part is out of date or cannot be made."""
-    parser = argparse.ArgumentParser(
-        prog="./dev docs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--check", action="store_true", help="write nothing, name what is stale")
-    parser.add_argument("--site", action="store_true", help="build the site in dist/site")
-    parser.add_argument(
-        "--release", action="store_true", help="record what this version of the package has"
-    )
-    parser.add_argument("report", nargs="*", type=Path, help="report.json: recorded first")
+    parser = argparse.ArgumentParser(prog="./dev docs")
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--site", action="store_true")
+    parser.add_argument("--release", action="store_true")
+    parser.add_argument("report", nargs="*", type=Path)
     options = parser.parse_args(arguments)
     if options.site:
         if options.check or options.report or options.release:

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tasks.paths import MEASUREMENTS
+from checkout.paths import MEASUREMENTS
 from whisper_mel_conformance.cases.catalogue import FAMILIES
 from whisper_mel_conformance.frontend.load import peers, registered
 from whisper_mel_conformance.report.verdict import Verdict, verdict

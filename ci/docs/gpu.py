@@ -7,11 +7,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from checkout.paths import MEASUREMENTS
 from gpu.device.record import results
 from gpu.execute import mutants
 from gpu.execute.counts import RECORD, accesses, per_group
 from gpu.keeping import read
-from tasks.paths import MEASUREMENTS
 
 from docs.sections import table
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tasks.paths import ROOT
+from checkout.paths import ROOT
 from whisper_mel_conformance.report.documents import Document, read
 from whisper_mel_conformance.report.environment import PARTS
 from whisper_mel_conformance.report.facts import Entry, entries

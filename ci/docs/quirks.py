@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import cache
 
+from checkout.paths import MEASUREMENTS
 from mutants.matrix import ACCEPTS, REJECTS, Row, idle, read
 from planted.kernel import kernel_mutants
-from tasks.paths import MEASUREMENTS
 from whisper_mel_conformance.quirks import CATALOGUE, KINDS, Quirk
 
 from docs import catalogue

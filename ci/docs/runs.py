@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from checkout.paths import MEASUREMENTS
 from gpu.keeping import read as read_gpu
-from tasks.paths import MEASUREMENTS
 from whisper_mel_mojo.gpu.targets import TARGETS, target_of
 
 from docs.catalogue import as_of, identity
@@ -41,21 +41,6 @@ CPUS = {
     "riscv64": ("RISC-V, RV64GC", "the library for C"),
 }
 """What each is, and what it is compiled into."""
-GPUS = {
-    "sm_75": "RTX 20, T4",
-    "sm_80": "A100",
-    "sm_86": "RTX 30, A10",
-    "sm_87": "Orin",
-    "sm_89": "RTX 40, L4",
-    "sm_90a": "H100, H200",
-    "sm_100a": "B200",
-    "sm_103a": "B300",
-    "sm_120a": "RTX 50",
-    "sm_121a": "DGX Spark",
-    "gfx942": "MI300X",
-    "gfx1100": "RX 7900",
-    "apple-m4": "M4",
-}
 
 
 def take(report: Mapping[str, Any]) -> None:
@@ -71,7 +56,7 @@ def take(report: Mapping[str, Any]) -> None:
             "families": sorted({case["id"].partition("/")[0] for case in judged["cases"]}),
             "catalogue": identity(case["id"] for case in judged["cases"]),
         }
-    known = [target for target in (*CPUS, *GPUS) if target in runs]
+    known = [target for target in (*CPUS, *TARGETS) if target in runs]
     data = {"format": FORMAT, "runs": {target: runs[target] for target in known}}
     RECORD.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
@@ -92,7 +77,8 @@ def section(folder: Path = MEASUREMENTS) -> str:
     head = ["target", "for", "compiled", "its program executed", "on the real thing"]
     runs, devices = read(), _devices(folder)
     rows = []
-    names = {**{target: what for target, (what, _) in CPUS.items()}, **GPUS}
+    names = {target: what for target, (what, _) in CPUS.items()}
+    names |= {name: target.devices for name, target in TARGETS.items()}
     for target, what in names.items():
         run = runs.get(target)
         executed = _said(run) if run else NOT_YET

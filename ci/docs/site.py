@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tasks.paths import ROOT
+from checkout.paths import ROOT
 
 CONFIG = Path(__file__).with_name("mkdocs.yml")
 PAGES = ("*.md", "docs/*.md", "docs/*/*.md")

@@ -7,7 +7,7 @@ from typing import Any
 from bench.results import Document, load, measured, same_work
 from bench.rows import BASELINE, DROP_IN, OURS
 from bench.table import front_ends, memory_lines, milliseconds, number
-from tasks.paths import MEASUREMENTS
+from checkout.paths import MEASUREMENTS
 
 from docs.sections import table
 

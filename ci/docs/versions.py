@@ -14,7 +14,7 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from tasks.paths import MEASUREMENTS
+from checkout.paths import MEASUREMENTS
 from whisper_mel_conformance.cases.catalogue import CASES_VERSION, all_cases
 from whisper_mel_golden import golden_cases, load_manifest, vectors
 from whisper_mel_golden.store import DATA

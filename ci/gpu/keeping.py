@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-from tasks.paths import MEASUREMENTS, ROOT
+from checkout.paths import MEASUREMENTS, ROOT
 
 from gpu.device.run_section import write
 

@@ -30,8 +30,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from checkout.paths import MEASUREMENTS, ROOT
 from planted.kernel import kernel_mutants
-from tasks.paths import MEASUREMENTS, ROOT
 
 from mutants import python
 from mutants.matrix import GOOD, Row, idle, read, write
@@ -86,31 +86,16 @@ def run(arguments: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="./dev mutants",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--kernel", action="store_true", help="mutated copies of the kernel, too")
-    parser.add_argument("--full", action="store_true", help="each by every case, kernels too")
-    parser.add_argument("--suite", action="store_true", help="the suite's own Python, instead")
-    parser.add_argument(
-        "--diagnosis", type=_positive, metavar="N", help="diagnose N drawn front-ends, instead"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of what is drawn (0)")
-    parser.add_argument("--record", action="store_true", help="write it to docs/measurements")
-    parser.add_argument("--resume", action="store_true", help="only what the file lacks")
-    parser.add_argument(
-        "-k", dest="word", default="", metavar="WORD", help="of an id, or of a group"
-    )
-    parser.add_argument(
-        "-n",
-        dest="processes",
-        type=_processes,
-        default="auto",
-        metavar="N",
-        help="processes that judge: as many as there are processors without it; 0: this one",
-    )
+    parser = argparse.ArgumentParser(prog="./dev mutants")
+    parser.add_argument("--kernel", action="store_true")
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--suite", action="store_true")
+    parser.add_argument("--diagnosis", type=_positive, metavar="N")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--record", action="store_true")
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("-k", dest="word", default="", metavar="WORD")
+    parser.add_argument("-n", dest="processes", type=_processes, default="auto", metavar="N")
     return parser
 
 

@@ -24,8 +24,8 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from typing import Any
 
+from checkout.paths import MEASUREMENTS
 from planted.quirks import quick_cases
-from tasks.paths import MEASUREMENTS
 from whisper_mel_conformance.cases.case import Case
 from whisper_mel_conformance.cases.catalogue import CHECKS
 from whisper_mel_conformance.cases.properties import Property

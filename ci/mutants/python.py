@@ -1,4 +1,4 @@
-"""Mutants of the suite's own Python: what no test notices is either equal, or not tested.
+"""Mutants of the suite's own Python. One that no test notices does the same, or is not tested.
 
     ./dev mutants --suite          30 mutants of each module, drawn by seed 0 (most of an hour)
 
@@ -20,7 +20,7 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
-from tasks.paths import MEASUREMENTS
+from checkout.paths import MEASUREMENTS
 
 RECORD = MEASUREMENTS / "suite-mutants.json"
 COUNT = 30

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.paths import ROOT
+from checkout.paths import ROOT
 from whisper_mel_mojo.builder import compile_c_library, compile_library, target_cpu
 from whisper_mel_mojo.emulated.machines import MACHINES, Machine
 from whisper_mel_mojo.gpu.launcher import LAUNCH

@@ -51,13 +51,9 @@ def run(arguments: list[str]) -> int:
         "schedules": schedules,
         **{tool: _gpu(tool) for tool in GPU_TOOLS},
     }
-    parser = argparse.ArgumentParser(
-        prog="./dev sanitize",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = argparse.ArgumentParser(prog="./dev sanitize")
     parser.add_argument("lane", choices=(*lanes, "all"))
-    parser.add_argument("--nightly", action="store_true", help="100,000 calls instead of 3,000")
+    parser.add_argument("--nightly", action="store_true")
     options = parser.parse_args(arguments)
     calls = 100_000 if options.nightly else 3_000
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
@@ -124,7 +120,8 @@ def _guard(calls: int) -> int:
 
 def _gpu(tool: str) -> Callable[[int], int]:
     def lane(calls: int) -> int:
-        from gpu.device.sections import Found, NotHere, sanitizers
+        from gpu.device.plan import Found, NotHere
+        from gpu.device.sections import sanitizers
 
         try:
             return int(sanitizers.run(tool)["calls"])

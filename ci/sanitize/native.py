@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import instructions
+from checkout.paths import ROOT
 from planted.kernel import KERNEL, KernelMutant, compiled, kernel_mutants, sources
-from tasks.paths import ROOT
 
 from sanitize import Absent, demand, emulated
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tasks.paths import ROOT
+from checkout.paths import ROOT
 
 from sanitize import demand, suite
 from sanitize.offline import ABSENT

@@ -38,7 +38,7 @@ class _Program(ctypes.Structure):
 
 
 def _filter(architecture: int, socket: int, io_uring: int) -> bytes:
-    """Return seccomp's program, which kills a process that makes a socket beyond its machine.
+    """Return seccomp's program, which kills a process that opens a socket to another machine.
 
     It is in the form of ``struct sock_filter``: code, jumps if true and if not, operand.
     """

@@ -10,9 +10,10 @@ import os
 import sys
 from collections.abc import Callable
 
+from checkout.paths import ROOT
+from checkout.process import become
+
 from . import build, check, conformance, gpu, lint, lock, system
-from .paths import ROOT
-from .process import become
 from .task import LAYERS, Task, find, layers, require_compiler, walk
 
 __all__ = ["LAYERS", "TASKS", "Task", "find", "main", "needs", "walk"]

@@ -7,8 +7,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from . import rehearsal, release, sbom, wheels
-from .paths import ROOT
+from checkout.paths import ROOT
+from release import publication, rehearsal, sbom, wheels
+
 from .task import refuse
 
 
@@ -45,7 +46,7 @@ def run(arguments: list[str]) -> int:
     if what == "rehearse":
         return rehearsal.run()
     if what == "publish":
-        return release.publish(dist, rest)
+        return publication.publish(dist, rest)
     wanted = _wanted(rest)
     if wanted.target:
         return wheels.build_for(dist, wanted.target)

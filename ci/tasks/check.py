@@ -7,8 +7,9 @@ import re
 import subprocess
 import sys
 
+from checkout.paths import ROOT
+
 from . import lint
-from .paths import ROOT
 
 SUBSET = "not compiles and not torch and not slow and not nightly"
 FOLDERS = ("reference", "golden", "conformance")

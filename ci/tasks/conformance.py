@@ -12,10 +12,11 @@ import sys
 from itertools import zip_longest
 from pathlib import Path
 
-from . import checkout
+from checkout import commit
+from checkout.paths import ROOT
+from checkout.process import become
+
 from .lock import pins
-from .paths import ROOT
-from .process import become
 from .task import Task
 
 CONFORMANCE = ROOT / "conformance"
@@ -145,7 +146,7 @@ def run(arguments: list[str]) -> int:
     """Run the suite's command line; it judges ours if no front-end is named."""
     if _every_peer(arguments):
         _install_javascript_peers()
-    os.environ.update(checkout.variables())
+    os.environ.update(commit.variables())
     words = [*arguments, *_beside(arguments)]
     if arguments[:1] not in (["repro"], ["report"]) and not _sources(arguments):
         words += ["--frontend", OURS]
@@ -158,7 +159,7 @@ def compare(arguments: list[str]) -> int:
     words = ["compare", "--frontend", OURS, *arguments]
     if not _sources(arguments) and not _values(arguments, "--peers"):
         words += ["--peers", "all"]
-    os.environ.update(checkout.variables())
+    os.environ.update(commit.variables())
     become(sys.executable, "-m", "whisper_mel_conformance", *words)
 
 

@@ -25,8 +25,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .paths import ROOT
-from .process import become
+from checkout.paths import ROOT
+from checkout.process import become
 
 RUN_OPTIONS = """
 --only SECTION     these sections alone, with commas between them
@@ -44,36 +44,22 @@ _TESTS = {
 
 def run(arguments: list[str]) -> int:
     """Run one of the subcommands; return 1 if a check fails."""
-    parser = argparse.ArgumentParser(prog="./dev gpu", description=__doc__)
+    parser = argparse.ArgumentParser(prog="./dev gpu")
     commands = parser.add_subparsers(dest="command", required=True)
-    compiling = commands.add_parser("compile", help="for every target, and hold it to the budget")
-    compiling.add_argument("target", nargs="*", help="only these: sm_75, gfx942, apple-m4, …")
-    executing = commands.add_parser("execute", help="the code on a CPU, watched")
-    executing.add_argument(
-        "file", nargs="*", type=Path, help="the mapping's line, then PTX or LLVM IR"
-    )
-    executing.add_argument("--target", help="compile it for this: sm_80, gfx942, …")
-    executing.add_argument("--bands", type=int, default=80, choices=(80, 128))
-    executing.add_argument(
-        "--kernel", type=int, choices=(0, 1, 2), help="of files: for many clips, few, smoothed"
-    )
-    executing.add_argument("--audio", type=Path, help="speech: a WAV file, 16 bits, 16 kHz, mono")
-    counting = commands.add_parser("count", help="what the code executes, held to the record")
-    counting.add_argument("target", nargs="*", help="only these: sm_80, sm_90a, …")
-    counting.add_argument("--record", action="store_true", help="make the counts the record")
-    changing = commands.add_parser("mutants", help="changes of the code: which show, and how")
-    changing.add_argument("target", nargs="*", help="only these: sm_80, sm_90a, …")
-    changing.add_argument("--record", action="store_true", help="make the results the record")
-    bundling = commands.add_parser("bundle", help="an archive for machines with a GPU, into dist/")
-    bundling.add_argument("--target", action="append", help="sm_90a, … (repeatable)")
-    bundling.add_argument("--bare", action="store_true", help="no planted faults, no mappings")
-    commands.add_parser(
-        "run", help="checks and measurements that need a GPU; arguments as of ci/gpu/run"
-    )
-    recording = commands.add_parser("record", help="take a gpu.json into docs/measurements")
-    recording.add_argument("file", nargs="+", type=Path)
-    for name in _TESTS:
-        commands.add_parser(name, help=f"{', '.join(_TESTS[name])}; arguments go to pytest")
+    names = ("compile", "execute", "count", "mutants", "bundle", "run", "record", *_TESTS)
+    of = {name: commands.add_parser(name) for name in names}
+    for name in ("compile", "count", "mutants"):
+        of[name].add_argument("target", nargs="*")
+    for name in ("count", "mutants"):
+        of[name].add_argument("--record", action="store_true")
+    of["execute"].add_argument("file", nargs="*", type=Path)
+    of["execute"].add_argument("--target")
+    of["execute"].add_argument("--bands", type=int, default=80, choices=(80, 128))
+    of["execute"].add_argument("--kernel", type=int, choices=(0, 1, 2))
+    of["execute"].add_argument("--audio", type=Path)
+    of["bundle"].add_argument("--target", action="append")
+    of["bundle"].add_argument("--bare", action="store_true")
+    of["record"].add_argument("file", nargs="+", type=Path)
     if arguments[:1] == ["run"]:
         become(sys.executable, str(ROOT / "ci" / "gpu" / "run"), *arguments[1:])
     options, rest = parser.parse_known_args(arguments)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
-from .paths import ROOT
+from checkout.paths import ROOT
 
 # The formatter that `mojo format --line-length 100` runs, asked for a difference only
 MOJO_FORMAT = ["mblack", "--fast", "--preview", "-t", "mojo", "--line-length", "100"]
 MOJO_FORMAT += ["--quiet", "--check", "--diff"]
 
-# The contracts are in pyproject.toml.
+# The contracts are in pyproject.toml; $PYTHONPATH finds the rooms of ci.
 IMPORTS = ["lint-imports", "--no-logo", "--no-cache"]
+ROOMS = {"PYTHONPATH": "ci"}
 
 SCHEMA = ["check-jsonschema", "--quiet", "--builtin-schema"]
 
@@ -34,12 +36,13 @@ def run(arguments: list[str]) -> int:
         [*SCHEMA, "vendor.citation-file-format", "CITATION.cff"],
         [sys.executable, "ci", "docs", "--check"],
     ]
+    environment = {**os.environ, **ROOMS}
     failed = []
     for command in checkers:
         names = {"ruff": " ".join(command[:2]), sys.executable: " ".join(command[2:])}
         name = names.get(command[0], command[0])
         print(f"== {name}", flush=True)
-        if subprocess.call(command, cwd=ROOT):
+        if subprocess.call(command, cwd=ROOT, env=environment):
             failed.append(name)
     print(f"failed: {', '.join(failed)}" if failed else "all clean")
     return 1 if failed else 0

@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 import subprocess
 
+from checkout.paths import LOCKS
+
 from . import pixi
-from .paths import LOCKS
 
 UV = ["uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.10"]
 UV += ["--generate-hashes", "--no-emit-index-url", "--no-header", "--no-annotate"]

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 
-from .paths import LOCKS, PACKAGES, ROOT
+from checkout.paths import LOCKS, PACKAGES, ROOT
 
 MANIFEST = ROOT / "pixi.toml"
 MARK = "# ---- ./dev lock writes everything from here on ----\n"

@@ -29,9 +29,9 @@ from bench.rows import (
     select,
     thread_counts,
 )
+from checkout.paths import ROOT
 from daily import by_day
 from programs import ran
-from tasks.paths import ROOT
 from whisper_mel_conformance.compare import pairing
 from whisper_mel_conformance.compare.pairing import (
     MAX_ROUNDS,

@@ -19,11 +19,12 @@ from unittest.mock import Mock, call
 import numpy as np
 import pytest
 import yaml
+from checkout.paths import PACKAGES, ROOT
 from daily import by_day
 from installed import closure
 from programs import ran
-from tasks import build, wheels
-from tasks.paths import PACKAGES, ROOT
+from release import wheels
+from tasks import build
 from whisper_mel_golden.make import SCRATCH
 from whisper_mel_golden.speech import SPEECH
 from whisper_mel_mojo import builder
@@ -322,10 +323,11 @@ def make():
 """
 
 
-RIGHT_BY_DAY = by_day([("1", 0), ("1.001", 1)], [("1", 0)])
+RIGHT_AND_WRONG = [("1", 0), ("1.001", 1)]
 
 
-@pytest.mark.parametrize(("factor", "status"), RIGHT_BY_DAY)
+@pytest.mark.nightly  # by day, the action judges it, and pytest ours
+@pytest.mark.parametrize(("factor", "status"), RIGHT_AND_WRONG)
 def test_a_foreign_front_end_is_judged_from_wheels_only(
     factor: str, status: int, elsewhere: Elsewhere
 ) -> None:
@@ -375,7 +377,7 @@ def steps(inputs: dict[str, str]) -> list[tuple[str, dict[str, str]]]:
     ]
 
 
-@pytest.mark.parametrize(("factor", "status"), RIGHT_BY_DAY)
+@pytest.mark.parametrize(("factor", "status"), by_day(RIGHT_AND_WRONG, [("1", 0)]))
 def test_the_github_action_judges(factor: str, status: int, elsewhere: Elsewhere) -> None:
     """Its own commands, in bash, in an environment with pip that has no index."""
     (elsewhere.folder / "theirs.py").write_text(MYPKG.replace("FACTOR", factor))

@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tasks import checkout, conformance
-from tasks.paths import LOCKS
+from checkout import commit
+from checkout.paths import LOCKS
+from tasks import conformance
 
 
 @pytest.fixture
@@ -21,16 +22,16 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org"]
     for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "first"]):
         subprocess.run([*git, *arguments], cwd=tmp_path, check=True)
-    monkeypatch.setattr(checkout, "ROOT", tmp_path)
-    monkeypatch.setattr(checkout, "LOCKS", tmp_path / "locks")
+    monkeypatch.setattr(commit, "ROOT", tmp_path)
+    monkeypatch.setattr(commit, "LOCKS", tmp_path / "locks")
     return tmp_path
 
 
 def test_the_commit_and_whether_it_was_changed(repository: Path) -> None:
-    clean = checkout.variables()
+    clean = commit.variables()
     assert re.fullmatch("[0-9a-f]{40}", clean["WHISPER_MEL_COMMIT"])
     (repository / "locks" / "default.txt").write_text("numpy==1.0\n")
-    changed = checkout.variables()
+    changed = commit.variables()
     assert changed["WHISPER_MEL_COMMIT"] == clean["WHISPER_MEL_COMMIT"] + "-dirty"
     assert re.fullmatch("[0-9a-f]{64}", clean["WHISPER_MEL_LOCKS"])
     assert changed["WHISPER_MEL_LOCKS"] != clean["WHISPER_MEL_LOCKS"]
@@ -38,8 +39,8 @@ def test_the_commit_and_whether_it_was_changed(repository: Path) -> None:
 
 def test_without_git_there_is_no_commit(repository: Path) -> None:
     shutil.rmtree(repository / ".git")
-    assert checkout.variables().keys() == {"WHISPER_MEL_LOCKS"}
-    assert checkout.commit() == {"commit": None, "dirty": None}
+    assert commit.variables().keys() == {"WHISPER_MEL_LOCKS"}
+    assert commit.commit() == {"commit": None, "dirty": None}
 
 
 def test_the_suite_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,4 +54,4 @@ def test_the_suite_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     conformance.run(["--profile", "ci"])
     ((command, environment),) = seen
     assert command[:5] == [sys.executable, "-m", "whisper_mel_conformance", "--profile", "ci"]
-    assert environment.items() >= checkout.variables().items()
+    assert environment.items() >= commit.variables().items()

@@ -20,9 +20,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from checkout.paths import LOCKS, ROOT
 from programs import ran
 from tasks import LAYERS, TASKS, walk
-from tasks.paths import LOCKS, ROOT
 
 DEV = ROOT / "dev"
 DEFAULT = ("default",)
@@ -43,7 +43,8 @@ def checkout(tmp_path: Path) -> Path:
     """A copy of what ./dev reads, with two local packages."""
     shutil.copy(DEV, tmp_path)
     shutil.copytree(LOCKS, tmp_path / "ci" / "locks")
-    shutil.copytree(ROOT / "ci" / "tasks", tmp_path / "ci" / "tasks")
+    for room in ("checkout", "release", "tasks"):
+        shutil.copytree(ROOT / "ci" / room, tmp_path / "ci" / room)
     shutil.copy(ROOT / "ci" / "__main__.py", tmp_path / "ci")
     for name in ("reference", "mojo"):
         (tmp_path / name).mkdir()
@@ -348,9 +349,8 @@ def test_a_running_task_keeps_the_lock_when_it_becomes_another_program(
     command = [sys.executable, str(checkout / "dev"), "env"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as task:
         assert task.stdout is not None
-        said = task.stdout.readline()
+        assert task.stdout.readline() == "started\n"  # else nobody would open the gate
         lock = locked_until(gate, checkout)
-    assert said == "started\n"
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(lock)
 
@@ -496,25 +496,33 @@ def test_dev_parses_on_python_3_6() -> None:
 
 
 def test_what_runs_before_the_environment_is_made_needs_the_standard_library_only() -> None:
-    for path in (DEV, *(ROOT / "ci" / "tasks").glob("*.py")):
-        module = ast.parse(path.read_text())
-        # A task's own functions run in the environment; importing their module must not need it.
-        later = set()
-        if path != DEV:
-            functions = [node for node in module.body if isinstance(node, ast.FunctionDef)]
-            typing = [
-                node
-                for node in module.body
-                if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-            ]
-            later = {inner for node in (*functions, *typing) for inner in ast.walk(node)}
-        for node in set(ast.walk(module)) - later:
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.level == 0:
-                names = [str(node.module)]
-            else:
+    todo, seen = [DEV, *(ROOT / "ci" / "tasks").glob("*.py")], set()
+    while todo:
+        path = todo.pop()
+        seen.add(path)
+        for name in imported_at_once(path):
+            root = name.partition(".")[0]
+            if not (ROOT / "ci" / root / "__init__.py").exists():
+                assert root in sys.stdlib_module_names, f"{path}: {name}"
                 continue
-            for name in names:
-                root = name.partition(".")[0]
-                assert root in sys.stdlib_module_names or root == "tasks", f"{path}: {name}"
+            module = ROOT / "ci" / Path(*name.split("."))
+            files = {module / "__init__.py", module.with_suffix(".py")}
+            todo += [file for file in files - seen if file.exists()]
+    assert {path.parent.name for path in seen} >= {"checkout", "release", "tasks"}
+
+
+def imported_at_once(path: Path) -> list[str]:
+    """What a module imports when it is imported itself: not in its functions, nor for its types."""
+
+    def is_later(node: ast.stmt) -> bool:
+        typing = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        return path != DEV and (typing or isinstance(node, ast.FunctionDef))
+
+    body = [node for node in ast.parse(path.read_text()).body if not is_later(node)]
+    names = []
+    for node in (inner for outer in body for inner in ast.walk(outer)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names

@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from checkout.paths import ROOT
 from programs import ran
 from tasks import TASKS
-from tasks.paths import ROOT
 from whisper_mel_mojo import c_library
 
 if sys.version_info >= (3, 11):

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from checkout.paths import ROOT
 from tasks import LAYERS, TASKS, walk
-from tasks.paths import ROOT
 
 # A short call of every task and subtask, with the exit status that it has where nothing is wrong
 # and no GPU is there; in the order of the layers, so that none finds what another's call has made.

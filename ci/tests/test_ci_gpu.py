@@ -17,20 +17,8 @@ from docs.gpu import NOTHING
 from docs.gpu import section as shown
 from gpu import device, keeping
 from gpu.device import cli, libraries, record, run_section
-from gpu.device.sections import (
-    FAILED,
-    NOT_RUN,
-    PASSED,
-    SECTIONS,
-    Found,
-    NotHere,
-    Section,
-    counters,
-    launches,
-    sanitizers,
-    timing,
-    tuning,
-)
+from gpu.device.plan import FAILED, NOT_RUN, PASSED, SECTIONS, Found, NotHere, Section
+from gpu.device.sections import counters, launches, sanitizers, timing, tuning
 from gpu.device.sections import peers as peers_module
 from gpu.pack import extras
 from whisper_mel_conformance.peers import leave_out_torchaudio_library
@@ -506,7 +494,7 @@ def test_a_run_is_kept_and_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     text = shown(tmp_path)
     for words in (
         "### NVIDIA H100 80GB HBM3",
-        "| 256 | 80 | float32 | 1.95 | 51% | 3.91 | 97.7 (25×) |",
+        "| 256, 80 bands, float32 | 1.95 | 51% | 3.91 | 97.7 (25×) |",
         "- µs per clip of 256: 1.95, wanted 2: met",
         "| smoothed | 3.75 |",
         "| as-shipped | 20 |",

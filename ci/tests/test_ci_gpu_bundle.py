@@ -20,9 +20,10 @@ from typing import Any
 
 import fake_driver
 import pytest
-from gpu.pack import bundle, extras, run_time
+from gpu.pack import bundle, extras
 from installed import closure
 from programs import ran
+from release import run_time
 from whisper_mel_mojo.builder import cache_folder, target_cpu
 from whisper_mel_mojo.gpu.emulator.driver import SOURCE
 

@@ -17,7 +17,7 @@ from daily import by_day
 from gpu.compile.budget import BANDS, Key, budget_of, report, violations
 from gpu.compile.code import Measured, find_ptxas, measure
 from gpu.pack import bundle
-from tasks import wheels
+from release import wheels
 from whisper_mel_mojo.builder import MAX_SOURCE
 from whisper_mel_mojo.gpu.code import OTHER_FORMS, compiled
 from whisper_mel_mojo.gpu.emulator.kernels import texts

@@ -15,10 +15,10 @@ from typing import Any
 
 import jsonschema
 import pytest
+from checkout.paths import LOCKS, PACKAGES, ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from tasks import LAYERS, TASKS, lock, pixi
-from tasks.paths import LOCKS, PACKAGES, ROOT
 from tasks.task import layers
 
 if sys.version_info >= (3, 11):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from calibration import extractors
 from calibration.extractors import EXTRACTORS, Model, features_of, score_of
-from tasks.paths import ROOT
+from checkout.paths import ROOT
 from whisper_mel_golden.signals import render
 from whisper_mel_reference import CLASS_A, CLASS_B, MODELS, WHISPER, score
 

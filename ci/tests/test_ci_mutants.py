@@ -13,6 +13,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from checkout.paths import MEASUREMENTS, ROOT
 from daily import by_day
 from mutants import cli as mutants
 from mutants import trial
@@ -22,7 +23,6 @@ from planted.kernel import KERNEL, LANE, KernelMutant, kernel_mutants
 from programs import ran
 from sanitize import cli as sanitize
 from sanitize import native
-from tasks.paths import MEASUREMENTS, ROOT
 from whisper_mel_conformance.cases.case import Case
 from whisper_mel_conformance.cases.catalogue import all_cases
 from whisper_mel_conformance.frontend.client import FrontEnd

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from checkout.paths import PACKAGES, ROOT
 from installed import closure
-from tasks import build, rehearsal, sbom
-from tasks.paths import PACKAGES, ROOT
+from release import rehearsal, sbom
+from tasks import build
 from whisper_mel_golden import load_manifest
 from whisper_mel_golden.store import DATA
 

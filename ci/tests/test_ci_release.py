@@ -8,9 +8,10 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from checkout.paths import PACKAGES, ROOT
 from programs import ran
-from tasks import build, pixi, release
-from tasks.paths import PACKAGES, ROOT
+from release import publication
+from tasks import build, pixi
 from whisper_mel_golden import vectors
 
 BESIDE = [f"{vectors.STEM}.tar.gz", f"{vectors.QUICK}.tar.gz", "whisper-mel-0.1.0.cdx.json"]
@@ -46,7 +47,7 @@ def dist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in BESIDE:
         (folder / name).touch()
     (tmp_path / "releases.json").write_text('{"0.1.0": {}}')
-    monkeypatch.setattr(release, "RELEASES", tmp_path / "releases.json")
+    monkeypatch.setattr(publication, "RELEASES", tmp_path / "releases.json")
     return folder
 
 
@@ -94,12 +95,12 @@ def test_a_release_is_described(
     dist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the changelog, and by what its versions stand for."""
-    assert release.not_ready(dist, "v0.1.0") is None
+    assert publication.not_ready(dist, "v0.1.0") is None
     (tmp_path / "releases.json").write_text('{"0.0.9": {}}')
-    assert "./dev docs --release" in str(release.not_ready(dist, "v0.1.0"))
+    assert "./dev docs --release" in str(publication.not_ready(dist, "v0.1.0"))
     (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## 0.0.9 (2026-01-01)\n")
-    monkeypatch.setattr(release, "ROOT", tmp_path)
-    assert "CHANGELOG.md" in str(release.not_ready(dist, "v0.1.0"))
+    monkeypatch.setattr(publication, "ROOT", tmp_path)
+    assert "CHANGELOG.md" in str(publication.not_ready(dist, "v0.1.0"))
 
 
 def test_pixi_makes_its_lock_where_it_is(

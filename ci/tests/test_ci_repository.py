@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from checkout.paths import PACKAGES, ROOT
 from programs import ran
-from tasks import TASKS
-from tasks.paths import PACKAGES, ROOT
+from tasks import LAYERS, TASKS, find
+from whisper_mel_conformance.frontend.load import registered
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 ACTIONS = sorted((ROOT / ".github" / "actions").glob("*/action.yml"))
@@ -54,10 +56,23 @@ def test_workflows_only_call_dev(path: Path) -> None:
     assert commands
     for command in commands:
         assert re.fullmatch(r'(\./dev|ci/run-bundle) [-a-z$][-\w /."$]*', command), command
-        if "$COMMAND" in command:
-            listed = re.findall(r"command: *([^,}]+)", path.read_text())
-            assert {words.split()[0] for words in listed} <= TASKS.keys()
-            assert len(listed) > 1
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_what_workflows_call_is_there(path: Path) -> None:
+    """Tasks, their subtasks and options, layers, and the front-ends and tests that are named."""
+    text = path.read_text()
+    called = re.findall(r"(?:command:|run: *\./dev) *([a-z][^,}\n]*)", text)
+    assert len(called) == text.count("command: ") + text.count("run: ./dev ") - ("$COMMAND" in text)
+    for command in called:
+        words = [word for word in command.split() if word[0] != "$"]  # these may be empty
+        _, task, rest = find(TASKS, words)  # ends the program if there is no such task or option
+        ours = {word for word in rest if word.startswith("--")} if task.passed_to else set()
+        assert ours <= task.takes().keys(), command
+        named = {word for option, word in pairwise(rest) if option == "--frontend"}
+        assert named <= registered().keys(), command
+        assert all((ROOT / word).exists() for word in rest if "/" in word), command
+    assert {*re.findall(r"layer: (\w+)", text)} <= LAYERS.keys()
 
 
 @pytest.mark.parametrize("path", [*WORKFLOWS, *ACTIONS], ids=lambda path: path.name)

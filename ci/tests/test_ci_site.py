@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from tasks.paths import ROOT
+from checkout.paths import ROOT
 
 from docs import site
 

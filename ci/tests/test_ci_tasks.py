@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from checkout.paths import PACKAGES, ROOT
 from programs import ran
 from tasks import LAYERS, TASKS, check, conformance, lint, needs, system, walk
-from tasks.paths import PACKAGES, ROOT
 from tasks.task import layers
 
 NEEDS = {
@@ -305,24 +305,30 @@ ARROWS = {
         "import whisper_mel_golden.store",
         "reference imports no other package, golden only reference",
     ),
+    "from what is packed to the tasks": (
+        "ci/gpu/pack/bundle.py",
+        "def f():\n    from tasks import check",
+        "a room of ci imports rooms of lower floors only",
+    ),
 }
 
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Copies of the packages' modules, and of the contracts."""
+    """Copies of the modules of the packages and of ci's rooms, and of the contracts."""
     folder = tmp_path_factory.mktemp("packages")
     shutil.copy(ROOT / "pyproject.toml", folder)
-    for package in PACKAGES:
-        for module in package.glob("whisper_mel_*/**/*.py"):
-            copy = folder / module.relative_to(package)
+    packages = [(it, "whisper_mel_*/**/*.py") for it in PACKAGES]
+    for source, pattern in (*packages, (ROOT, "ci/*/**/*.py")):
+        for module in source.glob(pattern):
+            copy = folder / module.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(module, copy)
     return folder
 
 
 def broken_contracts(folder: Path) -> list[str]:
-    done = ran(lint.IMPORTS, cwd=folder)
+    done = ran(lint.IMPORTS, cwd=folder, env={**os.environ, **lint.ROOMS})
     broken = re.findall(r"^(.*) BROKEN$", done.stdout, re.MULTILINE)
     assert done.returncode == bool(broken), done.stdout + done.stderr
     return broken

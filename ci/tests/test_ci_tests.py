@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from checkout.paths import ROOT
 from daily import by_day
 from programs import ran
 from tasks import check
-from tasks.paths import ROOT
 
 TESTS = """
 import os, subprocess, sys, time

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from programs import ran
-from tasks import wheels
+from release import wheels
 from whisper_mel_mojo import log_mel
 from whisper_mel_mojo.emulated.machines import MACHINES
 

@@ -15,11 +15,11 @@ from worst import inputs
 
 def run(arguments: list[str]) -> int:
     """Search for every named front-end; return 1 if one could not be asked."""
-    parser = argparse.ArgumentParser(prog="./dev worst", description=__doc__)
-    parser.add_argument("name", nargs="*", help="registered front-ends (all peers)")
-    parser.add_argument("--steps", type=int, default=inputs.STEPS, help="inputs that are searched")
-    parser.add_argument("--seed", type=int, default=inputs.SEED, help="of the search")
-    parser.add_argument("--record", action="store_true", help="make the result the record")
+    parser = argparse.ArgumentParser(prog="./dev worst")
+    parser.add_argument("name", nargs="*")
+    parser.add_argument("--steps", type=int, default=inputs.STEPS)
+    parser.add_argument("--seed", type=int, default=inputs.SEED)
+    parser.add_argument("--record", action="store_true")
     options = parser.parse_args(arguments)
     missing = 0
     for name in options.name or peers():

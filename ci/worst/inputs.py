@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from calibration.calibrate import draw_recipe, vary_recipe
-from tasks.paths import MEASUREMENTS
+from checkout.paths import MEASUREMENTS
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure, Refused, Unsupported
 from whisper_mel_golden.signals import render

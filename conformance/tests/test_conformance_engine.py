@@ -155,11 +155,6 @@ def test_pytest_ways_of_choosing_cases_work(tmp_path: Path) -> None:
     assert listed.returncode == 0, listed.stdout + listed.stderr
     assert "all-zero:numerics/rising-noise/80]" in listed.stdout
     assert not (tmp_path / "report").exists()
-    spread = conformance(*words, "-x", "-n", "2", "--report", "spread", folder=tmp_path)
-    assert spread.returncode == 1, spread.stdout + spread.stderr
-    report = report_of(tmp_path, "spread")
-    assert report["interrupted"] is None
-    assert "(stopping after 1 failures)" in " ".join(report["problems"])
     first = conformance(*words, "-x", folder=tmp_path)
     assert first.returncode == 1, first.stdout + first.stderr
     report = report_of(tmp_path)
@@ -172,6 +167,17 @@ def test_pytest_ways_of_choosing_cases_work(tmp_path: Path) -> None:
     assert [case["id"] for case in same["cases"]] == [
         case["id"] for case in front_end["cases"] if case["status"] == "failed"
     ]
+
+
+@pytest.mark.nightly
+def test_the_first_failure_ends_all_processes(tmp_path: Path) -> None:
+    """By day one, above."""
+    words = ("--frontend", f"{QUIRKS}:all-zero", "-k", FEW, "-x", "-n", "2")
+    done = conformance(*words, folder=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    report = report_of(tmp_path)
+    assert report["interrupted"] is None
+    assert "(stopping after 1 failures)" in " ".join(report["problems"])
 
 
 # --------------------------------------------------------------------------- no case is lost

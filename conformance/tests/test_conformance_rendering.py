@@ -6,7 +6,9 @@ import base64
 import json
 import re
 import xml.etree.ElementTree as ET
+from hashlib import sha256
 from html.parser import HTMLParser
+from importlib import metadata
 from importlib.resources import files
 from io import BytesIO
 from itertools import pairwise
@@ -21,6 +23,7 @@ import pytest
 from documents import EVIL, LINK, bad, document, good, run, shown
 from PIL import Image
 from whisper_mel_conformance.frontend.wire import printable
+from whisper_mel_conformance.report import environment as environments
 from whisper_mel_conformance.report.documents import (
     Document,
     Unreadable,
@@ -366,6 +369,18 @@ def test_every_report_names_what_judged() -> None:
         assert f'name="judged by" value="{words}"' in formats.junit(judged)
         assert f"Judged by {words}." in formats.markdown(judged).replace("\\", "")
         assert all(f"{name} {known[name]}" in page(judged) for name in known)
+
+
+def test_what_is_left_of_a_package_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder without metadata, as an interrupted removal leaves."""
+    for name in ("gone-1.0", "there_it-2.0"):
+        (tmp_path / f"{name}.dist-info").mkdir()
+    head = "Metadata-Version: 2.4\nName: There_It\nVersion: 2.0\n\nName: of the description\n"
+    (tmp_path / "there_it-2.0.dist-info" / "METADATA").write_text(head)
+    found = metadata.distributions(path=[str(tmp_path)])
+    monkeypatch.setattr(environments, "distributions", lambda: found)
+    digest = sha256(b"there-it==2.0").hexdigest()
+    assert environments._packages.__wrapped__() == {"count": 1, "sha256": digest}
 
 
 def test_badges_are_what_shields_reads() -> None:

@@ -212,7 +212,7 @@ def test_a_front_end_that_is_never_called_fails(tmp_path: Path) -> None:
     assert "passed no case" in done.stdout
 
 
-@pytest.mark.parametrize("count", by_day([1, 3, 20], [3]))
+@pytest.mark.parametrize("count", by_day([1, 2, 20], [2]))
 def test_the_report_of_front_ends_that_fail_everything_is_small(count: int, tmp_path: Path) -> None:
     """Of each case there is a case.json, of several front-ends of as many as there is room for; of
     arrays only as many as there is room for."""
@@ -402,7 +402,7 @@ def test_a_front_end_is_called_as_the_user_says(tmp_path: Path) -> None:
     """In the report and in files of declared failures."""
     source = f"{QUIRKS}:all-zero"
     (tmp_path / "known.toml").write_text(DECLARATION.format(name="mine", cases='"*"'))
-    words = ("--name", "mine", "--known-failures", "known.toml", "-k", FEW, "-n", "2")
+    words = ("--name", "mine", "--known-failures", "known.toml", "-k", FEW)
     done = conformance("--frontend", source, *words, folder=tmp_path)
     assert done.returncode == 0, done.stdout
     assert report_of(tmp_path)["front_ends"][0]["name"] == "mine"

@@ -10,7 +10,6 @@ import os
 import resource
 import shutil
 import socket
-import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -124,15 +123,34 @@ def test_windows(length: int, overlap: int, starts: list[int]) -> None:
     assert list(worker.starts_of(length, 10, overlap)) == starts
 
 
-def test_rows_of_parquet(tmp_path: Path) -> None:
-    """Encoded files, paths, arrays with their rate, samples of both kinds, and what is none."""
-    soundfile.write(tmp_path / "clip.flac", noise(1, 0.5), 16_000)
-    encoded = (tmp_path / "clip.flac").read_bytes()
-    pcm = (32768 * noise(2, 0.5)).astype(np.int16)
+NO_SOUND = "expected an encoded file (bytes), samples (a list, or array and sampling_rate), or path"
+REFUSED = {
+    "bytes.parquet#1": "libsndfile",
+    "bytes.parquet#2": f"is null: {NO_SOUND}",
+    "struct.parquet#2": "missing.flac) does not exist",
+    "struct.parquet#3": NO_SOUND,
+    "struct.parquet#4": "ValueError: embedded null byte",
+    "struct.parquet#5": f"is null: {NO_SOUND}",
+    "array.parquet#2": "sampling_rate=0: expected a positive integer",
+    "array.parquet#3": NO_SOUND,
+    "float.parquet#1": "300 of 300 samples are NaN or infinite",
+    "float.parquet#2": "has no samples",
+    "float.parquet#3": f"is null: {NO_SOUND}",
+    "int64.parquet#0": "samples of int64: expected float, or int16",
+    "text.parquet#0": "speech) does not exist",
+    "text.parquet#2": f"is null: {NO_SOUND}",
+    "other.parquet": "no Parquet file that has a column audio",
+    "broken.parquet": "no Parquet file that has a column audio",
+}
+"""Rows and files of the test below that are no clips, and why."""
+
+
+def columns_of(encoded: bytes, pcm: Array) -> dict[str, Any]:
+    """Columns of all kinds: encoded files, paths, arrays with their rate, samples, and none."""
     sound = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     array = pa.struct({"array": pa.list_(pa.float64()), "sampling_rate": pa.int64()})
     hf = [{"array": noise(2, 0.5), "sampling_rate": rate} for rate in (16_000, 8_000, 0)]
-    columns = {
+    return {
         "bytes": pa.array([encoded, b"no audio", None]),
         "struct": pa.array(
             [
@@ -152,6 +170,12 @@ def test_rows_of_parquet(tmp_path: Path) -> None:
         "int64": pa.array([[1, 2, 3]]),
         "text": pa.array(["speech", "clip.flac", None]),
     }
+
+
+def test_rows_of_parquet(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "clip.flac", noise(1, 0.5), 16_000)
+    pcm = (32768 * noise(2, 0.5)).astype(np.int16)
+    columns = columns_of((tmp_path / "clip.flac").read_bytes(), pcm)
     sources, output = tmp_path / "sources", tmp_path / "out"
     sources.mkdir()
     shutil.copy(tmp_path / "clip.flac", sources)
@@ -180,27 +204,7 @@ def test_rows_of_parquet(tmp_path: Path) -> None:
     for name, features in expected.items():
         assert np.array_equal(found[name]["features"], features), name
     said = reasons(output)
-    wanted = (
-        "expected an encoded file (bytes), samples (a list, or array and sampling_rate), or path"
-    )
-    for name, reason in {
-        "bytes.parquet#1": "libsndfile",
-        "bytes.parquet#2": f"is null: {wanted}",
-        "struct.parquet#2": "missing.flac) does not exist",
-        "struct.parquet#3": wanted,
-        "struct.parquet#4": "ValueError: embedded null byte",
-        "struct.parquet#5": f"is null: {wanted}",
-        "array.parquet#2": "sampling_rate=0: expected a positive integer",
-        "array.parquet#3": wanted,
-        "float.parquet#1": "300 of 300 samples are NaN or infinite",
-        "float.parquet#2": "has no samples",
-        "float.parquet#3": f"is null: {wanted}",
-        "int64.parquet#0": "samples of int64: expected float, or int16",
-        "text.parquet#0": "speech) does not exist",
-        "text.parquet#2": f"is null: {wanted}",
-        "other.parquet": "no Parquet file that has a column audio",
-        "broken.parquet": "no Parquet file that has a column audio",
-    }.items():
+    for name, reason in REFUSED.items():
         assert reason in said.pop(name), name
     assert not said
 
@@ -647,7 +651,7 @@ def test_what_has_no_end_is_not_read(finished: tuple[Path, Path]) -> None:
         os.mkfifo(pipe)
     verify = [str(sources), "-o", str(output), "--verify"]
     command = [sys.executable, "-m", "whisper_mel_mojo.featurize", *verify]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = ran(command)
     assert done.returncode == 1
     for said in ("/dev/zero is no file any more", *(f"{pipe} is no file" for pipe in pipes)):
         assert said in done.stderr

@@ -86,7 +86,7 @@ def require_right(actual: Array, audio: Array, **options: Any) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "case",
-    by_day(golden_cases(), [case for case in golden_cases() if case.n_mels == 80]),
+    by_day(golden_cases(), [case for case in golden_cases() if case.n_mels == 80][::3]),
     ids=lambda case: case.id,
 )
 def test_goldens(case: GoldenCase) -> None:
@@ -107,7 +107,7 @@ def test_goldens_of_other_targets(target: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("smoothing", SMOOTHING)
+@pytest.mark.parametrize("smoothing", by_day(SMOOTHING, [None, "same"]))
 @pytest.mark.parametrize("n_mels", by_day([80, 128], [80]))
 def test_every_number_of_frames_in_the_last_group(n_mels: int, smoothing: Any) -> None:
     for n_frames in (*range(1 if smoothing != "valid" else 3, 20), 31, 32, 33, 34, 35):
@@ -260,7 +260,7 @@ def test_impossible_lengths_are_nan(pad_to: int | None, everywhere: Callable[...
     assert np.isnan(features[1:]).all()
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.int16])
+@pytest.mark.parametrize("dtype", by_day([np.float32, np.int16], [np.float32]))
 def test_bits_depend_neither_on_order_nor_on_neighbours(
     dtype: Any, everywhere: Callable[..., Array]
 ) -> None:

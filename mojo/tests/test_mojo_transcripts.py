@@ -134,6 +134,8 @@ def test_faster_whisper_writes_the_same(
         ]
         return heard, (information.duration, information.duration_after_vad, information.language)
 
+    kernel = Mock(side_effect=faster_whisper.log_mel)
+    monkeypatch.setattr(faster_whisper, "log_mel", kernel)
     transcripts = []
     for make in (faster_whisper_feature_extractor, FeatureExtractor):  # both new: calls change them
         monkeypatch.setattr(faster, "feature_extractor", make(**faster.feat_kwargs))
@@ -142,17 +144,7 @@ def test_faster_whisper_writes_the_same(
     assert ours == theirs
     assert words in " ".join(text for _, _, text, _ in theirs[0])
     assert bool(words) == bool(theirs[0])
-
-
-def test_faster_whisper_calls_the_kernel(
-    faster: WhisperModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ours = faster_whisper_feature_extractor(**faster.feat_kwargs)
-    kernel = Mock(side_effect=faster_whisper.log_mel)
-    monkeypatch.setattr(faster_whisper, "log_mel", kernel)
-    monkeypatch.setattr(faster, "feature_extractor", ours)
-    faster.transcribe(CARDS, **GREEDY)
-    assert kernel.called
+    assert kernel.called or not words
 
 
 BY_OPENAI_WHISPER: dict[str, tuple[Any, dict[str, Any], str]] = {

@@ -32,7 +32,7 @@ CANCELLED = 0.01
 
 
 class AudioError(ValueError):
-    """A file cannot be decoded; the message names it and says why."""
+    """Failure to decode a file; the message names it and says why."""
 
 
 class AudioWarning(UserWarning):

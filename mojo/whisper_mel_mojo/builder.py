@@ -51,7 +51,7 @@ _V4 = _V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 
 
 class BuildError(RuntimeError):
-    """The kernel could not be built; the message says why."""
+    """Failure to build the kernel; the message says why."""
 
 
 def built_library(source: Path | None = None, *options: str) -> Path:

@@ -21,7 +21,7 @@ TIMED = {"mov", "matroska", "asf", "avi", "flv", "wav", "flac"}
 
 
 class DecodingError(ValueError):
-    """No decoder reads a file; the message says why, after words such as "FILE is"."""
+    """The reason why no decoder reads a file: words that follow others such as "FILE is"."""
 
 
 class Recording(Protocol):

@@ -78,10 +78,10 @@ def log_mel(
     lengths : number of samples that count in each clip of a batch, or None: all. Frames after the
         end of a clip hold the value that silence has in that clip.
     sampling_rate : samples a second, to be checked: 16000, or None. Nothing is resampled.
-    maximum : what values may be at most 8 below, in units of log10: ``"clip"``, the clip's own
-        maximum; a number, whatever the clip's (1.5 for Voxtral Realtime), above which values stay
-        as they are; or ``"chunk"``, of every 3000 frames (30 s, counted from the clip's first
-        frame) their own.
+    maximum : values more than 8 below it, in units of log10, are raised to 8 below. It is
+        ``"clip"``, the clip's own maximum; a number, the same for all clips (1.5 for Voxtral
+        Realtime; values above it stay as they are); or ``"chunk"``, the maximum of every 3000
+        frames (30 s, counted from the clip's first frame).
     dtype : type of the features: ``"float32"``, or ``"float16"`` or ``"bfloat16"``, which are the
         float32 features rounded once to nearest, ties to even.
 

@@ -35,9 +35,9 @@ class Stream:
     Parameters
     ----------
     n_mels : 80 or 128 (the large-v3 family).
-    maximum : what values may be at most 8 below, in units of log10: ``"clip"``, the maximum of
-        all frames so far, or of the window; or a number, whatever the audio's, so that frames are
-        final as soon as their samples are there.
+    maximum : values more than 8 below it, in units of log10, are raised to 8 below. It is
+        ``"clip"``, the maximum of all frames so far, or of the window; or a number, with which
+        frames are final as soon as their samples are there.
     keep : number of final frames that are kept, for :meth:`window` (30 s are 3000); 0 for
         :meth:`push` alone; None: all, for :meth:`features`.
 

@@ -259,7 +259,7 @@ def _shape_only(
 
 
 def _word(maximum: int, fixed: float) -> Maximum:
-    """Return ``maximum`` as :func:`log_mel` has it."""
+    """Return :func:`log_mel`'s ``maximum`` for the two numbers that the operator carries."""
     return fixed if maximum == FIXED else "chunk" if maximum == CHUNK else "clip"
 
 

@@ -51,8 +51,8 @@ enum whisper_mel_smoothing {
     WHISPER_MEL_SMOOTHING_SAME = 2
 };
 
-/* What values may be at most 8 below, in units of log10: the clip's own maximum; a number, above
- * which values stay as they are; or of every 3000 frames (30 s) their own. */
+/* Values more than 8 below the maximum, in units of log10, are raised to 8 below. It is the clip's
+ * own; a number, above which values stay as they are; or that of every 3000 frames (30 s). */
 enum whisper_mel_maximum {
     WHISPER_MEL_MAXIMUM_CLIP = 0,
     WHISPER_MEL_MAXIMUM_FIXED = 1,

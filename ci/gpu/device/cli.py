@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from gpu.device import child_environment
+from gpu.device.plan import FAILED, NOT_RUN, PASSED, SECTIONS, Section
 from gpu.device.record import document, environment, summary
 from gpu.device.run_section import write
 from gpu.device.scale import scale
-from gpu.device.sections import FAILED, NOT_RUN, PASSED, SECTIONS, Section
 
 LEAST = 15.0  # seconds: with less time left, no section is started
 

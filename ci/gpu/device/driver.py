@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from whisper_mel_mojo.gpu.cuda import LEGACY_STREAM, DeviceError, Driver
 
-from gpu.device.sections import NotHere
+from gpu.device.plan import NotHere
 
 DEVICE = 0
 _CAPTURE_RELAXED = 2

@@ -12,7 +12,7 @@ import subprocess
 from typing import Any
 
 from gpu.device.driver import device
-from gpu.device.sections import NotHere
+from gpu.device.plan import NotHere
 
 _PACKAGES = ("numpy", "torch", "transformers", "openai-whisper", "torchaudio", "cupy-cuda13x")
 _QUERY = {

@@ -12,7 +12,7 @@ from whisper_mel_mojo.gpu.targets import target_of
 
 from gpu.device import ROOT
 from gpu.device.driver import DEVICE, device
-from gpu.device.sections import NotHere
+from gpu.device.plan import NotHere
 
 LIBRARIES = ROOT / "libraries"
 """The folder of libraries, which only the archive has."""

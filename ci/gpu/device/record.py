@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from gpu.device import ROOT, child_environment
-from gpu.device.sections import FAILED, SECTIONS
+from gpu.device.plan import FAILED, SECTIONS
 
 FORMAT = 1
 BUNDLE = ROOT / "bundle.json"
@@ -128,24 +128,16 @@ def table(corner: str, rows: dict[str, dict[str, str]]) -> list[str]:
 
 
 def times(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Return a table of microseconds for each clip, with the ratio of each peer to ours.
-
-    There is a column for shares of a copy's bandwidth if the record has any.
-    """
-    others = dict.fromkeys(name for row in rows for name in row["sides"] if name != "whisper-mel")
-    has_shares = any("copy_share" in row for row in rows)
-    shares = ["of a copy"] if has_shares else []
-    head = ["clips", "bands", "type", "in a graph", *shares, "whisper-mel", *others]
-    lines = [f"| {' | '.join(head)} |", f"|{'--:|' * len(head)}"]
+    """Return a table of microseconds for each clip, with the ratio of each peer to ours."""
+    cells = {}
     for row in rows:
-        sides = row["sides"]
-        cells = [str(row["batch"]), str(row["n_mels"]), row["dtype"]]
-        cells.append(f"{1e3 * row['graph_ms'] / row['batch']:.3g}")
-        if has_shares:
-            cells.append(f"{row['copy_share']:.0%}" if "copy_share" in row else "")
-        cells.append(f"{sides['whisper-mel']['us_per_clip']:.3g}")
-        for name in others:
-            side = sides.get(name)
-            cells.append(f"{side['us_per_clip']:.3g} ({side['ratio']:.3g}×)" if side else "")
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+        peers = {**row["sides"]}
+        ours = peers.pop("whisper-mel")
+        made = {"in a graph": f"{1e3 * row['graph_ms'] / row['batch']:.3g}"}
+        if "copy_share" in row:
+            made["of a copy"] = f"{row['copy_share']:.0%}"
+        made["whisper-mel"] = f"{ours['us_per_clip']:.3g}"
+        for name, it in peers.items():
+            made[name] = f"{it['us_per_clip']:.3g} ({it['ratio']:.3g}×)"
+        cells[f"{row['batch']}, {row['n_mels']} bands, {row['dtype']}"] = made
+    return table("clips", cells)

@@ -12,7 +12,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from gpu.device.sections import FAILED, NOT_RUN, PASSED, SECTIONS, Found, NotHere
+from gpu.device.plan import FAILED, NOT_RUN, PASSED, SECTIONS, Found, NotHere
 
 
 def main() -> None:

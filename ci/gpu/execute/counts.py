@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from tasks.paths import MEASUREMENTS
+from checkout.paths import MEASUREMENTS
 from whisper_mel_conformance.report.columns import aligned
 from whisper_mel_mojo.gpu.emulator.kernels import Kernels
 from whisper_mel_mojo.gpu.emulator.ptx import Module, Statement, read

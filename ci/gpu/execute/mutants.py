@@ -17,8 +17,8 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
+from checkout.paths import MEASUREMENTS
 from numpy.typing import NDArray
-from tasks.paths import MEASUREMENTS
 from whisper_mel_conformance.report.columns import aligned
 from whisper_mel_mojo.gpu.emulator.kernels import Kernels
 from whisper_mel_mojo.gpu.emulator.program import Finding, Program

@@ -22,13 +22,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tasks import wheels
-from tasks.checkout import commit
-from tasks.paths import PACKAGES, ROOT
+from checkout.commit import commit
+from checkout.paths import PACKAGES, ROOT
+from release import run_time, wheels
 from whisper_mel_mojo.builder import distributed_cpu
 from whisper_mel_mojo.gpu.targets import NVIDIA
 
-from gpu.pack import extras, run_time
+from gpu.pack import extras
 
 LARGEST = 60_000_000
 # Packages of the suite that the machine may lack; each works without its compiled parts.

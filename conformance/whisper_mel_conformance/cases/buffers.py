@@ -47,7 +47,10 @@ def unwritten(front_end: FrontEnd, request: Request) -> float | None:
 
 @check()
 def result_memory(front_end: FrontEnd, request: Request) -> None:
-    """Require of those that keep the error policy results as they are promised."""
+    """Require a result that is C-contiguous, writeable and aligned.
+
+    Front-ends that do not keep the error policy may return others.
+    """
     found = front_end.perform("result_memory", audio=request.audio(), **request.options())
     lacking = [word for word in _PROMISED if word not in found]
     if lacking and front_end.capabilities.errors == "strict":

@@ -198,10 +198,11 @@ def search(
     examples: int,
     seed: int,
 ) -> tuple[float | None, Arguments]:
-    """Try so many drawn arguments; return the worst score and the arguments that had it.
+    """Try ``examples`` drawn arguments; return the worst score and the arguments that had it.
 
-    Arguments that the front-end cannot be asked are left out. Raises ``Found`` with the smallest
-    arguments for which ``attempt`` fails, and what it raised.
+    The score is None if nothing was scored. Arguments that the front-end cannot be asked are left
+    out. Raises ``Found`` with the smallest arguments for which ``attempt`` fails, and what it
+    raised.
     """
     assert case.draw is not None
     worst: list[tuple[float, Arguments]] = []

@@ -53,7 +53,7 @@ class Request:
         return {name: value for name, value in given.items() if value is not None}
 
     def spec(self) -> FrontEndSpec:
-        """Return what specifies the features, of each clip if it is a batch."""
+        """Return the specification of the features; of a batch, that of each clip's."""
         return WHISPER.replace(
             n_mels=self.n_mels,
             pad_to=self.pad_to,

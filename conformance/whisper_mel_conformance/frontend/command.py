@@ -37,9 +37,7 @@ signal that ended the program.
 
 
 class CommandCrashed(BaseException):
-    """The program was ended by a signal; not an ``Exception``, because it is no refusal of bad
-    input.
-    """
+    """The end of a program by a signal; no ``Exception``, since it is no refusal of bad input."""
 
 
 class CommandFrontEnd:

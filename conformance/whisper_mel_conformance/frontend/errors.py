@@ -10,14 +10,14 @@ Array = NDArray[Any]
 
 
 class Broken(Exception):
-    """The front-end broke the calling contract, which is no refusal of the input.
+    """A breach of the calling contract, which is no refusal of the input.
 
     It is raised in the front-end's process; the judge raises a :class:`Failure` for it.
     """
 
 
 class Refused(Exception):
-    """The front-end raised an exception.
+    """An exception that the front-end raised.
 
     ``types`` are the names of its class and of the base classes; ``message`` and ``traceback`` are
     printable text.
@@ -31,11 +31,11 @@ class Refused(Exception):
 
 
 class Unsupported(Exception):
-    """The front-end declares that it cannot do this."""
+    """The front-end's word that it cannot do what is asked."""
 
 
 class Failure(Exception):
-    """A front-end fails a case.
+    """The failure of a case.
 
     ``score`` is None unless features were scored. ``hard`` is true if the process was lost.
     ``arrays`` (``actual``, ``expected``, ``bound``) are stored with the reproduction.

@@ -161,7 +161,7 @@ def _whole(name: str, value: Any) -> int:
 
 
 class UnknownFrontEnd(ValueError):
-    """The name, path or command of a front-end leads to none; the message says what exists."""
+    """A name, path or command that leads to no front-end; the message says what exists."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,7 +29,7 @@ _ARRAY = "array of"
 
 
 class Malformed(ValueError):
-    """The bytes received are not a message."""
+    """Bytes that are no message."""
 
 
 def send(connection: socket.socket, message: Any, timeout: float | None = None) -> int:

@@ -21,7 +21,7 @@ FORMAT = 1
 
 
 class Unreadable(ValueError):
-    """A file does not have the expected form; the message names it and says why."""
+    """Refusal of a file of another form than expected; the message names it and says why."""
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, distributions, version
@@ -107,10 +108,17 @@ def _packages() -> dict[str, Any]:
 
     Environments with equal digests have the same distributions, however they were made.
     """
-    found = (distribution.metadata for distribution in distributions())
-    lines = {f"{m['Name'].lower().replace('_', '-')}=={m['Version']}" for m in found}
+    heads = (distribution.read_text("METADATA") or "" for distribution in distributions())
+    fields = ([_field(head, name) for name in ("Name", "Version")] for head in heads)
+    lines = {f"{name.lower().replace('_', '-')}=={of}" for name, of in fields if name}
     digest = hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
     return {"count": len(lines), "sha256": digest}
+
+
+def _field(head: str, name: str) -> str:
+    """Return a field of a distribution's metadata; the rest is long, and is not parsed."""
+    found = re.search(rf"^{name}:(.*)$", head, re.MULTILINE)
+    return found[1].strip() if found else ""
 
 
 def _homeless(text: str) -> str:

@@ -21,7 +21,7 @@ BEGUN = ".begun"
 
 
 class CorpusError(Exception):
-    """The run cannot begin or continue; the message says why, in a sentence."""
+    """The reason why a run cannot begin or continue, in a sentence."""
 
 
 class Stamp(TypedDict):

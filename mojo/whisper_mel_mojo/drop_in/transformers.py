@@ -25,8 +25,8 @@ class WhisperFeatureExtractor(original.WhisperFeatureExtractor):  # type: ignore
     called. Clips are padded without a copy. On a CUDA ``device`` the
     PyTorch operator computes the features there.
 
-    The original computes what no Whisper model uses: ``dither``, or another sampling rate, hop,
-    transform size or number of bands than 80 and 128.
+    Settings that no Whisper model has are left to the original's code: ``dither``, or another
+    sampling rate, hop, transform size or number of bands than 80 and 128.
 
     Raises ``ValueError`` as the original; for clips of different lengths without padding; and for
     clips of too few samples: the original needs 201, padding included, or 160 without PyTorch.

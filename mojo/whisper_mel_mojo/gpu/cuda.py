@@ -17,7 +17,7 @@ LEGACY_STREAM = 1
 
 
 class DeviceError(RuntimeError):
-    """There is no CUDA device, or its driver refused something; the message says what."""
+    """The lack of a CUDA device, or a refusal of its driver; the message says what."""
 
 
 def driver() -> Driver:

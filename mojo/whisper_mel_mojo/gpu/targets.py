@@ -23,7 +23,7 @@ FORMS = (FORMED, DIRECT, DIRECT_FLOAT16, DIRECT_BFLOAT16)
 
 
 class Target(NamedTuple):
-    """A kind of GPU as the compiler names it, and where its code goes.
+    """A kind of GPU as the compiler names it, some ``devices`` of it, and where its code goes.
 
     ``capability`` is CUDA's compute capability; None for AMD and Apple, whose code is compiled but
     not launched. ``registers`` are the largest numbers that a thread may use, for each of
@@ -36,6 +36,7 @@ class Target(NamedTuple):
     """
 
     name: str
+    devices: str
     capability: tuple[int, int] | None
     registers: tuple[int, ...] | None
     clusters: bool = False
@@ -68,29 +69,26 @@ class Target(NamedTuple):
         return ("--target-accelerator", self.name, *defined)
 
 
+_SHIPPED = {"wheel": True, "archive": True}
 # To add a GPU, add its row; `./dev gpu compile NAME` tells how many registers it needs. Code for
 # one GPU may not run on the next: only listed ones are built.
 TARGETS = {
     target.name: target
     for target in (
-        Target("sm_75", (7, 5), (112, 149, 160, 96)),  # RTX 20, T4
-        Target("sm_80", (8, 0), (112, 149, 164, 96), wheel=True, archive=True),  # A100
-        Target("sm_86", (8, 6), (113, 152, 164, 96), wheel=True, archive=True),  # RTX 30, A10
-        Target("sm_87", (8, 7), (113, 149, 164, 96)),  # Orin
-        Target("sm_89", (8, 9), (113, 152, 164, 96), wheel=True, archive=True),  # RTX 40, L4
-        Target(
-            "sm_90a", (9, 0), (72, 113, 149, 161, 80), clusters=True, wheel=True, archive=True
-        ),  # H100
-        Target(
-            "sm_100a", (10, 0), (72, 113, 152, 161, 80), clusters=True, wheel=True, archive=True
-        ),  # B200
-        Target("sm_103a", (10, 3), (72, 113, 152, 161, 80), clusters=True),  # B300
+        Target("sm_75", "RTX 20, T4", (7, 5), (112, 149, 160, 96)),
+        Target("sm_80", "A100", (8, 0), (112, 149, 164, 96), **_SHIPPED),
+        Target("sm_86", "RTX 30, A10", (8, 6), (113, 152, 164, 96), **_SHIPPED),
+        Target("sm_87", "Orin", (8, 7), (113, 149, 164, 96)),
+        Target("sm_89", "RTX 40, L4", (8, 9), (113, 152, 164, 96), **_SHIPPED),
+        Target("sm_90a", "H100, H200", (9, 0), (72, 113, 149, 161, 80), clusters=True, **_SHIPPED),
+        Target("sm_100a", "B200", (10, 0), (72, 113, 152, 161, 80), clusters=True, **_SHIPPED),
+        Target("sm_103a", "B300", (10, 3), (72, 113, 152, 161, 80), clusters=True),
         # 99 KiB of shared memory, clusters of up to 8 blocks
-        Target("sm_120a", (12, 0), (113, 152, 167, 96), wheel=True),  # RTX 50
-        Target("sm_121a", (12, 1), (113, 152, 167, 96)),  # DGX Spark
-        Target("gfx942", None, (133, 158, 164, 131), scalar_spills=86),  # MI300X
-        Target("gfx1100", None, (91, 112, 120, 88)),  # RX 7900
-        Target("apple-m4", None, None),
+        Target("sm_120a", "RTX 50", (12, 0), (113, 152, 167, 96), wheel=True),
+        Target("sm_121a", "DGX Spark", (12, 1), (113, 152, 167, 96)),
+        Target("gfx942", "MI300X", None, (133, 158, 164, 131), scalar_spills=86),
+        Target("gfx1100", "RX 7900", None, (91, 112, 120, 88)),
+        Target("apple-m4", "M4", None, None),
     )
 }
 NVIDIA = {name: target for name, target in TARGETS.items() if target.capability is not None}

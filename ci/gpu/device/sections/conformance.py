@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from gpu.device.driver import device
+from gpu.device.plan import Found, NotHere
 from gpu.device.scale import scale
-from gpu.device.sections import Found, NotHere
 
 FRONT_ENDS = ("mojo-gpu", "mojo-torch-gpu", "mojo-max-gpu")
 NEEDS = {"mojo-torch-gpu": "torch", "mojo-max-gpu": "max"}

@@ -11,8 +11,8 @@ from glob import glob
 from typing import Any
 
 from gpu.device.driver import device
+from gpu.device.plan import Found, NotHere
 from gpu.device.scale import scale
-from gpu.device.sections import Found, NotHere
 
 METRICS = {
     "gpu__time_duration.sum": "time",

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from whisper_mel_mojo import gpu
 
 from gpu.device.driver import device
+from gpu.device.plan import Found, NotHere
 from gpu.device.scale import scale
-from gpu.device.sections import Found, NotHere
 
 
 class Counts(NamedTuple):

@@ -10,8 +10,8 @@ from whisper_mel_mojo.gpu import host
 
 from gpu.device.calls import Call, Memory, digest, perform
 from gpu.device.driver import DEVICE, Device, device
+from gpu.device.plan import Found
 from gpu.device.scale import scale
-from gpu.device.sections import Found
 
 LARGEST = Call("largest", scale().batches[-1], scale().clip)
 GRANULE = 2 << 20

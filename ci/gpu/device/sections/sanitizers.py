@@ -15,7 +15,7 @@ from gpu.device.calls import SETS
 from gpu.device.driver import device
 from gpu.device.exercise import SAID
 from gpu.device.libraries import launching, library
-from gpu.device.sections import Found, NotHere
+from gpu.device.plan import Found, NotHere
 
 PLACES = ("/usr/local/cuda*/bin", "/usr/local/cuda*/compute-sanitizer", "/opt/nvidia/*/bin")
 _ERRORS = 86

@@ -9,8 +9,8 @@ from whisper_mel_mojo import gpu
 
 from gpu.device.calls import CALLS, Call, Memory, digest, perform
 from gpu.device.driver import Device, device
+from gpu.device.plan import Found
 from gpu.device.scale import scale
-from gpu.device.sections import Found
 
 STREAMS = 8
 ROUNDS = 5

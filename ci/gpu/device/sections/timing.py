@@ -14,8 +14,8 @@ from whisper_mel_reference import CLASS_A, WHISPER, score
 
 from gpu.device.calls import Memory
 from gpu.device.driver import Device, device
+from gpu.device.plan import Found, NotHere
 from gpu.device.scale import scale
-from gpu.device.sections import Found, NotHere
 from gpu.device.sections.launches import usable_torch
 from gpu.device.sections.peers import BASELINE, NOTES, ON_HOST, SUBSTITUTE, peers
 
@@ -292,7 +292,10 @@ def wrong(row: dict[str, Any]) -> list[str]:
 
 
 def goals(device_name: str, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Compare with the project's goals, which are for an H100; missing one is no fault."""
+    """Return how the times compare with the project's goals for an H100; none for other devices.
+
+    A goal that is missed is no finding.
+    """
     if "H100" not in device_name:
         return []
     found = {(r["n_mels"], r["dtype"], r["batch"]): r for r in rows}

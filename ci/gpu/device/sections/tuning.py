@@ -16,9 +16,9 @@ from typing import Any
 from gpu.device.calls import CALLS, check
 from gpu.device.driver import device
 from gpu.device.libraries import launching, library, names
+from gpu.device.plan import Found
 from gpu.device.run_section import write
 from gpu.device.scale import scale
-from gpu.device.sections import Found
 from gpu.device.sections.timing import graph_milliseconds, inputs_of
 
 SHIPPED = "as-shipped"

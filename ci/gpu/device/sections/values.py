@@ -8,7 +8,7 @@ import numpy as np
 
 from gpu.device.calls import CALLS, GUARD, Memory, check, digest, perform
 from gpu.device.driver import device
-from gpu.device.sections import Found
+from gpu.device.plan import Found
 
 
 def run() -> dict[str, Any]:

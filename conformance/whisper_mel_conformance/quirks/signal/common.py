@@ -52,7 +52,7 @@ def rounded_to_tf32(values: Array, call: Call) -> Array:
 
 
 def kept_bits(values: Array, dropped: int) -> Array:
-    """Round float32 values to fewer bits: to nearest, half to even."""
+    """Round float32 values to the nearest whose lowest ``dropped`` bits are 0; ties to even."""
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32).astype(np.uint64)
     odd = bits >> np.uint64(dropped) & np.uint64(1)
     bits += np.uint64((1 << (dropped - 1)) - 1) + odd

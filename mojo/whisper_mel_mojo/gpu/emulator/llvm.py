@@ -68,7 +68,7 @@ _ACCESS = re.compile(
 
 
 class IRError(ValueError):
-    """The text has something that is not known here; the message names it."""
+    """Text that the translation does not know; the message names it."""
 
 
 class _Program(NamedTuple):

@@ -33,7 +33,7 @@ Array = NDArray[Any]
 
 
 class Finding(RuntimeError):
-    """What the emulator found: the kernel did what the PTX ISA does not allow."""
+    """A deed of the kernel that the PTX ISA does not allow, as the emulator found it."""
 
 
 class Launch(NamedTuple):

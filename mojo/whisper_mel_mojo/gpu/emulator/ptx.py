@@ -41,7 +41,7 @@ _KERNEL_DIRECTIVES = (
 
 
 class PTXError(ValueError):
-    """The text has something that the emulator does not know; the message names it."""
+    """Text that the emulator does not know; the message names it."""
 
 
 class Variable(NamedTuple):

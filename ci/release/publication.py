@@ -8,8 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import sbom
-from .paths import MEASUREMENTS, PACKAGES, ROOT
+from checkout.paths import MEASUREMENTS, PACKAGES, ROOT
+
+from release import sbom
 
 RELEASES = MEASUREMENTS / "releases.json"
 

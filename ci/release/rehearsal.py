@@ -15,8 +15,9 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from . import release, sbom, wheels
-from .paths import PACKAGES, ROOT
+from checkout.paths import PACKAGES, ROOT
+
+from release import publication, sbom, wheels
 
 FOREIGN = """
 import numpy as np
@@ -53,7 +54,7 @@ sys.exit(not score <= 1)
 
 
 class Failed(Exception):
-    """A step of the rehearsal went wrong; the message says what."""
+    """Failure of a step of the rehearsal; the message says what went wrong."""
 
 
 def run() -> int:
@@ -80,7 +81,7 @@ def run() -> int:
         except Failed as error:
             print(f"build rehearse: {error}", file=sys.stderr)
             return 1
-        left = release.not_ready(dist, f"v{_version()}")
+        left = publication.not_ready(dist, f"v{_version()}")
     print("rehearsed", f"before the release: {left}" if left else "ready", sep="; ")
     return 0
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .paths import LOCKS, PACKAGES
+from checkout.paths import LOCKS, PACKAGES
 
 Component = dict[str, Any]
 
@@ -31,7 +31,7 @@ def file_name(version: str) -> str:
 
 
 def made() -> dict[str, Any]:
-    """Return the document. The same checkout and environment give the same one."""
+    """Return the bill of materials, which is the same for the same checkout and environment."""
     ours = [_ours(package) for package in PACKAGES]
     contained = [*_recordings(), _standard_library()]
     needed = _needed(component["name"] for component in ours)

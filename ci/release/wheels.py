@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .paths import PACKAGES, ROOT
+from checkout.paths import PACKAGES, ROOT
 
 if TYPE_CHECKING:
     from whisper_mel_mojo.emulated.machines import Machine
@@ -138,8 +138,9 @@ def make_for(folder: Path, machine: Machine) -> Path:
 
     Raises ``BuildError`` or ``CalledProcessError``.
     """
-    from gpu.pack import run_time
     from whisper_mel_mojo import builder
+
+    from release import run_time
 
     made = folder / "kernel.so"
     machine.compile_kernel(made)
@@ -172,10 +173,11 @@ def compile_libraries(folder: Path, accelerators: Sequence[str], cpus: Sequence[
 
     Libraries that launch on GPUs are compiled for the last of the CPU types.
     """
-    from gpu.pack import run_time
     from whisper_mel_mojo import builder
     from whisper_mel_mojo.gpu.launcher import LAUNCH
     from whisper_mel_mojo.gpu.targets import NVIDIA
+
+    from release import run_time
 
     def add(name: str, cpu: str, *source: Any, place: str | None = None) -> None:
         print(f"compiling for {name}", flush=True)
@@ -196,7 +198,7 @@ def compile_libraries(folder: Path, accelerators: Sequence[str], cpus: Sequence[
 
 def label(wheel: Path, dist: Path) -> int:
     """Move the wheel to `dist`, tagged with the oldest glibc that its libraries run with."""
-    from gpu.pack import run_time
+    from release import run_time
 
     if sys.platform != "linux":
         wheel.replace(dist / wheel.name)

@@ -6,7 +6,7 @@ import hashlib
 import subprocess
 from typing import Any
 
-from .paths import LOCKS, ROOT
+from checkout.paths import LOCKS, ROOT
 
 
 def commit() -> dict[str, Any]:
