@@ -25,7 +25,8 @@ _ZOOMS = 2  # then between two neighbours of those
 _WHOLE = 96  # whole numbers that are tried
 _STARTS = 3  # the best of them, from which the descent begins
 _STEPS = 12  # of least squares, at most
-_ROUNDS = 4  # of all methods, as long as they help
+_ROUNDS = 4  # of all methods, as long as each makes the loss so many times as great, or less
+_HELPS = 0.95
 _FIRST_STEP = 16  # of the descent in whole numbers; halved down to 1
 
 
@@ -45,7 +46,27 @@ def loss_of(differences: Array) -> float:
     return float(np.log1p(np.abs(differences)).mean())
 
 
-def _distance(models: Sequence[Model], variants: Variants) -> float:
+def next_to(first: Variants, second: Variants) -> int | None:
+    """Return the place of the real number in which alone two combinations differ; None if there
+    is none."""
+    differing = [i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b]
+    if len(first) != len(second) or len(differing) != 1:
+        return None
+    [place] = differing
+    a, b = first[place], second[place]
+    return place if a.id == b.id and a.value is not None and a.parameter.is_real else None
+
+
+def moved(first: Variants, second: Variants, part: float) -> Variants:
+    """Return the combination between two that differ in one real number, ``part`` of the way."""
+    place = next_to(first, second)
+    assert place is not None
+    scale = _Scale.of(first[place].parameter)
+    start, end = scale.to(first[place].number), scale.to(second[place].number)
+    return _with(first, place, scale.back(start + part * (end - start)))
+
+
+def distance(models: Sequence[Model], variants: Variants) -> float:
     """Compute the mean square of the differences."""
     differences = _differences(models, variants)
     return math.inf if differences is None else float(np.square(differences).mean())
@@ -73,7 +94,7 @@ def refine(models: Sequence[Model], variants: Variants, *, scan: bool) -> Varian
     least = loss(models, variants)
     if least > PROMISING:
         # Differences that are great everywhere lead there in squares, not in logarithms.
-        fitted, _ = _least_squares(models, variants, _distance(models, variants), _distance)
+        fitted, _ = _least_squares(models, variants, distance(models, variants), distance)
         variants, least = min((variants, least), (fitted, loss(models, fitted)), key=itemgetter(1))
     for _ in range(_ROUNDS):
         before = least
@@ -83,7 +104,7 @@ def refine(models: Sequence[Model], variants: Variants, *, scan: bool) -> Varian
         variants, least = _least_squares(models, variants, least)
         if least > PROMISING:
             variants, least = _zoomed(models, variants, least, scan=scan)
-        if not least < 0.99 * before:
+        if not least < _HELPS * before:
             break
     return variants
 

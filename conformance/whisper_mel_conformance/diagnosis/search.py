@@ -17,12 +17,21 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from operator import itemgetter
 
 import numpy as np
 from whisper_mel_reference import CLASS_A, CLASS_B
 
 from whisper_mel_conformance.diagnosis.answer import Answer, Model, Variant, Variants
-from whisper_mel_conformance.diagnosis.fit import PROMISING, loss, loss_of, refine
+from whisper_mel_conformance.diagnosis.fit import (
+    PROMISING,
+    distance,
+    loss,
+    loss_of,
+    moved,
+    next_to,
+    refine,
+)
 from whisper_mel_conformance.diagnosis.guess import Losses, ids_of, keep_least, likely
 from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_conformance.quirks.quirk import Parameter, Quirk
@@ -41,6 +50,9 @@ _FITTED_TO = 3  # answers that a quirk's number is fitted to, each alone
 _ALIKE = 2  # of those, pairs with one loss: a quirk that does nothing here goes with any other
 _FEW = 300  # whole numbers, of which each may be tried
 _WORK = 92_000  # evaluations, see Model: then the search ends, with what it has found
+_BEFORE_CURVES = 2  # combinations that are tried with curves behind them, if
+_CURVED = 1.0  # at most so much is left, of the loss, that no curve explains
+_LIKELY_CURVES = 4  # curves that are fitted behind each
 _STEPPED = 0.26  # of that work, for the search that adds one quirk after the other
 _FAULTS = 3
 _BUT = 2  # answers that an explanation of nearly all may leave out, none of the first ones
@@ -191,7 +203,7 @@ class Search:
         """Find up to three quirks that make all answers, one after the other.
 
         The quirks that come nearest are put into the path, and others tried beside them; so are
-        those that come nearest but for what a fault behind them may scale and shift. Where features
+        those that come nearest but for a curve, which a fault behind them may be. Where features
         have another shape, the first are those that make that shape.
         """
         near = self._wrong[:1]
@@ -210,14 +222,16 @@ class Search:
             for variants in dict.fromkeys(_added(kept, self._everything)):
                 if self._is_over(end):
                     break
-                nearness, but_scaled = _nearness(near, variants, [True])
+                nearness, but_curved = _nearness_but_curve(near, variants)
                 keep_least(losses, nearness, variants)
-                keep_least(might, but_scaled[True], variants)
+                keep_least(might, but_curved, variants)
             # Two may do, of which one hides what the other does alone: no guess keeps those.
             found = self._very_close(_least(losses, _KEPT))
             if found:
-                return _ranked(found)
-            for variants in _least(losses, _FITTED_IN_STEP[count]):
+                return self._without_idle(found[0]) or _ranked(found)
+            n = _FITTED_IN_STEP[count]
+            to_fit = _in_turn(_least(losses, n), _least(might, n))
+            for variants in (*self._before_curves(near, might), *to_fit):
                 if self._is_over(end):
                     break
                 fitted = refine(near, variants, scan=count == _FAULTS - 1)
@@ -227,8 +241,20 @@ class Search:
                     return self._without_idle(found[0]) or found
         return []
 
+    def _before_curves(self, near: Sequence[Model], might: Losses) -> Iterator[Variants]:
+        """Yield combinations that a curve behind them turns into the answers, each with the
+        likeliest curves that have a number."""
+        for variants in _least(might, _BEFORE_CURVES):
+            if might[ids_of(variants)][0] > _CURVED:
+                continue
+            far = []
+            for curve in _curves():
+                each = [_with(variants, Variant(curve.id, it)) for it in curve.parameter.grid]
+                far.append(min((distance(near, it), i, it) for i, it in enumerate(each)))
+            yield from (it for _, _, it in sorted(far, key=itemgetter(0))[:_LIKELY_CURVES])
+
     def _without_idle(self, found: Explanation) -> list[Explanation]:
-        """List the explanations by less quirks than ``found``, whose numbers leave one idle."""
+        """List the explanations by less quirks than ``found``, of which one may be idle."""
         fewer = itertools.combinations(found.variants, len(found.variants) - 1)
         near = self._wrong[:_FITTED_TO]
         return _ranked(self._very_close(refine(near, variants, scan=False) for variants in fewer))
@@ -255,9 +281,13 @@ class Search:
         """
         near: Losses = {}
         might: dict[bool, Losses] = {True: {}, False: {}}  # with a scale, or a shift alone
+        before: Variants = ()
         for pair in pairs:
             if self._is_over(_SCREENED):
                 break
+            if next_to(before, pair) is not None:
+                keep_least(near, *_between(screen, before, pair))
+            before = pair
             numbers = sum(variant.value is not None for variant in pair)
             mean, but_scaled = _nearness(screen, pair, {True, numbers > 1} if numbers else ())
             if not numbers and mean < PROMISING:
@@ -340,6 +370,30 @@ def _nearness(
     return total / len(models), {slope: it / len(models) for slope, it in left.items()}
 
 
+def _nearness_but_curve(models: Sequence[Model], variants: Variants) -> tuple[float, float]:
+    """Return the loss, and what of it no curve behind these quirks can explain."""
+    total = left = 0.0
+    for model in models:
+        predicted = model.features(variants)
+        if predicted is None:
+            return math.inf, math.inf
+        total += loss_of(model.differences(predicted))
+        left += loss_of(model.differences_but_curve(predicted))
+    return total / len(models), left / len(models)
+
+
+def _between(models: Sequence[Model], first: Variants, second: Variants) -> tuple[float, Variants]:
+    """Return the loss of the best number between two, as if features changed evenly, and it."""
+    two = [models[0].features(variants) for variants in (first, second)]
+    if two[0] is None or two[1] is None:
+        return math.inf, second
+    part = models[0].part_of_way(two[0], two[1])
+    if not 0.0 < part < 1.0:
+        return math.inf, second
+    predicted = two[0] + part * (two[1] - two[0])
+    return loss_of(models[0].differences(predicted)), moved(first, second, part)
+
+
 def _in_turn(*rankings: Sequence[Variants]) -> list[Variants]:
     """Return the combinations of all rankings, one of each in turn, each once."""
     rows = itertools.chain.from_iterable(itertools.zip_longest(*rankings))
@@ -385,7 +439,23 @@ def _added(combinations: Iterable[Variants], everything: Sequence[Variant]) -> I
     """Yield each combination with each quirk that it lacks, in the order of the path."""
     for variants, other in itertools.product(combinations, everything):
         if all(variant.id != other.id for variant in variants):
-            yield tuple(sorted((*variants, other), key=lambda variant: _order()[variant.id]))
+            yield _with(variants, other)
+
+
+def _with(variants: Variants, other: Variant) -> Variants:
+    """Return a combination with one more quirk, in the order of the path."""
+    return tuple(sorted((*variants, other), key=lambda variant: _order()[variant.id]))
+
+
+@lru_cache(maxsize=1)
+def _curves() -> list[Variant]:
+    """Return the quirks with a real number that change nothing before the mel powers."""
+    real = (it for it in _path_quirks() if it.parameter is not None and it.parameter.is_real)
+    return [
+        Variant(quirk.id)
+        for quirk in real
+        if not quirk.variation().is_front or set(quirk.variation().stages) == {"mel"}
+    ]
 
 
 def _ranked(found: Sequence[Explanation]) -> list[Explanation]:
