@@ -7,7 +7,6 @@ free, if any explains it, or by too little precision; else where values are off 
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,12 +37,13 @@ from whisper_mel_conformance.diagnosis.linear import free_input, free_window
 from whisper_mel_conformance.diagnosis.positions import free_positions
 from whisper_mel_conformance.diagnosis.precision import Imprecise, imprecise
 from whisper_mel_conformance.diagnosis.search import Explanation, Search
+from whisper_mel_conformance.diagnosis.suspects import Suspect, faults_of, suspects
 from whisper_mel_conformance.diagnosis.weights import free_bank, may_be_slightly_off
 from whisper_mel_conformance.frontend.client import FrontEnd, InProcess
 from whisper_mel_conformance.frontend.errors import Failure, Refused, Unsupported
 from whisper_mel_conformance.frontend.load import Capabilities, inspect_front_end
 from whisper_mel_conformance.quirks import CATALOGUE
-from whisper_mel_conformance.quirks.quirk import Quirk, QuirkyFrontEnd
+from whisper_mel_conformance.quirks.quirk import QuirkyFrontEnd
 
 Array = NDArray[Any]
 
@@ -231,16 +231,17 @@ def diagnose(
     if not wrong:
         calls.ask_again(_asked_by(failed, front_end.capabilities))
         calls.ask_around()
-        suspects = _named_by(failed)
         found = _of_30_seconds(front_end, failed) or _under_a_condition(
-            front_end, asked, calls, failed, with_pairs=not suspects
+            front_end, asked, calls, failed, with_pairs=not faults_of(failed)
         )
-        if found is None:
-            found = _in_some_calls(front_end, failed)
-        elif suspects and not found.kinds:
-            # Features that nothing explains are no better evidence than the cases of a fault.
-            return _right_here(given, failed, refusals, suspects, found.condition)
-        return found or _right_here(given, failed, refusals, suspects)
+        found = found or _in_some_calls(front_end, failed)
+        # Features that nothing explains are no better evidence than the cases of a fault.
+        if found is None or not (found.kinds or found.fix):
+            named = suspects(front_end, failed)
+            if named or found is None:
+                condition = None if found is None else found.condition
+                return _right_here(given, failed, refusals, named, condition)
+        return found
     causes = _Causes(front_end, asked, given, failed)
     found = causes.simple()
     if found is None:
@@ -357,7 +358,7 @@ class _Causes:
         if explanations:
             return self._explained(explanations)
         others = [fit for fit in FITS if not (self._is_slight and fit is free_bank)]
-        return self._fitted(others) or self._noisy() or self._nearly()
+        return self._fitted(others) or self._noisy() or self._nearly() or self._in_part()
 
     def _nearly(self) -> Diagnosis | None:
         """Return the diagnosis of quirks that explain all answers but those with an option."""
@@ -380,14 +381,45 @@ class _Causes:
             kinds=(variant.quirk.kind for variant in best.variants),
         )
 
+    def _in_part(self) -> Diagnosis | None:
+        """Return the diagnosis of quirks that explain a good part of the values, not all."""
+        found = self._search.peeled()
+        if found is None:
+            return None
+        variants, part, before = found
+        them = _THIS[len(variants) > 1]
+        best = Explanation(variants, math.inf)
+        return self._of(
+            [],
+            f"{_cause(best)}\nSomething else is wrong besides, which nothing known explains.",
+            f"With {them} put into the reference {part:.0%} of its output agrees up to roundings, "
+            f"{before:.0%} without.",
+            *(self._tried(), _located(self._wrong)),
+            fix=_fixes(*(variant.id for variant in variants)),
+            kinds=(variant.quirk.kind for variant in variants),
+        )
+
+    def _tried(self) -> str:
+        """Say what was tried in vain."""
+        counts = (
+            f"{self._search.tried[n]:,} {words}"
+            for n, words in ((2, "pairs"), (3, "threes"), (4, "fours"))
+            if self._search.tried[n]
+        )
+        return (
+            f"Tried in vain: every fault of the signal path that is known, {', '.join(counts)} of "
+            f"them, {len(FITS)} stages left free, and too little precision."
+        )
+
     def unexplained(self) -> Diagnosis:
-        """Return the diagnosis that says where values are off."""
+        """Return the diagnosis that says where values are off, and what was tried."""
         place = _only_place(self._wrong)
         if place:
             cause = f"Of its features only {place} off, in every clip that is wrong."
             fix = _fixes("last-frame-off") if place.startswith("the last") else []
             return self._of([], cause, _located(self._wrong), fix=fix)
-        return self._of([], "Nothing known explains its features.", _located(self._wrong))
+        cause = "Nothing known explains its features."
+        return self._of([], cause, _located(self._wrong), self._tried())
 
     def _of(
         self,
@@ -569,12 +601,12 @@ def _right_here(
     given: Sequence[Answer],
     failed: Sequence[str],
     refusals: list[str],
-    suspects: Sequence[Quirk],
+    named: Sequence[Suspect],
     condition: Condition | None = None,
 ) -> Diagnosis:
     """Return the diagnosis of a front-end whose features of the clips are right.
 
-    ``suspects`` are the faults that its failing cases name.
+    ``named`` are the faults that its failing cases name.
     """
     names = ", ".join(answer.name for answer in given)
     right = (
@@ -582,33 +614,19 @@ def _right_here(
         "differs from those, as memory, order, threads, lengths or bad input."
     )
     shown_by = _shown_by(failed)
-    if not suspects:
+    if not named:
         return Diagnosis([], right, refusals + shown_by)
-    cause = " ".join(f"{quirk.mechanism} [{quirk.id}]" for quirk in suspects)
-    cases = [f"It fails {quirk.killer}, which is there for {quirk.id}." for quirk in suspects]
+    cause, *others = (f"{it.quirk.mechanism} [{it.quirk.id}]" for it in named)
+    if others:
+        cause = "\n".join(
+            [f"One of {len(named)}, which its cases cannot tell apart: {cause}", *others]
+        )
+    cause = "\n".join([cause, *others])
+    cases = [suspect.evidence for suspect in named]
     where = [] if condition is None else [condition.sentence]
-    fix = [quirk.fix for quirk in suspects]
+    fix = [suspect.quirk.fix for suspect in named]
     evidence = [*cases, *where, right, *refusals, *shown_by]
     return Diagnosis([], cause, evidence, fix, condition=condition)
-
-
-def _named_by(failed: Sequence[str]) -> list[Quirk]:
-    """Return the first faults that are no variation of the path and have a failed case of their
-    own."""
-    suspects = (
-        quirk
-        for quirk in CATALOGUE.values()
-        if quirk.vary is None and quirk.killer in failed and _is_telling(quirk.killer)
-    )
-    return list(itertools.islice(suspects, _SUSPECTS))
-
-
-_SUSPECTS = 3  # faults that are named because of the cases that fail
-
-
-def _is_telling(case: str) -> bool:
-    """Return whether few faults are meant to fail a case."""
-    return sum(quirk.killer == case for quirk in CATALOGUE.values()) <= 2
 
 
 def _of_another_call(given: Sequence[Answer]) -> str:

@@ -47,23 +47,24 @@ def loss_of(differences: Array) -> float:
 
 
 def next_to(first: Variants, second: Variants) -> int | None:
-    """Return the place of the real number in which alone two combinations differ; None if there
-    is none."""
+    """Return the place of the number in which alone two combinations differ, if there are others
+    between; None if there is none."""
     differing = [i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b]
     if len(first) != len(second) or len(differing) != 1:
         return None
     [place] = differing
     a, b = first[place], second[place]
-    return place if a.id == b.id and a.value is not None and a.parameter.is_real else None
+    return place if a.id == b.id and a.value is not None and not a.parameter.listed else None
 
 
 def moved(first: Variants, second: Variants, part: float) -> Variants:
-    """Return the combination between two that differ in one real number, ``part`` of the way."""
+    """Return the combination between two that differ in one number, ``part`` of the way."""
     place = next_to(first, second)
     assert place is not None
     scale = _Scale.of(first[place].parameter)
     start, end = scale.to(first[place].number), scale.to(second[place].number)
-    return _with(first, place, scale.back(start + part * (end - start)))
+    value = scale.back(start + part * (end - start))
+    return _with(first, place, round(value) if first[place].parameter.whole else value)
 
 
 def distance(models: Sequence[Model], variants: Variants) -> float:
@@ -94,8 +95,13 @@ def refine(models: Sequence[Model], variants: Variants, *, scan: bool) -> Varian
     least = loss(models, variants)
     if least > PROMISING:
         # Differences that are great everywhere lead there in squares, not in logarithms.
+        start = variants
+        for i, variant in enumerate(variants):
+            if variant.value is not None and variant.parameter.whole:
+                far = distance(models, variants)
+                variants, _ = _descend(models, variants, i, far, distance)
         fitted, _ = _least_squares(models, variants, distance(models, variants), distance)
-        variants, least = min((variants, least), (fitted, loss(models, fitted)), key=itemgetter(1))
+        variants, least = min((start, least), (fitted, loss(models, fitted)), key=itemgetter(1))
     for _ in range(_ROUNDS):
         before = least
         for i, variant in enumerate(variants):
@@ -147,7 +153,11 @@ def _with(variants: Variants, index: int, value: float) -> Variants:
 
 
 def _descend(
-    models: Sequence[Model], variants: Variants, index: int, least: float
+    models: Sequence[Model],
+    variants: Variants,
+    index: int,
+    least: float,
+    measure: _Measure = loss,
 ) -> tuple[Variants, float]:
     """Go down in steps of whole numbers, halved where neither direction is better."""
     grid = variants[index].parameter.grid
@@ -159,7 +169,7 @@ def _descend(
             for other in (value - step, value + step)
             if grid[0] <= other <= grid[-1]
         ]
-        losses = [loss(models, option) for option in options]
+        losses = [measure(models, option) for option in options]
         if losses and min(losses) < least:
             least = min(losses)
             variants = options[losses.index(least)]

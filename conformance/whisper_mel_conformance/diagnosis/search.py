@@ -53,13 +53,33 @@ _WORK = 92_000  # evaluations, see Model: then the search ends, with what it has
 _BEFORE_CURVES = 2  # combinations that are tried with curves behind them, if
 _CURVED = 1.0  # at most so much is left, of the loss, that no curve explains
 _LIKELY_CURVES = 4  # curves that are fitted behind each
-_STEPPED = 0.26  # of that work, for the search that adds one quirk after the other
-_FAULTS = 3
 _BUT = 2  # answers that an explanation of nearly all may leave out, none of the first ones
-_FITTED_IN_STEP = (0, 6, 12)  # combinations that are fitted with one, two, three quirks
-_KEPT = 12  # combinations that go on to the next step, if their loss is
-_NEAR = 1.0  # at most so much more than the least
+_CHECKED = 12  # combinations of each step that may do as they are
+_PEELED = 2  # combinations of each step that may explain a part, if that is
+_GOOD_PART = 0.2  # of all values, and more than that of what agrees without them
+_LITTLE = 0.1  # of all values: a quirk must explain more, beside the others
+_NEAR = 1.0
 _SCREENED = 0.87  # of the whole work, after which pairs that are known must do
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """How a search adds one quirk after the other.
+
+    ``kept`` combinations go on to the next step by their loss, if it is at most ``_NEAR`` more than
+    the least, and ``curved`` by what no curve explains; ``fitted`` are fitted in each step. Once
+    some are promising, ``near`` answers decide. It may take ``part`` of the whole work.
+    """
+
+    kept: int
+    curved: int
+    fitted: tuple[int, ...]
+    near: int
+    part: float
+
+
+_NARROW = _Steps(2, 2, (0, 1, 2, 3), 1, 0.25)
+_WIDE = _Steps(12, 6, (0, 6, 12), 3, 0.2)
 
 
 @dataclass
@@ -95,6 +115,9 @@ class Search:
         self._worst = max(model.answer.score for model in self._wrong)
         self._explained: dict[int, list[Variant]] = {}  # by the index of the wrong answer
         self._nearly: list[Partial] = []
+        self._alone: Losses = {}  # of quirks with a number, fitted alone
+        self._reached: list[Variants] = []  # what steps came to
+        self.tried: Counter[int] = Counter()  # how many combinations, by their number of quirks
 
     def _done(self) -> float:
         """Return which part of the work that a search may take is done. No clock: verdicts must not
@@ -143,6 +166,7 @@ class Search:
                         if fitted not in seen:
                             seen.add(fitted)
                             yield fitted
+                    keep_least(self._alone, loss(self._wrong[:1], (fitted,)), (fitted,))
 
     def _losses(self, model: Model, quirks: Sequence[Quirk]) -> dict[Variant, float]:
         """Find each quirk's best value on its grid, of those that have a number, and its loss."""
@@ -162,7 +186,13 @@ class Search:
 
         What is likely, and found within seconds, is tried first; then all pairs, one by one.
         """
-        return self._beside_explained() or self._step_by_step() or self._pairs()
+        return (
+            self._beside_explained()
+            or self._behind_mel_powers()
+            or self._step_by_step(_NARROW)
+            or self._step_by_step(_WIDE)
+            or self._pairs()
+        )
 
     @property
     def partial(self) -> Partial | None:
@@ -188,6 +218,14 @@ class Search:
         pairs = _combine(self._explained[index], [*self._everything, *self._finer])
         return self._those_that_explain(self._best(pairs, others or self._wrong))
 
+    def _behind_mel_powers(self) -> list[Explanation]:
+        """Find two quirks without a number that change nothing before the mel powers: of those
+        there are few, and each hides what the other does."""
+        plain = [it for it in self._everything if it.value is None and not it.variation.is_front]
+        pairs = (it for it in _combine(plain, plain) if not self._is_over())
+        near = (pair for pair in pairs if loss(self._wrong[:1], pair) < PROMISING)
+        return self._those_that_explain(near)
+
     def _pairs(self) -> list[Explanation]:
         """Find any two, those first that are likely by a guess."""
         if self._is_over():
@@ -199,47 +237,80 @@ class Search:
     def _those_that_explain(self, combinations: Iterable[Variants]) -> list[Explanation]:
         return _ranked([found for it in combinations for found in self._checked(it)])
 
-    def _step_by_step(self) -> list[Explanation]:
-        """Find up to three quirks that make all answers, one after the other.
+    def _step_by_step(self, plan: _Steps) -> list[Explanation]:
+        """Find several quirks that make all answers, one after the other.
 
         The quirks that come nearest are put into the path, and others tried beside them; so are
         those that come nearest but for a curve, which a fault behind them may be. Where features
         have another shape, the first are those that make that shape.
         """
         near = self._wrong[:1]
-        end = self._done() + _STEPPED
+        end = self._done() + plan.part
         losses: Losses = {(): (math.inf, ())}
         might: Losses = {}
-        for count in range(_FAULTS):
+        everything = [*self._everything, *(it for _, (it,) in self._alone.values())]
+        for to_fit in plan.fitted:
             least = min(value for value, _ in losses.values())
-            kept = [v for v in _least(losses, _KEPT) if losses[ids_of(v)][0] <= least + _NEAR]
-            scaled = [v for v in _least(might, _KEPT // 2) if might[ids_of(v)][0] < least]
-            kept = _in_turn(kept, scaled)
+            kept = [v for v in _least(losses, plan.kept) if losses[ids_of(v)][0] <= least + _NEAR]
+            curved = [v for v in _least(might, plan.curved) if might[ids_of(v)][0] < least]
+            kept = _in_turn(kept, curved)
             if least <= PROMISING:
-                near = self._least_explained(kept[0])
+                near = self._least_explained(kept[0])[: plan.near]
             losses = {ids_of(variants): (math.inf, variants) for variants in kept}
             might = {}
-            for variants in dict.fromkeys(_added(kept, self._everything)):
+            for variants in dict.fromkeys(_added(kept, everything)):
                 if self._is_over(end):
                     break
+                self.tried[len(variants)] += 1
                 nearness, but_curved = _nearness_but_curve(near, variants)
                 keep_least(losses, nearness, variants)
                 keep_least(might, but_curved, variants)
             # Two may do, of which one hides what the other does alone: no guess keeps those.
-            found = self._very_close(_least(losses, _KEPT))
+            found = self._very_close(_least(losses, _CHECKED))
             if found:
-                return self._without_idle(found[0]) or _ranked(found)
-            n = _FITTED_IN_STEP[count]
-            to_fit = _in_turn(_least(losses, n), _least(might, n))
-            for variants in (*self._before_curves(near, might), *to_fit):
+                return self._simpler(_ranked(found)[0])
+            far = _in_turn(_least(losses, to_fit), _least(might, to_fit))
+            for variants in (*self._before_curves(near, might), *far):
                 if self._is_over(end):
                     break
-                fitted = refine(near, variants, scan=count == _FAULTS - 1)
+                fitted = refine(near, variants, scan=to_fit == max(plan.fitted))
                 keep_least(losses, loss(near, fitted), fitted)
                 found = self._very_close([fitted])
                 if found:
-                    return self._without_idle(found[0]) or found
+                    return self._simpler(found[0])
+            self._reached += _least(losses, _PEELED)
         return []
+
+    def peeled(self) -> tuple[Variants, float, float] | None:
+        """Find quirks that explain a good part of all values, where nothing explains every one.
+
+        Returns those of them that explain a part that others do not, with the part that agrees
+        with them and the part that agrees without; None if there are none.
+        """
+        before = self._part_that_agrees(())
+        parts = {it: self._part_that_agrees(it) for it in dict.fromkeys(self._reached)}
+        best = max(parts, key=lambda it: parts[it], default=())
+        part = parts.get(best, before)
+        while len(best) > 1:
+            fewer = itertools.combinations(best, len(best) - 1)
+            left, shorter = max(
+                ((self._part_that_agrees(it), it) for it in fewer), key=itemgetter(0)
+            )
+            if left < part - _LITTLE:
+                break
+            best, part = shorter, left
+        return (best, part, before) if best and part >= before + _GOOD_PART else None
+
+    def _part_that_agrees(self, variants: Variants) -> float:
+        """Compute which part of the wrong answers' values quirks make, up to roundings."""
+        agree = total = 0
+        for model in self._wrong[:_FITTED_TO]:
+            predicted = model.features(variants)
+            total += model.actual.size
+            if predicted is not None:
+                differences = model.differences(predicted)
+                agree += int((np.abs(differences) <= CLASS_B).mean() * model.actual.size)
+        return agree / total
 
     def _before_curves(self, near: Sequence[Model], might: Losses) -> Iterator[Variants]:
         """Yield combinations that a curve behind them turns into the answers, each with the
@@ -253,11 +324,22 @@ class Search:
                 far.append(min((distance(near, it), i, it) for i, it in enumerate(each)))
             yield from (it for _, _, it in sorted(far, key=itemgetter(0))[:_LIKELY_CURVES])
 
-    def _without_idle(self, found: Explanation) -> list[Explanation]:
-        """List the explanations by less quirks than ``found``, of which one may be idle."""
-        fewer = itertools.combinations(found.variants, len(found.variants) - 1)
+    def _simpler(self, found: Explanation) -> list[Explanation]:
+        """List the explanations by fewer quirks than ``found``, of which one may be idle, or else
+        by quirks without a number in the place of those with one."""
         near = self._wrong[:_FITTED_TO]
-        return _ranked(self._very_close(refine(near, variants, scan=False) for variants in fewer))
+        fewer = itertools.combinations(found.variants, len(found.variants) - 1)
+        left = self._very_close(refine(near, variants, scan=False) for variants in fewer)
+        if left:
+            return _ranked(left)
+        for i, variant in enumerate(found.variants):
+            if variant.value is not None:
+                others = found.variants[:i] + found.variants[i + 1 :]
+                plain = (Variant(it.id) for it in _path_quirks() if it.parameter is None)
+                alike = [it for it in plain if it.quirk.kind == variant.quirk.kind]
+                named = self._very_close(_added([others], alike))
+                found = min(named, key=lambda it: it.score, default=found)
+        return [found]
 
     def _very_close(self, combinations: Iterable[Variants]) -> list[Explanation]:
         """List the explanations, of these quirks, that leave nothing careless."""
@@ -288,6 +370,7 @@ class Search:
             if next_to(before, pair) is not None:
                 keep_least(near, *_between(screen, before, pair))
             before = pair
+            self.tried[2] += 1
             numbers = sum(variant.value is not None for variant in pair)
             mean, but_scaled = _nearness(screen, pair, {True, numbers > 1} if numbers else ())
             if not numbers and mean < PROMISING:
