@@ -29,9 +29,12 @@ from whisper_mel_conformance.cases.request import Request
 from whisper_mel_conformance.diagnosis import answer as answers
 from whisper_mel_conformance.diagnosis import search
 from whisper_mel_conformance.diagnosis.answer import Answer, Model, Variant
-from whisper_mel_conformance.diagnosis.condition import every
-from whisper_mel_conformance.diagnosis.diagnose import Diagnosis, clips, diagnose
+from whisper_mel_conformance.diagnosis.clips import clips
+from whisper_mel_conformance.diagnosis.diagnose import diagnose
 from whisper_mel_conformance.diagnosis.guess import likely
+from whisper_mel_conformance.diagnosis.outcome import Diagnosis
+from whisper_mel_conformance.diagnosis.repeated import every
+from whisper_mel_conformance.diagnosis.variants import coarse, combine
 from whisper_mel_conformance.frontend.client import InProcess
 from whisper_mel_conformance.frontend.errors import Failure
 from whisper_mel_conformance.frontend.load import inspect_front_end
@@ -287,9 +290,9 @@ def test_guesses_keep_what_is_likely(ids: tuple[str, str]) -> None:
     source = front_end(QuirkyFrontEnd(changes, "faulty"))
     audio = np.random.default_rng(6).normal(0.0, 0.1, 3000).astype(np.float32)
     model = Model(Answer("noise", audio, WHISPER, source.call(audio, n_mels=80)))
-    variants = [v for quirk in PATH for v in search._coarse(quirk, model)]
+    variants = [v for quirk in PATH for v in coarse(quirk, model)]
     fronts = [v for v in variants if v.variation.is_front]
-    pairs = [pair for pair in search._combine(fronts, fronts) if any(v.value for v in pair)]
+    pairs = [pair for pair in combine(fronts, fronts) if any(v.value for v in pair)]
     kept = likely(model, pairs)
     assert len(kept) < 0.2 * len(pairs)
     assert any({v.id for v in pair} == set(ids) for pair in kept)

@@ -16,7 +16,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from operator import itemgetter
 
 import numpy as np
@@ -33,32 +33,58 @@ from whisper_mel_conformance.diagnosis.fit import (
     refine,
 )
 from whisper_mel_conformance.diagnosis.guess import Losses, ids_of, keep_least, likely
-from whisper_mel_conformance.quirks import CATALOGUE
-from whisper_mel_conformance.quirks.quirk import Parameter, Quirk
+from whisper_mel_conformance.diagnosis.variants import (
+    added,
+    coarse,
+    combine,
+    curves,
+    every_value,
+    of_grid,
+    path_quirks,
+    values,
+    with_one_more,
+)
+from whisper_mel_conformance.quirks.quirk import Quirk
 
 LIMIT = 4.0 * CLASS_B
 """The highest score of an explanation: what is left may be careless, besides."""
 
 _AS_GOOD = 4.0  # times the best explanation's score: up to that, another one is as good
+
 _GAIN = 10.0  # an explanation must be better than the reference by this factor
+
 _SLIGHT = 2.0 * CLASS_B  # an answer need not become better than this if another is far worse
-_COARSE = 4  # values of a grid that are tried in pairs
+
 _REFINED_ALONE = 6  # quirks with a number that are fitted to each answer
+
 _REFINED = 24  # pairs that are fitted, of each of three rankings
+
 _SCANNED = 8  # of those, pairs whose whole numbers are tried far from the grid's, too
+
 _FITTED_TO = 3  # answers that a quirk's number is fitted to, each alone
+
 _ALIKE = 2  # of those, pairs with one loss: a quirk that does nothing here goes with any other
-_FEW = 300  # whole numbers, of which each may be tried
+
 _WORK = 92_000  # evaluations, see Model: then the search ends, with what it has found
+
 _BEFORE_CURVES = 2  # combinations that are tried with curves behind them, if
+
 _CURVED = 1.0  # at most so much is left, of the loss, that no curve explains
+
 _LIKELY_CURVES = 4  # curves that are fitted behind each
+
 _BUT = 2  # answers that an explanation of nearly all may leave out, none of the first ones
+
 _CHECKED = 12  # combinations of each step that may do as they are
+
 _PEELED = 2  # combinations of each step that may explain a part, if that is
+
 _GOOD_PART = 0.2  # of all values, and more than that of what agrees without them
+
 _LITTLE = 0.1  # of all values: a quirk must explain more, beside the others
+
 _NEAR = 1.0
+
 _SCREENED = 0.87  # of the whole work, after which pairs that are known must do
 
 
@@ -79,6 +105,7 @@ class _Steps:
 
 
 _NARROW = _Steps(2, 2, (0, 1, 2, 3), 1, 0.25)
+
 _WIDE = _Steps(12, 6, (0, 6, 12), 3, 0.2)
 
 
@@ -129,7 +156,7 @@ class Search:
 
     def singles(self) -> list[Explanation]:
         """Find quirks that make all answers. Notes, besides, those that make some."""
-        quirks = _path_quirks()
+        quirks = path_quirks()
         plain = [Variant(quirk.id) for quirk in quirks if quirk.parameter is None]
         found = self._those_that_fit(plain)
         # On their grids, far from their values, the right ones need not be among the promising.
@@ -173,10 +200,10 @@ class Search:
         losses = {}
         for quirk in quirks:
             if quirk.parameter is not None and not self._is_over():
-                options = [Variant(quirk.id, value) for value in _values(quirk.parameter)]
+                options = [Variant(quirk.id, value) for value in values(quirk.parameter)]
                 each = [loss([model], (variant,)) for variant in options]
                 if min(each) == math.inf and quirk.parameter.whole:
-                    options = [Variant(quirk.id, value) for value in _all(quirk.parameter)]
+                    options = [Variant(quirk.id, value) for value in every_value(quirk.parameter)]
                     each = [loss([model], (variant,)) for variant in options]
                 losses[options[int(np.argmin(each))]] = min(each)
         return losses
@@ -202,12 +229,12 @@ class Search:
     @cached_property
     def _everything(self) -> list[Variant]:
         """All quirks of the path, with a few values of each number."""
-        return [v for quirk in _path_quirks() for v in _coarse(quirk, self._wrong[0])]
+        return [v for quirk in path_quirks() for v in coarse(quirk, self._wrong[0])]
 
     @cached_property
     def _finer(self) -> list[Variant]:
         """All quirks of the path, with all values of their grids."""
-        return [v for quirk in _path_quirks() for v in _of_grid(quirk)]
+        return [v for quirk in path_quirks() for v in of_grid(quirk)]
 
     def _beside_explained(self) -> list[Explanation]:
         """Find, where an answer shows one quirk alone, that one and any other."""
@@ -215,14 +242,14 @@ class Search:
             return []
         index = min(self._explained, key=lambda i: len(self._explained[i]))
         others = [m for i, m in enumerate(self._wrong) if i not in self._explained]
-        pairs = _combine(self._explained[index], [*self._everything, *self._finer])
+        pairs = combine(self._explained[index], [*self._everything, *self._finer])
         return self._those_that_explain(self._best(pairs, others or self._wrong))
 
     def _behind_mel_powers(self) -> list[Explanation]:
         """Find two quirks without a number that change nothing before the mel powers: of those
         there are few, and each hides what the other does."""
         plain = [it for it in self._everything if it.value is None and not it.variation.is_front]
-        pairs = (it for it in _combine(plain, plain) if not self._is_over())
+        pairs = (it for it in combine(plain, plain) if not self._is_over())
         near = (pair for pair in pairs if loss(self._wrong[:1], pair) < PROMISING)
         return self._those_that_explain(near)
 
@@ -230,7 +257,7 @@ class Search:
         """Find any two, those first that are likely by a guess."""
         if self._is_over():
             return []
-        guessed = (_combine(each, each) for each in (self._everything, self._finer))
+        guessed = (combine(each, each) for each in (self._everything, self._finer))
         pairs = likely(self._wrong[0], *guessed)
         return self._those_that_explain(self._best(pairs, self._wrong[:1]))
 
@@ -258,7 +285,7 @@ class Search:
                 near = self._least_explained(kept[0])[: plan.near]
             losses = {ids_of(variants): (math.inf, variants) for variants in kept}
             might = {}
-            for variants in dict.fromkeys(_added(kept, everything)):
+            for variants in dict.fromkeys(added(kept, everything)):
                 if self._is_over(end):
                     break
                 self.tried[len(variants)] += 1
@@ -319,8 +346,10 @@ class Search:
             if might[ids_of(variants)][0] > _CURVED:
                 continue
             far = []
-            for curve in _curves():
-                each = [_with(variants, Variant(curve.id, it)) for it in curve.parameter.grid]
+            for curve in curves():
+                each = [
+                    with_one_more(variants, Variant(curve.id, it)) for it in curve.parameter.grid
+                ]
                 far.append(min((distance(near, it), i, it) for i, it in enumerate(each)))
             yield from (it for _, _, it in sorted(far, key=itemgetter(0))[:_LIKELY_CURVES])
 
@@ -335,9 +364,9 @@ class Search:
         for i, variant in enumerate(found.variants):
             if variant.value is not None:
                 others = found.variants[:i] + found.variants[i + 1 :]
-                plain = (Variant(it.id) for it in _path_quirks() if it.parameter is None)
+                plain = (Variant(it.id) for it in path_quirks() if it.parameter is None)
                 alike = [it for it in plain if it.quirk.kind == variant.quirk.kind]
-                named = self._very_close(_added([others], alike))
+                named = self._very_close(added([others], alike))
                 found = min(named, key=lambda it: it.score, default=found)
         return [found]
 
@@ -494,53 +523,6 @@ def _least(losses: Losses, n: int) -> list[Variants]:
     return chosen[:n]
 
 
-def _path_quirks() -> list[Quirk]:
-    return [quirk for quirk in CATALOGUE.values() if quirk.vary is not None]
-
-
-@lru_cache(maxsize=1)
-def _order() -> dict[str, int]:
-    return {id: i for i, id in enumerate(CATALOGUE)}
-
-
-def _combine(first: Sequence[Variant], second: Sequence[Variant]) -> Iterator[Variants]:
-    """Pairs of different quirks; in both orders where they change the same stage."""
-    seen = set()
-    for a, b in itertools.product(first, second):
-        if a.id == b.id:
-            continue
-        pair = (a, b) if _order()[a.id] < _order()[b.id] else (b, a)
-        if pair in seen:
-            continue
-        seen.add(pair)
-        yield pair
-        if set(a.variation.stages) & set(b.variation.stages):
-            yield pair[::-1]
-
-
-def _added(combinations: Iterable[Variants], everything: Sequence[Variant]) -> Iterator[Variants]:
-    """Yield each combination with each quirk that it lacks, in the order of the path."""
-    for variants, other in itertools.product(combinations, everything):
-        if all(variant.id != other.id for variant in variants):
-            yield _with(variants, other)
-
-
-def _with(variants: Variants, other: Variant) -> Variants:
-    """Return a combination with one more quirk, in the order of the path."""
-    return tuple(sorted((*variants, other), key=lambda variant: _order()[variant.id]))
-
-
-@lru_cache(maxsize=1)
-def _curves() -> list[Variant]:
-    """Return the quirks with a real number that change nothing before the mel powers."""
-    real = (it for it in _path_quirks() if it.parameter is not None and it.parameter.is_real)
-    return [
-        Variant(quirk.id)
-        for quirk in real
-        if not quirk.variation().is_front or set(quirk.variation().stages) == {"mel"}
-    ]
-
-
 def _ranked(found: Sequence[Explanation]) -> list[Explanation]:
     """Quirks without a number before those that were fitted, then by score."""
     by_ids: dict[tuple[str, ...], Explanation] = {}
@@ -553,54 +535,3 @@ def _ranked(found: Sequence[Explanation]) -> list[Explanation]:
         return sum(v.value is not None for v in explanation.variants), explanation.score
 
     return sorted(by_ids.values(), key=key)
-
-
-# --------------------------------------------------------------------------- parameters
-
-
-def _values(parameter: Parameter) -> Sequence[float]:
-    """Values to begin with alone: those of the grid, and where they are few and whole, more."""
-    low, high = parameter.grid[0], parameter.grid[-1]
-    if parameter.whole and high - low <= _FEW:
-        return sorted({*range(int(low), int(high) + 1, 4), *parameter.grid})
-    return parameter.grid
-
-
-def _all(parameter: Parameter) -> Sequence[float]:
-    """Every whole number, where they are few."""
-    low, high = int(parameter.grid[0]), int(parameter.grid[-1])
-    return range(low, high + 1) if high - low <= _FEW else parameter.grid
-
-
-def _coarse(quirk: Quirk, model: Model) -> Sequence[Variant]:
-    """Values to try in pairs, no extremes; those that make as many frames as there are, if any."""
-    if quirk.parameter is None:
-        return [Variant(quirk.id)]
-    if quirk.parameter.listed:
-        return [Variant(quirk.id, value) for value in quirk.parameter.grid]
-    values = _thinned(quirk.parameter.grid)
-    # The example is what is common.
-    usual = quirk.parameter.example
-    nearest = min(values, key=lambda value: abs(value - usual))
-    values = [usual if value == nearest else value for value in values]
-    if quirk.parameter.whole and not _of_one_shape(quirk, values, model):
-        values = _thinned(_of_one_shape(quirk, _all(quirk.parameter), model)) or values
-    return [Variant(quirk.id, value) for value in values]
-
-
-def _thinned(values: Sequence[float]) -> Sequence[float]:
-    n = min(_COARSE, len(values))
-    places = ((np.arange(n) + 0.5) / max(n, 1) * (len(values) - 1)).round().astype(int)
-    return [values[i] for i in sorted(set(places.tolist()))]
-
-
-def _of_one_shape(quirk: Quirk, values: Sequence[float], model: Model) -> Sequence[float]:
-    """Return the values with which the quirk alone makes features of the answer's shape."""
-    return [v for v in values if math.isfinite(loss([model], (Variant(quirk.id, v),)))]
-
-
-def _of_grid(quirk: Quirk) -> Sequence[Variant]:
-    """Return the quirk with every value of its grid: between far ones a pair's loss has no slope
-    towards its own."""
-    grid = (None,) if quirk.parameter is None else quirk.parameter.grid
-    return [Variant(quirk.id, value) for value in grid]
