@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
@@ -75,11 +75,13 @@ _LIKELY_CURVES = 4  # curves that are fitted behind each
 
 _BUT = 2  # answers that an explanation of nearly all may leave out, none of the first ones
 
+_BY_CHANCE = 2  # quirks that leave no more than a careless front-end does, not by chance
 _CHECKED = 12  # combinations of each step that may do as they are
 
 _PEELED = 2  # combinations of each step that may explain a part, if that is
 
-_GOOD_PART = 0.2  # of all values, and more than that of what agrees without them
+_ROUNDINGS = 1e-5  # of a feature that agrees
+_GOOD_PART = 0.3  # of all values, and more than that of what agrees without them
 
 _LITTLE = 0.1  # of all values: a quirk must explain more, beside the others
 
@@ -94,7 +96,8 @@ class _Steps:
 
     ``kept`` combinations go on to the next step by their loss, if it is at most ``_NEAR`` more than
     the least, and ``curved`` by what no curve explains; ``fitted`` are fitted in each step. Once
-    some are promising, ``near`` answers decide. It may take ``part`` of the whole work.
+    some are promising, ``near`` answers decide. It may take ``part`` of the whole work. ``measure``
+    returns the loss, and what of it nothing behind the quirks explains.
     """
 
     kept: int
@@ -102,11 +105,7 @@ class _Steps:
     fitted: tuple[int, ...]
     near: int
     part: float
-
-
-_NARROW = _Steps(2, 2, (0, 1, 2, 3), 1, 0.25)
-
-_WIDE = _Steps(12, 6, (0, 6, 12), 3, 0.2)
+    measure: Callable[[Sequence[Model], Variants], tuple[float, float]]
 
 
 @dataclass
@@ -275,7 +274,9 @@ class Search:
         end = self._done() + plan.part
         losses: Losses = {(): (math.inf, ())}
         might: Losses = {}
-        everything = [*self._everything, *(it for _, (it,) in self._alone.values())]
+        everything = self._everything
+        if plan.measure is _nearness_but_curve:
+            everything = [*everything, *(it for _, (it,) in self._alone.values())]
         for to_fit in plan.fitted:
             least = min(value for value, _ in losses.values())
             kept = [v for v in _least(losses, plan.kept) if losses[ids_of(v)][0] <= least + _NEAR]
@@ -289,20 +290,26 @@ class Search:
                 if self._is_over(end):
                     break
                 self.tried[len(variants)] += 1
-                nearness, but_curved = _nearness_but_curve(near, variants)
+                nearness, but_curved = plan.measure(near, variants)
                 keep_least(losses, nearness, variants)
                 keep_least(might, but_curved, variants)
             # Two may do, of which one hides what the other does alone: no guess keeps those.
             found = self._very_close(_least(losses, _CHECKED))
             if found:
                 return self._simpler(_ranked(found)[0])
-            far = _in_turn(_least(losses, to_fit), _least(might, to_fit))
-            for variants in (*self._before_curves(near, might), *far):
+            far = _least(losses, to_fit)
+            if plan.measure is _nearness_but_curve:
+                far = _in_turn(far, _least(might, to_fit))
+                far = [*self._before_curves(near, might), *far]
+            for variants in far:
                 if self._is_over(end):
                     break
                 fitted = refine(near, variants, scan=to_fit == max(plan.fitted))
                 keep_least(losses, loss(near, fitted), fitted)
                 found = self._very_close([fitted])
+                if not found and losses[ids_of(fitted)][0] <= PROMISING:
+                    # Some numbers show in few answers.
+                    found = self._very_close(self._fitted_to_more(fitted))
                 if found:
                     return self._simpler(found[0])
             self._reached += _least(losses, _PEELED)
@@ -315,7 +322,9 @@ class Search:
         with them and the part that agrees without; None if there are none.
         """
         before = self._part_that_agrees(())
-        parts = {it: self._part_that_agrees(it) for it in dict.fromkeys(self._reached)}
+        # Shifts by frames, by samples and of the window look alike: whole numbers name no stage.
+        reached = (it for it in self._reached if not any(map(_is_whole, it)))
+        parts = {it: self._part_that_agrees(it) for it in dict.fromkeys(reached)}
         best = max(parts, key=lambda it: parts[it], default=())
         part = parts.get(best, before)
         while len(best) > 1:
@@ -329,15 +338,21 @@ class Search:
         return (best, part, before) if best and part >= before + _GOOD_PART else None
 
     def _part_that_agrees(self, variants: Variants) -> float:
-        """Compute which part of the wrong answers' values quirks make, up to roundings."""
+        """Compute which part of the wrong answers' values quirks make, up to roundings.
+
+        Without the least values of a prediction and of an answer: what clamps makes many alike.
+        """
         agree = total = 0
         for model in self._wrong[:_FITTED_TO]:
             predicted = model.features(variants)
-            total += model.actual.size
-            if predicted is not None:
-                differences = model.differences(predicted)
-                agree += int((np.abs(differences) <= CLASS_B).mean() * model.actual.size)
-        return agree / total
+            if predicted is None:
+                total += model.actual.size
+                continue
+            telling = (predicted > predicted.min()) & (model.actual > model.actual.min())
+            off = np.abs(model.actual - predicted) / np.maximum(np.abs(predicted), 1.0)
+            agree += int((off[telling] <= _ROUNDINGS).sum())
+            total += int(telling.sum())
+        return agree / max(total, 1)
 
     def _before_curves(self, near: Sequence[Model], might: Losses) -> Iterator[Variants]:
         """Yield combinations that a curve behind them turns into the answers, each with the
@@ -360,7 +375,7 @@ class Search:
         fewer = itertools.combinations(found.variants, len(found.variants) - 1)
         left = self._very_close(refine(near, variants, scan=False) for variants in fewer)
         if left:
-            return _ranked(left)
+            return self._simpler(_ranked(left)[0])
         for i, variant in enumerate(found.variants):
             if variant.value is not None:
                 others = found.variants[:i] + found.variants[i + 1 :]
@@ -371,9 +386,10 @@ class Search:
         return [found]
 
     def _very_close(self, combinations: Iterable[Variants]) -> list[Explanation]:
-        """List the explanations, of these quirks, that leave nothing careless."""
+        """List the explanations, of these quirks, that leave nothing careless; of one or two quirks
+        those, too, that leave little."""
         found = (explanation for it in combinations for explanation in self._checked(it))
-        return [explanation for explanation in found if explanation.score <= CLASS_B]
+        return [it for it in found if it.score <= CLASS_B or len(it.variants) <= _BY_CHANCE]
 
     def _least_explained(self, variants: Variants) -> list[Model]:
         """Return the wrong answers that quirks are farthest from, of those with the right shape.
@@ -494,6 +510,16 @@ def _nearness_but_curve(models: Sequence[Model], variants: Variants) -> tuple[fl
     return total / len(models), left / len(models)
 
 
+def _nearness_but_scale(models: Sequence[Model], variants: Variants) -> tuple[float, float]:
+    """Return the loss, and what of it no scale and shift behind these quirks can explain."""
+    nearness, left = _nearness(models, variants, [True])
+    return nearness, left[True]
+
+
+_NARROW = _Steps(2, 2, (0, 1, 2, 3), 1, 0.16, _nearness_but_curve)
+_WIDE = _Steps(12, 6, (0, 6, 12), 3, 0.26, _nearness_but_scale)
+
+
 def _between(models: Sequence[Model], first: Variants, second: Variants) -> tuple[float, Variants]:
     """Return the loss of the best number between two, as if features changed evenly, and it."""
     two = [models[0].features(variants) for variants in (first, second)]
@@ -504,6 +530,10 @@ def _between(models: Sequence[Model], first: Variants, second: Variants) -> tupl
         return math.inf, second
     predicted = two[0] + part * (two[1] - two[0])
     return loss_of(models[0].differences(predicted)), moved(first, second, part)
+
+
+def _is_whole(variant: Variant) -> bool:
+    return variant.value is not None and variant.parameter.whole
 
 
 def _in_turn(*rankings: Sequence[Variants]) -> list[Variants]:
