@@ -335,7 +335,8 @@ class Search:
             if left < part - _LITTLE:
                 break
             best, part = shorter, left
-        return (best, part, before) if best and part >= before + _GOOD_PART else None
+        is_telling = len(best) > 1 and part >= before + _GOOD_PART
+        return (best, part, before) if is_telling else None
 
     def _part_that_agrees(self, variants: Variants) -> float:
         """Compute which part of the wrong answers' values quirks make, up to roundings.
