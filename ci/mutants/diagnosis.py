@@ -31,7 +31,8 @@ from whisper_mel_conformance.cases.catalogue import CHECKS
 from whisper_mel_conformance.cases.properties import Property
 from whisper_mel_conformance.cases.request import Request
 from whisper_mel_conformance.diagnosis.answer import Answer, Model, Variants
-from whisper_mel_conformance.diagnosis.diagnose import Diagnosis, diagnose
+from whisper_mel_conformance.diagnosis.diagnose import diagnose
+from whisper_mel_conformance.diagnosis.outcome import Diagnosis
 from whisper_mel_conformance.frontend.client import FrontEnd, InProcess
 from whisper_mel_conformance.frontend.errors import Failure, Refused
 from whisper_mel_conformance.frontend.load import inspect_front_end

@@ -16,7 +16,7 @@ import numpy as np
 from whisper_mel_conformance.cases.recipes import noise, rising, signal
 from whisper_mel_conformance.cases.request import Request
 from whisper_mel_conformance.diagnosis.answer import Variant, Variants
-from whisper_mel_conformance.diagnosis.diagnose import OF_CHUNKS
+from whisper_mel_conformance.diagnosis.long_clips import OF_CHUNKS
 from whisper_mel_conformance.frontend.layouts import lay_out
 from whisper_mel_conformance.quirks import CATALOGUE, Quirk
 from whisper_mel_conformance.quirks.path import Variation, log_mel

@@ -15,8 +15,10 @@ from mutants.draws import GROUPS, PATH, Call, Conditional, Drawn, When, calls, d
 from whisper_mel_conformance.cases.recipes import noise, rising
 from whisper_mel_conformance.cases.request import Request
 from whisper_mel_conformance.diagnosis.answer import Variant
-from whisper_mel_conformance.diagnosis.condition import Condition, Part, samples
-from whisper_mel_conformance.diagnosis.diagnose import Diagnosis
+from whisper_mel_conformance.diagnosis.asked import Part
+from whisper_mel_conformance.diagnosis.condition import Condition
+from whisper_mel_conformance.diagnosis.outcome import Diagnosis
+from whisper_mel_conformance.diagnosis.requests import samples
 from whisper_mel_conformance.diagnosis.search import Explanation
 from whisper_mel_conformance.frontend.client import InProcess
 from whisper_mel_conformance.frontend.load import inspect_front_end

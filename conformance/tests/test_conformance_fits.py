@@ -17,8 +17,7 @@ import pytest
 from daily import by_day
 from mutants import outside
 from mutants.outside import Array, Draw, Hook
-from whisper_mel_conformance.diagnosis import diagnose as diagnosing
-from whisper_mel_conformance.diagnosis import search
+from whisper_mel_conformance.diagnosis import causes, search
 from whisper_mel_conformance.diagnosis.diagnose import diagnose
 from whisper_mel_conformance.diagnosis.free import LEARNT, learn
 from whisper_mel_conformance.frontend.client import InProcess
@@ -174,8 +173,8 @@ SMOOTH: dict[str, dict[str, Hook]] = {
 @pytest.mark.parametrize("error", by_day(SMOOTH, ["epsilon", "waves", "window"]))
 def test_errors_that_are_smooth_are_no_noise(error: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small as they are: no fit explains them, as none is tried here. The first is a quirk."""
-    monkeypatch.setattr(diagnosing, "FITS", ())
-    monkeypatch.setattr(diagnosing, "may_be_slightly_off", lambda answers: False)
+    monkeypatch.setattr(causes, "FITS", ())
+    monkeypatch.setattr(causes, "may_be_slightly_off", lambda answers: False)
     found = diagnose(front_end(SMOOTH[error]))
     names = {variant.id for it in found.explanations for variant in it.variants}
     assert names == {"epsilon-added"} if error == "epsilon" else not found.kinds

@@ -14,7 +14,8 @@ import pytest
 
 import whisper_mel_conformance.run.quiet_blas  # noqa: F401  before anything imports NumPy
 from whisper_mel_conformance.cases.catalogue import all_cases
-from whisper_mel_conformance.diagnosis.diagnose import Diagnosis, diagnose
+from whisper_mel_conformance.diagnosis.diagnose import diagnose
+from whisper_mel_conformance.diagnosis.outcome import Diagnosis
 from whisper_mel_conformance.folder import claim
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.keys import LIVE, SENT

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from whisper_mel_reference import FrontEndSpec
+from whisper_mel_reference import WHISPER, FrontEndSpec
 from whisper_mel_reference.bound import last_error
 from whisper_mel_reference.pipeline import split_clips
 
@@ -25,6 +25,7 @@ Array = NDArray[Any]
 _FRAMES_LOST = 4  # the most frames that a quirk takes away between mel powers and features
 _KEPT = 2**29  # bytes of mel powers that a model keeps
 _CALL = 25  # frames whose arithmetic takes about as long as an evaluation's fixed part
+_SILENT = 170  # the same of silent ones, of which one is computed
 
 
 @dataclass(eq=False)
@@ -133,7 +134,9 @@ class Model:
         self._fronts: OrderedDict[_Front, list[Mel]] = OrderedDict()
         self._last: tuple[_Front, list[Mel]] | None = None
         same = answer.bound.shape == self.actual.shape
-        self.bound = answer.bound if same else answer.bound.mean()
+        self._some = _some_frames(self.actual.shape[-1])
+        self._compared = self.actual[..., self._some]
+        self.bound = answer.bound[..., self._some] if same else answer.bound.mean()
         # What overflows to NaN would explain everything; only of silence may it be all.
         self._is_silent = bool(answer.expected.min() == answer.expected.max())
 
@@ -162,7 +165,7 @@ class Model:
             mel_powers(call, with_bound=with_bound, n_frames=self._n_frames(call, of_shape))
             for call in (self._calls(front) if calls is None else calls)
         ]
-        self.work += 2 * _cost(mels)
+        self.work += 2 * self._cost(mels)
         if len(front) > 1:  # there are too many of these, and each is wanted at one time only
             self._last = key, mels
             return mels
@@ -185,6 +188,12 @@ class Model:
         n = self.actual.shape[-1] + lost
         return range(n, n + 1)
 
+    def _cost(self, mels: Sequence[Mel]) -> int:
+        """Return what it costs, in evaluations, to go on from these mel powers."""
+        frames = sum(mel.exact.shape[-1] for mel in mels)
+        sounding = min(frames, self.answer.audio.size // WHISPER.hop + len(mels))
+        return 1 + sounding // _CALL + frames // _SILENT
+
     def predict(
         self, variants: Changes, *, with_bound: bool, of_shape: bool = False
     ) -> tuple[Array, Array] | None:
@@ -198,7 +207,7 @@ class Model:
             try:
                 calls = self._calls(variants)
                 mels = self.mels(variants, with_bound=with_bound, calls=calls, of_shape=of_shape)
-                self.work += _cost(mels)
+                self.work += self._cost(mels)
                 exact = np.stack(finish_batch([mel.exact for mel in mels], calls))
                 if not with_bound:
                     return exact, self.answer.bound
@@ -235,19 +244,42 @@ class Model:
         """Compute how far the answer is from a prediction, in units of the reference's bound.
 
         Roundings of large values are large: beyond 1, the unit grows with the prediction. What is
-        infinite is replaced by 1e9; where a prediction is NaN it may be anything: 0.
+        infinite is replaced by 1e9; where a prediction is NaN it may be anything: 0. Of very many
+        frames some are compared.
         """
-        return _in_bounds(self.actual - predicted, predicted, self.bound)
+        some = predicted[..., self._some]
+        return _in_bounds(self._compared - some, some, self.bound)
 
     def differences_but_trend(self, predicted: Array, *, with_slope: bool) -> Array:
         """Compute the differences that are left if a constant, and ``with_slope`` a part that is
         proportional to the prediction, too, are taken away; of some values."""
-        some, bound = predicted.ravel()[::_EVERY], self.bound
+        some, bound = predicted[..., self._some].ravel()[::_EVERY], self.bound
         if bound.ndim:
             bound = bound.ravel()[::_EVERY]
         with np.errstate(all="ignore"):
-            difference = self.actual.ravel()[::_EVERY] - some
+            difference = self._compared.ravel()[::_EVERY] - some
             return _in_bounds(_without_trend(difference, some, with_slope=with_slope), some, bound)
+
+    def differences_but_curve(self, predicted: Array) -> Array:
+        """Compute how far the answer is from being a curve of the prediction that never falls.
+
+        Zero means that what comes behind, whatever it be, may turn one into the other.
+        """
+        order = np.argsort(predicted[..., self._some].ravel(), kind="stable")
+        actual = self._compared.ravel()[order]
+        with np.errstate(all="ignore"):
+            falls = np.minimum(np.diff(actual), 0.0)
+            bound = self.bound.ravel()[order][1:] if self.bound.ndim else self.bound
+            return _in_bounds(falls, actual[1:], bound)
+
+    def part_of_way(self, first: Array, second: Array) -> float:
+        """Compute how far from one prediction to another the answer is: 0 to 1, by least squares;
+        NaN if either is not finite."""
+        start = first[..., self._some]
+        way = (second[..., self._some] - start).ravel()
+        with np.errstate(all="ignore"):
+            part = float(way @ (self._compared - start).ravel() / (way @ way))
+        return min(max(part, 0.0), 1.0)
 
 
 def _in_bounds(difference: Array, predicted: Array, bound: Array) -> Array:
@@ -259,10 +291,6 @@ def _in_bounds(difference: Array, predicted: Array, bound: Array) -> Array:
     return scaled
 
 
-def _cost(mels: Sequence[Mel]) -> int:
-    return 1 + sum(mel.exact.shape[-1] for mel in mels) // _CALL
-
-
 def _score(actual: Array | None, expected: Array, bound: Array) -> float:
     if actual is None or actual.shape != expected.shape:
         return math.inf
@@ -272,6 +300,16 @@ def _score(actual: Array | None, expected: Array, bound: Array) -> float:
     return float(excess.max()) if np.isfinite(excess).all() else math.inf
 
 
+def _some_frames(n: int) -> Array | slice:
+    """Return which of ``n`` frames are compared: where they are many, the first and last ones, and
+    a part of the others."""
+    if n <= 3 * _FRAMES:
+        return slice(None)
+    middle = np.linspace(_FRAMES, n - _FRAMES, _FRAMES).astype(int)
+    return np.unique(np.r_[0:_FRAMES, middle, n - _FRAMES : n])
+
+
+_FRAMES = 100  # of the first, of the last and of the others
 _EVERY = 3  # of so many values one is looked at for trends
 _HUGE = 1e6  # of features: beside these, what is there is lost to rounding
 

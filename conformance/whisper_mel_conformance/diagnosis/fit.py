@@ -25,7 +25,8 @@ _ZOOMS = 2  # then between two neighbours of those
 _WHOLE = 96  # whole numbers that are tried
 _STARTS = 3  # the best of them, from which the descent begins
 _STEPS = 12  # of least squares, at most
-_ROUNDS = 4  # of all methods, as long as they help
+_ROUNDS = 4  # of all methods, as long as each makes the loss so many times as great, or less
+_HELPS = 0.95
 _FIRST_STEP = 16  # of the descent in whole numbers; halved down to 1
 
 
@@ -45,7 +46,28 @@ def loss_of(differences: Array) -> float:
     return float(np.log1p(np.abs(differences)).mean())
 
 
-def _distance(models: Sequence[Model], variants: Variants) -> float:
+def next_to(first: Variants, second: Variants) -> int | None:
+    """Return the place of the number in which alone two combinations differ, if there are others
+    between; None if there is none."""
+    differing = [i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b]
+    if len(first) != len(second) or len(differing) != 1:
+        return None
+    [place] = differing
+    a, b = first[place], second[place]
+    return place if a.id == b.id and a.value is not None and not a.parameter.listed else None
+
+
+def moved(first: Variants, second: Variants, part: float) -> Variants:
+    """Return the combination between two that differ in one number, ``part`` of the way."""
+    place = next_to(first, second)
+    assert place is not None
+    scale = _Scale.of(first[place].parameter)
+    start, end = scale.to(first[place].number), scale.to(second[place].number)
+    value = scale.back(start + part * (end - start))
+    return _with(first, place, round(value) if first[place].parameter.whole else value)
+
+
+def distance(models: Sequence[Model], variants: Variants) -> float:
     """Compute the mean square of the differences."""
     differences = _differences(models, variants)
     return math.inf if differences is None else float(np.square(differences).mean())
@@ -73,8 +95,13 @@ def refine(models: Sequence[Model], variants: Variants, *, scan: bool) -> Varian
     least = loss(models, variants)
     if least > PROMISING:
         # Differences that are great everywhere lead there in squares, not in logarithms.
-        fitted, _ = _least_squares(models, variants, _distance(models, variants), _distance)
-        variants, least = min((variants, least), (fitted, loss(models, fitted)), key=itemgetter(1))
+        start = variants
+        for i, variant in enumerate(variants):
+            if variant.value is not None and variant.parameter.whole:
+                far = distance(models, variants)
+                variants, _ = _descend(models, variants, i, far, distance)
+        fitted, _ = _least_squares(models, variants, distance(models, variants), distance)
+        variants, least = min((start, least), (fitted, loss(models, fitted)), key=itemgetter(1))
     for _ in range(_ROUNDS):
         before = least
         for i, variant in enumerate(variants):
@@ -83,7 +110,7 @@ def refine(models: Sequence[Model], variants: Variants, *, scan: bool) -> Varian
         variants, least = _least_squares(models, variants, least)
         if least > PROMISING:
             variants, least = _zoomed(models, variants, least, scan=scan)
-        if not least < 0.99 * before:
+        if not least < _HELPS * before:
             break
     return variants
 
@@ -126,7 +153,11 @@ def _with(variants: Variants, index: int, value: float) -> Variants:
 
 
 def _descend(
-    models: Sequence[Model], variants: Variants, index: int, least: float
+    models: Sequence[Model],
+    variants: Variants,
+    index: int,
+    least: float,
+    measure: _Measure = loss,
 ) -> tuple[Variants, float]:
     """Go down in steps of whole numbers, halved where neither direction is better."""
     grid = variants[index].parameter.grid
@@ -138,7 +169,7 @@ def _descend(
             for other in (value - step, value + step)
             if grid[0] <= other <= grid[-1]
         ]
-        losses = [loss(models, option) for option in options]
+        losses = [measure(models, option) for option in options]
         if losses and min(losses) < least:
             least = min(losses)
             variants = options[losses.index(least)]

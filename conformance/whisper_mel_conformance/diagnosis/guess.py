@@ -8,6 +8,7 @@ and ranks pairs well enough to leave most of them out.
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_mel_conformance.diagnosis.answer import Model, Variant, Variants
+from whisper_mel_conformance.diagnosis.fit import moved, next_to
 
 Array = NDArray[Any]
 
@@ -39,18 +41,18 @@ def likely(
     """
     guess = _Guess(model)
     unknown: list[Variants] = []
-    to_guess: dict[Variant, list[Variants]] = {}
+    to_guess: dict[Variant, list[Variants]] = {}  # by the one of a pair that others are put beside
     for some, rest in ((pairs, unknown), (finer, [])):
         for pair in filter(guess.has_shape, some):
             if all(map(guess.is_possible, pair)):
-                to_guess.setdefault(pair[0], []).append(pair)
+                to_guess.setdefault(pair[pair[1].value is None], []).append(pair)
             else:
                 rest.append(pair)
     plain: list[tuple[float, Variants]] = []
     near: Losses = {}
     freed: Losses = {}
-    for first, those in to_guess.items():
-        for pair, loss, loss_freed in guess.losses(first, those):
+    for those in to_guess.values():
+        for pair, loss, loss_freed in guess.losses(those):
             if all(variant.value is None for variant in pair):
                 plain.append((loss, pair))
             else:
@@ -92,7 +94,7 @@ class _Guess:
             # The clip's maximum, too: it decides about others.
             self._some = np.r_[0 : model.actual.size : _EVERY, int(self._expected.argmax())]
             self._actual = self._few(model.actual)
-            self._unit = self._few(np.broadcast_to(model.bound, model.actual.shape))
+            self._unit = self._few(model.answer.bound)
             self._log = self._log_of(())
 
     def has_shape(self, pair: Variants) -> bool:
@@ -110,7 +112,7 @@ class _Guess:
 
     def frames(self, pair: Variants) -> int:
         """Count the frames before the logarithm, the most that a quirk of the pair makes alone."""
-        return max(self._frames[variant] for variant in pair)
+        return max(self._frames.get(variant, 0) for variant in pair)
 
     def _shape(self, variant: Variant) -> tuple[int, ...] | None:
         if variant not in self._shapes:
@@ -145,23 +147,38 @@ class _Guess:
         some: Array = values.ravel()[self._some].astype(np.float32)
         return some
 
-    def losses(
-        self, first: Variant, pairs: Sequence[Variants]
-    ) -> Iterator[tuple[Variants, float, float]]:
-        """Guess the losses of pairs that begin with the same quirk.
+    def losses(self, pairs: Sequence[Variants]) -> Iterator[tuple[Variants, float, float]]:
+        """Guess the losses of pairs, and those of numbers between two that follow each other.
 
         Yields each pair with its loss, and with what that were if a constant and what is
         proportional to the features were taken away.
         """
         for start in range(0, len(pairs), _BATCH):
             some = pairs[start : start + _BATCH]
-            changes = [self._changes[first] + self._changes[second] for _, second in some]
+            changes = [self._changes[first] + self._changes[second] for first, second in some]
             predicted = self._features(self._log + np.stack(changes))
-            difference = self._actual - predicted
-            unit = self._unit * np.maximum(np.abs(predicted), 1.0)
-            losses = _loss(difference / unit)
-            freed = _loss(_without_trend(difference, predicted) / unit)
-            yield from zip(some, losses.tolist(), freed.tolist(), strict=True)
+            yield from self._compared(some, predicted)
+            steps = [
+                i for i, two in enumerate(itertools.pairwise(some)) if next_to(*two) is not None
+            ]
+            if not steps:
+                continue
+            way = predicted[1:][steps] - predicted[steps]
+            left = self._actual - predicted[steps]
+            with np.errstate(all="ignore"):
+                parts = np.einsum("ij,ij->i", way, left) / np.einsum("ij,ij->i", way, way)
+            parts = np.clip(np.nan_to_num(parts), 0.0, 1.0)
+            between = [moved(some[i], some[i + 1], x) for i, x in zip(steps, parts, strict=True)]
+            yield from self._compared(between, predicted[steps] + parts[:, np.newaxis] * way)
+
+    def _compared(
+        self, pairs: Sequence[Variants], predicted: Array
+    ) -> Iterator[tuple[Variants, float, float]]:
+        difference = self._actual - predicted
+        unit = self._unit * np.maximum(np.abs(predicted), 1.0)
+        losses = _loss(difference / unit)
+        freed = _loss(_without_trend(difference, predicted) / unit)
+        yield from zip(pairs, losses.tolist(), freed.tolist(), strict=True)
 
     def _features(self, log: Array) -> Array:
         """Compute features from logarithms; the last axis is the clip's."""

@@ -83,8 +83,11 @@ def imprecise(
     """Say where precision is lost, by answers to plain clips with one number of bands.
 
     ``louder`` and ``softer`` are answers to one clip at two levels: errors that are the same for
-    both are no chance. None if no model says how large errors are.
+    both are no chance. None if no model says how large errors are, or a shape is another one.
     """
+    every = (*learnt, *unseen, louder, softer)
+    if any(it.actual is None or it.actual.shape != it.expected.shape for it in every):
+        return None
     with np.errstate(all="ignore"):
         return _imprecise(learnt, unseen, _part(louder), _part(softer))
 

@@ -14,40 +14,98 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
+from operator import itemgetter
 
 import numpy as np
 from whisper_mel_reference import CLASS_A, CLASS_B
 
 from whisper_mel_conformance.diagnosis.answer import Answer, Model, Variant, Variants
-from whisper_mel_conformance.diagnosis.fit import PROMISING, loss, loss_of, refine
+from whisper_mel_conformance.diagnosis.fit import (
+    PROMISING,
+    distance,
+    loss,
+    loss_of,
+    moved,
+    next_to,
+    refine,
+)
 from whisper_mel_conformance.diagnosis.guess import Losses, ids_of, keep_least, likely
-from whisper_mel_conformance.quirks import CATALOGUE
-from whisper_mel_conformance.quirks.quirk import Parameter, Quirk
+from whisper_mel_conformance.diagnosis.variants import (
+    added,
+    coarse,
+    combine,
+    curves,
+    every_value,
+    of_grid,
+    path_quirks,
+    values,
+    with_one_more,
+)
+from whisper_mel_conformance.quirks.quirk import Quirk
 
 LIMIT = 4.0 * CLASS_B
 """The highest score of an explanation: what is left may be careless, besides."""
 
 _AS_GOOD = 4.0  # times the best explanation's score: up to that, another one is as good
+
 _GAIN = 10.0  # an explanation must be better than the reference by this factor
+
 _SLIGHT = 2.0 * CLASS_B  # an answer need not become better than this if another is far worse
-_COARSE = 4  # values of a grid that are tried in pairs
+
 _REFINED_ALONE = 6  # quirks with a number that are fitted to each answer
+
 _REFINED = 24  # pairs that are fitted, of each of three rankings
+
 _SCANNED = 8  # of those, pairs whose whole numbers are tried far from the grid's, too
+
 _FITTED_TO = 3  # answers that a quirk's number is fitted to, each alone
+
 _ALIKE = 2  # of those, pairs with one loss: a quirk that does nothing here goes with any other
-_FEW = 300  # whole numbers, of which each may be tried
+
 _WORK = 92_000  # evaluations, see Model: then the search ends, with what it has found
-_STEPPED = 0.26  # of that work, for the search that adds one quirk after the other
-_FAULTS = 3
+
+_BEFORE_CURVES = 2  # combinations that are tried with curves behind them, if
+
+_CURVED = 1.0  # at most so much is left, of the loss, that no curve explains
+
+_LIKELY_CURVES = 4  # curves that are fitted behind each
+
 _BUT = 2  # answers that an explanation of nearly all may leave out, none of the first ones
-_FITTED_IN_STEP = (0, 6, 12)  # combinations that are fitted with one, two, three quirks
-_KEPT = 12  # combinations that go on to the next step, if their loss is
-_NEAR = 1.0  # at most so much more than the least
+
+_BY_CHANCE = 2  # quirks that leave no more than a careless front-end does, not by chance
+_CHECKED = 12  # combinations of each step that may do as they are
+
+_PEELED = 2  # combinations of each step that may explain a part, if that is
+
+_ROUNDINGS = 1e-5  # of a feature that agrees
+_GOOD_PART = 0.3  # of all values, and more than that of what agrees without them
+
+_LITTLE = 0.1  # of all values: a quirk must explain more, beside the others
+
+_NEAR = 1.0
+
 _SCREENED = 0.87  # of the whole work, after which pairs that are known must do
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """How a search adds one quirk after the other.
+
+    ``kept`` combinations go on to the next step by their loss, if it is at most ``_NEAR`` more than
+    the least, and ``curved`` by what no curve explains; ``fitted`` are fitted in each step. Once
+    some are promising, ``near`` answers decide. It may take ``part`` of the whole work. ``measure``
+    returns the loss, and what of it nothing behind the quirks explains.
+    """
+
+    kept: int
+    curved: int
+    fitted: tuple[int, ...]
+    near: int
+    part: float
+    measure: Callable[[Sequence[Model], Variants], tuple[float, float]]
 
 
 @dataclass
@@ -83,6 +141,9 @@ class Search:
         self._worst = max(model.answer.score for model in self._wrong)
         self._explained: dict[int, list[Variant]] = {}  # by the index of the wrong answer
         self._nearly: list[Partial] = []
+        self._alone: Losses = {}  # of quirks with a number, fitted alone
+        self._reached: list[Variants] = []  # what steps came to
+        self.tried: Counter[int] = Counter()  # how many combinations, by their number of quirks
 
     def _done(self) -> float:
         """Return which part of the work that a search may take is done. No clock: verdicts must not
@@ -94,7 +155,7 @@ class Search:
 
     def singles(self) -> list[Explanation]:
         """Find quirks that make all answers. Notes, besides, those that make some."""
-        quirks = _path_quirks()
+        quirks = path_quirks()
         plain = [Variant(quirk.id) for quirk in quirks if quirk.parameter is None]
         found = self._those_that_fit(plain)
         # On their grids, far from their values, the right ones need not be among the promising.
@@ -131,16 +192,17 @@ class Search:
                         if fitted not in seen:
                             seen.add(fitted)
                             yield fitted
+                    keep_least(self._alone, loss(self._wrong[:1], (fitted,)), (fitted,))
 
     def _losses(self, model: Model, quirks: Sequence[Quirk]) -> dict[Variant, float]:
         """Find each quirk's best value on its grid, of those that have a number, and its loss."""
         losses = {}
         for quirk in quirks:
             if quirk.parameter is not None and not self._is_over():
-                options = [Variant(quirk.id, value) for value in _values(quirk.parameter)]
+                options = [Variant(quirk.id, value) for value in values(quirk.parameter)]
                 each = [loss([model], (variant,)) for variant in options]
                 if min(each) == math.inf and quirk.parameter.whole:
-                    options = [Variant(quirk.id, value) for value in _all(quirk.parameter)]
+                    options = [Variant(quirk.id, value) for value in every_value(quirk.parameter)]
                     each = [loss([model], (variant,)) for variant in options]
                 losses[options[int(np.argmin(each))]] = min(each)
         return losses
@@ -150,7 +212,13 @@ class Search:
 
         What is likely, and found within seconds, is tried first; then all pairs, one by one.
         """
-        return self._beside_explained() or self._step_by_step() or self._pairs()
+        return (
+            self._beside_explained()
+            or self._behind_mel_powers()
+            or self._step_by_step(_NARROW)
+            or self._step_by_step(_WIDE)
+            or self._pairs()
+        )
 
     @property
     def partial(self) -> Partial | None:
@@ -160,12 +228,12 @@ class Search:
     @cached_property
     def _everything(self) -> list[Variant]:
         """All quirks of the path, with a few values of each number."""
-        return [v for quirk in _path_quirks() for v in _coarse(quirk, self._wrong[0])]
+        return [v for quirk in path_quirks() for v in coarse(quirk, self._wrong[0])]
 
     @cached_property
     def _finer(self) -> list[Variant]:
         """All quirks of the path, with all values of their grids."""
-        return [v for quirk in _path_quirks() for v in _of_grid(quirk)]
+        return [v for quirk in path_quirks() for v in of_grid(quirk)]
 
     def _beside_explained(self) -> list[Explanation]:
         """Find, where an answer shows one quirk alone, that one and any other."""
@@ -173,70 +241,156 @@ class Search:
             return []
         index = min(self._explained, key=lambda i: len(self._explained[i]))
         others = [m for i, m in enumerate(self._wrong) if i not in self._explained]
-        pairs = _combine(self._explained[index], [*self._everything, *self._finer])
+        pairs = combine(self._explained[index], [*self._everything, *self._finer])
         return self._those_that_explain(self._best(pairs, others or self._wrong))
+
+    def _behind_mel_powers(self) -> list[Explanation]:
+        """Find two quirks without a number that change nothing before the mel powers: of those
+        there are few, and each hides what the other does."""
+        plain = [it for it in self._everything if it.value is None and not it.variation.is_front]
+        pairs = (it for it in combine(plain, plain) if not self._is_over())
+        near = (pair for pair in pairs if loss(self._wrong[:1], pair) < PROMISING)
+        return self._those_that_explain(near)
 
     def _pairs(self) -> list[Explanation]:
         """Find any two, those first that are likely by a guess."""
         if self._is_over():
             return []
-        guessed = (_combine(each, each) for each in (self._everything, self._finer))
+        guessed = (combine(each, each) for each in (self._everything, self._finer))
         pairs = likely(self._wrong[0], *guessed)
         return self._those_that_explain(self._best(pairs, self._wrong[:1]))
 
     def _those_that_explain(self, combinations: Iterable[Variants]) -> list[Explanation]:
         return _ranked([found for it in combinations for found in self._checked(it)])
 
-    def _step_by_step(self) -> list[Explanation]:
-        """Find up to three quirks that make all answers, one after the other.
+    def _step_by_step(self, plan: _Steps) -> list[Explanation]:
+        """Find several quirks that make all answers, one after the other.
 
         The quirks that come nearest are put into the path, and others tried beside them; so are
-        those that come nearest but for what a fault behind them may scale and shift. Where features
+        those that come nearest but for a curve, which a fault behind them may be. Where features
         have another shape, the first are those that make that shape.
         """
         near = self._wrong[:1]
-        end = self._done() + _STEPPED
+        end = self._done() + plan.part
         losses: Losses = {(): (math.inf, ())}
         might: Losses = {}
-        for count in range(_FAULTS):
+        everything = self._everything
+        if plan.measure is _nearness_but_curve:
+            everything = [*everything, *(it for _, (it,) in self._alone.values())]
+        for to_fit in plan.fitted:
             least = min(value for value, _ in losses.values())
-            kept = [v for v in _least(losses, _KEPT) if losses[ids_of(v)][0] <= least + _NEAR]
-            scaled = [v for v in _least(might, _KEPT // 2) if might[ids_of(v)][0] < least]
-            kept = _in_turn(kept, scaled)
+            kept = [v for v in _least(losses, plan.kept) if losses[ids_of(v)][0] <= least + _NEAR]
+            curved = [v for v in _least(might, plan.curved) if might[ids_of(v)][0] < least]
+            kept = _in_turn(kept, curved)
             if least <= PROMISING:
-                near = self._least_explained(kept[0])
+                near = self._least_explained(kept[0])[: plan.near]
             losses = {ids_of(variants): (math.inf, variants) for variants in kept}
             might = {}
-            for variants in dict.fromkeys(_added(kept, self._everything)):
+            for variants in dict.fromkeys(added(kept, everything)):
                 if self._is_over(end):
                     break
-                nearness, but_scaled = _nearness(near, variants, [True])
+                self.tried[len(variants)] += 1
+                nearness, but_curved = plan.measure(near, variants)
                 keep_least(losses, nearness, variants)
-                keep_least(might, but_scaled[True], variants)
+                keep_least(might, but_curved, variants)
             # Two may do, of which one hides what the other does alone: no guess keeps those.
-            found = self._very_close(_least(losses, _KEPT))
+            found = self._very_close(_least(losses, _CHECKED))
             if found:
-                return _ranked(found)
-            for variants in _least(losses, _FITTED_IN_STEP[count]):
+                return self._simpler(_ranked(found)[0])
+            far = _least(losses, to_fit)
+            if plan.measure is _nearness_but_curve:
+                far = _in_turn(far, _least(might, to_fit))
+                far = [*self._before_curves(near, might), *far]
+            for variants in far:
                 if self._is_over(end):
                     break
-                fitted = refine(near, variants, scan=count == _FAULTS - 1)
+                fitted = refine(near, variants, scan=to_fit == max(plan.fitted))
                 keep_least(losses, loss(near, fitted), fitted)
                 found = self._very_close([fitted])
+                if not found and losses[ids_of(fitted)][0] <= PROMISING:
+                    # Some numbers show in few answers.
+                    found = self._very_close(self._fitted_to_more(fitted))
                 if found:
-                    return self._without_idle(found[0]) or found
+                    return self._simpler(found[0])
+            self._reached += _least(losses, _PEELED)
         return []
 
-    def _without_idle(self, found: Explanation) -> list[Explanation]:
-        """List the explanations by less quirks than ``found``, whose numbers leave one idle."""
-        fewer = itertools.combinations(found.variants, len(found.variants) - 1)
+    def peeled(self) -> tuple[Variants, float, float] | None:
+        """Find quirks that explain a good part of all values, where nothing explains every one.
+
+        Returns those of them that explain a part that others do not, with the part that agrees
+        with them and the part that agrees without; None if there are none.
+        """
+        before = self._part_that_agrees(())
+        # Shifts by frames, by samples and of the window look alike: whole numbers name no stage.
+        reached = (it for it in self._reached if not any(map(_is_whole, it)))
+        parts = {it: self._part_that_agrees(it) for it in dict.fromkeys(reached)}
+        best = max(parts, key=lambda it: parts[it], default=())
+        part = parts.get(best, before)
+        while len(best) > 1:
+            fewer = itertools.combinations(best, len(best) - 1)
+            left, shorter = max(
+                ((self._part_that_agrees(it), it) for it in fewer), key=itemgetter(0)
+            )
+            if left < part - _LITTLE:
+                break
+            best, part = shorter, left
+        is_telling = len(best) > 1 and part >= before + _GOOD_PART
+        return (best, part, before) if is_telling else None
+
+    def _part_that_agrees(self, variants: Variants) -> float:
+        """Compute which part of the wrong answers' values quirks make, up to roundings.
+
+        Without the least values of a prediction and of an answer: what clamps makes many alike.
+        """
+        agree = total = 0
+        for model in self._wrong[:_FITTED_TO]:
+            predicted = model.features(variants)
+            if predicted is None:
+                total += model.actual.size
+                continue
+            telling = (predicted > predicted.min()) & (model.actual > model.actual.min())
+            off = np.abs(model.actual - predicted) / np.maximum(np.abs(predicted), 1.0)
+            agree += int((off[telling] <= _ROUNDINGS).sum())
+            total += int(telling.sum())
+        return agree / max(total, 1)
+
+    def _before_curves(self, near: Sequence[Model], might: Losses) -> Iterator[Variants]:
+        """Yield combinations that a curve behind them turns into the answers, each with the
+        likeliest curves that have a number."""
+        for variants in _least(might, _BEFORE_CURVES):
+            if might[ids_of(variants)][0] > _CURVED:
+                continue
+            far = []
+            for curve in curves():
+                each = [
+                    with_one_more(variants, Variant(curve.id, it)) for it in curve.parameter.grid
+                ]
+                far.append(min((distance(near, it), i, it) for i, it in enumerate(each)))
+            yield from (it for _, _, it in sorted(far, key=itemgetter(0))[:_LIKELY_CURVES])
+
+    def _simpler(self, found: Explanation) -> list[Explanation]:
+        """List the explanations by fewer quirks than ``found``, of which one may be idle, or else
+        by quirks without a number in the place of those with one."""
         near = self._wrong[:_FITTED_TO]
-        return _ranked(self._very_close(refine(near, variants, scan=False) for variants in fewer))
+        fewer = itertools.combinations(found.variants, len(found.variants) - 1)
+        left = self._very_close(refine(near, variants, scan=False) for variants in fewer)
+        if left:
+            return self._simpler(_ranked(left)[0])
+        for i, variant in enumerate(found.variants):
+            if variant.value is not None:
+                others = found.variants[:i] + found.variants[i + 1 :]
+                plain = (Variant(it.id) for it in path_quirks() if it.parameter is None)
+                alike = [it for it in plain if it.quirk.kind == variant.quirk.kind]
+                named = self._very_close(added([others], alike))
+                found = min(named, key=lambda it: it.score, default=found)
+        return [found]
 
     def _very_close(self, combinations: Iterable[Variants]) -> list[Explanation]:
-        """List the explanations, of these quirks, that leave nothing careless."""
+        """List the explanations, of these quirks, that leave nothing careless; of one or two quirks
+        those, too, that leave little."""
         found = (explanation for it in combinations for explanation in self._checked(it))
-        return [explanation for explanation in found if explanation.score <= CLASS_B]
+        return [it for it in found if it.score <= CLASS_B or len(it.variants) <= _BY_CHANCE]
 
     def _least_explained(self, variants: Variants) -> list[Model]:
         """Return the wrong answers that quirks are farthest from, of those with the right shape.
@@ -255,9 +409,14 @@ class Search:
         """
         near: Losses = {}
         might: dict[bool, Losses] = {True: {}, False: {}}  # with a scale, or a shift alone
+        before: Variants = ()
         for pair in pairs:
             if self._is_over(_SCREENED):
                 break
+            if next_to(before, pair) is not None:
+                keep_least(near, *_between(screen, before, pair))
+            before = pair
+            self.tried[2] += 1
             numbers = sum(variant.value is not None for variant in pair)
             mean, but_scaled = _nearness(screen, pair, {True, numbers > 1} if numbers else ())
             if not numbers and mean < PROMISING:
@@ -340,6 +499,44 @@ def _nearness(
     return total / len(models), {slope: it / len(models) for slope, it in left.items()}
 
 
+def _nearness_but_curve(models: Sequence[Model], variants: Variants) -> tuple[float, float]:
+    """Return the loss, and what of it no curve behind these quirks can explain."""
+    total = left = 0.0
+    for model in models:
+        predicted = model.features(variants)
+        if predicted is None:
+            return math.inf, math.inf
+        total += loss_of(model.differences(predicted))
+        left += loss_of(model.differences_but_curve(predicted))
+    return total / len(models), left / len(models)
+
+
+def _nearness_but_scale(models: Sequence[Model], variants: Variants) -> tuple[float, float]:
+    """Return the loss, and what of it no scale and shift behind these quirks can explain."""
+    nearness, left = _nearness(models, variants, [True])
+    return nearness, left[True]
+
+
+_NARROW = _Steps(2, 2, (0, 1, 2, 3), 1, 0.16, _nearness_but_curve)
+_WIDE = _Steps(12, 6, (0, 6, 12), 3, 0.26, _nearness_but_scale)
+
+
+def _between(models: Sequence[Model], first: Variants, second: Variants) -> tuple[float, Variants]:
+    """Return the loss of the best number between two, as if features changed evenly, and it."""
+    two = [models[0].features(variants) for variants in (first, second)]
+    if two[0] is None or two[1] is None:
+        return math.inf, second
+    part = models[0].part_of_way(two[0], two[1])
+    if not 0.0 < part < 1.0:
+        return math.inf, second
+    predicted = two[0] + part * (two[1] - two[0])
+    return loss_of(models[0].differences(predicted)), moved(first, second, part)
+
+
+def _is_whole(variant: Variant) -> bool:
+    return variant.value is not None and variant.parameter.whole
+
+
 def _in_turn(*rankings: Sequence[Variants]) -> list[Variants]:
     """Return the combinations of all rankings, one of each in turn, each once."""
     rows = itertools.chain.from_iterable(itertools.zip_longest(*rankings))
@@ -357,37 +554,6 @@ def _least(losses: Losses, n: int) -> list[Variants]:
     return chosen[:n]
 
 
-def _path_quirks() -> list[Quirk]:
-    return [quirk for quirk in CATALOGUE.values() if quirk.vary is not None]
-
-
-@lru_cache(maxsize=1)
-def _order() -> dict[str, int]:
-    return {id: i for i, id in enumerate(CATALOGUE)}
-
-
-def _combine(first: Sequence[Variant], second: Sequence[Variant]) -> Iterator[Variants]:
-    """Pairs of different quirks; in both orders where they change the same stage."""
-    seen = set()
-    for a, b in itertools.product(first, second):
-        if a.id == b.id:
-            continue
-        pair = (a, b) if _order()[a.id] < _order()[b.id] else (b, a)
-        if pair in seen:
-            continue
-        seen.add(pair)
-        yield pair
-        if set(a.variation.stages) & set(b.variation.stages):
-            yield pair[::-1]
-
-
-def _added(combinations: Iterable[Variants], everything: Sequence[Variant]) -> Iterator[Variants]:
-    """Yield each combination with each quirk that it lacks, in the order of the path."""
-    for variants, other in itertools.product(combinations, everything):
-        if all(variant.id != other.id for variant in variants):
-            yield tuple(sorted((*variants, other), key=lambda variant: _order()[variant.id]))
-
-
 def _ranked(found: Sequence[Explanation]) -> list[Explanation]:
     """Quirks without a number before those that were fitted, then by score."""
     by_ids: dict[tuple[str, ...], Explanation] = {}
@@ -400,54 +566,3 @@ def _ranked(found: Sequence[Explanation]) -> list[Explanation]:
         return sum(v.value is not None for v in explanation.variants), explanation.score
 
     return sorted(by_ids.values(), key=key)
-
-
-# --------------------------------------------------------------------------- parameters
-
-
-def _values(parameter: Parameter) -> Sequence[float]:
-    """Values to begin with alone: those of the grid, and where they are few and whole, more."""
-    low, high = parameter.grid[0], parameter.grid[-1]
-    if parameter.whole and high - low <= _FEW:
-        return sorted({*range(int(low), int(high) + 1, 4), *parameter.grid})
-    return parameter.grid
-
-
-def _all(parameter: Parameter) -> Sequence[float]:
-    """Every whole number, where they are few."""
-    low, high = int(parameter.grid[0]), int(parameter.grid[-1])
-    return range(low, high + 1) if high - low <= _FEW else parameter.grid
-
-
-def _coarse(quirk: Quirk, model: Model) -> Sequence[Variant]:
-    """Values to try in pairs, no extremes; those that make as many frames as there are, if any."""
-    if quirk.parameter is None:
-        return [Variant(quirk.id)]
-    if quirk.parameter.listed:
-        return [Variant(quirk.id, value) for value in quirk.parameter.grid]
-    values = _thinned(quirk.parameter.grid)
-    # The example is what is common.
-    usual = quirk.parameter.example
-    nearest = min(values, key=lambda value: abs(value - usual))
-    values = [usual if value == nearest else value for value in values]
-    if quirk.parameter.whole and not _of_one_shape(quirk, values, model):
-        values = _thinned(_of_one_shape(quirk, _all(quirk.parameter), model)) or values
-    return [Variant(quirk.id, value) for value in values]
-
-
-def _thinned(values: Sequence[float]) -> Sequence[float]:
-    n = min(_COARSE, len(values))
-    places = ((np.arange(n) + 0.5) / max(n, 1) * (len(values) - 1)).round().astype(int)
-    return [values[i] for i in sorted(set(places.tolist()))]
-
-
-def _of_one_shape(quirk: Quirk, values: Sequence[float], model: Model) -> Sequence[float]:
-    """Return the values with which the quirk alone makes features of the answer's shape."""
-    return [v for v in values if math.isfinite(loss([model], (Variant(quirk.id, v),)))]
-
-
-def _of_grid(quirk: Quirk) -> Sequence[Variant]:
-    """Return the quirk with every value of its grid: between far ones a pair's loss has no slope
-    towards its own."""
-    grid = (None,) if quirk.parameter is None else quirk.parameter.grid
-    return [Variant(quirk.id, value) for value in grid]

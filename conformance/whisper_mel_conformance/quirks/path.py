@@ -165,19 +165,30 @@ def mel_powers(call: Call, *, with_bound: bool = False, n_frames: range | None =
     With ``with_bound``, ``low`` and ``high`` differ from the powers by the error bound
     (docs/error-bound.md); without it they are equal to them. Raises ``ValueError``, before any
     work, if the number of frames, with the one that is dropped later, is not in ``n_frames``.
+
+    Of many silent frames one is computed, for all of them: no stage behind ``frames`` looks at two.
     """
     call.seen.has_front = True
+    places: Any = slice(None)  # of the frames that are computed, in the order of all frames
 
     def tap(name: str, value: Any) -> Any:
+        nonlocal places
         value = call.stage(name, value)
         if name == "frames" and n_frames is not None and len(value) not in n_frames:
             raise ValueError(f"{len(value)} frames: expected one of {n_frames}")
+        if name == "frames" and len(value) > _MANY_FRAMES:
+            sounding = value.any(axis=-1)
+            computed = sounding.copy()
+            computed[np.flatnonzero(~sounding)[:1]] = True
+            places = np.where(sounding, np.cumsum(computed) - 1, np.argmin(sounding[computed]))
+            value = value[computed]
         return value
 
     # The last frame is dropped later, because some front-ends keep it.
     [block] = mel_blocks(call.clip, _with_last_frame(call.spec), call.real, tap)
+    exact = block.mel[:, places]
     if not with_bound:
-        return Mel(block.mel, block.mel, block.mel)
+        return Mel(exact, exact, exact)
     bank, magnitude = call.seen["bank"], np.abs(block.spectrum)
     gain = float(np.abs(call.seen["window"]).max())
     peak = magnitude.max(axis=-1)
@@ -193,8 +204,11 @@ def mel_powers(call: Call, *, with_bound: bool = False, n_frames: range | None =
 
     off = SUM_ERROR * EPS
     high, low = mel_of(magnitude + delta, off), mel_of(np.maximum(magnitude - delta, 0.0), -off)
-    error = np.maximum(np.abs(high - block.mel), np.abs(low - block.mel))
-    return Mel(block.mel, block.mel - error, block.mel + error)
+    error = np.maximum(np.abs(high - block.mel), np.abs(low - block.mel))[:, places]
+    return Mel(exact, exact - error, exact + error)
+
+
+_MANY_FRAMES = 1000
 
 
 @lru_cache(maxsize=1024)

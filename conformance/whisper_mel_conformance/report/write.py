@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from whisper_mel_conformance.cases.catalogue import CHECKS, FAMILIES, find
-from whisper_mel_conformance.diagnosis.diagnose import Diagnosis
+from whisper_mel_conformance.diagnosis.outcome import Diagnosis
 from whisper_mel_conformance.folder import (
     own_folder,
     remove_own_folder,

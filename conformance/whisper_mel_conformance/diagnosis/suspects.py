@@ -1,0 +1,116 @@
+"""Which faults that are no variation of the signal path a front-end may have: of streams, threads,
+buffers, state, errors.
+
+The cases that it fails name some of the catalogue. Which of those it is most like is asked: the
+front-end and the catalogue's are put the same questions, and answer them right or wrong alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from whisper_mel_conformance.cases.case import Case
+from whisper_mel_conformance.cases.catalogue import CHECKS, find
+from whisper_mel_conformance.cases.properties import Property
+from whisper_mel_conformance.frontend.client import FrontEnd
+from whisper_mel_conformance.frontend.errors import Failure, Refused, Unsupported
+from whisper_mel_conformance.quirks import CATALOGUE
+from whisper_mel_conformance.quirks.quirk import Quirk
+
+_NAMED = 3  # faults that are named at once, at most
+_ASKED = 12  # faults of the catalogue that are asked, each in a process of its own
+_LONGEST = 100_000  # samples of a case that is asked
+_ALIKE = 0.8  # part of the cases in which a fault must do as the front-end does
+_TIMEOUT = 5.0  # seconds for a call of the catalogue's front-ends
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A fault that a front-end may have, and in words how that is known."""
+
+    quirk: Quirk
+    evidence: str
+
+
+def faults_of(failed: Sequence[str]) -> list[Quirk]:
+    """Return the faults that are no variation of the path and whose own case is among these."""
+    return [it for it in CATALOGUE.values() if it.vary is None and it.killer in failed]
+
+
+def suspects(front_end: FrontEnd, failed: Sequence[str]) -> list[Suspect]:
+    """Return the faults that a front-end may have by the cases that it fails, likeliest first.
+
+    There are none if no case failed that is there for a fault of the catalogue, or if too many
+    faults do as the front-end does.
+    """
+    named = faults_of(failed)
+    if len(named) <= 1:
+        return [Suspect(quirk, _by_its_case(quirk)) for quirk in named]
+    questions = _questions(named)
+    own = {case.id: False for case in questions if case.id in failed}
+    own |= _answers(front_end, [case for case in questions if case.id not in own])
+    alike = {}
+    for quirk in named[:_ASKED]:
+        another = FrontEnd(f"whisper_mel_conformance.quirks:{quirk.id}", timeout=_TIMEOUT)
+        try:
+            another.start()
+            answers = _answers(another, questions)
+        except (Failure, Refused):
+            continue
+        finally:
+            another.stop()
+        alike[quirk] = sum(own.get(id) == is_right for id, is_right in answers.items())
+    most = max(alike.values(), default=0)
+    if own and most >= _ALIKE * len(own):
+        best = [quirk for quirk in alike if alike[quirk] == most]
+        wrong = sum(not is_right for is_right in own.values())
+        of = f"Of {len(own)} cases it fails {wrong}"
+        like = "as this does" if most == len(own) else f"and does as this in {most}"
+        found = [Suspect(it, f"{_by_its_case(it)} {of}, {like}.") for it in best]
+    else:
+        telling = [it for it in named if _is_telling(it.killer)]
+        found = [Suspect(quirk, _by_its_case(quirk)) for quirk in telling]
+    return found[:_NAMED]
+
+
+def _by_its_case(quirk: Quirk) -> str:
+    return f"It fails {quirk.killer}, which is there for {quirk.id}."
+
+
+def _is_telling(case: str) -> bool:
+    """Return whether few faults are meant to fail a case."""
+    return sum(quirk.killer == case for quirk in CATALOGUE.values()) <= 2
+
+
+def _questions(named: Iterable[Quirk]) -> list[Case]:
+    """Return the cases that tell faults apart: those that are there for one, of the same families.
+
+    Those that measure or fork are left out, and long and drawn ones, which take long.
+    """
+    families = {quirk.killer.split("/")[0] for quirk in named}
+    ids = dict.fromkeys(q.killer for q in CATALOGUE.values() if q.killer.split("/")[0] in families)
+    return [case for case in map(find, ids) if _is_soon_asked(case)]
+
+
+def _is_soon_asked(case: Case) -> bool:
+    check = CHECKS[case.check]
+    if isinstance(case, Property) or check.alone or "forks" in case.claims:
+        return False
+    requests = check.requests(case.arguments)
+    return sum(max(it.pad_to or 0, it.audio().shape[-1]) for it in requests) <= _LONGEST
+
+
+def _answers(front_end: FrontEnd, cases: Iterable[Case]) -> Mapping[str, bool]:
+    """Return which cases a front-end passes, without those that it does not claim to support."""
+    passes = {}
+    for case in cases:
+        try:
+            if not front_end.given_up and case.beyond(front_end.capabilities) is None:
+                CHECKS[case.check](front_end, **case.arguments)
+                passes[case.id] = True
+        except Unsupported:
+            continue
+        except (Failure, Refused):
+            passes[case.id] = False
+    return passes
