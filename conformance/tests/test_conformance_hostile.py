@@ -182,6 +182,25 @@ def test_the_size_of_a_message_is_returned() -> None:
         assert wire.send(ours, [CLIP, "x"], 1800.0) == len(theirs.recv(1 << 20)) > CLIP.nbytes
 
 
+def test_a_message_without_a_limit_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(0.0)  # of an earlier message
+        wire.send(theirs, "x")
+        assert wire.receive(ours) == "x"
+        assert ours.gettimeout() is None
+        wire.send(theirs, "x")
+        monkeypatch.setattr(wire.time, "monotonic", lambda: 5.0)
+        with pytest.raises(TimeoutError):  # no time is left, to the last digit
+            wire.receive(ours, 0.0)
+
+
+def test_a_long_text_loses_its_middle() -> None:
+    assert wire.printable("0123456789", 10) == "0123456789"
+    assert wire.printable("0123456789", 9) == "0123…6789"
+    assert wire.printable("0123456789", 4) == "01…9"
+
+
 def test_only_what_cannot_be_shown_is_escaped() -> None:
     assert wire.printable("é\x1b\n\t\u202ex\ud800") == "é\\x1b\\n\\t\\u202ex\\ud800"
     assert wire.printable("é\x1b\n\t", lines=True) == "é\\x1b\n\t"
@@ -197,6 +216,7 @@ def test_no_word_of_a_front_end_is_a_command_of_a_workflow(command: str) -> None
         )
         assert shown == wire.printable(shown, lines=True)
     assert wire.printable("std::bad_alloc: ::new") == "std::bad_alloc: ::new"
+    assert wire.printable(" ::x\n::y ##[z", lines=True) == " \\x3a:x\n\\x3a:y \\x23#[z"
 
 
 def test_a_message_cut_short_is_an_end() -> None:
@@ -422,6 +442,28 @@ def test_errors_are_printable_and_have_an_end(load: Load) -> None:
     )
     with pytest.raises(Refused, match="without words"):
         silent.call(CLIP)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return f(audio)", "RecursionError: maximum recursion depth"),
+        ("return np.zeros(1 << 50)", r"Memory\w*Error: Unable to allocate"),
+        ("raise SystemError('error return without exception set')", "SystemError: error return"),
+    ],
+)
+def test_an_interpreter_at_its_end_refuses_nothing(load: Load, body: str, message: str) -> None:
+    with pytest.raises(Failure, match=message):
+        load(f"def f(audio):\n    {body}").call(CLIP)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is not known who ends first")
+def test_a_front_end_is_the_first_to_end_for_lack_of_memory(load: Load) -> None:
+    body = "raise ValueError(open('/proc/self/oom_score_adj').read())"
+    with pytest.raises(Refused, match="1000"):
+        load(f"def f(audio): {body}").call(CLIP)
 
 
 # --------------------------------------------------------------------------- arrays that lie

@@ -82,6 +82,7 @@ class FrontEnd:
         self.calls = 0
         self.timeout = timeout
         self._loading = timeout * FIRST_CALL_PATIENCE
+        self._patience = FIRST_CALL_PATIENCE  # for the first call, answered or not
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
         self._output: Output | None = None
@@ -209,8 +210,7 @@ class FrontEnd:
             raise Failure(f"not called: {self._given_up}", hard=True)
         if self._connection is None:
             self.start()
-        if self.calls == 0:
-            patience = max(patience, FIRST_CALL_PATIENCE)
+        patience, self._patience = max(patience, self._patience), 1.0
         value = self._ask([operation, arguments], self.timeout * patience)
         if not ANSWERS[operation](value, arguments):
             self._die(f"sent a wrong kind of answer to {operation}: {printable(repr(value), 200)}")
