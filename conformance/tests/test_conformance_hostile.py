@@ -239,6 +239,12 @@ def test_every_operation_has_a_form_of_answer() -> None:
     assert not ANSWERS["call"](np.zeros(3), {})
 
 
+def test_a_number_of_calls_is_one() -> None:
+    limit = 1 << 40
+    assert all(map(client._is_count, (0, 1, limit - 1)))
+    assert not any(map(client._is_count, (-1, limit, 1.0, True, None)))
+
+
 # --------------------------------------------------------------------------- ends of a process
 
 

@@ -265,10 +265,10 @@ def _determinism(profile: str) -> Iterator[Case]:
     yield from _sequences("determinism/beginning-with-the-last", grown)
     # A clip that begins with the end of the one before, as the pieces of a stream may.
     ends = [noise(count, 300 + count) for count in _OVERLAPS]
-    overlapping = [[one, noise(1777, 119), other] for one, other in pairwise(ends)]
+    overlapping = [{"parts": [a, noise(1777, 119), b]} for a, b in pairwise(ends)]
     for n_mels in BANDS:
-        calls = [{"recipe": {"parts": parts}, "n_mels": n_mels} for parts in overlapping]
-        yield Case(f"determinism/overlapping/{n_mels}", "sequence", {"calls": calls})
+        each = [{"recipe": recipe, "n_mels": n_mels} for recipe in overlapping]
+        yield Case(f"determinism/overlapping/{n_mels}", "sequence", {"calls": each})
     # Equal lengths, sums, extremes and histograms; of some also the samples at the ends.
     plain = noise(4000, 111, whole=4096)
     moved = [{**plain, "order": order} for order in ("reversed", "sorted", "rotated", "swapped")]
