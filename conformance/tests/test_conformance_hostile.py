@@ -87,48 +87,115 @@ def test_what_is_sent_is_never_executed(load: Load, tmp_path: Path) -> None:
         assert not marker.exists()
 
 
-@pytest.mark.slow
+def message(text: bytes, memory: bytes = b"") -> bytes:
+    return struct.pack("<QQ", len(text), len(memory)) + text + memory
+
+
+def named(dtype: str, shape: str, memory: bytes = b"") -> bytes:
+    """An answer whose value is an array, as it is named in the text."""
+    text = f'["value", {{"array of": "{dtype}", "shape": {shape}}}, 0]'
+    return message(text.encode(), memory)
+
+
+@contextlib.contextmanager
+def answering(sent: bytes) -> Iterator[FrontEnd]:
+    """A front-end that has sent these bytes; there is no process."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        front_end = FrontEnd("answering", timeout=1800.0)
+        front_end._connection = ours
+        theirs.sendall(sent)
+        yield front_end
+        front_end.stop()
+
+
 @pytest.mark.parametrize(
-    ("sends", "message"),
+    ("sent", "failure"),
     [
-        ("b'rubbish' * 9", "bytes of text"),
-        ("struct.pack('<QQ', 1 << 62, 0)", "bytes of text"),
-        ("struct.pack('<QQ', 2, 1 << 62) + b'{}'", "arrays of"),
-        ("message(b'[')", "invalid message .no JSON"),
-        ("message(b'[' * 100_000)", "invalid message .no JSON"),
-        ("message(b'[' * 900 + b']' * 900)", "invalid message .no JSON"),
-        ("message(b'{}')", "invalid answer"),
-        ('message(b\'["value", {"array of": "|O", "shape": [1]}, 0]\')', "number type"),
-        ('message(b\'["value", {"array of": "<f4", "shape": [-1]}, 0]\')', "lengths"),
-        ('message(b\'["value", {"array of": "<f4", "shape": [9]}, 0]\')', "in 0 bytes"),
-        ('message(b\'["value", {"array of": "<f4", "shape": [281474976710656]}, 0]\')', "lengths"),
+        (b"rubbish" * 9, "bytes of text"),
+        (struct.pack("<QQ", 1 << 62, 0), "bytes of text"),
+        (struct.pack("<QQ", wire.TEXT_LIMIT + 1, 0), "expected at most"),
+        (struct.pack("<QQ", 2, 1 << 62) + b"{}", "arrays of"),
+        (message(b"["), "invalid message .no JSON"),
+        (message(b"[" * 100_000), "invalid message .no JSON"),
+        (message(b"[" * 900 + b"]" * 900), "invalid message .no JSON"),
+        (message(b"{}"), "invalid answer"),
+        (named("|O", "[1]"), "number type"),
+        (named("<f4", "[-1]"), "lengths"),
+        (named("<f4", "[9]"), "in 0 bytes"),
+        (named("<f4", "[281474976710656]"), "lengths"),
+        (named("<f4", "[0, 4294967296, 4294967296]"), "lengths"),
+        (message(b'["value", 1, 0]', b"1234"), "names 0"),
+        (message(b'["value", 1, 0]'), "sent a wrong kind of answer to call: 1"),
+        (message(b'["value", [], 0]'), "wrong kind of answer"),
+        (named("<f8", "[1]", bytes(8)), "wrong kind of answer"),
+        (message(b'["value", 1, -1]'), "invalid answer"),
+        (message(b'["value", 1, true]'), "invalid answer"),
+        (message(b'["value", 1]'), "invalid answer"),
+        (message(b'["value", 1, 0, 0]'), "invalid answer"),
+        (message(b'["passed", 1, 0]'), "invalid answer"),
+        (message(b'["refused", 1, 0]'), "invalid answer"),
+        (message(b'["refused", {"types": []}, 0]'), "invalid answer"),
+        (message(b'["refused", {"types": ["E"], "message": ""}, 0]'), "invalid answer"),
         (
-            'message(b\'["value", {"array of": "<f4", "shape": [0, 4294967296, 4294967296]}, 0]\')',
-            "lengths",
-        ),
-        ("message(b'[\"value\", 1, 0]', b'1234')", "names 0"),
-        ("message(b'[\"value\", 1, 0]')", "wrong kind of answer to call: 1"),
-        ("message(b'[\"value\", [], 0]')", "wrong kind of answer"),
-        ("message(b'[\"value\", 1, -1]')", "invalid answer"),
-        ("message(b'[\"value\", 1, true]')", "invalid answer"),
-        ("message(b'[\"passed\", 1, 0]')", "invalid answer"),
-        ('message(b\'["refused", {"types": []}, 0]\')', "invalid answer"),
-        (
-            'message(b\'["refused", {"types": [1], "message": "", "traceback": ""}, 0]\')',
+            message(b'["refused", {"types": [1], "message": "", "traceback": ""}, 0]'),
             "invalid answer",
         ),
-        ("message(b'[[], 1, 0]')", "invalid answer"),
+        (message(b'["refused", {"types": [], "message": "", "traceback": ""}, 0]'), "invalid"),
+        (message(b'["died", 1, 0]'), "invalid answer"),
+        (message(b"[[], 1, 0]"), "invalid answer"),
     ],
 )
-def test_what_is_no_answer_is_a_failure(load: Load, sends: str, message: str) -> None:
-    front_end = load(
-        f"{FIND}\n"
-        "def message(text, memory=b''):\n"
-        "    return struct.pack('<QQ', len(text), len(memory)) + text + memory\n"
-        f"def f(audio):\n    judge().sendall({sends})\n    time.sleep(3600)",
-    )
-    with pytest.raises(Failure, match=message):
+def test_what_is_no_answer_is_a_failure(sent: bytes, failure: str) -> None:
+    with answering(sent) as front_end, pytest.raises(Failure, match=failure) as error:
         front_end.call(CLIP)
+    assert error.value.hard
+    assert str(error.value).startswith("the process sent")
+    assert front_end.calls == 0
+
+
+def test_each_kind_of_answer_is_taken_for_what_it_is() -> None:
+    with answering(named("<f4", "[1, 2]", bytes(8)).replace(b" 0]", b" 3]")) as front_end:
+        assert front_end.call(CLIP).tolist() == [[0.0, 0.0]]
+        assert front_end.calls == 3
+    for kind, raised in (("broken", Failure), ("died", Failure), ("unsupported", Unsupported)):
+        text = json.dumps([kind, "why\x1b" + "y" * 3000, 2]).encode()
+        with answering(message(text)) as front_end, pytest.raises(raised) as error:
+            front_end.call(CLIP)
+        assert str(error.value).startswith("why\\x1by")
+        assert len(str(error.value)) <= 2010
+        assert front_end.calls == 2
+        assert getattr(error.value, "hard", False) == (kind == "died")
+    told = {"types": ["E\n", "Exception"], "message": "no\n", "traceback": "t" * 5000}
+    with answering(message(json.dumps(["refused", told, 1]).encode())) as front_end:
+        with pytest.raises(Refused, match="no") as refusal:
+            front_end.call(CLIP)
+    assert refusal.value.types == ["E\\n", "Exception"]
+    assert (refusal.value.message, len(refusal.value.traceback)) == ("no\n", 4000)
+
+
+def test_the_limit_of_an_answer_grows_with_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_LEAST_ANSWER", 100)
+    for n, sent, is_taken in ((1, 100, True), (1, 101, True), (1, 9000, False), (1200, 9000, True)):
+        answer = named("<f4", f"[{sent // 4}]", bytes(sent // 4 * 4))
+        with answering(answer) as front_end:
+            if is_taken:
+                assert front_end.call(np.ones(n, np.float32)).nbytes == sent // 4 * 4
+            else:
+                with pytest.raises(Failure, match="expected at most"):
+                    front_end.call(np.ones(n, np.float32))
+
+
+def test_a_process_that_is_lost_too_often_is_not_called_any_more() -> None:
+    front_end = FrontEnd("lost", timeout=1800.0)
+    for _ in range(client.MAX_DEATHS):
+        assert not front_end.given_up
+        with pytest.raises(Failure, match=r"^the process died$"):
+            front_end._die("died")
+    assert front_end.given_up
+    with pytest.raises(Failure, match=r"^not called: the process died, as before$") as error:
+        front_end.call(CLIP)
+    assert error.value.hard
 
 
 @pytest.mark.slow
