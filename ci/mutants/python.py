@@ -51,7 +51,9 @@ MODULES: dict[str, str] = {
         "_end or first_to_end or odd_ends or not_this or error_policy or memory_is or on_the_cpu'"
     ),
     "whisper_mel_conformance.frontend.state": f"{_TESTS}state.py -k seen",
-    "whisper_mel_conformance.report.facts": f"{_TESTS}facts.py",
+    "whisper_mel_conformance.report.facts": (
+        f"{_TESTS}facts.py {_TESTS}rendering.py -k 'facts or numbers'"
+    ),
     "whisper_mel_conformance.report.documents": (
         f"{_TESTS}rendering.py {_TESTS}files.py -k 'made_of or several or no_reports or benchmark "
         "or mutants or huge or limit or wrong_entries or merging'"

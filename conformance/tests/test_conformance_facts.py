@@ -144,7 +144,7 @@ RIGHT, NONE = some(passed=1), some(worst=None, **{"class": "-"})
     [
         ([], "No front-end was judged"),
         ([some(passed=2)], "some conforms: class A"),
-        ([some(passed=1, failed=2)], "some fails 2 of 3 cases"),
+        ([some(passed=1, failed=2, known=1)], "some fails 2 of 4 cases"),
         ([some(passed=3, known=1)], "some conforms: class A, 1 declared"),
         ([some(passed=1, known=2)], "some fails, as declared: 2 cases"),
         ([NONE], "some not judged"),

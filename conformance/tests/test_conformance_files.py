@@ -222,7 +222,8 @@ def test_merging_keeps_the_order_and_one_of_equal_entries() -> None:
     def document(*names: str) -> documents.Document:
         return documents.Document([{"name": name, "n": 1} for name in names], [{}], [])
 
-    merged = documents.merge([document("a", "b"), document("b", "c", "a")])
+    other_way_round = documents.Document([{"n": 1, "name": "c"}])
+    merged = documents.merge([document("a", "b"), document("b", "c", "a"), other_way_round])
     assert [run["name"] for run in merged.runs] == ["a", "b", "c"]
     assert merged.benchmarks == [{}]
     assert merged.mutants == []

@@ -167,9 +167,9 @@ def test_each_kind_of_answer_is_taken_for_what_it_is() -> None:
         assert front_end.calls == 2
         assert getattr(error.value, "hard", False) == (kind == "died")
     told = {"types": ["E\n", "Exception"], "message": "no\n", "traceback": "t" * 5000}
-    with answering(message(json.dumps(["refused", told, 1]).encode())) as front_end:
-        with pytest.raises(Refused, match="no") as refusal:
-            front_end.call(CLIP)
+    refused = message(json.dumps(["refused", told, 1]).encode())
+    with answering(refused) as front_end, pytest.raises(Refused, match="no") as refusal:
+        front_end.call(CLIP)
     assert refusal.value.types == ["E\\n", "Exception"]
     assert (refusal.value.message, len(refusal.value.traceback)) == ("no\n", 4000)
 
@@ -184,6 +184,26 @@ def test_the_limit_of_an_answer_grows_with_the_request(monkeypatch: pytest.Monke
             else:
                 with pytest.raises(Failure, match="expected at most"):
                     front_end.call(np.ones(n, np.float32))
+
+
+def test_what_answers_is_described_as_it_described_itself() -> None:
+    said = {
+        "name": "x",
+        "device": "cuda",
+        "versions": {"library": "1.0"},
+        "capabilities": {"batch": True, "model": None},
+    }
+    with answering(b"") as front_end:
+        front_end._describe(said)
+        again = FrontEnd.of(front_end.described(), timeout=1.0)
+        front_end._describe({})  # of a process that was started anew: it changes nothing
+    assert again.described() == front_end.described()
+    assert again.described()["source"] == "answering"
+    for name, value in (("name", " "), ("name", 1), ("versions", []), ("capabilities", {"x": 1})):
+        with answering(b"") as front_end, pytest.raises(Failure, match=r"not usable|empty"):
+            front_end._describe({**said, name: value})
+    with answering(b"") as front_end, pytest.raises(Failure, match="'device'"):
+        front_end._describe({"name": "x"})
 
 
 def test_a_process_that_is_lost_too_often_is_not_called_any_more() -> None:
