@@ -56,7 +56,7 @@ MODULES: dict[str, str] = {
     ),
     "whisper_mel_conformance.report.documents": (
         f"{_TESTS}rendering.py {_TESTS}files.py -k 'made_of or several or no_reports or benchmark "
-        "or mutants or huge or limit or wrong_entries or merging'"
+        "or mutants or counted or huge or limit or wrong_entries or merging'"
     ),
     "whisper_mel_conformance.report.write": (
         f"{_TESTS}engine.py {_TESTS}rendering.py {_TESTS}run.py -k 'figures or share or folders or "

@@ -154,6 +154,14 @@ def test_what_is_no_answer_is_a_failure(sent: bytes, failure: str) -> None:
     assert front_end.calls == 0
 
 
+def test_a_long_answer_is_shown_in_part() -> None:
+    sent = message(b'["value", "' + b"x" * 999 + b'", 0]')
+    with answering(sent) as front_end, pytest.raises(Failure) as error:
+        front_end.call(CLIP)
+    words = "the process sent a wrong kind of answer to call: "
+    assert len(str(error.value)) == len(words) + 200
+
+
 def test_each_kind_of_answer_is_taken_for_what_it_is() -> None:
     with answering(named("<f4", "[1, 2]", bytes(8)).replace(b" 0]", b" 3]")) as front_end:
         assert front_end.call(CLIP).tolist() == [[0.0, 0.0]]
@@ -204,6 +212,23 @@ def test_what_answers_is_described_as_it_described_itself() -> None:
             front_end._describe({**said, name: value})
     with answering(b"") as front_end, pytest.raises(Failure, match="'device'"):
         front_end._describe({"name": "x"})
+
+
+def test_a_process_that_answers_ends_where_the_next_has_other_threads() -> None:
+    with answering(b"") as front_end:
+        front_end.allow_threads(())
+        assert front_end._connection is not None
+        assert front_end._threads() == {}  # as its user's environment has them
+        front_end.allow_threads(["OMP_NUM_THREADS"])
+        assert front_end._connection is None
+    with answering(b"") as front_end:
+        front_end._threaded = ["OMP_NUM_THREADS", "MKL_NUM_THREADS"]
+        front_end.allow_threads(("MKL_NUM_THREADS", "OMP_NUM_THREADS"))
+        assert front_end._connection is not None
+        threads = front_end._threads()
+        assert {*threads} == {*client.THREAD_SETTINGS}
+        assert int(threads["OMP_NUM_THREADS"]) >= 2
+        assert threads["OPENBLAS_NUM_THREADS"] == "1"
 
 
 def test_a_process_that_is_lost_too_often_is_not_called_any_more() -> None:
