@@ -56,12 +56,10 @@ MODULES: dict[str, str] = {
     ),
     "whisper_mel_conformance.report.documents": (
         f"{_TESTS}rendering.py {_TESTS}files.py -k 'made_of or several or no_reports or benchmark "
-        "or mutants or counted or huge or limit or wrong_entries or merging'"
+        "or mutants or counted or huge or limit or wrong_entr or merging "
+        "or text_of'"
     ),
-    "whisper_mel_conformance.report.write": (
-        f"{_TESTS}engine.py {_TESTS}rendering.py {_TESTS}run.py -k 'figures or share or folders or "
-        "file_name or written or is_no_number or fail_everything or reproduc'"
-    ),
+    "whisper_mel_conformance.report.write": f"{_TESTS}write.py",
     "whisper_mel_conformance.diagnosis.search": f"{_TESTS}fits.py",
 }
 """Modules that decide a verdict or a diagnosis, each with its own tests."""
