@@ -44,11 +44,12 @@ MODULES: dict[str, str] = {
     ),
     "whisper_mel_conformance.frontend.client": (
         f"{_TESTS}hostile.py {_TESTS}run.py -k 'answer or calls or lost_too or odd_ends or part_of "
-        "or warden or by_which or plain_text or given_up or replaced'"
+        "or warden or by_which or plain_text or given_up or replaced or loaded'"
     ),
     "whisper_mel_conformance.frontend.worker": (
         f"{_TESTS}hostile.py {_TESTS}run.py -k 'plain_text or cannot_be_used or printable or at_its"
-        "_end or first_to_end or odd_ends or not_this or error_policy or memory_is or on_the_cpu'"
+        "_end or first_to_end or odd_ends or not_this or error_policy or memory_is or on_the_cpu "
+        "or loaded_is'"
     ),
     "whisper_mel_conformance.frontend.state": f"{_TESTS}state.py -k seen",
     "whisper_mel_conformance.report.facts": (

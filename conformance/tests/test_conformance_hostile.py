@@ -233,6 +233,13 @@ def test_a_process_that_answers_ends_where_the_next_has_other_threads() -> None:
 
 def test_a_process_that_is_lost_too_often_is_not_called_any_more() -> None:
     front_end = FrontEnd("lost", timeout=1800.0)
+    front_end.calls = 1
+    for _ in range(client.MAX_TIMEOUTS):
+        assert not front_end.given_up
+        with pytest.raises(Failure, match="no answer"):
+            front_end._hang("no answer")
+    assert front_end.given_up
+    front_end = FrontEnd("lost", timeout=1800.0)
     for _ in range(client.MAX_DEATHS):
         assert not front_end.given_up
         with pytest.raises(Failure, match=r"^the process died$"):
@@ -366,7 +373,8 @@ def test_a_number_of_calls_is_one() -> None:
     [
         ("os.kill(os.getpid(), signal.SIGRTMIN + 3)", r"killed by (signal )?\w+"),
         ("os.closerange(3, 4096); time.sleep(3600)", "closed its connection and continued"),
-        ("os._exit(0)", "exited with status 0"),
+        ("os._exit(0)", "exited with status 0$"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV; it said: …Fatal Python error"),
         ("sys.exit(0)", "SystemExit"),
         ("raise KeyboardInterrupt", "KeyboardInterrupt"),
         # The whole group, which the judge is not in.
@@ -381,6 +389,17 @@ def test_odd_ends_are_failures(
     front_end = load(f"def f(audio):\n    {body}")
     with pytest.raises(Failure, match=message):
         front_end.call(CLIP)
+
+
+@pytest.mark.slow
+def test_an_error_while_it_is_loaded_is_told(load: Load) -> None:
+    with pytest.raises(Refused, match="KeyError: 'at import'"):
+        load("raise KeyError('at import')").start()
+    loaded = load("def f(audio): return np.zeros((80, 2), np.float32)")
+    loaded.start()
+    assert loaded.calls == 0
+    loaded.call(CLIP)
+    assert loaded.calls == 1
 
 
 @pytest.mark.slow

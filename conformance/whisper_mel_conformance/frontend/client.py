@@ -82,7 +82,6 @@ class FrontEnd:
         self.calls = 0
         self.timeout = timeout
         self._loading = timeout * FIRST_CALL_PATIENCE
-        self._patience = FIRST_CALL_PATIENCE  # for the first call, answered or not
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
         self._output: Output | None = None
@@ -210,7 +209,8 @@ class FrontEnd:
             raise Failure(f"not called: {self._given_up}", hard=True)
         if self._connection is None:
             self.start()
-        patience, self._patience = max(patience, self._patience), 1.0
+        if self.calls == 0:
+            patience = max(patience, FIRST_CALL_PATIENCE)
         value = self._ask([operation, arguments], self.timeout * patience)
         if not ANSWERS[operation](value, arguments):
             self._die(f"sent a wrong kind of answer to {operation}: {printable(repr(value), 200)}")
@@ -280,7 +280,8 @@ class FrontEnd:
 
     def _hang(self, message: str) -> NoReturn:
         self._timeouts += 1
-        self._lose(message, self._timeouts >= MAX_TIMEOUTS)
+        # Who has never answered had the patience for a first call.
+        self._lose(message, self._timeouts >= MAX_TIMEOUTS or self.calls == 0)
 
     def _end(self) -> NoReturn:
         """Say how the process ended, and what it printed last."""
