@@ -10,8 +10,8 @@ from whisper_mel_conformance.report import facts
 from whisper_mel_conformance.report.documents import Document
 from whisper_mel_conformance.report.facts import Count, Entry
 
-CHECKOUT = {"environment": {"flags": {facts.CHECKOUT: "x"}}}
-ELSEWHERE = {"environment": {"flags": {}}}
+CHECKOUT: dict[str, Any] = {"environment": {"flags": {facts.CHECKOUT: "x"}}}
+ELSEWHERE: dict[str, Any] = {"environment": {"flags": {}}}
 
 
 def entry(data: dict[str, Any], **more: Any) -> Entry:
@@ -23,6 +23,10 @@ def some(passed: int = 0, failed: int = 0, known: int = 0, **more: Any) -> dict[
     statuses = ["passed"] * passed + ["failed"] * failed + ["known"] * known
     cases = [case(f"golden/{i}", status, 0.5) for i, status in enumerate(statuses)]
     return front_end("some", cases or [case("golden/0", "skipped")], **more)
+
+
+RIGHT = some(passed=1)
+NONE = {**some(), "worst": None, "class": "-"}
 
 
 @pytest.mark.parametrize(
@@ -53,7 +57,7 @@ def test_counts_are_by_family() -> None:
 
 
 def test_nothing_scored_is_the_least() -> None:
-    none = entry(some(worst=None, **{"class": "-"}))
+    none = entry(NONE)
     assert (none.worst, none.worst_value) == ("–", -1.0)
     infinite = entry(some(failed=1, worst={"case": "golden/0", "score": "inf"}))
     assert (infinite.worst, infinite.worst_value) == ("∞", 1e300)
@@ -83,7 +87,8 @@ def test_commands_are_as_where_the_run_was_made() -> None:
         assert one.replay(data["cases"][0]) == f"{repro} 'x y/failures/x/golden--0' --trust"
         assert one.command_for_all == f"{judge} --frontend module:some"
         assert one.command == f"{judge} --frontend module:some --profile quick"
-    assert entry(data, folder=".").replay(data["cases"][0]).split()[2] == "failures/x/golden--0"
+    there = "whisper-mel repro failures/x/golden--0 --trust"
+    assert entry(data, folder=".").replay(data["cases"][0]) == there
     assert entry(data, seed=7).command.endswith("--profile quick --seed 7")
     assert entry(data, profile="brief").command.endswith("--frontend module:some --diagnose")
     assert facts.replay_command("a", "librosa", None) == "whisper-mel repro a"
@@ -134,9 +139,6 @@ def test_speed_is_that_of_the_front_end() -> None:
 def test_families_are_in_their_order() -> None:
     cases = [case("numerics/1", "passed"), case("golden/1", "passed"), case("none/1", "passed")]
     assert facts.families(Document([run(front_end("x", cases))])) == ["golden", "numerics"]
-
-
-RIGHT, NONE = some(passed=1), some(worst=None, **{"class": "-"})
 
 
 @pytest.mark.parametrize(
