@@ -160,6 +160,9 @@ def test_a_long_answer_is_shown_in_part() -> None:
         front_end.call(CLIP)
     words = "the process sent a wrong kind of answer to call: "
     assert len(str(error.value)) == len(words) + 200
+    with answering(named("O" * 999, "[1]")) as front_end, pytest.raises(Failure) as error:
+        front_end.call(CLIP)
+    assert len(str(error.value)) == len("the process sent an invalid message ()") + 200
 
 
 def test_each_kind_of_answer_is_taken_for_what_it_is() -> None:
