@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from running import CASE
+from whisper_mel_conformance.cases.catalogue import all_cases
 from whisper_mel_conformance.frontend import client, wire
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.effects import USAGE
@@ -741,6 +742,27 @@ def test_a_file_that_is_no_case_is_said_in_a_sentence(
     assert said
     assert "Traceback" not in said
     assert not Path("owned").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"recipe": {"signal": "noise", "n": 1 << 40, "seed": 1}},
+        {"recipe": {"parts": [{"signal": "noise", "n": 10_000_000, "seed": 1}] * 1000}},
+        {"recipe": {"signal": "noise", "n": 400, "seed": 1}, "pad_to": 1 << 40},
+        {"recipe": {"signal": "noise", "n": 0, "seed": 1}, "lengths": [400, 1 << 40]},
+    ],
+)
+def test_no_file_fills_the_memory(
+    arguments: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert replayed(tmp_path, {**CASE, "arguments": arguments}) == 2
+    assert "samples: expected at most 134217728" in capsys.readouterr().err
+
+
+def test_every_case_of_the_suite_is_small_enough_to_be_replayed() -> None:
+    largest = max(replay._samples(case.arguments) for case in all_cases("nightly"))
+    assert 0 < largest <= replay._MOST_SAMPLES
 
 
 @pytest.mark.parametrize("options", [[], ["--issue"]])
