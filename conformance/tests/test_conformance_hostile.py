@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from running import CASE
 from whisper_mel_conformance.cases.catalogue import all_cases
-from whisper_mel_conformance.frontend import client, wire
+from whisper_mel_conformance.frontend import client, wire, worker
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.effects import USAGE
 from whisper_mel_conformance.frontend.errors import Failure, Refused, Unsupported
@@ -607,6 +607,14 @@ def test_a_front_end_is_the_first_to_end_for_lack_of_memory(load: Load) -> None:
     body = "raise ValueError(open('/proc/self/oom_score_adj').read())"
     with pytest.raises(Refused, match="1000"):
         load(f"def f(audio): {body}").call(CLIP)
+
+
+def test_the_words_of_an_error_are_printable_in_length() -> None:
+    try:
+        raise ValueError("x" * 9000)
+    except ValueError as error:
+        told = worker._describe(error)
+    assert (len(told["message"]), len(told["traceback"])) == (2000, 4000)
 
 
 # --------------------------------------------------------------------------- arrays that lie
