@@ -3,7 +3,8 @@
     ./dev mutants --suite          30 mutants of each module, drawn by seed 0 (most of an hour)
 
 A mutant is a module in which one comparison, constant, condition, result or statement is another.
-It is compiled in a fork of this process, which runs the module's own tests: no file is changed.
+A fork of this process runs the module's own tests with it: every process that they start imports it
+from a folder of its own, where all else is links to this checkout. No file is changed.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import json
 import os
 import random
 import resource
+import shlex
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +27,40 @@ from checkout.paths import MEASUREMENTS
 RECORD = MEASUREMENTS / "suite-mutants.json"
 COUNT = 30
 _SECONDS = 300  # processor time of one mutant's tests; those that take longer have found it
+_OPTIONS = [
+    *("-x", "-q", "-n", "0", "-p", "no:cacheprovider"),
+    "--assert=plain",  # rewritten assertions are for messages, which nobody reads here
+    # A test that waits for a mutant has found it, and none of them takes two minutes otherwise.
+    *("-o", "faulthandler_timeout=120", "-o", "faulthandler_exit_on_timeout=true"),
+]
 _TESTS = "conformance/tests/test_conformance_"
 MODULES: dict[str, str] = {
     "whisper_mel_reference.bound": "reference/tests/test_reference_bound.py",
     "whisper_mel_conformance.cases.judging": f"{_TESTS}judging.py",
     "whisper_mel_conformance.run.known": f"{_TESTS}matrix.py -k declar",
     "whisper_mel_conformance.report.verdict": f"{_TESTS}verdict.py",
-    "whisper_mel_conformance.frontend.wire": f"{_TESTS}hostile.py",
-    "whisper_mel_conformance.frontend.client": f"{_TESTS}hostile.py",
+    "whisper_mel_conformance.frontend.wire": (
+        f"{_TESTS}hostile.py -k 'answer or message or arrays or shown or text or workflow or reads'"
+    ),
+    "whisper_mel_conformance.frontend.client": (
+        f"{_TESTS}hostile.py {_TESTS}run.py -k 'answer or calls or lost_too or odd_ends or part_of "
+        "or warden or by_which or plain_text or given_up or replaced or loaded'"
+    ),
+    "whisper_mel_conformance.frontend.worker": (
+        f"{_TESTS}hostile.py {_TESTS}run.py -k 'plain_text or cannot_be_used or printable or at_its"
+        "_end or first_to_end or odd_ends or not_this or error_policy or memory_is or on_the_cpu "
+        "or loaded_is'"
+    ),
     "whisper_mel_conformance.frontend.state": f"{_TESTS}state.py -k seen",
+    "whisper_mel_conformance.report.facts": (
+        f"{_TESTS}facts.py {_TESTS}rendering.py -k 'facts or numbers'"
+    ),
+    "whisper_mel_conformance.report.documents": (
+        f"{_TESTS}rendering.py {_TESTS}files.py -k 'made_of or several or no_reports or benchmark "
+        "or mutants or counted or huge or limit or wrong_entr or merging "
+        "or text_of'"
+    ),
+    "whisper_mel_conformance.report.write": f"{_TESTS}write.py",
     "whisper_mel_conformance.diagnosis.search": f"{_TESTS}fits.py",
 }
 """Modules that decide a verdict or a diagnosis, each with its own tests."""
@@ -77,46 +104,64 @@ def run(word: str, record: bool = False, seed: int = 0) -> int:
 
 
 def _tree(module: str) -> ast.Module:
+    path = _source(module)
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def _source(module: str) -> Path:
+    return Path(_package(module), *module.split(".")[1:]).with_suffix(".py")
+
+
+def _package(module: str) -> Path:
+    """Return the folder of the package that a module is in; import nothing."""
     spec = importlib.util.find_spec(module.partition(".")[0])
     assert spec is not None
     assert spec.submodule_search_locations is not None
-    path = Path(spec.submodule_search_locations[0], *module.split(".")[1:]).with_suffix(".py")
-    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+    return Path(spec.submodule_search_locations[0])
 
 
 def _killed(module: str, tree: ast.Module | None, tests: str) -> bool:
     """Run tests in a fork, in which the module is ``tree`` (None: as it is); say if they fail."""
-    child = os.fork()
-    if child == 0:
-        quiet = os.open(os.devnull, os.O_WRONLY)
-        for number in (1, 2):
-            os.dup2(quiet, number)
-        resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
-        status = 1
-        try:
-            if tree is not None:
-                _put_in_place(module, tree)
-            import pytest
+    with tempfile.TemporaryDirectory(prefix="whisper-mel-mutant-") as folder:
+        child = os.fork()
+        if child == 0:
+            quiet = os.open(os.devnull, os.O_WRONLY)
+            for number in (1, 2):
+                os.dup2(quiet, number)
+            resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
+            status = 1
+            try:
+                if tree is not None:
+                    _put_in_place(module, tree, Path(folder))
+                import pytest
 
-            # No rewritten assertions: they are for messages, which nobody reads here.
-            options = ["-x", "-q", "-n", "0", "--assert=plain", "-p", "no:cacheprovider"]
-            status = pytest.main([*options, *tests.split()])
-        finally:
-            os._exit(int(status))
-    _, ended = os.waitpid(child, 0)
+                status = pytest.main([*_OPTIONS, *shlex.split(tests)])
+            finally:
+                os._exit(int(status))
+        _, ended = os.waitpid(child, 0)
     return ended != 0
 
 
-def _put_in_place(module: str, tree: ast.Module) -> None:
-    """Make the import of the module execute ``tree``."""
-    before = SourceFileLoader.get_code
-
-    def get_code(self: SourceFileLoader, fullname: str) -> Any:
-        if fullname == module:
-            return compile(ast.fix_missing_locations(tree), module, "exec")
-        return before(self, fullname)
-
-    SourceFileLoader.get_code = get_code  # type: ignore[method-assign,assignment]
+def _put_in_place(module: str, tree: ast.Module, folder: Path) -> None:
+    """Make this process, and those that it starts, import the module as ``tree`` has it."""
+    package, *names = module.split(".")
+    here, there = _package(module), folder / package
+    for name in names:
+        there.mkdir()
+        for entry in here.iterdir():
+            if entry.name not in (name, f"{name}.py"):
+                (there / entry.name).symlink_to(entry)
+        here, there = here / name, there / name
+    text = ast.unparse(ast.fix_missing_locations(tree))
+    there.with_suffix(".py").write_text(text, encoding="utf-8")
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        del sys.modules[name]
+    sys.dont_write_bytecode = True  # through a link it would go to this checkout
+    sys.path.insert(0, str(folder))
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, (str(folder), os.environ.get("PYTHONPATH")))
+    )
 
 
 # --------------------------------------------------------------------------- what is changed

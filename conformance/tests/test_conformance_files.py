@@ -222,7 +222,21 @@ def test_merging_keeps_the_order_and_one_of_equal_entries() -> None:
     def document(*names: str) -> documents.Document:
         return documents.Document([{"name": name, "n": 1} for name in names], [{}], [])
 
-    merged = documents.merge([document("a", "b"), document("b", "c", "a")])
+    other_way_round = documents.Document([{"n": 1, "name": "c"}])
+    merged = documents.merge([document("a", "b"), document("b", "c", "a"), other_way_round])
     assert [run["name"] for run in merged.runs] == ["a", "b", "c"]
     assert merged.benchmarks == [{}]
     assert merged.mutants == []
+
+
+def test_the_text_of_a_report_can_be_read_by_all() -> None:
+    made = documents.Document([{"name": "é"}])
+    assert made.text() == '{\n "name": "é",\n "benchmarks": [],\n "mutants": []\n}\n'
+    with pytest.raises(ValueError, match="JSON"):
+        documents.Document([{"score": float("nan")}]).text()
+
+
+def test_the_words_for_a_wrong_entry_are_few() -> None:
+    with pytest.raises(documents.Unreadable) as error:
+        documents._check(Path("x"), "z" * 1000, {"enum": [1]})
+    assert len(str(error.value)) == len("x: $: ") + 300

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 from running import CASE
-from whisper_mel_conformance.frontend import client, wire
+from whisper_mel_conformance.cases.catalogue import all_cases
+from whisper_mel_conformance.frontend import client, wire, worker
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.effects import USAGE
 from whisper_mel_conformance.frontend.errors import Failure, Refused, Unsupported
@@ -89,48 +90,170 @@ def test_what_is_sent_is_never_executed(load: Load, tmp_path: Path) -> None:
         assert not marker.exists()
 
 
-@pytest.mark.slow
+def message(text: bytes, memory: bytes = b"") -> bytes:
+    return struct.pack("<QQ", len(text), len(memory)) + text + memory
+
+
+def named(dtype: str, shape: str, memory: bytes = b"") -> bytes:
+    """An answer whose value is an array, as it is named in the text."""
+    text = f'["value", {{"array of": "{dtype}", "shape": {shape}}}, 0]'
+    return message(text.encode(), memory)
+
+
+@contextlib.contextmanager
+def answering(sent: bytes) -> Iterator[FrontEnd]:
+    """A front-end that has sent these bytes; there is no process."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        front_end = FrontEnd("answering", timeout=1800.0)
+        front_end._connection = ours
+        theirs.sendall(sent)
+        yield front_end
+        front_end.stop()
+
+
 @pytest.mark.parametrize(
-    ("sends", "message"),
+    ("sent", "failure"),
     [
-        ("b'rubbish' * 9", "bytes of text"),
-        ("struct.pack('<QQ', 1 << 62, 0)", "bytes of text"),
-        ("struct.pack('<QQ', 2, 1 << 62) + b'{}'", "arrays of"),
-        ("message(b'[')", "invalid message .no JSON"),
-        ("message(b'[' * 100_000)", "invalid message .no JSON"),
-        ("message(b'[' * 900 + b']' * 900)", "invalid message .no JSON"),
-        ("message(b'{}')", "invalid answer"),
-        ('message(b\'["value", {"array of": "|O", "shape": [1]}, 0]\')', "number type"),
-        ('message(b\'["value", {"array of": "<f4", "shape": [-1]}, 0]\')', "lengths"),
-        ('message(b\'["value", {"array of": "<f4", "shape": [9]}, 0]\')', "in 0 bytes"),
-        ('message(b\'["value", {"array of": "<f4", "shape": [281474976710656]}, 0]\')', "lengths"),
+        (b"rubbish" * 9, "bytes of text"),
+        (struct.pack("<QQ", 1 << 62, 0), "bytes of text"),
+        (struct.pack("<QQ", wire.TEXT_LIMIT + 1, 0), "expected at most"),
+        (struct.pack("<QQ", 2, 1 << 62) + b"{}", "arrays of"),
+        (message(b"["), "invalid message .no JSON"),
+        (message(b"[" * 100_000), "invalid message .no JSON"),
+        (message(b"[" * 900 + b"]" * 900), "invalid message .no JSON"),
+        (message(b"{}"), "invalid answer"),
+        (named("|O", "[1]"), "number type"),
+        (named("<f4", "[-1]"), "lengths"),
+        (named("<f4", "[9]"), "in 0 bytes"),
+        (named("<f4", "[281474976710656]"), "lengths"),
+        (named("<f4", "[0, 4294967296, 4294967296]"), "lengths"),
+        (message(b'["value", 1, 0]', b"1234"), "names 0"),
+        (message(b'["value", 1, 0]'), "sent a wrong kind of answer to call: 1"),
+        (message(b'["value", [], 0]'), "wrong kind of answer"),
+        (named("<f8", "[1]", bytes(8)), "wrong kind of answer"),
+        (message(b'["value", 1, -1]'), "invalid answer"),
+        (message(b'["value", 1, true]'), "invalid answer"),
+        (message(b'["value", 1]'), "invalid answer"),
+        (message(b'["value", 1, 0, 0]'), "invalid answer"),
+        (message(b'["passed", 1, 0]'), "invalid answer"),
+        (message(b'["refused", 1, 0]'), "invalid answer"),
+        (message(b'["refused", {"types": []}, 0]'), "invalid answer"),
+        (message(b'["refused", {"types": ["E"], "message": ""}, 0]'), "invalid answer"),
         (
-            'message(b\'["value", {"array of": "<f4", "shape": [0, 4294967296, 4294967296]}, 0]\')',
-            "lengths",
-        ),
-        ("message(b'[\"value\", 1, 0]', b'1234')", "names 0"),
-        ("message(b'[\"value\", 1, 0]')", "wrong kind of answer to call: 1"),
-        ("message(b'[\"value\", [], 0]')", "wrong kind of answer"),
-        ("message(b'[\"value\", 1, -1]')", "invalid answer"),
-        ("message(b'[\"value\", 1, true]')", "invalid answer"),
-        ("message(b'[\"passed\", 1, 0]')", "invalid answer"),
-        ('message(b\'["refused", {"types": []}, 0]\')', "invalid answer"),
-        (
-            'message(b\'["refused", {"types": [1], "message": "", "traceback": ""}, 0]\')',
+            message(b'["refused", {"types": [1], "message": "", "traceback": ""}, 0]'),
             "invalid answer",
         ),
-        ("message(b'[[], 1, 0]')", "invalid answer"),
+        (message(b'["refused", {"types": [], "message": "", "traceback": ""}, 0]'), "invalid"),
+        (message(b'["died", 1, 0]'), "invalid answer"),
+        (message(b"[[], 1, 0]"), "invalid answer"),
     ],
 )
-def test_what_is_no_answer_is_a_failure(load: Load, sends: str, message: str) -> None:
-    front_end = load(
-        f"{FIND}\n"
-        "def message(text, memory=b''):\n"
-        "    return struct.pack('<QQ', len(text), len(memory)) + text + memory\n"
-        f"def f(audio):\n    judge().sendall({sends})\n    time.sleep(3600)",
-    )
-    with pytest.raises(Failure, match=message):
+def test_what_is_no_answer_is_a_failure(sent: bytes, failure: str) -> None:
+    with answering(sent) as front_end, pytest.raises(Failure, match=failure) as error:
         front_end.call(CLIP)
+    assert error.value.hard
+    assert str(error.value).startswith("the process sent")
+    assert front_end.calls == 0
+
+
+def test_a_long_answer_is_shown_in_part() -> None:
+    sent = message(b'["value", "' + b"x" * 999 + b'", 0]')
+    with answering(sent) as front_end, pytest.raises(Failure) as error:
+        front_end.call(CLIP)
+    words = "the process sent a wrong kind of answer to call: "
+    assert len(str(error.value)) == len(words) + 200
+    with answering(named("O" * 999, "[1]")) as front_end, pytest.raises(Failure) as error:
+        front_end.call(CLIP)
+    assert len(str(error.value)) == len("the process sent an invalid message ()") + 200
+
+
+def test_each_kind_of_answer_is_taken_for_what_it_is() -> None:
+    with answering(named("<f4", "[1, 2]", bytes(8)).replace(b" 0]", b" 3]")) as front_end:
+        assert front_end.call(CLIP).tolist() == [[0.0, 0.0]]
+        assert front_end.calls == 3
+    for kind, raised in (("broken", Failure), ("died", Failure), ("unsupported", Unsupported)):
+        text = json.dumps([kind, "why\x1b" + "y" * 3000, 2]).encode()
+        with answering(message(text)) as front_end, pytest.raises(raised) as error:
+            front_end.call(CLIP)
+        assert str(error.value).startswith("why\\x1by")
+        assert len(str(error.value)) <= 2010
+        assert front_end.calls == 2
+        assert getattr(error.value, "hard", False) == (kind == "died")
+    told = {"types": ["E\n", "Exception"], "message": "no\n", "traceback": "t" * 5000}
+    refused = message(json.dumps(["refused", told, 1]).encode())
+    with answering(refused) as front_end, pytest.raises(Refused, match="no") as refusal:
+        front_end.call(CLIP)
+    assert refusal.value.types == ["E\\n", "Exception"]
+    assert (refusal.value.message, len(refusal.value.traceback)) == ("no\n", 4000)
+
+
+def test_the_limit_of_an_answer_grows_with_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_LEAST_ANSWER", 100)
+    for n, sent, is_taken in ((1, 100, True), (1, 101, True), (1, 9000, False), (1200, 9000, True)):
+        answer = named("<f4", f"[{sent // 4}]", bytes(sent // 4 * 4))
+        with answering(answer) as front_end:
+            if is_taken:
+                assert front_end.call(np.ones(n, np.float32)).nbytes == sent // 4 * 4
+            else:
+                with pytest.raises(Failure, match="expected at most"):
+                    front_end.call(np.ones(n, np.float32))
+
+
+def test_what_answers_is_described_as_it_described_itself() -> None:
+    said = {
+        "name": "x",
+        "device": "cuda",
+        "versions": {"library": "1.0"},
+        "capabilities": {"batch": True, "model": None},
+    }
+    with answering(b"") as front_end:
+        front_end._describe(said)
+        again = FrontEnd.of(front_end.described(), timeout=1.0)
+        front_end._describe({})  # of a process that was started anew: it changes nothing
+    assert again.described() == front_end.described()
+    assert again.described()["source"] == "answering"
+    for name, value in (("name", " "), ("name", 1), ("versions", []), ("capabilities", {"x": 1})):
+        with answering(b"") as front_end, pytest.raises(Failure, match=r"not usable|empty"):
+            front_end._describe({**said, name: value})
+    with answering(b"") as front_end, pytest.raises(Failure, match="'device'"):
+        front_end._describe({"name": "x"})
+
+
+def test_a_process_that_answers_ends_where_the_next_has_other_threads() -> None:
+    with answering(b"") as front_end:
+        front_end.allow_threads(())
+        assert front_end._connection is not None
+        assert front_end._threads() == {}  # as its user's environment has them
+        front_end.allow_threads(["OMP_NUM_THREADS"])
+        assert front_end._connection is None
+    with answering(b"") as front_end:
+        front_end._threaded = ["OMP_NUM_THREADS", "MKL_NUM_THREADS"]
+        front_end.allow_threads(("MKL_NUM_THREADS", "OMP_NUM_THREADS"))
+        assert front_end._connection is not None
+        threads = front_end._threads()
+        assert {*threads} == {*client.THREAD_SETTINGS}
+        assert int(threads["OMP_NUM_THREADS"]) >= 2
+        assert threads["OPENBLAS_NUM_THREADS"] == "1"
+
+
+def test_a_process_that_is_lost_too_often_is_not_called_any_more() -> None:
+    front_end = FrontEnd("lost", timeout=1800.0)
+    front_end.calls = 1
+    for _ in range(client.MAX_TIMEOUTS):
+        assert not front_end.given_up
+        with pytest.raises(Failure, match="no answer"):
+            front_end._hang("no answer")
+    assert front_end.given_up
+    front_end = FrontEnd("lost", timeout=1800.0)
+    for _ in range(client.MAX_DEATHS):
+        assert not front_end.given_up
+        with pytest.raises(Failure, match=r"^the process died$"):
+            front_end._die("died")
+    assert front_end.given_up
+    with pytest.raises(Failure, match=r"^not called: the process died, as before$") as error:
+        front_end.call(CLIP)
+    assert error.value.hard
 
 
 @pytest.mark.slow
@@ -184,6 +307,25 @@ def test_the_size_of_a_message_is_returned() -> None:
         assert wire.send(ours, [CLIP, "x"], 1800.0) == len(theirs.recv(1 << 20)) > CLIP.nbytes
 
 
+def test_a_message_without_a_limit_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(0.0)  # of an earlier message
+        wire.send(theirs, "x")
+        assert wire.receive(ours) == "x"
+        assert ours.gettimeout() is None
+        wire.send(theirs, "x")
+        monkeypatch.setattr(wire.time, "monotonic", lambda: 5.0)
+        with pytest.raises(TimeoutError):  # no time is left, to the last digit
+            wire.receive(ours, 0.0)
+
+
+def test_a_long_text_loses_its_middle() -> None:
+    assert wire.printable("0123456789", 10) == "0123456789"
+    assert wire.printable("0123456789", 9) == "0123…6789"
+    assert wire.printable("0123456789", 4) == "01…9"
+
+
 def test_only_what_cannot_be_shown_is_escaped() -> None:
     assert wire.printable("é\x1b\n\t\u202ex\ud800") == "é\\x1b\\n\\t\\u202ex\\ud800"
     assert wire.printable("é\x1b\n\t", lines=True) == "é\\x1b\n\t"
@@ -199,6 +341,7 @@ def test_no_word_of_a_front_end_is_a_command_of_a_workflow(command: str) -> None
         )
         assert shown == wire.printable(shown, lines=True)
     assert wire.printable("std::bad_alloc: ::new") == "std::bad_alloc: ::new"
+    assert wire.printable(" ::x\n::y ##[z", lines=True) == " \\x3a:x\n\\x3a:y \\x23#[z"
 
 
 def test_a_message_cut_short_is_an_end() -> None:
@@ -221,6 +364,12 @@ def test_every_operation_has_a_form_of_answer() -> None:
     assert not ANSWERS["call"](np.zeros(3), {})
 
 
+def test_a_number_of_calls_is_one() -> None:
+    limit = 1 << 40
+    assert all(map(client._is_count, (0, 1, limit - 1)))
+    assert not any(map(client._is_count, (-1, limit, 1.0, True, None)))
+
+
 # --------------------------------------------------------------------------- ends of a process
 
 
@@ -230,7 +379,8 @@ def test_every_operation_has_a_form_of_answer() -> None:
     [
         ("os.kill(os.getpid(), signal.SIGRTMIN + 3)", r"killed by (signal )?\w+"),
         ("os.closerange(3, 4096); time.sleep(3600)", "closed its connection and continued"),
-        ("os._exit(0)", "exited with status 0"),
+        ("os._exit(0)", "exited with status 0$"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV; it said: …Fatal Python error"),
         ("sys.exit(0)", "SystemExit"),
         ("raise KeyboardInterrupt", "KeyboardInterrupt"),
         # The whole group, which the judge is not in.
@@ -245,6 +395,19 @@ def test_odd_ends_are_failures(
     front_end = load(f"def f(audio):\n    {body}")
     with pytest.raises(Failure, match=message):
         front_end.call(CLIP)
+
+
+@pytest.mark.slow
+def test_an_error_while_it_is_loaded_is_told(load: Load) -> None:
+    failing = load("raise KeyError('at import')")
+    with pytest.raises(Refused, match="KeyError: 'at import'"):
+        failing.start()
+    loaded = load("def f(audio): return np.zeros((80, 2), np.float32)")
+    loaded.start()
+    assert failing.calls == loaded.calls == 0
+    for count in (1, 2):
+        loaded.call(CLIP)
+        assert loaded.calls == count
 
 
 @pytest.mark.slow
@@ -452,6 +615,36 @@ def test_errors_are_printable_and_have_an_end(load: Load) -> None:
         silent.call(CLIP)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return f(audio)", "RecursionError: maximum recursion depth"),
+        ("return np.zeros(1 << 50)", r"Memory\w*Error: Unable to allocate"),
+        ("raise SystemError('error return without exception set')", "SystemError: error return"),
+    ],
+)
+def test_an_interpreter_at_its_end_refuses_nothing(load: Load, body: str, message: str) -> None:
+    with pytest.raises(Failure, match=message):
+        load(f"def f(audio):\n    {body}").call(CLIP)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is not known who ends first")
+def test_a_front_end_is_the_first_to_end_for_lack_of_memory(load: Load) -> None:
+    body = "raise ValueError(open('/proc/self/oom_score_adj').read())"
+    with pytest.raises(Refused, match="1000"):
+        load(f"def f(audio): {body}").call(CLIP)
+
+
+def test_the_words_of_an_error_are_printable_in_length() -> None:
+    try:
+        raise ValueError("x" * 9000)
+    except ValueError as error:
+        told = worker._describe(error)
+    assert (len(told["message"]), len(told["traceback"])) == (2000, 4000)
+
+
 # --------------------------------------------------------------------------- arrays that lie
 
 
@@ -585,6 +778,27 @@ def test_a_file_that_is_no_case_is_said_in_a_sentence(
     assert said
     assert "Traceback" not in said
     assert not Path("owned").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"recipe": {"signal": "noise", "n": 1 << 40, "seed": 1}},
+        {"recipe": {"parts": [{"signal": "noise", "n": 10_000_000, "seed": 1}] * 1000}},
+        {"recipe": {"signal": "noise", "n": 400, "seed": 1}, "pad_to": 1 << 40},
+        {"recipe": {"signal": "noise", "n": 0, "seed": 1}, "lengths": [400, 1 << 40]},
+    ],
+)
+def test_no_file_fills_the_memory(
+    arguments: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert replayed(tmp_path, {**CASE, "arguments": arguments}) == 2
+    assert "samples: expected at most 134217728" in capsys.readouterr().err
+
+
+def test_every_case_of_the_suite_is_small_enough_to_be_replayed() -> None:
+    largest = max(replay._samples(case.arguments) for case in all_cases("nightly"))
+    assert 0 < largest <= replay._MOST_SAMPLES
 
 
 @pytest.mark.parametrize("options", [[], ["--issue"]])

@@ -52,6 +52,28 @@ def test_a_failure_says_where_all_wrong_values_are() -> None:
         judge(y, CLIP, WHISPER, 4.0)
 
 
+def test_a_value_at_the_limit_is_right_beside_a_wrong_one() -> None:
+    y = off(2.0)
+    limit = judge(y, CLIP, WHISPER, 4.0)
+    y[7, 2] += 50 * EXACT.bound[7, 2]
+    with pytest.raises(Failure, match="1 of 800 values are off"):
+        judge(y, CLIP, WHISPER, limit)
+
+
+def test_what_is_as_far_from_the_truth_is_not_the_golden_s_fault() -> None:
+    golden = EXACT.features
+    with pytest.raises(Failure, match=r"^value\[3, 5\]"):
+        judge(off(50.0), CLIP, WHISPER, 4.0, golden=golden)
+    assert judge(off(2.0), CLIP, WHISPER, 4.0, golden=golden) == pytest.approx(2.0, abs=0.01)
+
+
+def test_clips_are_told_apart_by_their_samples() -> None:
+    one, other = judging._Keyed(CLIP), judging._Keyed(-CLIP)
+    assert one == judging._Keyed(CLIP.copy())
+    assert one != other
+    assert one != CLIP.shape
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_fails(value: float) -> None:
     y = off(0.0)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from whisper_mel_conformance.cases.catalogue import find
+from whisper_mel_conformance.frontend import warden
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure
 from whisper_mel_conformance.frontend.warden import children
@@ -187,6 +188,46 @@ def test_what_never_stays_is_found_and_ended(tmp_path: Path) -> None:
     then = last.read_text()
     time.sleep(0.3)
     assert last.read_text() == then, "it goes on"
+
+
+# Thirty processes that are replaced by their children all the time, in the group of the first.
+COMETS = """
+import os, sys, time
+from whisper_mel_conformance.frontend import warden
+warden._PATIENCE = 0.0  # no process is killed by its own number
+begun, begin = os.pipe()
+group = os.fork()
+if group == 0:
+    os.setpgid(0, 0)
+    for _ in range(30):
+        if os.fork() == 0:
+            end = time.monotonic() + 60
+            while time.monotonic() < end and not os.fork():
+                os.write(begin, b".")
+            if time.monotonic() > end:
+                open("survived", "w")
+            os._exit(0)
+    time.sleep(3600)
+seen = b""
+while len(seen) < 200:
+    seen += os.read(begun, 1)
+warden._end_all(group)
+os.close(begin)
+while os.read(begun, 1000):  # until nobody has the other end
+    pass
+"""
+
+
+def test_those_that_fork_all_the_time_end_at_once(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", COMETS], cwd=tmp_path, check=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_ended_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warden, "_PATIENCE", 0.05)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    warden._kill(lambda: [gone.pid])
 
 
 # Ends its warden, which cannot end others then.

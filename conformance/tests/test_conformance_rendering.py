@@ -493,3 +493,7 @@ def test_mutants_are_counted_by_family(tmp_path: Path) -> None:
     path.write_text(json.dumps({"format": 1, "cases": cases, "mutants": rows}))
     with pytest.raises(Unreadable, match=r"mutants\.json is no result"):
         read_mutants(path)
+    rows[0] |= {"cases": signs[0], "verdict": 3}
+    path.write_text(json.dumps({"format": 1, "cases": cases, "mutants": rows}))
+    with pytest.raises(Unreadable, match=r"mutants\.json: .*verdict"):
+        read_mutants(path)

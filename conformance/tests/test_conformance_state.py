@@ -266,3 +266,11 @@ def test_files_of_programs_are_temporary(tmp_path: Path, monkeypatch: pytest.Mon
     assert effects._usage()["temporary files"] == 0
     (tmp_path / "folder" / "left").touch()
     assert effects._usage()["temporary files"] == 1
+
+
+def test_shared_memory_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its files, and by lines of what the system says: a pool of its own would hide it."""
+    listed = {"/dev/shm": ["a", "b"], "/proc/self/fd": []}
+    monkeypatch.setattr(effects.os, "listdir", lambda path: listed.get(str(path), []))
+    monkeypatch.setattr(effects.Path, "read_text", lambda path: f"{path}\nkey\nkey\n")
+    assert effects._shared_memory() == 5

@@ -124,7 +124,7 @@ def _shared() -> Iterator[Case]:
 def _unwritten() -> Iterator[Case]:
     """Return cases of audio that is watched while the call runs."""
     here = ("same_process",)
-    for n in (400, 5 * SECOND):
+    for n in (400, 5 * SECOND, 30 * SECOND):
         yield from both(f"buffers/never-written-{n}", "unwritten", here, recipe=rising(n, 32))
     other: dict[str, dict[str, Any]] = {
         "int16": {"recipe": rising(SECOND, 33, dtype="int16")},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 from whisper_mel_conformance.cases.case import BANDS, Case, Family, both
@@ -17,6 +18,7 @@ _LEFT = {
     "threads": 0,
     "files": 0,
     "temporary files": 0,
+    "shared memory": 0.5,  # of others on this machine, too: what comes with every other call
     "bytes": 1024,
     "objects": 8,
     "bytes of programs": 8 << 10,  # in physical memory
@@ -27,6 +29,7 @@ _GROWTH = {
     "threads": 0,
     "files": 0,
     "temporary files": 0,
+    "shared memory": 1000,
     "bytes": 16 << 20,
     "bytes of programs": 16 << 20,
 }
@@ -249,10 +252,23 @@ def _determinism(profile: str) -> Iterator[Case]:
     yield Case("determinism/one-sample-apart", "sequence", {"calls": calls})
     first = {"recipe": tiny, "times": 1000, "anew": True}
     yield Case("determinism/first-1000-calls", "repeats", first)
+    of_one_path: dict[str, dict[str, Any]] = {
+        "128-bands": {"n_mels": 128},
+        "int16": {"recipe": {**tiny, "dtype": "int16"}},
+        "padded": {"pad_to": 640},
+    }
+    for name, more in of_one_path.items():
+        yield Case(f"determinism/first-1000-calls-{name}", "repeats", {**first, **more})
     # A clip that begins with the whole one before, as if one stream went on; and the first again.
     parts = [rising(4000, 108), noise(1600, 109), noise(77, 110), signal("chirp", 8000)]
     grown = [{"parts": parts[:count]} for count in (1, 2, 3, 4, 1, 3, 2)]
     yield from _sequences("determinism/beginning-with-the-last", grown)
+    # A clip that begins with the end of the one before, as the pieces of a stream may.
+    ends = [noise(count, 300 + count) for count in _OVERLAPS]
+    overlapping = [{"parts": [a, noise(1777, 119), b]} for a, b in pairwise(ends)]
+    for n_mels in BANDS:
+        each = [{"recipe": recipe, "n_mels": n_mels} for recipe in overlapping]
+        yield Case(f"determinism/overlapping/{n_mels}", "sequence", {"calls": each})
     # Equal lengths, sums, extremes and histograms; of some also the samples at the ends.
     plain = noise(4000, 111, whole=4096)
     moved = [{**plain, "order": order} for order in ("reversed", "sorted", "rotated", "swapped")]
@@ -267,6 +283,9 @@ def _determinism(profile: str) -> Iterator[Case]:
         calls = [{"recipe": plain, **more} for more in ({}, option, {}, option)]
         yield Case(f"determinism/same-clip-{name}", "sequence", {"calls": calls})
 
+
+_OVERLAPS = (100, 160, 200, 240, 400, 800, 1600, 8000, SECOND, 100)
+"""Samples that clips have in common with the one before: parts of a hop, hops, windows, seconds."""
 
 _OTHERWISE: dict[str, dict[str, Any]] = {
     "smoothed": {"smoothing": "same"},
@@ -290,6 +309,8 @@ def _memory(profile: str) -> Iterator[Case]:
     for name, n, times in (("short", 1600, 100), ("long", SECOND, 60)):
         arguments = {"recipe": rising(n, 111), "times": times}
         yield from both(f"memory/left-behind-{name}", "growth", ("in_process",), **arguments)
+    arguments = {"recipe": rising(1600, 120), "times": 100, "how": "with other clips"}
+    yield from both("memory/left-behind-by-other-clips", "growth", ("in_process",), **arguments)
     recipe = rising(1600, 118)
     for name, more in _LEAKING.items():
         arguments = {"recipe": {**recipe, **more.get("recipe", {})}, **more.get("options", {})}

@@ -280,7 +280,8 @@ class FrontEnd:
 
     def _hang(self, message: str) -> NoReturn:
         self._timeouts += 1
-        self._lose(message, self._timeouts >= MAX_TIMEOUTS)
+        # Who has never answered had the patience for a first call.
+        self._lose(message, self._timeouts >= MAX_TIMEOUTS or self.calls == 0)
 
     def _end(self) -> NoReturn:
         """Say how the process ended, and what it printed last."""

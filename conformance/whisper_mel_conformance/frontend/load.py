@@ -284,12 +284,17 @@ def require_known(source: str) -> None:
         if not Path(module).is_file():
             raise UnknownFrontEnd(f"front-end {source!r}: there is no file {module}")
         return
+    # Nothing is imported here, in the judging process: not even a package to look for its modules.
     try:
-        found = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
+        found = importlib.util.find_spec(module.partition(".")[0])
+    except ValueError:  # of this process's own __main__
         found = None
     if found is None:
-        raise UnknownFrontEnd(f"front-end {source!r}: there is no module {module} on sys.path")
+        raise _no_module(source, module)
+
+
+def _no_module(source: str, module: str) -> UnknownFrontEnd:
+    return UnknownFrontEnd(f"front-end {source!r}: there is no module {module} on sys.path")
 
 
 def load(source: str, model: Mapping[str, Any] | None = None) -> Loaded:
@@ -307,7 +312,7 @@ def _found(source: str) -> Any:
     if ":" not in source:
         return registered()[source].load()
     name, _, attribute = source.rpartition(":")
-    module = _load_file(Path(name)) if name.endswith(".py") else importlib.import_module(name)
+    module = _load_file(Path(name)) if name.endswith(".py") else _import(source, name)
     value: Any = module
     for part in attribute.split("."):
         if not hasattr(value, part):
@@ -317,6 +322,15 @@ def _found(source: str) -> Any:
             )
         value = getattr(value, part)
     return value
+
+
+def _import(source: str, name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{name}.".startswith(f"{error.name}."):
+            raise _no_module(source, name) from error
+        raise  # what the module itself imports
 
 
 def _as_of(loaded: Loaded, model: Mapping[str, Any]) -> Loaded:

@@ -15,6 +15,8 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,6 +24,8 @@ MARK = "WHISPER_MEL_MARK"
 """Environment variable with the mark of a front-end's processes, which the judge chooses."""
 _WARDEN = "WHISPER_MEL_WARDEN"
 _FOLDER = "TMPDIR"
+
+_PATIENCE = 30.0  # seconds for which what is left is killed; some forks faster than that
 
 _SIGNALS = {signal.SIGTERM, signal.SIGCHLD}
 _PR_SET_PDEATHSIG = 1
@@ -56,11 +60,12 @@ def watch(connection: int) -> None:
     tempfile.tempdir = None  # known anew from the environment
     child = os.fork()
     if child == 0:
+        os.setpgid(0, 0)  # a group without the warden, which kills it
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return
     os.close(connection)
     status = _ended(child)
-    _end_all()
+    _end_all(child)
     shutil.rmtree(os.environ[_FOLDER], ignore_errors=True)
     _exit_as(status)
 
@@ -76,10 +81,7 @@ def end_marked(mark: str) -> None:
     Their temporary files are removed. Who has cleared its environment has no mark.
     """
     word = f"{MARK}={mark}".encode()
-    while left := [pid for pid in _parents() if word in _environment_of(pid)]:
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    _kill(lambda: [pid for pid in _parents() if word in _environment_of(pid)])
     shutil.rmtree(folder_of(mark), ignore_errors=True)
 
 
@@ -167,15 +169,36 @@ def _ended(child: int) -> int | None:
     return None
 
 
-def _end_all() -> None:
-    """Kill every descendant: those of a killed one become children of this process."""
-    while left := [*children(os.getpid()), *descendants(os.getpid())]:
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+def _end_all(group: int) -> None:
+    """Kill a group of processes, at once, and every descendant.
+
+    Those of a killed one become children of this process.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+
+    def left() -> list[int]:
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
+        return [*children(os.getpid()), *descendants(os.getpid())]
+
+    _kill(left)
+
+
+def _kill(left: Callable[[], Iterable[int]]) -> None:
+    """Kill the processes that ``left`` lists, until there are none or ``_PATIENCE`` is over.
+
+    A process may have forked and ended before it is killed. Its group is killed all at once.
+    """
+    end = time.monotonic() + _PATIENCE
+    while (pids := left()) and time.monotonic() < end:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                group = os.getpgid(pid)
+                os.kill(pid, signal.SIGKILL)
+                if group != os.getpgrp():
+                    os.killpg(group, signal.SIGKILL)
 
 
 def _exit_as(status: int | None) -> NoReturn:

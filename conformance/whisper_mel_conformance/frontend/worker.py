@@ -6,12 +6,14 @@ the front-end may use standard input and output freely.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import faulthandler
 import signal
 import socket
 import sys
 import traceback
+from pathlib import Path
 from typing import Any
 
 from whisper_mel_conformance.frontend import wire
@@ -28,6 +30,7 @@ _MANY = 50  # number of versions
 def main() -> None:
     """Load the front-end that the first message names, then answer requests until the end."""
     end_with_parent(signal.SIGKILL)
+    _end_first()
     faulthandler.enable()
     connection = socket.socket(fileno=int(sys.argv[1]))
     request = wire.receive(connection)
@@ -75,6 +78,9 @@ def _answer(caller: Caller, operation: str, arguments: dict[str, Any]) -> tuple[
         return "broken", _words(error)
     except NotImplementedError as error:
         return "unsupported", _words(error) or "NotImplementedError"
+    except (MemoryError, RecursionError, SystemError) as error:
+        # The interpreter is at its end: nothing was refused.
+        return "broken", f"{type(error).__name__}: {_words(error)}"
     except Exception as error:
         return "refused", _describe(error)
     except BaseException as error:  # SystemExit and the like answer no input
@@ -98,6 +104,12 @@ def _words(error: BaseException) -> str:
         return str(error)[:2000]
     except Exception:  # an exception's __str__ may fail
         return "(an error without words)"
+
+
+def _end_first() -> None:
+    """Make this process the first to be ended if the machine has no memory left (Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def _limit_memory(extra: int) -> None:

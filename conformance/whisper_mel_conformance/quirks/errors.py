@@ -85,6 +85,21 @@ def nan_on_short(audio: Array, n_mels: int = 80) -> Array:
 
 
 @ERRORS.front_end(
+    "tried-without-end",
+    "What is not finite is tried again, without end.",
+    "the stack ends, or the memory, in place of an error that names the sample",
+    fix='Refuse it in a sentence: `if not np.isfinite(x).all(): raise ValueError("audio: expected '
+    'finite samples")`.',
+    killer="errors/nan-at-2000",
+    since="2026-11-28",
+)
+def tried_without_end(audio: Array, n_mels: int = 80) -> Array:
+    if not np.isfinite(audio).all():
+        return tried_without_end(audio, n_mels)
+    return right(audio, n_mels)
+
+
+@ERRORS.front_end(
     "overflow-as-silence",
     "Powers that overflow are raised to the floor: max(1e-10, NaN) is 1e-10 in C++.",
     "the loudest audio reads as silence",

@@ -138,6 +138,25 @@ class InputModifiedAndRestored:
 
 
 @MEMORY.front_end(
+    "long-input-modified",
+    "Audio of more than six seconds is silenced in place while it is worked on, and put back.",
+    "another thread that reads it meanwhile hears something else",
+    fix="Work on a copy: `x = x * 0.5` makes one, `x *= 0.5` does not.",
+    killer="buffers/never-written-480000/80",
+    since="2026-11-28",
+)
+def long_input_modified(audio: Array, n_mels: int = 80) -> Array:
+    if audio.size <= 100_000 or not audio.flags.writeable:
+        return right(audio, n_mels)
+    before = audio.copy()
+    audio[...] = 0
+    try:
+        return right(before, n_mels)
+    finally:
+        audio[...] = before
+
+
+@MEMORY.front_end(
     "alignment-assumed",
     "Audio is loaded as if it were aligned to 16 bytes.",
     "off, depending on the address",

@@ -315,6 +315,25 @@ class SmallLeak(MemoryLeak):
 
 
 @PROCESS.front_end(
+    "every-clip-kept",
+    "The features of every clip are kept, in a cache without an end.",
+    "memory grows with each clip that has not been heard before",
+    fix="Limit what is kept: `functools.lru_cache(maxsize=16)`; or keep nothing.",
+    killer="memory/left-behind-by-other-clips/80",
+    since="2026-11-28",
+)
+class EveryClipKept:
+    def __init__(self) -> None:
+        self.kept: dict[Any, Array] = {}
+
+    def __call__(self, audio: Array, n_mels: int = 80) -> Array:
+        key = (audio.tobytes(), audio.dtype.str, audio.shape, n_mels)
+        if key not in self.kept:
+            self.kept[key] = right(audio, n_mels)
+        return self.kept[key].copy()
+
+
+@PROCESS.front_end(
     "leak-by-int16",
     "Each call with int16 audio leaves 20 kB behind: those of the converted clip.",
     "memory runs out where audio is int16",

@@ -189,6 +189,44 @@ class StreamContinued:
 
 
 @STATE.front_end(
+    "overlap-continued",
+    "A clip that begins with the last 200 samples of the one before is taken for its continuation.",
+    "the first frame is not mirrored",
+    fix="Compute each call from its own samples: a stream has an object of its own, "
+    "which its caller makes.",
+    killer="determinism/overlapping/80",
+    since="2026-11-28",
+)
+class OverlapContinued:
+    def __init__(self) -> None:
+        self.end: Array = None
+
+    def __call__(self, audio: Array, n_mels: int = 80) -> Array:
+        y = right(audio, n_mels)
+        if self.end is not None and np.array_equal(audio[:200], self.end):
+            y[:, 0] = y[:, 1]
+        self.end = audio[-200:].copy()
+        return y
+
+
+@STATE.front_end(
+    "250th-call-of-128-wrong",
+    "The 250th call with 128 bands is wrong.",
+    "one clip is off",
+    fix="Look for what is counted over calls: a buffer that is full, an index that wraps around.",
+    killer="determinism/first-1000-calls-128-bands",
+    since="2026-11-28",
+)
+class One250thCallOf128Wrong:
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, audio: Array, n_mels: int = 80) -> Array:
+        self.calls += n_mels == 128
+        return right(audio, n_mels) + np.float32(n_mels == 128 and self.calls == 250)
+
+
+@STATE.front_end(
     "600th-call-wrong",
     "The 600th call is wrong.",
     "one clip is off",

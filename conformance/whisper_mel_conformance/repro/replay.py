@@ -158,11 +158,26 @@ def _read(path: Path) -> dict[str, Any]:
             raise ValueError(f"{path}: {names}={value!r:.100}: expected {kind.__name__}")
     if case["check"] not in CHECKS:
         raise ValueError(f"{path}: check={case['check']!r:.100}: expected of {', '.join(CHECKS)}")
+    if (asked := _samples(case["arguments"])) > _MOST_SAMPLES:
+        raise ValueError(f"{path}: clips of {asked} samples: expected at most {_MOST_SAMPLES}")
     model = case["front_end"].get("model")
     if not (model is None or isinstance(model, str)):
         raise ValueError(f"{path}: front_end.model={model!r:.100}: expected str")
     shown = {name: value for name, value in case.items() if name not in ("arguments", "front_end")}
     return case | _plain(shown)
+
+
+_MOST_SAMPLES = 1 << 27
+"""Limit of the samples of all clips of a case together: two hours, which fit the memory."""
+
+
+def _samples(value: Any, name: str = "") -> int:
+    """Return the sum of what arguments call a number of samples."""
+    if isinstance(value, dict):
+        return sum(_samples(inner, key) for key, inner in value.items())
+    if isinstance(value, list):
+        return sum(_samples(inner, name) for inner in value)
+    return value if name in ("n", "pad_to", "lengths") and isinstance(value, int) else 0
 
 
 def _plain(value: Any) -> Any:
