@@ -29,11 +29,13 @@ from whisper_mel_conformance.cases.request import Request
 from whisper_mel_conformance.diagnosis import answer as answers
 from whisper_mel_conformance.diagnosis import search
 from whisper_mel_conformance.diagnosis.answer import Answer, Model, Variant
-from whisper_mel_conformance.diagnosis.clips import clips
-from whisper_mel_conformance.diagnosis.diagnose import diagnose
+from whisper_mel_conformance.diagnosis.clips import ask, clips
+from whisper_mel_conformance.diagnosis.diagnose import diagnose, right_here
 from whisper_mel_conformance.diagnosis.guess import likely
 from whisper_mel_conformance.diagnosis.outcome import Diagnosis
+from whisper_mel_conformance.diagnosis.precision import imprecise
 from whisper_mel_conformance.diagnosis.repeated import every
+from whisper_mel_conformance.diagnosis.suspects import Suspect
 from whisper_mel_conformance.diagnosis.variants import coarse, combine
 from whisper_mel_conformance.frontend.client import InProcess
 from whisper_mel_conformance.frontend.errors import Failure
@@ -476,7 +478,9 @@ BRANCHES = {
         lambda audio, spec: audio.strides[-1] != audio.itemsize
     ),
     "if the loudest sample is among the last 321": (
-        lambda audio, spec: np.abs(np.atleast_2d(audio)[0]).argmax() >= audio.shape[-1] - 321
+        lambda audio, spec: (
+            np.abs(np.atleast_2d(audio)[0].astype(np.float64)).argmax() >= audio.shape[-1] - 321
+        )
     ),
 }
 UNSEEN: dict[str, Callable[[Array, Any], bool]] = {
@@ -580,6 +584,57 @@ def test_what_is_left_of_three_faults_is_said() -> None:
     assert names(diagnosis) == [["pad-zero", "pre-emphasis", "symmetric-window"]]
     said = "but “padded”: with pad_to beyond the number of samples something else is wrong"
     assert said in diagnosis.evidence[0]
+
+
+@pytest.mark.nightly
+def test_faults_beside_one_that_nothing_explains_are_named() -> None:
+    """A symmetric window and magnitudes; of the last 16 bands, something else as well."""
+
+    def f(audio: Array, n_mels: int = 80) -> Array:
+        x = np.pad(np.asarray(audio, np.float64), 200, mode="reflect")
+        frames = np.lib.stride_tricks.sliding_window_view(x, 400)[::160][:-1]
+        magnitudes = np.abs(np.fft.rfft(frames * np.hanning(400)))
+        log = np.log10(np.maximum(mel_filterbank(n_mels) @ magnitudes.T, 1e-10))
+        y = (np.maximum(log, log.max() - 8) + 4) / 4
+        y[-16:] += 0.05 * np.sin(40 * y[-16:] + np.arange(16)[:, None])
+        return y.astype(np.float32)
+
+    diagnosis = diagnose(front_end(f))
+    assert {"[magnitude]", "[symmetric-window]"} <= {*re.findall(r"\[\S+\]", diagnosis.cause)}
+    assert "Something else is wrong besides" in diagnosis.cause
+    assert len(diagnosis.fix) >= 2
+    assert re.search(r"put into the reference \d+% of its output agrees", diagnosis.evidence[0])
+
+
+def test_calls_that_are_refused_are_the_cause() -> None:
+    """Its features are right elsewhere: no fault of the features is to blame."""
+
+    class Refusing:
+        capabilities: ClassVar[dict[str, Any]] = {"maximum": ("clip", "fixed")}
+
+        def log_mel(self, audio: Array, n_mels: int = 80, *, maximum: Any = "clip") -> Array:
+            if maximum != "clip":
+                raise RuntimeError("no other maximum")
+            return right(audio, n_mels)
+
+    for failed in ((), ("maximum/1.5-rising-noise/80", "maximum/1.5-two-threads/80")):
+        diagnosis = diagnose(front_end(Refusing()), failed=failed)
+        assert "RuntimeError: no other maximum" in diagnosis.cause
+        assert diagnosis.fix == []
+
+
+def test_faults_that_cannot_be_told_apart_are_named_once() -> None:
+    named = [Suspect(quirk, "It fails that.") for quirk in itertools.islice(CATALOGUE.values(), 3)]
+    said = right_here([], (), [], named).cause.splitlines()
+    assert len(said) == len(set(said)) == 3
+
+
+def test_features_of_another_shape_have_no_precision() -> None:
+    request = Request({"signal": "noise", "n": 8000, "seed": 5})
+    whole, short = (
+        ask(front_end(f), "noise", request) for f in (right, lambda x, m=80: right(x, m)[:, :-1])
+    )
+    assert imprecise([whole], [short], whole, whole) is None
 
 
 def test_what_is_wrong_everywhere_has_no_condition() -> None:

@@ -97,18 +97,22 @@ def find_condition(asked: Asked) -> Condition | None:
         look(of_values(property))
     look(of_maximum, of_length)
     # A property may go with another one in some clips alone: quiet ones are silent as int16.
-    fewer = ([*parts[:i], *parts[i + 1 :]] for i in range(len(parts)))
-    verified = (_verified(some, asked.calls) for some in (parts, *fewer))
+    fewer = [[*parts[:i], *parts[i + 1 :]] for i in range(len(parts))]
+    tried = [*((some, 1.0) for some in fewer), *((some, _SHOWN) for some in (parts, *fewer))]
+    verified = (_verified(some, asked.calls, shown) for some, shown in tried)
     return next((condition for condition in verified if condition is not None), None)
 
 
-def _verified(parts: Sequence[Part], calls: Sequence[tuple[Request, bool]]) -> Condition | None:
-    """Return the condition if each wrong call has it, and nearly all that have it are wrong."""
+def _verified(
+    parts: Sequence[Part], calls: Sequence[tuple[Request, bool]], shown: float
+) -> Condition | None:
+    """Return the condition if each wrong call has it, and of those that have it ``shown`` are
+    wrong, a part of 1."""
     have = [is_wrong for call, is_wrong in calls if all(part.holds(call) for part in parts)]
     wrong, others = sum(have), len(calls) - len(have)
     if not parts or wrong < sum(is_wrong for _, is_wrong in calls) or not others:
         return None
-    if not wrong >= _SHOWN * len(have):
+    if not wrong >= shown * len(have):
         return None
     return Condition(
         parts, f"on {wrong} of {len(have)} such calls, and on none of {others} others."

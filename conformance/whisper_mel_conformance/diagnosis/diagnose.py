@@ -84,10 +84,10 @@ def diagnose(
         found = found or in_some_calls(front_end, failed)
         # Features that nothing explains are no better evidence than the cases of a fault.
         if found is None or not (found.kinds or found.fix):
-            named = suspects(front_end, failed)
+            named = [] if refusals else suspects(front_end, failed)
             if named or found is None:
                 condition = None if found is None else found.condition
-                return _right_here(given, failed, refusals, named, condition)
+                return right_here(given, failed, refusals, named, condition)
         return found
     causes = Causes(front_end, asked, given, failed)
     found = causes.simple()
@@ -167,7 +167,7 @@ def _asked_by(failed: Sequence[str], able: Capabilities) -> list[Request]:
     ]
 
 
-def _right_here(
+def right_here(
     given: Sequence[Answer],
     failed: Sequence[str],
     refusals: list[str],
@@ -184,18 +184,18 @@ def _right_here(
         "differs from those, as memory, order, threads, lengths or bad input."
     )
     shown_by = _shown_by(failed)
+    if refusals:
+        return Diagnosis([], " ".join(refusals), [right, *shown_by])
     if not named:
-        return Diagnosis([], right, refusals + shown_by)
+        return Diagnosis([], right, shown_by)
     cause, *others = (f"{it.quirk.mechanism} [{it.quirk.id}]" for it in named)
     if others:
-        cause = "\n".join(
-            [f"One of {len(named)}, which its cases cannot tell apart: {cause}", *others]
-        )
+        cause = f"One of {len(named)}, which its cases cannot tell apart: {cause}"
     cause = "\n".join([cause, *others])
     cases = [suspect.evidence for suspect in named]
     where = [] if condition is None else [condition.sentence]
     fix = [suspect.quirk.fix for suspect in named]
-    evidence = [*cases, *where, right, *refusals, *shown_by]
+    evidence = [*cases, *where, right, *shown_by]
     return Diagnosis([], cause, evidence, fix, condition=condition)
 
 

@@ -73,6 +73,9 @@ _CURVED = 1.0  # at most so much is left, of the loss, that no curve explains
 
 _LIKELY_CURVES = 4  # curves that are fitted behind each
 
+_SHIFTS_OR_SCALES = ("gain", "power-exponent", "offset", "divisor")
+"""Quirks whose number shifts or scales the logarithms or the features."""
+
 _BUT = 2  # answers that an explanation of nearly all may leave out, none of the first ones
 
 _BY_CHANCE = 2  # quirks that leave no more than a careless front-end does, not by chance
@@ -215,6 +218,7 @@ class Search:
         return (
             self._beside_explained()
             or self._behind_mel_powers()
+            or self._two_numbers()
             or self._step_by_step(_NARROW)
             or self._step_by_step(_WIDE)
             or self._pairs()
@@ -251,6 +255,12 @@ class Search:
         pairs = (it for it in combine(plain, plain) if not self._is_over())
         near = (pair for pair in pairs if loss(self._wrong[:1], pair) < PROMISING)
         return self._those_that_explain(near)
+
+    def _two_numbers(self) -> list[Explanation]:
+        """Find two quirks with a number of which each only shifts or scales what it changes: far
+        from the grids' values neither brings the features nearer alone."""
+        numbers = [it for it in self._everything if it.id in _SHIFTS_OR_SCALES]
+        return self._those_that_explain(self._best(combine(numbers, numbers), self._wrong[:1]))
 
     def _pairs(self) -> list[Explanation]:
         """Find any two, those first that are likely by a guess."""

@@ -1,8 +1,9 @@
 """Which faults that are no variation of the signal path a front-end may have: of streams, threads,
 buffers, state, errors.
 
-The cases that it fails name some of the catalogue. Which of those it is most like is asked: the
-front-end and the catalogue's are put the same questions, and answer them right or wrong alike.
+The cases that it fails name some of the catalogue. Which of those it is most like is asked where
+that takes milliseconds: the front-end and the catalogue's are put the same questions, and answer
+them right or wrong alike.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ from dataclasses import dataclass
 from whisper_mel_conformance.cases.case import Case
 from whisper_mel_conformance.cases.catalogue import CHECKS, find
 from whisper_mel_conformance.cases.properties import Property
-from whisper_mel_conformance.frontend.client import FrontEnd
+from whisper_mel_conformance.frontend.client import FrontEnd, InProcess
 from whisper_mel_conformance.frontend.errors import Failure, Refused, Unsupported
+from whisper_mel_conformance.frontend.load import inspect_front_end
 from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_conformance.quirks.quirk import Quirk
 
 _NAMED = 3  # faults that are named at once, at most
-_ASKED = 12  # faults of the catalogue that are asked, each in a process of its own
+_PURE = ("stream", "lengths", "half", "maximum")
+"""Families whose faults do nothing but compute: the catalogue's are asked in this process."""
 _LONGEST = 100_000  # samples of a case that is asked
 _ALIKE = 0.8  # part of the cases in which a fault must do as the front-end does
-_TIMEOUT = 5.0  # seconds for a call of the catalogue's front-ends
 
 
 @dataclass(frozen=True)
@@ -47,19 +49,14 @@ def suspects(front_end: FrontEnd, failed: Sequence[str]) -> list[Suspect]:
     named = faults_of(failed)
     if len(named) <= 1:
         return [Suspect(quirk, _by_its_case(quirk)) for quirk in named]
-    questions = _questions(named)
+    pure = [quirk for quirk in named if _family(quirk) in _PURE]
+    questions = _questions(pure)
     own = {case.id: False for case in questions if case.id in failed}
     own |= _answers(front_end, [case for case in questions if case.id not in own])
     alike = {}
-    for quirk in named[:_ASKED]:
-        another = FrontEnd(f"whisper_mel_conformance.quirks:{quirk.id}", timeout=_TIMEOUT)
-        try:
-            another.start()
-            answers = _answers(another, questions)
-        except (Failure, Refused):
-            continue
-        finally:
-            another.stop()
+    for quirk in pure:
+        another = InProcess(inspect_front_end(quirk.make(), quirk.id))
+        answers = _answers(another, questions)
         alike[quirk] = sum(own.get(id) == is_right for id, is_right in answers.items())
     most = max(alike.values(), default=0)
     if own and most >= _ALIKE * len(own):
@@ -78,6 +75,11 @@ def _by_its_case(quirk: Quirk) -> str:
     return f"It fails {quirk.killer}, which is there for {quirk.id}."
 
 
+def _family(quirk: Quirk) -> str:
+    """Return the family of the case that is there for a fault."""
+    return quirk.killer.split("/")[0]
+
+
 def _is_telling(case: str) -> bool:
     """Return whether few faults are meant to fail a case."""
     return sum(quirk.killer == case for quirk in CATALOGUE.values()) <= 2
@@ -88,8 +90,8 @@ def _questions(named: Iterable[Quirk]) -> list[Case]:
 
     Those that measure or fork are left out, and long and drawn ones, which take long.
     """
-    families = {quirk.killer.split("/")[0] for quirk in named}
-    ids = dict.fromkeys(q.killer for q in CATALOGUE.values() if q.killer.split("/")[0] in families)
+    families = {_family(quirk) for quirk in named}
+    ids = dict.fromkeys(q.killer for q in CATALOGUE.values() if _family(q) in families)
     return [case for case in map(find, ids) if _is_soon_asked(case)]
 
 

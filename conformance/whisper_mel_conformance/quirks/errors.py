@@ -90,7 +90,7 @@ def nan_on_short(audio: Array, n_mels: int = 80) -> Array:
     "the stack ends, or the memory, in place of an error that names the sample",
     fix='Refuse it in a sentence: `if not np.isfinite(x).all(): raise ValueError("audio: expected '
     'finite samples")`.',
-    killer="errors/nan-at-2000",
+    killer="errors/nan-at-0",
     since="2026-11-28",
 )
 def tried_without_end(audio: Array, n_mels: int = 80) -> Array:
