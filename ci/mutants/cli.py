@@ -21,6 +21,9 @@ processors, or over ``-n N`` processes; with ``-n 0`` there is one.
 
 from __future__ import annotations
 
+import whisper_mel_conformance.run.quiet_blas  # noqa: F401  before anything imports NumPy
+
+# isort: split
 import argparse
 import os
 import signal
@@ -52,7 +55,7 @@ def run(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     if options.suite:
         return python.run(options.word, record=options.record)
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # small products; see whisper_mel_conformance
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # of the processes that judge, too
     if options.diagnosis is not None:
         from mutants import diagnosis
 

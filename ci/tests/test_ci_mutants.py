@@ -92,6 +92,17 @@ def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
 
 
+def test_one_thread_multiplies_in_the_command() -> None:
+    """Idle threads of BLAS spin: a diagnosis took three times the processor time."""
+    program = (
+        "import os, mutants.cli, numpy as np; a = np.ones((500, 500)); a @ a;"
+        " print(len(os.listdir('/proc/self/task')))"
+    )
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS")}
+    said = ran([sys.executable, "-c", program], cwd=CI, env=inherited)
+    assert said.stdout.split() == ["1"]
+
+
 def quirks_by_day() -> list[str]:
     """All that need no process of their own, and one for each check."""
     checks = {id: quirks.quick_cases()[quirk.killer].check for id, quirk in CATALOGUE.items()}
