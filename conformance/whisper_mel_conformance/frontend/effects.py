@@ -83,7 +83,7 @@ def _last_two(usages: Sequence[Sequence[float]]) -> Array:
     return growths
 
 
-_MOST_RUNS = 12
+_MOST_RUNS = 36
 
 
 def endure(caller: Caller, audio: Array, *, times: int, **options: Any) -> dict[str, float]:
