@@ -92,10 +92,11 @@ def section(folder: Path = MEASUREMENTS) -> str:
 def _said(run: Mapping[str, Any]) -> str:
     how = HOW[run["name"]]
     worst = run["worst"]
-    when = as_of(run["created"][:10], run["profile"], run["catalogue"])
-    if len(run["families"]) == 1:  # of a run with -k
-        [family] = run["families"]
-        when = f"{run['created'][:10]}, the {run['catalogue']['cases']:,} cases `{family}/…`"
+    day, families = run["created"][:10], run["families"]
+    if len(families) == 1:  # of a run with -k
+        when = f"{day}, the {run['catalogue']['cases']:,} cases `{families[0]}/…`"
+    else:
+        when = as_of(day, run["profile"], run["catalogue"])
     found = _judged(run)
     found += f", worst {float(worst['score']):.2f}" if worst else ""
     return f"{how + ': ' if how else ''}{found} (`{run['name']}`, {when})"

@@ -16,7 +16,7 @@ from whisper_mel_conformance.diagnosis.condition import Condition
 from whisper_mel_conformance.diagnosis.curve import free_curve
 from whisper_mel_conformance.diagnosis.free import Explained, Fit, explain_by, learn
 from whisper_mel_conformance.diagnosis.linear import free_input, free_window
-from whisper_mel_conformance.diagnosis.outcome import Diagnosis, fixes
+from whisper_mel_conformance.diagnosis.outcome import Diagnosis, fixes, fixes_of
 from whisper_mel_conformance.diagnosis.places import located, only_place
 from whisper_mel_conformance.diagnosis.positions import free_positions
 from whisper_mel_conformance.diagnosis.precision import Imprecise, imprecise
@@ -84,14 +84,13 @@ class Causes:
             return None
         agreement = agreement_of(best, self._worst, self._failed, self._model)
         names = ", ".join(f"“{answer.name}”" for answer in best.but)
-        return self._of(
+        return self._of_quirks(
+            best,
             [best],
             causes_of(best),
             f"This explains all clips of the diagnosis but {names}: {words} something else is "
             "wrong, besides.",
             *(agreement, located(best.but)),
-            fix=fixes(*(variant.id for variant in best.variants)),
-            kinds=(variant.quirk.kind for variant in best.variants),
         )
 
     def _in_part(self) -> Diagnosis | None:
@@ -102,14 +101,13 @@ class Causes:
         variants, part, before = found
         them = THIS[len(variants) > 1]
         best = Explanation(variants, math.inf)
-        return self._of(
+        return self._of_quirks(
+            best,
             [],
             f"{causes_of(best)}\nSomething else is wrong besides, which nothing known explains.",
             f"With {them} put into the reference {part:.0%} of its output agrees up to roundings, "
             f"{before:.0%} without.",
             *(self._tried(), located(self._wrong)),
-            fix=fixes(*(variant.id for variant in variants)),
-            kinds=(variant.quirk.kind for variant in variants),
         )
 
     def _tried(self) -> str:
@@ -152,16 +150,19 @@ class Causes:
             self._condition,
         )
 
+    def _of_quirks(
+        self, named: Explanation, explanations: list[Explanation], cause: str, *evidence: str
+    ) -> Diagnosis:
+        """Return the diagnosis that names these quirks, with their fixes and kinds."""
+        kinds = (variant.quirk.kind for variant in named.variants)
+        fix = fixes_of(named.variants)
+        return self._of(explanations, cause, *evidence, fix=fix, kinds=kinds)
+
     def _explained(self, explanations: list[Explanation]) -> Diagnosis:
         best = explanations[0]
         agreement = agreement_of(best, self._worst, self._failed, self._model)
-        return self._of(
-            explanations,
-            causes_of(best),
-            *(agreement, *alternatives(explanations)),
-            fix=fixes(*(variant.id for variant in best.variants)),
-            kinds=(variant.quirk.kind for variant in best.variants),
-        )
+        evidence = (agreement, *alternatives(explanations))
+        return self._of_quirks(best, explanations, causes_of(best), *evidence)
 
     def _fitted(self, fits: Sequence[Fit]) -> Diagnosis | None:
         explained = self._freed.by(fits)

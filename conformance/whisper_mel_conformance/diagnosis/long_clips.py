@@ -10,7 +10,7 @@ from whisper_mel_conformance.cases.recipes import signal
 from whisper_mel_conformance.cases.request import Request
 from whisper_mel_conformance.diagnosis.answer import Model, Variant
 from whisper_mel_conformance.diagnosis.clips import ask
-from whisper_mel_conformance.diagnosis.outcome import Diagnosis, fixes
+from whisper_mel_conformance.diagnosis.outcome import Diagnosis, fixes_of
 from whisper_mel_conformance.diagnosis.search import Explanation
 from whisper_mel_conformance.diagnosis.words import causes_of, without_it
 from whisper_mel_conformance.frontend.client import FrontEnd
@@ -49,8 +49,7 @@ def of_30_seconds(front_end: FrontEnd, failed: Sequence[str]) -> Diagnosis | Non
         f"{best.score:.2g} of the bound, {without_it(worst)} without.",
         f"It is wrong on {names} only: shorter clips are right.",
     ]
-    fix = fixes(*(variant.id for variant in best.variants))
-    return Diagnosis([best], causes_of(best), evidence, fix, worst)
+    return Diagnosis([best], causes_of(best), evidence, fixes_of(best.variants), worst)
 
 
 _OF_LONG = ("boundary/", "golden/", "maximum/", "regressions/", "honesty/")

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from whisper_mel_conformance.diagnosis.answer import Answer, Array
+from whisper_mel_conformance.diagnosis.answer import Answer, Array, Variants
 from whisper_mel_conformance.diagnosis.clips import SPEECH
-from whisper_mel_conformance.diagnosis.condition import (
-    Condition,
-)
+from whisper_mel_conformance.diagnosis.condition import Condition
 from whisper_mel_conformance.diagnosis.search import Explanation
 from whisper_mel_conformance.quirks import CATALOGUE
 
@@ -90,3 +88,7 @@ class Diagnosis:
 
 def fixes(*quirks: str) -> list[str]:
     return [CATALOGUE[quirk].fix for quirk in quirks]
+
+
+def fixes_of(variants: Variants) -> list[str]:
+    return [variant.quirk.fix for variant in variants]

@@ -56,40 +56,24 @@ _GAIN = 10.0  # an explanation must be better than the reference by this factor
 _SLIGHT = 2.0 * CLASS_B  # an answer need not become better than this if another is far worse
 
 _REFINED_ALONE = 6  # quirks with a number that are fitted to each answer
-
 _REFINED = 24  # pairs that are fitted, of each of three rankings
-
-_SCANNED = 8  # of those, pairs whose whole numbers are tried far from the grid's, too
-
+_ALIKE = 2  # pairs of a ranking with one loss: a quirk that does nothing here goes with any other
+_SCANNED = 8  # pairs whose whole numbers are tried far from the grid's, too
 _FITTED_TO = 3  # answers that a quirk's number is fitted to, each alone
-
-_ALIKE = 2  # of those, pairs with one loss: a quirk that does nothing here goes with any other
-
 _WORK = 92_000  # evaluations, see Model: then the search ends, with what it has found
-
-_BEFORE_CURVES = 2  # combinations that are tried with curves behind them, if
-
-_CURVED = 1.0  # at most so much is left, of the loss, that no curve explains
-
+_BEFORE_CURVES = 2  # combinations that are tried with curves behind them
+_CURVED = 1.0  # the most that no curve may explain, of their loss
 _LIKELY_CURVES = 4  # curves that are fitted behind each
-
 _SHIFTS_OR_SCALES = ("gain", "power-exponent", "offset", "divisor")
 """Quirks whose number shifts or scales the logarithms or the features."""
-
 _BUT = 2  # answers that an explanation of nearly all may leave out, none of the first ones
-
 _BY_CHANCE = 2  # quirks that leave no more than a careless front-end does, not by chance
 _CHECKED = 12  # combinations of each step that may do as they are
-
-_PEELED = 2  # combinations of each step that may explain a part, if that is
-
+_NEAR = 1.0  # of the loss, by which those that go on to the next step may be worse than the best
+_PEELED = 2  # combinations of each step that may explain a part of the values
 _ROUNDINGS = 1e-5  # of a feature that agrees
-_GOOD_PART = 0.3  # of all values, and more than that of what agrees without them
-
+_GOOD_PART = 0.3  # of all values: so many more must agree with quirks than without
 _LITTLE = 0.1  # of all values: a quirk must explain more, beside the others
-
-_NEAR = 1.0
-
 _SCREENED = 0.87  # of the whole work, after which pairs that are known must do
 
 

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 
 from whisper_mel_conformance.cases.case import Case
 from whisper_mel_conformance.cases.catalogue import CHECKS, find
-from whisper_mel_conformance.cases.properties import Property
+from whisper_mel_conformance.diagnosis.tried import can_be_tried, passes
 from whisper_mel_conformance.frontend.client import FrontEnd, InProcess
-from whisper_mel_conformance.frontend.errors import Failure, Refused, Unsupported
 from whisper_mel_conformance.frontend.load import inspect_front_end
 from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_conformance.quirks.quirk import Quirk
@@ -96,23 +95,16 @@ def _questions(named: Iterable[Quirk]) -> list[Case]:
 
 
 def _is_soon_asked(case: Case) -> bool:
-    check = CHECKS[case.check]
-    if isinstance(case, Property) or check.alone or "forks" in case.claims:
+    if not can_be_tried(case):
         return False
-    requests = check.requests(case.arguments)
+    requests = CHECKS[case.check].requests(case.arguments)
     return sum(max(it.pad_to or 0, it.audio().shape[-1]) for it in requests) <= _LONGEST
 
 
 def _answers(front_end: FrontEnd, cases: Iterable[Case]) -> Mapping[str, bool]:
-    """Return which cases a front-end passes, without those that it does not claim to support."""
-    passes = {}
+    """Return which cases a front-end passes, without those that it does not support."""
+    found = {}
     for case in cases:
-        try:
-            if not front_end.given_up and case.beyond(front_end.capabilities) is None:
-                CHECKS[case.check](front_end, **case.arguments)
-                passes[case.id] = True
-        except Unsupported:
-            continue
-        except (Failure, Refused):
-            passes[case.id] = False
-    return passes
+        if not front_end.given_up and (is_right := passes(front_end, case)) is not None:
+            found[case.id] = is_right
+    return found

@@ -10,9 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from whisper_mel_conformance.diagnosis.answer import Model, Variant, Variants
-from whisper_mel_conformance.diagnosis.fit import (
-    loss,
-)
+from whisper_mel_conformance.diagnosis.fit import loss
 from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_conformance.quirks.quirk import Parameter, Quirk
 

@@ -6,13 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from whisper_mel_conformance.cases.catalogue import CHECKS, find
-from whisper_mel_conformance.cases.properties import Property
+from whisper_mel_conformance.cases.catalogue import find
 from whisper_mel_conformance.diagnosis.answer import Answer
 from whisper_mel_conformance.diagnosis.free import Explained
 from whisper_mel_conformance.diagnosis.search import Explanation
+from whisper_mel_conformance.diagnosis.tried import can_be_tried, passes
 from whisper_mel_conformance.frontend.client import InProcess
-from whisper_mel_conformance.frontend.errors import Failure, Refused, Unsupported
 from whisper_mel_conformance.frontend.load import inspect_front_end
 from whisper_mel_conformance.quirks.quirk import QuirkyFrontEnd
 
@@ -83,26 +82,13 @@ def _tried_again(
 ) -> list[bool]:
     """Return of some failing cases whether the reference with the explanation's faults fails them.
 
-    They are taken from all families, without those that measure, drawn ones, and those that fork:
-    BLAS's locks, which other threads of this process hold, would never be released.
+    They are taken from all families.
     """
     faulty = QuirkyFrontEnd([variant.variation for variant in explanation.variants], "faulty")
     front_end = InProcess(inspect_front_end(faulty, "faulty", model))
     outcomes: dict[str, list[bool]] = {}
-    for case in map(find, failed):
+    for case in filter(can_be_tried, map(find, failed)):
         of_family = outcomes.setdefault(case.family, [])
-        check = CHECKS[case.check]
-        if isinstance(case, Property) or check.alone or "forks" in case.claims:
-            continue
-        if len(of_family) == _TRIED:
-            continue
-        if case.beyond(front_end.capabilities) is not None:
-            continue
-        try:
-            check(front_end, **case.arguments)
-            of_family.append(False)
-        except Unsupported:
-            continue
-        except (Failure, Refused):
-            of_family.append(True)
+        if len(of_family) < _TRIED and (is_right := passes(front_end, case)) is not None:
+            of_family.append(not is_right)
     return [outcome for of_family in outcomes.values() for outcome in of_family]

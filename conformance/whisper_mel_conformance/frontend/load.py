@@ -460,15 +460,10 @@ def _capabilities(offered: Mapping[str, Any], declared: Mapping[str, Any]) -> Ca
     return Capabilities(**{**offered, **declared})
 
 
-_DEFAULTS = {
-    "smoothing": ("smoothing", (None,)),
-    "pad_to": ("pad_to", False),
-    "maximum": ("maximum", ("clip",)),
-    "out_dtypes": ("dtype", ("float32",)),
-    "out": ("out", False),
-    "threads": ("threads", False),
+_PARAMETERS = {"out_dtypes": "dtype"} | {
+    name: name for name in ("smoothing", "pad_to", "maximum", "out", "threads")
 }
-"""For each capability the parameter of ``log_mel`` that it needs, and what needs none."""
+"""For each capability the parameter of ``log_mel`` that it needs."""
 
 
 def _require_parameters(parameters: Mapping[str, Any], declared: Mapping[str, Any]) -> None:
@@ -476,8 +471,9 @@ def _require_parameters(parameters: Mapping[str, Any], declared: Mapping[str, An
 
     Raises ``ValueError``.
     """
-    for name, (parameter, default) in _DEFAULTS.items():
-        value = declared.get(name, default)
+    without = _offered({}, None)
+    for name, parameter in _PARAMETERS.items():
+        value, default = declared.get(name), without[name]
         value = tuple(value) if isinstance(value, (list, tuple)) else value
         if value and value != default and parameter not in parameters:
             raise ValueError(
