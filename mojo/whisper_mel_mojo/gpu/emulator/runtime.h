@@ -9,7 +9,6 @@
    its last writer and of two of its last readers; a half word of global memory that of its last writer. */
 #define _GNU_SOURCE
 #include <math.h>
-#include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -106,9 +105,13 @@ struct copy {
     uint8_t bytes[16];
 };
 
+/* Where to go on. The compiler's own jumps are used: those of the C library look for what is to be
+   cleaned up, each time. */
+typedef void *place[5];
+
 struct thread {
     ucontext_t start;
-    jmp_buf at;
+    place at;
     bool started;
     enum state state;
     uint64_t now;
@@ -151,7 +154,7 @@ static struct barrier whole; /* the cluster's */
 static struct clocks *agreed;
 static uint32_t current, first_block, alive;
 static uint64_t cluster_began, launch_began;
-static jmp_buf scheduler;
+static place scheduler;
 static bool found_any;
 static char finding[2000];
 static uint8_t *stacks;
@@ -168,7 +171,10 @@ static uint8_t *stacks;
 
 static inline uint32_t rank_of(uint32_t thread) { return thread / block_threads; }
 
-__attribute__((noreturn, noinline, cold)) static void leave(void) { _longjmp(scheduler, 1); }
+__attribute__((noreturn, noinline)) static void leave(void) {
+    __builtin_longjmp(scheduler, 1);
+}
+__attribute__((noreturn, noinline)) static void go_on(place at) { __builtin_longjmp(at, 1); }
 
 static void describe(uint32_t site, uint32_t thread, const char *what, va_list arguments) {
     int n = vsnprintf(finding, sizeof finding, what, arguments);
@@ -210,7 +216,7 @@ static const char *name_of(uint32_t thread) {
 __attribute__((noinline)) static void suspend(enum state state) {
     threads[current].state = state;
     uint32_t self = current;
-    if (!_setjmp(threads[self].at))
+    if (!__builtin_setjmp(threads[self].at))
         leave();
 }
 static void fibre(void) {
@@ -225,10 +231,10 @@ static void fibre(void) {
 static void resume(uint32_t thread) {
     struct thread *me = &threads[thread];
     current = thread;
-    if (_setjmp(scheduler))
+    if (__builtin_setjmp(scheduler))
         return;
     if (me->started)
-        _longjmp(me->at, 1);
+        go_on(me->at);
     me->started = true;
     getcontext(&me->start);
     me->start.uc_stack.ss_sp = stacks + (size_t)STACK * thread;
