@@ -223,6 +223,23 @@ def test_those_that_fork_all_the_time_end_at_once(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_group_of_any_size_is_killed_by_one_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = subprocess.Popen(["sleep", "600"], process_group=0)
+    more = [subprocess.Popen(["sleep", "600"], process_group=first.pid) for _ in range(20)]
+    sent: list[int] = []
+    kill = os.killpg
+
+    def counted(group: int, number: int) -> None:
+        sent.append(group)
+        kill(group, number)
+
+    monkeypatch.setattr(os, "killpg", counted)
+    looks = iter([[process.pid for process in (first, *more)], []])
+    warden._kill(lambda: next(looks))
+    assert sent == [first.pid]
+    assert {process.wait() for process in (first, *more)} == {-signal.SIGKILL}
+
+
 def test_what_cannot_be_ended_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warden, "_PATIENCE", 0.05)
     gone = subprocess.Popen([sys.executable, "-c", ""])

@@ -16,6 +16,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NoReturn
@@ -113,10 +114,12 @@ def temporary_files() -> int:
 
 def descendants(pid: int) -> list[int]:
     """List the processes that were started by ``pid`` and by those, zombies among them."""
-    parents = _parents()
+    started = defaultdict(list)
+    for child, parent in _parents().items():
+        started[parent].append(child)
     found = [pid]
     for one in found:  # grows while it is read
-        found += [child for child, parent in parents.items() if parent == one]
+        found += started[one]
     return found[1:]
 
 
@@ -193,11 +196,13 @@ def _kill(left: Callable[[], Iterable[int]]) -> None:
     """
     end = time.monotonic() + _PATIENCE
     while (pids := left()) and time.monotonic() < end:
+        groups = {os.getpgrp()}  # this process's own is spared
         for pid in pids:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 group = os.getpgid(pid)
                 os.kill(pid, signal.SIGKILL)
-                if group != os.getpgrp():
+                if group not in groups:
+                    groups.add(group)
                     os.killpg(group, signal.SIGKILL)
 
 
