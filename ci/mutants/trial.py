@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from checkout.paths import ROOT
 from planted import kernel, quirks
 from planted.kernel import KernelMutant, kernel_mutants
 from sanitize import Absent
@@ -141,5 +142,5 @@ def _verdict(result: Result) -> str:
 
 
 def _first_line(message: str) -> str:
-    """Return the first line: the traceback behind it names folders of this machine."""
-    return message.partition("\n")[0][:300]
+    """Return the first line, in which the repository's folder is "."; a traceback is behind it."""
+    return message.partition("\n")[0].replace(str(ROOT), ".")[:300]

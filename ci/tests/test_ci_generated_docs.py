@@ -490,3 +490,21 @@ def test_a_device_is_in_the_row_of_its_target() -> None:
     made = json.loads((MEASUREMENTS / "gpu-nvidia-h200.json").read_text(encoding="utf-8"))
     assert f"[NVIDIA H200, {made['created'][:10]}: class A" in row
     assert "the CPU's bits](gpu.md#measured)" in row
+
+
+# --------------------------------------------------------------------------- records
+
+_FOLDER_OF_A_MACHINE = re.compile(r"/(home|root|tmp|Users|work)/")
+
+
+def test_a_folder_of_a_machine_is_seen() -> None:
+    assert _FOLDER_OF_A_MACHINE.search('"os.getcwd(): /home/somebody/whisper-mel became /"')
+    assert not _FOLDER_OF_A_MACHINE.search('"golden/reading/80", "os.getcwd(): . became /"')
+
+
+@pytest.mark.parametrize("path", sorted(MEASUREMENTS.glob("*.json")), ids=lambda path: path.stem)
+def test_a_record_names_no_folder_of_a_machine(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text
+    found = _FOLDER_OF_A_MACHINE.search(text)
+    assert found is None, text[found.start() - 100 : found.end() + 100]
