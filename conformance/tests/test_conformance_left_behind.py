@@ -190,6 +190,33 @@ def test_what_never_stays_is_found_and_ended(tmp_path: Path) -> None:
     assert last.read_text() == then, "it goes on"
 
 
+LEAKING_PROCESSES = """
+import subprocess
+from whisper_mel_conformance.quirks.table import right
+
+def f(audio, n_mels=80):
+    process = subprocess.Popen(["sleep", "3600"])
+    with open({path!r}, "a") as file:
+        print(process.pid, file=file)
+    return right(audio, n_mels)
+"""
+
+
+def test_processes_that_pile_up_are_ended_with_their_case(tmp_path: Path) -> None:
+    path = tmp_path / "leaking.py"
+    path.write_text(LEAKING_PROCESSES.format(path=str(tmp_path / "numbers")))
+    front_end = FrontEnd(f"{path}:f", timeout=1800.0)
+    front_end.start()
+    try:
+        result = judge_case(front_end, find("memory/left-behind-short/80"), profile="quick", seed=0)
+        assert "each call leaves 1 processes behind" in result.message
+        times = result.arguments["times"]
+        assert len((tmp_path / "numbers").read_text().split()) == 3 * times, "it went on calling"
+        wait_until(lambda: not running(tmp_path))
+    finally:
+        front_end.stop()
+
+
 # Thirty processes that are replaced by their children all the time, in the group of the first.
 COMETS = """
 import os, sys, time

@@ -146,6 +146,7 @@ def growth(front_end: FrontEnd, request: Request, times: int, how: str = "plainl
     )
     for what, limit in _LEFT.items():
         if not left[what] <= limit:
+            front_end.stop()  # and thereby what was left
             raise Failure(f"each call leaves {left[what]:.6g} {what} behind")
 
 

@@ -54,9 +54,10 @@ def growth(
     It is the smaller growth of the last two of at least three runs of ``times`` calls, divided by
     ``times``: what is allocated once does not count. There are more runs until programs have grown
     by no more than ``tolerated`` bytes a call in two, since many tidy up only when they have used
-    much. Every call has an input array of its own. ``how`` calls are made: ``"plainly"``, ``"in
-    threads"`` (each in a new one), ``"in vain"`` (their exceptions are ignored), or ``"with other
-    clips"`` (the same samples, begun at another in each call).
+    much; but not where there are more of them after each run. Every call has an input array of its
+    own. ``how`` calls are made: ``"plainly"``, ``"in threads"`` (each in a new one), ``"in vain"``
+    (their exceptions are ignored), or ``"with other clips"`` (the same samples, begun at another in
+    each call).
     """
     calls = itertools.count()
 
@@ -71,8 +72,11 @@ def growth(
         return [*_usage().values()]
 
     usages = [run() for _ in range(3)]
-    of_programs = USAGE.index("bytes of programs")
-    while len(usages) < _MOST_RUNS and max(_last_two(usages)[:, of_programs]) > tolerated * times:
+    size, number = USAGE.index("bytes of programs"), USAGE.index("processes")
+    while len(usages) < _MOST_RUNS:
+        growths = _last_two(usages)
+        if not growths[:, size].max() > tolerated * times or growths[:, number].min() > 0:
+            break
         usages.append(run())
     return dict(zip(USAGE, (_last_two(usages).min(axis=0) / times).tolist(), strict=True))
 
