@@ -73,7 +73,8 @@ FRAMES.add(
     "The last frame is not dropped.",
     "one frame too many; a loud end moves the maximum",
     CPP_1148,
-    fix="Drop the last frame before the maximum is taken: `power = power[:, :-1]`.",
+    fix="Drop the last frame before the maximum is taken: `mel = mel[:, :-1]`, of shape (bands, "
+    "frames).",
     killer="boundary/length-479/80",
     spec={"drop_last_frame": False},
 )
@@ -81,7 +82,7 @@ FRAMES.add(
     "first-frame-dropped",
     "The first frame is dropped instead of the last.",
     "everything is one frame early",
-    fix="Drop the last frame, not the first: `power = power[:, :-1]`.",
+    fix="Drop the last frame, not the first: `mel = mel[:, :-1]`, of shape (bands, frames).",
     spec={"drop_last_frame": False},
     features=lambda y, call: y[:, 1:],
 )
