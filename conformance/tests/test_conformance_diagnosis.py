@@ -644,6 +644,25 @@ def test_faults_beside_one_that_nothing_explains_are_named() -> None:
     assert re.search(r"put into the reference \d+% of its output agrees", diagnosis.evidence[0])
 
 
+def test_a_condition_of_what_nothing_explains_is_the_cause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Values that no stage makes; the picture's title says that its clip was changed."""
+    monkeypatch.setattr(search, "_WORK", 3000)
+
+    def f(audio: Array, n_mels: int = 80) -> Array:
+        y = right(audio, n_mels)
+        if n_mels == 128:
+            y = y + 0.1 * np.sin(40.0 * y * (1.0 + np.arange(y.shape[1])))
+        return y.astype(np.float32)
+
+    diagnosis = diagnose(front_end(f))
+    words = "It is wrong with 128 bands only"
+    assert diagnosis.cause == f"{words}, and nothing known explains how."
+    assert diagnosis.evidence[0].startswith(f"{words}: on ")
+    assert diagnosis.title == "two seconds of speech, changed to meet the condition"
+
+
 def test_calls_that_are_refused_are_the_cause() -> None:
     """Its features are right elsewhere: no fault of the features is to blame."""
 

@@ -138,6 +138,8 @@ class Causes:
             fix = fixes("last-frame-off") if place.startswith("the last") else []
             return self._of([], cause, located(self._wrong), fix=fix)
         cause = "Nothing known explains its features."
+        if self._condition is not None:
+            cause = f"It is wrong {self._condition.words} only, and nothing known explains how."
         return self._of([], cause, located(self._wrong), self._tried())
 
     def _of(

@@ -60,7 +60,7 @@ FRAMES.add(
 )
 FRAMES.add_family(
     "pre-emphasis-per-frame",
-    "x[t] - c x[t-1] within each frame, its first sample less c times itself (Kaldi).",
+    "Each frame is pre-emphasised: x[t] - c x[t-1], its first sample less c times itself (Kaldi).",
     "low bands are lower, high bands higher",
     Parameter("coefficient", 0.97, (0.1, 0.5, 0.9, 0.95, 0.97, 0.98, 1.0)),
     _emphasised_frames,
@@ -115,7 +115,7 @@ FRAMES.add_family(
 )
 FRAMES.add(
     "frame-count-rounded",
-    "round(n / 160) frames instead of n // 160.",
+    "There are round(n / 160) frames instead of n // 160.",
     "one frame too many for half of all lengths",
     KNF_65,
     fix="Round down: `n_frames = len(x) // 160`.",
@@ -134,7 +134,7 @@ FRAMES.add(
 )
 FRAMES.add(
     "frame-of-zeros-appended",
-    "round(n / 160) frames instead of n // 160, and the one too many is filled with 0.",
+    "There are round(n / 160) frames instead of n // 160; the one too many is filled with 0.",
     "one frame too many for half of all lengths: it reads as moderate noise",
     "https://github.com/lhotse-speech/lhotse/blob/master/lhotse/features/whisper_fbank.py",
     fix="Round down: `n_frames = len(x) // 160`, and append no frame.",
@@ -153,7 +153,7 @@ FRAMES.add(
 )
 FRAMES.add_family(
     "hop",
-    "Another distance between frames.",
+    "Frames are another distance apart than 160 samples.",
     "another number of frames",
     Parameter("samples", 128, (80, 100, 128, 150, 159, 161, 170, 200, 240, 256, 320), True),
     lambda hop: Variation({"hop": round(hop)}),
