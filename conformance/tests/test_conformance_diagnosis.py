@@ -117,6 +117,41 @@ def test_work_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 3000 < sum(model.work for model in Counting.all) < 6000
 
 
+def test_features_that_were_just_asked_for_cost_nothing() -> None:
+    audio = np.random.default_rng(6).normal(0.0, 0.1, 3000).astype(np.float32)
+    model = Model(Answer("noise", audio, WHISPER, right(audio)))
+    first = model.features((Variant("gain", 0.5),))
+    before = model.work
+    assert model.features((Variant("gain", 0.5),)) is first
+    assert model.work == before
+    model.features((Variant("gain", 0.6),))
+    assert model.work > before
+
+
+def test_frames_that_are_filled_up_are_work() -> None:
+    """Each evaluation makes and compares them, though their mel powers are never computed."""
+    audio = np.random.default_rng(6).normal(0.0, 0.1, 3000).astype(np.float32)
+    work = []
+    for value in (None, -1.0):
+        filled = [] if value is None else [Variant("filled-to-3000-frames", value)]
+        source = front_end(QuirkyFrontEnd([v.variation for v in filled], "faulty"))
+        model = Model(Answer("noise", audio, WHISPER, source.call(audio, n_mels=80)))
+        for floor in range(20):
+            model.features((Variant("floor", 1e-9 * (floor + 1)), *filled))
+        work.append(model.work)
+    assert work[1] > 5 * work[0]
+
+
+def test_a_slight_fault_beside_great_ones_is_named() -> None:
+    """Its score is that of a careless front-end, which is no reason to leave it out."""
+    quirks = {"int16-by-32767": None, "pre-emphasis": 0.97, "floor": 1e-5}
+    for some in (quirks, {"int16-by-32767": None, "symmetric-window": None}):
+        variations = [CATALOGUE[id].variation(value) for id, value in some.items()]
+        diagnosis = diagnose(front_end(QuirkyFrontEnd(variations, "faulty")))
+        assert names(diagnosis) == [sorted(some)]
+        assert diagnosis.explanations[0].score <= 1.0
+
+
 @pytest.mark.parametrize(
     "quirks",
     [
@@ -131,13 +166,13 @@ def test_work_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_quirks_that_hide_each_other_are_found_soon(
     quirks: dict[str, float | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Within three quarters of the work that the search may do: not after all pairs."""
+    """Within four fifths of the work that the search may do: not after all pairs."""
     monkeypatch.setattr(search, "Model", Counting)
     monkeypatch.setattr(Counting, "all", [])
     variations = [CATALOGUE[id].variation(value) for id, value in quirks.items()]
     diagnosis = diagnose(front_end(QuirkyFrontEnd(variations, "faulty")))
     assert names(diagnosis) == [sorted(quirks)]
-    assert sum(model.work for model in Counting.all) < 0.75 * search._WORK
+    assert sum(model.work for model in Counting.all) < 0.8 * search._WORK
 
 
 def test_shapes_that_are_told_early_are_right() -> None:
@@ -298,7 +333,7 @@ def test_guesses_keep_what_is_likely(ids: tuple[str, str]) -> None:
     variants = [v for quirk in PATH for v in coarse(quirk, model)]
     fronts = [v for v in variants if v.variation.is_front]
     pairs = [pair for pair in combine(fronts, fronts) if any(v.value for v in pair)]
-    kept = likely(model, pairs)
+    kept = [pair for pair in likely(model, fronts) if any(v.value for v in pair)]
     assert len(kept) < 0.2 * len(pairs)
     assert any({v.id for v in pair} == set(ids) for pair in kept)
 
@@ -309,7 +344,7 @@ def test_pairs_that_change_one_field_may_have_any_shape() -> None:
     source = front_end(QuirkyFrontEnd([CATALOGUE[id].variation() for id in ids], "faulty"))
     audio = np.random.default_rng(6).normal(0.0, 0.1, 3000).astype(np.float32)
     model = Model(Answer("noise", audio, WHISPER, source.call(audio, n_mels=80)))
-    assert likely(model, [(Variant(ids[0]), Variant(ids[1]))])
+    assert likely(model, [Variant(id) for id in ids])
 
 
 def test_memory_does_not_grow_with_the_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -603,7 +638,29 @@ def test_faults_beside_one_that_nothing_explains_are_named() -> None:
     assert {"[magnitude]", "[symmetric-window]"} <= {*re.findall(r"\[\S+\]", diagnosis.cause)}
     assert "Something else is wrong besides" in diagnosis.cause
     assert len(diagnosis.fix) >= 2
+    assert re.search(
+        r" known, [\d,]+ pairs of them, [\d,]+ threes of them, ", diagnosis.evidence[1]
+    )
     assert re.search(r"put into the reference \d+% of its output agrees", diagnosis.evidence[0])
+
+
+def test_a_condition_of_what_nothing_explains_is_the_cause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Values that no stage makes; the picture's title says that its clip was changed."""
+    monkeypatch.setattr(search, "_WORK", 3000)
+
+    def f(audio: Array, n_mels: int = 80) -> Array:
+        y = right(audio, n_mels)
+        if n_mels == 128:
+            y = y + 0.1 * np.sin(40.0 * y * (1.0 + np.arange(y.shape[1])))
+        return y.astype(np.float32)
+
+    diagnosis = diagnose(front_end(f))
+    words = "It is wrong with 128 bands only"
+    assert diagnosis.cause == f"{words}, and nothing known explains how."
+    assert diagnosis.evidence[0].startswith(f"{words}: on ")
+    assert diagnosis.title == "two seconds of speech, changed to meet the condition"
 
 
 def test_calls_that_are_refused_are_the_cause() -> None:

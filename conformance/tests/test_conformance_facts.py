@@ -166,11 +166,13 @@ def test_the_headline_says_what_became_of_all(data: list[dict[str, Any]], senten
 
 
 def test_the_headline_says_that_few_cases_were_asked() -> None:
-    words = "some conforms: class A, by the 2 cases of --diagnose; all are asked by: whisper-mel "
-    brief = run(some(passed=2), profile="brief", **ELSEWHERE)
-    assert facts.headline(Document([brief])) == f"{words}judge --frontend module:some"
-    failing = run(some(failed=1), profile="brief", **ELSEWHERE)
-    assert facts.headline(Document([failing])) == "some fails 1 of 1 case"
+    brief = Document([run(some(passed=2), profile="brief", **ELSEWHERE)])
+    assert facts.headline(brief) == "some conforms: class A, by the 2 cases of --diagnose"
+    assert facts.commands_for_all(brief) == ["whisper-mel judge --frontend module:some"]
+    failing = Document([run(some(failed=1), profile="brief", **ELSEWHERE)])
+    assert facts.headline(failing) == "some fails 1 of 1 case"
+    assert facts.commands_for_all(failing) == []
+    assert facts.commands_for_all(Document([run(some(passed=2), **ELSEWHERE)])) == []
 
 
 def test_problems_are_told_where_nothing_else_is_wrong() -> None:

@@ -18,6 +18,7 @@ from daily import by_day
 from mutants import outside
 from mutants.outside import Array, Draw, Hook
 from whisper_mel_conformance.diagnosis import causes, search
+from whisper_mel_conformance.diagnosis.curve import _words_of_octaves
 from whisper_mel_conformance.diagnosis.diagnose import diagnose
 from whisper_mel_conformance.diagnosis.free import LEARNT, learn
 from whisper_mel_conformance.frontend.client import InProcess
@@ -117,6 +118,14 @@ def test_what_was_found_is_shown_with_numbers() -> None:
     text = _said({"bank": bank})
     assert "differ in 1 of" in text
     assert "0.0125 where 0 is right, in band 40, bin 30" in text
+
+
+def test_another_scale_is_no_rough_approximation() -> None:
+    """Where less than one bit is right, the slope is said: this was "about -5 bits"."""
+    cause, _ = _words_of_octaves(lambda mel: 2.5 * np.log10(mel), 8.0)
+    assert "loud features grow by 2.5 for each factor of 10" in cause
+    cause, _ = _words_of_octaves(lambda mel: (np.log10(mel) + 4.001) / 4.0, 8.0)
+    assert "about 10 bits after the point are right" in cause
 
 
 @pytest.mark.usefixtures("_catalogue_is_short")

@@ -203,6 +203,23 @@ def test_what_is_no_command_is_said(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--fronted=x"], "ERROR: --fronted: there is no such option; perhaps --frontend (--help)"),
+        (["--outpt", "x"], "ERROR: --outpt: there is no such option (--help)"),
+        (["--diagnose", "mine.py:f"], "a front-end is named by --frontend mine.py:f"),
+    ],
+)
+def test_words_that_are_no_options_are_said(words: list[str], said: str) -> None:
+    """In our own words: nobody asked pytest for anything."""
+    done = ran([sys.executable, "-m", "whisper_mel_conformance", *words])
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "usage" not in done.stdout + done.stderr
+
+
+@pytest.mark.slow
 def test_nothing_to_judge_is_no_success(tmp_path: Path) -> None:
     """Where no front-end is named and no peer is installed."""
     source = tmp_path / "alone.py"

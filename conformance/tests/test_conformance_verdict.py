@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from documents import case, front_end, run
+from documents import case, front_end, good, run
 from whisper_mel_conformance.report import formats
 from whisper_mel_conformance.report.documents import Document
 from whisper_mel_conformance.report.facts import headline
@@ -64,12 +65,31 @@ def test_all_outputs_have_the_same_verdict(tmp_path: Path) -> None:
     assert 'name="class" value="fails*"' in formats.junit(late())
 
 
-def test_a_front_end_that_few_cases_found_right_is_told_how_to_ask_all() -> None:
+def test_a_front_end_that_few_cases_found_right_is_told_how_to_ask_all(tmp_path: Path) -> None:
     judged = front_end("mine", [case("golden/silence/80", "passed", 0.3)])
     assert headline(Document([run(judged)])) == "mine conforms: class A"
-    words = headline(Document([run(judged, profile="brief")]))
-    assert words.startswith("mine conforms: class A, by the 1 case of --diagnose; all are asked by")
-    assert words.endswith("judge --frontend module:mine")
+    brief = Document([run(judged, profile="brief")])
+    assert headline(brief) == "mine conforms: class A, by the 1 case of --diagnose"
+    command = "whisper-mel judge --frontend module:mine"
+    assert f"\nall cases: {command}\n" in summary(brief, tmp_path)
+    assert f"All cases: `{command}`" in formats.markdown(brief)
+    assert f'Judge it by every case: <code class="command">{command}</code>' in page(brief)
+
+
+def test_the_head_of_the_page_has_the_causes_of_what_fails() -> None:
+    """Wherever it stands among the others; where more than six fail, the rest are counted."""
+
+    def judged(i: int) -> dict[str, Any]:
+        words = {"summary": [], "cause": f"cause {i}.", "fix": [], "evidence": []}
+        found = {**words, "explanations": []}
+        return front_end(f"wrong{i}", [case("golden/a/80", "failed", 9.0)], diagnosis=found)
+
+    fine = [good(f"good{i}") for i in range(6)]
+    for n, more in ((6, ""), (8, ">2 more</a>")):
+        head, _, _ = page(Document([run(*fine, *map(judged, range(n)))])).partition("</header>")
+        assert [i for i in range(n) if f"wrong{i}</a>: cause {i}." in head] == [*range(6)]
+        assert more in head
+        assert bool(more) == (" more</a>" in head)
 
 
 def test_failures_that_are_not_stored_are_counted_and_can_be_made(tmp_path: Path) -> None:

@@ -194,6 +194,16 @@ def test_a_source_is_found_by_other_checkouts(
     assert written._portable(source.replace("{here}", here)) == told.replace("{here}", here)
 
 
+def test_paths_to_the_report_are_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they are entered again: no climbing up from a deep folder to a shallow one."""
+    here = tmp_path / "a" / "b" / "c"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    assert written.shortest(Path("report")) == "report"
+    assert written.shortest(here.parent / "out") == "../out"
+    assert written.shortest(Path("/x")) == "/x"
+
+
 def test_each_front_end_has_its_share_of_what_is_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

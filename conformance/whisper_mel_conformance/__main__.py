@@ -14,6 +14,7 @@ import whisper_mel_conformance.run.quiet_blas  # noqa: F401  before anything imp
 
 # isort: split
 import argparse
+import difflib
 import itertools
 import os
 import sys
@@ -140,6 +141,7 @@ _WORDS = (
     *(word for plugin in (*_PLUGINS, *_LEFT_OUT) for word in ("-p", plugin)),
     *("-c", os.devnull, "--capture=no"),
 )
+_TESTS = str(Path(__file__).parent)
 
 
 def _processes(options: argparse.Namespace) -> str:
@@ -155,7 +157,7 @@ def _processes(options: argparse.Namespace) -> str:
 def _place(options: argparse.Namespace) -> list[str]:
     """Return pytest's arguments for the folder of tests, and for the cache that ``--lf`` reads."""
     cache = Path(value(options, "report")).resolve() / ".cache"
-    return [f"--rootdir={Path.cwd()}", "-o", f"cache_dir={cache}", str(Path(__file__).parent)]
+    return [f"--rootdir={Path.cwd()}", "-o", f"cache_dir={cache}", _TESTS]
 
 
 class _Chosen:
@@ -163,6 +165,21 @@ class _Chosen:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_load_initial_conftests(self, parser: pytest.Parser, args: list[str]) -> None:
+        """Refuse words that are no options, ours or pytest's, in our own words."""
+        read, unknown = parser.parse_known_and_unknown_args(args)
+        for word in unknown:
+            if word.startswith("-"):
+                name = word.partition("=")[0]
+                known = [f"--{option.name}" for option in OPTIONS]
+                like = difflib.get_close_matches(name, known, cutoff=0.8)
+                perhaps = f"; perhaps {like[0]}" if like else ""
+                raise pytest.UsageError(f"{name}: there is no such option{perhaps} (--help)")
+        for word in read.file_or_dir:
+            if word != _TESTS:
+                raise pytest.UsageError(f"{word}: a front-end is named by --frontend {word}")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:

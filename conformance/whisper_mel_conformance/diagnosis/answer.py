@@ -24,8 +24,10 @@ Array = NDArray[Any]
 
 _FRAMES_LOST = 4  # the most frames that a quirk takes away between mel powers and features
 _KEPT = 2**29  # bytes of mel powers that a model keeps
+_RECENT = 16  # features that it keeps: a fit asks for the same ones several times in a row
 _CALL = 25  # frames whose arithmetic takes about as long as an evaluation's fixed part
 _SILENT = 170  # the same of silent ones, of which one is computed
+_FILLED = 400  # the same of frames that are added behind the mel powers
 
 
 @dataclass(eq=False)
@@ -133,6 +135,7 @@ class Model:
         self.work = 0
         self._fronts: OrderedDict[_Front, list[Mel]] = OrderedDict()
         self._last: tuple[_Front, list[Mel]] | None = None
+        self._recent: OrderedDict[Changes, Array | None] = OrderedDict()
         same = answer.bound.shape == self.actual.shape
         self._some = _some_frames(self.actual.shape[-1])
         self._compared = self.actual[..., self._some]
@@ -209,6 +212,7 @@ class Model:
                 mels = self.mels(variants, with_bound=with_bound, calls=calls, of_shape=of_shape)
                 self.work += self._cost(mels)
                 exact = np.stack(finish_batch([mel.exact for mel in mels], calls))
+                self.work += max(exact.shape[-1] - mels[0].exact.shape[-1], 0) // _FILLED
                 if not with_bound:
                     return exact, self.answer.bound
                 low = np.stack(finish_batch([mel.low for mel in mels], calls))
@@ -228,13 +232,21 @@ class Model:
 
     def _says_nothing(self, predicted: Array) -> bool:
         """Whether most of a prediction is NaN, which matches anything."""
-        if self._is_silent or math.isfinite(predicted.sum()):
+        if self._is_silent or np.isfinite(predicted).all():
             return False
         return bool(np.isnan(predicted).mean() > 0.5)
 
     def features(self, variants: Changes) -> Array | None:
         """Compute the features that these quirks make; None if of another shape than the answer's,
-        or mostly NaN."""
+        or mostly NaN. Those that were asked for lately are looked up: do not change them."""
+        if variants not in self._recent:
+            self._recent[variants] = self._features(variants)
+            if len(self._recent) > _RECENT:
+                self._recent.popitem(last=False)
+        self._recent.move_to_end(variants)
+        return self._recent[variants]
+
+    def _features(self, variants: Changes) -> Array | None:
         prediction = self.predict(variants, with_bound=False, of_shape=True)
         if prediction is None or prediction[0].shape != self.actual.shape:
             return None
@@ -285,7 +297,7 @@ class Model:
 def _in_bounds(difference: Array, predicted: Array, bound: Array) -> Array:
     with np.errstate(all="ignore"):
         scaled = (difference / (bound * np.maximum(np.abs(predicted), 1.0))).ravel()
-    if not math.isfinite(scaled.sum()):
+    if not np.isfinite(scaled).all():
         scaled[~np.isfinite(scaled)] = 1e9
         scaled[np.isnan(predicted).ravel()] = 0.0
     return scaled
@@ -309,7 +321,7 @@ def _some_frames(n: int) -> Array | slice:
     return np.unique(np.r_[0:_FRAMES, middle, n - _FRAMES : n])
 
 
-_FRAMES = 100  # of the first, of the last and of the others
+_FRAMES = 50  # of the first, of the last and of the others
 _EVERY = 3  # of so many values one is looked at for trends
 _HUGE = 1e6  # of features: beside these, what is there is lost to rounding
 
@@ -317,8 +329,8 @@ _HUGE = 1e6  # of features: beside these, what is there is lost to rounding
 def _without_trend(difference: Array, predicted: Array, *, with_slope: bool) -> Array:
     """Take the trend away from differences, shape ``(n,)``."""
     some, known = difference, predicted
-    if not math.isfinite(some.sum() + known.sum()):
-        is_known = np.isfinite(some) & np.isfinite(known)
+    is_known = np.isfinite(some) & np.isfinite(known)
+    if not is_known.all():
         some, known = some[is_known], known[is_known]
     if not known.size or not max(known.max(), -known.min()) < _HUGE:
         return difference

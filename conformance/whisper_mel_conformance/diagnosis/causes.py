@@ -22,6 +22,7 @@ from whisper_mel_conformance.diagnosis.positions import free_positions
 from whisper_mel_conformance.diagnosis.precision import Imprecise, imprecise
 from whisper_mel_conformance.diagnosis.search import Explanation, Search
 from whisper_mel_conformance.diagnosis.values import option_of
+from whisper_mel_conformance.diagnosis.variants import path_quirks
 from whisper_mel_conformance.diagnosis.weights import free_bank, may_be_slightly_off
 from whisper_mel_conformance.diagnosis.words import (
     THIS,
@@ -111,15 +112,22 @@ class Causes:
         )
 
     def _tried(self) -> str:
-        """Say what was tried in vain."""
-        counts = (
-            f"{self._search.tried[n]:,} {words}"
+        """Say what was tried in vain, and how to go on."""
+        counts = [
+            f"{self._search.tried[n]:,} {words} of them"
             for n, words in ((2, "pairs"), (3, "threes"), (4, "fours"))
             if self._search.tried[n]
-        )
+        ]
+        tried = [
+            f"each of the {len(path_quirks())} faults of the signal path that are known",
+            *counts,
+            f"{len(FITS)} stages, each left free",
+            "too little precision",
+        ]
         return (
-            f"Tried in vain: every fault of the signal path that is known, {', '.join(counts)} of "
-            f"them, {len(FITS)} stages left free, and too little precision."
+            f"Tried in vain: {', '.join(tried)}. To find the stage, compare yours with the "
+            "reference's on one clip: `whisper_mel_reference.stages(audio)` returns its frames, "
+            "spectrum, mel powers and logarithms."
         )
 
     def unexplained(self) -> Diagnosis:
@@ -130,6 +138,8 @@ class Causes:
             fix = fixes("last-frame-off") if place.startswith("the last") else []
             return self._of([], cause, located(self._wrong), fix=fix)
         cause = "Nothing known explains its features."
+        if self._condition is not None:
+            cause = f"It is wrong {self._condition.words} only, and nothing known explains how."
         return self._of([], cause, located(self._wrong), self._tried())
 
     def _of(
@@ -143,7 +153,7 @@ class Causes:
         return Diagnosis(
             explanations,
             cause,
-            [*evidence, *([] if self._condition is None else [self._condition.sentence])],
+            [*([] if self._condition is None else [self._condition.sentence]), *evidence],
             list(fix),
             self._shown,
             frozenset(kinds),

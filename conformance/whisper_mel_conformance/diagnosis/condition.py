@@ -36,9 +36,14 @@ class Condition:
     counted: str
 
     @property
+    def words(self) -> str:
+        """The properties, to follow "it is wrong"."""
+        return ", ".join(part.words for part in self.parts)
+
+    @property
     def sentence(self) -> str:
-        words = ", ".join(part.words for part in self.parts)
-        return f"It is wrong {words} only: {self.counted}"
+        """The condition, and of how many calls it is known."""
+        return f"It is wrong {self.words} only: {self.counted}"
 
     def holds(self, request: Request) -> bool:
         """Return whether a request has all properties."""

@@ -175,6 +175,8 @@ def _words_of_octaves(curve: Curve, width: float) -> tuple[str, str]:
     off = curve(mel) - (np.log10(mel) + 4.0) / 4.0
     worst = int(np.abs(off).argmax())
     bits = -np.log2(np.abs(off).max() * 4.0)
+    if bits < 1.0:  # another scale, not a rough approximation
+        return _words(curve, width)
     return (
         f"The logarithm is approximated: about {bits:.0f} bits after the point are right, and it "
         "is off in the same way in each octave.",

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -18,51 +19,52 @@ from numpy.typing import NDArray
 
 from whisper_mel_conformance.diagnosis.answer import Model, Variant, Variants
 from whisper_mel_conformance.diagnosis.fit import moved, next_to
+from whisper_mel_conformance.diagnosis.variants import in_orders
 
 Array = NDArray[Any]
 
 _KEPT = 250  # pairs of each ranking
-_EVERY = 5  # of so many values one is guessed
-_BATCH = 256  # pairs that are guessed at a time: their values fit into a cache
+_EVERY = 9  # of so many values one is guessed
 _LEAST = 1e-30  # of mel powers: below, rounding decides
 
 
 def likely(
-    model: Model, pairs: Iterable[Variants], finer: Iterable[Variants] = ()
+    model: Model, variants: Sequence[Variant], finer: Sequence[Variant] = ()
 ) -> list[Variants]:
-    """Leave out pairs that by a guess are far from the answer, or have another shape.
+    """Put any two quirks together; leave out pairs that by a guess are far from the answer, or have
+    another shape.
 
-    ``finer`` are the same pairs with more values, for those that can be guessed. Kept are, in this
+    ``finer`` are the same quirks with more values, for pairs that can be guessed. Kept are, in this
     order, the nearest pairs without a number, the nearest with numbers, those that could be brought
-    nearest by numbers that shift and scale features, all ``pairs`` that cannot be guessed (where a
-    quirk changes something after the mel powers, or the shape), and the others without a number.
-    Of pairs with numbers only the values that are nearest are kept. Those of many frames, which
-    take long, come last.
+    nearest by numbers that shift and scale features, all that cannot be guessed (where a quirk
+    changes something after the mel powers, or the shape), and the others without a number. Of pairs
+    with numbers only the values that are nearest are kept. Those of many frames, which take long,
+    come last.
     """
     guess = _Guess(model)
-    unknown: list[Variants] = []
-    to_guess: dict[Variant, list[Variants]] = {}  # by the one of a pair that others are put beside
-    for some, rest in ((pairs, unknown), (finer, [])):
-        for pair in filter(guess.has_shape, some):
-            if all(map(guess.is_possible, pair)):
-                to_guess.setdefault(pair[pair[1].value is None], []).append(pair)
-            else:
-                rest.append(pair)
-    plain: list[tuple[float, Variants]] = []
     near: Losses = {}
     freed: Losses = {}
-    for those in to_guess.values():
-        for pair, loss, loss_freed in guess.losses(those):
-            if all(variant.value is None for variant in pair):
-                plain.append((loss, pair))
-            else:
-                keep_least(near, loss, pair)
-                keep_least(freed, loss_freed, pair)
-    nearest = [pair for _, pair in sorted(plain, key=itemgetter(0))]
-    kept = nearest[:_KEPT]
-    for guesses in (near, freed):
-        kept += [pair for _, pair in heapq.nsmallest(_KEPT, guesses.values(), key=itemgetter(0))]
-    return sorted(dict.fromkeys([*kept, *unknown, *nearest[_KEPT:]]), key=guess.frames)
+    for some in (variants, finer):
+        guess.keep_nearest([v for v in some if guess.is_possible(v)], near, freed)
+    nearest = [pair for _, pair in sorted(near.values(), key=itemgetter(0))]
+    plain = [pair for pair in nearest if all(variant.value is None for variant in pair)]
+    are_plain = {*plain}
+    numbers = [pair for pair in nearest if pair not in are_plain]
+    freed = {ids: it for ids, it in freed.items() if it[1] not in are_plain}
+    unknown = (
+        pair
+        for two in itertools.combinations(variants, 2)
+        if two[0].id != two[1].id and not all(map(guess.is_possible, two))
+        for pair in in_orders(*two)
+    )
+    kept = [
+        *plain[:_KEPT],
+        *numbers[:_KEPT],
+        *(pair for _, pair in heapq.nsmallest(_KEPT, freed.values(), key=itemgetter(0))),
+        *filter(guess.has_shape, unknown),
+        *plain[_KEPT:],
+    ]
+    return sorted(dict.fromkeys(kept), key=guess.frames)
 
 
 Losses = dict[tuple[str, ...], tuple[float, Variants]]
@@ -147,38 +149,41 @@ class _Guess:
         some: Array = values.ravel()[self._some].astype(np.float32)
         return some
 
-    def losses(self, pairs: Sequence[Variants]) -> Iterator[tuple[Variants, float, float]]:
-        """Guess the losses of pairs, and those of numbers between two that follow each other.
+    def keep_nearest(self, variants: Sequence[Variant], near: Losses, freed: Losses) -> None:
+        """Guess the loss of any two quirks that are possible, with these values and with numbers
+        between two that follow each other; note the least of each two.
 
-        Yields each pair with its loss, and with what that were if a constant and what is
-        proportional to the features were taken away.
+        ``near`` takes losses; ``freed`` what they were if a constant and what is proportional to
+        the features were taken away.
         """
-        for start in range(0, len(pairs), _BATCH):
-            some = pairs[start : start + _BATCH]
-            changes = [self._changes[first] + self._changes[second] for first, second in some]
-            predicted = self._features(self._log + np.stack(changes))
-            yield from self._compared(some, predicted)
-            steps = [
-                i for i, two in enumerate(itertools.pairwise(some)) if next_to(*two) is not None
-            ]
-            if not steps:
-                continue
+        # First those without a number: each is put beside all values of each other one.
+        some = sorted(variants, key=lambda variant: variant.value is not None)
+        changes = np.array([self._changes[variant] for variant in some])
+        follows = [next_to((a,), (b,)) is not None for a, b in itertools.pairwise(some)]
+        start = 0
+        for i, first in enumerate(some):
+            while start < len(some) and some[start].id == first.id:
+                start += 1
+            predicted = self._features(self._log + changes[i] + changes[start:])
+            steps = np.flatnonzero(follows[start:])
             way = predicted[1:][steps] - predicted[steps]
             left = self._actual - predicted[steps]
             with np.errstate(all="ignore"):
                 parts = np.einsum("ij,ij->i", way, left) / np.einsum("ij,ij->i", way, way)
             parts = np.clip(np.nan_to_num(parts), 0.0, 1.0)
-            between = [moved(some[i], some[i + 1], x) for i, x in zip(steps, parts, strict=True)]
-            yield from self._compared(between, predicted[steps] + parts[:, np.newaxis] * way)
+            between = predicted[steps] + parts[:, np.newaxis] * way
+            places = [*range(start, len(some)), *(start + steps + parts).tolist()]
+            losses, but_trend = self._compared(predicted, between)
+            _keep_best(near, first, some, places, losses)
+            _keep_best(freed, first, some, places, but_trend)
 
-    def _compared(
-        self, pairs: Sequence[Variants], predicted: Array
-    ) -> Iterator[tuple[Variants, float, float]]:
-        difference = self._actual - predicted
-        unit = self._unit * np.maximum(np.abs(predicted), 1.0)
-        losses = _loss(difference / unit)
-        freed = _loss(_without_trend(difference, predicted) / unit)
-        yield from zip(pairs, losses.tolist(), freed.tolist(), strict=True)
+    def _compared(self, *predicted: Array) -> tuple[Array, Array]:
+        """Return the losses of predictions, and what they were if a constant and what is
+        proportional to the prediction were taken away."""
+        each = np.concatenate(predicted)
+        difference = self._actual - each
+        unit = self._unit * np.maximum(np.abs(each), 1.0)
+        return _loss(difference / unit), _loss(_without_trend(difference, each) / unit)
 
     def _features(self, log: Array) -> Array:
         """Compute features from logarithms; the last axis is the clip's."""
@@ -186,6 +191,23 @@ class _Guess:
         top = log.max(axis=-1, keepdims=True)
         raised = np.maximum(log, top - np.float32(self._spec.dynamic_range))
         return (raised + np.float32(self._spec.offset)) / np.float32(self._spec.divisor)
+
+
+def _keep_best(
+    least: Losses, first: Variant, some: Sequence[Variant], places: Sequence[float], losses: Array
+) -> None:
+    """Keep the least loss of a quirk with each other one: ``places`` say which of ``some`` each
+    loss belongs to, or how far between two that follow each other."""
+    best: dict[str, tuple[float, float]] = {}
+    for loss, place in zip(losses.tolist(), places, strict=True):
+        id = some[int(place)].id
+        best[id] = min(best.get(id, (math.inf, place)), (loss, place))
+    for loss, place in best.values():
+        other = some[int(place)]
+        if place % 1.0:
+            other = moved((other,), (some[int(place) + 1],), place % 1.0)[0]
+        for pair in in_orders(first, other):
+            keep_least(least, loss, pair)
 
 
 def _loss(differences: Array) -> Array:

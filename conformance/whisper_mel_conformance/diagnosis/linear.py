@@ -23,7 +23,8 @@ _REACH = 4  # taps before and after a sample
 _STEPS = 30  # at most
 _TRIES = 6  # of a step, each more damped
 _LEAST = 1e-30  # of mel powers
-_ENOUGH = 1e-3  # relative change of the error at which a descent ends
+_ENOUGH = 3e-3  # relative change of the error at which a descent ends
+_NEAR = 0.1  # mean relative error of mel powers up to which a descent in logarithms helps
 _MIRRORED = (
     "The transform's bins come in reverse order: a wrong sign where halves of a transform are put "
     "together, as of a transform of real samples by one of half the length."
@@ -185,8 +186,11 @@ def _descend(spectra: Array, bands: int, seen: Seen, start: Array) -> tuple[Arra
         return np.log(mel / wanted) * weight, weight / mel
 
     numbers = start * np.sqrt(np.median(wanted / right))
-    for measure in (differences, logarithms):
-        numbers = _steps(spectra, bank, numbers, measure)
+    numbers = _steps(spectra, bank, numbers, differences)
+    mel = np.maximum(np.square(np.abs(spectra @ numbers)) @ bank.T, _LEAST)
+    if np.sqrt(np.square(differences(mel)[0]).mean()) > _NEAR:
+        return numbers, np.inf
+    numbers = _steps(spectra, bank, numbers, logarithms)
     mel = np.maximum(np.square(np.abs(spectra @ numbers)) @ bank.T, _LEAST)
     used = weight > 0.0
     return numbers, float((np.abs(np.log(mel / wanted)) / unit)[used].max())
@@ -204,11 +208,11 @@ def _steps(
 
     damping = 1e-3
     spectrum, error, slope = at(numbers)
+    # Single precision does for the direction of a step.
+    weights, parts = bank.astype(np.float32), spectra.astype(np.complex64)
     for _ in range(_STEPS):
-        rows = [
-            bank @ (2.0 * (s.real[:, None] * z.real + s.imag[:, None] * z.imag))
-            for s, z in zip(spectrum, spectra, strict=True)
-        ]
+        twice = 2.0 * np.conj(spectrum).astype(np.complex64)[..., None]
+        rows = [weights @ (s * z).real for s, z in zip(twice, parts, strict=True)]
         slopes = np.concatenate(rows) * slope.reshape(-1, 1)
         products, right = slopes.T @ slopes, slopes.T @ error.ravel()
         before = np.square(error).sum()

@@ -45,7 +45,8 @@ class Diagnosis:
     def title(self) -> str:
         """What is shown, in words."""
         assert self.shown is not None
-        return self.shown.name if self.shown.name == SPEECH else f"the clip “{self.shown.name}”"
+        title = self.shown.name if self.shown.name == SPEECH else f"the clip “{self.shown.name}”"
+        return title if self.condition is None else f"{title}, changed to meet the condition"
 
     def arrays(self) -> dict[str, Array]:
         """``actual``, ``expected`` and ``bound`` of the clip to look at; empty if there is none."""

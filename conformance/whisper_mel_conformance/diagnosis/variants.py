@@ -34,13 +34,18 @@ def combine(first: Sequence[Variant], second: Sequence[Variant]) -> Iterator[Var
     for a, b in itertools.product(first, second):
         if a.id == b.id:
             continue
-        pair = (a, b) if order()[a.id] < order()[b.id] else (b, a)
-        if pair in seen:
-            continue
-        seen.add(pair)
-        yield pair
-        if set(a.variation.stages) & set(b.variation.stages):
-            yield pair[::-1]
+        pair, *reversed_one = in_orders(a, b)
+        if pair not in seen:
+            seen.add(pair)
+            yield from (pair, *reversed_one)
+
+
+def in_orders(a: Variant, b: Variant) -> list[Variants]:
+    """Return two quirks in the order of the path; where they change the same stage, in the other
+    order, too."""
+    pair = (a, b) if order()[a.id] < order()[b.id] else (b, a)
+    is_alike = a.variation.stages.keys() & b.variation.stages.keys()
+    return [pair, pair[::-1]] if is_alike else [pair]
 
 
 def added(combinations: Iterable[Variants], everything: Sequence[Variant]) -> Iterator[Variants]:

@@ -47,17 +47,19 @@ def agreement_of(
 ) -> str:
     """Return a sentence about how well the reference with these faults agrees."""
     tried = _tried_again(explanation, failed, model)
+    is_more = len(explanation.variants) > 1
     sentence = (
-        f"With {THIS[len(explanation.variants) > 1]} put into the reference its output agrees: "
+        f"With {THIS[is_more]} put into the reference its output agrees: "
         f"{explanation.score:.2g} of the bound, {without_it(worst)} without."
     )
     if not tried:
         return sentence
+    so_changed = f"{sentence} The reference with {'them' if is_more else 'it'} fails"
     if len(failed) == 1 and all(tried):
-        return f"{sentence} The reference with it fails the same case."
+        return f"{so_changed} the same case."
     which = f"all {len(tried)}" if all(tried) else f"{sum(tried)} of {len(tried)}"
     of = "" if len(tried) == len(failed) else f", of {len(failed)} in all"
-    return f"{sentence} The reference with it fails {which} failing cases that were tried{of}."
+    return f"{so_changed} {which} failing cases that were tried{of}."
 
 
 THIS = {False: "this", True: "these"}

@@ -18,7 +18,7 @@ def _of_batch(top: Any, call: Call) -> Any:
 
 BATCH.add(
     "maximum-of-batch",
-    "One maximum for a whole batch.",
+    "A batch has one maximum instead of one for each clip.",
     "a quiet clip beside a loud one: 0.7",
     "https://github.com/openai/whisper/pull/2862",
     fix="Each clip has its own maximum: `log.amax(dim=(-2, -1), keepdim=True)`, "

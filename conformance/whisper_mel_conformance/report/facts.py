@@ -261,11 +261,17 @@ def _headline_of(entry: Entry) -> str:
     ran = counted(total.passed + total.failed + total.known, "case")
     if result.state == "wrong":
         return f"{entry.name} fails {total.failed} of {ran}"
-    few = f", by the {ran} of --diagnose; all are asked by: {entry.command_for_all}"
+    few = f", by the {ran} of --diagnose"
     return (
         f"{entry.name} {'conforms: ' if result.conforms else ''}{result.words}"
         f"{few if entry.is_brief and result.conforms else ''}"
     )
+
+
+def commands_for_all(document: Document) -> list[str]:
+    """Return the commands that ask every case of front-ends that conform by a few."""
+    found = (it for it in entries(document) if it.is_brief and it.verdict.conforms)
+    return [entry.command_for_all for entry in found]
 
 
 def is_right(document: Document) -> bool:

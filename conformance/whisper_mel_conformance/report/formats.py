@@ -13,6 +13,7 @@ from whisper_mel_conformance.report.documents import Document
 from whisper_mel_conformance.report.environment import judged_by
 from whisper_mel_conformance.report.facts import (
     Entry,
+    commands_for_all,
     entries,
     failing,
     headline,
@@ -106,6 +107,7 @@ def markdown(document: Document) -> str:
     blocks += [_row(entry) for entry in judged]
     blocks += ["\n*worst*: largest error in units of the bound; A up to 1, B up to 4. "]
     blocks += ["\\*: apart from declared failures; fails\\*: as declared.\n"]
+    blocks += [f"All cases: {code(command)}\n" for command in commands_for_all(document)]
     judges = {judged_by(run["environment"]["versions"]): None for run in document.runs}
     blocks += [f"Judged by {plain(judge, 200)}.\n" for judge in judges]
     blocks += [f"\n**Problem:** {plain(problem, 300)}\n" for problem in problems(document)]

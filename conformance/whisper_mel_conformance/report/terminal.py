@@ -31,6 +31,7 @@ from rich.text import Text
 from whisper_mel_conformance.report.documents import Document
 from whisper_mel_conformance.report.facts import (
     Entry,
+    commands_for_all,
     entries,
     families,
     headline,
@@ -201,6 +202,8 @@ def _verdicts(console: Console, document: Document, folder: Path) -> None:
         Text(headline(document), style="bold green" if is_right(document) else "bold red"),
         soft_wrap=True,
     )
+    for command in commands_for_all(document):
+        _line(console, "all cases:", command, "")
     if (folder / "index.html").exists():
         _line(console, "report:", str(folder / "index.html"), "")
 

@@ -59,7 +59,7 @@ def as_json(run: Run, diagnoses: Diagnoses, folder: Path) -> dict[str, Any]:
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "profile": run.setup.profile,
         "seed": run.setup.seed,
-        "folder": os.path.relpath(folder),
+        "folder": shortest(folder),
         "environment": environment(),
         "interrupted": run.interrupted,
         "unavailable": run.setup.unavailable,
@@ -70,6 +70,11 @@ def as_json(run: Run, diagnoses: Diagnoses, folder: Path) -> dict[str, Any]:
             if run.of(f.name) or run.missing(f.name)
         ],
     }
+
+
+def shortest(folder: Path) -> str:
+    """Return the shorter one of a folder's paths from here and from the root."""
+    return min(os.path.relpath(folder), os.path.abspath(folder), key=len)
 
 
 def _front_end(run: Run, diagnoses: Diagnoses, front_end: FrontEnd, folder: Path) -> dict[str, Any]:

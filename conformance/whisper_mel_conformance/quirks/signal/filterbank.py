@@ -87,7 +87,7 @@ def _bin_late(bank: Array, call: Call) -> Array:
 
 FILTERBANK.add(
     "htk-mel",
-    "HTK's mel scale instead of Slaney's.",
+    "The mel scale is HTK's instead of Slaney's.",
     "bands hear other frequencies: up to 2",
     WENET_2320,
     "https://github.com/pytorch/audio/issues/1058",

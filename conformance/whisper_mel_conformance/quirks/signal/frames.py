@@ -60,7 +60,7 @@ FRAMES.add(
 )
 FRAMES.add_family(
     "pre-emphasis-per-frame",
-    "x[t] - c x[t-1] within each frame, its first sample less c times itself (Kaldi).",
+    "Each frame is pre-emphasised: x[t] - c x[t-1], its first sample less c times itself (Kaldi).",
     "low bands are lower, high bands higher",
     Parameter("coefficient", 0.97, (0.1, 0.5, 0.9, 0.95, 0.97, 0.98, 1.0)),
     _emphasised_frames,
@@ -73,7 +73,8 @@ FRAMES.add(
     "The last frame is not dropped.",
     "one frame too many; a loud end moves the maximum",
     CPP_1148,
-    fix="Drop the last frame before the maximum is taken: `power = power[:, :-1]`.",
+    fix="Drop the last frame before the maximum is taken: `mel = mel[:, :-1]`, of shape (bands, "
+    "frames).",
     killer="boundary/length-479/80",
     spec={"drop_last_frame": False},
 )
@@ -81,7 +82,7 @@ FRAMES.add(
     "first-frame-dropped",
     "The first frame is dropped instead of the last.",
     "everything is one frame early",
-    fix="Drop the last frame, not the first: `power = power[:, :-1]`.",
+    fix="Drop the last frame, not the first: `mel = mel[:, :-1]`, of shape (bands, frames).",
     spec={"drop_last_frame": False},
     features=lambda y, call: y[:, 1:],
 )
@@ -114,7 +115,7 @@ FRAMES.add_family(
 )
 FRAMES.add(
     "frame-count-rounded",
-    "round(n / 160) frames instead of n // 160.",
+    "There are round(n / 160) frames instead of n // 160.",
     "one frame too many for half of all lengths",
     KNF_65,
     fix="Round down: `n_frames = len(x) // 160`.",
@@ -133,7 +134,7 @@ FRAMES.add(
 )
 FRAMES.add(
     "frame-of-zeros-appended",
-    "round(n / 160) frames instead of n // 160, and the one too many is filled with 0.",
+    "There are round(n / 160) frames instead of n // 160; the one too many is filled with 0.",
     "one frame too many for half of all lengths: it reads as moderate noise",
     "https://github.com/lhotse-speech/lhotse/blob/master/lhotse/features/whisper_fbank.py",
     fix="Round down: `n_frames = len(x) // 160`, and append no frame.",
@@ -152,7 +153,7 @@ FRAMES.add(
 )
 FRAMES.add_family(
     "hop",
-    "Another distance between frames.",
+    "Frames are another distance apart than 160 samples.",
     "another number of frames",
     Parameter("samples", 128, (80, 100, 128, 150, 159, 161, 170, 200, 240, 256, 320), True),
     lambda hop: Variation({"hop": round(hop)}),

@@ -228,7 +228,7 @@ INPUT.add_family(
 )
 INPUT.add_family(
     "pre-emphasis",
-    "x[t] - c x[t-1], a habit of recognisers before Whisper.",
+    "Samples are pre-emphasised: x[t] - c x[t-1], a habit of recognisers before Whisper.",
     "low bands are lower, high bands higher",
     Parameter("coefficient", 0.97, (0.1, 0.5, 0.9, 0.95, 0.97, 0.98, 1.0)),
     _emphasised,

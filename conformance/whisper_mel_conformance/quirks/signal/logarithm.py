@@ -30,7 +30,7 @@ def _undone(log: Array, call: Call) -> Array:
 
 LOGARITHM.add(
     "natural-logarithm",
-    "The natural logarithm instead of that to the base of 10.",
+    "The logarithm is the natural one instead of that to the base of 10.",
     "up to 3.3",
     ELBRUNO_6,
     fix=f"Base 10: {LOG10}, `torch.log10(mel.clamp(min=1e-10))`. C: `log10f(fmaxf(mel, 1e-10f))`.",
@@ -38,7 +38,7 @@ LOGARITHM.add(
 )
 LOGARITHM.add(
     "logarithm-to-base-2",
-    "The logarithm to the base of 2.",
+    "The logarithm is to the base of 2 instead of 10.",
     "up to 6",
     fix=f"Base 10: {LOG10}. C: `log2f(mel) * 0.30103f`.",
     log=_times(float(np.log2(10.0))),
@@ -92,7 +92,7 @@ LOGARITHM.add(
 )
 LOGARITHM.add_family(
     "logarithm-scaled",
-    "The logarithm times a number: to some other base, or of some power.",
+    "The logarithm is multiplied by a number: to some other base, or of some power.",
     "the range of levels is stretched or squeezed, but not the floor",
     Parameter("factor", 0.5, (0.25, 0.5, 0.9, 1.1, 2.0, 4.0, 10.0, 20.0)),
     lambda factor: Variation(stages={"log": _times(factor)}),
@@ -135,14 +135,14 @@ LOGARITHM.add(
 )
 LOGARITHM.add(
     "logarithm-of-one-plus",
-    "log10(1 + x).",
+    "The logarithm is log10(1 + x) instead of log10(max(x, 1e-10)).",
     "quiet bands are all alike",
     fix=f"Raise to the floor instead of adding 1: {LOG10}.",
     mel=lambda mel, call: mel + mel.dtype.type(1.0),
 )
 LOGARITHM.add(
     "natural-logarithm-of-one-plus",
-    "ln(1 + x), as log1p has it.",
+    "The logarithm is ln(1 + x), as log1p has it.",
     "quiet bands are all alike",
     fix=f"Base 10, and the floor instead of adding 1: {LOG10}, not log1p.",
     since="2026-11-25",
@@ -151,7 +151,7 @@ LOGARITHM.add(
 )
 LOGARITHM.add_family(
     "epsilon-added",
-    "A small number is added instead of being the least.",
+    "A small number is added to mel powers instead of raising them to at least 1e-10.",
     "only bands near it are higher: 0.05 at most for 1e-10",
     Parameter("epsilon", 1e-6, (1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)),
     lambda e: Variation(stages={"mel": lambda mel, call: mel + mel.dtype.type(e)}),
@@ -160,7 +160,7 @@ LOGARITHM.add_family(
 )
 LOGARITHM.add_family(
     "floor",
-    "Another least value of the logarithm's argument.",
+    "Mel powers are raised to at least another number than 1e-10.",
     "silence and near silence only",
     Parameter(
         "floor",

@@ -111,7 +111,7 @@ OUTPUT.add_family(
 )
 OUTPUT.add_family(
     "divisor",
-    "Another divisor than 4.",
+    "The division is by another number than 4.",
     "the range of values is stretched or squeezed",
     Parameter("divisor", 2.0, (0.5, 1.0, 2.0, 3.0, 3.9, 4.1, 5.0, 8.0, 10.0, 20.0)),
     lambda divisor: Variation({"divisor": float(divisor)}),

@@ -43,7 +43,7 @@ RANGE.add(
 )
 RANGE.add_family(
     "range-width",
-    "Another distance to the clip's maximum than 8.",
+    "The range below the clip's maximum is another one than 8.",
     "what is quiet beside something loud",
     Parameter("width", 7.0, (0.8, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 7.5, 8.2, 8.5, 9.0, 10.0)),
     lambda width: Variation({"dynamic_range": float(width)}),
@@ -77,7 +77,7 @@ RANGE.add(
 )
 RANGE.add(
     "maximum-so-far",
-    "The maximum of the frames so far, as in streaming.",
+    "The maximum is that of the frames so far, as in streaming.",
     "frames before something loud: up to 0.7",
     fix=f"Take the maximum of the whole clip before any frame is clamped: {CLAMPED}. Who"
     " streams keeps the logarithms, and clamps when the window is complete.",
@@ -96,7 +96,7 @@ RANGE.add(
 )
 RANGE.add(
     "maximum-of-64-frames",
-    "The maximum of the first 64 frames only: one tile.",
+    "The maximum is that of the first 64 frames only: one tile.",
     "clips that become louder later",
     "https://github.com/kaldi-asr/kaldi/issues/3036",
     fix=f"Take the maximum over all tiles before any is clamped: {CLAMPED}.",
@@ -114,7 +114,7 @@ RANGE.add(
 )
 RANGE.add_family(
     "fixed-maximum",
-    "A constant instead of the clip's maximum.",
+    "A constant is taken instead of the clip's maximum.",
     "the floor of all clips is the same: up to 0.3",
     Parameter("maximum", 1.5, (-2.0, -1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)),
     lambda value: Variation(stages={"top": lambda top, call: float(value)}),

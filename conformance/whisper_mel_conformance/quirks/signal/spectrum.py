@@ -33,7 +33,7 @@ def _hann_of_400(weights: Array, call: Call) -> Array:
 
 SPECTRUM.add(
     "magnitude",
-    "Magnitudes instead of powers.",
+    "Magnitudes are taken instead of powers.",
     "0.5 to 1 off",
     ELBRUNO_6,
     fix="Square the magnitude: `np.abs(spectrum) ** 2`, `power=2.0` in torchaudio and librosa.",
@@ -41,7 +41,7 @@ SPECTRUM.add(
 )
 SPECTRUM.add_family(
     "power-exponent",
-    "Another power of the magnitude than its square.",
+    "Magnitudes are raised to another power than 2.",
     "the range of levels is stretched or squeezed",
     Parameter("exponent", 1.5, (0.5, 1.2, 1.5, 1.8, 1.9, 2.1, 2.5, 3.0, 4.0)),
     lambda p: Variation(

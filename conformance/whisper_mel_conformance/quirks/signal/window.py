@@ -41,7 +41,7 @@ WINDOW.add(
 )
 WINDOW.add(
     "hamming-window",
-    "A Hamming window.",
+    "The window is Hamming's instead of Hann's.",
     "louder by a constant; leakage beside tones",
     WENET_2320,
     fix=f"Take the periodic Hann window: {PERIODIC_HANN}.",
@@ -49,7 +49,7 @@ WINDOW.add(
 )
 WINDOW.add(
     "povey-window",
-    "Kaldi's Povey window, Hann to the power of 0.85.",
+    "The window is Kaldi's Povey window, Hann's to the power of 0.85.",
     "leakage beside tones, up to 1.2",
     WENET_2320,
     fix='Take the periodic Hann window, `window_type="hanning"` being symmetric in '
@@ -66,14 +66,14 @@ WINDOW.add(
 )
 WINDOW.add(
     "blackman-window",
-    "A Blackman window.",
+    "The window is Blackman's instead of Hann's.",
     "quieter by a constant; tones are wider",
     fix=f"Take the periodic Hann window: {PERIODIC_HANN}.",
     window=_weights(lambda n: np.blackman(n + 1)[:-1]),
 )
 WINDOW.add(
     "symmetric-hamming-window",
-    "A symmetric Hamming window (NumPy's hamming).",
+    "The window is a symmetric Hamming window (NumPy's hamming).",
     "louder by a constant; leakage beside tones",
     fix=f"Take the periodic Hann window: {PERIODIC_HANN}.",
     since="2026-11-25",
@@ -81,7 +81,7 @@ WINDOW.add(
 )
 WINDOW.add(
     "symmetric-blackman-window",
-    "A symmetric Blackman window (NumPy's blackman).",
+    "The window is a symmetric Blackman window (NumPy's blackman).",
     "quieter by a constant; tones are wider",
     fix=f"Take the periodic Hann window: {PERIODIC_HANN}.",
     since="2026-11-25",
@@ -105,7 +105,7 @@ WINDOW.add(
 )
 WINDOW.add_family(
     "hann-power",
-    "The Hann window to some power: its root, or applied twice.",
+    "The window is Hann's to some power: its root, or applied twice.",
     "leakage, and a constant",
     Parameter("exponent", 0.5, (0.25, 0.5, 0.75, 0.85, 0.95, 1.1, 1.5, 2.0, 3.0)),
     lambda p: Variation(stages={"window": lambda weights, call: weights ** weights.dtype.type(p)}),
@@ -113,7 +113,7 @@ WINDOW.add_family(
 )
 WINDOW.add_family(
     "short-window",
-    "A Hann window of fewer samples in the middle of the frame (of 399: the symmetric window).",
+    "The Hann window has fewer samples, in the middle of the frame (399: the symmetric window).",
     "quieter by a constant; tones are wider",
     Parameter("samples", 320, (200, 240, 256, 300, 320, 350, 380, 398), True),
     lambda n: _short_window(round(n)),
