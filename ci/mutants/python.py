@@ -61,6 +61,10 @@ MODULES: dict[str, str] = {
         "or text_of'"
     ),
     "whisper_mel_conformance.report.write": f"{_TESTS}write.py",
+    **{
+        f"whisper_mel_conformance.diagnosis.{name}": f"{_TESTS}condition.py"
+        for name in ("asked", "condition", "lengths", "loudest", "requests", "values")
+    },
     "whisper_mel_conformance.diagnosis.search": f"{_TESTS}fits.py",
 }
 """Modules that decide a verdict or a diagnosis, each with its own tests."""
