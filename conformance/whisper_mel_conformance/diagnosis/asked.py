@@ -78,12 +78,11 @@ class Asked:
 
     def ask_again(self, requests: Sequence[Request]) -> None:
         """Ask for the clips of cases that failed, short ones first, until one is wrong."""
-        by_size = sorted(dict.fromkeys(map(_hashable, requests)), key=lambda it: it.size)
-        short = [it for it in by_size if it.size <= LONG]
-        sizes = itertools.accumulate(it.size for it in short)
-        some = [it for it, size in zip(short, sizes, strict=True) if size <= _ASKED_AGAIN]
-        for one in (*some, *[it for it in by_size if it.size > LONG][:_LONG_CALLS]):
-            if self.is_wrong(one.request):
+        by_size = sorted({repr(it): it for it in requests}.values(), key=_size)
+        sizes = itertools.accumulate(map(_size, by_size))
+        some = [it for it, sum in zip(by_size, sizes) if _size(it) <= LONG and sum <= _ASKED_AGAIN]
+        for request in (*some, *[it for it in by_size if _size(it) > LONG][:_LONG_CALLS]):
+            if self.is_wrong(request):
                 return
 
     @property
@@ -93,23 +92,8 @@ class Asked:
         return min(wrong, key=_plainness, default=None)
 
 
-@dataclass(frozen=True)
-class _Sized:
-    """A request with the number of samples that it takes; equal if their texts are."""
-
-    text: str
-    size: int
-    request: Request
-
-    def __hash__(self) -> int:
-        return hash(self.text)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Sized) and self.text == other.text
-
-
-def _hashable(request: Request) -> _Sized:
-    return _Sized(repr(request), max(samples(request), request.pad_to or 0), request)
+def _size(request: Request) -> int:
+    return max(samples(request), request.pad_to or 0)
 
 
 def _plainness(request: Request) -> tuple[int, int]:
