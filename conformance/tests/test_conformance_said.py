@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -30,7 +29,7 @@ from whisper_mel_conformance.frontend.errors import Failure, Refused, Unsupporte
 from whisper_mel_conformance.frontend.load import inspect_front_end
 from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_conformance.quirks.path import Variation
-from whisper_mel_reference import CLASS_B, WHISPER, log_mel
+from whisper_mel_reference import WHISPER, log_mel
 
 Array = Any
 
@@ -276,7 +275,8 @@ def test_cases_that_measure_draw_or_fork_are_not_tried() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "passed"), [(Unsupported("no"), None), (Failure("no"), False), (Refused(["ValueError"], "no", ""), False)]
+    ("error", "passed"),
+    [(Unsupported("no"), None), (Failure("no"), False), (Refused(["ValueError"], "no", ""), False)],
 )
 def test_a_case_passes_fails_or_is_not_supported(error: Exception, passed: bool | None) -> None:
     case = find("boundary/length-480/80")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -79,9 +78,10 @@ class Asked:
     def ask_again(self, requests: Sequence[Request]) -> None:
         """Ask for the clips of cases that failed, short ones first, until one is wrong."""
         by_size = sorted({repr(it): it for it in requests}.values(), key=_size)
-        sizes = itertools.accumulate(map(_size, by_size))
-        some = [it for it, sum in zip(by_size, sizes) if _size(it) <= LONG and sum <= _ASKED_AGAIN]
-        for request in (*some, *[it for it in by_size if _size(it) > LONG][:_LONG_CALLS]):
+        short = [it for it in by_size if _size(it) <= LONG]
+        while sum(map(_size, short)) > _ASKED_AGAIN:
+            short.pop()
+        for request in (*short, *[it for it in by_size if _size(it) > LONG][:_LONG_CALLS]):
             if self.is_wrong(request):
                 return
 
