@@ -67,14 +67,15 @@ MODULES: dict[str, str] = {
             "condition.py": "asked condition lengths loudest requests values",
             "said.py -k 'place or shape or off or values or batch or common'": "places",
             "said.py -k 'diagnosis or picture'": "outcome",
-            "said.py -k 'quirk or explanation or agree'": "words",
+            "said.py -k 'quirk or explanation or agree or far'": "words",
             "said.py -k 'case or fault'": "suspects tried",
             "stages.py -k frames": "positions",
             "stages.py -k 'weights or slightly'": "weights",
             "stages.py -k 'curve or range or logarithm'": "curve",
             "stages.py -k 'filter or window or halves or gain'": "linear",
             "stages.py -k 'bits or chance or no_precision'": "precision",
-            "fits.py": "search",
+            "fitting.py -k 'number or losses or differences'": "fit",
+            "fitting.py": "search",
         }.items()
         for module in modules.split()
     },

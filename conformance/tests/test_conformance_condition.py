@@ -129,6 +129,7 @@ RULES: dict[str, Rule] = {
     "with a number of samples that is a multiple of 160": lambda it: samples(it) % 160 == 0,
     "with a number of samples that is not a multiple of 3": lambda it: samples(it) % 3 != 0,
     "with a number n of samples of which n % 400 is 112": lambda it: samples(it) % 400 == 112,
+    "with a number n of samples of which n % 2 is 1": lambda it: samples(it) % 2 == 1,
     "with a number n of samples of which n % 16 is not 1": lambda it: samples(it) % 16 != 1,
     "if the loudest sample is among the first 300": lambda it: _loudest(it) < 300,
     "if the loudest sample is behind the first 300": lambda it: _loudest(it) >= 300,
@@ -170,6 +171,7 @@ def test_a_condition_is_said_and_holds_elsewhere(words: str) -> None:
 NONE: dict[str, Rule] = {
     "nothing is wrong": lambda it: False,
     "all is wrong": lambda it: True,
+    "a relative place": lambda it: _loudest(it) < samples(it) // 2,
     "by what it holds": lambda it: it.recipe == PLAIN.recipe,
     "no simple length": lambda it: samples(it) in (2112, 240, 4080, 30_011),
 }
@@ -179,6 +181,12 @@ NONE: dict[str, Rule] = {
 def test_what_has_no_condition_is_given_none(why: str) -> None:
     asked = asked_of(NONE[why], PLAIN, Request(noise(900, 2)))
     assert find_condition(asked) is None
+
+
+def test_lengths_beside_the_wrong_one_are_asked() -> None:
+    asked = asked_of(lambda it: samples(it) == 1712, PLAIN, Request(noise(1712)))
+    assert find_condition(asked) is None
+    assert {samples(it) for it, _ in asked.calls} >= {240, 1711, 1713, 1789, 1872, 30_011}
 
 
 def test_the_calls_of_which_it_is_known_are_counted() -> None:

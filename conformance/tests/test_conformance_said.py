@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from correct_front_ends import right
+from correct_front_ends import Everything, right
 from whisper_mel_conformance.cases.catalogue import find
+from whisper_mel_conformance.diagnosis import suspects as suspects_module
 from whisper_mel_conformance.diagnosis.answer import Answer, Variant
 from whisper_mel_conformance.diagnosis.clips import SPEECH
 from whisper_mel_conformance.diagnosis.free import Explained, Free
@@ -92,10 +93,10 @@ def test_where_shapes_differ_or_all_is_off_no_place_is_named() -> None:
 
 
 def test_values_that_are_off_are_counted_and_located() -> None:
-    wrong = [answer("loud", off([0, 1, 2, 7], slice(4, 6))), answer("quiet", off(3, 3))]
+    wrong = [answer("loud", off([0, 1, 2, 4], slice(4, 6))), answer("quiet", off(3, 3))]
     score = wrong[0].score
     assert located(wrong) == (
-        "Values are off on “loud”, “quiet”; on “loud” 8 of 2000: frames 4-5 of 25, bands 0-2, 7 "
+        "Values are off on “loud”, “quiet”; on “loud” 8 of 2000: frames 4-5 of 25, bands 0-2, 4 "
         f"of 80; score {score:.3g}."
     )
     scattered = located([answer("", off(slice(0, 80, 10), 5))])
@@ -183,7 +184,7 @@ def test_how_far_an_answer_is_off_is_said() -> None:
     missing = answer()
     missing.actual = None
     assert without_it(missing) == "another number of frames"
-    for score, words in ((12.345, "12.3"), (99.94, "99.9"), (100.0, "100"), (12345.6, "12,346")):
+    for score, words in ((12.345, "12.3"), (99.94, "99.9"), (100.4, "100"), (12345.6, "12,346")):
         assert without_it(_of_score(score)) == words
     assert without_it(_of_score(3e15)) == "3e+15"
 
@@ -321,3 +322,25 @@ def test_the_fault_that_answers_as_the_front_end_does_is_named(id: str) -> None:
     assert suspect.quirk.id == id
     assert suspect.evidence.startswith(f"It fails {killer}, which is there for {id}. Of ")
     assert suspect.evidence.endswith("as this does.")
+
+
+def test_faults_that_share_a_case_are_told_apart_by_no_more_than_it() -> None:
+    """Where nothing may be asked, or nothing is alike: two are named, of more none."""
+    for case, named in (
+        ("determinism/interleaved", ["previous-result", "cached-by-length"]),
+        ("buffers/out-canaries-1600/80", []),
+    ):
+        assert len(faults_of([case])) >= 2
+        found = suspects(front_end(Everything()), [case])
+        assert [it.quirk.id for it in found] == named, case
+        assert all(it.evidence.endswith(f"there for {it.quirk.id}.") for it in found)
+
+
+def test_what_tells_faults_apart_is_soon_asked() -> None:
+    """No case that measures, and none of 30 s."""
+    asked = {it.id for it in suspects_module._questions(CATALOGUE.values())}
+    families = ("stream/", "half/", "maximum/")
+    left_out = {it.killer for it in CATALOGUE.values() if it.killer.startswith(families)} - asked
+    assert left_out == {
+        *("stream/fixed-memory", "half/float16-near-zero/80", "maximum/chunk-loud-then-quiet"),
+    }

@@ -75,7 +75,7 @@ def test_frames_that_all_begin_late_are_found(by: int) -> None:
 
 
 @pytest.mark.parametrize("by", [1, -1])
-def test_frames_that_drift_are_found_and_go_on_drifting(by: int) -> None:
+def test_frames_that_drift_are_found(by: int) -> None:
     free = fitted(free_positions, _late(lambda t: by * (t // 50))).free
     drift = by * 4 / 249
     assert free.cause == (
@@ -88,10 +88,14 @@ def test_frames_that_drift_are_found_and_go_on_drifting(by: int) -> None:
     )
     often = fitted(free_positions, _late(lambda t: by * (t // 40))).free
     assert f"{4 * by} from frame 160 …, and {6 * by} at frame 249." in often.shown
+    leaps = fitted(free_positions, _late(lambda t: 7 + 4 * by * (t // 50))).free
+    assert f"each begins {160 + 16 * by / 249:.5g} samples after" in leaps.cause
+    assert f"They begin 7 samples late at first, {7 + 4 * by} from frame 50," in leaps.shown
 
 
 def test_frames_that_begin_nowhere_or_where_they_should_are_not_explained() -> None:
-    for stages in ({}, _late(lambda t: 5 * t), outside.gaussian_window(Draw(1))):
+    leap = _late(lambda t: 5 * (t // 50))  # by more than frames drift
+    for stages in ({}, leap, outside.gaussian_window(Draw(1))):
         assert not [*free_positions(learnt(stages))]
 
 
@@ -115,6 +119,12 @@ def test_weights_are_found_and_shown() -> None:
     assert "0.0125 where 0 is right, in band 40, bin 30" in free.shown
     assert free.shown.count(" where ") == 3
     assert "Take the bank that Whisper has" in free.fix
+
+
+@pytest.mark.parametrize("fault", [outside.exclusive_bounds, outside.other_edges])
+def test_weights_that_are_missing_are_found(fault: outside.Fault) -> None:
+    """Light ones that the fit has where none are would add up."""
+    assert fitted(free_bank, fault(Draw(61_000))).free.kind == "filterbank"
 
 
 def test_weights_that_are_slightly_off_are_measured_of_the_bands_that_are() -> None:

@@ -47,11 +47,9 @@ def of_length(asked: Asked, request: Request) -> Found:
     right = [n for n, it in tried.items() if not it]
     if not wrong:
         return None, request  # the witness is wrong by what it holds
-    found = _interval(is_wrong, wrong, right)
-    if found is not None and found.is_open:
-        return found.part, request
     part = _remainder(is_wrong, wrong, right)
-    return part or (found.part if found is not None else None), request
+    interval = None if part is not None else _interval(is_wrong, wrong, right)
+    return part if interval is None else interval.part, request
 
 
 IsWrong = Callable[[int], bool | None]
@@ -64,10 +62,6 @@ class _Interval:
 
     low: int | None
     high: int | None
-
-    @property
-    def is_open(self) -> bool:
-        return self.low is None or self.high is None
 
     @property
     def part(self) -> Part:
@@ -99,7 +93,8 @@ def _interval(is_wrong: IsWrong, wrong: Sequence[int], right: Sequence[int]) -> 
         return None
     low = border(is_wrong, max(below), min(wrong)) + 1 if below else None
     high = border(lambda n: not is_wrong(n), max(wrong), min(above)) if above else None
-    first, last = low or _LEAST, high or 2 * (low or 0) + 500
+    first = low or _LEAST
+    last = high or 2 * first + 500
     return _Interval(low, high) if _are_wrong(is_wrong, first, last) else None
 
 
