@@ -73,7 +73,7 @@ MODULES: dict[str, str] = {
             "stages.py -k 'weights or slightly'": "weights",
             "stages.py -k 'curve or range or logarithm'": "curve",
             "stages.py -k 'filter or window or halves or gain'": "linear",
-            "stages.py -k 'bits or chance or no_precision'": "precision",
+            "stages.py -k 'bits or chance or no_precision or noise'": "precision",
             "fitting.py -k 'number or losses or differences'": "fit",
             "fitting.py": "search",
         }.items()

@@ -18,6 +18,7 @@ import pytest
 from mutants import outside
 from mutants.outside import Array, Draw, Hook
 from whisper_mel_conformance.cases.recipes import noise, render_audio, rising
+from whisper_mel_conformance.diagnosis import precision
 from whisper_mel_conformance.diagnosis.answer import Answer
 from whisper_mel_conformance.diagnosis.curve import free_curve
 from whisper_mel_conformance.diagnosis.free import LEARNT, Explained, Free, explain_by
@@ -318,6 +319,18 @@ PRECISION: dict[str, tuple[Stages, set[str]]] = {
         {"log": lambda log, call: outside.to_bits(log, 8)},
         {"logarithm"},
     ),
+    "about 16 bits are left; errors are 2^-16.2 of the root of the windowed frame's energy": (
+        outside.unreduced_bluestein(Draw(1)),
+        {"window", "spectrum"},
+    ),
+    "about 11 bits are left; errors are 2^-10.8 of the root of the windowed frame's energy": (
+        outside.coarse_sines(Draw(1)),  # the same for equal audio: they are tables
+        {"window", "spectrum"},
+    ),
+    "about 10 bits are left; errors are 2^-11.5 of each bin's power, and less in bands": (
+        outside.half_spectra(Draw(1)),
+        {"spectrum"},
+    ),
     "in the features: about 8 bits are left": (
         {"features": lambda y, call: outside.to_bits(y, 8)},
         {"output"},
@@ -348,6 +361,15 @@ SMOOTH: dict[str, Stages] = {
     "power": {"mel": lambda mel, call: mel**1.0005},
     "window": outside.gaussian_window(Draw(3)),
     "bank": _bank(lambda weights: weights * np.linspace(0.99, 1.01, 201)),
+    "upper bands": {
+        "mel": lambda mel, call: np.concatenate([mel[:40], outside.to_bits(mel[40:], 8)])
+    },
+    "lowest bands": {
+        "mel": lambda mel, call: np.concatenate([outside.to_bits(mel[:20], 8), mel[20:]])
+    },
+    "quiet clips": {
+        "mel": lambda mel, call: mel if call.clip.max() > 0.5 else outside.to_bits(mel, 8)
+    },
     "some frames": {"mel": lambda mel, call: mel * (1.0 + 0.01 * (np.arange(mel.shape[1]) == 30))},
 }
 
@@ -355,6 +377,18 @@ SMOOTH: dict[str, Stages] = {
 @pytest.mark.parametrize("error", SMOOTH)
 def test_errors_that_are_no_chance_are_no_loss_of_precision(error: str) -> None:
     assert noisy(SMOOTH[error]) is None
+
+
+def test_stages_whose_noise_is_alike_are_all_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "_ALIKE", 0.1)
+    found = noisy({"features": lambda y, call: outside.to_bits(y, 8)})
+    assert found is not None
+    assert found.cause.startswith(
+        "Too little precision in the features or in the mel powers or an approximation of their "
+        "logarithms: about 8 bits are left"
+    )
+    assert found.shown.endswith("; these stages explain it alike.")
+    assert found.kinds == {"output", "filterbank", "logarithm"}
 
 
 def test_features_of_another_shape_have_no_precision() -> None:
