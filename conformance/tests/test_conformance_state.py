@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import decimal
 import gc
+import json
 import os
 import platform
 import signal
@@ -84,10 +85,14 @@ CHANGES: dict[str, Change] = {
     "profiling and tracing": lambda: set_and_put_back(profile, print_nothing),
     "profiling and tracing: of new threads": lambda: set_and_put_back(trace, print_nothing),
     "function builtins.__import__": lambda: attribute(__builtins_module(), "__import__", slowly),
+    "function json.dumps": lambda: attribute(json, "dumps", print_nothing),
+    "function numpy.lib.stride_tricks.as_strided": lambda: attribute(
+        np.lib.stride_tricks, "as_strided", print_nothing
+    ),
     "function subprocess.Popen": lambda: attribute(subprocess, "Popen", print_nothing),
     "import hooks": lambda: attribute(sys, "meta_path", [print_nothing, *sys.meta_path]),
     "import hooks: of paths": lambda: attribute(sys, "path_hooks", sys.path_hooks[:1]),
-    "module json": lambda: item(sys.modules, "json", gc),
+    "module pluggy": lambda: item(sys.modules, "pluggy", gc),
     "garbage collection": lambda: attribute(gc, "callbacks", [print_nothing]),
     "garbage collection: frozen": lambda: frozen(),
     "garbage collection: debugged": lambda: debugged(),

@@ -6,7 +6,6 @@ loaded already.
 
 from __future__ import annotations
 
-import builtins
 import ctypes
 import decimal
 import faulthandler
@@ -15,7 +14,6 @@ import hashlib
 import itertools
 import locale
 import logging
-import math
 import multiprocessing
 import os
 import platform
@@ -24,11 +22,9 @@ import re
 import resource
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +33,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.fft  # loaded before anybody can replace a function of it
+import numpy.linalg
+import numpy.random
 
 Snapshot = dict[str, str]
 
@@ -197,19 +196,17 @@ def _environment_of_c() -> Iterator[tuple[str, str]]:
 
 
 def _functions() -> Snapshot:
-    """Return which object each function of the modules is that everybody calls."""
+    """Return which object each public function is, of modules of Python and of NumPy."""
     return {
-        f"function {module.__name__}.{name}": f"{function!r} at {id(function):#x}"
-        for module in _MODULES
-        for name, function in vars(module).items()
+        f"function {module}.{name}": f"{function!r} at {id(function):#x}"
+        for module, of in [*sys.modules.items()]
+        if module.partition(".")[0] in _EVERYBODYS
+        for name, function in [*getattr(of, "__dict__", {}).items()]
         if callable(function) and (not name.startswith("_") or name == "__import__")
     }
 
 
-_MODULES = (
-    *(builtins, gc, logging, math, os, random, signal, socket, subprocess, sys, tempfile),
-    *(threading, time, warnings, np, np.fft, np.linalg, np.random),
-)
+_EVERYBODYS = sys.stdlib_module_names | {"numpy"}
 
 
 def _of_process(name: str) -> str:
