@@ -183,12 +183,6 @@ def test_what_has_no_condition_is_given_none(why: str) -> None:
     assert find_condition(asked) is None
 
 
-def test_lengths_beside_the_wrong_one_are_asked() -> None:
-    asked = asked_of(lambda it: samples(it) == 1712, PLAIN, Request(noise(1712)))
-    assert find_condition(asked) is None
-    assert {samples(it) for it, _ in asked.calls} >= {240, 1711, 1713, 1789, 1872, 30_011}
-
-
 def test_the_calls_of_which_it_is_known_are_counted() -> None:
     wrong, right = replace(PLAIN, n_mels=128), [PLAIN, BATCH]
     asked = asked_of(lambda it: it.n_mels == 128, wrong, *right)

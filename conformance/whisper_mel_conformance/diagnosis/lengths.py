@@ -39,7 +39,7 @@ def of_length(asked: Asked, request: Request) -> Found:
     def is_wrong(n: int) -> bool | None:
         return asked.is_wrong(of(n))
 
-    tried = {n: is_wrong(n) for n in sorted({*LENGTHS, own, *_around(own)})}
+    tried = {n: is_wrong(n) for n in sorted({*LENGTHS, own})}
     tried = {n: it for n, it in tried.items() if it is not None}
     if all(tried.values()):
         return None, request
@@ -99,10 +99,6 @@ def _interval(is_wrong: IsWrong, wrong: Sequence[int], right: Sequence[int]) -> 
 
 
 _TELLING = 3  # wrong lengths between right ones tell that those between them are wrong, too
-
-
-def _around(n: int) -> Sequence[int]:
-    return [it for it in (n - 1, n + 1, n + 77, n + 160) if it >= _LEAST]
 
 
 def _are_wrong(is_wrong: IsWrong, low: int, high: int) -> bool:
