@@ -75,7 +75,7 @@ MODULES: dict[str, str] = {
             "stages.py -k 'filter or window or halves or gain'": "linear",
             "stages.py -k 'bits or chance or no_precision or noise'": "precision",
             "fitting.py -k 'number or losses or differences'": "fit",
-            f"fitting.py {_TESTS}diagnosis.py -k 'fitting or hide_each or limited'": "search",
+            "fitting.py": "search",
         }.items()
         for module in modules.split()
     },

@@ -184,6 +184,37 @@ def test_two_quirks_are_found_and_counted() -> None:
     assert search_of.tried[2] > 0
 
 
+HIDDEN: dict[str, tuple[Variants, float]] = {
+    "three": (
+        (Variant("float-as-int16"), Variant("no-mel-norm"), Variant("natural-logarithm")),
+        0.4,
+    ),
+    "four": (
+        (
+            *(Variant("pad-zero"), HANN),
+            *(Variant("htk-mel"), Variant("natural-logarithm")),
+        ),
+        0.25,
+    ),
+    "two numbers": ((Variant("offset", 3.2), Variant("divisor", 5.3)), 0.3),
+    "a number": ((Variant("pre-emphasis", 0.93), Variant("magnitude")), 0.3),
+}
+"""Quirks that hide each other, and the part of the work in which they must be found."""
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_quirks_that_hide_each_other_are_found_with_little_work(name: str) -> None:
+    quirks, work = HIDDEN[name]
+    search_of = searched(*quirks)
+    search_of.singles()
+    [best, *_] = search_of.combined()
+    assert {it.id for it in best.variants} == {it.id for it in quirks}
+    for variant in best.variants:
+        [right] = [it.value for it in quirks if it.id == variant.id]
+        assert variant.value == (None if right is None else pytest.approx(right, rel=1e-3))
+    assert search_of._done() < work
+
+
 def test_a_search_ends_when_its_work_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "_WORK", 100)
     search_of = searched(HANN, stages={"features": lambda y, call: np.sin(9 * y)})

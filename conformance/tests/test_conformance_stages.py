@@ -87,11 +87,13 @@ def test_frames_that_drift_are_found(by: int) -> None:
         f"They begin 0 samples late at first, {by} from frame 50, {2 * by} from frame 100, "
         f"{3 * by} from frame 150, {4 * by} from frame 200, and {4 * by} at frame 249."
     )
-    often = fitted(free_positions, _late(lambda t: by * (t // 40))).free
-    assert f"{4 * by} from frame 160 …, and {6 * by} at frame 249." in often.shown
-    leaps = fitted(free_positions, _late(lambda t: 7 + 4 * by * (t // 50))).free
-    assert f"each begins {160 + 16 * by / 249:.5g} samples after" in leaps.cause
-    assert f"They begin 7 samples late at first, {7 + 4 * by} from frame 50," in leaps.shown
+    often = fitted(free_positions, _late(lambda t: by * (t // 45))).free
+    assert f"{4 * by} from frame 180 …, and {5 * by} at frame 249." in often.shown
+    leaps = fitted(free_positions, _late(lambda t: 7 + 4 * by * ((t + 9) // 10))).free
+    assert f"each begins {160 + 100 * by / 249:.5g} samples after" in leaps.cause
+    assert f"They begin 7 samples late at first, {7 + 4 * by} from frame 1," in leaps.shown
+    soon = fitted(free_positions, _late(lambda t: by * np.minimum(t, 3))).free
+    assert f"{by} from frame 1, {2 * by} from frame 2, {3 * by} from frame 3, and" in soon.shown
 
 
 def test_frames_that_begin_nowhere_or_where_they_should_are_not_explained() -> None:

@@ -35,9 +35,8 @@ def free_positions(learnt: Mapping[int, Mapping[str, Answer]]) -> Iterator[Free]
         extended, size = call.seen["extended"], frames.shape[1]
         t = np.arange(len(frames))
         starts = call.spec.hop * t + late[np.minimum(t, late.size - 1)]
-        reach = _WITHIN + int(np.abs(starts).max())
-        around = np.pad(extended, (_WITHIN, reach + size))
-        cut: Array = around[np.maximum(starts[:, None] + _WITHIN, 0) + np.arange(size)]
+        around = np.pad(extended, (_WITHIN, _WITHIN + size))
+        cut: Array = around[starts[:, None] + _WITHIN + np.arange(size)]
         return cut
 
     yield Free("frames", *_words(late), Variation(stages={"frames": cut}), _WHOLE)
