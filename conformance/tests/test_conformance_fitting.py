@@ -286,7 +286,9 @@ def test_quirks_without_a_number_come_before_fitted_ones_then_the_better_score()
 
 def test_the_least_losses_are_kept_two_of_equal_ones() -> None:
     each = [(gain(float(i)),) for i in range(5)]
-    losses = {(str(i),): (value, each[i]) for i, value in enumerate([3.0, 1.0, 1.0, 1.0, 2.0])}
+    losses: search.Losses = {}
+    for variants, value in zip(each, [3.0, 1.0, 1.0, 1.0, 2.0], strict=True):
+        losses[str(variants),] = value, variants
     assert search._least(losses, 4) == [each[1], each[2], each[4], each[0]]
     assert search._least(losses, 1) == [each[1]]
 

@@ -65,6 +65,24 @@ def set_and_put_back(put: Callable[[Any], Any], value: Any) -> Iterator[None]:
         put(before)
 
 
+@contextlib.contextmanager
+def frozen() -> Iterator[None]:
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+@contextlib.contextmanager
+def debugged() -> Iterator[None]:
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        yield
+    finally:
+        gc.set_debug(0)
+
+
 CHANGES: dict[str, Change] = {
     "function numpy.fft.rfft": lambda: attribute(np.fft, "rfft", np.fft.hfft),
     "function builtins.print": lambda: attribute(__builtins_module(), "print", print_nothing),
@@ -94,8 +112,8 @@ CHANGES: dict[str, Change] = {
     "import hooks: of paths": lambda: attribute(sys, "path_hooks", sys.path_hooks[:1]),
     "module pluggy": lambda: item(sys.modules, "pluggy", gc),
     "garbage collection": lambda: attribute(gc, "callbacks", [print_nothing]),
-    "garbage collection: frozen": lambda: frozen(),
-    "garbage collection: debugged": lambda: debugged(),
+    "garbage collection: frozen": frozen,
+    "garbage collection: debugged": debugged,
     "timers": lambda: set_and_put_back(virtual_timer, 1e5),
     "slack of timers": lambda: set_and_put_back(slack, 77_000),
     "decimal's context: traps": lambda: decimal.localcontext(decimal.Context(traps=[])),
@@ -126,24 +144,6 @@ def trace(function: Any) -> Any:
 def slowly(*words: Any, _import: Any = __import__, **more: Any) -> Any:
     """A function that imports, in place of the usual one."""
     return _import(*words, **more)
-
-
-@contextlib.contextmanager
-def frozen() -> Iterator[None]:
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-
-
-@contextlib.contextmanager
-def debugged() -> Iterator[None]:
-    gc.set_debug(gc.DEBUG_SAVEALL)
-    try:
-        yield
-    finally:
-        gc.set_debug(0)
 
 
 def virtual_timer(seconds: float) -> float:
