@@ -61,7 +61,24 @@ MODULES: dict[str, str] = {
         "or text_of'"
     ),
     "whisper_mel_conformance.report.write": f"{_TESTS}write.py",
-    "whisper_mel_conformance.diagnosis.search": f"{_TESTS}fits.py",
+    **{
+        f"whisper_mel_conformance.diagnosis.{module}": f"{_TESTS}{tests}"
+        for tests, modules in {
+            "condition.py": "asked condition lengths loudest requests values",
+            "said.py -k 'place or shape or off or values or batch or common'": "places",
+            "said.py -k 'diagnosis or picture'": "outcome",
+            "said.py -k 'quirk or explanation or agree or far'": "words",
+            "said.py -k 'case or fault'": "suspects tried",
+            "stages.py -k frames": "positions",
+            "stages.py -k 'weights or slightly'": "weights",
+            "stages.py -k 'curve or range or logarithm'": "curve",
+            "stages.py -k 'filter or window or halves or gain'": "linear",
+            "stages.py -k 'bits or chance or no_precision or noise'": "precision",
+            "fitting.py -k 'number or losses or differences'": "fit",
+            "fitting.py": "search",
+        }.items()
+        for module in modules.split()
+    },
 }
 """Modules that decide a verdict or a diagnosis, each with its own tests."""
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import decimal
+import gc
+import json
 import os
 import platform
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -19,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from programs import ran
 from whisper_mel_conformance.cases.catalogue import CHECKS, find
 from whisper_mel_conformance.frontend import effects, state
 from whisper_mel_conformance.frontend.caller import Caller
@@ -32,6 +36,13 @@ Change = Callable[[], AbstractContextManager[Any]]
 def attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(owner, name, value)
+        yield
+
+
+@contextlib.contextmanager
+def item(owner: Any, name: str, value: Any) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(owner, name, value)
         yield
 
 
@@ -54,6 +65,24 @@ def set_and_put_back(put: Callable[[Any], Any], value: Any) -> Iterator[None]:
         put(before)
 
 
+@contextlib.contextmanager
+def frozen() -> Iterator[None]:
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+@contextlib.contextmanager
+def debugged() -> Iterator[None]:
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        yield
+    finally:
+        gc.set_debug(0)
+
+
 CHANGES: dict[str, Change] = {
     "function numpy.fft.rfft": lambda: attribute(np.fft, "rfft", np.fft.hfft),
     "function builtins.print": lambda: attribute(__builtins_module(), "print", print_nothing),
@@ -72,6 +101,23 @@ CHANGES: dict[str, Change] = {
     "np.geterrcall()": lambda: set_and_put_back(np.seterrcall, print_nothing),
     "stack of new threads": lambda: set_and_put_back(threading.stack_size, 1 << 20),
     "profiling and tracing": lambda: set_and_put_back(profile, print_nothing),
+    "profiling and tracing: of new threads": lambda: set_and_put_back(trace, print_nothing),
+    "function builtins.__import__": lambda: attribute(__builtins_module(), "__import__", slowly),
+    "function json.dumps": lambda: attribute(json, "dumps", print_nothing),
+    "function numpy.lib.stride_tricks.as_strided": lambda: attribute(
+        np.lib.stride_tricks, "as_strided", print_nothing
+    ),
+    "function subprocess.Popen": lambda: attribute(subprocess, "Popen", print_nothing),
+    "import hooks": lambda: attribute(sys, "meta_path", [print_nothing, *sys.meta_path]),
+    "import hooks: of paths": lambda: attribute(sys, "path_hooks", sys.path_hooks[:1]),
+    "module pluggy": lambda: item(sys.modules, "pluggy", gc),
+    "garbage collection": lambda: attribute(gc, "callbacks", [print_nothing]),
+    "garbage collection: frozen": frozen,
+    "garbage collection: debugged": debugged,
+    "timers": lambda: set_and_put_back(virtual_timer, 1e5),
+    "slack of timers": lambda: set_and_put_back(slack, 77_000),
+    "decimal's context: traps": lambda: decimal.localcontext(decimal.Context(traps=[])),
+    "digits of converted numbers": lambda: set_and_put_back(digits, 5000),
 }
 
 
@@ -89,6 +135,34 @@ def profile(function: Any) -> Any:
     return before
 
 
+def trace(function: Any) -> Any:
+    before = threading.gettrace()
+    threading.settrace(function)
+    return before
+
+
+def slowly(*words: Any, _import: Any = __import__, **more: Any) -> Any:
+    """A function that imports, in place of the usual one."""
+    return _import(*words, **more)
+
+
+def virtual_timer(seconds: float) -> float:
+    return signal.setitimer(signal.ITIMER_VIRTUAL, seconds)[0]
+
+
+def slack(nanoseconds: Any) -> str:
+    path = Path("/proc/self/timerslack_ns")
+    before = path.read_text()
+    path.write_text(str(nanoseconds))
+    return before
+
+
+def digits(most: int) -> int:
+    before = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(most)
+    return before
+
+
 @pytest.mark.parametrize("name", CHANGES)
 def test_each_change_is_seen_and_named(name: str) -> None:
     before = state.snapshot()
@@ -98,6 +172,17 @@ def test_each_change_is_seen_and_named(name: str) -> None:
         name.partition(": ")[0]
     ]
     assert state.differences(before, state.snapshot()) == []
+
+
+def test_a_hook_that_audits_is_seen() -> None:
+    """It cannot be taken away: a process of its own adds it."""
+    script = (
+        "import sys; from whisper_mel_conformance.frontend import state;"
+        "before = state.snapshot(); sys.addaudithook(lambda *_: None);"
+        "print(state.differences(before, state.snapshot()))"
+    )
+    said = ran([sys.executable, "-c", script]).stdout
+    assert said.strip() == "['audit hooks: 0 became 1']"
 
 
 @pytest.mark.parametrize("name", ["nearest", "flushed", "up", "down", "zero"])

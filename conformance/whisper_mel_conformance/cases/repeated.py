@@ -115,14 +115,18 @@ def repeats(front_end: FrontEnd, request: Request, times: int, anew: bool = Fals
 
 
 @check(threads=_FORKABLE)
-def forked(front_end: FrontEnd, calls: Sequence[Request], busy: int = 0) -> float:
-    """Require the features of each call before a fork, and in both processes after it.
+def forked(
+    front_end: FrontEnd, calls: Sequence[Request], busy: int = 0, generations: int = 1
+) -> float:
+    """Require the features of each call before a fork, and in all processes after it.
 
-    ``busy`` threads are in calls at the time of the fork.
+    ``busy`` threads are in calls at the time of the fork. With two ``generations`` the child forks,
+    too.
     """
     asked = _as_asked(calls)
     seconds = front_end.timeout / 3
-    outputs = front_end.perform("forked", calls=asked, busy=busy, seconds=seconds, patience=2.0)
+    options = {"busy": busy, "generations": generations, "seconds": seconds}
+    outputs = front_end.perform("forked", calls=asked, patience=2.0, **options)
     return _judge_all(front_end, calls, asked, outputs)
 
 
@@ -133,7 +137,10 @@ def growth(front_end: FrontEnd, request: Request, times: int, how: str = "plainl
     Programs are started anew: in their memory earlier calls have left room that hides a leak. Here
     allocated bytes are counted.
     """
-    if front_end.capabilities.own_process:
+    able = front_end.capabilities
+    if how == "with other lengths" and able.multiple_of != 1:
+        raise Unsupported(f"takes multiples of {able.multiple_of} samples")
+    if able.own_process:
         front_end.stop()
     left = front_end.perform(
         "growth",
@@ -227,6 +234,8 @@ def _concurrency(_profile: str) -> Iterator[Case]:
         for name, busy in (("fork", 0), ("fork-beside-calls", 2)):
             arguments = {"calls": calls, "busy": busy}
             yield Case(f"concurrency/{name}/{n_mels}", "forked", arguments, _IN_CHILDREN)
+    arguments = {"calls": calls, "generations": 2}
+    yield Case("concurrency/fork-in-a-child", "forked", arguments, _IN_CHILDREN)
     helped = [{**call, "threads": 2} for call in calls]
     arguments = {"calls": helped, "busy": 2}
     yield Case("concurrency/fork-beside-two-threads-each", "forked", arguments, _IN_CHILDREN)
@@ -312,6 +321,11 @@ def _memory(profile: str) -> Iterator[Case]:
         yield from both(f"memory/left-behind-{name}", "growth", ("in_process",), **arguments)
     arguments = {"recipe": rising(1600, 120), "times": 100, "how": "with other clips"}
     yield from both("memory/left-behind-by-other-clips", "growth", ("in_process",), **arguments)
+    # More calls in a run than caches that have an end keep lengths.
+    arguments = {"recipe": rising(8000, 121), "times": 200, "how": "with other lengths"}
+    yield Case("memory/left-behind-by-other-lengths", "growth", arguments, ("in_process",))
+    batch = {"recipes": [rising(1600, 122), rising(1600, 123)], "times": 100}
+    yield Case("memory/left-behind-batch", "growth", batch, ("in_process",))
     recipe = rising(1600, 118)
     for name, more in _LEAKING.items():
         arguments = {"recipe": {**recipe, **more.get("recipe", {})}, **more.get("options", {})}
@@ -339,6 +353,7 @@ _LEAKING: dict[str, dict[str, dict[str, Any]]] = {
     "fixed-maximum": {"options": {"maximum": 1.5}},
     "float16": {"options": {"dtype": "float16"}},
     "2-threads": {"options": {"threads": 2}},
+    "strided": {"options": {"layout": "stride-2"}},
 }
 """What further paths through a front-end may leak: other audio, and options."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -78,12 +77,12 @@ class Asked:
 
     def ask_again(self, requests: Sequence[Request]) -> None:
         """Ask for the clips of cases that failed, short ones first, until one is wrong."""
-        by_size = sorted(dict.fromkeys(map(_hashable, requests)), key=lambda it: it.size)
-        short = [it for it in by_size if it.size <= LONG]
-        sizes = itertools.accumulate(it.size for it in short)
-        some = [it for it, size in zip(short, sizes, strict=True) if size <= _ASKED_AGAIN]
-        for one in (*some, *[it for it in by_size if it.size > LONG][:_LONG_CALLS]):
-            if self.is_wrong(one.request):
+        by_size = sorted({repr(it): it for it in requests}.values(), key=_size)
+        short = [it for it in by_size if _size(it) <= LONG]
+        while sum(map(_size, short)) > _ASKED_AGAIN:
+            short.pop()
+        for request in (*short, *[it for it in by_size if _size(it) > LONG][:_LONG_CALLS]):
+            if self.is_wrong(request):
                 return
 
     @property
@@ -93,23 +92,8 @@ class Asked:
         return min(wrong, key=_plainness, default=None)
 
 
-@dataclass(frozen=True)
-class _Sized:
-    """A request with the number of samples that it takes; equal if their texts are."""
-
-    text: str
-    size: int
-    request: Request
-
-    def __hash__(self) -> int:
-        return hash(self.text)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Sized) and self.text == other.text
-
-
-def _hashable(request: Request) -> _Sized:
-    return _Sized(repr(request), max(samples(request), request.pad_to or 0), request)
+def _size(request: Request) -> int:
+    return max(samples(request), request.pad_to or 0)
 
 
 def _plainness(request: Request) -> tuple[int, int]:

@@ -87,14 +87,13 @@ def find_condition(asked: Asked) -> Condition | None:
     request = asked.witness
     parts: list[Part] = []
 
-    def look(*finders: Finder) -> bool:
+    def look(*finders: Finder) -> None:
         nonlocal request
         for find_part in finders:
             part, request = find_part(asked, request)
             if part is not None:
                 parts.append(part)
-                return True
-        return False
+                return
 
     look(of_values(BATCHES))
     look(of_address, of_values(LAYOUTS))

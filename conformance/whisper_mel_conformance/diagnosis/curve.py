@@ -150,7 +150,7 @@ def _words(curve: Curve, width: float) -> tuple[str, str]:
     logs = np.array([-8.0, -6.0, -4.0, -2.0, 0.0, 2.0])
     values = curve(10.0**logs)
     listed = ", ".join(
-        f"{value:.4g} ({(log + 4.0) / 4.0:g})" for log, value in zip(logs, values, strict=True)
+        f"{value:.4g} ({(log + 4.0) / 4.0:g})" for log, value in np.column_stack([logs, values])
     )
     slope = float(values[-1] - values[-2]) / 2.0
     straight = values[-1] + slope * (logs - logs[-1])

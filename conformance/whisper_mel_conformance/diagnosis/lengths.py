@@ -36,21 +36,24 @@ def of_length(asked: Asked, request: Request) -> Found:
     def of(n: int) -> Request:
         return padded(each_clip(request, lambda recipe: with_length(recipe, n)), padding)
 
-    def is_wrong(n: int) -> bool:
-        return bool(asked.is_wrong(of(n)))
+    def is_wrong(n: int) -> bool | None:
+        return asked.is_wrong(of(n))
 
-    tried = {n: is_wrong(n) for n in sorted({*LENGTHS, own, *_around(own)})}
+    tried = {n: is_wrong(n) for n in sorted({*LENGTHS, own})}
+    tried = {n: it for n, it in tried.items() if it is not None}
     if all(tried.values()):
         return None, request
     wrong = [n for n, it in tried.items() if it]
     right = [n for n, it in tried.items() if not it]
     if not wrong:
         return None, request  # the witness is wrong by what it holds
-    found = _interval(is_wrong, wrong, right)
-    if found is not None and found.is_open:
-        return found.part, request
     part = _remainder(is_wrong, wrong, right)
-    return part or (found.part if found is not None else None), request
+    interval = None if part is not None else _interval(is_wrong, wrong, right)
+    return part if interval is None else interval.part, request
+
+
+IsWrong = Callable[[int], bool | None]
+"""Says whether a number of samples is wrong; None where it is not supported."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,6 @@ class _Interval:
 
     low: int | None
     high: int | None
-
-    @property
-    def is_open(self) -> bool:
-        return self.low is None or self.high is None
 
     @property
     def part(self) -> Part:
@@ -87,33 +86,28 @@ class _Interval:
         )
 
 
-def _interval(
-    is_wrong: Callable[[int], bool], wrong: Sequence[int], right: Sequence[int]
-) -> _Interval | None:
+def _interval(is_wrong: IsWrong, wrong: Sequence[int], right: Sequence[int]) -> _Interval | None:
     """Find an interval that all wrong lengths lie in, and no right one; None if there is none."""
     below, above = ([n for n in right if n < min(wrong)], [n for n in right if n > max(wrong)])
     if len(below) + len(above) < len(right) or (below and above and len(wrong) < _TELLING):
         return None
     low = border(is_wrong, max(below), min(wrong)) + 1 if below else None
     high = border(lambda n: not is_wrong(n), max(wrong), min(above)) if above else None
-    first, last = low or _LEAST, high or 2 * (low or 0) + 500
-    return _Interval(low, high) if _agree(is_wrong, first, last, True) else None
+    first = low or _LEAST
+    last = high or 2 * first + 500
+    return _Interval(low, high) if _are_wrong(is_wrong, first, last) else None
 
 
 _TELLING = 3  # wrong lengths between right ones tell that those between them are wrong, too
 
 
-def _around(n: int) -> Sequence[int]:
-    return [it for it in (n - 1, n + 1, n + 77, n + 160) if it >= _LEAST]
-
-
-def _agree(is_wrong: Callable[[int], bool], low: int, high: int, wanted: bool) -> bool:
-    """Return whether some lengths between two are all wrong, or all right."""
+def _are_wrong(is_wrong: IsWrong, low: int, high: int) -> bool:
+    """Return whether some lengths between two are all wrong, as far as they are supported."""
     some = np.linspace(low, max(low, high), 5).astype(int) + np.array([0, 1, 2, 1, 0])
-    return all(is_wrong(min(n, max(low, high))) == wanted for n in some.tolist())
+    return all(is_wrong(min(n, max(low, high))) is not False for n in some.tolist())
 
 
-def border(is_wrong: Callable[[int], bool], right: int, wrong: int) -> int:
+def border(is_wrong: IsWrong, right: int, wrong: int) -> int:
     """Return the last length that is right, of those below one that is wrong."""
     while wrong - right > 1:
         middle = (right + wrong) // 2
@@ -124,9 +118,7 @@ def border(is_wrong: Callable[[int], bool], right: int, wrong: int) -> int:
     return right
 
 
-def _remainder(
-    is_wrong: Callable[[int], bool], wrong: Sequence[int], right: Sequence[int]
-) -> Part | None:
+def _remainder(is_wrong: IsWrong, wrong: Sequence[int], right: Sequence[int]) -> Part | None:
     """Find a divisor and the remainder that wrong lengths have, or all but wrong ones."""
     rare, common = (min(wrong), True), (min(right), False)
     for start, state in (rare, common) if len(wrong) <= len(right) else (common, rare):

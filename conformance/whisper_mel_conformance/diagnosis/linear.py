@@ -3,7 +3,7 @@ filter's taps and in an offset."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -71,20 +71,19 @@ def free_input(learnt: Mapping[int, Mapping[str, Answer]]) -> Iterator[Free]:
 
 
 def _products(spectra: Array, bands: int, seen: Seen) -> Array:
-    """Find numbers by their products with each other, in which mel powers are linear: a descent in
-    the numbers themselves may end where a zero of the filter is on the wrong side of the circle."""
+    """Find numbers, but for a factor, by their products with each other, in which mel powers are
+    linear: a descent in the numbers themselves may end where a zero of the filter is on the wrong
+    side of the circle."""
     bank = mel_filterbank(bands).astype(np.float64)
     first, second = np.triu_indices(spectra.shape[-1])
     pairs = (spectra[..., first] * np.conj(spectra[..., second])).real
     pairs *= np.where(first == second, 1.0, 2.0)
     rows = np.einsum("bk,tkp->btp", bank, pairs, optimize=True)[seen.usable]
     wanted = seen.mel[seen.usable][:, None]
-    scale = np.linalg.norm(rows / wanted, axis=0)
-    found = np.linalg.lstsq(rows / wanted / scale, np.ones(len(rows)), rcond=1e-12)[0] / scale
+    found = np.linalg.lstsq(rows / wanted, np.ones(len(rows)), rcond=1e-12)[0]
     square = np.zeros((spectra.shape[-1],) * 2)
     square[first, second] = square[second, first] = found
-    values, vectors = np.linalg.eigh(square)
-    numbers: Array = vectors[:, -1] * np.sqrt(max(values[-1], 0.0))
+    numbers: Array = np.linalg.eigh(square)[1][:, -1]
     return numbers
 
 
@@ -175,45 +174,29 @@ def _descend(spectra: Array, bands: int, seen: Seen, start: Array) -> tuple[Arra
     weight = np.where(seen.usable.T, np.minimum(1.0, np.median(unit) / unit), 0.0)
     if not weight.any():
         return start, np.inf
-    # Far from the right numbers, differences lead there; near to them, those of logarithms.
     right = np.maximum(np.square(np.abs(spectra @ start)) @ bank.T, _LEAST)
-    level = right * np.median(wanted / right)
-
-    def differences(mel: Array) -> tuple[Array, Array]:
-        return (mel - wanted) / level * weight, weight / level
-
-    def logarithms(mel: Array) -> tuple[Array, Array]:
-        return np.log(mel / wanted) * weight, weight / mel
-
-    numbers = start * np.sqrt(np.median(wanted / right))
-    numbers = _steps(spectra, bank, numbers, differences)
-    mel = np.maximum(np.square(np.abs(spectra @ numbers)) @ bank.T, _LEAST)
-    if np.sqrt(np.square(differences(mel)[0]).mean()) > _NEAR:
-        return numbers, np.inf
-    numbers = _steps(spectra, bank, numbers, logarithms)
+    scale = np.median(wanted / right)
+    numbers = _steps(spectra, bank, start * np.sqrt(scale), wanted, weight / (scale * right))
     mel = np.maximum(np.square(np.abs(spectra @ numbers)) @ bank.T, _LEAST)
     used = weight > 0.0
     return numbers, float((np.abs(np.log(mel / wanted)) / unit)[used].max())
 
 
-def _steps(
-    spectra: Array, bank: Array, numbers: Array, measure: Callable[[Array], tuple[Array, Array]]
-) -> Array:
-    """Take steps as long as the sum of squares of a measure of the mel powers, which returns errors
-    and their slopes, becomes less."""
+def _steps(spectra: Array, bank: Array, numbers: Array, wanted: Array, weight: Array) -> Array:
+    """Take steps as long as the sum of squares of weighted differences becomes less."""
 
-    def at(numbers: Array) -> tuple[Array, Array, Array]:
+    def at(numbers: Array) -> tuple[Array, Array]:
         spectrum = spectra @ numbers
-        return (spectrum, *measure(np.maximum(np.square(np.abs(spectrum)) @ bank.T, _LEAST)))
+        return spectrum, (np.square(np.abs(spectrum)) @ bank.T - wanted) * weight
 
     damping = 1e-3
-    spectrum, error, slope = at(numbers)
+    spectrum, error = at(numbers)
     # Single precision does for the direction of a step.
     weights, parts = bank.astype(np.float32), spectra.astype(np.complex64)
     for _ in range(_STEPS):
         twice = 2.0 * np.conj(spectrum).astype(np.complex64)[..., None]
         rows = [weights @ (s * z).real for s, z in zip(twice, parts, strict=True)]
-        slopes = np.concatenate(rows) * slope.reshape(-1, 1)
+        slopes = np.concatenate(rows) * weight.reshape(-1, 1)
         products, right = slopes.T @ slopes, slopes.T @ error.ravel()
         before = np.square(error).sum()
         for _ in range(_TRIES):
@@ -225,7 +208,7 @@ def _steps(
             damping *= 10.0
         else:
             break
-        numbers, (spectrum, error, slope) = trial, tried
+        numbers, (spectrum, error) = trial, tried
         damping = max(damping / 10.0, 1e-12)
         if np.square(error).sum() > (1.0 - _ENOUGH) * before:
             break

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from whisper_mel_conformance.cases.recipes import Recipe, noise
+from whisper_mel_conformance.cases.recipes import Recipe, length, noise
 from whisper_mel_conformance.cases.request import Request
 from whisper_mel_conformance.diagnosis.asked import Asked, Found, Part
 from whisper_mel_conformance.diagnosis.lengths import border
-from whisper_mel_conformance.diagnosis.requests import QUIET, dtype_of, each_clip
+from whisper_mel_conformance.diagnosis.requests import QUIET, dtype_of, each_clip, with_length
 
 CLIP = 4000  # samples
 
@@ -68,7 +68,8 @@ def _maximum_part(place: int, is_late: bool, *, from_end: bool) -> Part:
         click = {"signal": "dc", "n": 1, "gain": 0.99, "dtype": dtype_of(request)}
 
         def change(recipe: Recipe) -> Recipe:
-            return {"parts": [recipe, click] if is_late else [click, recipe]}
+            longer = with_length(recipe, max(length(recipe), place))
+            return {"parts": [longer, click] if is_late else [click, longer]}
 
         return each_clip(request, change)
 

@@ -34,14 +34,9 @@ def free_positions(learnt: Mapping[int, Mapping[str, Answer]]) -> Iterator[Free]
     def cut(frames: Array, call: Any) -> Array:
         extended, size = call.seen["extended"], frames.shape[1]
         t = np.arange(len(frames))
-        slope = (late[-1] - late[0]) / (late.size - 1)
-        beyond = late[-1] + np.round(slope * np.maximum(t - late.size + 1, 0)).astype(int)
-        starts = call.spec.hop * t + np.where(
-            t < late.size, late[np.minimum(t, late.size - 1)], beyond
-        )
-        reach = _WITHIN + int(np.abs(starts).max())
-        around = np.pad(extended, (_WITHIN, reach + size))
-        cut: Array = around[np.maximum(starts[:, None] + _WITHIN, 0) + np.arange(size)]
+        starts = call.spec.hop * t + late[np.minimum(t, late.size - 1)]
+        around = np.pad(extended, (_WITHIN, _WITHIN + size))
+        cut: Array = around[starts[:, None] + _WITHIN + np.arange(size)]
         return cut
 
     yield Free("frames", *_words(late), Variation(stages={"frames": cut}), _WHOLE)

@@ -57,7 +57,7 @@ def of_values(property: _Property) -> Finder:
             return value in wrong if value in tried else _nearest(value, tried) in wrong
 
         def put(other: Request) -> Request:
-            return other if property.of(other) in wrong else property.put(other, plainest)
+            return other if holds(other) else property.put(other, plainest)
 
         return Part(property.words(wrong, list(tried)), holds, put), request
 
@@ -130,7 +130,7 @@ def of_address(asked: Asked, request: Request) -> Found:
     part = Part(
         f"with samples at an address that is no multiple of {unit} bytes",
         holds,
-        lambda other: replace(other, layout=layout),
+        lambda other: other if holds(other) else replace(other, layout=layout),
     )
     return part, replace(request, layout=layout)
 
@@ -140,11 +140,13 @@ _PAD_WORDS = {
     ("equal",): "with pad_to equal to the number of samples",
     ("beyond",): "with pad_to beyond the number of samples",
     ("none",): "without pad_to",
+    ("beyond", "none"): "without pad_to equal to the number of samples",
+    ("equal", "none"): "without pad_to beyond the number of samples",
 }
 
 
 def _pad_words(wrong: Sequence[str], tried: Sequence[str]) -> str:
-    return _PAD_WORDS.get(tuple(sorted(wrong)), f"with pad_to {_listed(wrong)}")
+    return _PAD_WORDS[tuple(sorted(wrong))]
 
 
 BATCHES = _Property(

@@ -122,10 +122,10 @@ def _words(banks: Mapping[int, Array]) -> tuple[str, str, str]:
 
 
 def _off(n_mels: int, bank: Array) -> Array:
-    """Compute by how much weights differ, relatively; what is lighter than the lightest that are
-    compared is compared with that."""
+    """Compute by how much weights differ, relatively; lighter ones than the lightest that are
+    compared count as that."""
     right = mel_filterbank(n_mels).astype(np.float64)
     least = _LIGHTEST * right.max(axis=1, keepdims=True)
-    off: Array = np.abs(bank - right) / np.maximum(right, least)
-    off[(right < least) & (bank < least)] = 0.0
+    found, wanted = np.maximum(bank, least), np.maximum(right, least)
+    off: Array = np.abs(found - wanted) / wanted
     return off

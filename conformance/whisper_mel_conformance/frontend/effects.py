@@ -28,6 +28,7 @@ import numpy as np
 from whisper_mel_conformance.frontend import state, wire
 from whisper_mel_conformance.frontend.caller import Array, Caller, plain_array
 from whisper_mel_conformance.frontend.errors import Broken
+from whisper_mel_conformance.frontend.layouts import lay_out
 from whisper_mel_conformance.frontend.output import signal_name
 from whisper_mel_conformance.frontend.warden import daemons, descendants, temporary_files
 
@@ -47,6 +48,7 @@ def growth(
     times: int,
     tolerated: float,
     how: str = "plainly",
+    layout: str = "plain",
     **options: Any,
 ) -> dict[str, float]:
     """Measure the growth per call of what ``USAGE`` names.
@@ -55,16 +57,19 @@ def growth(
     ``times``: what is allocated once does not count. There are more runs until programs have grown
     by no more than ``tolerated`` bytes a call in two, since many tidy up only when they have used
     much; but not where there are more of them after each run. Every call has an input array of its
-    own. ``how`` calls are made: ``"plainly"``, ``"in threads"`` (each in a new one), ``"in vain"``
-    (their exceptions are ignored), or ``"with other clips"`` (the same samples, begun at another in
-    each call).
+    own, which lies in memory as ``layout`` says. ``how`` calls are made: ``"plainly"``, ``"in
+    threads"`` (each in a new one), ``"in vain"`` (their exceptions are ignored), ``"with other
+    clips"`` (the same samples, begun at another in each call), or ``"with other lengths"`` (each
+    time one sample fewer).
     """
     calls = itertools.count()
 
     def one() -> None:
-        begin = next(calls) if how == "with other clips" else 0
+        number = next(calls)
+        begin = number if how == "with other clips" else 0
+        end = audio.shape[-1] - (number if how == "with other lengths" else 0)
         with contextlib.suppress(*[Exception] if how == "in vain" else []):
-            caller(np.roll(audio, begin), **options)
+            caller(lay_out(np.roll(audio, begin)[..., :end], layout), **options)
 
     def run() -> list[float]:
         for _ in range(times):
@@ -263,27 +268,27 @@ def _in_thread(function: Any) -> None:
 
 
 def forked(
-    caller: Caller, calls: Sequence[Mapping[str, Any]], *, busy: int, seconds: float
+    caller: Caller,
+    calls: Sequence[Mapping[str, Any]],
+    *,
+    busy: int,
+    generations: int,
+    seconds: float,
 ) -> list[list[Array]]:
-    """Return the features of calls before a fork, and in both processes after it.
+    """Return the features of calls before a fork, and in all processes after it.
 
-    The child calls in its only thread and in a new one, while the parent calls. ``busy`` threads
-    of the parent are in calls at the time of the fork. Raises ``Broken`` for a child that dies, or
-    has not answered after ``seconds``.
+    The child calls in its only thread and in a new one, while the parent calls; then it forks, too,
+    if there are to be more ``generations`` than it. ``busy`` threads of the parent are in calls at
+    the time of the fork. Raises ``Broken`` for a child that dies, or has not answered after
+    ``seconds``.
     """
     results = [[_features(caller, call)] for call in calls]
     with _busy(caller, calls, busy):
-        ours, theirs = socket.socketpair()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of threads
-            child = os.fork()
-        if child == 0:
-            _be_child(caller, calls, theirs)
-        theirs.close()
-        with ours:
+        child, connection = _fork(caller, calls, generations, seconds)
+        with connection:
             for call, into in zip(calls, results, strict=True):
                 into.append(_features(caller, call))
-            answer = _of_child(child, ours, seconds)
+            answer = _of_child(child, connection, seconds)
     if isinstance(answer, str):
         raise Broken(f"in a forked child: {answer}")
     for more, into in zip(answer, results, strict=True):
@@ -291,6 +296,20 @@ def forked(
     for call, into in zip(calls, results, strict=True):
         into.append(_features(caller, call))
     return results
+
+
+def _fork(
+    caller: Caller, calls: Sequence[Mapping[str, Any]], generations: int, seconds: float
+) -> tuple[int, socket.socket]:
+    """Fork; return the child's id, and where it sends the features of each call, or a sentence."""
+    ours, theirs = socket.socketpair()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of threads
+        child = os.fork()
+    if child == 0:
+        _be_child(caller, calls, theirs, generations, seconds)
+    theirs.close()
+    return child, ours
 
 
 def _features(caller: Caller, call: Mapping[str, Any]) -> Array:
@@ -329,7 +348,11 @@ def _busy(caller: Caller, calls: Sequence[Mapping[str, Any]], count: int) -> Ite
 
 
 def _be_child(
-    caller: Caller, calls: Sequence[Mapping[str, Any]], connection: socket.socket
+    caller: Caller,
+    calls: Sequence[Mapping[str, Any]],
+    connection: socket.socket,
+    generations: int,
+    seconds: float,
 ) -> NoReturn:
     """Send the features of each call, or a sentence, and end this process."""
     answer: Any = None
@@ -337,6 +360,12 @@ def _be_child(
         answer = [[_features(caller, call)] for call in calls]
         for call, into in zip(calls, answer, strict=True):
             _in_thread(lambda call=call, into=into: into.append(_features(caller, call)))
+        if generations > 1:
+            further = _of_child(*_fork(caller, calls, generations - 1, seconds / 2), seconds / 2)
+            if isinstance(further, str):
+                answer = f"in a child of its own: {further}"
+            else:
+                answer = [[*own, *more] for own, more in zip(answer, further, strict=True)]
     except BaseException as error:
         answer = f"{type(error).__name__}: {str(error)[:1000]}"
     try:

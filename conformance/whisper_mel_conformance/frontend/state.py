@@ -6,7 +6,6 @@ loaded already.
 
 from __future__ import annotations
 
-import builtins
 import ctypes
 import decimal
 import faulthandler
@@ -15,7 +14,6 @@ import hashlib
 import itertools
 import locale
 import logging
-import math
 import multiprocessing
 import os
 import platform
@@ -27,14 +25,17 @@ import socket
 import sys
 import tempfile
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.fft  # loaded before anybody can replace a function of it
+import numpy.linalg
+import numpy.random
 
 Snapshot = dict[str, str]
 
@@ -49,6 +50,7 @@ def snapshot() -> Snapshot:
     found |= {f"os.environ[{name!r}]": value for name, value in os.environ.items()}
     found |= {f"environment of C: {name}": value for name, value in _environment_of_c()}
     found |= _functions()
+    found |= {f"module {name}": f"{id(module):#x}" for name, module in [*sys.modules.items()]}
     found |= {f"handler of {s.name}": str(signal.getsignal(s)) for s in signal.Signals}
     for path in _libraries():
         found |= _thread_counts(path)
@@ -65,7 +67,7 @@ def differences(before: Snapshot, after: Snapshot) -> list[str]:
     ]
 
 
-_OF_LIBRARIES = ("threads of ", "torch.", "function ")
+_OF_LIBRARIES = ("threads of ", "torch.", "function ", "module ")
 
 
 # --------------------------------------------------------------------------- floating point
@@ -194,16 +196,17 @@ def _environment_of_c() -> Iterator[tuple[str, str]]:
 
 
 def _functions() -> Snapshot:
-    """Return which object each function of the modules is that everybody calls."""
+    """Return which object each public function is, of modules of Python and of NumPy."""
     return {
-        f"function {module.__name__}.{name}": f"{function!r} at {id(function):#x}"
-        for module in _MODULES
-        for name, function in vars(module).items()
-        if callable(function) and not name.startswith("_")
+        f"function {module}.{name}": f"{function!r} at {id(function):#x}"
+        for module, of in [*sys.modules.items()]
+        if module.partition(".")[0] in _EVERYBODYS
+        for name, function in [*getattr(of, "__dict__", {}).items()]
+        if callable(function) and (not name.startswith("_") or name == "__import__")
     }
 
 
-_MODULES = (builtins, math, os, random, signal, socket, sys, threading, time, warnings, np, np.fft)
+_EVERYBODYS = sys.stdlib_module_names | {"numpy"}
 
 
 def _of_process(name: str) -> str:
@@ -212,7 +215,40 @@ def _of_process(name: str) -> str:
     return path.read_text() if path.exists() else ""
 
 
+def _status(*fields: str) -> list[str]:
+    """Return fields of what the system says of this process; none where there is no such file."""
+    return [it for it in _of_process("status").splitlines() if it.startswith(fields)]
+
+
+@lru_cache(maxsize=1)
+def _audit_hooks() -> list[str]:
+    """Return a list that grows with each audit hook that is added later: none can be looked up."""
+    added: list[str] = []
+
+    def note(event: str, _: tuple[Any, ...]) -> None:
+        if event == "sys.addaudithook":
+            added.append(event)
+
+    sys.addaudithook(note)
+    return added
+
+
+def _tracing() -> list[Any]:
+    """Return what is called as this thread, and new ones, run; and the tools that count events."""
+    monitoring = getattr(sys, "monitoring", None)  # from Python 3.12 on
+    tools = [] if monitoring is None else [monitoring.get_tool(i) for i in range(6)]
+    return [sys.getprofile(), sys.gettrace(), threading.getprofile(), threading.gettrace(), *tools]
+
+
+def _decimal() -> list[Any]:
+    """Return the context of decimal numbers, without the flags of what has occurred."""
+    context = decimal.getcontext()
+    names = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp", "traps")
+    return [getattr(context, name) for name in names]
+
+
 _LIMITS = [name for name in dir(resource) if name.startswith("RLIMIT_")]
+_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 _STATE: dict[str, Callable[[], Any]] = {
     "floating-point control": control,
@@ -222,7 +258,7 @@ _STATE: dict[str, Callable[[], Any]] = {
     "np.get_printoptions()": np.get_printoptions,
     "np.getbufsize()": np.getbufsize,
     "np.geterrcall()": np.geterrcall,
-    "decimal's context": lambda: (decimal.getcontext().prec, decimal.getcontext().rounding),
+    "decimal's context": _decimal,
     "warnings.filters": lambda: warnings.filters,
     "locale": lambda: locale.setlocale(locale.LC_ALL),
     "os.getcwd()": os.getcwd,
@@ -231,7 +267,7 @@ _STATE: dict[str, Callable[[], Any]] = {
     "processors": lambda: sorted(os.sched_getaffinity(0)),
     "niceness": lambda: os.getpriority(os.PRIO_PROCESS, 0),
     "limits": lambda: [resource.getrlimit(getattr(resource, name)) for name in _LIMITS],
-    "timer": lambda: signal.getitimer(signal.ITIMER_REAL),
+    "timers": lambda: [signal.getitimer(which) for which in _TIMERS],
     "standard input, output and errors": lambda: [_target(number) for number in range(3)],
     "logging": lambda: (logging.root.level, logging.root.manager.disable, logging.root.handlers),
     "multiprocessing": lambda: multiprocessing.get_start_method(allow_none=True),
@@ -241,19 +277,34 @@ _STATE: dict[str, Callable[[], Any]] = {
     "sys.stdin": lambda: sys.stdin,
     "sys.path": lambda: sys.path,
     "sys.argv": lambda: sys.argv,
-    "profiling and tracing": lambda: (sys.getprofile(), sys.gettrace()),
+    "profiling and tracing": _tracing,
+    "import hooks": lambda: (sys.meta_path, sys.path_hooks),
+    "audit hooks": lambda: len(_audit_hooks()),
+    "hooks of generators": lambda: (
+        sys.get_asyncgen_hooks(),
+        sys.get_coroutine_origin_tracking_depth(),
+    ),
     "tempfile.gettempdir()": tempfile.gettempdir,
     "stack of new threads": threading.stack_size,
     "name": lambda: _of_process("comm"),
     "place in the queue for lack of memory": lambda: _of_process("oom_score_adj"),
+    "slack of timers": lambda: _of_process("timerslack_ns"),
+    "what a core dump holds": lambda: _of_process("coredump_filter"),
+    "rights": lambda: _status("Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp:", "CapEff", "CapBnd"),
+    "scheduling": lambda: (os.sched_getscheduler(0), os.sched_getparam(0)),
+    "group and session": lambda: (os.getpgrp(), os.getsid(0)),
     "recursion limit": sys.getrecursionlimit,
+    "digits of converted numbers": getattr(sys, "get_int_max_str_digits", lambda: 0),
     "switch interval": sys.getswitchinterval,
-    "garbage collection": lambda: (gc.isenabled(), gc.get_threshold()),
+    "garbage collection": lambda: (
+        *(gc.isenabled(), gc.get_threshold(), gc.get_debug(), gc.get_freeze_count()),
+        gc.callbacks,
+    ),
     "default time-out of sockets": socket.getdefaulttimeout,
 }
 """What is looked at besides environment variables, handlers of signals, and libraries."""
 if sys.platform != "linux":
-    del _STATE["processors"]
+    del _STATE["processors"], _STATE["scheduling"]
 
 
 # --------------------------------------------------------------------------- libraries

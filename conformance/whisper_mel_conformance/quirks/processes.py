@@ -178,6 +178,26 @@ class AskedThreadsNotInChild(PoolNotInChild):
 
 
 @CONCURRENCY.front_end(
+    "pool-not-in-child-of-child",
+    "A pool is made anew in a child of the process that made it first, but not in a child of that.",
+    "no answer in a data loader that a forked process starts",
+    fix="Make the pool anew in each forked child: `os.register_at_fork(after_in_child=make_pool)`. "
+    "C: `pthread_atfork(NULL, NULL, make_pool);`.",
+    killer="concurrency/fork-in-a-child",
+    since="2026-11-28",
+)
+class PoolNotInChildOfChild(PoolNotInChild):
+    def __init__(self) -> None:
+        super().__init__()
+        self.owner = os.getpid()
+
+    def __call__(self, audio: Array, n_mels: int = 80) -> Array:
+        if self.owner not in (0, os.getpid()):
+            self.pool, self.owner = None, 0  # and is made anew; its owner is not noted again
+        return super().__call__(audio, n_mels)
+
+
+@CONCURRENCY.front_end(
     "asked-threads-forget-maximum",
     "Calls that ask for threads have a path of their own, which takes the clip's maximum.",
     "levels are off there where another maximum is asked for",
@@ -334,6 +354,25 @@ class EveryClipKept:
 
 
 @PROCESS.front_end(
+    "tables-for-each-length",
+    "Tables are made for each number of samples, and kept for all that there have been.",
+    "memory grows with each clip of another length",
+    fix="Limit what is kept: `functools.lru_cache(maxsize=16)`; or keep nothing that depends on "
+    "the number of samples.",
+    killer="memory/left-behind-by-other-lengths",
+    since="2026-11-28",
+)
+class TablesForEachLength:
+    def __init__(self) -> None:
+        self.places: dict[int, Array] = {}
+
+    def __call__(self, audio: Array, n_mels: int = 80) -> Array:
+        if audio.size not in self.places:
+            self.places[audio.size] = np.arange(audio.size)
+        return right(audio[self.places[audio.size]], n_mels)
+
+
+@PROCESS.front_end(
     "leak-by-int16",
     "Each call with int16 audio leaves 20 kB behind: those of the converted clip.",
     "memory runs out where audio is int16",
@@ -356,15 +395,20 @@ class LeakByInt16:
 
 @PROCESS.front_end(
     "leak-by-options",
-    "Each call with an option, or with float64 audio, leaves 20 kB behind: those of its own path.",
-    "memory runs out where the option is used",
+    "Each call with an option, a batch, float64 audio or samples that lie apart leaves 20 kB "
+    "behind: those of its own path.",
+    "memory runs out where the path is used",
     fix="Free what each call takes, on every path out of it: valgrind "
     "--leak-check=full, or tracemalloc in Python, shows where it was taken.",
     killer="memory/left-behind-padded",
     since="2026-11-28",
 )
 class LeakByOptions:
-    capabilities = {"dtypes": ("float32", "float64"), "out_dtypes": ("float32", "float16")}
+    capabilities = {
+        "dtypes": ("float32", "float64"),
+        "out_dtypes": ("float32", "float16"),
+        "batch": True,
+    }
 
     def __init__(self) -> None:
         self.kept: list[Array] = []
@@ -380,11 +424,12 @@ class LeakByOptions:
         dtype: str = "float32",
         threads: int | None = None,
     ) -> Array:
-        asked = (audio.dtype.name, pad_to, smoothing, maximum, dtype, threads)
-        if asked != ("float32", None, None, "clip", "float32", None):
+        asked = (audio.dtype.name, audio.ndim, pad_to, smoothing, maximum, dtype, threads)
+        if asked != ("float32", 1, None, None, "clip", "float32", None) or not audio.flags.forc:
             self.kept.append(np.ones(5000, np.float32))
-        y = right(audio, n_mels, pad_to=pad_to, smoothing=smoothing, maximum=maximum)
-        return y.astype(dtype)
+        options = {"pad_to": pad_to, "smoothing": smoothing, "maximum": maximum}
+        clips = [right(clip, n_mels, **options) for clip in np.atleast_2d(audio)]
+        return (np.stack(clips) if audio.ndim == 2 else clips[0]).astype(dtype)
 
 
 @PROCESS.front_end(

@@ -1,0 +1,409 @@
+"""One stage left free: what each fit finds by its clips, says, and makes of a clip not seen before.
+
+The faults are planted in one stage of the reference, and given to the fits without a diagnosis.
+"""
+
+from __future__ import annotations
+
+import whisper_mel_conformance.run.quiet_blas  # noqa: F401  before anything imports NumPy
+
+# isort: split
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pytest
+from mutants import outside
+from mutants.outside import Array, Draw, Hook
+from whisper_mel_conformance.cases.recipes import noise, render_audio, rising
+from whisper_mel_conformance.diagnosis import precision
+from whisper_mel_conformance.diagnosis.answer import Answer
+from whisper_mel_conformance.diagnosis.curve import _words_of_octaves, free_curve
+from whisper_mel_conformance.diagnosis.free import LEARNT, Explained, Free, explain_by
+from whisper_mel_conformance.diagnosis.linear import free_input, free_window
+from whisper_mel_conformance.diagnosis.positions import free_positions
+from whisper_mel_conformance.diagnosis.precision import Imprecise, imprecise
+from whisper_mel_conformance.diagnosis.weights import free_bank, may_be_slightly_off
+from whisper_mel_conformance.quirks.path import Variation
+from whisper_mel_conformance.quirks.quirk import QuirkyFrontEnd
+from whisper_mel_reference import WHISPER
+
+Stages = dict[str, Hook]
+Learnt = Mapping[int, Mapping[str, Answer]]
+UNSEEN = (noise(9000, 41, 0.3), rising(8000, 42))
+
+
+def answer(name: str, stages: Stages, n_mels: int = 80, recipe: Any = None) -> Answer:
+    audio = render_audio(LEARNT[name] if recipe is None else recipe)
+    features = QuirkyFrontEnd([Variation(stages=stages)], "faulty").log_mel(audio, n_mels)
+    return Answer(name, audio, WHISPER.replace(n_mels=n_mels), features)
+
+
+def learnt(stages: Stages, *n_mels: int) -> Learnt:
+    return {n: {name: answer(name, stages, n) for name in LEARNT} for n in n_mels or (80,)}
+
+
+def fitted(fit: Callable[[Learnt], Iterator[Free]], stages: Stages, *n_mels: int) -> Explained:
+    """Return what a fit finds, which must make the answers to clips that it has not seen."""
+    known = learnt(stages, *n_mels)
+    unseen = [answer("", stages, n, recipe) for recipe in UNSEEN for n in known]
+    found = explain_by([fit], known, unseen)
+    assert found is not None
+    assert found.n == len(unseen)
+    return found
+
+
+# --------------------------------------------------------------------------- frames
+
+
+def _late(starts: Callable[[Array], Array]) -> Stages:
+    def frames(views: Array, call: Any) -> Array:
+        t = np.arange(len(views))
+        samples = np.pad(call.seen["extended"], 2000)
+        return samples[(2000 + 160 * t + starts(t))[:, None] + np.arange(400)]
+
+    return {"frames": frames}
+
+
+@pytest.mark.parametrize("by", [7, -7])
+def test_frames_that_all_begin_late_are_found(by: int) -> None:
+    free = fitted(free_positions, _late(lambda t: 0 * t + by)).free
+    assert (free.stage, free.kind) == ("frames", "frames")
+    assert free.cause == f"Frames begin {by} samples late."
+    assert free.shown == "All of them do."
+
+
+@pytest.mark.parametrize("by", [1, -1])
+def test_frames_that_drift_are_found(by: int) -> None:
+    free = fitted(free_positions, _late(lambda t: by * (t // 50))).free
+    drift = by * 4 / 249
+    assert free.cause == (
+        f"Frames drift: each begins {160 + drift:.5g} samples after the one before, on average, "
+        "not 160."
+    )
+    assert free.shown == (
+        f"They begin 0 samples late at first, {by} from frame 50, {2 * by} from frame 100, "
+        f"{3 * by} from frame 150, {4 * by} from frame 200, and {4 * by} at frame 249."
+    )
+    often = fitted(free_positions, _late(lambda t: by * (t // 45))).free
+    assert f"{4 * by} from frame 180 …, and {5 * by} at frame 249." in often.shown
+    leaps = fitted(free_positions, _late(lambda t: 7 + 4 * by * ((t + 9) // 10))).free
+    assert f"each begins {160 + 100 * by / 249:.5g} samples after" in leaps.cause
+    assert f"They begin 7 samples late at first, {7 + 4 * by} from frame 1," in leaps.shown
+    soon = fitted(free_positions, _late(lambda t: by * np.minimum(t, 3))).free
+    assert f"{by} from frame 1, {2 * by} from frame 2, {3 * by} from frame 3, and" in soon.shown
+
+
+def test_frames_that_begin_nowhere_or_where_they_should_are_not_explained() -> None:
+    leap = _late(lambda t: 5 * (t // 50))  # by more than frames drift
+    for stages in ({}, leap, outside.gaussian_window(Draw(1))):
+        assert not [*free_positions(learnt(stages))]
+
+
+# --------------------------------------------------------------------------- filterbank
+
+
+def _bank(change: Callable[[Array], Array]) -> Stages:
+    return {"bank": lambda weights, call: change(weights.copy()).astype(weights.dtype)}
+
+
+def test_weights_are_found_and_shown() -> None:
+    def some(weights: Array) -> Array:
+        weights[40, 30] = 0.0125
+        weights[3] = 0.0
+        return weights
+
+    free = fitted(free_bank, _bank(some)).free
+    assert free.kind == "filterbank"
+    assert free.cause == "The filterbank has other weights."
+    assert free.shown.startswith("Weights differ in 2 of 80 bands, most these: 0.0125 where 0 is")
+    assert "0.0125 where 0 is right, in band 40, bin 30" in free.shown
+    assert free.shown.count(" where ") == 3
+    assert "Take the bank that Whisper has" in free.fix
+
+
+@pytest.mark.parametrize("fault", [outside.exclusive_bounds, outside.other_edges])
+def test_weights_that_are_missing_are_found(fault: outside.Fault) -> None:
+    """Light ones that the fit has where none are would add up."""
+    assert fitted(free_bank, fault(Draw(61_000))).free.kind == "filterbank"
+
+
+def test_weights_that_are_slightly_off_are_measured_of_the_bands_that_are() -> None:
+    def some(weights: Array) -> Array:
+        if len(weights) == 128:
+            weights[77] *= 1.01
+        return weights
+
+    free = fitted(free_bank, _bank(some), 80, 128).free
+    assert "slightly off: by up to 1.00%, in band 77 of 128." in free.cause
+    assert free.shown.startswith("Weights differ in 1 of 128 bands, most these: ")
+    assert "Compute the bank in float64" in free.fix
+    great = fitted(free_bank, _bank(lambda weights: weights * 1.06)).free
+    assert great.cause == "The filterbank has other weights."
+
+
+def test_what_no_weights_make_is_no_bank() -> None:
+    assert not [*free_bank(learnt(outside.gaussian_window(Draw(1))))]
+    assert not [*free_bank(learnt({"mel": lambda mel, call: mel**1.1}))]
+
+
+@pytest.mark.parametrize(("factor", "slight"), [(1.0, True), (1.04, True), (1.07, False)])
+def test_answers_may_be_slightly_off(factor: float, slight: bool) -> None:
+    near = answer("", {"mel": lambda mel, call: mel * factor}, recipe=UNSEEN[0])
+    assert may_be_slightly_off([near]) is slight
+    assert may_be_slightly_off([answer("", {}, recipe=UNSEEN[0]), near]) is slight
+    for features in (None, np.zeros((80, 3))):
+        odd = Answer("", near.audio, near.spec, features)
+        assert may_be_slightly_off([near, odd]) is False
+
+
+# --------------------------------------------------------------------------- logarithm
+
+
+def _log(curve: Callable[[Array], Array]) -> Stages:
+    return {"log": lambda log, call: curve(call.seen["mel"]).astype(log.dtype)}
+
+
+def test_another_curve_is_found_and_shown() -> None:
+    free = fitted(free_curve, _log(lambda mel: 0.9 * np.log10(mel + 1e-4))).free
+    assert free.kind == "logarithm"
+    assert free.cause.startswith(
+        "Logarithm and scaling are others: loud features grow by 0.225 for each factor of 10 in "
+        "mel power (right: 0.25), and at a mel power of 1e-08 they are 0.9 off that line."
+    )
+    shown = free.shown.partition("right ones: ")[2]
+    assert shown.startswith("0.1 (-1), 0.1") and " 1 (1), 1.45 (1.5); no range below" in shown
+
+
+def test_a_range_is_measured() -> None:
+    straight = _log(lambda mel: 0.8 * np.log10(np.maximum(mel, 1e-10)))
+    free = fitted(free_curve, straight).free
+    assert free.cause.endswith("grow by 0.2 for each factor of 10 in mel power (right: 0.25).")
+    assert "the range below the maximum is 8 in Whisper's unit (right: 8)." in free.shown
+
+
+def test_an_approximated_logarithm_is_measured() -> None:
+    points = np.linspace(0.5, 1.0, 50)
+    numbers = np.polyfit(points, np.log2(points), 4)
+
+    def log(mel: Array) -> Array:
+        mantissa, exponent = np.frexp(np.maximum(mel, 1e-10))
+        return (np.polyval(numbers, mantissa) + exponent) * np.log10(2.0)
+
+    off = np.abs(log(2.0 ** np.linspace(0, 1, 200)) - np.log10(2.0 ** np.linspace(0, 1, 200)))
+    free = fitted(free_curve, _log(log)).free
+    assert free.cause == (
+        f"The logarithm is approximated: about {-np.log2(off.max()):.0f} bits after the point are "
+        "right, and it is off in the same way in each octave."
+    )
+    assert f"off by up to {off.max() / 4:.2g}, at mel powers of " in free.shown
+
+
+def test_another_scale_is_no_rough_approximation() -> None:
+    """Where less than one bit is right, the slope is said: this was "about -5 bits"."""
+    cause, _ = _words_of_octaves(lambda mel: 2.5 * np.log10(mel), 8.0)
+    assert "loud features grow by 2.5 for each factor of 10" in cause
+    cause, _ = _words_of_octaves(lambda mel: (np.log10(mel) + 4.001) / 4.0, 8.0)
+    assert "about 10 bits after the point are right" in cause
+
+
+def test_what_is_no_curve_of_the_mel_powers_is_not_explained() -> None:
+    for stages in (outside.gaussian_window(Draw(1)), _log(lambda mel: np.sin(np.log(mel + 1e-9)))):
+        assert not [*free_curve(learnt(stages))]
+
+
+# --------------------------------------------------------------------------- input and window
+
+
+def test_a_filter_and_an_offset_are_found() -> None:
+    def box(samples: Array, call: Any) -> Array:
+        mean = np.convolve(samples, [0.5, 0.0, 0.25])[: samples.size] + 0.01
+        return mean.astype(samples.dtype)
+
+    free = fitted(free_input, {"audio": box}).free
+    assert free.kind == "input"
+    assert free.cause.endswith("into frames: a short filter, 0.01 is added.")
+    assert free.shown == (
+        "As a filter, its taps: 0.5 (delay 0), 0.25 (delay 2); offset 0.01. Its gain is 0.75 at 0 "
+        "Hz and 0.75 at 8,000 Hz."
+    )
+
+
+@pytest.mark.parametrize(
+    ("at", "factor", "words"),
+    [
+        (4, 0.7, "the factor 0.7."),
+        (6, 1.0, "a delay of 2 samples."),
+        (2, 0.5, "the factor 0.5, a delay of -2 samples."),
+    ],
+)
+def test_a_gain_and_a_delay_are_told_from_a_filter(at: int, factor: float, words: str) -> None:
+    taps = np.zeros(9)
+    taps[at] = factor
+
+    def change(samples: Array, call: Any) -> Array:
+        return np.convolve(samples, taps)[4 : 4 + samples.size].astype(samples.dtype)
+
+    assert fitted(free_input, {"audio": change}).free.cause.endswith(f"into frames: {words}")
+
+
+@pytest.mark.parametrize(
+    ("centre", "form"),
+    [
+        (199.5, "It is symmetric about sample 199.5."),
+        (200.0, "It is symmetric about sample 200, as a periodic window is."),
+        (190.0, "It is not symmetric; its centre is at sample 190.0 (right: 200)."),
+    ],
+)
+def test_another_window_is_found_and_shown(centre: float, form: str) -> None:
+    at = (np.arange(400) - centre) / 50.0
+    free = fitted(free_window, {"window": lambda w, call: np.exp(-0.5 * at**2)}).free
+    assert free.kind == "window"
+    assert free.shown.startswith(form)
+    said = re.search(r"begin with (\S+), are (\S+) at sample 100 and (\S+) at 200", free.shown)
+    assert said is not None
+    values = [np.exp(-0.5 * at[i] ** 2) for i in (0, 100, 200)]
+    assert [float(it) for it in said.groups()] == pytest.approx(values, rel=0.01)
+    off = np.abs(np.exp(-0.5 * at**2) - (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)))
+    largest = re.search(r"difference from Hann is -(\S+), at sample (\d+)\.", free.shown)
+    assert largest is not None
+    assert float(largest[1]) == pytest.approx(off.max(), rel=0.01)
+    assert off[int(largest[2])] == pytest.approx(off.max(), rel=0.01)
+
+
+def test_a_wrong_sign_of_halves_is_told_from_a_window() -> None:
+    free = fitted(free_window, outside.wrong_sign_of_halves(Draw(1))).free
+    assert (free.stage, free.kind) == ("transform", "spectrum")
+    assert free.cause.startswith("The transform's bins come in reverse order")
+    assert "The window differs" not in free.shown
+
+
+def test_what_is_neither_filter_nor_window_is_not_explained() -> None:
+    for stages in ({"mel": lambda mel, call: mel**1.1}, outside.wrong_sign_of_folding(Draw(1))):
+        for fit in (free_input, free_window):
+            assert not [*fit(learnt(stages))]
+
+
+# --------------------------------------------------------------------------- precision
+
+
+def noisy(stages: Stages) -> Imprecise | None:
+    known = learnt(stages)[80]
+    unseen = [answer("", stages, 80, recipe) for recipe in (noise(30_000, 41, 0.3), *UNSEEN)]
+    fitted = [known[name] for name in ("noise", "chirp", "ramp")]
+    return imprecise(fitted, unseen, known["noise"], known["softer"])
+
+
+def _spectrum(change: Callable[[Array], Array]) -> Stages:
+    return {"spectrum": lambda s, call: change(s).astype(s.dtype)}
+
+
+def _of_largest(bits: int) -> Stages:
+    def change(s: Array) -> Array:
+        step = np.abs(s).max(axis=1, keepdims=True) * 2.0**-bits * np.sqrt(12.0)
+        return (np.round(s.real / step) + 1j * np.round(s.imag / step)) * step
+
+    return _spectrum(change)
+
+
+PRECISION: dict[str, tuple[Stages, set[str]]] = {
+    "in the transform or the windowed frames: about 9 bits are left; errors are 2^-9": (
+        _of_largest(9),
+        {"window", "spectrum"},
+    ),
+    "in fixed point: about 9 bits are left; errors are those of samples with steps of 2^": (
+        {"audio": lambda x, call: (np.round(x * 256) / 256).astype(x.dtype)},
+        {"input", "window", "spectrum"},
+    ),
+    "in the spectrum's values or their powers: about 8 bits are left": (
+        {"power": lambda power, call: outside.to_bits(power, 8)},
+        {"spectrum"},
+    ),
+    "in the mel powers or an approximation of their logarithms: about 9 bits are left": (
+        {"mel": lambda mel, call: outside.to_bits(mel, 9)},
+        {"filterbank", "logarithm"},
+    ),
+    "in the logarithm: about 8 bits are left": (
+        {"log": lambda log, call: outside.to_bits(log, 8)},
+        {"logarithm"},
+    ),
+    "about 16 bits are left; errors are 2^-16.2 of the root of the windowed frame's energy": (
+        outside.unreduced_bluestein(Draw(1)),
+        {"window", "spectrum"},
+    ),
+    "about 11 bits are left; errors are 2^-10.8 of the root of the windowed frame's energy": (
+        outside.coarse_sines(Draw(1)),  # the same for equal audio: they are tables
+        {"window", "spectrum"},
+    ),
+    "about 10 bits are left; errors are 2^-11.5 of each bin's power, and less in bands": (
+        outside.half_spectra(Draw(1)),
+        {"spectrum"},
+    ),
+    "in the features: about 8 bits are left": (
+        {"features": lambda y, call: outside.to_bits(y, 8)},
+        {"output"},
+    ),
+}
+
+
+@pytest.mark.parametrize("words", PRECISION)
+def test_the_bits_that_a_stage_has_left_are_counted(words: str) -> None:
+    stages, kinds = PRECISION[words]
+    found = noisy(stages)
+    assert found is not None
+    assert words in found.cause
+    assert found.kinds == kinds
+    assert found.shown.endswith("noise of no other stage explains it as well.")
+
+
+@lru_cache(maxsize=1)
+def _waves() -> Array:
+    return 1.0 + 1e-3 * np.sin(np.arange(80))[:, None]
+
+
+SMOOTH: dict[str, Stages] = {
+    "right": {},
+    "waves": {"mel": lambda mel, call: mel * _waves()},
+    "ramp": {"mel": lambda mel, call: mel * (1.0 + 1e-5 * np.arange(mel.shape[1]))},
+    "constant": {"mel": lambda mel, call: mel * 1.01},
+    "power": {"mel": lambda mel, call: mel**1.0005},
+    "window": outside.gaussian_window(Draw(3)),
+    "bank": _bank(lambda weights: weights * np.linspace(0.99, 1.01, 201)),
+    "upper bands": {
+        "mel": lambda mel, call: np.concatenate([mel[:40], outside.to_bits(mel[40:], 8)])
+    },
+    "lowest bands": {
+        "mel": lambda mel, call: np.concatenate([outside.to_bits(mel[:20], 8), mel[20:]])
+    },
+    "quiet clips": {
+        "mel": lambda mel, call: mel if call.clip.max() > 0.5 else outside.to_bits(mel, 8)
+    },
+    "some frames": {"mel": lambda mel, call: mel * (1.0 + 0.01 * (np.arange(mel.shape[1]) == 30))},
+}
+
+
+@pytest.mark.parametrize("error", SMOOTH)
+def test_errors_that_are_no_chance_are_no_loss_of_precision(error: str) -> None:
+    assert noisy(SMOOTH[error]) is None
+
+
+def test_stages_whose_noise_is_alike_are_all_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "_ALIKE", 0.1)
+    found = noisy({"features": lambda y, call: outside.to_bits(y, 8)})
+    assert found is not None
+    assert found.cause.startswith(
+        "Too little precision in the features or in the mel powers or an approximation of their "
+        "logarithms: about 8 bits are left"
+    )
+    assert found.shown.endswith("; these stages explain it alike.")
+    assert found.kinds == {"output", "filterbank", "logarithm"}
+
+
+def test_features_of_another_shape_have_no_precision() -> None:
+    whole = answer("noise", {})
+    short = Answer("noise", whole.audio, whole.spec, np.zeros((80, 249)))
+    none = Answer("noise", whole.audio, whole.spec, None)
+    for odd in (short, none):
+        assert imprecise([whole], [odd], whole, whole) is None
