@@ -114,6 +114,20 @@ def test_daemons_are_named_and_ended(load: Load, kind: str, tmp_path: Path) -> N
     assert not running(tmp_path)
 
 
+@pytest.mark.parametrize("has_lists", [True, False])
+def test_descendants_are_found(has_lists: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child and a grandchild, where the system lists children and where it does not."""
+    monkeypatch.setattr(warden, "_HAS_LISTS", has_lists and warden._HAS_LISTS)
+    command = ["sh", "-c", "sleep 3600 & echo $!; wait"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        grandchild = int(child.stdout.readline())
+        found = warden.descendants(os.getpid())
+        assert {child.pid, grandchild} <= {*found}
+        assert warden.descendants(child.pid) == [grandchild]
+        os.kill(grandchild, signal.SIGKILL)
+
+
 # Reads a file that is there by its relative path, and leaves another.
 NOTES = """
 import json, sys

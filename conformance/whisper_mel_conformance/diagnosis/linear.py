@@ -24,7 +24,6 @@ _STEPS = 30  # at most
 _TRIES = 6  # of a step, each more damped
 _LEAST = 1e-30  # of mel powers
 _ENOUGH = 3e-3  # relative change of the error at which a descent ends
-_NEAR = 0.1  # mean relative error of mel powers up to which a descent in logarithms helps
 _MIRRORED = (
     "The transform's bins come in reverse order: a wrong sign where halves of a transform are put "
     "together, as of a transform of real samples by one of half the length."

@@ -19,12 +19,14 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from whisper_mel_conformance.frontend.command import COMMAND_PREFIX, CommandFrontEnd
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "whisper_mel.frontends"
 PEERS = Path(__file__).parents[1] / "peers"
@@ -209,6 +211,8 @@ class Loaded:
 @lru_cache(maxsize=1)  # a report asks for every failure
 def registered() -> dict[str, EntryPoint]:
     """Return the entry points of front-ends by name; a peer's name always means its adapter."""
+    from importlib.metadata import EntryPoint, entry_points  # a third of the start of a process
+
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     for name in _adapters():
         value = f"{PEERS_PACKAGE}.{name.replace('-', '_')}:front_end"
