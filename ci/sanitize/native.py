@@ -44,7 +44,7 @@ CONTROLS = {
 
 
 def find(mutant: KernelMutant) -> str:
-    """Return what its lane says of a mutant that has one; nothing if the lane misses it.
+    """Run the lane that must find a mutant; return what it says, empty if it finds nothing.
 
     Raises ``Absent`` where the lane cannot run, ``BuildError`` for a mutant that does not compile.
     """

@@ -63,7 +63,7 @@ def _module(name: str, function: str) -> Callable[[list[str]], int]:
     return run
 
 
-TASKS = {
+TASKS: dict[str, Task] = {
     "env": Task(
         "make the environment; `env test` with torch and MAX, `env peers`, …",
         run=_env,
@@ -312,7 +312,7 @@ TASKS = {
     "lock": Task(
         "resolve ci/locks/*.in anew; the pins and tasks of pixi.toml",
         passed_to="uv",
-        run=lock.run,
+        run=lambda arguments: lock.run(arguments, TASKS),
         subtasks={"pixi": Task("have pixi make a pixi.lock, where it is")},
     ),
 }

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Mapping
 
 from checkout.paths import LOCKS
 
 from . import pixi
+from .task import Task
 
 UV = ["uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.10"]
 UV += ["--generate-hashes", "--no-emit-index-url", "--no-header", "--no-annotate"]
@@ -21,8 +23,8 @@ UV += ["--generate-hashes", "--no-emit-index-url", "--no-header", "--no-annotate
 LOCK_FILES = ["default", "golden", "docs", "test", "torch", "peers", "cuda", "site"]
 
 
-def run(arguments: list[str]) -> int:
-    """Write the locks and pixi.toml anew; print what changed.
+def run(arguments: list[str], tasks: Mapping[str, Task]) -> int:
+    """Write the locks, and pixi.toml with the tasks, anew; print what changed.
 
     `arguments` (as `--upgrade`) go to uv; `pixi` alone lets pixi make a pixi.lock, where it is.
     """
@@ -38,7 +40,7 @@ def run(arguments: list[str]) -> int:
             return status.returncode
         print("\n".join([f"ci/locks/{name}.txt", *changes(before[name], pins(name))]), flush=True)
         constraints.append(f"--constraint={name}.txt")
-    print(f"pixi.toml: {'written' if pixi.write() else 'as it was'}")
+    print(f"pixi.toml: {'written' if pixi.write(tasks) else 'as it was'}")
     return 0
 
 

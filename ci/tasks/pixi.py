@@ -11,8 +11,11 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 
 from checkout.paths import LOCKS, PACKAGES, ROOT
+
+from .task import Task, layers
 
 MANIFEST = ROOT / "pixi.toml"
 MARK = "# ---- ./dev lock writes everything from here on ----\n"
@@ -20,13 +23,13 @@ FEATURES = ["golden", "docs", "test", "torch", "peers", "cuda", "site"]
 """Locks that are features of the same name; the lock ``default`` is the default feature."""
 
 
-def write() -> bool:
+def write(tasks: Mapping[str, Task]) -> bool:
     """Bring pixi.toml up to date with ci/locks and the tasks; return whether it changed."""
     old = MANIFEST.read_text()
     by_hand, mark, _ = old.partition(MARK)
     if not mark:
         raise SystemExit(f"pixi.toml: expected the line {MARK!r}, below which ./dev lock writes")
-    new = by_hand + MARK + generated(python_of(by_hand))
+    new = by_hand + MARK + generated(python_of(by_hand), tasks)
     if new == old:
         return False
     # Packages without a pin (Python itself, build backends) may not be newer than the pins.
@@ -53,10 +56,10 @@ def python_of(manifest: str) -> str:
     return found[1]
 
 
-def generated(python: str) -> str:
+def generated(python: str, tasks: Mapping[str, Task]) -> str:
     """Return the tables of tasks and of packages, for one Python on Linux."""
     default = dict(pins("default", python))
-    lines = ["\n[tasks]", *_tasks(), "\n[pypi-dependencies]"]
+    lines = ["\n[tasks]", *_commands(tasks), "\n[pypi-dependencies]"]
     lines += [
         f'whisper-mel-{package.name} = {{ path = "{package.name}", editable = true }}'
         for package in PACKAGES
@@ -88,13 +91,10 @@ def _table(packages: dict[str, str]) -> list[str]:
     return [f'{package} = "=={version}"' for package, version in sorted(packages.items())]
 
 
-def _tasks() -> list[str]:
+def _commands(tasks: Mapping[str, Task]) -> list[str]:
     """List the tasks, each with the smallest environment that runs it without arguments."""
-    from . import TASKS
-    from .task import layers
-
     return [
         f'{name} = {{ cmd = "python ci {name}", description = "{task.summary}",'
         f' default-environment = "{layers(task, [])[-1]}" }}'
-        for name, task in TASKS.items()
+        for name, task in tasks.items()
     ]

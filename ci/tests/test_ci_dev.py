@@ -388,8 +388,9 @@ def test_an_installer_that_outlives_a_killed_dev_keeps_the_lock(checkout: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_without_a_network_the_message_says_what_is_missing(checkout: Path) -> None:
-    """With a real venv and pip, which are told of no index."""
+    """With a real venv and pip, which are told of no index; by day with stand-ins, above."""
     environment = dict(os.environ, PIP_NO_INDEX="1", PIP_FIND_LINKS=str(checkout))
     command = [sys.executable, str(checkout / "dev"), "env"]
     result = ran(command, env=environment)

@@ -221,7 +221,7 @@ def test_lock_says_what_changed_and_writes_it_into_pixis_manifest(
 
     monkeypatch.setattr(subprocess, "run", resolve)
     old = PIXI["pypi-dependencies"]
-    assert lock.run([]) == 0
+    assert lock.run([], TASKS) == 0
     out = capsys.readouterr().out
     version, gone = old["jsonschema"].strip("="), old["pytest"].strip("=")
     expected = [
@@ -240,19 +240,19 @@ def test_lock_says_what_changed_and_writes_it_into_pixis_manifest(
     rest = {**PIXI, "workspace": {**PIXI["workspace"]}}
     del rest["pypi-dependencies"], rest["workspace"]["exclude-newer"]
     assert new == rest, "what is written by hand stays"
-    assert lock.run([]) == 0
+    assert lock.run([], TASKS) == 0
     assert capsys.readouterr().out.endswith("pixi.toml: as it was\n")
 
 
 def test_pixis_manifest_is_what_dev_lock_writes(locks: Path) -> None:
-    assert not pixi.write()
+    assert not pixi.write(TASKS)
     assert (locks / "pixi.toml").read_text() == (ROOT / "pixi.toml").read_text()
 
 
 def test_a_manifest_without_the_mark_is_left_alone(locks: Path) -> None:
     (locks / "pixi.toml").write_text("[workspace]\n")
     with pytest.raises(SystemExit, match="expected the line"):
-        pixi.write()
+        pixi.write(TASKS)
     assert (locks / "pixi.toml").read_text() == "[workspace]\n"
 
 
@@ -264,6 +264,6 @@ def test_lock_stops_at_the_first_failure(locks: Path, monkeypatch: pytest.Monkey
         return subprocess.CompletedProcess(command, int("golden.in" in command))
 
     monkeypatch.setattr(subprocess, "run", run)
-    assert lock.run(["--upgrade"]) == 1
+    assert lock.run(["--upgrade"], TASKS) == 1
     assert [command[-1] for command in ran] == ["--upgrade"] * 2, "nothing after the failure"
     assert "--constraint=default.txt" in ran[-1]

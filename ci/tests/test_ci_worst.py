@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -137,15 +138,16 @@ def test_a_version_keeps_one_input_and_earlier_versions_theirs(tmp_path: Path) -
 def test_the_command_records(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    name = "faster-whisper"
     monkeypatch.setattr(inputs, "RECORD", tmp_path / "worst.json")
     inputs.write([ENTRY])
-    assert cli.run(["librosa", "no-such-front-end", "--steps", "4", "--record"]) == 1
+    assert cli.run([name, "no-such-front-end", "--steps", "4", "--record"]) == 1
     said = capsys.readouterr().out
-    assert said.startswith("librosa 0.")
+    assert re.match(rf"{name} \d", said)
     assert "\nno-such-front-end: " in said
     [found, kept] = inputs.read()
-    assert (found.front_end, kept) == ("librosa", ENTRY)
+    assert (found.front_end, kept) == (name, ENTRY)
     inputs.write([replace(found, found="2026-01-01"), kept])
-    assert cli.run(["librosa", "--steps", "2", "--record"]) == 0
+    assert cli.run([name, "--steps", "2", "--record"]) == 0
     assert inputs.read()[0].found == "2026-01-01", "the same input was found then"
-    assert cli.run(["librosa", "--steps", "2"]) == 0
+    assert cli.run([name, "--steps", "2"]) == 0

@@ -151,17 +151,15 @@ def test_a_slight_fault_beside_great_ones_is_named() -> None:
         assert diagnosis.explanations[0].score <= 1.0
 
 
-@pytest.mark.parametrize(
-    "quirks",
-    [
-        {"symmetric-window": None, "magnitude": None, "range-width": 9.5},
-        {"float-as-int16": None, "no-mel-norm": None, "natural-logarithm": None},
-        {"pad-zero": None, "symmetric-window": None, "htk-mel": None, "natural-logarithm": None},
-        {"int16-by-32767": None, "no-centre-zero-tail": None, "symmetric-window": None}
-        | {"no-range": None},
-    ],
-    ids="-and-".join,
-)
+HIDDEN: list[dict[str, float | None]] = [
+    {"symmetric-window": None, "magnitude": None, "range-width": 9.5},
+    {"float-as-int16": None, "no-mel-norm": None, "natural-logarithm": None},
+    {"pad-zero": None, "symmetric-window": None, "htk-mel": None, "natural-logarithm": None},
+    dict.fromkeys(("int16-by-32767", "no-centre-zero-tail", "symmetric-window", "no-range")),
+]
+
+
+@pytest.mark.parametrize("quirks", by_day(HIDDEN, HIDDEN[::3]), ids="-and-".join)
 def test_quirks_that_hide_each_other_are_found_soon(
     quirks: dict[str, float | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -355,7 +353,7 @@ ELSEWHERE = [
 ]
 
 
-@pytest.mark.parametrize("fault", by_day(ELSEWHERE, ["pad-zero", "magnitude", "floor"]))
+@pytest.mark.parametrize("fault", by_day(ELSEWHERE, ["pad-zero", "floor"]))
 def test_front_ends_written_elsewhere_are_told(fault: str) -> None:
     assert names(diagnose(front_end(_written_elsewhere(fault))))[0] == [fault]
 
@@ -494,7 +492,7 @@ FAILED = (
 """Cases that are told to have failed: what they ask for is asked for again."""
 
 
-@pytest.mark.parametrize("condition", by_day(BRANCHES, ["with 128 bands", "with clips in a batch"]))
+@pytest.mark.parametrize("condition", by_day(BRANCHES, ["with clips in a batch"]))
 def test_the_condition_of_a_fault_is_said(condition: str) -> None:
     source = _only(BRANCHES[condition], lambda y: y + np.float32(0.25))
     diagnosis = diagnose(front_end(source()), failed=FAILED)
@@ -504,10 +502,7 @@ def test_the_condition_of_a_fault_is_said(condition: str) -> None:
     assert ["offset"] in names(diagnosis)
 
 
-@pytest.mark.parametrize(
-    "condition",
-    by_day(UNSEEN, ["with 320 to 1,555 samples", "with pad_to equal to the number of samples"]),
-)
+@pytest.mark.parametrize("condition", by_day(UNSEEN, ["with 320 to 1,555 samples"]))
 def test_a_condition_is_found_without_a_case_that_shows_it(condition: str) -> None:
     """A plain clip is asked for in every way where the clips are right."""
     source = _only(UNSEEN[condition], lambda y: y + np.float32(0.25))

@@ -122,10 +122,12 @@ def test_descendants_are_found(has_lists: bool, monkeypatch: pytest.MonkeyPatch)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         grandchild = int(child.stdout.readline())
-        found = warden.descendants(os.getpid())
-        assert {child.pid, grandchild} <= {*found}
-        assert warden.descendants(child.pid) == [grandchild]
-        os.kill(grandchild, signal.SIGKILL)
+        try:
+            of_this, of_the_child = map(warden.descendants, (os.getpid(), child.pid))
+        finally:
+            os.kill(grandchild, signal.SIGKILL)
+    assert {child.pid, grandchild} <= {*of_this}
+    assert of_the_child == [grandchild]
 
 
 # Reads a file that is there by its relative path, and leaves another.

@@ -67,8 +67,10 @@ test_mojo_emulated.py, too."""
 
 
 def marked(name: str) -> Any:
-    """What takes long is nightly: MAX compiles a graph for each kind of call."""
-    takes_long = name.startswith(("mojo-max", *EMULATED))
+    """What takes long is nightly: MAX compiles a graph for each kind of call, and no other test by
+    day needs the kernel for x86-64-v3.
+    """
+    takes_long = name.startswith(("mojo-max", "mojo-cpu x86-64-v3", *EMULATED))
     return pytest.param(name, marks=[pytest.mark.nightly] if takes_long else [])
 
 
@@ -99,7 +101,7 @@ def best() -> str:
     return builder.target_cpu() if platform.machine() == "x86_64" else "x86-64"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="every other processor fuses")
 def test_other_bits_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without fused multiply-add there are other bits: the one exception, and what shows here."""

@@ -36,6 +36,7 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("root")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "ROOT", folder)
+        patch.setenv("WHISPER_MEL_TARGET_CPU", builder.target_cpu())  # that others are built for
         assert build.run(["c"]) == 0
     assert {path.name for path in (folder / "dist").iterdir()} == {
         "libwhispermel.so",

@@ -130,9 +130,9 @@ def _make(
     corpus: Corpus,
     missing: list[Clip],
 ) -> str:
-    """Make what is missing, first in shards of many clips, then, of what failed, of one each.
+    """Compute the missing clips in shards of many; then those that failed, each in its own shard.
 
-    Returns figures of the run.
+    Return figures of the run, as one line.
     """
     log_mel(np.zeros(400, np.float32))  # compiled once, not by every worker
     reasons: dict[Clip, str] = {}

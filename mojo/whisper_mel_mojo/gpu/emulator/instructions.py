@@ -158,6 +158,6 @@ for _table in (_arithmetic, _bits, _comparisons, _floats, _conversions):
 
 
 def form_of(opcode: str, sources: int) -> Form | None:
-    """Return what an opcode makes of so many sources; None if the opcode is unknown."""
+    """Return the form of an opcode with this number of sources; None if there is none."""
     of_three = FORMS.get(opcode + _OF_THREE) if sources == 3 else None
     return of_three or FORMS.get(opcode)
