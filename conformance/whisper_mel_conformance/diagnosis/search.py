@@ -60,6 +60,7 @@ _REFINED = 24  # pairs that are fitted, of each of three rankings
 _ALIKE = 2  # pairs of a ranking with one loss: a quirk that does nothing here goes with any other
 _SCANNED = 8  # pairs whose whole numbers are tried far from the grid's, too
 _FITTED_TO = 3  # answers that a quirk's number is fitted to, each alone
+_SCREENS = 2  # answers that more than one quirk shows in, by which pairs beside it are ranked
 _WORK = 74_000  # evaluations, see Model: then the search ends, with what it has found
 _BEFORE_CURVES = 2  # combinations that are tried with curves behind them
 _CURVED = 1.0  # the most that no curve may explain, of their loss
@@ -239,7 +240,7 @@ class Search:
         index = min(self._explained, key=lambda i: len(self._explained[i]))
         others = [m for i, m in enumerate(self._wrong) if i not in self._explained]
         pairs = combine(self._explained[index], [*self._everything, *self._finer])
-        return self._those_that_explain(self._best(pairs, others or self._wrong))
+        return self._those_that_explain(self._best(pairs, (others or self._wrong)[:_SCREENS]))
 
     def _behind_mel_powers(self) -> list[Explanation]:
         """Find two quirks without a number that change nothing before the mel powers: of those
