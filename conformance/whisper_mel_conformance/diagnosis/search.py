@@ -61,7 +61,7 @@ _ALIKE = 2  # pairs of a ranking with one loss: a quirk that does nothing here g
 _SCANNED = 8  # pairs whose whole numbers are tried far from the grid's, too
 _FITTED_TO = 3  # answers that a quirk's number is fitted to, each alone
 _SCREENS = 2  # answers that more than one quirk shows in, by which pairs beside it are ranked
-_WORK = 74_000  # evaluations, see Model: then the search ends, with what it has found
+_WORK = 84_000  # evaluations, see Model: then the search ends, with what it has found
 _BEFORE_CURVES = 2  # combinations that are tried with curves behind them
 _CURVED = 1.0  # the most that no curve may explain, of their loss
 _LIKELY_CURVES = 4  # curves that are fitted behind each
@@ -520,8 +520,8 @@ def _nearness_but_scale(models: Sequence[Model], variants: Variants) -> tuple[fl
     return nearness, left[True]
 
 
-_NARROW = _Steps(2, 2, (0, 1, 2, 3), 1, 0.18, _nearness_but_curve)
-_WIDE = _Steps(12, 6, (0, 6, 12), 3, 0.22, _nearness_but_scale)
+_NARROW = _Steps(2, 2, (0, 1, 2, 3), 1, 0.16, _nearness_but_curve)
+_WIDE = _Steps(12, 6, (0, 6, 12), 3, 0.31, _nearness_but_scale)
 
 
 def _between(models: Sequence[Model], first: Variants, second: Variants) -> tuple[float, Variants]:
