@@ -622,6 +622,14 @@ def test_what_is_left_of_three_faults_is_said() -> None:
 
 
 @pytest.mark.nightly
+def test_three_faults_that_each_change_every_value_are_found() -> None:
+    """As of ``torch.stft`` with 512 points and zeros at both ends, and HTK's bank."""
+    quirks = {"pad-zero": None, "transform-zero-extended": 512.0, "htk-mel": None}
+    variations = [CATALOGUE[id].variation(value) for id, value in quirks.items()]
+    assert names(diagnose(front_end(QuirkyFrontEnd(variations, "faulty")))) == [sorted(quirks)]
+
+
+@pytest.mark.nightly
 def test_faults_beside_one_that_nothing_explains_are_named() -> None:
     """A symmetric window and magnitudes; of the last 16 bands, something else as well."""
 
