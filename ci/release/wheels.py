@@ -28,6 +28,10 @@ CPUS = {"x86_64": ["x86-64-v4", "x86-64-v3", "x86-64"]}
 TARGETS = ("aarch64",)
 
 
+# Packages that others cannot be installed without, which are built with them
+NEEDED = {"golden": ["reference"], "conformance": ["reference", "golden"]}
+
+
 class Wanted(NamedTuple):
     """What is to be built.
 
@@ -48,7 +52,7 @@ def default_accelerators() -> list[str]:
 
 
 def parse(arguments: list[str]) -> Wanted:
-    """Return the packages, by default all, and the accelerators that are named.
+    """Return the packages, by default all, with those that they need, and the accelerators.
 
     `--accelerator NAME` may be repeated; `none` stands for none. `--target NAME` stands for the
     kernel's wheel alone, without accelerators. Raises ``ValueError`` for an unknown package or
@@ -69,6 +73,8 @@ def parse(arguments: list[str]) -> Wanted:
             packages.append(argument)
         else:
             raise ValueError(f"{argument}: expected a package, of {', '.join(known)}")
+    needed = {name for package in packages for name in (package, *NEEDED.get(package, []))}
+    wanted = [name for name in known if name in needed] or known
     if targets:
         if len(targets) > 1 or targets[0] not in TARGETS:
             raise ValueError(f"--target {', '.join(targets)}: expected one of {', '.join(TARGETS)}")
@@ -78,8 +84,8 @@ def parse(arguments: list[str]) -> Wanted:
     if "none" in accelerators:
         if accelerators != ["none"]:
             raise ValueError(f"--accelerator none: expected no other beside it, {accelerators}")
-        return Wanted(packages or known, [])
-    return Wanted(packages or known, accelerators or None)
+        return Wanted(wanted, [])
+    return Wanted(wanted, accelerators or None)
 
 
 def build(dist: Path, packages: list[str], accelerators: list[str] | None) -> int:

@@ -206,7 +206,15 @@ def test_an_unknown_accelerator_names_the_known_ones(capsys: pytest.CaptureFixtu
     assert wheels.parse(two) == (everything, ["sm_89", "sm_75"], "")
     assert wheels.parse(["--accelerator", "none"]) == (everything, [], "")
     assert wheels.parse([]) == (everything, None, "")
-    assert wheels.parse(["golden", "reference"]) == (["golden", "reference"], None, "")
+    assert wheels.parse(["golden", "reference"]) == (["reference", "golden"], None, "")
+
+
+def test_packages_are_built_with_those_that_they_need() -> None:
+    """They are published nowhere: pip finds them beside each other only."""
+    for package in PACKAGES:
+        asked = (package / "pyproject.toml").read_text().partition("\ndependencies = ")[2]
+        needed = re.findall(r'"whisper-mel-(\w+)==', asked.partition("]")[0])
+        assert {*wheels.parse([package.name]).packages} == {package.name, *needed}
 
 
 def test_another_processor(

@@ -60,7 +60,8 @@ _REFINED = 24  # pairs that are fitted, of each of three rankings
 _ALIKE = 2  # pairs of a ranking with one loss: a quirk that does nothing here goes with any other
 _SCANNED = 8  # pairs whose whole numbers are tried far from the grid's, too
 _FITTED_TO = 3  # answers that a quirk's number is fitted to, each alone
-_WORK = 74_000  # evaluations, see Model: then the search ends, with what it has found
+_SCREENS = 2  # answers that more than one quirk shows in, by which pairs beside it are ranked
+_WORK = 84_000  # evaluations, see Model: then the search ends, with what it has found
 _BEFORE_CURVES = 2  # combinations that are tried with curves behind them
 _CURVED = 1.0  # the most that no curve may explain, of their loss
 _LIKELY_CURVES = 4  # curves that are fitted behind each
@@ -239,7 +240,7 @@ class Search:
         index = min(self._explained, key=lambda i: len(self._explained[i]))
         others = [m for i, m in enumerate(self._wrong) if i not in self._explained]
         pairs = combine(self._explained[index], [*self._everything, *self._finer])
-        return self._those_that_explain(self._best(pairs, others or self._wrong))
+        return self._those_that_explain(self._best(pairs, (others or self._wrong)[:_SCREENS]))
 
     def _behind_mel_powers(self) -> list[Explanation]:
         """Find two quirks without a number that change nothing before the mel powers: of those
@@ -519,8 +520,8 @@ def _nearness_but_scale(models: Sequence[Model], variants: Variants) -> tuple[fl
     return nearness, left[True]
 
 
-_NARROW = _Steps(2, 2, (0, 1, 2, 3), 1, 0.18, _nearness_but_curve)
-_WIDE = _Steps(12, 6, (0, 6, 12), 3, 0.22, _nearness_but_scale)
+_NARROW = _Steps(2, 2, (0, 1, 2, 3), 1, 0.16, _nearness_but_curve)
+_WIDE = _Steps(12, 6, (0, 6, 12), 3, 0.31, _nearness_but_scale)
 
 
 def _between(models: Sequence[Model], first: Variants, second: Variants) -> tuple[float, Variants]:
