@@ -189,7 +189,12 @@ _PAIRS: list[tuple[type[ast.AST], type[ast.AST]]] = [
     *((ast.Is, ast.IsNot), (ast.And, ast.Or), (ast.Add, ast.Sub), (ast.Mult, ast.Div)),
 ]
 _OTHER = {a: b for one, other in _PAIRS for a, b in ((one, other), (other, one))}
-_OPPOSITE = {ast.Lt: ast.GtE, ast.GtE: ast.Lt, ast.Gt: ast.LtE, ast.LtE: ast.Gt}
+_OPPOSITE: dict[type[ast.AST], type[ast.AST]] = {
+    ast.Lt: ast.GtE,
+    ast.GtE: ast.Lt,
+    ast.Gt: ast.LtE,
+    ast.LtE: ast.Gt,
+}
 """What comparisons of real numbers become: those are never equal, but by chance."""
 
 

@@ -143,7 +143,7 @@ class _Finder:
 )
 def _find() -> None:
     if _Finder not in sys.meta_path:
-        sys.meta_path.insert(0, _Finder)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _Finder)
 
 
 @_changing(
