@@ -27,6 +27,8 @@ from whisper_mel_conformance.quirks.path import Variation
 from whisper_mel_conformance.quirks.quirk import QuirkyFrontEnd
 from whisper_mel_reference import WHISPER
 
+pytestmark = pytest.mark.slow
+
 RISING, NOISE = rising(2000, 31), noise(1700, 32, 0.2)
 HANN = Variant("symmetric-window")
 

@@ -12,7 +12,7 @@ import whisper_mel_conformance.run.quiet_blas  # noqa: F401  before anything imp
 from daily import by_day
 from running import CORRECT, QUIRKS, conformance
 from whisper_mel_conformance.cases import very_long
-from whisper_mel_conformance.cases.catalogue import CHECKS, find
+from whisper_mel_conformance.cases.catalogue import CHECKS, all_cases, find
 from whisper_mel_conformance.cases.properties import Property, search
 from whisper_mel_conformance.cases.recipes import render_audio
 from whisper_mel_conformance.frontend.client import FrontEnd, InProcess
@@ -97,6 +97,19 @@ def test_the_length_is_chosen_by_speed_and_said(monkeypatch: pytest.MonkeyPatch)
             assert result.status == ("passed" if exponent == longest else "skipped")
             if exponent != longest:
                 assert f"2^{longest} samples are the most" in result.message
+
+
+def test_slow_front_ends_are_asked_for_the_longest_clip_in_longer_profiles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What takes 19 s for it is skipped in the quick profile; what takes 21 s is never asked."""
+    of_slow = find("boundary/2-to-the-24-within-20-seconds")
+    assert of_slow in all_cases("ci")
+    assert of_slow not in all_cases("quick")
+    for seconds, said in ((19.0, "of the frames"), (21.0, "2^23 samples are the most")):
+        monkeypatch.setattr(very_long, "_rate", lambda *_, seconds=seconds: seconds / (1 << 24))
+        assert judged(late(1 << 22, "late"), LONGEST).status == "skipped"
+        assert said in judged(late(1 << 22, "late"), of_slow).message
 
 
 # --------------------------------------------------------------------------- stored answers

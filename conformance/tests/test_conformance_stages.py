@@ -30,6 +30,8 @@ from whisper_mel_conformance.quirks.path import Variation
 from whisper_mel_conformance.quirks.quirk import QuirkyFrontEnd
 from whisper_mel_reference import WHISPER
 
+pytestmark = pytest.mark.slow
+
 Stages = dict[str, Hook]
 Learnt = Mapping[int, Mapping[str, Answer]]
 UNSEEN = (noise(9000, 41, 0.3), rising(8000, 42))

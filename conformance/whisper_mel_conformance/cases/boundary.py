@@ -35,7 +35,7 @@ def _cases(profile: str) -> Iterator[Case]:
         for minutes in (5, 11):  # 65,535 frames, the limit of a CUDA grid's y, are 10.9 minutes
             n = minutes * 60 * SECOND + 80
             yield from both(f"boundary/{minutes}-minutes", "scored", recipe=rising(n, seed=5))
-    yield from very_long.cases()
+    yield from very_long.cases(profile)
     # Of longer clips, too, which take other loops than those of 11 frames.
     longer = {"recipe": rising(0, 15), "lengths": list(range(5120, 5280))}
     yield Case("boundary/every-remainder-of-32-frames", "sweep", longer)

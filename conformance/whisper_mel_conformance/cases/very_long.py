@@ -28,18 +28,25 @@ _MORE = 28_353  # samples beyond a power of two: the loud end, and no whole hops
 _EXPONENTS = (21, 22, 23, 24)
 """Lengths are a little more than these powers of two. float32 counts to 2 ** 24."""
 _SECONDS = 1.0
-"""Limit of what a call may be expected to take; the shortest of the clips is asked for anyway."""
+"""Limit of what a call may be expected to take in the quick profile."""
+_SECONDS_OF_SLOW = 20.0
+"""The same in longer profiles, of the longest clip."""
 
 
-@check(lambda request, exponent: [request.of_length(_length(exponent))])
-def very_long(front_end: FrontEnd, request: Request, exponent: int) -> float:
-    """Judge the longest of the clips whose features take a second at most; skip the others."""
+@check(lambda request, exponent, **_: [request.of_length(_length(exponent))])
+def very_long(
+    front_end: FrontEnd, request: Request, exponent: int, seconds: float = _SECONDS
+) -> float:
+    """Judge the longest of the clips whose features take so many seconds at most; skip the others.
+
+    One is asked for in any case.
+    """
     rate = _rate(front_end, request)
-    feasible = [k for k in _EXPONENTS if (1 << k) * rate <= _SECONDS] or _EXPONENTS[:1]
+    feasible = [k for k in _EXPONENTS if (1 << k) * rate <= seconds] or _EXPONENTS[:1]
     if exponent != feasible[-1]:
         raise Unsupported(
             f"a second of audio takes {rate * SECOND * 1e6:.3g} µs: 2^{feasible[-1]} samples are "
-            "the most that are asked for within a second"
+            f"the most that are asked for within {seconds:g} s"
         )
     spec = request.spec()
     audio = _audio(_length(exponent), spec)
@@ -98,8 +105,15 @@ def _pieces(count: int, short: int) -> Iterator[tuple[Array, Array]]:
         yield frames, np.where(frames >= count - _TAIL, frames - (count - short), place)
 
 
-def cases() -> Iterator[Case]:
-    """Return a case for each length; of a front-end all but one are skipped."""
+def cases(profile: str) -> Iterator[Case]:
+    """Return a case for each length; of a front-end all but one are skipped.
+
+    Longer profiles ask slow front-ends for the longest clip, too.
+    """
     for exponent in _EXPONENTS:
         arguments = {"recipe": rising(0, seed=6), "exponent": exponent}
         yield Case(f"boundary/2-to-the-{exponent}", "very_long", arguments)
+    if profile != "quick":
+        slow = {"recipe": rising(0, seed=6), "exponent": _EXPONENTS[-1]}
+        slow["seconds"] = _SECONDS_OF_SLOW
+        yield Case("boundary/2-to-the-24-within-20-seconds", "very_long", slow)

@@ -6,6 +6,7 @@ import ctypes
 import os
 import random
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Callable
@@ -21,12 +22,18 @@ _SINCE = "2026-11-27"
 
 
 def _changing(
-    id: str, mechanism: str, effect: str, *, fix: str, killer: str = "state/unchanged"
+    id: str,
+    mechanism: str,
+    effect: str,
+    *,
+    fix: str,
+    killer: str = "state/unchanged",
+    since: str = _SINCE,
 ) -> Callable[[Callable[[], None]], Callable[[], None]]:
     """Decorate a function that changes the state of the process in each call."""
 
     def add(change: Callable[[], None]) -> Callable[[], None]:
-        @SETTINGS.front_end(id, mechanism, effect, fix=fix, killer=killer, since=_SINCE)
+        @SETTINGS.front_end(id, mechanism, effect, fix=fix, killer=killer, since=since)
         def front_end(audio: Array, n_mels: int = 80) -> Array:
             y = right(audio, n_mels)
             change()
@@ -118,6 +125,25 @@ def _limit() -> None:
 )
 def _move() -> None:
     os.chdir("/")
+
+
+class _Finder:
+    """A finder of modules that finds none."""
+
+    find_spec = staticmethod(lambda *_: None)
+
+
+@_changing(
+    "import-hook-added",
+    "A finder of modules is added to sys.meta_path.",
+    "each later import of the caller asks it first",
+    fix="Import what is needed when the package is loaded, and take the finder out again: "
+    "`sys.meta_path.remove(finder)` in a finally clause.",
+    since="2026-11-28",
+)
+def _find() -> None:
+    if _Finder not in sys.meta_path:
+        sys.meta_path.insert(0, _Finder)
 
 
 @_changing(
