@@ -370,7 +370,7 @@ print("unchanged", python._killed(module, None, sys.argv[1]))
 for place in range(len(list(python._changes(python._tree(module))))):
     tree = python._tree(module)
     said = list(python._changes(tree))[place]()
-    if said.endswith(("score > limit", "became 65")):
+    if said.endswith(("score < limit", "became 65")):
         print(said, python._killed(module, tree, sys.argv[1]))
 """
 
