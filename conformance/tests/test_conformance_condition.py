@@ -126,6 +126,7 @@ RULES: dict[str, Rule] = {
     "with more than 5,000 samples": lambda it: samples(it) > 5000,
     "with fewer than 482 samples": lambda it: samples(it) <= 481,
     "with 480 to 2,500 samples": lambda it: 480 <= samples(it) <= 2500,
+    "with a number of samples that is a multiple of 4": lambda it: samples(it) % 4 == 0,
     "with a number of samples that is a multiple of 160": lambda it: samples(it) % 160 == 0,
     "with a number of samples that is not a multiple of 3": lambda it: samples(it) % 3 != 0,
     "with a number n of samples of which n % 400 is 112": lambda it: samples(it) % 400 == 112,

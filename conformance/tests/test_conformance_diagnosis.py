@@ -510,6 +510,17 @@ def test_a_condition_is_found_without_a_case_that_shows_it(condition: str) -> No
     assert any(it.startswith(f"It is wrong {condition} only") for it in diagnosis.sentences)
 
 
+def test_what_is_right_under_a_condition_tells_faults_apart() -> None:
+    """A low maximum that is fixed would give the same features, but of a loud clip."""
+    faulty = QuirkyFrontEnd([CATALOGUE["floor"].variation(2.5e-6)], "faulty")
+
+    def log_mel(audio: Array, n_mels: int = 80) -> Array:
+        return (faulty.log_mel if audio.shape[-1] > 22_000 else right)(audio, n_mels)
+
+    diagnosis = diagnose(front_end(log_mel), failed=FAILED)
+    assert names(diagnosis) == [["floor"]]
+
+
 def test_lengths_that_are_few_in_a_case_are_found() -> None:
     """None of the diagnosis' own clips has one, and of the case's 160 lengths four have."""
     source = _only(lambda audio, spec: audio.shape[-1] % 42 == 0, lambda y: y + np.float32(0.25))

@@ -143,13 +143,21 @@ def _under_a_condition(
         for name, request in requests.items()
         if calls.can_ask(request)
     ]
-    wrong = [a for a in answers if a.actual is not None and not a.score <= CLASS_B]
+    given = [answer for answer in answers if answer.actual is not None]
+    wrong = [answer for answer in given if not answer.score <= CLASS_B]
     if not wrong:
         whys = [answer.error for answer in answers if answer.error]
         cause = f"It gives no features: {whys[0]}." if whys else "Nothing known explains it."
         return Diagnosis([], cause, [condition.sentence], condition=condition)
+    # What is right there tells faults apart, unless the condition is a little too wide.
+    found = Causes(front_end, requests, given, failed, condition).simple()
     causes = Causes(front_end, requests, wrong, failed, condition)
-    return causes.simple() or (causes.combined() if with_pairs else None) or causes.unexplained()
+    return (
+        found
+        or causes.simple()
+        or (causes.combined() if with_pairs else None)
+        or causes.unexplained()
+    )
 
 
 _WHERE_LONG = ("loud", "late")

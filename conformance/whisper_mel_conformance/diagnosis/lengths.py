@@ -122,12 +122,20 @@ def _remainder(is_wrong: IsWrong, wrong: Sequence[int], right: Sequence[int]) ->
     """Find a divisor and the remainder that wrong lengths have, or all but wrong ones."""
     rare, common = (min(wrong), True), (min(right), False)
     for start, state in (rare, common) if len(wrong) <= len(right) else (common, rare):
-        for period in _PERIODS:
-            if all(is_wrong(start + k * period) is state for k in (1, 2, 3)):
-                if period > 1 and is_wrong(start + period + 1) is not state:
-                    return _remainder_part(period, start % period, state)
-                break
+        alike = (p for p in _PERIODS if all(is_wrong(start + k * p) is state for k in (1, 2, 3)))
+        period = next(alike, 1)
+        if period > 1 and _has_period(is_wrong, start, period, state):
+            return _remainder_part(period, start % period, state)
     return None
+
+
+def _has_period(is_wrong: IsWrong, start: int, period: int, state: bool) -> bool:
+    """Return whether of the next lengths, of which there are few, only each ``period``-th is so."""
+    others = (n for n in range(1, min(period, _NEXT) + 2) if n % period)
+    return all(is_wrong(start + n) is not state for n in others)
+
+
+_NEXT = 4
 
 
 def _remainder_part(period: int, remainder: int, is_wrong: bool) -> Part:

@@ -251,8 +251,10 @@ class Search:
         return self._those_that_explain(near)
 
     def _two_numbers(self) -> list[Explanation]:
-        """Find two quirks with a number of which each only shifts or scales what it changes: far
-        from the grids' values neither brings the features nearer alone."""
+        """Find two quirks that each shift or scale by a number, far from the grids' values.
+
+        Neither brings the features nearer alone, so both numbers are fitted together.
+        """
         numbers = [it for it in self._everything if it.id in _SHIFTS_OR_SCALES]
         return self._those_that_explain(self._best(combine(numbers, numbers), self._wrong[:1]))
 
