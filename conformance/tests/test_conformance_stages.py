@@ -98,6 +98,16 @@ def test_frames_that_drift_are_found(by: int) -> None:
     assert f"{by} from frame 1, {2 * by} from frame 2, {3 * by} from frame 3, and" in soon.shown
 
 
+def test_frames_that_drift_far_are_found_up_to_200_samples() -> None:
+    """Of 250 frames the last drifts, too: 300 samples in 249 steps are 1.205 each."""
+    far = fitted(free_positions, _late(lambda t: np.where(t == 249, 150, t * 296 // 248 - 150)))
+    assert "each begins 161.2 samples after the one before" in far.free.cause
+    assert far.free.shown.endswith(", and 150 at frame 249.")
+    most = fitted(free_positions, _late(lambda t: 196 + t // 50))
+    assert most.free.shown.endswith("200 from frame 200, and 200 at frame 249.")
+    assert not [*free_positions(learnt(_late(lambda t: 197 + t // 50)))]
+
+
 def test_frames_that_begin_nowhere_or_where_they_should_are_not_explained() -> None:
     leap = _late(lambda t: 5 * (t // 50))  # by more than frames drift
     for stages in ({}, leap, outside.gaussian_window(Draw(1))):
@@ -375,6 +385,11 @@ SMOOTH: dict[str, Stages] = {
     "bank": _bank(lambda weights: weights * np.linspace(0.99, 1.01, 201)),
     "upper bands": {
         "mel": lambda mel, call: np.concatenate([mel[:40], outside.to_bits(mel[40:], 8)])
+    },
+    "upper bands more than others": {
+        "mel": lambda mel, call: np.concatenate(
+            [outside.to_bits(mel[:40], 11), outside.to_bits(mel[40:], 8)]
+        )
     },
     "lowest bands": {
         "mel": lambda mel, call: np.concatenate([outside.to_bits(mel[:20], 8), mel[20:]])
