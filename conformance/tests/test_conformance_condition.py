@@ -174,6 +174,9 @@ NONE: dict[str, Rule] = {
     "a relative place": lambda it: _loudest(it) < samples(it) // 2,
     "by what it holds": lambda it: it.recipe == PLAIN.recipe,
     "no simple length": lambda it: samples(it) in (2112, 240, 4080, 30_011),
+    "long ones, but some": lambda it: samples(it) > 1700 and not 3300 <= samples(it) < 3400,
+    "two remainders": lambda it: samples(it) % 400 in (112, 113),
+    "two of three that have a remainder": lambda it: samples(it) % 3840 in (2112, 3392),
 }
 
 

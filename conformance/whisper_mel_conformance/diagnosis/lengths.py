@@ -103,8 +103,8 @@ _TELLING = 3  # wrong lengths between right ones tell that those between them ar
 
 def _are_wrong(is_wrong: IsWrong, low: int, high: int) -> bool:
     """Return whether some lengths between two are all wrong, as far as they are supported."""
-    some = np.linspace(low, max(low, high), 5).astype(int) + np.array([0, 1, 2, 1, 0])
-    return all(is_wrong(min(n, max(low, high))) is not False for n in some.tolist())
+    some = np.linspace(low, max(low, high), 5).astype(int)
+    return all(is_wrong(n) is not False for n in some.tolist())
 
 
 def border(is_wrong: IsWrong, right: int, wrong: int) -> int:
@@ -124,7 +124,7 @@ def _remainder(is_wrong: IsWrong, wrong: Sequence[int], right: Sequence[int]) ->
     for start, state in (rare, common) if len(wrong) <= len(right) else (common, rare):
         for period in _PERIODS:
             if all(is_wrong(start + k * period) is state for k in (1, 2, 3)):
-                if period > 1 and is_wrong(start + period + 1) is not state:
+                if period > 1:
                     return _remainder_part(period, start % period, state)
                 break
     return None
