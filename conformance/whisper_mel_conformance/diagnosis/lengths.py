@@ -124,7 +124,7 @@ def _remainder(is_wrong: IsWrong, wrong: Sequence[int], right: Sequence[int]) ->
     for start, state in (rare, common) if len(wrong) <= len(right) else (common, rare):
         for period in _PERIODS:
             if all(is_wrong(start + k * period) is state for k in (1, 2, 3)):
-                if period > 1:
+                if period > 1 and is_wrong(start + period + 1) is not state:
                     return _remainder_part(period, start % period, state)
                 break
     return None
