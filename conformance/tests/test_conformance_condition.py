@@ -175,12 +175,19 @@ NONE: dict[str, Rule] = {
     "a relative place": lambda it: _loudest(it) < samples(it) // 2,
     "by what it holds": lambda it: it.recipe == PLAIN.recipe,
     "no simple length": lambda it: samples(it) in (2112, 240, 4080, 30_011),
+    "long ones, but some": lambda it: samples(it) > 1700 and not 3300 <= samples(it) < 3400,
+    "two remainders": lambda it: samples(it) % 400 in (112, 113),
+    "two of four remainders": lambda it: samples(it) % 4 in (0, 3),
+    "three of four remainders, of some": lambda it: (
+        samples(it) % 4 != 0 and 3143 <= samples(it) <= 7674
+    ),
+    "two of three that have a remainder": lambda it: samples(it) % 3840 in (2112, 3392),
 }
 
 
 @pytest.mark.parametrize("why", NONE)
 def test_what_has_no_condition_is_given_none(why: str) -> None:
-    asked = asked_of(NONE[why], PLAIN, Request(noise(900, 2)))
+    asked = asked_of(NONE[why], PLAIN, Request(noise(900, 2)), Request(noise(3203, 2)))
     assert find_condition(asked) is None
 
 

@@ -134,6 +134,9 @@ def test_whole_numbers_far_away_are_found_by_trying_many() -> None:
     model = Model(answer(*right, recipe=NOISE))
     assert refine([model], start, scan=True) == right
     assert refine([model], start, scan=False) != right
+    last = (Variant("delayed-input", -320),)  # the first of the grid
+    far = Model(answer(*last, recipe=NOISE))
+    assert refine([far], (Variant("delayed-input", 160),), scan=True) == last
 
 
 def test_what_has_no_number_or_is_found_stays_as_it_is() -> None:
@@ -263,6 +266,27 @@ def test_a_part_that_quirks_explain_is_found_beside_what_nothing_does() -> None:
     assert search_of.peeled() is None
     search_of._reached = []
     assert search_of.peeled() is None
+
+
+def test_an_explanation_is_made_simpler_where_as_good_a_one_is() -> None:
+    """Without a quirk that does nothing, and by a quirk without a number for one with one."""
+    idle = Explanation((HANN, Variant("offset", 1.0)), 0.5)
+    assert found(searched(HANN)._simpler(idle)) == [{"symmetric-window"}]
+    scaled = Explanation((HANN, Variant("logarithm-scaled", math.log(10.0))), 0.5)
+    search_of = searched(HANN, Variant("natural-logarithm"))
+    assert found(search_of._simpler(scaled)) == [{"symmetric-window", "natural-logarithm"}]
+    own = Explanation((HANN, gain(0.37)), 0.5)
+    assert searched(HANN, gain(0.37))._simpler(own) == [own]
+
+
+def test_a_quirk_is_added_to_an_explanation_that_leaves_something() -> None:
+    """If nothing is left with it; one that leaves no more than a careless front-end does stays."""
+    search_of = searched(HANN, Variant("magnitude"))
+    some, careless = Explanation((HANN,), 9.0), Explanation((HANN,), 3.9)
+    assert found(search_of._completed([some])) == [{"symmetric-window", "magnitude"}]
+    assert search_of._completed([careless]) == [careless]
+    assert search_of._completed([]) == []
+    assert searched(stages={"features": lambda y, call: np.sin(9 * y)})._completed([some]) == [some]
 
 
 def ranked(*found: Explanation) -> list[str]:

@@ -336,6 +336,15 @@ def test_faults_that_share_a_case_are_told_apart_by_no_more_than_it() -> None:
         assert all(it.evidence.endswith(f"there for {it.quirk.id}.") for it in found)
 
 
+def test_where_no_fault_fails_all_that_failed_each_is_named_by_its_case() -> None:
+    """No fault of half precision fails a case of threads: each does as this in one of two."""
+    cases = ["half/float16-quiet/80", "maximum/1.5-two-threads/80"]
+    found = suspects(front_end(right), cases)
+    assert {it.quirk.killer for it in found} == {*cases}
+    for it in found:
+        assert it.evidence == f"It fails {it.quirk.killer}, which is there for {it.quirk.id}."
+
+
 def test_what_tells_faults_apart_is_soon_asked() -> None:
     """No case that measures, and none of 30 s."""
     asked = {it.id for it in suspects_module._questions(CATALOGUE.values())}

@@ -11,7 +11,7 @@ from whisper_mel_reference.pipeline import split_clips
 from whisper_mel_conformance.cases.judging import truth
 from whisper_mel_conformance.cases.request import Request
 from whisper_mel_conformance.diagnosis.answer import Answer
-from whisper_mel_conformance.diagnosis.requests import dtype_of, samples
+from whisper_mel_conformance.diagnosis.requests import dtype_of, samples, size
 from whisper_mel_conformance.frontend.load import Capabilities
 
 LONG = 60_000
@@ -77,11 +77,11 @@ class Asked:
 
     def ask_again(self, requests: Sequence[Request]) -> None:
         """Ask for the clips of cases that failed, short ones first, until one is wrong."""
-        by_size = sorted({repr(it): it for it in requests}.values(), key=_size)
-        short = [it for it in by_size if _size(it) <= LONG]
-        while sum(map(_size, short)) > _ASKED_AGAIN:
+        by_size = sorted({repr(it): it for it in requests}.values(), key=size)
+        short = [it for it in by_size if size(it) <= LONG]
+        while sum(map(size, short)) > _ASKED_AGAIN:
             short.pop()
-        for request in (*short, *[it for it in by_size if _size(it) > LONG][:_LONG_CALLS]):
+        for request in (*short, *[it for it in by_size if size(it) > LONG][:_LONG_CALLS]):
             if self.is_wrong(request):
                 return
 
@@ -90,10 +90,6 @@ class Asked:
         """The plainest and shortest call that is wrong; None if none is."""
         wrong = [request for request, is_wrong in self.calls if is_wrong]
         return min(wrong, key=_plainness, default=None)
-
-
-def _size(request: Request) -> int:
-    return max(samples(request), request.pad_to or 0)
 
 
 def _plainness(request: Request) -> tuple[int, int]:

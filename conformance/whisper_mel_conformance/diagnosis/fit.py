@@ -135,7 +135,8 @@ def _zoomed(
         grid = np.array(parameter.grid)
         place = int(np.argmin(np.abs(grid - variant.number)))
         scale = _Scale.of(parameter)
-        low, high = scale.to(grid[max(place - 1, 0)]), scale.to(grid[min(place + 1, grid.size - 1)])
+        around = grid[max(place - 1, 0) : place + 2]
+        low, high = scale.to(around[0]), scale.to(around[-1])
         for _ in range(_ZOOMS):
             places = np.linspace(low, high, _ZOOM)
             options = [_with(variants, i, scale.back(x)) for x in places.tolist()]
@@ -143,7 +144,8 @@ def _zoomed(
             best = int(np.argmin(losses))
             if losses[best] < least:
                 variants, least = options[best], losses[best]
-            low, high = places[max(best - 1, 0)], places[min(best + 1, _ZOOM - 1)]
+            around = places[max(best - 1, 0) : best + 2]
+            low, high = around[0], around[-1]
     return _least_squares(models, variants, least)
 
 

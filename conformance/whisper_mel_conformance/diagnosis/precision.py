@@ -175,14 +175,12 @@ def _is_everywhere(noise: _Noise, parts: Sequence[_Part], level: float) -> bool:
     groups = [group for group in groups if group.size >= _FEW]
     if len(groups) < _GROUPS:
         return False
-    every = np.concatenate(groups)
-    if not np.mean(np.abs(every) > _FAR_OFF) <= _OUTLIERS:
-        return False
+    outliers = np.mean(np.abs(np.concatenate(groups)) > _FAR_OFF)
     cut = [np.clip(group, -_FAR_OFF, _FAR_OFF) for group in groups]
     sizes = np.array([np.sqrt(np.square(group).mean()) for group in cut])
     off = np.maximum(sizes, 1.0 / sizes)
     odd = np.mean(off > _FACTOR)
-    return bool(off.max() <= _FAR_OFF and odd <= _ODD)
+    return bool(outliers <= _OUTLIERS and off.max() <= _FAR_OFF and odd <= _ODD)
 
 
 def _is_chance(noise: _Noise, level: float, louder: _Part, softer: _Part) -> bool:
@@ -190,9 +188,8 @@ def _is_chance(noise: _Noise, level: float, louder: _Part, softer: _Part) -> boo
     used = louder.used & softer.used
     scaled = [(part.error / noise.size(part, level))[used] for part in (louder, softer)]
     first, second = (np.clip(values, -_FAR_OFF, _FAR_OFF) for values in scaled)
-    if not first.std() >= _SPREAD * np.sqrt(np.square(first).mean()):
-        return False
-    return bool(np.abs(np.corrcoef(first, second)[0, 1]) <= _SAME)
+    spread = first.std() / np.sqrt(np.square(first).mean())
+    return bool(spread >= _SPREAD and np.abs(np.corrcoef(first, second)[0, 1]) <= _SAME)
 
 
 def _of_spectrum(part: _Part, deviation: Array) -> Array:

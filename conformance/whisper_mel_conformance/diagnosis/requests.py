@@ -17,6 +17,11 @@ def samples(request: Request) -> int:
     return length(request.recipes[0] if request.recipe is None else request.recipe)
 
 
+def size(request: Request) -> int:
+    """Return the number of samples of a request's clips, with padding."""
+    return max(samples(request), request.pad_to or 0)
+
+
 def dtype_of(request: Request) -> str:
     recipe: Any = request.recipes[0] if request.recipe is None else request.recipe
     while "parts" in recipe:

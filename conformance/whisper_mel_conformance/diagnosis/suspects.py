@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from whisper_mel_conformance.cases.case import Case
 from whisper_mel_conformance.cases.catalogue import CHECKS, find
+from whisper_mel_conformance.diagnosis.requests import size
 from whisper_mel_conformance.diagnosis.tried import can_be_tried, passes
 from whisper_mel_conformance.frontend.client import FrontEnd, InProcess
 from whisper_mel_conformance.frontend.load import inspect_front_end
@@ -91,14 +92,12 @@ def _questions(named: Iterable[Quirk]) -> list[Case]:
     """
     families = {_family(quirk) for quirk in named}
     ids = dict.fromkeys(q.killer for q in CATALOGUE.values() if _family(q) in families)
-    return [case for case in map(find, ids) if _is_soon_asked(case)]
+    return [case for case in map(find, ids) if can_be_tried(case) and _size(case) <= _LONGEST]
 
 
-def _is_soon_asked(case: Case) -> bool:
-    if not can_be_tried(case):
-        return False
-    requests = CHECKS[case.check].requests(case.arguments)
-    return sum(max(it.pad_to or 0, it.audio().shape[-1]) for it in requests) <= _LONGEST
+def _size(case: Case) -> int:
+    """Return the number of samples of the clips that a case asks for."""
+    return sum(map(size, CHECKS[case.check].requests(case.arguments)))
 
 
 def _answers(front_end: FrontEnd, cases: Iterable[Case]) -> Mapping[str, bool]:
