@@ -103,8 +103,8 @@ _TELLING = 3  # wrong lengths between right ones tell that those between them ar
 
 def _are_wrong(is_wrong: IsWrong, low: int, high: int) -> bool:
     """Return whether some lengths between two are all wrong, as far as they are supported."""
-    some = np.linspace(low, max(low, high), 5).astype(int)
-    return all(is_wrong(n) is not False for n in some.tolist())
+    some = np.linspace(low, max(low, high), 5).astype(int) + np.array([0, 1, 2, 1, 0])
+    return all(is_wrong(min(n, max(low, high))) is not False for n in some.tolist())
 
 
 def border(is_wrong: IsWrong, right: int, wrong: int) -> int:
