@@ -150,7 +150,9 @@ def _under_a_condition(
         cause = f"It gives no features: {whys[0]}." if whys else "Nothing known explains it."
         return Diagnosis([], cause, [condition.sentence], condition=condition)
     # What is right there tells faults apart, unless the condition is a little too wide.
-    found = Causes(front_end, requests, given, failed, condition).simple()
+    found = None
+    if len(given) > len(wrong):
+        found = Causes(front_end, requests, given, failed, condition).simple()
     causes = Causes(front_end, requests, wrong, failed, condition)
     return (
         found

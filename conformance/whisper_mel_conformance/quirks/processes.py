@@ -19,6 +19,10 @@ from whisper_mel_conformance.quirks.table import Array, Table, right
 CONCURRENCY, PROCESS = Table("concurrency"), Table("process")
 
 _SINCE = "2026-11-27"
+_FREE = (
+    "Free what each call takes, on every path out of it: valgrind "
+    "--leak-check=full, or tracemalloc in Python, shows where it was taken."
+)
 
 
 @CONCURRENCY.front_end(
@@ -306,8 +310,7 @@ def memory_eaten(audio: Array, n_mels: int = 80) -> Array:
     "memory-leak",
     "Each call leaves 80 kB behind.",
     "memory runs out",
-    fix="Free what each call takes, on every path out of it: valgrind "
-    "--leak-check=full, or tracemalloc in Python, shows where it was taken.",
+    fix=_FREE,
     killer="memory/left-behind-short/80",
 )
 class MemoryLeak:
@@ -325,8 +328,7 @@ class MemoryLeak:
     "small-leak",
     "Each call leaves 2,000 bytes behind.",
     "memory runs out, after days",
-    fix="Free what each call takes, on every path out of it: valgrind "
-    "--leak-check=full, or tracemalloc in Python, shows where it was taken.",
+    fix=_FREE,
     killer="memory/left-behind-short/80",
     since=_SINCE,
 )
@@ -376,8 +378,7 @@ class TablesForEachLength:
     "leak-by-int16",
     "Each call with int16 audio leaves 20 kB behind: those of the converted clip.",
     "memory runs out where audio is int16",
-    fix="Free what each call takes, on every path out of it: valgrind "
-    "--leak-check=full, or tracemalloc in Python, shows where it was taken.",
+    fix=_FREE,
     killer="memory/left-behind-int16",
     since=_SINCE,
 )
@@ -398,8 +399,7 @@ class LeakByInt16:
     "Each call with an option, a batch, float64 audio or samples that lie apart leaves 20 kB "
     "behind: those of its own path.",
     "memory runs out where the path is used",
-    fix="Free what each call takes, on every path out of it: valgrind "
-    "--leak-check=full, or tracemalloc in Python, shows where it was taken.",
+    fix=_FREE,
     killer="memory/left-behind-padded",
     since="2026-11-28",
 )
