@@ -61,11 +61,19 @@ class Machine(NamedTuple):
         absent += [] if (self.root / "lib" / "crt1.o").exists() else [f"libc in {self.root}"]
         return f"there is no {' and no '.join(absent)}" if absent else ""
 
+    def require(self) -> None:
+        """Raise ``BuildError`` that names what is missing to build and execute programs."""
+        missing = self.missing()
+        if missing:
+            raise BuildError(f"{missing}: ./dev system installs them, where it can")
+
     def library(self) -> Path:
         """Return the library for C; build it if it does not exist yet.
 
-        Raises as :func:`whisper_mel_mojo.builder.built_c_library`.
+        Raises ``BuildError`` if a program is missing, else as
+        :func:`whisper_mel_mojo.builder.built_c_library`.
         """
+        self.require()
         return built_c_library(self.cpu, *self.options, compiler=(self.compiler,))
 
     def compile_kernel(self, made: Path) -> None:
@@ -77,9 +85,7 @@ class Machine(NamedTuple):
 
         Raises ``BuildError`` if a program is missing or the C compiler fails.
         """
-        missing = self.missing()
-        if missing:
-            raise BuildError(f"{missing}: ./dev system installs them, where it can")
+        self.require()
         command = [self.compiler, *_FLAGS, str(SERVER)]
 
         def make(program: Path) -> None:
