@@ -667,7 +667,18 @@ def test_what_its_failures_have_in_common_is_said() -> None:
     failed = ["concurrency/four-threads/80", "determinism/interleaved", "concurrency/one-thread/80"]
     diagnosis = diagnose(front_end(right), failed=failed)
     assert "a data race (concurrency); equal calls differ" in diagnosis.sentences[-1]
-    assert diagnosis.sentences[-1].endswith("The first one is concurrency/four-threads/80.")
+    assert diagnosis.sentences[-1].endswith(
+        "The first case that shows it is concurrency/four-threads/80."
+    )
+
+
+def test_the_cause_is_what_its_failures_mean_where_no_fault_is_named() -> None:
+    diagnosis = diagnose(front_end(right), failed=["state/unchanged"])
+    assert diagnosis.cause == (
+        "A call changes what belongs to the whole process, or is spoiled by it (state). "
+        "The first case that shows it is state/unchanged."
+    )
+    assert any(it.startswith("It is right on the clips") for it in diagnosis.evidence)
 
 
 @pytest.mark.slow

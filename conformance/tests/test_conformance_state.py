@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import copyreg
 import ctypes
 import decimal
 import gc
 import json
+import logging
+import math
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -40,7 +46,7 @@ def attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def item(owner: Any, name: str, value: Any) -> Iterator[None]:
+def item(owner: Any, name: Any, value: Any) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(owner, name, value)
         yield
@@ -83,6 +89,26 @@ def debugged() -> Iterator[None]:
         gc.set_debug(0)
 
 
+@contextlib.contextmanager
+def traced() -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+    finally:
+        tracemalloc.stop()
+
+
+@contextlib.contextmanager
+def careless() -> Iterator[None]:
+    strict = codecs.lookup_error("strict")
+    codecs.register_error("strict", codecs.ignore_errors)
+    try:
+        yield
+    finally:
+        codecs.register_error("strict", strict)
+
+
+QUIET = logging.getLogger("whisper-mel.quiet")
 CHANGES: dict[str, Change] = {
     "function numpy.fft.rfft": lambda: attribute(np.fft, "rfft", np.fft.hfft),
     "function builtins.print": lambda: attribute(__builtins_module(), "print", print_nothing),
@@ -94,7 +120,7 @@ CHANGES: dict[str, Change] = {
     "sys.path": lambda: attribute(sys, "path", ["/nowhere", *sys.path]),
     "sys.argv": lambda: attribute(sys, "argv", ["other"]),
     "sys.stdin": lambda: attribute(sys, "stdin", None),
-    "tempfile.gettempdir()": lambda: attribute(tempfile, "tempdir", "/"),
+    "value tempfile.tempdir": lambda: attribute(tempfile, "tempdir", "/"),
     "decimal's context": lambda: decimal.localcontext(decimal.Context(prec=5)),
     "umask": lambda: set_and_put_back(os.umask, 0o70),
     "np.getbufsize()": lambda: set_and_put_back(np.setbufsize, 16_384),
@@ -118,6 +144,24 @@ CHANGES: dict[str, Change] = {
     "slack of timers": lambda: set_and_put_back(slack, 77_000),
     "decimal's context: traps": lambda: decimal.localcontext(decimal.Context(traps=[])),
     "digits of converted numbers": lambda: set_and_put_back(digits, 5000),
+    "value math.pi": lambda: attribute(math, "pi", 3.0),
+    "value numpy.pi": lambda: attribute(np, "pi", 3.0),
+    "value time.tzname": lambda: attribute(time, "tzname", ("JST", "JST")),
+    "value sys.dont_write_bytecode": lambda: attribute(
+        sys, "dont_write_bytecode", not sys.dont_write_bytecode
+    ),
+    "function threading.Thread.run": lambda: attribute(threading.Thread, "run", print_nothing),
+    "function json.encoder.JSONEncoder.item_separator": lambda: attribute(
+        json.JSONEncoder, "item_separator", ";"
+    ),
+    "sys.warnoptions": lambda: attribute(sys, "warnoptions", ["error"]),
+    "logger root": lambda: attribute(logging.root, "level", 5),
+    "logger whisper-mel.quiet": lambda: attribute(QUIET, "disabled", True),
+    "tracemalloc": traced,
+    "pickling of <class 're.Pattern'>": lambda: item(copyreg.dispatch_table, re.Pattern, repr),
+    "handlers of coding errors": careless,
+    "standard input, output and errors": lambda: set_and_put_back(blocking, False),
+    "leave to dump and to trace": lambda: set_and_put_back(dumpable, 0),
 }
 
 
@@ -163,14 +207,30 @@ def digits(most: int) -> int:
     return before
 
 
-@pytest.mark.parametrize("name", CHANGES)
-def test_each_change_is_seen_and_named(name: str) -> None:
+def blocking(value: bool) -> bool:
+    before = os.get_blocking(2)
+    os.set_blocking(2, value)
+    return before
+
+
+def dumpable(value: int) -> int:
+    before = prctl(3)
+    prctl(4, value)
+    return before
+
+
+def prctl(*words: int) -> int:
+    return int(ctypes.CDLL(None).prctl(*words))
+
+
+def test_each_change_is_seen_and_named() -> None:
     before = state.snapshot()
-    with CHANGES[name]():
-        during = state.snapshot()
-    assert [line.partition(": ")[0] for line in state.differences(before, during)] == [
-        name.partition(": ")[0]
-    ]
+    seen = {}
+    for name, change in CHANGES.items():
+        with change():
+            during = state.snapshot()
+        seen[name] = [line.partition(": ")[0] for line in state.differences(before, during)]
+    assert seen == {name: [name.partition(": ")[0]] for name in CHANGES}
     assert state.differences(before, state.snapshot()) == []
 
 

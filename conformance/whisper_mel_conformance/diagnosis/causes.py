@@ -135,6 +135,8 @@ class Causes:
         place = only_place(self._wrong)
         if place:
             cause = f"Of its features only {place} off, in every clip that is wrong."
+            if self._condition is not None:
+                cause = f"It is wrong {self._condition.words} only, and there only {place} off."
             fix = fixes("last-frame-off") if place.startswith("the last") else []
             return self._of([], cause, located(self._wrong), fix=fix)
         cause = "Nothing known explains its features."

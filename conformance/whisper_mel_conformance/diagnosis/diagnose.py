@@ -193,11 +193,14 @@ def right_here(
         f"It is right on the clips of the diagnosis ({names}): its failures come from what "
         "differs from those, as memory, order, threads, lengths or bad input."
     )
-    shown_by = _shown_by(failed)
+    means = _meaning(failed)
+    shown_by = [f"What its failures mean: {means}"] if means else []
     if refusals:
         return Diagnosis([], " ".join(refusals), [right, *shown_by])
     if not named:
-        return Diagnosis([], right, shown_by)
+        return (
+            Diagnosis([], means[:1].upper() + means[1:], [right]) if means else Diagnosis([], right)
+        )
     cause, *others = (f"{it.quirk.mechanism} [{it.quirk.id}]" for it in named)
     if others:
         cause = f"One of {len(named)}, which its cases cannot tell apart: {cause}"
@@ -225,13 +228,13 @@ def _refusals(answers: Sequence[Answer]) -> list[str]:
 _NUMBERS = re.compile(r"\d{3,}")
 
 
-def _shown_by(failed: Sequence[str]) -> list[str]:
-    """Say what failed cases mean when the clips of the diagnosis show nothing."""
+def _meaning(failed: Sequence[str]) -> str:
+    """Say what failed cases mean, by their families; empty without any."""
     if not failed:
-        return []
+        return ""
     families = dict.fromkeys(case.split("/")[0] for case in failed)
     means = "; ".join(f"{FAMILIES[family].failure} ({family})" for family in families)
-    return [f"What its failures mean: {means}. The first one is {failed[0]}."]
+    return f"{means}. The first case that shows it is {failed[0]}."
 
 
 def _degenerate(answer: Answer) -> str:

@@ -58,7 +58,8 @@ def only_place(wrong: Sequence[Answer]) -> str:
         return f"one frame in {step}, from {first} on, is"
     bands = [np.flatnonzero(off.any(axis=1)).tolist() for off in masks]
     if all(of == bands[0] for of in bands) and len(bands[0]) < min(map(len, masks)):
-        return f"bands {_runs(np.array(bands[0]))} are"
+        runs = _runs(np.array(bands[0]))
+        return f"band {runs} is" if len(bands[0]) == 1 else f"bands {runs} are"
     return ""
 
 

@@ -6,6 +6,8 @@ loaded already.
 
 from __future__ import annotations
 
+import codecs
+import copyreg
 import ctypes
 import decimal
 import faulthandler
@@ -25,6 +27,7 @@ import socket
 import sys
 import tempfile
 import threading
+import tracemalloc
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,12 +48,14 @@ _FENV_BYTES = 64  # at least the size of the C library's fenv_t
 def snapshot() -> Snapshot:
     """Return the state as it is now."""
     found: Snapshot = {}
+    tempfile.gettempdir()  # sets tempfile.tempdir, which may not change from now on
     for name, of in _STATE.items():
         found[name] = str(of())
     found |= {f"os.environ[{name!r}]": value for name, value in os.environ.items()}
     found |= {f"environment of C: {name}": value for name, value in _environment_of_c()}
-    found |= _functions()
+    found |= _members()
     found |= {f"module {name}": f"{id(module):#x}" for name, module in [*sys.modules.items()]}
+    found |= _loggers() | _pickling()
     found |= {f"handler of {s.name}": str(signal.getsignal(s)) for s in signal.Signals}
     for path in _libraries():
         found |= _thread_counts(path)
@@ -58,16 +63,22 @@ def snapshot() -> Snapshot:
 
 
 def differences(before: Snapshot, after: Snapshot) -> list[str]:
-    """Say what differs. What came with libraries that were loaded in between is no difference."""
+    """Say what differs. What came with libraries that were loaded in between is no difference; of a
+    class that was replaced no members are named.
+    """
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    changed = frozenset(names)
     return [
         f"{name}: {before.get(name, 'absent')[:80]} became {after.get(name, 'absent')[:80]}"
         for name in names
-        if name in before or not name.startswith(_OF_LIBRARIES)
+        if (name in before or not name.startswith(_OF_LIBRARIES))
+        and name.rpartition(".")[0] not in changed
     ]
 
 
-_OF_LIBRARIES = ("threads of ", "torch.", "function ", "module ")
+_OF_LIBRARIES = (
+    *("threads of ", "torch.", "function ", "value ", "module ", "logger ", "pickling of "),
+)
 
 
 # --------------------------------------------------------------------------- floating point
@@ -168,12 +179,23 @@ def _signals() -> str:
     return " ".join(f"{name} {int(m, 16) & ~_INTERNAL:x}" for name, m in masks.items())
 
 
-def _target(descriptor: int) -> str:
-    """Return what a descriptor leads to; empty where the system does not tell."""
+def _descriptor(number: int) -> list[Any]:
+    """Return what a descriptor leads to and whether it blocks; nothing if it is closed."""
     try:
-        return os.readlink(f"/proc/self/fd/{descriptor}")
+        target = os.readlink(f"/proc/self/fd/{number}") if sys.platform == "linux" else ""
+        return [target, os.get_blocking(number)]
     except OSError:
-        return ""
+        return []
+
+
+def _loggers() -> Snapshot:
+    """Return the settings of the root logger and of those that somebody has asked for."""
+    named = [("root", logging.root), *logging.root.manager.loggerDict.items()]
+    return {
+        f"logger {name}": str([it.level, it.disabled, it.propagate, it.handlers, it.filters])
+        for name, it in named
+        if isinstance(it, logging.Logger)
+    }
 
 
 def _umask() -> int:
@@ -195,18 +217,47 @@ def _environment_of_c() -> Iterator[tuple[str, str]]:
         yield name, value
 
 
-def _functions() -> Snapshot:
-    """Return which object each public function is, of modules of Python and of NumPy."""
-    return {
-        f"function {module}.{name}": f"{function!r} at {id(function):#x}"
-        for module, of in [*sys.modules.items()]
-        if module.partition(".")[0] in _EVERYBODYS
-        for name, function in [*getattr(of, "__dict__", {}).items()]
-        if callable(function) and (not name.startswith("_") or name == "__import__")
-    }
+def _members() -> Snapshot:
+    """Return the public functions, classes and plain values of modules of Python and of NumPy, and
+    the public members of their classes.
+    """
+    found: Snapshot = {}
+    for module, of in [*sys.modules.items()]:
+        if module.partition(".")[0] not in _EVERYBODYS:
+            continue
+        for name, member in [*getattr(of, "__dict__", {}).items()]:
+            if name.startswith("_") and name != "__import__":
+                continue
+            if callable(member):
+                found[f"function {module}.{name}"] = f"{member!r} at {id(member):#x}"
+            elif _is_plain(member):
+                found[f"value {module}.{name}"] = repr(member)
+            if isinstance(member, type) and member.__module__ == module:
+                found |= _members_of(member)
+    return found
 
 
 _EVERYBODYS = sys.stdlib_module_names | {"numpy"}
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is a number or a string, or a tuple of these. None may be set when needed."""
+    if isinstance(value, tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, (int, float, complex, str, bytes))
+
+
+def _members_of(one: type) -> Snapshot:
+    return {
+        f"function {one.__module__}.{one.__qualname__}.{name}": f"at {id(member):#x}"
+        for name, member in [*vars(one).items()]
+        if not name.startswith("_") or name == "__init__"
+    }
+
+
+def _pickling() -> Snapshot:
+    """Return by which function objects of a class are pickled, where one is registered."""
+    return {f"pickling of {it}": str(by) for it, by in [*copyreg.dispatch_table.items()]}
 
 
 def _of_process(name: str) -> str:
@@ -248,6 +299,8 @@ def _decimal() -> list[Any]:
 
 
 _LIMITS = [name for name in dir(resource) if name.startswith("RLIMIT_")]
+_ERRORS = ("strict", "ignore", "replace", "backslashreplace", "surrogateescape")
+_PR_GET_DUMPABLE = 3  # of <linux/prctl.h>
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 _STATE: dict[str, Callable[[], Any]] = {
@@ -268,15 +321,18 @@ _STATE: dict[str, Callable[[], Any]] = {
     "niceness": lambda: os.getpriority(os.PRIO_PROCESS, 0),
     "limits": lambda: [resource.getrlimit(getattr(resource, name)) for name in _LIMITS],
     "timers": lambda: [signal.getitimer(which) for which in _TIMERS],
-    "standard input, output and errors": lambda: [_target(number) for number in range(3)],
-    "logging": lambda: (logging.root.level, logging.root.manager.disable, logging.root.handlers),
+    "standard input, output and errors": lambda: [_descriptor(number) for number in range(3)],
+    "logging": lambda: logging.root.manager.disable,
     "multiprocessing": lambda: multiprocessing.get_start_method(allow_none=True),
     "faulthandler": faulthandler.is_enabled,
+    "tracemalloc": tracemalloc.is_tracing,
+    "handlers of coding errors": lambda: [codecs.lookup_error(name) for name in _ERRORS],
     "sys.stdout": lambda: sys.stdout,
     "sys.stderr": lambda: sys.stderr,
     "sys.stdin": lambda: sys.stdin,
     "sys.path": lambda: sys.path,
     "sys.argv": lambda: sys.argv,
+    "sys.warnoptions": lambda: sys.warnoptions,
     "profiling and tracing": _tracing,
     "import hooks": lambda: (sys.meta_path, sys.path_hooks),
     "audit hooks": lambda: len(_audit_hooks()),
@@ -284,12 +340,12 @@ _STATE: dict[str, Callable[[], Any]] = {
         sys.get_asyncgen_hooks(),
         sys.get_coroutine_origin_tracking_depth(),
     ),
-    "tempfile.gettempdir()": tempfile.gettempdir,
     "stack of new threads": threading.stack_size,
     "name": lambda: _of_process("comm"),
     "place in the queue for lack of memory": lambda: _of_process("oom_score_adj"),
     "slack of timers": lambda: _of_process("timerslack_ns"),
     "what a core dump holds": lambda: _of_process("coredump_filter"),
+    "leave to dump and to trace": lambda: ctypes.CDLL(None).prctl(_PR_GET_DUMPABLE),
     "rights": lambda: _status("Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp:", "CapEff", "CapBnd"),
     "scheduling": lambda: (os.sched_getscheduler(0), os.sched_getparam(0)),
     "group and session": lambda: (os.getpgrp(), os.getsid(0)),
@@ -304,7 +360,7 @@ _STATE: dict[str, Callable[[], Any]] = {
 }
 """What is looked at besides environment variables, handlers of signals, and libraries."""
 if sys.platform != "linux":
-    del _STATE["processors"], _STATE["scheduling"]
+    del _STATE["processors"], _STATE["scheduling"], _STATE["leave to dump and to trace"]
 
 
 # --------------------------------------------------------------------------- libraries
@@ -349,9 +405,30 @@ def _torch() -> Snapshot:
         "torch.get_default_device()": str(torch.get_default_device()),
         "torch.is_grad_enabled()": str(torch.is_grad_enabled()),
         "torch.is_inference_mode_enabled()": str(torch.is_inference_mode_enabled()),
+        "torch.get_num_interop_threads()": str(torch.get_num_interop_threads()),
+        "torch.is_anomaly_enabled()": str(torch.is_anomaly_enabled()),
+        "torch.is_autocast_enabled('cpu')": str(torch.is_autocast_enabled("cpu")),
+        **_backends(torch),
         "torch.get_rng_state()": _digest(torch.get_rng_state().tolist()),
         "torch.get_float32_matmul_precision()": str(torch.get_float32_matmul_precision()),
         "torch.are_deterministic_algorithms_enabled()": str(
             torch.are_deterministic_algorithms_enabled()
         ),
+    }
+
+
+def _backends(torch: Any) -> Snapshot:
+    """Return the settings of the libraries that torch computes with."""
+    private = torch._C
+    return {
+        f"torch.backends: {name}": str(getattr(private, name)())
+        for name in (
+            "_get_mkldnn_enabled",
+            "_get_nnpack_enabled",
+            "_get_cudnn_enabled",
+            "_get_cudnn_benchmark",
+            "_get_cudnn_deterministic",
+            "_get_deterministic_algorithms_warn_only",
+        )
+        if hasattr(private, name)
     }
