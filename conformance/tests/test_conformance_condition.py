@@ -125,6 +125,8 @@ RULES: dict[str, Rule] = {
     "without pad_to equal to the number of samples": lambda it: padding_of(it) != "equal",
     "with more than 5,000 samples": lambda it: samples(it) > 5000,
     "with fewer than 482 samples": lambda it: samples(it) <= 481,
+    "with exactly 1,600 samples": lambda it: samples(it) == 1600,
+    "with exactly 4,999 samples": lambda it: samples(it) == 4999,
     "with 480 to 2,500 samples": lambda it: 480 <= samples(it) <= 2500,
     "with a number of samples that is a multiple of 4": lambda it: samples(it) % 4 == 0,
     "with a number of samples that is a multiple of 160": lambda it: samples(it) % 160 == 0,
@@ -143,6 +145,22 @@ RULES: dict[str, Rule] = {
         dtype_of(it) == "int16" and samples(it) > 5000
     ),
 }
+
+
+def test_one_long_length_is_found_by_few_long_clips() -> None:
+    """Whether it is a remainder is asked with short ones."""
+    asked = asked_of(lambda it: samples(it) == 480_000, Request(noise(480_000, 2)), PLAIN)
+    condition = find_condition(asked)
+    assert condition is not None
+    assert condition.words == "with exactly 480,000 samples"
+    assert sum(samples(it) > asked_module.LONG for it, _ in asked.calls) < 80
+
+
+def test_a_remainder_is_found_by_a_long_clip() -> None:
+    asked = asked_of(lambda it: samples(it) % 1600 == 0, Request(noise(480_000, 2)), PLAIN)
+    condition = find_condition(asked)
+    assert condition is not None
+    assert condition.words == "with a number of samples that is a multiple of 1600"
 
 
 def _witness(rule: Rule) -> Request:

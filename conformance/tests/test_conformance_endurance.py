@@ -5,11 +5,13 @@ The cases themselves (24 h of audio, 1,000,000 clips) are the nightly profile's.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import os
 import tempfile
 import threading
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,9 @@ LEAVING: dict[str, Any] = {
     "a file now and then": lambda calls: open(__file__) if calls % 1000 == 0 else None,  # noqa: SIM115
     "a thread now and then": lambda calls: _thread() if calls % 1000 == 0 else None,
     "a page of a mapped file": lambda calls: _MAPPED[calls * mmap.PAGESIZE] and None,
+    "an object a call": lambda calls: [object()],
+    "200 bytes of C a call": lambda calls: _LIBC.malloc(200) and None,
+    "a temporary folder a call": lambda calls: tempfile.mkdtemp() and None,
     "a mapping of a file": lambda calls: _LIBC.mmap(None, 4096, 1, 1, _FILE, None),
 }
 
@@ -86,6 +91,18 @@ class LeavingThreads(Leaving):
     what = "a thread now and then"
 
 
+class LeavingObjects(Leaving):
+    what = "an object a call"
+
+
+class LeavingBytesOfC(Leaving):
+    what = "200 bytes of C a call"
+
+
+class LeavingFolders(Leaving):
+    what = "a temporary folder a call"
+
+
 def every_7001st_differs() -> Any:
     calls: list[int] = []
 
@@ -101,6 +118,28 @@ def endure(name: str) -> None:
     front_end.start()
     try:
         CHECKS["endurance"](front_end, recipe=TINY, times=1000, parts=12)
+    finally:
+        front_end.stop()
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("LeavingObjects", "objects"),
+        ("LeavingBytesOfC", "bytes"),
+        ("LeavingFolders", "temporary files"),
+        ("Leaving", None),
+    ],
+)
+def test_little_that_each_call_leaves_is_found(name: str, what: str | None) -> None:
+    front_end = FrontEnd(f"{Path(__file__)}:{name}")
+    front_end.start()
+    expected: AbstractContextManager[Any] = contextlib.nullcontext()
+    if what is not None:
+        expected = pytest.raises(Failure, match=f"each call leaves .* {what} behind")
+    try:
+        with expected:
+            CHECKS["growth"](front_end, recipe=TINY, times=100)
     finally:
         front_end.stop()
 

@@ -19,8 +19,8 @@ _LEFT = {
     "files": 0,
     "temporary files": 0,
     "shared memory": 0.5,  # of others on this machine, too: what comes with every other call
-    "bytes": 1024,
-    "objects": 8,
+    "bytes": 128,
+    "objects": 0.9,  # Python's own come and go
     "bytes of programs": 8 << 10,  # in physical memory
 }
 """What each call may leave behind."""
@@ -146,7 +146,7 @@ def growth(front_end: FrontEnd, request: Request, times: int, how: str = "plainl
         "growth",
         audio=request.audio(),
         times=times,
-        tolerated=_LEFT["bytes of programs"],
+        tolerated=_LEFT,
         how=how,
         patience=10.0,
         **request.options(),

@@ -1,4 +1,4 @@
-"""Which numbers of samples are wrong: from one on, up to one, or with a remainder."""
+"""Which numbers of samples are wrong: from one on, up to one, with a remainder, or one alone."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from whisper_mel_conformance.cases.recipes import rising
 from whisper_mel_conformance.cases.request import Request
-from whisper_mel_conformance.diagnosis.asked import Asked, Found, Part
+from whisper_mel_conformance.diagnosis.asked import LONG, Asked, Found, Part
 from whisper_mel_conformance.diagnosis.requests import (
+    dtype_of,
     each_clip,
     padded,
     padding_of,
@@ -29,7 +31,7 @@ _PERIODS += (1280, 1600, 2000, 2048, 3200, 4000, 4096, 4800, 8000, 8192, 16_000)
 
 
 def of_length(asked: Asked, request: Request) -> Found:
-    """Find which numbers of samples are wrong: from one on, up to one, or with a remainder."""
+    """Find which numbers of samples are wrong: from one on, up to one, with a remainder, or one."""
     own = samples(request)
     padding = padding_of(request)
 
@@ -48,8 +50,15 @@ def of_length(asked: Asked, request: Request) -> Found:
     if not wrong:
         return None, request  # the witness is wrong by what it holds
     part = _remainder(is_wrong, wrong, right)
-    interval = None if part is not None else _interval(is_wrong, wrong, right)
-    return part if interval is None else interval.part, request
+    if part is None:
+        interval = _interval(is_wrong, wrong, right)
+        part = None if interval is None else interval.part
+    if part is None and len(wrong) == 1 and _is_single(is_wrong, own):
+        other = each_clip(request, lambda recipe: rising(own, 938, dtype=dtype_of(request)))
+        if asked.is_wrong(other):
+            words = f"with exactly {own:,} samples"
+            part = _length_part(words, lambda n: n == own, lambda n: own)
+    return part, request
 
 
 IsWrong = Callable[[int], bool | None]
@@ -101,6 +110,11 @@ def _interval(is_wrong: IsWrong, wrong: Sequence[int], right: Sequence[int]) -> 
 _TELLING = 3  # wrong lengths between right ones tell that those between them are wrong, too
 
 
+def _is_single(is_wrong: IsWrong, n: int) -> bool:
+    """Return whether lengths next to a wrong one, a frame from it and twice as long are right."""
+    return not any(map(is_wrong, (n - 1, n + 1, n - 160, n + 160, 2 * n)))
+
+
 def _are_wrong(is_wrong: IsWrong, low: int, high: int) -> bool:
     """Return whether some lengths between two are all wrong, as far as they are supported."""
     some = np.linspace(low, max(low, high), 5).astype(int) + np.array([0, 1, 2, 1, 0])
@@ -122,11 +136,19 @@ def _remainder(is_wrong: IsWrong, wrong: Sequence[int], right: Sequence[int]) ->
     """Find a divisor and the remainder that wrong lengths have, or all but wrong ones."""
     rare, common = (min(wrong), True), (min(right), False)
     for start, state in (rare, common) if len(wrong) <= len(right) else (common, rare):
-        alike = (p for p in _PERIODS if all(is_wrong(start + k * p) is state for k in (1, 2, 3)))
+        alike = (p for p in _PERIODS if _recurs(is_wrong, start, p, state))
         period = next(alike, 1)
         if period > 1 and _has_period(is_wrong, start, period, state):
             return _remainder_part(period, start % period, state)
     return None
+
+
+def _recurs(is_wrong: IsWrong, start: int, period: int, state: bool) -> bool:
+    """Return whether three lengths are so that have the remainder of ``start``, if that is long
+    the shortest."""
+    if start > LONG:
+        start = _LEAST + (start - _LEAST) % period
+    return all(is_wrong(start + k * period) is state for k in (1, 2, 3))
 
 
 def _has_period(is_wrong: IsWrong, start: int, period: int, state: bool) -> bool:

@@ -46,7 +46,7 @@ def growth(
     audio: Array,
     *,
     times: int,
-    tolerated: float,
+    tolerated: Mapping[str, float],
     how: str = "plainly",
     layout: str = "plain",
     **options: Any,
@@ -54,13 +54,13 @@ def growth(
     """Measure the growth per call of what ``USAGE`` names.
 
     It is the smaller growth of the last two of at least three runs of ``times`` calls, divided by
-    ``times``: what is allocated once does not count. There are more runs until programs have grown
-    by no more than ``tolerated`` bytes a call in two, since many tidy up only when they have used
-    much; but not where there are more of them after each run. Every call has an input array of its
-    own, which lies in memory as ``layout`` says. ``how`` calls are made: ``"plainly"``, ``"in
-    threads"`` (each in a new one), ``"in vain"`` (their exceptions are ignored), ``"with other
-    clips"`` (the same samples, begun at another in each call), or ``"with other lengths"`` (each
-    time one sample fewer).
+    ``times``: what is allocated once does not count. There are more runs until the growth per call
+    is ``tolerated``, since what comes and goes is not left behind, and since many programs tidy up
+    only when they have used much; but not where files, threads or processes are left. Every call
+    has an input array of its own, which lies in memory as ``layout`` says. ``how`` calls are made:
+    ``"plainly"``, ``"in threads"`` (each in a new one), ``"in vain"`` (their exceptions are
+    ignored), ``"with other clips"`` (the same samples, begun at another in each call), or ``"with
+    other lengths"`` (each time one sample fewer).
     """
     calls = itertools.count()
 
@@ -77,22 +77,21 @@ def growth(
         return [*_usage().values()]
 
     usages = [run() for _ in range(3)]
-    size, number = USAGE.index("bytes of programs"), USAGE.index("processes")
-    while len(usages) < _MOST_RUNS:
-        growths = _last_two(usages)
-        if not growths[:, size].max() > tolerated * times or growths[:, number].min() > 0:
-            break
+    limits = np.array([tolerated[name] * times for name in USAGE])
+    vary, programs = np.array([name in _VARY for name in USAGE]), USAGE.index("bytes of programs")
+    while True:
+        growths = np.diff(usages[-3:], axis=0)
+        least = growths.min(axis=0)
+        left = least > limits
+        left[programs] = growths[:, programs].max() > limits[programs]
+        most = _MOST_RUNS_OF_PROGRAMS if left[programs] else _MOST_RUNS
+        if left[~vary].any() or not left.any() or len(usages) >= most:
+            return dict(zip(USAGE, (least / times).tolist(), strict=True))
         usages.append(run())
-    return dict(zip(USAGE, (_last_two(usages).min(axis=0) / times).tolist(), strict=True))
 
 
-def _last_two(usages: Sequence[Sequence[float]]) -> Array:
-    """Return the growth in each of the last two runs."""
-    growths: Array = np.diff(usages[-3:], axis=0)
-    return growths
-
-
-_MOST_RUNS = 36
+_VARY = ("bytes", "bytes of programs", "objects")
+_MOST_RUNS, _MOST_RUNS_OF_PROGRAMS = 12, 36
 
 
 def endure(caller: Caller, audio: Array, *, times: int, **options: Any) -> dict[str, float]:

@@ -106,10 +106,10 @@ def daemons() -> list[str]:
 
 
 def temporary_files() -> int:
-    """Count the files in the folder of temporary files; 0 in a process that has no warden."""
+    """Count the files and folders among temporary files; 0 in a process that has no warden."""
     if _WARDEN not in os.environ:
         return 0
-    return sum(len(files) for _, _, files in os.walk(os.environ[_FOLDER]))
+    return sum(len(folders) + len(files) for _, folders, files in os.walk(os.environ[_FOLDER]))
 
 
 def descendants(pid: int) -> list[int]:
