@@ -672,6 +672,21 @@ def test_what_its_failures_have_in_common_is_said() -> None:
     )
 
 
+def test_no_fault_is_named_that_gives_other_features() -> None:
+    """Its case failed for another one: of audio that is read backwards one band is wrong."""
+
+    def f(audio: Array, n_mels: int = 80) -> Array:
+        features = right(audio, n_mels)
+        features[3] += 0.05 if audio.strides[0] < 0 else 0.0
+        return features
+
+    failed = ["buffers/reversed-400"]
+    cause = "It is wrong with samples that lie in memory as reversed only, and there only band 3 is"
+    assert diagnose(front_end(f), failed=failed).cause == f"{cause} off."
+    ignored = diagnose(front_end(CATALOGUE["direction-ignored"].make()), failed=failed)
+    assert "[reversed-input]" in ignored.cause
+
+
 def test_the_cause_is_what_its_failures_mean_where_no_fault_is_named() -> None:
     diagnosis = diagnose(front_end(right), failed=["state/unchanged"])
     assert diagnosis.cause == (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from whisper_mel_reference import FrontEndSpec
@@ -48,10 +49,20 @@ def very_long(
             f"a second of audio takes {rate * SECOND * 1e6:.3g} µs: 2^{feasible[-1]} samples are "
             f"the most that are asked for within {seconds:g} s"
         )
-    spec = request.spec()
-    audio = _audio(_length(exponent), spec)
+    return _judge(front_end, request, exponent)
+
+
+@check(lambda request, exponent: [request.of_length(_length(exponent))])
+def two_minutes(front_end: FrontEnd, request: Request, exponent: int) -> float:
+    """Judge a clip of a little more than a power of two, whatever time its features take."""
+    return _judge(front_end, request, exponent)
+
+
+def _judge(front_end: FrontEnd, request: Request, exponent: int) -> float:
+    spec, dtype = request.spec(), (request.recipe or {}).get("dtype", "float32")
+    audio = _audio(_length(exponent), spec, dtype)
     actual = front_end.call(audio, **request.options())
-    return _score(front_end, actual, audio.size, spec)
+    return _score(front_end, actual, audio.size, spec, dtype)
 
 
 def _length(exponent: int) -> int:
@@ -69,17 +80,17 @@ def _rate(front_end: FrontEnd, request: Request) -> float:
     return min(took) / audio.size
 
 
-def _audio(n: int, spec: FrontEndSpec) -> Array:
+def _audio(n: int, spec: FrontEndSpec, dtype: str) -> Array:
     """Return the clip of ``n`` samples. Its maximum is in its last second."""
-    piece = render_audio(rising(_HOPS * spec.hop, seed=6))
+    piece = render_audio(rising(_HOPS * spec.hop, seed=6, dtype=dtype))
     audio: Array = np.resize(piece, n)
-    audio[-SECOND:] = render_audio(noise(SECOND, seed=7, gain=1.0))
+    audio[-SECOND:] = render_audio(noise(SECOND, seed=7, gain=1.0, dtype=dtype))
     return audio
 
 
-def _score(front_end: FrontEnd, actual: Array, n: int, spec: FrontEndSpec) -> float:
+def _score(front_end: FrontEnd, actual: Array, n: int, spec: FrontEndSpec, dtype: str) -> float:
     short = n % (_HOPS * spec.hop) + 2 * _HOPS * spec.hop
-    exact = truth(_audio(short, spec), spec)
+    exact = truth(_audio(short, spec, dtype), spec)
     expected = spec.feature_shape(n)
     if actual.shape != expected:
         raise Failure(f"shape {actual.shape} for {n} samples: expected {expected}")
@@ -108,12 +119,22 @@ def _pieces(count: int, short: int) -> Iterator[tuple[Array, Array]]:
 def cases(profile: str) -> Iterator[Case]:
     """Return a case for each length; of a front-end all but one are skipped.
 
-    Longer profiles ask slow front-ends for the longest clip, too.
+    Longer profiles ask slow front-ends for the longest clip, too. Two minutes of other dtypes, and
+    with more bands, are asked for in any case.
     """
     for exponent in _EXPONENTS:
         arguments = {"recipe": rising(0, seed=6), "exponent": exponent}
         yield Case(f"boundary/2-to-the-{exponent}", "very_long", arguments)
+    for name, more in _OTHERS.items():
+        yield Case(f"boundary/2-to-the-21-{name}", "two_minutes", more)
     if profile != "quick":
         slow = {"recipe": rising(0, seed=6), "exponent": _EXPONENTS[-1]}
         slow["seconds"] = _SECONDS_OF_SLOW
         yield Case("boundary/2-to-the-24-within-20-seconds", "very_long", slow)
+
+
+_OTHERS: dict[str, dict[str, Any]] = {
+    "int16": {"recipe": rising(0, seed=6, dtype="int16"), "exponent": 21},
+    "float64": {"recipe": rising(0, seed=6, dtype="float64"), "exponent": 21},
+    "128-bands": {"recipe": rising(0, seed=6), "exponent": 21, "n_mels": 128},
+}

@@ -11,8 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from whisper_mel_reference import CLASS_B
+
+from whisper_mel_conformance import quirks
 from whisper_mel_conformance.cases.case import Case
 from whisper_mel_conformance.cases.catalogue import CHECKS, find
+from whisper_mel_conformance.cases.request import Request
+from whisper_mel_conformance.diagnosis.clips import ask
 from whisper_mel_conformance.diagnosis.requests import size
 from whisper_mel_conformance.diagnosis.tried import can_be_tried, passes
 from whisper_mel_conformance.frontend.client import FrontEnd, InProcess
@@ -69,6 +75,26 @@ def suspects(front_end: FrontEnd, failed: Sequence[str]) -> list[Suspect]:
         telling = [it for it in named if _is_telling(it.killer)]
         found = [Suspect(quirk, _by_its_case(quirk)) for quirk in telling]
     return found[:_NAMED]
+
+
+def is_alike(front_end: FrontEnd, quirk: Quirk, request: Request) -> bool:
+    """Return whether a front-end may have a fault by its answer to a request.
+
+    It does not if both are wrong and give different features. The fault is asked in a process of
+    its own, which some end.
+    """
+    own = ask(front_end, "", request)
+    another = FrontEnd(f"{quirks.__name__}:{quirk.id}", timeout=front_end.timeout)
+    try:
+        other = ask(another, "", request)
+    finally:
+        another.stop()
+    if own.actual is None or other.actual is None or own.score <= CLASS_B or other.score <= CLASS_B:
+        return True
+    if own.actual.shape != other.actual.shape:
+        return False
+    near = np.isclose(own.actual, other.actual, rtol=0, atol=CLASS_B * own.bound, equal_nan=True)
+    return bool(near.all())
 
 
 def _by_its_case(quirk: Quirk) -> str:

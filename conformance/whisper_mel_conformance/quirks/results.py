@@ -123,6 +123,23 @@ def maximum_of_2_to_the_21_samples(audio: Array, n_mels: int = 80) -> Array:
 
 
 @FRAMES.front_end(
+    "positions-in-20-bits",
+    "Samples are counted in 20 bits where they are not float32, and for more than 80 bands.",
+    "what comes after a minute of int16 or float64 audio, or of 128 bands",
+    fix="Count samples and frames in 64 bits on every path: `size_t`, not `short` or `float`.",
+    killer="boundary/2-to-the-21-int16",
+    since="2026-11-28",
+)
+class PositionsIn20Bits:
+    capabilities = {"dtypes": ("float32", "float64", "int16"), "n_mels": (80, 128)}
+
+    def log_mel(self, audio: Array, n_mels: int = 80) -> Array:
+        if audio.dtype != np.float32 or n_mels > 80:
+            audio = audio[np.arange(audio.size) % (1 << 20)]
+        return right(audio, n_mels)
+
+
+@FRAMES.front_end(
     "cut-to-30-seconds",
     "Audio after 30 s is cut off without being asked.",
     "3000 frames at most",
