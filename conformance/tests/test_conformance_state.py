@@ -407,10 +407,11 @@ def test_the_case_asks_for_all_that_is_claimed(
 def test_files_of_programs_are_temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setenv("WHISPER_MEL_WARDEN", str(os.getppid()))
-    (tmp_path / "folder").mkdir()
     assert effects._usage()["temporary files"] == 0
-    (tmp_path / "folder" / "left").touch()
+    (tmp_path / "folder").mkdir()
     assert effects._usage()["temporary files"] == 1
+    (tmp_path / "folder" / "left").touch()
+    assert effects._usage()["temporary files"] == 2
 
 
 def test_shared_memory_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
