@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 import tracemalloc
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -109,7 +110,17 @@ def careless() -> Iterator[None]:
 
 
 QUIET = logging.getLogger("whisper-mel.quiet")
+
+
+@contextlib.contextmanager
+def ignored() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="of the tests")
+        yield
+
+
 CHANGES: dict[str, Change] = {
+    "filter of warnings": ignored,
     "function numpy.fft.rfft": lambda: attribute(np.fft, "rfft", np.fft.hfft),
     "function builtins.print": lambda: attribute(__builtins_module(), "print", print_nothing),
     "function sys.excepthook": lambda: attribute(sys, "excepthook", print_nothing),
@@ -232,6 +243,30 @@ def test_each_change_is_seen_and_named() -> None:
         seen[name] = [line.partition(": ")[0] for line in state.differences(before, during)]
     assert seen == {name: [name.partition(": ")[0]] for name in CHANGES}
     assert state.differences(before, state.snapshot()) == []
+
+
+LAZY = (
+    "import sys, importlib; from whisper_mel_conformance.frontend import state;"
+    "before = state.snapshot(); importlib.import_module(sys.argv[1]);"
+    "print(state.differences(before, state.snapshot()))"
+)
+
+
+@pytest.mark.parametrize(
+    "library", ["scipy.signal", pytest.param("torch", marks=pytest.mark.torch)]
+)
+def test_a_library_may_be_loaded_by_the_first_call(library: str) -> None:
+    """It adds filters for its warnings; torch puts a function of its own in place of another."""
+    assert ran([sys.executable, "-c", LAZY, library]).stdout.strip() == "[]"
+
+
+def test_what_a_loaded_module_does_besides_is_seen(tmp_path: Path) -> None:
+    Path(tmp_path, "silent.py").write_text("import warnings; warnings.simplefilter('ignore')")
+    Path(tmp_path, "fixed.py").write_text("import random; random.seed(3)")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    for module, changed in (("silent", "warnings.filters"), ("fixed", "random's state")):
+        said = ran([sys.executable, "-c", LAZY, module], env=environment).stdout
+        assert said.startswith((f"['{changed}: ", f'["{changed}: '))
 
 
 def test_a_hook_that_audits_is_seen() -> None:

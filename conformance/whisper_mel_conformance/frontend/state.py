@@ -29,7 +29,7 @@ import tempfile
 import threading
 import tracemalloc
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -55,7 +55,7 @@ def snapshot() -> Snapshot:
     found |= {f"environment of C: {name}": value for name, value in _environment_of_c()}
     found |= _members()
     found |= {f"module {name}": f"{id(module):#x}" for name, module in [*sys.modules.items()]}
-    found |= _loggers() | _pickling()
+    found |= _loggers() | _pickling() | _filters()
     found |= {f"handler of {s.name}": str(signal.getsignal(s)) for s in signal.Signals}
     for path in _libraries():
         found |= _thread_counts(path)
@@ -68,17 +68,30 @@ def differences(before: Snapshot, after: Snapshot) -> list[str]:
     """
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     changed = frozenset(names)
+    loaded = {name for name in changed if name.startswith("module ") and name not in before}
     return [
         f"{name}: {before.get(name, 'absent')[:80]} became {after.get(name, 'absent')[:80]}"
         for name in names
         if (name in before or not name.startswith(_OF_LIBRARIES))
         and name.rpartition(".")[0] not in changed
+        and not (loaded and _comes_with(loaded, name, after.get(name, "")))
     ]
 
 
 _OF_LIBRARIES = (
     *("threads of ", "torch.", "function ", "value ", "module ", "logger ", "pickling of "),
 )
+
+
+def _comes_with(loaded: Collection[str], name: str, value: str) -> bool:
+    """Return whether a change is one that loaded modules make: a filter for a warning of theirs, or
+    a function of theirs in place of another."""
+    if name.startswith("function "):
+        return f"module {value.partition(_OF)[2]}" in loaded
+    return name.startswith("filter of warnings: ") and bool(value)
+
+
+_OF = ", of "
 
 
 # --------------------------------------------------------------------------- floating point
@@ -188,6 +201,16 @@ def _descriptor(number: int) -> list[Any]:
         return []
 
 
+def _is_for_some(one: Sequence[Any]) -> bool:
+    """Whether a filter is for warnings with certain words, of certain modules, or of a library."""
+    _, words, category, module, _ = one
+    return words is not None or module is not None or category.__module__ != "builtins"
+
+
+def _filters() -> Snapshot:
+    return {f"filter of warnings: {it}": "there" for it in warnings.filters if _is_for_some(it)}
+
+
 def _loggers() -> Snapshot:
     """Return the settings of the root logger and of those that somebody has asked for."""
     named = [("root", logging.root), *logging.root.manager.loggerDict.items()]
@@ -229,7 +252,8 @@ def _members() -> Snapshot:
             if name.startswith("_") and name != "__import__":
                 continue
             if callable(member):
-                found[f"function {module}.{name}"] = f"{member!r} at {id(member):#x}"
+                own = getattr(member, "__module__", "")
+                found[f"function {module}.{name}"] = f"{member!r} at {id(member):#x}{_OF}{own}"
             elif _is_plain(member):
                 found[f"value {module}.{name}"] = repr(member)
             if isinstance(member, type) and member.__module__ == module:
@@ -312,7 +336,7 @@ _STATE: dict[str, Callable[[], Any]] = {
     "np.getbufsize()": np.getbufsize,
     "np.geterrcall()": np.geterrcall,
     "decimal's context": _decimal,
-    "warnings.filters": lambda: warnings.filters,
+    "warnings.filters": lambda: [it for it in warnings.filters if not _is_for_some(it)],
     "locale": lambda: locale.setlocale(locale.LC_ALL),
     "os.getcwd()": os.getcwd,
     "umask": _umask,
