@@ -6,7 +6,6 @@ executes all forms on the same operands; hypothesis draws these.
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 import struct
@@ -416,16 +415,10 @@ def test_any_other_modifier_is_an_error(
         translated(read(text))
 
 
-TEXTS = [*itertools.product(NVIDIA, (False, True))]
-DAILY = [("sm_80", False), ("sm_90a", False), ("sm_90a", True)]
-
-
-@pytest.mark.parametrize(("target", "forms"), by_day(TEXTS, DAILY))
-def test_every_opcode_of_the_kernels_is_compared_with_its_definition(
-    target: str, forms: bool
-) -> None:
+@pytest.mark.parametrize("target", by_day(NVIDIA, ["sm_80", "sm_90a"]))
+def test_every_opcode_of_the_kernels_is_compared_with_its_definition(target: str) -> None:
     """What computes is in the table, whose entries are all tried; the rest moves and orders."""
-    codes = [text.partition("\n")[2] for text in texts(target, 80, None, forms).values()]
+    codes = [text.partition("\n")[2] for text in texts(target, 80).values()]
     used = {it.opcode for code in codes for it in read(code).body if isinstance(it, Statement)}
     others = r"(ld|st|mov|cvta|cp\.async|createpolicy|bar|barrier|mapa|bra|ret|exit)\b.*"
     assert sorted(it for it in used - set(FORMS) if not re.match(others, it)) == []
