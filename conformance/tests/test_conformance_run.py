@@ -237,7 +237,7 @@ def test_nothing_to_judge_is_no_success(tmp_path: Path) -> None:
         "setup.peers = lambda which='all': []\n"
         "sys.exit(__main__.main(sys.argv[1:]))\n"
     )
-    for words in (("judge",), ("diagnose",), ("--diagnose", "-n", "0")):
+    for words in (("judge",), ("--diagnose", "-n", "0")):
         done = ran([sys.executable, source, *words], cwd=tmp_path)
         assert done.returncode == 2, done.stdout
         assert "no front-end is named (--frontend SOURCE)" in done.stdout + done.stderr
@@ -412,20 +412,18 @@ mechanism = "all zeros"
 """
 
 
+DECLARED = [
+    (f"{QUIRKS}:all-zero", '"*"', 0, "0 passed, 5 declared"),
+    (f"{QUIRKS}:all-zero", '"boundary/length-401/*"', 1, "FAILED numerics/rising-noise/80"),
+    (
+        *(f"{CORRECT}:right", '"boundary/length-401/80"]\nexcept = ["boundary/*/80"'),
+        *(0, "conforms: class A"),
+    ),
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "cases", "status", "words"),
-    [
-        (f"{QUIRKS}:all-zero", '"*"', 0, "0 passed, 5 declared"),
-        (f"{QUIRKS}:all-zero", '"boundary/length-401/*"', 1, "FAILED numerics/rising-noise/80"),
-        (
-            f"{CORRECT}:right",
-            '"boundary/length-401/80"]\nexcept = ["boundary/*/80"',
-            0,
-            "conforms: class A",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("name", "cases", "status", "words"), by_day(DECLARED, DECLARED[1:2]))
 def test_a_file_of_declared_failures_is_given(
     name: str, cases: str, status: int, words: str, tmp_path: Path
 ) -> None:
