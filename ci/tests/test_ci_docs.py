@@ -24,6 +24,7 @@ from checkout.paths import ROOT
 from programs import ran
 from tasks import TASKS
 from whisper_mel_mojo import c_library
+from whisper_mel_mojo.builder import target_cpu
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -98,8 +99,9 @@ def parameters() -> list[Any]:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Path:
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What the root of the checkout looks like, with a ``dist`` of its own."""
+    monkeypatch.setenv("WHISPER_MEL_TARGET_CPU", target_cpu())  # what others are built for
     for name in ("ci", "dev", "docs", "examples", "mojo"):
         (tmp_path / name).symlink_to(ROOT / name)
     return tmp_path

@@ -16,7 +16,8 @@ import pytest
 from daily import by_day
 from running import CORRECT, QUIRKS
 from whisper_mel_conformance.cases.catalogue import CHECKS
-from whisper_mel_conformance.cases.properties import PROPERTIES, search
+from whisper_mel_conformance.cases.drawing import search
+from whisper_mel_conformance.cases.properties import PROPERTIES
 from whisper_mel_conformance.frontend.client import FrontEnd, InProcess
 from whisper_mel_conformance.frontend.load import UnknownFrontEnd, inspect_front_end, load
 from whisper_mel_conformance.quirks import CATALOGUE

@@ -112,7 +112,7 @@ ODD: dict[str, Callable[[Array, int], Array]] = {
 
 
 @pytest.mark.usefixtures("_catalogue_is_short")
-@pytest.mark.parametrize("odd", by_day(ODD, ["huge", "long ones alike", "drawn"]))
+@pytest.mark.parametrize("odd", by_day(ODD, ["drawn"]))
 def test_odd_features_have_no_stage_named(odd: str) -> None:
     change: Hook = lambda y, call: ODD[odd](y, call.clip.size).astype(y.dtype)  # noqa: E731
     diagnosis = diagnose(front_end({"features": change}))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from daily import by_day
 from whisper_mel_conformance.cases.catalogue import find
 from whisper_mel_conformance.frontend import warden
 from whisper_mel_conformance.frontend.client import FrontEnd
@@ -101,7 +102,9 @@ def wait_until(nothing_is_left: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("kind", ["in-process", "once", "serving"])
+@pytest.mark.parametrize(
+    "kind", by_day(["in-process", "once", "serving"], ["in-process", "serving"])
+)
 def test_daemons_are_named_and_ended(load: Load, kind: str, tmp_path: Path) -> None:
     front_end = load(kind)
     result = judge_case(front_end, find("memory/daemons"), profile="quick", seed=0)

@@ -15,6 +15,7 @@ import whisper_mel_conformance.run.quiet_blas  # noqa: F401  before anything imp
 # isort: split
 import argparse
 import difflib
+import importlib
 import itertools
 import os
 import sys
@@ -23,16 +24,14 @@ from pathlib import Path
 
 import pytest
 
-from whisper_mel_conformance.compare.cli import main as compare
 from whisper_mel_conformance.keys import LIVE
 from whisper_mel_conformance.options import OPTIONS, value
 from whisper_mel_conformance.report.environment import judged_by, versions
-from whisper_mel_conformance.report.render import main as report
 from whisper_mel_conformance.report.terminal import Live
-from whisper_mel_conformance.repro.replay import main as repro
 
 PROGRAM = "whisper-mel"
-_COMMANDS = {"compare": compare, "repro": repro, "report": report}
+_COMMANDS = {"compare": "compare.cli", "repro": "repro.replay", "report": "report.render"}
+"""The modules of other commands, imported by those who give them."""
 _JUDGING: dict[str, tuple[str, ...]] = {"judge": (), "diagnose": ("--diagnose",)}
 _EXIT = {
     pytest.ExitCode.OK: 0,
@@ -49,7 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] and given[0] in _COMMANDS:
-        return _COMMANDS[given[0]](given[1:])
+        module = importlib.import_module(f"whisper_mel_conformance.{_COMMANDS[given[0]]}")
+        status: int = module.main(given[1:])
+        return status
     for entry in entry_points(group="whisper_mel.commands", name=(given or [""])[0]):
         return entry.load()(given[1:])
     if given and not given[0].startswith("-"):

@@ -6,7 +6,6 @@ executes all forms on the same operands; hypothesis draws these.
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 import struct
@@ -16,7 +15,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from daily import by_day
-from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from whisper_mel_mojo.gpu.emulator.instructions import FORMS, width_of
@@ -370,21 +369,25 @@ def require_defined(kernel: Kernel, rows: Sequence[tuple[int, ...]]) -> None:
             )
 
 
-def test_every_pair_of_special_operands(kernel: Kernel) -> None:
+@pytest.mark.parametrize("step", by_day([1, 5], [5]))
+def test_every_pair_of_special_operands(kernel: Kernel, step: int) -> None:
     every = [(a, b, a ^ b, 0) for a in SPECIAL + FLOATS for b in SPECIAL + FLOATS]
     every += [(a, b, c, 0) for a in FLOATS[:8] for b in FLOATS[:8] for c in FLOATS[:8]]
+    every = every[::step]
     every += [(0, 0, 0, 0)] * (-len(every) % THREADS)
     for i in range(0, len(every), THREADS):
         require_defined(kernel, every[i : i + THREADS])
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(rows=st.lists(operands, min_size=THREADS, max_size=THREADS))
-@example(rows=[(0x80000000, 0xFFFFFFFF, 1 << 31, 0)] * THREADS)
-def test_any_operands(kernel: Kernel, rows: list[tuple[int, ...]]) -> None:
-    require_defined(kernel, rows)
+@pytest.mark.parametrize("most", by_day([15, 60], [15]))
+def test_any_operands(kernel: Kernel, most: int) -> None:
+    @settings(max_examples=most, deadline=None)
+    @given(rows=st.lists(operands, min_size=THREADS, max_size=THREADS))
+    @example(rows=[(0x80000000, 0xFFFFFFFF, 1 << 31, 0)] * THREADS)
+    def tried(rows: list[tuple[int, ...]]) -> None:
+        require_defined(kernel, rows)
+
+    tried()
 
 
 MODIFIERS = (
@@ -416,16 +419,10 @@ def test_any_other_modifier_is_an_error(
         translated(read(text))
 
 
-TEXTS = [*itertools.product(NVIDIA, (False, True))]
-DAILY = [("sm_80", False), ("sm_90a", False), ("sm_90a", True)]
-
-
-@pytest.mark.parametrize(("target", "forms"), by_day(TEXTS, DAILY))
-def test_every_opcode_of_the_kernels_is_compared_with_its_definition(
-    target: str, forms: bool
-) -> None:
+@pytest.mark.parametrize("target", by_day(NVIDIA, ["sm_80", "sm_90a"]))
+def test_every_opcode_of_the_kernels_is_compared_with_its_definition(target: str) -> None:
     """What computes is in the table, whose entries are all tried; the rest moves and orders."""
-    codes = [text.partition("\n")[2] for text in texts(target, 80, None, forms).values()]
+    codes = [text.partition("\n")[2] for text in texts(target, 80).values()]
     used = {it.opcode for code in codes for it in read(code).body if isinstance(it, Statement)}
     others = r"(ld|st|mov|cvta|cp\.async|createpolicy|bar|barrier|mapa|bra|ret|exit)\b.*"
     assert sorted(it for it in used - set(FORMS) if not re.match(others, it)) == []

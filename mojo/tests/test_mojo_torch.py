@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import itertools
 import pickle
 import sys
 from importlib.metadata import version
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import whisper_mel_reference as reference
+from daily import by_day
 from programs import ran
 from torch import Tensor
 from torch.autograd import forward_ad
@@ -125,8 +127,10 @@ def test_default_device_and_dtype_do_not_matter() -> None:
 # --------------------------------------------------------------------- tracing
 
 
-@pytest.mark.parametrize("gradient", [False, True], ids=["", "gradient"])
-@pytest.mark.parametrize("smoothing", [None, "valid", "same"])
+WAYS = [*itertools.product((None, "valid", "same"), (False, True))]
+
+
+@pytest.mark.parametrize(("smoothing", "gradient"), by_day(WAYS, [(None, False), ("same", True)]))
 def test_opcheck(smoothing: str | None, gradient: bool) -> None:
     """PyTorch's own checks of custom operators: schema, fake kernel, autograd, AOT dispatch."""
     audio = batch(1000).requires_grad_(gradient)

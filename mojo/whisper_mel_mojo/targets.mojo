@@ -3,28 +3,25 @@
 Each kernel begins with a line that names it and says how a launch divides its work.
 
 `-D TARGET=sm_80`, ...: for which; `-D N_MELS=80`: only for so many bands; `-D KERNEL=`: only this
-kind, as the kernel numbers them; `-D FORMS`: those for other forms than the plain one, instead of
-those for that; `-D CLUSTERS`: as clusters of blocks; `-D EMIT=llvm`: the LLVM IR from which the
-target's own code is made.
+kind, as the kernel numbers them; `-D CLUSTERS`: as clusters of blocks; `-D EMIT=llvm`: the LLVM IR
+from which the target's own code is made.
 """
 
 from max.gpu.host import get_gpu_target
 from max.gpu.host.compile import _compile_code
 from std.sys import get_defined_int, get_defined_string, is_defined
 
-from mel_kernel import APPLE_GROUP, BLOCK_GROUP, DIRECT, FORMED, Mapping
+from mel_kernel import APPLE_GROUP, BLOCK_GROUP, DIRECT, Mapping
 
 comptime TARGET = get_defined_string["TARGET"]()
 comptime EMIT = get_defined_string["EMIT", "asm"]()
 comptime ALONE = APPLE_GROUP if TARGET.startswith("apple") else BLOCK_GROUP
 comptime CLUSTERS = is_defined["CLUSTERS"]()
-comptime FIRST = FORMED if is_defined["FORMS"]() else 0
-comptime AFTER = DIRECT + 3 if is_defined["FORMS"]() else FORMED
 
 
 def main():
     comptime for n_mels in [80, 128]:
-        comptime for kernel in range(FIRST, AFTER):
+        comptime for kernel in range(DIRECT + 3):
             comptime wanted = n_mels == get_defined_int["N_MELS", n_mels]() and (
                 kernel == get_defined_int["KERNEL", kernel]()
             )

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 
 from whisper_mel_conformance.report.columns import aligned
-from whisper_mel_mojo.gpu.code import OTHER_FORMS, compiled
+from whisper_mel_mojo.gpu.code import compiled
 from whisper_mel_mojo.gpu.targets import (
     DIRECT,
     FEW,
@@ -114,7 +114,7 @@ def measure_all(wanted: list[Key]) -> dict[Key, Measured | str]:
     def of_target(target: str) -> dict[Key, Measured | str]:
         keys = [it for it in wanted if it[0] == target]
         try:
-            code = {**compiled(target), **compiled(target, options=OTHER_FORMS)}
+            code = compiled(target)
             found = {it: _measure(target, code[it[1:]]) for it in keys}
         except RuntimeError as error:
             return dict.fromkeys(keys, str(error))

@@ -3,7 +3,8 @@
 golden, boundary, numerics, buffers, batch, maximum, half, stream, lengths, errors, repeated
 (concurrency, determinism, memory), state, honesty
 very_long    the longest clips of boundary
-properties   cases whose arguments hypothesis draws
+properties   cases whose arguments are drawn
+drawing      what hypothesis draws for them, and how it searches
 regressions  cases that were bugs of somebody's
 
 catalogue    the families in order, and all their cases

@@ -8,7 +8,7 @@ from typing import Any
 
 from whisper_mel_conformance.cases.case import BANDS, Case, Family, both
 from whisper_mel_conformance.cases.check import Remark, check, judge, judge_request
-from whisper_mel_conformance.cases.properties import Property, any_clip
+from whisper_mel_conformance.cases.properties import Property
 from whisper_mel_conformance.cases.recipes import SECOND, noise, rising, signal
 from whisper_mel_conformance.cases.request import Request
 from whisper_mel_conformance.frontend.client import THREAD_SETTINGS, FrontEnd
@@ -55,9 +55,7 @@ def imported(front_end: FrontEnd, request: Request) -> None:
 
 def _cases(_profile: str) -> Iterator[Case]:
     # No package holds its clips: they are drawn anew in every run.
-    yield Property(
-        "honesty/fresh-clips", "scored", {}, draw=any_clip, largest=12_000, is_fresh=True
-    )
+    yield Property("honesty/fresh-clips", "scored", {}, drawn="clip", largest=12_000, is_fresh=True)
     for n in (400, 5 * SECOND):
         yield from both(f"honesty/finished-{n}", "finished", recipe=rising(n, 171))
     arguments = {"recipe": rising(4077, 172), "memory": "canaries", "times": 3}

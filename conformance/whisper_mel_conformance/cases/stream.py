@@ -11,7 +11,7 @@ from whisper_mel_reference import WHISPER
 
 from whisper_mel_conformance.cases.case import Case, Family, both
 from whisper_mel_conformance.cases.check import check, judge, judge_request
-from whisper_mel_conformance.cases.properties import Property, any_stream
+from whisper_mel_conformance.cases.properties import Property
 from whisper_mel_conformance.cases.recipes import SECOND, noise, rising, signal
 from whisper_mel_conformance.cases.request import Request
 from whisper_mel_conformance.frontend.client import FrontEnd
@@ -213,7 +213,7 @@ def _cases(_profile: str) -> Iterator[Case]:
     yield Case("stream/fixed-prompt", "prompt", at_once, ("stream",))
     kept = {"recipe": noise(SECOND, 262), "times": 20, "maximum": 1.5}
     yield Case("stream/fixed-memory", "stream_memory", kept, ("stream", "same_process"))
-    yield Property("stream/drawn", "streamed", {}, ("stream",), draw=any_stream, largest=6000)
+    yield Property("stream/drawn", "streamed", {}, ("stream",), drawn="stream", largest=6000)
 
 
 _LEVELS = {

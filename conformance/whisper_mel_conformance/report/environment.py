@@ -77,6 +77,7 @@ def judged_by(versions: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {versions[name]}" for name in names if name in versions)
 
 
+@lru_cache(maxsize=1)
 def cpu() -> str:
     """Return the processor's model and the vector instructions that FFTs choose code by."""
     flags = cpu_facts().get("flags", "").split()
@@ -95,6 +96,7 @@ def _accelerators() -> list[str]:
     return found
 
 
+@lru_cache  # as below
 def _version(name: str) -> str:
     try:
         return version(name)

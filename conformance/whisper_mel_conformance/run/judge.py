@@ -15,7 +15,7 @@ from typing import Any
 from whisper_mel_conformance.cases.case import Case
 from whisper_mel_conformance.cases.catalogue import CHECKS, all_cases
 from whisper_mel_conformance.cases.check import Remark
-from whisper_mel_conformance.cases.properties import EXAMPLES, Found, Property, search
+from whisper_mel_conformance.cases.properties import EXAMPLES, Found, Property
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.errors import Failure, Refused, Unsupported
 from whisper_mel_conformance.run.result import Result
@@ -59,6 +59,9 @@ def _run(result: Result, front_end: FrontEnd, case: Case, examples: int, seed: i
         return CHECKS[case.check](front_end, **arguments)
 
     if isinstance(case, Property):
+        # Not above: hypothesis takes a third of the time that a short run takes to start.
+        from whisper_mel_conformance.cases.drawing import search
+
         if case.is_fresh:
             seed = SystemRandom().getrandbits(32)
         result.score, result.arguments = search(

@@ -32,6 +32,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -161,9 +162,14 @@ def _are_tables(entries: Any) -> bool:
 
 
 def of_peers() -> list[KnownFailure]:
-    """Read the declared failures of all adapters."""
+    """Return the declared failures of all adapters."""
+    return [*_of_adapters()]
+
+
+@lru_cache(maxsize=1)
+def _of_adapters() -> tuple[KnownFailure, ...]:
     files = sorted(Path(__file__).parents[1].glob("peers/*.toml"))
-    return [entry for path in files for entry in read(path, of_adapter=True)]
+    return tuple(entry for path in files for entry in read(path, of_adapter=True))
 
 
 def matching_nothing(known: Iterable[KnownFailure], case_ids: Iterable[str]) -> list[str]:

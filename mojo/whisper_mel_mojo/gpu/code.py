@@ -18,8 +18,6 @@ from whisper_mel_mojo.gpu.targets import TARGETS
 
 LLVM_IR = ("-D", "EMIT=llvm")
 """Options for the LLVM IR from which the target's own code is made."""
-OTHER_FORMS = ("-D", "FORMS")
-"""Options for the kernels for other forms than the plain one, instead of those for that."""
 _PRINTER = "targets.mojo"
 Code = dict[tuple[int, int], str]
 """The mapping of each kernel, then its code, by number of bands and kind."""
@@ -34,8 +32,8 @@ def compiled(
 ) -> Code:
     """Compile kernels of a target in one run of the compiler, which takes little more than one.
 
-    ``n_mels`` and ``kind``, as ``mel_kernel.mojo`` numbers them, choose some; None means all for
-    the plain form. ``folder`` has ``targets.mojo`` and the kernel; None means the package.
+    ``n_mels`` and ``kind``, as ``mel_kernel.mojo`` numbers them, choose some; None means all.
+    ``folder`` has ``targets.mojo`` and the kernel; None means the package.
     ``options`` are of the compiler. Raises ``BuildError`` with the compiler's message if it fails.
     """
     return _divided(_printed(target, _options(target, n_mels, kind, options), folder))

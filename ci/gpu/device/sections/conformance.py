@@ -26,7 +26,8 @@ def run() -> dict[str, Any]:
     """Judge all available front-ends; raise ``Found`` unless all pass and ours is among them."""
     device()
     try:
-        importlib.import_module("whisper_mel_conformance.__main__")
+        for module in ("__main__", "collecting", "cases.drawing"):
+            importlib.import_module(f"whisper_mel_conformance.{module}")
     except ImportError as error:
         raise NotHere(f"the suite lacks a package ({error})") from None
     data: dict[str, Any] = {}

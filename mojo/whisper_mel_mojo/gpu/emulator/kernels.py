@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, lru_cache
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from whisper_mel_mojo.arguments import (
     plan,
 )
 from whisper_mel_mojo.gpu.checks import check_form
-from whisper_mel_mojo.gpu.code import LLVM_IR, OTHER_FORMS, Code, kept_code
+from whisper_mel_mojo.gpu.code import LLVM_IR, Code, kept_code
 from whisper_mel_mojo.gpu.emulator.program import Program
 from whisper_mel_mojo.gpu.host import require_finite
 from whisper_mel_mojo.gpu.targets import DIRECT, FEW, FORMED, MANY, SMOOTHED, TARGETS
@@ -33,20 +32,15 @@ FEWEST = 7
 
 
 @lru_cache
-def texts(target: str, n_mels: int, folder: Path | None = None, forms: bool = False) -> Code:
-    """Return a target's kernels as ``compiled`` does, with line tables: PTX, or else LLVM IR.
-
-    ``forms``: the kernels for other forms than the plain one, instead of those for that.
-    """
-    more = OTHER_FORMS if forms else ()
+def texts(target: str, n_mels: int, folder: Path | None = None) -> Code:
+    """Return a target's kernels as ``compiled`` does, with line tables: PTX, or else LLVM IR."""
     is_ptx = TARGETS[target].capability is not None
-    return kept_code(target, n_mels, folder, ("-g1", *more, *(() if is_ptx else LLVM_IR)))
+    return kept_code(target, n_mels, folder, ("-g1", *(() if is_ptx else LLVM_IR)))
 
 
 class Kernels:
-    """All kernels of a target.
+    """All kernels of a target, which are compiled together when one is first called.
 
-    Those for the plain form are compiled together when one is first called, and so are the others.
     ``folder`` has the sources (None: the package); ``options`` are those of ``Program``.
     """
 
@@ -59,7 +53,7 @@ class Kernels:
 
     def text(self, kind: int) -> str:
         """Return the mapping of a kernel, then its code with line tables."""
-        return texts(self.target, self.n_mels, self.folder, kind >= FORMED)[self.n_mels, kind]
+        return texts(self.target, self.n_mels, self.folder)[self.n_mels, kind]
 
     def kind_for(
         self,
@@ -98,9 +92,7 @@ def executed(target: str) -> Callable[..., NDArray[Any]]:
     """
     by_bands = {n_mels: Kernels(target, n_mels) for n_mels in (80, 128)}
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        list(
-            pool.map(lambda it: texts(target, it[0], forms=it[1]), product(by_bands, (False, True)))
-        )
+        list(pool.map(lambda n_mels: texts(target, n_mels), by_bands))
     for kernels in by_bands.values():
         for kind in (*kernels.kinds, FORMED, *(DIRECT + dtype for dtype in DTYPES.values())):
             kernels.program(kind)
