@@ -488,11 +488,11 @@ def test_errors_that_are_no_chance_are_no_loss_of_precision(error: str) -> None:
 FLAT = precision._Noise("the powers", (), lambda part, level: np.full(part.mel.shape, level), str)
 
 
-def _part(error: Array, used: Any = True) -> precision._Part:
-    """Return values of 80 bands with these errors, where float32's noise is far smaller."""
+def _part(error: Array, used: Any = True, bound: float = 1e-6) -> precision._Part:
+    """Return values of 80 bands with these errors, and this bound of float32's."""
     one = np.ones(error.shape)
     every = np.broadcast_to(np.asarray(used), error.shape)
-    return precision._Part(one, one, one, one, error, 1e-6 * one, every, np.ones((80, 201)))
+    return precision._Part(one, one, one, one, error, bound * one, every, np.ones((80, 201)))
 
 
 def _drawn(seed: int, n_frames: int = 30) -> Array:
@@ -515,6 +515,9 @@ def test_noise_has_its_size_on_each_clip_and_in_each_quarter_of_the_bands() -> N
         far = one.copy()
         far.flat[::every] = 0.05
         assert is_everywhere(_part(far), _part(far)) is fits
+    for bound, fits in ((0.029, True), (0.031, False)):  # of float32's noise a third is less
+        off = [np.hypot(1.0, bound / 0.03) * it for it in (one, two)]
+        assert is_everywhere(*(_part(it, bound=bound) for it in off)) is fits
     # Groups of forty values, six of them: fewer say nothing.
     assert is_everywhere(_part(one), _part(two, quarters < 2))
     assert not is_everywhere(_part(one), _part(two, quarters < 1))
@@ -535,10 +538,41 @@ def test_errors_by_chance_are_others_at_another_level_and_no_constant() -> None:
     ):
         found = precision._is_chance(FLAT, 0.01, _part(first), _part(second))
         assert found is by_chance
+    outliers = [it.copy() for it in (one, two)]
+    for it in outliers:
+        it[5, :10] = 1.0
+    assert precision._is_chance(FLAT, 0.01, *map(_part, outliers))
     half = np.arange(30) < 15
     mixed = np.where(half, two, one)
     assert precision._is_chance(FLAT, 0.01, _part(one, half), _part(mixed, half))
     assert not precision._is_chance(FLAT, 0.01, _part(one, half), _part(one))
+
+
+def test_noise_that_is_larger_than_any_level_is_no_loss_of_precision(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the model of mel powers alone."""
+    of_mel = [it for it in precision._MODELS if it.kinds == ("filterbank", "logarithm")]
+    monkeypatch.setattr(precision, "_MODELS", of_mel)
+
+    def noise_of(size: float) -> Stages:
+        def mel(mel: Array, call: Any) -> Array:
+            drawn = np.random.default_rng(int(1e6 * mel.max())).normal(0.0, size, mel.shape)
+            return mel * np.exp(drawn).astype(mel.dtype)
+
+        return {"mel": mel}
+
+    found = noisy(noise_of(0.03))
+    assert found is not None
+    assert "in the mel powers or an approx" in found.cause
+    assert noisy(noise_of(0.07)) is None
+
+
+def test_noise_of_float32_is_added() -> None:
+    part = _part(_drawn(1), np.arange(30) < 10, bound=0.06)
+    own, size = precision._sizes(FLAT, part, 0.015)
+    assert own == pytest.approx(np.full(800, 0.015))
+    assert size == pytest.approx(np.full(800, 0.025))
 
 
 def test_noise_is_as_likely_as_its_size_is_right() -> None:
