@@ -18,6 +18,7 @@ from whisper_mel_conformance.cases.recipes import noise, render_audio
 from whisper_mel_conformance.diagnosis import answer as answers
 from whisper_mel_conformance.diagnosis import guess, variants
 from whisper_mel_conformance.diagnosis.answer import Answer, Model, Variant
+from whisper_mel_conformance.diagnosis.free import Free
 from whisper_mel_conformance.diagnosis.guess import likely
 from whisper_mel_conformance.diagnosis.variants import (
     added,
@@ -31,6 +32,7 @@ from whisper_mel_conformance.diagnosis.variants import (
     with_one_more,
 )
 from whisper_mel_conformance.quirks import CATALOGUE
+from whisper_mel_conformance.quirks.path import Variation
 from whisper_mel_conformance.quirks.quirk import Parameter, QuirkyFrontEnd
 from whisper_mel_reference import WHISPER
 
@@ -244,16 +246,14 @@ def test_features_of_another_shape_are_told_only_where_they_are_asked_for() -> N
 
 
 def test_what_is_mostly_not_a_number_explains_silence_alone() -> None:
-    """Anything is as near to it: of zeros, divided by their peak, nothing else comes."""
-    divided = (Variant("peak-normalised"),)
-    with np.errstate(all="ignore"):
-        silent = answer(*divided, audio=np.zeros(1600, np.float32))
-    model = Model(silent)
-    assert silent.actual is not None
-    if np.isnan(silent.actual).all():
-        assert model.score_of(divided) == 0.0
-        assert model.features(divided) is not None
-    sounding = Model(answer())
+    """Anything is as near to it."""
+    made = Variation(stages={"features": lambda y, call: np.full_like(y, np.nan)})
+    nothing = (Free("features", "They are lost.", "None is left.", made, "Keep them."),)
+    silent, sounding = Model(answer(audio=np.zeros(1600, np.float32))), Model(answer())
+    assert silent.score_of(nothing) == 0.0
+    assert silent.features(nothing) is not None
+    assert sounding.score_of(nothing) == math.inf
+    assert sounding.features(nothing) is None
     assert not sounding._says_nothing(np.where(np.arange(25) < 12, np.nan, 1.0))
     assert sounding._says_nothing(np.where(np.arange(25) < 13, np.nan, 1.0))
     assert not sounding._says_nothing(np.full(25, np.inf))
