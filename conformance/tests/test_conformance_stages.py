@@ -247,6 +247,46 @@ def test_what_is_no_curve_of_the_mel_powers_is_not_explained() -> None:
 # --------------------------------------------------------------------------- input and window
 
 
+def test_numbers_that_are_right_but_for_a_factor_are_found_without_a_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of samples that are half as large the mel powers are a fourth."""
+    monkeypatch.setattr(linear, "_steps", lambda spectra, bank, numbers, *rest: numbers)
+    half = {"audio": lambda x, call: x * x.dtype.type(0.5)}
+    bands, seen = linear._noise(learnt(half))
+    frames = seen.steps["frames"][linear._FRAMES]
+    spectra = np.fft.rfft(frames * linear._HANN)[..., np.newaxis]
+    numbers, score = linear._descend(spectra, bands, seen, np.array([3.0]))
+    assert numbers == pytest.approx([0.5], rel=1e-4)
+    assert score < 1.0
+    nothing = seen._replace(usable=np.zeros_like(seen.usable))
+    start = np.array([3.0])
+    assert linear._descend(spectra, bands, nothing, start) == (start, np.inf)
+
+
+def test_half_of_the_values_must_be_usable(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = learnt({})
+    bands, seen = linear._noise(known)
+    monkeypatch.setattr(linear, "_descend", lambda spectra, bands, seen, start: (start, 0.5))
+    some = np.arange(seen.usable.size).reshape(seen.usable.shape)
+    for n, fits in ((some.size // 2, 1), (some.size // 2 - 1, 0)):
+        monkeypatch.setattr(
+            linear, "_noise", lambda learnt, n=n: (bands, seen._replace(usable=some < n))
+        )
+        assert len([*free_window(known)]) == fits
+        assert len([*free_input(known)]) == 2 * fits
+
+
+def test_a_window_is_symmetric_up_to_a_part_of_its_largest_value() -> None:
+    values = 0.5 - 0.5 * np.cos(2.0 * np.pi * (np.arange(400) + 0.5) / 400.0)
+    values[200] = values[199] = 2.0
+    for off, form in ((2e-4, "It is symmetric about sample 199.5."), (3e-4, "It is not symmetric")):
+        values[0], values[399] = off, 0.0
+        cause, shown = linear._window_words(values)
+        assert cause == "The window is another one than Hann's."
+        assert shown.startswith(form)
+
+
 def test_a_filter_and_an_offset_are_found() -> None:
     def box(samples: Array, call: Any) -> Array:
         mean = np.convolve(samples, [0.5, 0.0, 0.25])[: samples.size] + 0.01
@@ -331,46 +371,6 @@ def test_a_wrong_sign_of_halves_is_told_from_a_window() -> None:
     assert "The window differs" not in free.shown
 
 
-def test_numbers_that_are_right_but_for_a_factor_are_found_without_a_step(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Of samples that are half as large the mel powers are a fourth."""
-    monkeypatch.setattr(linear, "_steps", lambda spectra, bank, numbers, *rest: numbers)
-    half = {"audio": lambda x, call: x * x.dtype.type(0.5)}
-    bands, seen = linear._noise(learnt(half))
-    frames = seen.steps["frames"][linear._FRAMES]
-    spectra = np.fft.rfft(frames * linear._HANN)[..., np.newaxis]
-    numbers, score = linear._descend(spectra, bands, seen, np.array([3.0]))
-    assert numbers == pytest.approx([0.5], rel=1e-4)
-    assert score < 1.0
-    nothing = seen._replace(usable=np.zeros_like(seen.usable))
-    start = np.array([3.0])
-    assert linear._descend(spectra, bands, nothing, start) == (start, np.inf)
-
-
-def test_half_of_the_values_must_be_usable(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = learnt({})
-    bands, seen = linear._noise(known)
-    monkeypatch.setattr(linear, "_descend", lambda spectra, bands, seen, start: (start, 0.5))
-    some = np.arange(seen.usable.size).reshape(seen.usable.shape)
-    for n, fits in ((some.size // 2, 1), (some.size // 2 - 1, 0)):
-        monkeypatch.setattr(
-            linear, "_noise", lambda learnt, n=n: (bands, seen._replace(usable=some < n))
-        )
-        assert len([*free_window(known)]) == fits
-        assert len([*free_input(known)]) == 2 * fits
-
-
-def test_a_window_is_symmetric_up_to_a_part_of_its_largest_value() -> None:
-    values = 0.5 - 0.5 * np.cos(2.0 * np.pi * (np.arange(400) + 0.5) / 400.0)
-    values[200] = values[199] = 2.0
-    for off, form in ((2e-4, "It is symmetric about sample 199.5."), (3e-4, "It is not symmetric")):
-        values[0], values[399] = off, 0.0
-        cause, shown = linear._window_words(values)
-        assert cause == "The window is another one than Hann's."
-        assert shown.startswith(form)
-
-
 def test_what_is_neither_filter_nor_window_is_not_explained() -> None:
     for stages in ({"mel": lambda mel, call: mel**1.1}, outside.wrong_sign_of_folding(Draw(1))):
         for fit in (free_input, free_window):
@@ -385,104 +385,6 @@ def noisy(stages: Stages) -> Imprecise | None:
     unseen = [answer("", stages, 80, recipe) for recipe in (noise(30_000, 41, 0.3), *UNSEEN)]
     fitted = [known[name] for name in ("noise", "chirp", "ramp")]
     return imprecise(fitted, unseen, known["noise"], known["softer"])
-
-
-def _spectrum(change: Callable[[Array], Array]) -> Stages:
-    return {"spectrum": lambda s, call: change(s).astype(s.dtype)}
-
-
-def _of_largest(bits: int) -> Stages:
-    def change(s: Array) -> Array:
-        step = np.abs(s).max(axis=1, keepdims=True) * 2.0**-bits * np.sqrt(12.0)
-        return (np.round(s.real / step) + 1j * np.round(s.imag / step)) * step
-
-    return _spectrum(change)
-
-
-PRECISION: dict[str, tuple[Stages, set[str]]] = {
-    "in the transform or the windowed frames: about 9 bits are left; errors are 2^-9": (
-        _of_largest(9),
-        {"window", "spectrum"},
-    ),
-    "in fixed point: about 9 bits are left; errors are those of samples with steps of 2^": (
-        {"audio": lambda x, call: (np.round(x * 256) / 256).astype(x.dtype)},
-        {"input", "window", "spectrum"},
-    ),
-    "in the spectrum's values or their powers: about 8 bits are left": (
-        {"power": lambda power, call: outside.to_bits(power, 8)},
-        {"spectrum"},
-    ),
-    "in the mel powers or an approximation of their logarithms: about 9 bits are left": (
-        {"mel": lambda mel, call: outside.to_bits(mel, 9)},
-        {"filterbank", "logarithm"},
-    ),
-    "in the logarithm: about 8 bits are left": (
-        {"log": lambda log, call: outside.to_bits(log, 8)},
-        {"logarithm"},
-    ),
-    "about 16 bits are left; errors are 2^-16.2 of the root of the windowed frame's energy": (
-        outside.unreduced_bluestein(Draw(1)),
-        {"window", "spectrum"},
-    ),
-    "about 11 bits are left; errors are 2^-10.8 of the root of the windowed frame's energy": (
-        outside.coarse_sines(Draw(1)),  # the same for equal audio: they are tables
-        {"window", "spectrum"},
-    ),
-    "about 10 bits are left; errors are 2^-11.5 of each bin's power, and less in bands": (
-        outside.half_spectra(Draw(1)),
-        {"spectrum"},
-    ),
-    "in the features: about 8 bits are left": (
-        {"features": lambda y, call: outside.to_bits(y, 8)},
-        {"output"},
-    ),
-}
-
-
-@pytest.mark.parametrize("words", PRECISION)
-def test_the_bits_that_a_stage_has_left_are_counted(words: str) -> None:
-    stages, kinds = PRECISION[words]
-    found = noisy(stages)
-    assert found is not None
-    assert words in found.cause
-    assert found.kinds == kinds
-    assert found.shown.endswith("noise of no other stage explains it as well.")
-
-
-@lru_cache(maxsize=1)
-def _waves() -> Array:
-    return 1.0 + 1e-3 * np.sin(np.arange(80))[:, None]
-
-
-SMOOTH: dict[str, Stages] = {
-    "right": {},
-    "waves": {"mel": lambda mel, call: mel * _waves()},
-    "ramp": {"mel": lambda mel, call: mel * (1.0 + 1e-5 * np.arange(mel.shape[1]))},
-    "constant": {"mel": lambda mel, call: mel * 1.01},
-    "power": {"mel": lambda mel, call: mel**1.0005},
-    "window": outside.gaussian_window(Draw(3)),
-    "bank": _bank(lambda weights: weights * np.linspace(0.99, 1.01, 201)),
-    "upper bands": {
-        "mel": lambda mel, call: np.concatenate([mel[:40], outside.to_bits(mel[40:], 8)])
-    },
-    "upper bands more than others": {
-        "mel": lambda mel, call: np.concatenate(
-            [outside.to_bits(mel[:40], 11), outside.to_bits(mel[40:], 8)]
-        )
-    },
-    "lowest bands": {
-        "mel": lambda mel, call: np.concatenate([outside.to_bits(mel[:20], 8), mel[20:]])
-    },
-    "quiet clips": {
-        "mel": lambda mel, call: mel if call.clip.max() > 0.5 else outside.to_bits(mel, 8)
-    },
-    "some frames": {"mel": lambda mel, call: mel * (1.0 + 0.01 * (np.arange(mel.shape[1]) == 30))},
-}
-
-
-@pytest.mark.parametrize("error", SMOOTH)
-def test_errors_that_are_no_chance_are_no_loss_of_precision(error: str) -> None:
-    assert noisy(SMOOTH[error]) is None
 
 
 FLAT = precision._Noise("the powers", (), lambda part, level: np.full(part.mel.shape, level), str)
@@ -584,6 +486,104 @@ def test_noise_is_as_likely_as_its_size_is_right() -> None:
     right = np.log(np.exp(-0.5 * scaled**2) / 0.01 + 1e-3).mean()
     assert likely[0.01] == pytest.approx(right, rel=1e-6)
     assert precision._likelihood(FLAT, [_part(_drawn(1), False)], 0.01) == 0.0
+
+
+def _spectrum(change: Callable[[Array], Array]) -> Stages:
+    return {"spectrum": lambda s, call: change(s).astype(s.dtype)}
+
+
+def _of_largest(bits: int) -> Stages:
+    def change(s: Array) -> Array:
+        step = np.abs(s).max(axis=1, keepdims=True) * 2.0**-bits * np.sqrt(12.0)
+        return (np.round(s.real / step) + 1j * np.round(s.imag / step)) * step
+
+    return _spectrum(change)
+
+
+PRECISION: dict[str, tuple[Stages, set[str]]] = {
+    "in the transform or the windowed frames: about 9 bits are left; errors are 2^-9": (
+        _of_largest(9),
+        {"window", "spectrum"},
+    ),
+    "in fixed point: about 9 bits are left; errors are those of samples with steps of 2^": (
+        {"audio": lambda x, call: (np.round(x * 256) / 256).astype(x.dtype)},
+        {"input", "window", "spectrum"},
+    ),
+    "in the spectrum's values or their powers: about 8 bits are left": (
+        {"power": lambda power, call: outside.to_bits(power, 8)},
+        {"spectrum"},
+    ),
+    "in the mel powers or an approximation of their logarithms: about 9 bits are left": (
+        {"mel": lambda mel, call: outside.to_bits(mel, 9)},
+        {"filterbank", "logarithm"},
+    ),
+    "in the logarithm: about 8 bits are left": (
+        {"log": lambda log, call: outside.to_bits(log, 8)},
+        {"logarithm"},
+    ),
+    "about 16 bits are left; errors are 2^-16.2 of the root of the windowed frame's energy": (
+        outside.unreduced_bluestein(Draw(1)),
+        {"window", "spectrum"},
+    ),
+    "about 11 bits are left; errors are 2^-10.8 of the root of the windowed frame's energy": (
+        outside.coarse_sines(Draw(1)),  # the same for equal audio: they are tables
+        {"window", "spectrum"},
+    ),
+    "about 10 bits are left; errors are 2^-11.5 of each bin's power, and less in bands": (
+        outside.half_spectra(Draw(1)),
+        {"spectrum"},
+    ),
+    "in the features: about 8 bits are left": (
+        {"features": lambda y, call: outside.to_bits(y, 8)},
+        {"output"},
+    ),
+}
+
+
+@pytest.mark.parametrize("words", PRECISION)
+def test_the_bits_that_a_stage_has_left_are_counted(words: str) -> None:
+    stages, kinds = PRECISION[words]
+    found = noisy(stages)
+    assert found is not None
+    assert words in found.cause
+    assert found.kinds == kinds
+    assert found.shown.endswith("noise of no other stage explains it as well.")
+
+
+@lru_cache(maxsize=1)
+def _waves() -> Array:
+    return 1.0 + 1e-3 * np.sin(np.arange(80))[:, None]
+
+
+SMOOTH: dict[str, Stages] = {
+    "right": {},
+    "waves": {"mel": lambda mel, call: mel * _waves()},
+    "ramp": {"mel": lambda mel, call: mel * (1.0 + 1e-5 * np.arange(mel.shape[1]))},
+    "constant": {"mel": lambda mel, call: mel * 1.01},
+    "power": {"mel": lambda mel, call: mel**1.0005},
+    "window": outside.gaussian_window(Draw(3)),
+    "bank": _bank(lambda weights: weights * np.linspace(0.99, 1.01, 201)),
+    "upper bands": {
+        "mel": lambda mel, call: np.concatenate([mel[:40], outside.to_bits(mel[40:], 8)])
+    },
+    "upper bands more than others": {
+        "mel": lambda mel, call: np.concatenate(
+            [outside.to_bits(mel[:40], 11), outside.to_bits(mel[40:], 8)]
+        )
+    },
+    "lowest bands": {
+        "mel": lambda mel, call: np.concatenate([outside.to_bits(mel[:20], 8), mel[20:]])
+    },
+    "quiet clips": {
+        "mel": lambda mel, call: mel if call.clip.max() > 0.5 else outside.to_bits(mel, 8)
+    },
+    "some frames": {"mel": lambda mel, call: mel * (1.0 + 0.01 * (np.arange(mel.shape[1]) == 30))},
+}
+
+
+@pytest.mark.parametrize("error", SMOOTH)
+def test_errors_that_are_no_chance_are_no_loss_of_precision(error: str) -> None:
+    assert noisy(SMOOTH[error]) is None
 
 
 def test_stages_whose_noise_is_alike_are_all_named(monkeypatch: pytest.MonkeyPatch) -> None:
