@@ -72,10 +72,12 @@ MODULES: dict[str, str] = {
             "stages.py -k frames": "positions",
             "stages.py -k 'weights or slightly'": "weights",
             "stages.py -k 'curve or range or logarithm'": "curve",
-            "stages.py -k 'filter or window or halves or gain'": "linear",
+            "stages.py -k 'filter or window or halves or gain or usable or factor'": "linear",
             "stages.py -k 'bits or chance or no_precision or noise'": "precision",
             "fitting.py -k 'number or losses or differences'": "fit",
             "fitting.py": "search",
+            "guessing.py": "answer guess variants",
+            "explaining.py": "causes diagnose free long_clips repeated",
         }.items()
         for module in modules.split()
     },
@@ -95,7 +97,6 @@ def run(word: str, record: bool = False, seed: int = 0) -> int:
     import numpy  # noqa: F401
     import pytest  # noqa: F401
 
-    rows = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     status = 0
     for module, tests in MODULES.items():
         if word not in module:
@@ -112,11 +113,12 @@ def run(word: str, record: bool = False, seed: int = 0) -> int:
             if not _killed(module, tree, tests):
                 live.append(said)
                 print(f"{module}: not found: {said}", flush=True)
-        rows[module] = {"seed": seed, "places": count, "tried": len(drawn), "live": live}
+        row = {"seed": seed, "places": count, "tried": len(drawn), "live": live}
         print(f"{module}: {len(drawn) - len(live)} of {len(drawn)} found", flush=True)
         status |= not len(live) <= 0.1 * len(drawn)
-    if record:
-        RECORD.write_text(json.dumps(rows, indent=1) + "\n")
+        if record:  # beside what other runs have recorded meanwhile
+            rows = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+            RECORD.write_text(json.dumps({**rows, module: row}, indent=1) + "\n")
     return int(status)
 
 

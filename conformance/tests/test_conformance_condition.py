@@ -16,6 +16,7 @@ import pytest
 from whisper_mel_conformance.cases.recipes import length, noise, rising
 from whisper_mel_conformance.cases.request import Request
 from whisper_mel_conformance.diagnosis import asked as asked_module
+from whisper_mel_conformance.diagnosis import lengths
 from whisper_mel_conformance.diagnosis.asked import Asked
 from whisper_mel_conformance.diagnosis.condition import ask_around, find_condition
 from whisper_mel_conformance.diagnosis.lengths import border
@@ -408,6 +409,38 @@ def test_the_loudest_sample_is_where_it_is_put() -> None:
 @pytest.mark.parametrize("last", [3, 4, 57, 98])
 def test_the_last_right_length_is_found(last: int) -> None:
     assert border(lambda n: n > last, 3, 99) == last
+
+
+def test_lengths_inside_an_interval_are_asked_for_with_other_remainders() -> None:
+    """Its ends, and between them no multiples of one number alone."""
+    asked: list[int] = []
+
+    def is_wrong(n: int) -> bool | None:
+        asked.append(n)
+        return n not in right
+
+    right: set[int] = set()
+    assert lengths._are_wrong(is_wrong, 100, 500)
+    assert asked == [100, 201, 302, 401, 500]
+    for n in asked.copy():
+        right = {n}
+        assert not lengths._are_wrong(is_wrong, 100, 500)
+    right, asked[:] = set(), []
+    assert lengths._are_wrong(is_wrong, 100, 90)
+    assert {*asked} == {100}
+    assert lengths._are_wrong(lambda n: None, 100, 500)
+
+
+def test_a_period_is_seen_in_three_lengths_and_in_none_of_the_next() -> None:
+    def period(*wrong: int) -> str | None:
+        part = lengths._remainder(lambda n: n in wrong, [100], [240, 321, 480])
+        return None if part is None else part.words
+
+    assert period(100, 150, 200, 250) == "with a number of samples that is a multiple of 50"
+    assert period(100, 150, 200, 300) is None
+    assert period(100, 150, 250, 300) is None
+    for n in range(101, 106):
+        assert period(100, 150, 200, 250, n) is None
 
 
 def test_an_option_that_some_requests_have_alone_is_named() -> None:

@@ -6,13 +6,14 @@ import whisper_mel_conformance.run.quiet_blas  # noqa: F401  before anything imp
 
 # isort: split
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from daily import by_day
 from whisper_mel_conformance.cases.recipes import noise, render_audio, rising
-from whisper_mel_conformance.diagnosis import search
+from whisper_mel_conformance.diagnosis import fit, search
 from whisper_mel_conformance.diagnosis.answer import Answer, Model, Variant, Variants
 from whisper_mel_conformance.diagnosis.fit import (
     PROMISING,
@@ -24,6 +25,8 @@ from whisper_mel_conformance.diagnosis.fit import (
     refine,
 )
 from whisper_mel_conformance.diagnosis.search import Explanation, Search
+from whisper_mel_conformance.diagnosis.variants import combine
+from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_conformance.quirks.path import Variation
 from whisper_mel_conformance.quirks.quirk import QuirkyFrontEnd
 from whisper_mel_reference import WHISPER
@@ -156,7 +159,39 @@ def test_numbers_stay_within_their_grids() -> None:
     assert found.value == pytest.approx(1e5)
 
 
+def test_numbers_are_looked_for_between_three_of_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of twelve, then of twelve around the best, whichever of them that is."""
+    low, start, high = gain(1.0).parameter.grid[4:7]
+    monkeypatch.setattr(fit, "_least_squares", lambda models, it, least: (it, least))
+    for right in np.geomspace(low, high, 41):
+        monkeypatch.setattr(
+            fit, "loss", lambda models, it, right=right: abs(math.log(it[0].number / right))
+        )
+        [found], least = fit._zoomed([], (gain(start),), math.inf, scan=False)
+        assert least == abs(math.log(found.number / right))
+        assert least < 1.01 * math.log(high / low) / (11 * 11)
+
+
+def test_numbers_stay_where_no_step_helps() -> None:
+    model, start = Model(answer(gain(0.5))), (gain(0.3),)
+    assert fit._least_squares([model], start, 1.0, lambda *_: 1.0) == (start, 1.0)
+    assert fit._least_squares([model], start, 0.0, lambda *_: math.nan) == (start, 0.0)
+    assert fit._least_squares([model], (HANN,), 1.0) == ((HANN,), 1.0)
+
+
 # --------------------------------------------------------------------------- the search
+
+CHOSEN = (
+    *("float-as-int16", "int16-unscaled", "gain", "pre-emphasis", "pad-zero", "symmetric-window"),
+    *("magnitude", "htk-mel", "no-mel-norm", "natural-logarithm", "logarithm-scaled"),
+    *("offset", "divisor"),
+)
+
+
+@pytest.fixture(autouse=True)
+def _catalogue_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of few quirks, as of all, those that make the features are found, and soon."""
+    monkeypatch.setattr(search, "path_quirks", lambda: [CATALOGUE[id] for id in CHOSEN])
 
 
 def found(explanations: list[Explanation]) -> list[set[str]]:
@@ -184,46 +219,15 @@ def test_a_quirk_must_leave_right_answers_right() -> None:
 
 
 def test_two_quirks_are_found_and_counted() -> None:
-    search_of = searched(HANN, Variant("magnitude"))
+    search_of = searched(Variant("pad-zero"), HANN)
     assert found(search_of.singles()) == []
-    assert found(search_of.combined()) == [{"symmetric-window", "magnitude"}]
+    assert found(search_of.combined()) == [{"pad-zero", "symmetric-window"}]
     assert search_of.tried[2] > 0
-
-
-HIDDEN: dict[str, tuple[Variants, float]] = {
-    "three": (
-        (Variant("float-as-int16"), Variant("no-mel-norm"), Variant("natural-logarithm")),
-        0.4,
-    ),
-    "four": (
-        (
-            *(Variant("pad-zero"), HANN),
-            *(Variant("htk-mel"), Variant("natural-logarithm")),
-        ),
-        0.25,
-    ),
-    "two numbers": ((Variant("offset", 3.2), Variant("divisor", 5.3)), 0.3),
-    "a number": ((Variant("pre-emphasis", 0.93), Variant("magnitude")), 0.3),
-}
-"""Quirks that hide each other, and the part of the work in which they must be found."""
-
-
-@pytest.mark.parametrize("name", by_day(HIDDEN, ["four", "two numbers"]))
-def test_quirks_that_hide_each_other_are_found_with_little_work(name: str) -> None:
-    quirks, work = HIDDEN[name]
-    search_of = searched(*quirks)
-    search_of.singles()
-    [best, *_] = search_of.combined()
-    assert {it.id for it in best.variants} == {it.id for it in quirks}
-    for variant in best.variants:
-        [right] = [it.value for it in quirks if it.id == variant.id]
-        assert variant.value == (None if right is None else pytest.approx(right, rel=1e-3))
-    assert search_of._done() < work
 
 
 def test_a_search_ends_when_its_work_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "_WORK", 100)
-    search_of = searched(HANN, stages={"features": lambda y, call: np.sin(9 * y)})
+    search_of = searched(HANN, stages={"features": odd})
     assert search_of.singles() == search_of.combined() == []
     assert 100 < sum(model.work for model in search_of._models) < 1000
 
@@ -287,7 +291,61 @@ def test_a_quirk_is_added_to_an_explanation_that_leaves_something() -> None:
     assert found(search_of._completed([some])) == [{"symmetric-window", "magnitude"}]
     assert search_of._completed([careless]) == [careless]
     assert search_of._completed([]) == []
-    assert searched(stages={"features": lambda y, call: np.sin(9 * y)})._completed([some]) == [some]
+    assert searched(stages={"features": odd})._completed([some]) == [some]
+
+
+def test_a_limit_depends_on_how_wrong_an_answer_is() -> None:
+    """Right answers stay right, slightly wrong ones may stay so where others are far worse."""
+    search_of = searched(HANN)
+    search_of._worst = 1000.0
+    for score, limit in ((4.0, 4.0), (4.1, 8.0), (8.0, 8.0), (8.1, 1.0), (90.0, 9.0), (1e3, 16.0)):
+        assert search_of._limit(SimpleNamespace(score=score)) == pytest.approx(limit)  # type: ignore[arg-type]
+    search_of._worst = 16.0
+    for score, limit in ((3.0, 4.0), (4.1, 1.0), (8.0, 1.0), (16.0, 1.6)):
+        assert search_of._limit(SimpleNamespace(score=score)) == pytest.approx(limit)  # type: ignore[arg-type]
+
+
+def test_a_number_between_two_is_guessed_by_how_far_the_answer_is() -> None:
+    """Offsets add up, so that the answer is a part of the way; else nothing is promised."""
+    models = [Model(answer(Variant("offset", 2.5)))]
+    first, second = (Variant("offset", 1.0),), (Variant("offset", 3.0),)
+    left, guessed = search._between(models, first, second)
+    assert guessed[0].value == pytest.approx(2.5, rel=1e-4)
+    assert left == pytest.approx(loss(models, guessed), abs=0.01)
+    for outside, second in ((0.5, (Variant("offset", 3.0),)), (4.0, (Variant("offset", 2.0),))):
+        models = [Model(answer(Variant("offset", outside)))]
+        assert search._between(models, first, second) == (math.inf, second)
+    hops = [(Variant("hop", n),) for n in (160, 161)]
+    assert search._between(models, *hops) == (math.inf, hops[1])
+
+
+def test_what_is_clamped_tells_nothing_of_how_much_agrees() -> None:
+    """Values at the lowest of a prediction, or of an answer, are alike for any quirk."""
+    loud_and_quiet = {"parts": [noise(1600, 5, 0.9), noise(1600, 6, 5e-5)]}
+    for quirk in ("no-range", "no-logarithm"):
+        search_of = Search([answer(Variant(quirk), recipe=loud_and_quiet)])
+        assert search_of._part_that_agrees(()) == (1.0 if quirk == "no-range" else 0.0)
+    shorter = Search([answer(Variant("hop", 128))])
+    assert shorter._part_that_agrees(()) == 0.0
+    assert shorter._part_that_agrees((Variant("hop", 128),)) == 1.0
+
+
+def test_the_answers_that_quirks_explain_least_are_looked_at() -> None:
+    """Those of another shape are none of them."""
+    parts = [answer(gain(value), recipe=NOISE) for value in (0.9, 0.1, 0.5, 0.3)]
+    search_of = Search([*parts, answer(Variant("hop", 128), recipe=NOISE)])
+    looked_at = [model.answer for model in search_of._least_explained(())]
+    assert looked_at == [parts[1], parts[3], parts[2]]
+
+
+def test_beside_what_explains_an_answer_alone_others_are_tried() -> None:
+    """Samples of int16 show what is wrong with them alone, and the window, too."""
+    both = (Variant("int16-unscaled"), HANN)
+    search_of = Search([answer(*both), answer(*both, recipe={**NOISE, "dtype": "int16"})])
+    assert search_of.singles() == []
+    assert search_of._explained == {0: [HANN]}
+    assert found(search_of._beside_explained()) == [{it.id for it in both}]
+    assert searched(HANN)._beside_explained() == []
 
 
 def ranked(*found: Explanation) -> list[str]:
@@ -324,3 +382,123 @@ def test_rankings_are_taken_in_turn_each_combination_once() -> None:
     a, b, c = (gain(1.0),), (gain(2.0),), (gain(3.0),)
     assert search._in_turn([a, b], [b, c], []) == [a, b, c]
     assert search._in_turn([a, b, c], [c]) == [a, c, b]
+
+
+def odd(y: Any, call: Any) -> Any:
+    """Return features that no quirks make."""
+    return np.sin(9 * y)
+
+
+def test_whole_numbers_are_scanned_in_the_last_step_fitted_ones_tried_in_a_narrow_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fitted: dict[bool, set[int]] = {}  # numbers of quirks, by whether whole ones are scanned
+
+    def refine(models: Any, variants: Variants, *, scan: bool) -> Variants:
+        fitted.setdefault(scan, set()).add(len(variants))
+        return variants
+
+    monkeypatch.setattr(search, "refine", refine)
+    monkeypatch.setattr(search.Search, "_before_curves", lambda *_: iter(()))
+    some = ("gain", "symmetric-window", "magnitude", "no-mel-norm", "divisor")
+    monkeypatch.setattr(search, "path_quirks", lambda: [CATALOGUE[id] for id in some])
+    for plan, more, last in ((search._NARROW, 1, 4), (search._WIDE, 0, 3)):
+        fitted.clear()
+        search_of = searched(stages={"features": odd})
+        search_of._alone = {("gain",): (3.0, (gain(0.37),))}
+        assert search_of._step_by_step(plan) == []
+        assert max(fitted[True]) == last > max(fitted[False])
+        assert search_of.tried[1] == len(search_of._everything) + more
+
+
+def test_the_best_of_what_leaves_nothing_is_made_simpler(monkeypatch: pytest.MonkeyPatch) -> None:
+    worse, best = Explanation((HANN, gain(0.5)), 0.9), Explanation((HANN,), 0.5)
+    monkeypatch.setattr(search.Search, "_simpler", lambda self, it: [it])
+    for close in ([best], [worse, best]):
+        monkeypatch.setattr(search.Search, "_very_close", lambda self, some, close=close: close)
+        assert searched(HANN)._step_by_step(search._WIDE) == [best]
+
+
+def test_pairs_that_numbers_could_bring_near_are_fitted_though_others_are_nearer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An offset of 0 is far from 3.2, but all that is left is a shift and a scale."""
+    search_of = searched(Variant("offset", 3.2), Variant("divisor", 5.3))
+    fitted: list[Variants] = []
+
+    def refined(self: Search, pairs: Any, screen: Any) -> Any:
+        assert screen == search_of._wrong[:1]
+        fitted.extend(pairs)
+        return iter(())
+
+    monkeypatch.setattr(search, "_REFINED", 1)
+    monkeypatch.setattr(search.Search, "_refined", refined)
+    numbers = [it for it in search_of._everything if it.value is not None]
+    pairs = list(combine(numbers, numbers))
+    assert [*search_of._best(pairs, search_of._wrong[:1])] == []
+    assert [{it.id for it in pair} for pair in fitted] == [
+        {"offset", "divisor"},
+        {"gain", "divisor"},
+    ]
+    assert search_of.tried[2] == len(pairs)
+
+
+def test_pairs_are_scanned_that_become_promising(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "refine", lambda models, variants, *, scan: variants)
+    left = {0.5: PROMISING - 0.01, 0.6: PROMISING, 0.7: 9.0}
+    monkeypatch.setattr(search, "loss", lambda models, it: left[it[0].number])
+    pairs = [(gain(value),) for value in left]
+    assert [*searched(HANN)._scanned(pairs, [])] == pairs[:1]
+
+
+QUIET = noise(1700, 9, 3e-4)
+STEPS: dict[str, tuple[Variants, Any, float]] = {
+    "a number beside a window": ((gain(0.37), HANN), RISING, 0.06),
+    "a floor that quiet clips alone show": ((HANN, Variant("floor", 3e-6)), QUIET, 0.01),
+}
+"""Two quirks, what is asked for besides noise, and the part of the work that finding them takes."""
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_quirks_are_found_step_by_step_with_little_work(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "path_quirks", lambda: [CATALOGUE[id] for id in (*CHOSEN, "floor")])
+    quirks, other, work = STEPS[name]
+    search_of = Search([answer(*quirks, recipe=it) for it in (NOISE, other)])
+    [best] = search_of._step_by_step(search._WIDE)
+    assert {it.id: it.value for it in best.variants} == {
+        it.id: None if it.value is None else pytest.approx(it.value, rel=1e-3) for it in quirks
+    }
+    assert search_of._done() < work
+
+
+HIDDEN: dict[str, tuple[Variants, float]] = {
+    "three": (
+        (Variant("float-as-int16"), Variant("no-mel-norm"), Variant("natural-logarithm")),
+        0.2,
+    ),
+    "four": (
+        (
+            *(Variant("pad-zero"), HANN),
+            *(Variant("htk-mel"), Variant("natural-logarithm")),
+        ),
+        0.12,
+    ),
+    "two numbers": ((Variant("offset", 3.2), Variant("divisor", 5.3)), 0.06),
+    "a number": ((Variant("pre-emphasis", 0.93), Variant("magnitude")), 0.07),
+}
+"""Quirks that hide each other, and the part of the work in which they must be found."""
+
+
+@pytest.mark.parametrize("name", by_day(HIDDEN, ["four", "two numbers"]))
+def test_quirks_that_hide_each_other_are_found_with_little_work(name: str) -> None:
+    quirks, work = HIDDEN[name]
+    search_of = searched(*quirks)
+    search_of.singles()
+    [best, *_] = search_of.combined()
+    assert {it.id for it in best.variants} == {it.id for it in quirks}
+    for variant in best.variants:
+        [right] = [it.value for it in quirks if it.id == variant.id]
+        assert variant.value == (None if right is None else pytest.approx(right, rel=1e-3))
+    assert search_of._done() < work

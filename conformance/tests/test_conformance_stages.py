@@ -18,7 +18,7 @@ import pytest
 from mutants import outside
 from mutants.outside import Array, Draw, Hook
 from whisper_mel_conformance.cases.recipes import noise, render_audio, rising
-from whisper_mel_conformance.diagnosis import precision
+from whisper_mel_conformance.diagnosis import linear, precision
 from whisper_mel_conformance.diagnosis.answer import Answer
 from whisper_mel_conformance.diagnosis.curve import _words_of_octaves, free_curve
 from whisper_mel_conformance.diagnosis.free import LEARNT, Explained, Free, explain_by
@@ -43,8 +43,24 @@ def answer(name: str, stages: Stages, n_mels: int = 80, recipe: Any = None) -> A
     return Answer(name, audio, WHISPER.replace(n_mels=n_mels), features)
 
 
+class Answers(Mapping[str, Answer]):
+    """The answers to all clips that fits may look at, each computed when it is."""
+
+    def __init__(self, stages: Stages, n_mels: int) -> None:
+        self._answer = lru_cache(maxsize=None)(lambda name: answer(name, stages, n_mels))
+
+    def __getitem__(self, name: str) -> Answer:
+        return self._answer(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(LEARNT)
+
+    def __len__(self) -> int:
+        return len(LEARNT)
+
+
 def learnt(stages: Stages, *n_mels: int) -> Learnt:
-    return {n: {name: answer(name, stages, n) for name in LEARNT} for n in n_mels or (80,)}
+    return {n: Answers(stages, n) for n in n_mels or (80,)}
 
 
 def fitted(fit: Callable[[Learnt], Iterator[Free]], stages: Stages, *n_mels: int) -> Explained:
@@ -231,6 +247,46 @@ def test_what_is_no_curve_of_the_mel_powers_is_not_explained() -> None:
 # --------------------------------------------------------------------------- input and window
 
 
+def test_numbers_that_are_right_but_for_a_factor_are_found_without_a_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of samples that are half as large the mel powers are a fourth."""
+    monkeypatch.setattr(linear, "_steps", lambda spectra, bank, numbers, *rest: numbers)
+    half = {"audio": lambda x, call: x * x.dtype.type(0.5)}
+    bands, seen = linear._noise(learnt(half))
+    frames = seen.steps["frames"][linear._FRAMES]
+    spectra = np.fft.rfft(frames * linear._HANN)[..., np.newaxis]
+    numbers, score = linear._descend(spectra, bands, seen, np.array([3.0]))
+    assert numbers == pytest.approx([0.5], rel=1e-4)
+    assert score < 1.0
+    nothing = seen._replace(usable=np.zeros_like(seen.usable))
+    start = np.array([3.0])
+    assert linear._descend(spectra, bands, nothing, start) == (start, np.inf)
+
+
+def test_half_of_the_values_must_be_usable(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = learnt({})
+    bands, seen = linear._noise(known)
+    monkeypatch.setattr(linear, "_descend", lambda spectra, bands, seen, start: (start, 0.5))
+    some = np.arange(seen.usable.size).reshape(seen.usable.shape)
+    for n, fits in ((some.size // 2, 1), (some.size // 2 - 1, 0)):
+        monkeypatch.setattr(
+            linear, "_noise", lambda learnt, n=n: (bands, seen._replace(usable=some < n))
+        )
+        assert len([*free_window(known)]) == fits
+        assert len([*free_input(known)]) == 2 * fits
+
+
+def test_a_window_is_symmetric_up_to_a_part_of_its_largest_value() -> None:
+    values = 0.5 - 0.5 * np.cos(2.0 * np.pi * (np.arange(400) + 0.5) / 400.0)
+    values[200] = values[199] = 2.0
+    for off, form in ((2e-4, "It is symmetric about sample 199.5."), (3e-4, "It is not symmetric")):
+        values[0], values[399] = off, 0.0
+        cause, shown = linear._window_words(values)
+        assert cause == "The window is another one than Hann's."
+        assert shown.startswith(form)
+
+
 def test_a_filter_and_an_offset_are_found() -> None:
     def box(samples: Array, call: Any) -> Array:
         mean = np.convolve(samples, [0.5, 0.0, 0.25])[: samples.size] + 0.01
@@ -329,6 +385,107 @@ def noisy(stages: Stages) -> Imprecise | None:
     unseen = [answer("", stages, 80, recipe) for recipe in (noise(30_000, 41, 0.3), *UNSEEN)]
     fitted = [known[name] for name in ("noise", "chirp", "ramp")]
     return imprecise(fitted, unseen, known["noise"], known["softer"])
+
+
+FLAT = precision._Noise("the powers", (), lambda part, level: np.full(part.mel.shape, level), str)
+
+
+def _part(error: Array, used: Any = True, bound: float = 1e-6) -> precision._Part:
+    """Return values of 80 bands with these errors, and this bound of float32's."""
+    one = np.ones(error.shape)
+    every = np.broadcast_to(np.asarray(used), error.shape)
+    return precision._Part(one, one, one, one, error, bound * one, every, np.ones((80, 201)))
+
+
+def _drawn(seed: int, n_frames: int = 30) -> Array:
+    return np.random.default_rng(seed).normal(0.0, 0.01, (80, n_frames))
+
+
+def test_noise_has_its_size_on_each_clip_and_in_each_quarter_of_the_bands() -> None:
+    def is_everywhere(*parts: precision._Part) -> bool:
+        return precision._is_everywhere(FLAT, parts, 0.01)
+
+    quarters = np.repeat(np.arange(4), 20)[:, np.newaxis]
+    one, two = _drawn(1), _drawn(2)
+    assert is_everywhere(_part(one), _part(two))
+    assert is_everywhere(_part(2.0 * one), _part(two / 2.0))
+    # Of eight groups one may be of another size, up to four times, and few values far off.
+    for factor, fits in ((3.0, True), (5.0, False), (0.1, False)):
+        assert is_everywhere(_part(np.where(quarters == 3, factor * one, one)), _part(two)) is fits
+    assert not is_everywhere(*(_part(np.where(quarters == 2, 3.0 * it, it)) for it in (one, two)))
+    for every, fits in ((40, True), (20, False)):
+        far = one.copy()
+        far.flat[::every] = 0.05
+        assert is_everywhere(_part(far), _part(far)) is fits
+    for bound, fits in ((0.029, True), (0.031, False)):  # of float32's noise a third is less
+        off = [np.hypot(1.0, bound / 0.03) * it for it in (one, two)]
+        assert is_everywhere(*(_part(it, bound=bound) for it in off)) is fits
+    # Groups of forty values, six of them: fewer say nothing.
+    assert is_everywhere(_part(one), _part(two, quarters < 2))
+    assert not is_everywhere(_part(one), _part(two, quarters < 1))
+    assert is_everywhere(*(_part(_drawn(seed, 2)) for seed in (1, 2)))
+    fewer = (np.arange(80) % 20 != 7)[:, np.newaxis]
+    assert not is_everywhere(*(_part(_drawn(seed, 2), fewer) for seed in (1, 2)))
+
+
+def test_errors_by_chance_are_others_at_another_level_and_no_constant() -> None:
+    one, two = _drawn(1), _drawn(2)
+    for first, second, by_chance in (
+        (one, two, True),
+        (one, one, False),
+        (one, -one, False),
+        (one, 0.5 * one + two, True),
+        (one + 0.02, two, True),
+        (one + 0.05, two, False),
+    ):
+        found = precision._is_chance(FLAT, 0.01, _part(first), _part(second))
+        assert found is by_chance
+    outliers = [it.copy() for it in (one, two)]
+    for it in outliers:
+        it[5, :10] = 1.0
+    assert precision._is_chance(FLAT, 0.01, *map(_part, outliers))
+    half = np.arange(30) < 15
+    mixed = np.where(half, two, one)
+    assert precision._is_chance(FLAT, 0.01, _part(one, half), _part(mixed, half))
+    assert not precision._is_chance(FLAT, 0.01, _part(one, half), _part(one))
+
+
+def test_noise_that_is_larger_than_any_level_is_no_loss_of_precision(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the model of mel powers alone."""
+    of_mel = [it for it in precision._MODELS if it.kinds == ("filterbank", "logarithm")]
+    monkeypatch.setattr(precision, "_MODELS", of_mel)
+
+    def noise_of(size: float) -> Stages:
+        def mel(mel: Array, call: Any) -> Array:
+            drawn = np.random.default_rng(int(1e6 * mel.max())).normal(0.0, size, mel.shape)
+            return mel * np.exp(drawn).astype(mel.dtype)
+
+        return {"mel": mel}
+
+    found = noisy(noise_of(0.03))
+    assert found is not None
+    assert "in the mel powers or an approx" in found.cause
+    assert noisy(noise_of(0.07)) is None
+
+
+def test_noise_of_float32_is_added() -> None:
+    part = _part(_drawn(1), np.arange(30) < 10, bound=0.06)
+    own, size = precision._sizes(FLAT, part, 0.015)
+    assert own == pytest.approx(np.full(800, 0.015))
+    assert size == pytest.approx(np.full(800, 0.025))
+
+
+def test_noise_is_as_likely_as_its_size_is_right() -> None:
+    """Whatever is off far beyond it counts little; nothing used is not likely."""
+    parts = [_part(_drawn(seed)) for seed in (1, 2)]
+    likely = {level: precision._likelihood(FLAT, parts, level) for level in (0.005, 0.01, 0.02)}
+    assert max(likely, key=likely.__getitem__) == 0.01
+    scaled = np.concatenate([part.error.ravel() for part in parts]) / 0.01
+    right = np.log(np.exp(-0.5 * scaled**2) / 0.01 + 1e-3).mean()
+    assert likely[0.01] == pytest.approx(right, rel=1e-6)
+    assert precision._likelihood(FLAT, [_part(_drawn(1), False)], 0.01) == 0.0
 
 
 def _spectrum(change: Callable[[Array], Array]) -> Stages:

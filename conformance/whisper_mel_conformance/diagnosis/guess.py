@@ -120,7 +120,6 @@ class _Guess:
         if variant not in self._shapes:
             prediction = self._model.predict((variant,), with_bound=False)
             self._shapes[variant] = None if prediction is None else prediction[0].shape
-            self._frames[variant] = 0
             if prediction is not None:
                 self._frames[variant] = self._model.mels((variant,))[0].exact.shape[-1]
         return self._shapes[variant]

@@ -46,13 +46,11 @@ def free_input(learnt: Mapping[int, Mapping[str, Answer]]) -> Iterator[Free]:
     bands, seen = _noise(learnt)
     if not seen.usable.mean() >= _USED:
         return
-    frames = learnt[bands]["noise"]
-    clip = np.pad(frames.clips[0], WHISPER.reach, mode="reflect")
+    clip = np.pad(learnt[bands]["noise"].clips[0], WHISPER.reach, mode="reflect")
     lags = np.arange(-_REACH, _REACH + 1)
     starts = WHISPER.hop * np.arange(_FRAMES.start, _FRAMES.stop)[:, None] + np.arange(400)
-    basis = [np.fft.rfft(clip[starts - lag] * _HANN) for lag in lags]
-    basis.append(np.broadcast_to(np.fft.rfft(_HANN), basis[0].shape))
-    spectra = np.stack(basis, axis=-1)
+    cut = [*(clip[starts - lag] for lag in lags), np.ones(starts.shape)]
+    spectra = np.stack([np.fft.rfft(frames * _HANN) for frames in cut], axis=-1)
     best, least = _descend(spectra, bands, seen, _products(spectra, bands, seen))
     if not is_promising(least):
         return
@@ -195,7 +193,7 @@ def _steps(spectra: Array, bank: Array, numbers: Array, wanted: Array, weight: A
     for _ in range(_STEPS):
         twice = 2.0 * np.conj(spectrum).astype(np.complex64)[..., None]
         rows = [weights @ (s * z).real for s, z in zip(twice, parts, strict=True)]
-        slopes = np.concatenate(rows) * weight.reshape(-1, 1)
+        slopes = np.concatenate(rows) * weight.ravel()[:, None]
         products, right = slopes.T @ slopes, slopes.T @ error.ravel()
         before = np.square(error).sum()
         for _ in range(_TRIES):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -23,7 +23,7 @@ def path_quirks() -> list[Quirk]:
     return [quirk for quirk in CATALOGUE.values() if quirk.vary is not None]
 
 
-@lru_cache(maxsize=1)
+@cache
 def order() -> dict[str, int]:
     return {id: i for i, id in enumerate(CATALOGUE)}
 
@@ -60,7 +60,7 @@ def with_one_more(variants: Variants, other: Variant) -> Variants:
     return tuple(sorted((*variants, other), key=lambda variant: order()[variant.id]))
 
 
-@lru_cache(maxsize=1)
+@cache
 def curves() -> list[Variant]:
     """Return the quirks with a real number that change nothing before the mel powers."""
     real = (it for it in path_quirks() if it.parameter is not None and it.parameter.is_real)
@@ -75,7 +75,7 @@ def values(parameter: Parameter) -> Sequence[float]:
     """Values to begin with alone: those of the grid, and where they are few and whole, more."""
     low, high = parameter.grid[0], parameter.grid[-1]
     if parameter.whole and high - low <= _FEW:
-        return sorted({*range(int(low), int(high) + 1, 4), *parameter.grid})
+        return sorted({*range(int(low), int(high), 4), *parameter.grid})
     return parameter.grid
 
 
@@ -103,7 +103,7 @@ def coarse(quirk: Quirk, model: Model) -> Sequence[Variant]:
 
 def _thinned(values: Sequence[float]) -> Sequence[float]:
     n = min(_COARSE, len(values))
-    places = ((np.arange(n) + 0.5) / max(n, 1) * (len(values) - 1)).round().astype(int)
+    places = ((np.arange(n) + 0.5) / n * (len(values) - 1)).round().astype(int)
     return [values[i] for i in sorted(set(places.tolist()))]
 
 
