@@ -114,6 +114,18 @@ QUIET = logging.getLogger("whisper-mel.quiet")
 
 
 @contextlib.contextmanager
+def woken() -> Iterator[None]:
+    ends = os.pipe2(os.O_NONBLOCK)
+    before = signal.set_wakeup_fd(ends[1])
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        for end in ends:
+            os.close(end)
+
+
+@contextlib.contextmanager
 def ignored() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="of the tests")
@@ -173,7 +185,9 @@ CHANGES: dict[str, Change] = {
     "pickling of <class 're.Pattern'>": lambda: item(copyreg.dispatch_table, re.Pattern, repr),
     "handlers of coding errors": careless,
     "standard input, output and errors": lambda: set_and_put_back(blocking, False),
-    "leave to dump and to trace": lambda: set_and_put_back(dumpable, 0),
+    "prctl: dumped": lambda: set_and_put_back(dumpable, 0),
+    "prctl: adopts": lambda: set_and_put_back(subreaper, 1),
+    "descriptor that signals wake": woken,
 }
 
 
@@ -229,6 +243,12 @@ def dumpable(value: int) -> int:
     before = prctl(3)
     prctl(4, value)
     return before
+
+
+def subreaper(value: int) -> int:
+    """The tests' process has adopted nobody before."""
+    prctl(36, value)
+    return 0
 
 
 def prctl(*words: int) -> int:

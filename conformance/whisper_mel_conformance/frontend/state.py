@@ -295,6 +295,30 @@ def _status(*fields: str) -> list[str]:
     return [it for it in _of_process("status").splitlines() if it.startswith(fields)]
 
 
+def _prctl() -> dict[str, int]:
+    """Return what Linux keeps for this process besides, by the numbers of <linux/prctl.h>."""
+    prctl = ctypes.CDLL(None).prctl
+    found = {name: prctl(number, 0, 0, 0, 0) for name, number in _PR_GET.items()}
+    for name, number in _PR_GET_INT.items():
+        value = ctypes.c_int()
+        prctl(number, ctypes.byref(value), 0, 0, 0)
+        found[name] = value.value
+    return found
+
+
+_PR_GET = {"may be dumped and traced": 3, "keeps capabilities": 7, "without huge pages": 42}
+_PR_GET_INT = {"signal when the parent ends": 2, "adopts orphans": 37, "reads of the clock": 25}
+
+
+def _wakeup() -> int:
+    """Return the descriptor that signals are written to; only the main thread may ask."""
+    if threading.current_thread() is not threading.main_thread():
+        return -1
+    number = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(number)
+    return number
+
+
 @lru_cache(maxsize=1)
 def _audit_hooks() -> list[str]:
     """Return a list that grows with each audit hook that is added later: none can be looked up."""
@@ -324,7 +348,6 @@ def _decimal() -> list[Any]:
 
 _LIMITS = [name for name in dir(resource) if name.startswith("RLIMIT_")]
 _ERRORS = ("strict", "ignore", "replace", "backslashreplace", "surrogateescape")
-_PR_GET_DUMPABLE = 3  # of <linux/prctl.h>
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 _STATE: dict[str, Callable[[], Any]] = {
@@ -369,7 +392,8 @@ _STATE: dict[str, Callable[[], Any]] = {
     "place in the queue for lack of memory": lambda: _of_process("oom_score_adj"),
     "slack of timers": lambda: _of_process("timerslack_ns"),
     "what a core dump holds": lambda: _of_process("coredump_filter"),
-    "leave to dump and to trace": lambda: ctypes.CDLL(None).prctl(_PR_GET_DUMPABLE),
+    "prctl": _prctl,
+    "descriptor that signals wake": _wakeup,
     "rights": lambda: _status("Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp:", "CapEff", "CapBnd"),
     "scheduling": lambda: (os.sched_getscheduler(0), os.sched_getparam(0)),
     "group and session": lambda: (os.getpgrp(), os.getsid(0)),
@@ -384,7 +408,7 @@ _STATE: dict[str, Callable[[], Any]] = {
 }
 """What is looked at besides environment variables, handlers of signals, and libraries."""
 if sys.platform != "linux":
-    del _STATE["processors"], _STATE["scheduling"], _STATE["leave to dump and to trace"]
+    del _STATE["processors"], _STATE["scheduling"], _STATE["prctl"]
 
 
 # --------------------------------------------------------------------------- libraries
