@@ -5,7 +5,6 @@ Front-ends that are judged in a checkout load this file, too: it does nothing bu
 
 from __future__ import annotations
 
-import gc
 import re
 import resource
 from collections.abc import Generator
@@ -41,17 +40,6 @@ def pytest_collection_modifyitems(
         grouped = vars(item).get("_nodeid")
         if grouped is not None:
             item._id = type(item.id).parse(grouped)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Leave all that was collected out of Python's garbage collection.
-
-    Each would look through half a million objects, which takes 0.4 s; what is judged in the tests'
-    process is measured after one.
-    """
-    if session.config.getoption("--slow-first"):
-        gc.freeze()
 
 
 def _lateness(item: pytest.Item) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,12 @@ def conformance(*words: str | Path, folder: Path, **more: Any) -> Any:
 def report_of(folder: Path, name: str = "report") -> dict[str, Any]:
     """The report in a folder of a run's folder, which keeps its schema."""
     report: dict[str, Any] = json.loads((folder / name / "report.json").read_text())
-    schema = files("whisper_mel_conformance.report").joinpath("report.schema.json").read_text()
-    jsonschema.validate(report, json.loads(schema))
+    _schema().validate(report)
     return report
+
+
+@lru_cache(maxsize=1)
+def _schema() -> Any:
+    text = files("whisper_mel_conformance.report").joinpath("report.schema.json").read_text()
+    schema = json.loads(text)
+    return jsonschema.validators.validator_for(schema)(schema)

@@ -79,6 +79,7 @@ NAMES = sorted({name for q in CATALOGUE.values() for c in python_of(q.fix) for n
 
 
 @pytest.mark.torch
+@pytest.mark.xdist_group("fixes")  # what they name takes seconds to import
 @pytest.mark.parametrize("name", NAMES)
 def test_what_a_fix_names_exists(name: str) -> None:
     assert exists(name)
