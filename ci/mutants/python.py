@@ -71,7 +71,7 @@ MODULES: dict[str, str] = {
             "said.py -k 'case or fault'": "suspects tried",
             "stages.py -k frames": "positions",
             "stages.py -k 'weights or slightly'": "weights",
-            "stages.py -k 'curve or range or logarithm'": "curve",
+            "stages.py -k 'curve or range or logarithm or scale'": "curve",
             "stages.py -k 'filter or window or halves or gain or usable or factor'": "linear",
             "stages.py -k 'bits or chance or no_precision or noise'": "precision",
             "fitting.py -k 'number or losses or differences'": "fit",

@@ -20,7 +20,12 @@ from mutants.outside import Array, Draw, Hook
 from whisper_mel_conformance.cases.recipes import noise, render_audio, rising
 from whisper_mel_conformance.diagnosis import linear, precision
 from whisper_mel_conformance.diagnosis.answer import Answer
-from whisper_mel_conformance.diagnosis.curve import _words_of_octaves, free_curve
+from whisper_mel_conformance.diagnosis.curve import (
+    _of_octaves,
+    _rises,
+    _words_of_octaves,
+    free_curve,
+)
 from whisper_mel_conformance.diagnosis.free import LEARNT, Explained, Free, explain_by
 from whisper_mel_conformance.diagnosis.linear import free_input, free_window
 from whisper_mel_conformance.diagnosis.positions import free_positions
@@ -237,6 +242,25 @@ def test_another_scale_is_no_rough_approximation() -> None:
     assert "loud features grow by 2.5 for each factor of 10" in cause
     cause, _ = _words_of_octaves(lambda mel: (np.log10(mel) + 4.001) / 4.0, 8.0)
     assert "about 10 bits after the point are right" in cause
+
+
+def test_a_curve_must_rise_but_for_a_thousandth_of_its_range() -> None:
+    """Of 500 steps from 1e-9 to 1e3, each of 0.024 decades."""
+    for wave, rises in ((0.3, True), (0.4, True), (2.0, False)):
+        for size in (1e-3, 1.0, 1e3):
+
+            def curve(mel: Array, size: float = size, wave: float = wave) -> Array:
+                return size * (np.log10(mel) + wave * np.sin(3.0 * np.log10(mel)))
+
+            assert _rises(curve) is rises
+
+
+def test_where_an_octave_has_no_values_a_logarithm_goes_straight_on() -> None:
+    octaves = np.add.outer(np.arange(-20.0, 8.0), np.linspace(0.6, 0.99, 40)).ravel()
+    mel = 2.0**octaves
+    curve = _of_octaves(0.0)(mel, (np.log10(mel) + 4.0) / 4.0, np.full(mel.size, 1e-6))
+    between = 2.0 ** np.linspace(-3.0, 3.0, 50)
+    assert curve(between) == pytest.approx((np.log10(between) + 4.0) / 4.0, abs=1e-3)
 
 
 def test_what_is_no_curve_of_the_mel_powers_is_not_explained() -> None:
