@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from correct_front_ends import right
 from whisper_mel_conformance.compare import cli, devices, worker
+from whisper_mel_conformance.compare.pairing import Timing
 from whisper_mel_conformance.frontend.load import inspect_front_end
 from whisper_mel_golden.speech import SPEECH, load_recording, write_wav
 from whisper_mel_reference import WHISPER, log_mel, truth
@@ -106,6 +107,7 @@ MEASURED = {
     "host_rise": None,
     "ms": 1.0,
     "ratio": 2.0,
+    "undecided": False,
     "noisy": False,
 }
 
@@ -324,13 +326,30 @@ def test_where_there_is_a_device_it_is_in_the_table() -> None:
         "host_rise": None,
         "ms": 1.25,
         "ratio": 2.0,
+        "undecided": True,
         "noisy": True,
         "worst": 0.25,
         "class": "A",
     }
     cells = cli.row("mojo-gpu on CUDA", result)
     assert cells[:5] == ["mojo-gpu on CUDA", "1 to the device, 0 from it", "30.0", "?", "4.2"]
-    assert cells[5:] == ["1.25", "2x ~", "0.25", "A"]
+    assert cells[5:] == ["1.25", "2x = ~", "0.25", "A"]
+
+
+@pytest.mark.parametrize(
+    ("other", "is_undecided"),
+    [
+        ((1.0, 1.1, 0.9, 1.0, 1.2), True),
+        ((1.0,) * 5, True),
+        ((1.1, 1.2, 1.1, 1.2, 0.9), False),
+        ((0.9, 0.8, 0.9, 0.8, 1.1), False),
+    ],
+)
+def test_a_ratio_within_the_spread_is_no_difference(
+    other: tuple[float, ...], is_undecided: bool
+) -> None:
+    """As of a front-end beside itself: some rounds are longer, some shorter."""
+    assert Timing((1.0,) * 5, other, 0.0).is_undecided == is_undecided
 
 
 # --------------------------------------------------------------------------- picture

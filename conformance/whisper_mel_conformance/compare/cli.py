@@ -36,7 +36,8 @@ NO_DEVICE = "no device"
 HEADING = ["", "copies", "host MB", "+ call", "GPU MB", "ms", "ratio", "worst", "class"]
 LEGEND = """copies: between host and device, as traced while the features get to the device
 host MB: peak of the path's own process; + call: the rise during the call; GPU MB: the device's
-ms: median, one thread; ratio: how many times as long as the first, in alternation (~: noisy)
+ms: median, one thread; ratio: how many times as long as the first, in alternation
+  (=: no difference was measured, 1 lies within the spread; ~: noisy)
 worst: the largest error in units of the bound; class: A up to 1, B up to 4"""
 
 
@@ -227,6 +228,7 @@ def row(name: str, result: Result) -> list[str]:
         return missing if size is None else f"{size / 1e6:.1f}"
 
     copies = result["copies"]
+    marks = {" =": result["undecided"], " ~": result["noisy"]}
     return [
         name,
         NO_DEVICE if copies is None else ", ".join(f"{n} {way}" for way, n in copies.items()),
@@ -234,7 +236,7 @@ def row(name: str, result: Result) -> list[str]:
         megabytes(result["host_rise"], "?"),
         megabytes(result["gpu_rise"], NO_DEVICE),
         f"{result['ms']:.3g}",
-        f"{result['ratio']:.3g}x{' ~' if result['noisy'] else ''}",
+        f"{result['ratio']:.3g}x" + "".join(mark for mark, is_so in marks.items() if is_so),
         "-" if result["worst"] is None else f"{result['worst']:.2g}",
         result["class"],
     ]

@@ -64,6 +64,12 @@ class Timing:
         return (high - low) / self.ratio()
 
     @property
+    def is_undecided(self) -> bool:
+        """Whether no difference was measured: 1 lies between the quartiles of the ratios."""
+        low, high = self.ratio_quartiles()
+        return low <= 1.0 <= high
+
+    @property
     def noisy(self) -> bool:
         disturbed = self.others is not None and not self.others <= MAX_OTHERS
         return disturbed or not self.spread <= MAX_SPREAD

@@ -89,6 +89,7 @@ def compare(task: dict[str, Any]) -> Result:
         "beside_ms": 1e3 * statistics.median(timing.ours),
         "ratio": timing.ratio(),
         "rounds": len(timing.ours),
+        "undecided": timing.is_undecided,
         "noisy": timing.noisy,
     }
 
