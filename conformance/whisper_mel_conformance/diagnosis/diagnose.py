@@ -206,6 +206,8 @@ def right_here(
     cause, *others = (f"{it.quirk.mechanism} [{it.quirk.id}]" for it in named)
     if others:
         cause = f"One of {len(named)}, which its cases cannot tell apart: {cause}"
+    elif not named[0].is_sure:
+        cause = f"Perhaps: {cause}"
     cause = "\n".join([cause, *others])
     cases = [suspect.evidence for suspect in named]
     where = [] if condition is None else [condition.sentence]

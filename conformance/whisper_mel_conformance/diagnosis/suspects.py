@@ -35,10 +35,14 @@ _ALIKE = 0.8  # part of the cases in which a fault must do as the front-end does
 
 @dataclass(frozen=True)
 class Suspect:
-    """A fault that a front-end may have, and in words how that is known."""
+    """A fault that a front-end may have, and in words how that is known.
+
+    ``is_sure`` if the front-end answered questions as the fault does, not only fails its case.
+    """
 
     quirk: Quirk
     evidence: str
+    is_sure: bool = False
 
 
 def faults_of(failed: Sequence[str]) -> list[Quirk]:
@@ -70,7 +74,7 @@ def suspects(front_end: FrontEnd, failed: Sequence[str]) -> list[Suspect]:
         wrong = sum(not is_right for is_right in own.values())
         of = f"Of {len(own)} cases it fails {wrong}"
         like = "as this does" if most == len(own) else f"and does as this in {most}"
-        found = [Suspect(it, f"{_by_its_case(it)} {of}, {like}.") for it in best]
+        found = [Suspect(it, f"{_by_its_case(it)} {of}, {like}.", is_sure=True) for it in best]
     else:
         telling = [it for it in named if _is_telling(it.killer)]
         found = [Suspect(quirk, _by_its_case(quirk)) for quirk in telling]
