@@ -381,6 +381,11 @@ def test_the_name_of_the_process_is_seen() -> None:
     assert state.snapshot()["name"] == Path("/proc/self/comm").read_text()
 
 
+def test_the_rights_of_the_process_are_seen() -> None:
+    said = [line.split()[:2] for line in state._status("Uid", "Gid")]
+    assert said == [["Uid:", str(os.getuid())], ["Gid:", str(os.getgid())]]
+
+
 def test_what_comes_with_a_library_is_no_change(monkeypatch: pytest.MonkeyPatch) -> None:
     before = state.snapshot()
     monkeypatch.setattr(np, "a_new_function", print_nothing, raising=False)

@@ -64,7 +64,7 @@ OF_CHUNKS = (
 
 
 def _long_clips(able: Capabilities) -> dict[str, Request]:
-    """Return the requests of two clips of 33 s, loud before or behind 30 s, with each maximum."""
+    """Return the requests of two clips of 34 s, loud before or behind 30 s, with each maximum."""
     loud, quiet = (signal("noise", 32_000, seed=917, gain=gain) for gain in (0.9, 2e-4))
     silence = signal("silence", 480_000 - 64_000)
     parts = {
