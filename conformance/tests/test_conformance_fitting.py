@@ -199,7 +199,7 @@ HIDDEN: dict[str, tuple[Variants, float]] = {
             *(Variant("pad-zero"), HANN),
             *(Variant("htk-mel"), Variant("natural-logarithm")),
         ),
-        0.25,
+        0.3,
     ),
     "two numbers": ((Variant("offset", 3.2), Variant("divisor", 5.3)), 0.3),
     "a number": ((Variant("pre-emphasis", 0.93), Variant("magnitude")), 0.3),
