@@ -35,7 +35,7 @@ from whisper_mel_conformance.diagnosis.guess import likely
 from whisper_mel_conformance.diagnosis.outcome import Diagnosis
 from whisper_mel_conformance.diagnosis.repeated import every
 from whisper_mel_conformance.diagnosis.suspects import Suspect
-from whisper_mel_conformance.diagnosis.variants import coarse, combine
+from whisper_mel_conformance.diagnosis.variants import coarse, combine, with_one_more
 from whisper_mel_conformance.frontend.client import InProcess
 from whisper_mel_conformance.frontend.errors import Failure
 from whisper_mel_conformance.frontend.load import inspect_front_end
@@ -43,7 +43,7 @@ from whisper_mel_conformance.quirks import CATALOGUE
 from whisper_mel_conformance.quirks.path import FRONT, TAIL, Variation
 from whisper_mel_conformance.quirks.quirk import QuirkyFrontEnd
 from whisper_mel_conformance.report.picture import comparison
-from whisper_mel_reference import CLASS_B, WHISPER, log_mel, mel_filterbank
+from whisper_mel_reference import CLASS_B, WHISPER, log_mel, mel_filterbank, pipeline
 
 pytestmark = pytest.mark.slow
 
@@ -127,6 +127,37 @@ def test_features_that_were_just_asked_for_cost_nothing() -> None:
     assert model.work > before
 
 
+def test_stages_are_used_again_where_the_same_quirks_make_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was evaluated before changes no features, and a bank needs no new spectrum."""
+    audio = np.random.default_rng(6).normal(0.0, 0.1, 1234).astype(np.float32)
+    given = Answer("noise", audio, WHISPER, right(audio))
+    model, made, spectra = Model(given), [], pipeline.spectra
+
+    def noted(*them: Any) -> Any:
+        made.append(them)
+        return spectra(*them)
+
+    monkeypatch.setattr(pipeline, "spectra", noted)
+    for id in ("gain", "real-part-only"):
+        before = Variant(id, 0.5 if id == "gain" else None)
+        for quirk in PATH:
+            other = Variant(quirk.id, quirk.parameter.example if quirk.parameter else None)
+            both = with_one_more((before,), other)
+            wanted = Model(given).predict(both, with_bound=False)
+            model.predict((before, Variant("symmetric-window")), with_bound=False)
+            model.predict((before, Variant("htk-mel")), with_bound=False)
+            made.clear()
+            found = model.predict(both, with_bound=False)
+            assert (found is None) == (wanted is None), both
+            if found is not None and wanted is not None:
+                np.testing.assert_array_equal(found[0], wanted[0], err_msg=str(both))
+            if quirk.id == "povey-window":
+                assert len(made) == 1
+            assert not (made and quirk.kind == "filterbank" and quirk.parameter is None), both
+
+
 def test_frames_that_are_filled_up_are_work() -> None:
     """Each evaluation makes and compares them, though their mel powers are never computed."""
     audio = np.random.default_rng(6).normal(0.0, 0.1, 3000).astype(np.float32)
@@ -164,7 +195,7 @@ HIDDEN: list[dict[str, float | None]] = [
 ]
 
 
-@pytest.mark.parametrize("quirks", by_day(HIDDEN, HIDDEN[3:]), ids="-and-".join)
+@pytest.mark.parametrize("quirks", by_day(HIDDEN, HIDDEN[:1]), ids="-and-".join)
 def test_quirks_that_hide_each_other_are_found_soon(
     quirks: dict[str, float | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +206,14 @@ def test_quirks_that_hide_each_other_are_found_soon(
     diagnosis = diagnose(front_end(QuirkyFrontEnd(variations, "faulty")))
     assert names(diagnosis) == [sorted(quirks)]
     assert sum(model.work for model in Counting.all) < 0.75 * search._WORK
+
+
+def test_a_quirk_that_is_idle_is_left_out() -> None:
+    """An epsilon that is fitted to next to nothing, beside three quirks, explains no silence."""
+    quirks = ["htk-mel", "natural-logarithm", "symmetric-window"]
+    faulty = QuirkyFrontEnd([CATALOGUE[id].variation() for id in quirks], "faulty")
+    diagnosis = diagnose(front_end(lambda audio, n_mels=80: faulty.log_mel(audio, n_mels)))
+    assert names(diagnosis) == [quirks]
 
 
 def test_shapes_that_are_told_early_are_right() -> None:

@@ -719,10 +719,10 @@ def test_where_the_clips_are_right_other_calls_are_asked_for(
 
     right, order = done()
     assert order == steps
-    assert right.cause.startswith("It is right on the clips of the diagnosis (one, two): its")
-    assert right.evidence[0].startswith("What its failures mean: calls in several threads at once")
-    assert right.evidence[0].endswith("The first one is concurrency/four-threads/80.")
-    assert done(suspects=[suspect])[0].cause == "Threads race. [race]"
+    assert right.evidence[0].startswith("It is right on the clips of the diagnosis (one, two): its")
+    assert right.cause.startswith("Calls in several threads at once")
+    assert right.cause.endswith("The first case that shows it is concurrency/four-threads/80.")
+    assert done(suspects=[suspect])[0].cause == "Perhaps: Threads race. [race]"
     for more in ({"kinds": frozenset(("output",))}, {"fix": ["Do."]}):
         for i, name in enumerate(("of_30_seconds", "find_condition", "in_some_calls")):
             if name != "find_condition":
@@ -765,7 +765,7 @@ def test_refusals_are_the_cause_where_the_rest_is_right(monkeypatch: pytest.Monk
     found = asking.diagnosis("one", "two")
     assert found.cause == "Quirk."
     assert found.evidence == ["It gives no features for the clips “two”: ValueError: N samples."]
-    assert diagnose._shown_by([]) == []
+    assert diagnose._meaning([]) == ""
 
 
 def test_one_cause_comes_before_a_condition_and_that_before_several(

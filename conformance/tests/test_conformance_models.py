@@ -15,6 +15,7 @@ from whisper_mel_conformance.cases.catalogue import all_cases, find
 from whisper_mel_conformance.cases.check import CHECKS
 from whisper_mel_conformance.cases.properties import EXAMPLES
 from whisper_mel_conformance.diagnosis.diagnose import diagnose
+from whisper_mel_conformance.diagnosis.long_clips import of_30_seconds
 from whisper_mel_conformance.frontend.client import InProcess
 from whisper_mel_conformance.frontend.load import (
     Capabilities,
@@ -29,7 +30,7 @@ from whisper_mel_conformance.quirks.streams import Streaming
 from whisper_mel_conformance.quirks.table import right
 from whisper_mel_conformance.run.judge import judge_case
 from whisper_mel_conformance.run.setup import fixed_by
-from whisper_mel_reference import WHISPER, FrontEndSpec, log_mel
+from whisper_mel_reference import WHISPER, FrontEndSpec, log_mel, stages
 
 Array = Any
 SOME = (
@@ -206,6 +207,32 @@ def test_over_what_the_maximum_is_taken_is_told_apart(quirk: str) -> None:
     inside = InProcess(inspect_front_end(CATALOGUE[quirk].make(), quirk))
     found = diagnose(inside, failed=[CATALOGUE[quirk].killer])
     assert [variant.id for variant in found.explanations[0].variants] == TOLD[quirk]
+
+
+@pytest.mark.slow
+def test_where_pieces_meet_is_told() -> None:
+    """No quirk has pieces of 10 s. Wrong elsewhere, too, it is no seam."""
+
+    def in_pieces(audio: Array, n_mels: int = 80) -> Array:
+        spec = WHISPER.replace(n_mels=n_mels)
+        whole = [audio[i : i + 160_000] for i in range(0, max(audio.size - 200, 1), 160_000)]
+        log = np.concatenate([stages(piece, spec)["log"] for piece in whole], axis=1)
+        y = (np.maximum(log, log.max() - 8.0) + 4.0) / 4.0
+        return y[:, : audio.size // 160].astype(np.float32)
+
+    def elsewhere(audio: Array, n_mels: int = 80) -> Array:
+        y = in_pieces(audio, n_mels)
+        y[:, 1500:1501] += 0.01
+        return y
+
+    def cause(front_end: Any) -> str:
+        inside = InProcess(inspect_front_end(front_end, "pieces"))
+        found = of_30_seconds(inside, ["boundary/61-seconds/80"])
+        return "" if found is None else found.cause
+
+    told = "Features are off only where pieces of 10 s meet, as if each were a clip."
+    assert cause(in_pieces) == told
+    assert cause(elsewhere) == ""
 
 
 # --------------------------------------------------------------------------- what is new to ask

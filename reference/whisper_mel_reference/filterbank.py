@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_mel_reference.spec import WHISPER, FrontEndSpec
+from whisper_mel_reference.spec import WHISPER, FrontEndSpec, require_count
 
 # Slaney's scale (Auditory Toolbox, Technical Report 1998-010, "MakeERBFilters / mfcc"): linear
 # below 1000 Hz, 200/3 Hz to a mel, then logarithmic, 27 mel to a factor of 6.4.
@@ -43,21 +43,25 @@ def mel_filterbank(n_mels: int = 80, spec: FrontEndSpec = WHISPER) -> NDArray[np
     rounded twice, and so are these: the triangle to float32, then its product with the float64
     norm ``2 / (f[i+2] - f[i])`` (a single rounding differs in the last bit of many weights).
     """
-    return _filterbank(spec.replace(n_mels=n_mels, smoothing=None, pad_to=None))
+    n_mels = require_count("n_mels", n_mels, at_least=1)
+    bins = spec.n_fft // 2 + 1, spec.sample_rate / spec.n_fft
+    return _filterbank(n_mels, *bins, spec.mel_scale, spec.mel_norm, spec.f_min, spec.f_max)
 
 
-@lru_cache(maxsize=64)
-def _filterbank(spec: FrontEndSpec) -> NDArray[np.float32]:
-    low, high = (hz_to_mel(hz, spec.mel_scale) for hz in (spec.f_min, spec.f_max))
-    edges = mel_to_hz(np.linspace(low, high, spec.n_mels + 2), spec.mel_scale)
-    bins = np.arange(spec.n_fft // 2 + 1) * (spec.sample_rate / spec.n_fft)
-    below = edges[:, np.newaxis] - bins
+@lru_cache(maxsize=256)
+def _filterbank(
+    n_mels: int, n_bins: int, apart: float, scale: str, norm: str | None, f_min: float, f_max: float
+) -> NDArray[np.float32]:
+    """Compute the weights for bins that lie so many hertz ``apart``."""
+    low, high = (hz_to_mel(hz, scale) for hz in (f_min, f_max))
+    edges = mel_to_hz(np.linspace(low, high, n_mels + 2), scale)
+    below = edges[:, np.newaxis] - np.arange(n_bins) * apart
     width = np.diff(edges)[:, np.newaxis]
     triangles = np.minimum(-below[:-2] / width[:-1], below[2:] / width[1:])
     # np.maximum would give 0.0 where a band's lower edge is a bin; Whisper's weights have -0.0.
     weights: NDArray[Any] = np.where(triangles < 0.0, 0.0, triangles).astype(np.float32)
-    if spec.mel_norm == "slaney":
-        norm = 2.0 / (edges[2:] - edges[:-2])
-        weights = (weights * norm[:, np.newaxis]).astype(np.float32)
+    if norm == "slaney":
+        area = 2.0 / (edges[2:] - edges[:-2])
+        weights = (weights * area[:, np.newaxis]).astype(np.float32)
     weights.flags.writeable = False
     return weights

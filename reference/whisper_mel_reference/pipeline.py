@@ -192,6 +192,25 @@ def _power(spectrum: Array, spec: FrontEndSpec) -> Array:
     return squared if spec.power == 2.0 else np.sqrt(squared)
 
 
+def spectra(
+    framed: Array, spec: FrontEndSpec, real: np.dtype[Any], tap: Tap = _untouched
+) -> tuple[Array, Array]:
+    """Weigh frames by the window and transform them: ``(n_frames, n_fft)`` and complex
+    ``(n_frames, n_fft // 2 + 1)``. The tap sees ``window``, ``windowed`` and ``spectrum``."""
+    windowed = tap("windowed", framed * tap("window", window(spec, real)))
+    return windowed, tap("spectrum", np.fft.rfft(windowed, axis=-1))
+
+
+def mel_powers(
+    spectrum: Array, spec: FrontEndSpec, real: np.dtype[Any], tap: Tap = _untouched
+) -> tuple[Array, Array]:
+    """Compute the powers of a spectrum, and those of the bands, ``(n_mels, n_frames)``. The tap
+    sees ``power``, ``bank`` and ``mel``."""
+    power = tap("power", _power(spectrum, spec))
+    bank = tap("bank", mel_filterbank(spec.n_mels, spec).astype(real))
+    return power, tap("mel", bank @ power.T)
+
+
 class MelBlock(NamedTuple):
     """A block of frames at each stage, from samples to mel powers."""
 
@@ -208,15 +227,12 @@ def mel_blocks(
 ) -> Iterator[MelBlock]:
     """Compute the mel powers of a clip, a block of frames at a time.
 
-    With a tap, all frames form one block, so that the tap sees each stage once and whole: the
-    stages of :func:`frames`, then ``window``, ``windowed``, ``spectrum``, ``power``, ``bank`` and
-    ``mel``.
+    With a tap, all frames form one block, so that the tap sees each stage once and whole: those of
+    :func:`frames`, of :func:`spectra` and of :func:`mel_powers`.
     """
     at = _untouched if tap is None else tap
     framed = frames(clip, spec, real, at)
     size = _BLOCK if tap is None else max(len(framed), 1)
-    weights = at("window", window(spec, real))
-    bank = mel_filterbank(spec.n_mels, spec).astype(real)
     with np.errstate(over="ignore", invalid="ignore"):  # the caller checks for infinities and NaN
         for start in range(0, max(len(framed), 1), size):
             block = framed[start : start + size]
@@ -226,10 +242,8 @@ def mel_blocks(
                 mel = np.zeros((spec.n_mels, len(block)), real)
                 yield MelBlock(where, block, block, zeros, zeros, mel)
                 continue
-            windowed = at("windowed", block * weights)
-            spectrum = at("spectrum", np.fft.rfft(windowed, axis=-1))
-            power = at("power", _power(spectrum, spec))
-            mel = at("mel", at("bank", bank) @ power.T)
+            windowed, spectrum = spectra(block, spec, real, at)
+            power, mel = mel_powers(spectrum, spec, real, at)
             yield MelBlock(where, block, windowed, spectrum, power, mel)
 
 

@@ -24,7 +24,8 @@ Array = NDArray[Any]
 
 _FRAMES_LOST = 4  # the most frames that a quirk takes away between mel powers and features
 _KEPT = 2**29  # bytes of mel powers that a model keeps
-_RECENT = 16  # features that it keeps: a fit asks for the same ones several times in a row
+_RECENT = 16  # features that it keeps at least: a fit asks for the same ones several times in a row
+_REMEMBERED = 2**26  # bytes of features that it keeps: steps of a search ask for some again
 _CALL = 25  # frames whose arithmetic takes about as long as an evaluation's fixed part
 _SILENT = 170  # the same of silent ones, of which one is computed
 _FILLED = 400  # the same of frames that are added behind the mel powers
@@ -135,6 +136,7 @@ class Model:
         self.work = 0
         self._fronts: OrderedDict[_Front, list[Mel]] = OrderedDict()
         self._last: tuple[_Front, list[Mel]] | None = None
+        self._before: Sequence[Call] = ()  # the calls whose mel powers were computed last
         self._recent: OrderedDict[Changes, Array | None] = OrderedDict()
         same = answer.bound.shape == self.actual.shape
         self._some = _some_frames(self.actual.shape[-1])
@@ -164,9 +166,13 @@ class Model:
         if key in self._fronts:
             self._fronts.move_to_end(key)
             return self._fronts[key]
+        calls = self._calls(front) if calls is None else calls
+        for call, before in zip(calls, self._before, strict=False):
+            call.share(before)
+        self._before = calls
         mels = [
             mel_powers(call, with_bound=with_bound, n_frames=self._n_frames(call, of_shape))
-            for call in (self._calls(front) if calls is None else calls)
+            for call in calls
         ]
         self.work += 2 * self._cost(mels)
         if len(front) > 1:  # there are too many of these, and each is wanted at one time only
@@ -238,10 +244,11 @@ class Model:
 
     def features(self, variants: Changes) -> Array | None:
         """Compute the features that these quirks make; None if of another shape than the answer's,
-        or mostly NaN. Those that were asked for lately are looked up: do not change them."""
+        or mostly NaN. Those that were asked for before are looked up: do not change them."""
         if variants not in self._recent:
             self._recent[variants] = self._features(variants)
-            if len(self._recent) > _RECENT:
+            n = len(self._recent)
+            if n > _RECENT and n * self.actual.nbytes > _REMEMBERED:
                 self._recent.popitem(last=False)
         self._recent.move_to_end(variants)
         return self._recent[variants]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from whisper_mel_reference import CLASS_B
+import numpy as np
+from whisper_mel_reference import CLASS_B, WHISPER
 
 from whisper_mel_conformance.cases.recipes import signal
 from whisper_mel_conformance.cases.request import Request
-from whisper_mel_conformance.diagnosis.answer import Model, Variant
+from whisper_mel_conformance.diagnosis.answer import Answer, Model, Variant
 from whisper_mel_conformance.diagnosis.clips import ask
-from whisper_mel_conformance.diagnosis.outcome import Diagnosis, fixes_of
+from whisper_mel_conformance.diagnosis.outcome import Diagnosis, fixes, fixes_of
+from whisper_mel_conformance.diagnosis.places import is_off
 from whisper_mel_conformance.diagnosis.search import Explanation
 from whisper_mel_conformance.diagnosis.words import causes_of, without_it
 from whisper_mel_conformance.frontend.client import FrontEnd
@@ -41,7 +44,7 @@ def of_30_seconds(front_end: FrontEnd, failed: Sequence[str]) -> Diagnosis | Non
     tried = (Explanation(it, max(model.score_of(it) for model in models)) for it in ways)
     best = next((it for it in tried if it.score <= CLASS_B), None)
     if best is None:
-        return None
+        return _at_seams(wrong)
     worst = max(wrong, key=lambda answer: answer.score)
     names = ", ".join(f"“{answer.name}”" for answer in wrong)
     evidence = [
@@ -51,6 +54,35 @@ def of_30_seconds(front_end: FrontEnd, failed: Sequence[str]) -> Diagnosis | Non
     ]
     return Diagnosis([best], causes_of(best), evidence, fixes_of(best.variants), worst)
 
+
+def _at_seams(wrong: Sequence[Answer]) -> Diagnosis | None:
+    """Return the diagnosis of features that are off only where pieces of one length meet.
+
+    None if they are off elsewhere, or right at one of the seams: three frames hear each.
+    """
+    if not all(math.isfinite(answer.score) for answer in wrong):
+        return None
+    off = np.unique(np.concatenate([np.nonzero(is_off(answer))[-1] for answer in wrong]))
+    n_frames = wrong[0].expected.shape[-1]
+
+    def are_seams(n: int) -> bool:
+        seams = np.round(off / n)
+        near = bool((np.abs(off - n * seams) <= 1).all())
+        return near and {*seams} == {*range(1, -(-n_frames // n))}
+
+    lengths = range(WHISPER.chunk_frames, _SECOND - 1, -_SECOND)
+    pieces = next(filter(are_seams, lengths), None)
+    if pieces is None:
+        return None
+    cause = (
+        f"Features are off only where pieces of {pieces / 100:g} s meet, as if each were a clip."
+    )
+    listed = ", ".join(map(str, off[:3]))
+    where = f"Of clips of 34 s frames {listed}, … {off[-1]} are off: beside multiples of {pieces}."
+    return Diagnosis([], cause, [where], fixes("edges-of-30-seconds"), wrong[0])
+
+
+_SECOND = 100  # frames; pieces have whole seconds
 
 _OF_LONG = ("boundary/", "golden/", "maximum/", "regressions/", "honesty/")
 """Beginnings of the ids of cases that clips of more than 30 s are among."""
@@ -64,12 +96,16 @@ OF_CHUNKS = (
 
 
 def _long_clips(able: Capabilities) -> dict[str, Request]:
-    """Return the requests of two clips of 34 s, loud before or behind 30 s, with each maximum."""
+    """Return the requests of two clips of 34 s, loud before or behind 30 s, with each maximum.
+
+    They sound at each second, where pieces may meet, and are silent between.
+    """
     loud, quiet = (signal("noise", 32_000, seed=917, gain=gain) for gain in (0.9, 2e-4))
-    silence = signal("silence", 480_000 - 64_000)
+    second = (signal("silence", 14_400), signal("noise", 1600, seed=917, gain=2e-4))
+    between = (signal("silence", 800), *(25 * second), signal("silence", 15_200))
     parts = {
-        "loud, then quiet": (loud, silence, loud, quiet, quiet),
-        "quiet, then loud": (quiet, silence, quiet, loud, quiet),
+        "loud, then quiet": (loud, *between, loud, quiet, quiet),
+        "quiet, then loud": (quiet, *between, quiet, loud, quiet),
     }
     return {
         f"{name}, maximum {maximum or 'clip'}": Request(

@@ -20,7 +20,7 @@ def located(wrong: Sequence[Answer]) -> str:
             f"On {names} values or shapes are off; on “{answer.name}” it gives shape "
             f"{answer.actual.shape[1:]} where {answer.expected.shape[1:]} is expected."
         )
-    off = _off(answer)
+    off = is_off(answer)
     bands, frames = np.flatnonzero(off.any(axis=1)), np.flatnonzero(off.any(axis=0))
     return (
         f"Values are off on {names}; on “{answer.name}” {off.sum()} of {off.size}: frames "
@@ -29,7 +29,7 @@ def located(wrong: Sequence[Answer]) -> str:
     )
 
 
-def _off(answer: Answer) -> Array:
+def is_off(answer: Answer) -> Array:
     """Return which features are off, in any of the clips: shape ``(bands, frames)``."""
     assert answer.actual is not None
     with np.errstate(invalid="ignore"):
@@ -43,7 +43,7 @@ def only_place(wrong: Sequence[Answer]) -> str:
     alike = [a for a in wrong if a.actual is not None and a.actual.shape == a.expected.shape]
     if not len(alike) == len(wrong) >= _TELLING:
         return ""
-    masks = [_off(answer) for answer in wrong]
+    masks = [is_off(answer) for answer in wrong]
     frames = [np.flatnonzero(off.any(axis=0)).tolist() for off in masks]
     each = [*zip(frames, (off.shape[1] for off in masks), strict=True)]
     first, k = frames[0][0], len(frames[0])

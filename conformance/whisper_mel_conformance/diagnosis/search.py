@@ -61,7 +61,7 @@ _ALIKE = 2  # pairs of a ranking with one loss: a quirk that does nothing here g
 _SCANNED = 8  # pairs whose whole numbers are tried far from the grid's, too
 _FITTED_TO = 3  # answers that a quirk's number is fitted to, each alone
 _SCREENS = 2  # answers that more than one quirk shows in, by which pairs beside it are ranked
-_WORK = 84_000  # evaluations, see Model: then the search ends, with what it has found
+_WORK = 75_000  # evaluations, see Model: then the search ends, with what it has found
 _BEFORE_CURVES = 2  # combinations that are tried with curves behind them
 _CURVED = 1.0  # the most that no curve may explain, of their loss
 _LIKELY_CURVES = 4  # curves that are fitted behind each
@@ -314,7 +314,7 @@ class Search:
                 found = self._very_close([fitted])
                 if not found and losses[ids_of(fitted)][0] <= PROMISING:
                     # Some numbers show in few answers.
-                    found = self._very_close(self._fitted_to_more(fitted))
+                    found = self._very_close(self._fitted_to_more(fitted)) or self._fewer(fitted)
                 if found:
                     return self._simpler(found[0])
             self._reached += _least(losses, _PEELED)
@@ -377,9 +377,7 @@ class Search:
     def _simpler(self, found: Explanation) -> list[Explanation]:
         """List the explanations by fewer quirks than ``found``, of which one may be idle, or else
         by quirks without a number in the place of those with one."""
-        near = self._wrong[:_FITTED_TO]
-        fewer = itertools.combinations(found.variants, len(found.variants) - 1)
-        left = self._very_close(refine(near, variants, scan=False) for variants in fewer)
+        left = self._fewer(found.variants)
         if left:
             return self._simpler(_ranked(left)[0])
         for i, variant in enumerate(found.variants):
@@ -390,6 +388,12 @@ class Search:
                 named = self._very_close(added([others], alike))
                 found = min(named, key=lambda it: it.score, default=found)
         return [found]
+
+    def _fewer(self, variants: Variants) -> list[Explanation]:
+        """List the explanations by these quirks without one of them, which may be idle."""
+        near = self._wrong[:_FITTED_TO]
+        fewer = itertools.combinations(variants, len(variants) - 1)
+        return self._very_close(refine(near, it, scan=False) for it in fewer)
 
     def _very_close(self, combinations: Iterable[Variants]) -> list[Explanation]:
         """List the explanations, of these quirks, that leave nothing careless; of one or two quirks

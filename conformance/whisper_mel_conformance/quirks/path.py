@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from whisper_mel_reference import FrontEndSpec, mel_filterbank
+from whisper_mel_reference import FrontEndSpec, mel_filterbank, pipeline
 from whisper_mel_reference.bound import EPS, SUM_ERROR, spectrum_error
-from whisper_mel_reference.pipeline import clamp, finish, logarithm, mel_blocks, split_clips
+from whisper_mel_reference.pipeline import clamp, finish, logarithm, split_clips
 
 Array = NDArray[Any]
 Hook = Callable[[Any, "Call"], Any]
@@ -32,6 +32,13 @@ TAIL = ("log", "kept", "top", "clamped", "features")
 """Stages after the mel powers; ``kept`` is the logarithm without the dropped frame."""
 
 _TAIL_FIELDS = {"log", "floor", "dynamic_range", "maximum", "offset", "divisor", "smoothing"}
+_LATE_FIELDS = {
+    "window": "window",
+    "power": "power",
+    **dict.fromkeys(("mel_scale", "mel_norm", "f_min", "f_max"), "bank"),
+}
+"""The first stage that looks at a field of the specification, where that is none of the first four
+and none of the tail."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +67,14 @@ class Variation:
             or bool(set(self.spec) - _TAIL_FIELDS)
             or bool(set(self.stages) & set(FRONT))
         )
+
+    @cached_property
+    def first(self) -> int:
+        """The place in ``FRONT`` of the first stage that it changes, or how many there are."""
+        names = [name for name in self.stages if name in FRONT]
+        names += [_LATE_FIELDS.get(name, FRONT[0]) for name in set(self.spec) - _TAIL_FIELDS]
+        names += [] if self.fft_size is None else ["windowed"]
+        return min(map(FRONT.index, names), default=len(FRONT))
 
     @property
     def is_only_front(self) -> bool:
@@ -114,6 +129,18 @@ class Call:
         self.seen[name] = value
         return value
 
+    def share(self, other: Call) -> None:
+        """Take over what another call of the same clip has computed in the same way: up to the
+        frames, or up to the spectrum."""
+        for last in ("frames", "spectrum"):
+            first = FRONT[: FRONT.index(last) + 1]
+            ours, theirs = (
+                [v for v in call.variations if v.first < len(first)] for call in (self, other)
+            )
+            if last not in other.seen or ours != theirs:
+                break
+            self.seen.update({name: other.seen[name] for name in first})
+
     def _of_longer_transform(self, name: str, value: Any) -> Any:
         """Extend windowed frames by zeros to ``fft_size``, and make the matching filterbank."""
         if name == "windowed":
@@ -159,6 +186,7 @@ class Mel(NamedTuple):
     high: Array
 
 
+@np.errstate(over="ignore", invalid="ignore")  # whoever looks at the powers checks them
 def mel_powers(call: Call, *, with_bound: bool = False, n_frames: range | None = None) -> Mel:
     """Compute the stages up to the mel powers.
 
@@ -169,30 +197,30 @@ def mel_powers(call: Call, *, with_bound: bool = False, n_frames: range | None =
     Of many silent frames one is computed, for all of them: no stage behind ``frames`` looks at two.
     """
     call.seen.has_front = True
+    spec, real = _with_last_frame(call.spec), call.real
+    if "frames" not in call.seen:
+        pipeline.frames(call.clip, spec, real, call.stage)
+    frames = call.seen["frames"]
+    if n_frames is not None and len(frames) not in n_frames:
+        raise ValueError(f"{len(frames)} frames: expected one of {n_frames}")
     places: Any = slice(None)  # of the frames that are computed, in the order of all frames
-
-    def tap(name: str, value: Any) -> Any:
-        nonlocal places
-        value = call.stage(name, value)
-        if name == "frames" and n_frames is not None and len(value) not in n_frames:
-            raise ValueError(f"{len(value)} frames: expected one of {n_frames}")
-        if name == "frames" and len(value) > _MANY_FRAMES:
-            sounding = value.any(axis=-1)
-            computed = sounding.copy()
-            computed[np.flatnonzero(~sounding)[:1]] = True
-            places = np.where(sounding, np.cumsum(computed) - 1, np.argmin(sounding[computed]))
-            value = value[computed]
-        return value
-
-    # The last frame is dropped later, because some front-ends keep it.
-    [block] = mel_blocks(call.clip, _with_last_frame(call.spec), call.real, tap)
-    exact = block.mel[:, places]
+    if len(frames) > _MANY_FRAMES:
+        sounding = frames.any(axis=-1)
+        computed = sounding.copy()
+        computed[np.flatnonzero(~sounding)[:1]] = True
+        places = np.where(sounding, np.cumsum(computed) - 1, np.argmin(sounding[computed]))
+        frames = frames[computed]
+    if "spectrum" not in call.seen:
+        pipeline.spectra(frames, spec, real, call.stage)
+    windowed, spectrum = call.seen["windowed"], call.seen["spectrum"]
+    _, mel = pipeline.mel_powers(spectrum, spec, real, call.stage)
+    exact = mel[:, places]
     if not with_bound:
         return Mel(exact, exact, exact)
-    bank, magnitude = call.seen["bank"], np.abs(block.spectrum)
+    bank, magnitude = call.seen["bank"], np.abs(spectrum)
     gain = float(np.abs(call.seen["window"]).max())
     peak = magnitude.max(axis=-1)
-    delta = spectrum_error(block.frames, block.windowed, peak, gain=gain)[:, np.newaxis]
+    delta = spectrum_error(frames, windowed, peak, gain=gain)[:, np.newaxis]
 
     def mel_of(magnitude: Array, off: float) -> Array:
         """Compute mel powers by running the stages; the bound's closed form ignores variations."""
@@ -204,7 +232,7 @@ def mel_powers(call: Call, *, with_bound: bool = False, n_frames: range | None =
 
     off = SUM_ERROR * EPS
     high, low = mel_of(magnitude + delta, off), mel_of(np.maximum(magnitude - delta, 0.0), -off)
-    error = np.maximum(np.abs(high - block.mel), np.abs(low - block.mel))[:, places]
+    error = np.maximum(np.abs(high - mel), np.abs(low - mel))[:, places]
     return Mel(exact, exact - error, exact + error)
 
 
