@@ -83,6 +83,8 @@ _SWEEPS: tuple[tuple[str, dict[str, Any], Iterable[int]], ...] = (
     ("lengths-up-to-30-seconds", noise(0, 9), range(2000, 30 * SECOND, 15_401)),
     ("every-remainder-int16", rising(0, 14, dtype="int16"), range(1600, 1760, 7)),
     ("every-remainder-float64", rising(0, 14, dtype="float64"), range(1600, 1760, 7)),
+    ("any-remainder-int16", rising(0, 16, dtype="int16"), range(3200, 3360)),
+    ("any-remainder-float64", rising(0, 16, dtype="float64"), range(3200, 3360)),
     ("loud-tail-60", _tail(60), range(4000, 4160, 4)),
     ("loud-tail-200", _tail(200), range(4000, 4160, 4)),
 )

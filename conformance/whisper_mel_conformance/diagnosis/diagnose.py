@@ -151,6 +151,8 @@ def _under_a_condition(
         whys = [answer.error for answer in answers if answer.error]
         cause = f"It gives no features: {whys[0]}." if whys else "Nothing known explains it."
         return Diagnosis([], cause, [condition.sentence], condition=condition)
+    if not len(wrong) >= _PART * len(given):
+        return None  # it is wrong by what a clip holds
     # What is right there tells faults apart, unless the condition is a little too wide.
     found = None
     if len(given) > len(wrong):
@@ -163,6 +165,9 @@ def _under_a_condition(
         or causes.unexplained()
     )
 
+
+_PART = 0.25
+"""Part of the clips that must be wrong under a condition."""
 
 _WHERE_LONG = ("loud", "late")
 """The clips that are asked for where they are long: fewer tell enough then."""

@@ -51,6 +51,22 @@ def remainder_159_wrong(audio: Array, n_mels: int = 80) -> Array:
     return right(audio, n_mels) + np.float32(0.01 * (len(audio) % 160 == 159))
 
 
+@FRAMES.front_end(
+    "other-dtypes-remainder-80-wrong",
+    "Clips of int16 or float64 whose length is 80 beyond a hop are wrong.",
+    "only at those lengths, where audio is not float32",
+    fix="Look at how many frames the path of each dtype counts: `n // 160`, for half a hop, too.",
+    killer="boundary/any-remainder-int16/80",
+    since="2026-11-28",
+)
+class OtherDtypesRemainder80Wrong:
+    capabilities = {"dtypes": ("float32", "float64", "int16"), "n_mels": (80, 128)}
+
+    def log_mel(self, audio: Array, n_mels: int = 80) -> Array:
+        is_wrong = audio.dtype != np.float32 and len(audio) % 160 == 80
+        return right(audio, n_mels) + np.float32(0.01 * is_wrong)
+
+
 @FILTERBANK.front_end(
     "128-bands-wrong",
     "Only 80 bands were ever tried.",
