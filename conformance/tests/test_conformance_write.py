@@ -246,3 +246,10 @@ def test_what_is_forgotten_is_the_suite_s_own(tmp_path: Path) -> None:
         [".whisper-mel"],
     )
     written.forget(["f"], tmp_path)  # nothing to remove
+
+
+def test_reproductions_are_not_put_where_a_link_leads(tmp_path: Path) -> None:
+    assert written.failure_folder("ours", tmp_path) == tmp_path / "failures" / "ours"
+    (tmp_path / "failures").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=r"failures is a link to .*elsewhere: expected none"):
+        written.failure_folder("ours", tmp_path)
