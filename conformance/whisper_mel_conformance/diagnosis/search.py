@@ -72,6 +72,7 @@ _BY_CHANCE = 2  # quirks that leave no more than a careless front-end does, not 
 _CHECKED = 12  # combinations of each step that may do as they are
 _NEAR = 1.0  # of the loss, by which those that go on to the next step may be worse than the best
 _PEELED = 2  # combinations of each step that may explain a part of the values
+_EXACT = 0.3  # the highest loss of an answer that is explained, by quirks of which one may be idle
 _ROUNDINGS = 1e-5  # of a feature that agrees
 _GOOD_PART = 0.3  # of all values: so many more must agree with quirks than without
 _LITTLE = 0.1  # of all values: a quirk must explain more, beside the others
@@ -312,9 +313,12 @@ class Search:
                 fitted = refine(near, variants, scan=to_fit == max(plan.fitted))
                 keep_least(losses, loss(near, fitted), fitted)
                 found = self._very_close([fitted])
-                if not found and losses[ids_of(fitted)][0] <= PROMISING:
+                left = losses[ids_of(fitted)][0]
+                if not found and left <= PROMISING:
                     # Some numbers show in few answers.
-                    found = self._very_close(self._fitted_to_more(fitted)) or self._fewer(fitted)
+                    found = self._very_close(self._fitted_to_more(fitted))
+                if not found and left <= _EXACT:
+                    found = self._fewer(fitted)
                 if found:
                     return self._simpler(found[0])
             self._reached += _least(losses, _PEELED)
