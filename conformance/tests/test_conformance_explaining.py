@@ -198,14 +198,11 @@ def test_clips_of_more_than_30_seconds_are_loud_before_or_behind_them() -> None:
         assert request.n_mels == 128
         assert request.recipe is not None
         parts = request.recipe["parts"]
-        assert sum(map(length, parts[:3])) == 480_000
+        assert sum(map(length, parts[:-2])) == 480_000
         assert length(request.recipe) == 544_000
-        loud = [part.get("gain", 0.0) > 0.1 for part in parts]
-        assert (
-            loud == [True, False, True, False, False]
-            if name[0] == "l"
-            else [*map(bool, [0, 0, 0, 1, 0])]
-        )
+        n = len(parts)
+        loud = [i for i, part in enumerate(parts) if part.get("gain", 0.0) > 0.1]
+        assert loud == ([0, n - 3] if name[0] == "l" else [n - 2])
     fixed = replace(able, model={"name": "of a model", "maximum": "chunk"})
     assert [it.maximum for it in long_clips._long_clips(fixed).values()] == [None, None]
 
@@ -229,6 +226,7 @@ def test_a_fault_of_30_seconds_is_named_if_it_explains_every_long_clip(
 
         monkeypatch.setattr(long_clips, "ask", ask)
         monkeypatch.setattr(long_clips, "Model", Model)
+        monkeypatch.setattr(long_clips, "_at_seams", lambda wrong: None)
         monkeypatch.setattr(long_clips, "without_it", lambda worst: f"{worst.score:.0f}")
         return long_clips.of_30_seconds(
             front_end(of.get("able", ABLE)), of.get("failed", ["golden/long/80"])
@@ -709,7 +707,9 @@ def test_where_the_clips_are_right_other_calls_are_asked_for(
     failed = ["concurrency/four-threads/80"]
     steps = ["ask_around", "of_30_seconds", "find_condition", "in_some_calls", "suspects"]
     suspect: Any = SimpleNamespace(
-        quirk=SimpleNamespace(mechanism="Threads race.", id="race", fix="Lock."), evidence="So."
+        quirk=SimpleNamespace(mechanism="Threads race.", id="race", fix="Lock."),
+        evidence="So.",
+        is_sure=False,
     )
 
     def done(**found: Any) -> tuple[Diagnosis, list[str]]:
@@ -737,7 +737,7 @@ def test_where_the_clips_are_right_other_calls_are_asked_for(
     assert order == steps
     found, _ = done(in_some_calls=vague, suspects=[suspect])
     assert (found.cause, found.fix, found.condition) == (
-        "Threads race. [race]",
+        "Perhaps: Threads race. [race]",
         ["Lock."],
         CONDITION,
     )
