@@ -134,7 +134,7 @@ def cases(profile: str) -> Iterator[Case]:
 
 
 _OTHERS: dict[str, dict[str, Any]] = {
+    "128-bands": {"recipe": rising(0, seed=6), "exponent": 21, "n_mels": 128},
     "int16": {"recipe": rising(0, seed=6, dtype="int16"), "exponent": 21},
     "float64": {"recipe": rising(0, seed=6, dtype="float64"), "exponent": 21},
-    "128-bands": {"recipe": rising(0, seed=6), "exponent": 21, "n_mels": 128},
 }

@@ -54,9 +54,10 @@ def growth(
     """Measure the growth per call of what ``USAGE`` names.
 
     It is the smaller growth of the last two of at least three runs of ``times`` calls, divided by
-    ``times``: what is allocated once does not count. There are more runs until the growth per call
-    is ``tolerated``, since what comes and goes is not left behind, and since many programs tidy up
-    only when they have used much; but not where files, threads or processes are left. Every call
+    ``times``: what is allocated once does not count. There are more runs until both growths per
+    call are ``tolerated``, since what comes and goes is not left behind, and since many programs
+    tidy up only when they have used much; but not where files, threads or processes are left.
+    What this process has allocated and never settles is the median growth of the runs. Every call
     has an input array of its own, which lies in memory as ``layout`` says. ``how`` calls are made:
     ``"plainly"``, ``"in threads"`` (each in a new one), ``"in vain"`` (their exceptions are
     ignored), ``"with other clips"`` (the same samples, begun at another in each call), or ``"with
@@ -80,13 +81,14 @@ def growth(
     limits = np.array([tolerated[name] * times for name in USAGE])
     vary, programs = np.array([name in _VARY for name in USAGE]), USAGE.index("bytes of programs")
     while True:
-        growths = np.diff(usages[-3:], axis=0)
-        least = growths.min(axis=0)
-        left = least > limits
-        left[programs] = growths[:, programs].max() > limits[programs]
-        most = _MOST_RUNS_OF_PROGRAMS if left[programs] else _MOST_RUNS
-        if left[~vary].any() or not left.any() or len(usages) >= most:
-            return dict(zip(USAGE, (least / times).tolist(), strict=True))
+        growths = np.diff(usages, axis=0)
+        least, largest = growths[-2:].min(axis=0), growths[-2:].max(axis=0)
+        rises = vary & (largest > limits)
+        most = _MOST_RUNS_OF_PROGRAMS if rises[programs] else _MOST_RUNS
+        if (least > limits)[~vary].any() or not rises.any() or len(usages) >= most:
+            rises[programs] = False
+            left = np.where(rises, np.median(growths[1:], axis=0), least)
+            return dict(zip(USAGE, (left / times).tolist(), strict=True))
         usages.append(run())
 
 
