@@ -30,9 +30,9 @@ PYTEST = ("-p", "whisper_mel_conformance.plugin", "-p", "xdist.plugin", "--pyarg
 
 
 def verdict(report: dict[str, Any]) -> Any:
-    """All of a report that does not depend on time or place."""
+    """All of a report that does not depend on time or place, nor on when a heap settles."""
     cases = [
-        (f["name"], f["class"], f["calls"], case["id"], case["status"], case["score"])
+        (f["name"], f["class"], f["calls"] > 0, case["id"], case["status"], case["score"])
         for f in report["front_ends"]
         for case in f["cases"]
     ]
@@ -190,6 +190,7 @@ class _Tame(FrontEnd):
     def __init__(self) -> None:
         super().__init__("tame")
         self.capabilities = Capabilities(
+            n_mels=(80, 128),
             batch=True,
             pad_to=True,
             maximum=("clip", "fixed"),
