@@ -464,6 +464,9 @@ def test_several_quirks_come_before_a_stage_and_that_before_noise(
     assert one is not None
     assert one.evidence[0].startswith("With this put into the reference 80%")
     assert "path that are known, 5 stages, each left free, too little prec" in one.evidence[1]
+    nearly = caused(monkeypatch, FAR, peeled=(ONE.variants, 0.9999, 0.29)).combined()
+    assert nearly is not None
+    assert "reference 99% of its output agrees up to roundings, 29% without." in nearly.evidence[0]
     assert caused(monkeypatch, FAR).combined() is None
 
 

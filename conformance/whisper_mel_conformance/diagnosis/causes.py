@@ -106,8 +106,8 @@ class Causes:
             best,
             [],
             f"{causes_of(best)}\nSomething else is wrong besides, which nothing known explains.",
-            f"With {them} put into the reference {part:.0%} of its output agrees up to roundings, "
-            f"{before:.0%} without.",
+            f"With {them} put into the reference {_percent(part)} of its output agrees up to "
+            f"roundings, {_percent(before)} without.",
             *(self._tried(), located(self._wrong)),
         )
 
@@ -190,6 +190,11 @@ class Causes:
             return None
         evidence = (noise.shown, located(self._wrong))
         return self._of([], noise.cause, *evidence, fix=[_PRECISE], kinds=noise.kinds)
+
+
+def _percent(part: float) -> str:
+    """Return a part in percent, rounded down but for what is within a millionth: not all is all."""
+    return f"{math.floor(100 * part + 1e-6)}%"
 
 
 Put = Callable[[Request], Request]
