@@ -199,10 +199,14 @@ def test_planted_words_in_the_code_for_other_vendors() -> None:
 
 @pytest.mark.nightly
 def test_there_is_nothing_to_fuse() -> None:
-    """So MAX, which lets the compiler fuse, gives the same bits: one word is another."""
+    """So MAX, which lets the compiler fuse, gives the same bits: one word may be left out."""
+
+    def without_the_word(code: str) -> str:
+        return re.sub(r"\b(add|sub|mul)\.rn\.f32", r"\1.f32", code)
+
     fixed = compiled("sm_90a", 80)
     free = compiled("sm_90a", 80, options=("--fp-mode", "contract=fast"))
     assert fixed.keys() == free.keys()
     for key, code in free.items():
         assert "add.rn.f32" not in code
-        assert code == re.sub(r"\b(add|sub|mul)\.rn\.f32", r"\1.f32", fixed[key])
+        assert without_the_word(code) == without_the_word(fixed[key])
