@@ -34,7 +34,7 @@ from whisper_mel_conformance.diagnosis.repeated import (
 )
 from whisper_mel_conformance.diagnosis.requests import samples
 from whisper_mel_conformance.diagnosis.search import Explanation
-from whisper_mel_conformance.diagnosis.suspects import Suspect, faults_of, is_alike, suspects
+from whisper_mel_conformance.diagnosis.suspects import Suspect, alike, faults_of, suspects
 from whisper_mel_conformance.frontend.client import FrontEnd
 from whisper_mel_conformance.frontend.load import Capabilities
 
@@ -85,8 +85,8 @@ def diagnose(
         # Features that nothing explains are no better evidence than the cases of a fault.
         if found is None or not (found.kinds or found.fix):
             named = [] if refusals else suspects(front_end, failed)
-            if calls.witness is not None:
-                named = [it for it in named if is_alike(front_end, it.quirk, calls.witness)]
+            if named and calls.witness is not None:
+                named = alike(front_end, named, calls.witness)
             if named or found is None:
                 condition = None if found is None else found.condition
                 return right_here(given, failed, refusals, named, condition)
@@ -205,9 +205,8 @@ def right_here(
     if refusals:
         return Diagnosis([], " ".join(refusals), [right, *shown_by])
     if not named:
-        return (
-            Diagnosis([], means[:1].upper() + means[1:], [right]) if means else Diagnosis([], right)
-        )
+        cause, *evidence = [means[0].upper() + means[1:], right] if means else [right]
+        return Diagnosis([], cause, evidence)
     cause, *others = (f"{it.quirk.mechanism} [{it.quirk.id}]" for it in named)
     if others:
         cause = f"One of {len(named)}, which its cases cannot tell apart: {cause}"

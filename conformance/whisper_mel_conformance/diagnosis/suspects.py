@@ -18,6 +18,7 @@ from whisper_mel_conformance import quirks
 from whisper_mel_conformance.cases.case import Case
 from whisper_mel_conformance.cases.catalogue import CHECKS, find
 from whisper_mel_conformance.cases.request import Request
+from whisper_mel_conformance.diagnosis.answer import Answer
 from whisper_mel_conformance.diagnosis.clips import ask
 from whisper_mel_conformance.diagnosis.requests import size
 from whisper_mel_conformance.diagnosis.tried import can_be_tried, passes
@@ -81,14 +82,18 @@ def suspects(front_end: FrontEnd, failed: Sequence[str]) -> list[Suspect]:
     return found[:_NAMED]
 
 
-def is_alike(front_end: FrontEnd, quirk: Quirk, request: Request) -> bool:
-    """Return whether a front-end may have a fault by its answer to a request.
-
-    It does not if both are wrong and give different features. The fault is asked in a process of
-    its own, which some end.
-    """
+def alike(front_end: FrontEnd, named: Sequence[Suspect], request: Request) -> list[Suspect]:
+    """Return the suspects whose fault a front-end may have by its answer to one request."""
     own = ask(front_end, "", request)
-    another = FrontEnd(f"{quirks.__name__}:{quirk.id}", timeout=front_end.timeout)
+    return [it for it in named if _may_give(own, it.quirk, request, front_end.timeout)]
+
+
+def _may_give(own: Answer, quirk: Quirk, request: Request, timeout: float) -> bool:
+    """Return whether a fault may give an answer: not if both are wrong, with different features.
+
+    The fault is asked in a process of its own, which some end.
+    """
+    another = FrontEnd(f"{quirks.__name__}:{quirk.id}", timeout=timeout)
     try:
         other = ask(another, "", request)
     finally:
